@@ -1,0 +1,49 @@
+# The two commands: `make run` and `make test`. Both make the environment first if there is none.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup run test test-slow lint types bench format clean
+
+help:
+	@echo "make run     compose signals and serve them on http://127.0.0.1:8300"
+	@echo "make test    ruff, mypy --strict and the test suite"
+	@echo "make setup   make the environment in $(VENV) alone"
+	@echo "make bench   measure against peers, side by side"
+	@echo "make format  format and fix what can be fixed"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+# ARGS reaches weft: make run ARGS="--set providers.files.path=/data/candles --port 8301"
+run: setup
+	$(BIN)/weft serve $(ARGS)
+
+test: setup lint types
+	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: setup
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m benchmarks $(ARGS)
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

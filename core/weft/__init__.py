@@ -1,0 +1,107 @@
+"""Weft weaves many strands of evidence about a market into one calibrated, explained signal.
+
+The names below are the public surface for plugin authors and for programs that embed the engine.
+They are imported on first use, so that ``import weft`` itself costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+API_VERSION = (1, 0)
+"""Version of the plugin contracts: (breaking, additive)."""
+
+if TYPE_CHECKING:
+    from weft.components.base import Component, ComponentConfig, Local
+    from weft.components.ensemble import Ensemble, Fusion
+    from weft.components.execution import Allocator, Executor, Sink
+    from weft.components.feature import Feature, StepFeature, step
+    from weft.components.layer import Layer, Scores
+    from weft.components.model import Forecast, Model, Regime, RegimeState
+    from weft.components.needs import candles, feature, metric
+    from weft.components.provider import Batch, Provider, Request
+    from weft.components.risk import Levels, Risk, Sizer
+    from weft.components.universe import Universe
+    from weft.engine import Engine
+    from weft.market.candles import Candles
+    from weft.market.instruments import Instrument, InstrumentTable
+    from weft.market.view import View
+    from weft.plugins.hookspecs import hookimpl
+    from weft.signal import Signal
+    from weft.times import Interval
+
+_HOMES = {
+    "weft.components.base": ("Component", "ComponentConfig", "Local"),
+    "weft.components.ensemble": ("Ensemble", "Fusion"),
+    "weft.components.execution": ("Allocator", "Executor", "Sink"),
+    "weft.components.feature": ("Feature", "StepFeature", "step"),
+    "weft.components.layer": ("Layer", "Scores"),
+    "weft.components.model": ("Forecast", "Model", "Regime", "RegimeState"),
+    "weft.components.needs": ("candles", "feature", "metric"),
+    "weft.components.provider": ("Batch", "Provider", "Request"),
+    "weft.components.risk": ("Levels", "Risk", "Sizer"),
+    "weft.components.universe": ("Universe",),
+    "weft.engine": ("Engine",),
+    "weft.market.candles": ("Candles",),
+    "weft.market.instruments": ("Instrument", "InstrumentTable"),
+    "weft.market.view": ("View",),
+    "weft.plugins.hookspecs": ("hookimpl",),
+    "weft.signal": ("Signal",),
+    "weft.times": ("Interval",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "API_VERSION",
+    "Allocator",
+    "Batch",
+    "Candles",
+    "Component",
+    "ComponentConfig",
+    "Engine",
+    "Ensemble",
+    "Executor",
+    "Feature",
+    "Forecast",
+    "Fusion",
+    "Instrument",
+    "InstrumentTable",
+    "Interval",
+    "Layer",
+    "Levels",
+    "Local",
+    "Model",
+    "Provider",
+    "Regime",
+    "RegimeState",
+    "Request",
+    "Risk",
+    "Scores",
+    "Signal",
+    "Sink",
+    "Sizer",
+    "StepFeature",
+    "Universe",
+    "View",
+    "__version__",
+    "candles",
+    "feature",
+    "hookimpl",
+    "metric",
+    "step",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the module protocol for lazy attributes says Any
+    try:
+        home = _HOME_OF[name]
+    except KeyError:
+        raise AttributeError(f"module 'weft' has no attribute {name!r}") from None
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,223 @@
+"""Assembling: from settings and installed plugins to an engine that is ready to compose."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import weft
+from weft.clock import Clock, SystemClock
+from weft.collector import Collector
+from weft.components.base import Component, ComponentConfig
+from weft.components.ensemble import Ensemble
+from weft.components.execution import Sink
+from weft.components.feature import Feature
+from weft.components.layer import Layer
+from weft.components.needs import FeatureNeed
+from weft.components.provider import Provider, SourceKind
+from weft.components.risk import Risk, Sizer
+from weft.components.universe import Universe
+from weft.composition import Composition, Placed, PlacedLayer, PlacedProvider
+from weft.config.loading import LoadedSettings
+from weft.config.resolve import composition_hash, validate_options
+from weft.config.settings import Slot
+from weft.engine import Engine
+from weft.errors import ConfigError, PluginError
+from weft.features.engine import FeatureEngine
+from weft.ledger.ledger import Ledger
+from weft.market.market import Market
+from weft.market.plan import make_plan
+from weft.plugins.registry import Registry
+from weft.signal import Versions
+from weft.store.lake import Lake
+from weft.store.store import Store
+from weft.times import Interval
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Loads components one by one, and gathers every mistake before giving up."""
+
+    loaded: LoadedSettings
+    registry: Registry
+    configs: dict[str, ComponentConfig] = field(default_factory=dict)
+    plugins: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def build(self, kind: str, key: str, name: str, slot: Slot) -> Component | None:
+        """Return the component of a slot, or None where it has a mistake or may be missing."""
+        try:
+            cls = self.registry.load(kind, slot.use)
+            config = validate_options(cls, slot, key, self.loaded.origins)
+        except ConfigError as error:
+            self.problems += error.problems or [str(error)]
+            return None
+        except PluginError as error:
+            if slot.on_error == "degrade":
+                self.missing[name] = str(error)
+            else:
+                self.problems.append(f"{key}: {error}")
+            return None
+        record = self.registry.find(kind, slot.use)
+        self.configs[key] = config
+        self.plugins[f"{kind}:{name}"] = f"{record.dist} {record.version}"
+        return cls(config)
+
+    def one(self, kind: str, slot: Slot) -> Any:  # noqa: ANN401 - of the kind the key names
+        """Return the component of a section that holds just one and is called by its kind."""
+        # A None is never used: `finish` raises first.
+        return self.build(kind, kind, slot.use, slot)
+
+    def many(self, kind: str, key: str, slots: Mapping[str, Slot]) -> dict[str, Any]:
+        """Return the enabled components of a section, by name."""
+        built = {
+            name: self.build(kind, f"{key}.{name}", name, slot)
+            for name, slot in sorted(slots.items())
+            if slot.enabled is True
+        }
+        return {name: component for name, component in built.items() if component is not None}
+
+    def finish(self) -> None:
+        """Raise where there was any mistake."""
+        if self.problems:
+            count = len(self.problems)
+            raise ConfigError(
+                "one mistake" if count == 1 else f"{count} mistakes",
+                where=str(self.loaded.path or "packaged defaults"),
+                problems=self.problems,
+            )
+
+
+def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = None) -> Engine:
+    """Return an engine for the given settings.
+
+    Args:
+        loaded: settings, and where each came from.
+        registry: the installed plugins.
+        clock: tells the time; the machine's clock by default.
+
+    Raises:
+        ConfigError: one line per mistake, with its key.
+        StorageError: the lake or the ledger cannot be opened.
+    """
+    clock = clock or SystemClock()
+    composition, make_feature = compose_settings(loaded, registry)
+    settings = loaded.settings
+    plan = make_plan(composition.interval, composition.base, composition.needs, make_feature)
+    features = FeatureEngine(settings.runtime.threads)
+    store = Store(Lake(settings.storage.lake), clock)
+    sources = [placed.provider.source for placed in composition.providers]
+    market = Market(store, sources, plan, make_feature, features)
+    collector = Collector(
+        composition.providers, composition.base, store, market, clock, settings.history_days
+    )
+    ledger = Ledger(settings.storage.ledger, clock)
+    return Engine(composition, store, ledger, market, collector, features, clock)
+
+
+def compose_settings(
+    loaded: LoadedSettings, registry: Registry
+) -> "tuple[Composition, _FeatureMaker]":
+    """Return the composition that settings describe, touching neither lake nor ledger.
+
+    Raises:
+        ConfigError: one line per mistake, with its key.
+    """
+    settings = loaded.settings
+    builder = _Builder(loaded, registry)
+    universe: Universe = builder.one("universe", settings.universe)
+    ensemble: Ensemble = builder.one("ensemble", settings.ensemble)
+    risk: Risk = builder.one("risk", settings.risk)
+    sizer: Sizer = builder.one("sizer", settings.sizer)
+    layers: dict[str, Layer] = builder.many("layer", "layers", settings.layers)
+    sinks: dict[str, Sink] = builder.many("sink", "sinks", settings.sinks)
+    missing = dict(builder.missing)
+    providers = _providers(builder)
+    builder.finish()
+    deadline = settings.runtime.deadline_seconds
+    make_feature = _FeatureMaker(registry, settings.features)
+    composition = Composition(
+        interval=Interval.parse(settings.interval),
+        base=Interval.parse(settings.base_interval or settings.interval),
+        horizon_candles=settings.horizon_candles,
+        max_age_candles=settings.max_age_candles,
+        providers=tuple(
+            PlacedProvider(p, _place(name, settings.providers[name], deadline))
+            for name, p in providers.items()
+        ),
+        universe=universe,
+        layers=tuple(
+            PlacedLayer(layer, _place(name, settings.layers[name], deadline))
+            for name, layer in layers.items()
+        ),
+        ensemble=ensemble,
+        risk=risk,
+        sizer=sizer,
+        sinks=sinks,
+        versions=Versions(
+            weft=weft.__version__,
+            config=composition_hash(settings, builder.configs),
+            plugins=dict(sorted(builder.plugins.items())),
+            artifacts={},
+        ),
+        weights={n: slot.weight for n, slot in settings.layers.items() if slot.enabled is True},
+        missing=missing,
+        deadline_seconds=deadline,
+    )
+    return composition, make_feature
+
+
+def _place(name: str, slot: Slot, deadline_seconds: float) -> Placed:
+    return Placed(name, slot.on_error == "fail", slot.deadline_seconds or deadline_seconds)
+
+
+def _providers(builder: _Builder) -> dict[str, Provider]:
+    """Return the providers that are on, in config order.
+
+    One that is set to ``auto`` is on when it has what it needs; a fallback only when no other
+    one is, so that made-up data never stands beside real data.
+    """
+    slots = builder.loaded.settings.providers
+    on: dict[str, Provider] = {}
+    fallbacks: dict[str, Provider] = {}
+    for name, slot in slots.items():
+        if slot.enabled is False:
+            continue
+        built = builder.build(Provider.kind, f"providers.{name}", name, slot)
+        if not isinstance(built, Provider):
+            continue
+        if slot.enabled == "auto" and built.fallback:
+            fallbacks[name] = built
+        elif slot.enabled is True or built.ready():
+            on[name] = built
+    chosen = on or fallbacks
+    for name in slots.keys() - chosen.keys():
+        builder.configs.pop(f"providers.{name}", None)
+        builder.plugins.pop(f"{Provider.kind}:{name}", None)
+    kinds = {p.source_kind for p in chosen.values()}
+    if SourceKind.REAL in kinds and len(kinds) > 1:
+        unreal = [n for n, p in chosen.items() if p.source_kind is not SourceKind.REAL]
+        builder.problems.append(
+            f"providers.{unreal[0]}.enabled: made-up data cannot stand beside real data; "
+            "set it to auto or false, or switch the real providers off"
+        )
+    if not chosen and not builder.problems:
+        builder.problems.append("providers: none is on; set one's `enabled` to true")
+    return chosen
+
+
+class _FeatureMaker:
+    """Builds features by name, each combination of options once."""
+
+    def __init__(self, registry: Registry, slots: Mapping[str, Slot]) -> None:
+        self._registry = registry
+        self._slots = slots
+        self._made: dict[FeatureNeed, Feature] = {}
+
+    def __call__(self, need: FeatureNeed) -> Feature:
+        if need not in self._made:
+            slot = self._slots.get(need.name)
+            cls = self._registry.load(Feature.kind, slot.use if slot else need.name)
+            options = cls.Config.model_validate(dict(need.params))
+            self._made[need] = cast("Feature", cls(options))
+        return self._made[need]

@@ -1,0 +1,67 @@
+"""The only place that asks what time it is: everything else is handed a clock."""
+
+import asyncio
+import time
+from typing import Protocol
+
+from weft.times import SECOND
+
+
+class Clock(Protocol):
+    """Tells the time in microseconds since 1970, and waits for an instant."""
+
+    def now(self) -> int:
+        """Return the present instant."""
+        ...
+
+    async def sleep_until(self, instant: int) -> None:
+        """Return once `instant` has passed; at once if it already has."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock, kept from running backwards when the system clock is set back."""
+
+    def __init__(self) -> None:
+        self._latest = 0
+
+    def now(self) -> int:
+        """Return the present instant, never earlier than one returned before."""
+        self._latest = max(self._latest, time.time_ns() // 1_000)
+        return self._latest
+
+    async def sleep_until(self, instant: int) -> None:
+        """Return once the machine's clock has passed `instant`."""
+        # The wall clock may be set back while asleep, hence the loop.
+        while (remaining := instant - self.now()) > 0:  # noqa: ASYNC110 - waits for a time, no event
+            await asyncio.sleep(remaining / SECOND)
+
+
+class SimulatedClock:
+    """A clock that moves only when told to: for replay, walk-forward and tests.
+
+    Args:
+        start: the first instant, in microseconds since 1970.
+    """
+
+    def __init__(self, start: int) -> None:
+        self._now = start
+
+    def now(self) -> int:
+        """Return the instant the clock was last moved to."""
+        return self._now
+
+    def advance_to(self, instant: int) -> None:
+        """Move forward to `instant`.
+
+        Raises:
+            ValueError: `instant` lies before the present one.
+        """
+        if instant < self._now:
+            raise ValueError(f"a clock cannot run backwards: {instant} < {self._now}")
+        self._now = instant
+
+    async def sleep_until(self, instant: int) -> None:
+        """Jump to `instant`, letting other tasks run first."""
+        await asyncio.sleep(0)
+        self._now = max(self._now, instant)

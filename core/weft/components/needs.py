@@ -1,0 +1,67 @@
+"""What a component declares it will ask its view for, so that just that is loaded."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from weft.times import Interval
+
+Scalar: TypeAlias = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class CandleNeed:
+    """Candles of one interval; None stands for the decision interval."""
+
+    interval: Interval | None
+    warmup: int
+
+
+@dataclass(frozen=True, slots=True)
+class MetricNeed:
+    """A metric on the decision rows, with `warmup` earlier rows; None values where unknown."""
+
+    name: str
+    warmup: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureNeed:
+    """A feature with given options, with `lookback` rows before the decision rows."""
+
+    name: str
+    params: tuple[tuple[str, Scalar], ...]
+    interval: Interval | None
+    lookback: int
+
+
+Need: TypeAlias = CandleNeed | MetricNeed | FeatureNeed
+
+
+def candles(interval: str | None = None, *, warmup: int) -> CandleNeed:
+    """Ask for candles: the decision rows and `warmup` rows before them.
+
+    Args:
+        interval: for instance ``4h``; None for the decision interval.
+        warmup: rows before the first decision row that the computation looks back over.
+    """
+    return CandleNeed(None if interval is None else Interval.parse(interval), warmup)
+
+
+def metric(name: str, *, warmup: int = 0) -> MetricNeed:
+    """Ask for a metric by its canonical name, as known at each decision row."""
+    return MetricNeed(name, warmup)
+
+
+def feature(
+    name: str, *, interval: str | None = None, lookback: int = 0, **params: Scalar
+) -> FeatureNeed:
+    """Ask for a feature, for instance ``feature("rsi", window=14)``.
+
+    Args:
+        name: the feature's name.
+        interval: candles it is computed on; None for the decision interval.
+        lookback: rows of it wanted before the first decision row.
+        **params: its options; those left out keep their defaults.
+    """
+    parsed = None if interval is None else Interval.parse(interval)
+    return FeatureNeed(name, tuple(sorted(params.items())), parsed, lookback)

@@ -1,0 +1,47 @@
+"""Sizers and risk models: how much of a signal to hold, and what can be lost."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from weft.arrays import FloatPanel
+from weft.components.base import Component
+from weft.components.ensemble import Fusion
+
+if TYPE_CHECKING:
+    from weft.market.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Prices of a signal, in the quote currency (steps, symbol); NaN where there is none.
+
+    Attributes:
+        entry: price the signal was composed at.
+        stop_loss: where the idea is wrong.
+        take_profit: where it has paid.
+    """
+
+    entry: FloatPanel
+    stop_loss: FloatPanel
+    take_profit: FloatPanel
+
+
+class Risk(Component):
+    """Sets the levels of every signal."""
+
+    kind: ClassVar[str] = "risk"
+
+    @abstractmethod
+    def levels(self, view: "View", fusion: Fusion) -> Levels:
+        """Return entry, stop loss and take profit for each decision row and symbol."""
+
+
+class Sizer(Component):
+    """Decides how much of each signal to hold."""
+
+    kind: ClassVar[str] = "sizer"
+
+    @abstractmethod
+    def size(self, view: "View", fusion: Fusion, levels: Levels) -> FloatPanel:
+        """Return the fraction of equity to hold, 0 or more; the direction gives the sign."""

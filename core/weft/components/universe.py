@@ -1,0 +1,20 @@
+"""Universe rules: which instruments could be traded and were chosen, at each instant."""
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from weft.arrays import BoolPanel
+from weft.components.base import Component
+
+if TYPE_CHECKING:
+    from weft.market.view import View
+
+
+class Universe(Component):
+    """Chooses instruments as of each row, with the ones that later died still in it."""
+
+    kind: ClassVar[str] = "universe"
+
+    @abstractmethod
+    def members(self, view: "View") -> BoolPanel:
+        """Return which symbols belong to the universe at each decision row (steps, symbol)."""

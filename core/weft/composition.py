@@ -1,0 +1,102 @@
+"""A composition: the components one config.yaml chose, checked and ready to be called."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from weft.components.ensemble import Ensemble
+from weft.components.execution import Sink
+from weft.components.layer import Layer
+from weft.components.needs import Need
+from weft.components.provider import Provider, SourceKind
+from weft.components.risk import Risk, Sizer
+from weft.components.universe import Universe
+from weft.signal import Versions
+from weft.times import Interval
+
+if TYPE_CHECKING:
+    from weft.components.base import Component
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """How a component is used, apart from its own options.
+
+    Attributes:
+        name: its key in config.yaml.
+        required: whether its failure stops the composition; otherwise the signal says so.
+        deadline_seconds: time it has for one call.
+    """
+
+    name: str
+    required: bool = True
+    deadline_seconds: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedLayer:
+    """A layer and how it is used."""
+
+    layer: Layer
+    place: Placed
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedProvider:
+    """A provider and how it is used."""
+
+    provider: Provider
+    place: Placed
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """Everything an engine needs to know to compose.
+
+    Attributes:
+        interval: the decision interval.
+        base: candles that are fetched; coarser ones are joined from them.
+        horizon_candles: how far ahead signals look.
+        max_age_candles: symbols whose latest candle is older get no signal.
+        providers: in the order of their preference.
+        universe: chooses the symbols.
+        layers: in the order of their names, so that installing order changes nothing.
+        ensemble: fuses them.
+        risk: sets levels.
+        sizer: sets sizes.
+        sinks: carry signals out, by name.
+        versions: what goes into every signal.
+        weights: base weight of every enabled layer, the missing ones included.
+        missing: layers that could not be loaded and may be missing, and why.
+        deadline_seconds: for components without a deadline of their own.
+    """
+
+    interval: Interval
+    base: Interval
+    horizon_candles: int
+    max_age_candles: int
+    providers: tuple[PlacedProvider, ...]
+    universe: Universe
+    layers: tuple[PlacedLayer, ...]
+    ensemble: Ensemble
+    risk: Risk
+    sizer: Sizer
+    sinks: Mapping[str, Sink]
+    versions: Versions
+    weights: Mapping[str, float]
+    missing: Mapping[str, str] = field(default_factory=dict)
+    deadline_seconds: float = 20.0
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What all components together ask the view for."""
+        asking: list[Component] = [self.universe, self.ensemble, self.risk, self.sizer]
+        asking += [placed.layer for placed in self.layers]
+        return tuple(need for component in asking for need in component.needs)
+
+    @property
+    def data_kind(self) -> SourceKind:
+        """What the data is: synthetic or sandbox as soon as one provider is."""
+        kinds = {placed.provider.source_kind for placed in self.providers}
+        unreal = (SourceKind.SYNTHETIC, SourceKind.SANDBOX)
+        return next((kind for kind in unreal if kind in kinds), SourceKind.REAL)

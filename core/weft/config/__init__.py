@@ -1,0 +1,1 @@
+"""Settings: what config.yaml, the environment and the command line say, checked and explained."""

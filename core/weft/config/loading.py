@@ -1,0 +1,131 @@
+"""Reading settings: packaged defaults, the config file, the environment, the command line."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+from weft.config.merging import from_arguments, from_environment, merge
+from weft.config.problems import check, config_error
+from weft.config.settings import Settings
+from weft.config.tree import Given, Origins, Problem, plain
+from weft.config.variables import expand
+from weft.config.yaml_text import read_document
+from weft.errors import ConfigError
+
+DEFAULT_FILE = Path("config.yaml")
+"""Read from the working directory where no file is named."""
+
+_PACKAGED = "packaged defaults"
+_SQLITE_FILE = re.compile(
+    r"(?P<scheme>sqlite(?:\+\w+)?:///)(?P<path>(?!:memory:|file:)[^?]+)(?P<rest>.*)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """Settings, and where each was set.
+
+    Attributes:
+        settings: the settings, checked; options of components are not yet.
+        origins: tells for each key where it was set, for messages.
+        path: the config file that was read, None where there is none.
+    """
+
+    settings: Settings
+    origins: Origins = field(default_factory=Origins, repr=False)
+    path: Path | None = None
+
+
+def load_settings(
+    path: Path | None = None,
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> LoadedSettings:
+    """Return the settings, checked.
+
+    What comes later in this list wins:
+
+    1. the defaults packaged with Weft;
+    2. the config file: `path`, or ``config.yaml`` in the working directory if there is one;
+    3. the environment: ``WEFT__PROVIDERS__FILES__PATH=/data``, in any case of letters;
+    4. `overrides`, the ``--set`` arguments: ``server.port=8400``.
+
+    Maps merge key by key, lists and scalars replace, and a slot whose `use` changes forgets the
+    options of the component it held. Strings in files may refer to the environment:
+    ``${NAME}``, or ``${NAME:-default}`` for when it is unset or empty. Values of 3 and 4 are
+    read as YAML: ``0.5``, ``true``, ``[BTCUSDT, ETHUSDT]``.
+
+    Relative folders under `storage` start from the config file's folder, or from the working
+    directory where there is no file.
+
+    Raises:
+        ConfigError: with one line in `problems` for every mistake found.
+    """
+    if path is None and DEFAULT_FILE.is_file():
+        path = DEFAULT_FILE
+    tree, problems = _tree(path, overrides, environ)
+    checked = check(Settings, plain(tree), Origins(tree))
+    reported = {problem.path for problem in problems}
+    problems += [problem for problem in checked.problems if problem.path not in reported]
+    if checked.model is None or problems:
+        raise config_error(problems, "the configuration", str(path) if path else None)
+    settings = _with_places(checked.model, path.parent if path else Path())
+    return LoadedSettings(settings, Origins(tree), path)
+
+
+def _tree(
+    path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]
+) -> tuple[Given, list[Problem]]:
+    defaults = files("weft").joinpath("data", "default_config.yaml").read_text("utf-8")
+    tree, problems = read_document(defaults, _PACKAGED)
+    if path is not None:
+        written, found = read_document(_read(path), str(path))
+        tree = merge(tree, written, in_order=True)
+        problems += found
+    variables, found = from_environment(environ, tree)
+    tree = merge(tree, variables)
+    problems += found
+    arguments, found = from_arguments(overrides)
+    tree = merge(tree, arguments)
+    problems += found
+    tree, found = expand(tree, environ)
+    return tree, problems + found
+
+
+def _read(path: Path) -> str:
+    hint = "Name a config file that exists, or leave it out to use the defaults"
+    reason = None
+    try:
+        return path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        reason = "there is no such file"
+    except UnicodeDecodeError:
+        reason, hint = "is not text in UTF-8", "Save it as UTF-8"
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or type(error).__name__}"
+    raise ConfigError(reason, where=str(path), hint=hint, problems=[f"{path}: {reason}"])
+
+
+def _with_places(settings: Settings, folder: Path) -> Settings:
+    """Return settings whose relative places start from a folder."""
+    storage = settings.storage
+    moved = {"lake": _lake(storage.lake, folder), "ledger": _ledger(storage.ledger, folder)}
+    return settings.model_copy(update={"storage": storage.model_copy(update=moved)})
+
+
+def _lake(place: str, folder: Path) -> str:
+    return place if "://" in place else str(_absolute(place, folder))
+
+
+def _ledger(url: str, folder: Path) -> str:
+    match = _SQLITE_FILE.fullmatch(url)
+    if match is None:
+        return url
+    return f"{match['scheme']}{_absolute(match['path'], folder)}{match['rest']}"
+
+
+def _absolute(place: str, folder: Path) -> Path:
+    return folder.absolute() / Path(place).expanduser()

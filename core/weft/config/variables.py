@@ -1,0 +1,75 @@
+"""``${NAME}`` and ``${NAME:-default}`` in the strings of config files."""
+
+import re
+from collections.abc import Mapping
+
+from weft.config.merging import is_slot
+from weft.config.tree import Given, KeyPath, Origin, Problem, dotted
+from weft.config.yaml_text import read_scalar
+
+_REFERENCE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<name>[A-Za-z_]\w*)(:-(?P<default>[^{}]*))?\}")
+
+
+def expand(tree: Given, environ: Mapping[str, str]) -> tuple[Given, list[Problem]]:
+    """Return a tree with its references to environment variables replaced.
+
+    ``${NAME:-default}`` takes the default where the variable is unset or empty; ``$${`` stands
+    for a literal ``${``. A slot that is switched off may refer to variables that do not exist:
+    a source without its key stays in the file, off.
+    """
+    problems: list[Problem] = []
+    return _Expander(environ, problems).expand(tree, ()), problems
+
+
+class _Expander:
+    def __init__(self, environ: Mapping[str, str], problems: list[Problem]) -> None:
+        self._environ = environ
+        self._problems = problems
+
+    def expand(self, given: Given, path: KeyPath) -> Given:
+        value = given.value
+        if isinstance(value, dict):
+            before = len(self._problems)
+            inner = {key: self.expand(item, (*path, key)) for key, item in value.items()}
+            if is_slot(path) and "enabled" in inner and inner["enabled"].value is False:
+                del self._problems[before:]
+            return Given(inner, given.origin)
+        if isinstance(value, list):
+            items = [self.expand(item, (*path, index)) for index, item in enumerate(value)]
+            return Given(items, given.origin)
+        if not given.expands or not isinstance(value, str) or "${" not in value:
+            return given
+        return self._text(given, path)
+
+    def _text(self, given: Given, path: KeyPath) -> Given:
+        if "${" in _REFERENCE.sub("", given.value):
+            self._report(given, path, "expected ${NAME} or ${NAME:-default}")
+            return given
+        before = len(self._problems)
+        text = _REFERENCE.sub(lambda match: self._replace(match, given, path), given.value)
+        if len(self._problems) > before:
+            return given
+        if given.quoted:
+            return Given(text, given.origin)
+        # A variable has no quotes to tell text from number.
+        return Given(read_scalar(text), Origin(given.origin.place, text))
+
+    def _replace(self, match: re.Match[str], given: Given, path: KeyPath) -> str:
+        if match["escaped"]:
+            return "${"
+        name, default = match["name"], match["default"]
+        value = self._environ.get(name)
+        if default is not None:
+            return value or default
+        if value is None:
+            self._report(
+                given,
+                path,
+                f"environment variable {name} is not set; "
+                f"set it, or write ${{{name}:-default}} for a default",
+            )
+        return value or ""
+
+    def _report(self, given: Given, path: KeyPath, what: str) -> None:
+        line = f"{dotted(path)}: {what} ({given.origin.place})"
+        self._problems.append(Problem(path, line))

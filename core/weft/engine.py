@@ -1,0 +1,96 @@
+"""The engine: one composition over one store, for live, for history and for replay alike."""
+
+from dataclasses import dataclass
+
+from weft.clock import Clock
+from weft.collector import Collected, Collector, Progress
+from weft.components.feature import StepFeature
+from weft.compose import Composed, compose
+from weft.composition import Composition
+from weft.errors import LookAheadError
+from weft.features.engine import FeatureEngine
+from weft.ledger.ledger import Ledger
+from weft.market.market import Market
+from weft.market.view import View
+from weft.reporting import Reporter
+from weft.signal import Report
+from weft.store.store import Store
+from weft.times import iso
+
+
+@dataclass(slots=True)
+class Engine:
+    """Composes signals. Build it with `weft.assembly.assemble`.
+
+    Attributes:
+        composition: the components and how they are used.
+        store: what was known, and since when.
+        ledger: every signal that was recorded.
+        market: views of the store.
+        collector: brings the store up to date.
+        features: computes features; holds nothing but caches.
+        clock: tells the time.
+    """
+
+    composition: Composition
+    store: Store
+    ledger: Ledger
+    market: Market
+    collector: Collector
+    features: FeatureEngine
+    clock: Clock
+
+    async def update(self, progress: Progress | None = None) -> list[Collected]:
+        """Fetch what is new from every provider, and store it."""
+        return await self.collector.collect(progress)
+
+    def latest_close(self) -> int:
+        """Return the newest decision row there is to compose at, microseconds since 1970.
+
+        That is the last close of the decision interval, or the last one the candles reach where
+        they end earlier.
+        """
+        now = self.composition.interval.floor(self.clock.now())
+        last = self.market.last_close
+        return now if last is None else min(now, last)
+
+    def view(self, as_of: int | None = None, steps: int = 1) -> View:
+        """Return what was known at an instant.
+
+        Args:
+            as_of: microseconds since 1970; None for the newest decision row.
+            steps: decision rows, the last of them at or before `as_of`.
+
+        Raises:
+            LookAheadError: `as_of` lies in the future.
+            NoDataError: nothing was known by then.
+        """
+        if as_of is not None and as_of > self.clock.now():
+            raise LookAheadError(
+                f"{iso(as_of)} lies in the future; it is {iso(self.clock.now())} now",
+                where="as_of",
+                hint="Leave it out to compose at the newest close",
+            )
+        return self.market.view(self.latest_close() if as_of is None else as_of, steps)
+
+    def compose(self, view: View) -> Composed:
+        """Return what the composition says on a view's decision rows. Pure."""
+        return compose(self.composition, view)
+
+    def report(self, composed: Composed, row: int = -1) -> Report:
+        """Return the signals of one decision row."""
+        return Reporter(self.composition, self.market.listings).report(composed, row)
+
+    def record(self, report: Report) -> int:
+        """Write a report's signals to the ledger, once; return how many were new to it."""
+        return self.ledger.record(report.signals)
+
+    def step_features(self) -> list[StepFeature]:
+        """Return the compiled features that composing will use, each once."""
+        made = (self.market.make_feature(need) for need in self.market.plan.features())
+        unique = {(f.name, f.config): f for f in made if isinstance(f, StepFeature)}
+        return list(unique.values())
+
+    def close(self) -> None:
+        """Let go of the ledger's database."""
+        self.ledger.close()

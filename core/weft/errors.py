@@ -1,0 +1,130 @@
+"""Every error Weft raises on purpose, drawn as one tree.
+
+::
+
+    WeftError
+    ├── ConfigError               config.yaml, an environment override or --set is wrong
+    ├── PluginError               a component cannot be loaded or did not behave
+    │   ├── UnknownPluginError        config names a component that is not installed
+    │   ├── PluginConflictError       two distributions offer the same component
+    │   ├── IncompatiblePluginError   written for another version of the contracts
+    │   ├── MissingDependencyError    installed, but something it imports is not
+    │   └── ComponentError            raised, overran its deadline or returned nonsense
+    ├── DataError                 data that came in, or is asked for, is unusable
+    │   ├── SchemaError               a column is missing or has the wrong type
+    │   ├── NoDataError               nothing is there: an empty folder, an empty window
+    │   ├── UnknownSymbolError        no provider has brought this symbol
+    │   └── LookAheadError            something asked for what was not yet known
+    ├── ProviderError             a source could not be read
+    └── StorageError              the lake or the ledger
+        └── LedgerTamperedError       the hash chain does not add up
+
+Each message says which component, what was expected, what came, and what to do next.
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+
+def nearest(name: str, known: Sequence[str]) -> str | None:
+    """Return the entry of `known` that `name` was most likely meant to be, or None."""
+    folded = {candidate.casefold(): candidate for candidate in known}
+    matches = get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
+    return folded[matches[0]] if matches else None
+
+
+class WeftError(Exception):
+    """Base of every error raised on purpose: catch it to show the message and carry on.
+
+    Args:
+        message: what was expected and what came.
+        where: the component, file or config key concerned; leads the rendered message.
+        hint: what to do next; closes the rendered message.
+    """
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}. {self.hint}" if self.hint else text
+
+
+class ConfigError(WeftError):
+    """Configuration is wrong. `problems` holds one readable line per mistake."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        hint: str | None = None,
+        problems: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *(f"  {line}" for line in self.problems)])
+
+
+class PluginError(WeftError):
+    """A component cannot be loaded or did not behave."""
+
+
+class UnknownPluginError(PluginError):
+    """Config names a component that no installed distribution offers."""
+
+
+class PluginConflictError(PluginError):
+    """Two distributions offer a component of the same kind and name."""
+
+
+class IncompatiblePluginError(PluginError):
+    """A component was written for another version of the plugin contracts."""
+
+
+class MissingDependencyError(PluginError):
+    """A component is installed, but a package it imports is not.
+
+    Plugins raise it themselves when an optional import fails, naming the extra that brings it.
+    """
+
+
+class ComponentError(PluginError):
+    """A component raised, overran its deadline, or returned something outside its contract."""
+
+
+class DataError(WeftError):
+    """Data that came in, or that is asked for, is unusable."""
+
+
+class SchemaError(DataError):
+    """A column is missing, has the wrong type or holds values that cannot be what they claim."""
+
+
+class NoDataError(DataError):
+    """There is nothing to work on: an empty folder, or no candle in the window asked for."""
+
+
+class UnknownSymbolError(DataError):
+    """No provider has brought this symbol."""
+
+
+class LookAheadError(DataError):
+    """Something asked for data later than the instant it may know about."""
+
+
+class ProviderError(WeftError):
+    """A source could not be read."""
+
+
+class StorageError(WeftError):
+    """The lake or the ledger could not be read or written."""
+
+
+class LedgerTamperedError(StorageError):
+    """The ledger's hash chain does not add up: a row was changed, removed or inserted."""

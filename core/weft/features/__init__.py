@@ -1,0 +1,1 @@
+"""The feature engine: one step per feature, compiled, looped over history and called live."""

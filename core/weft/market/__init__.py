@@ -1,0 +1,1 @@
+"""What is known about the market at an instant: instruments, candles, metrics, and the view."""

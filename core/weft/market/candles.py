@@ -1,0 +1,199 @@
+"""Candle panels: open, high, low, close and volume of many symbols on one time grid."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from itertools import count
+
+import numpy as np
+
+from weft.arrays import FloatPanel, IntPanel, RowCounts, Times, read_only
+from weft.market.instruments import Instrument
+from weft.times import DAY, SECOND, Interval
+
+FIELDS = ("open", "high", "low", "close", "volume")
+_PER_ROW = ("times", *FIELDS, "presence", "rows_since_traded")
+
+NEVER = 1 << 30
+"""Rows since traded of a symbol that has not traded yet."""
+
+_LONGEST_CLOSURE = 12 * DAY
+"""Longer than any regular closure of a stock market; beyond it a series starts afresh."""
+
+_generations = count(1)
+
+
+class Presence(IntEnum):
+    """What a cell of a candle panel holds, and what an indicator does with it."""
+
+    TRADED = 0
+    """A candle: take a step."""
+    CLOSED = 1
+    """The market was closed: keep the state, say nothing."""
+    HOLE = 2
+    """A candle is missing where there should be one: start afresh after it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candles:
+    """Candles of many symbols, one row per close. Build it with `candles_from_arrays`.
+
+    Attributes:
+        interval: length of a candle.
+        times: close of each row, microseconds since 1970, a whole grid without omissions (time,).
+        symbols: one name per column.
+        open: first price, quote currency (time, symbol); NaN where nothing is known.
+        high: highest price.
+        low: lowest price.
+        close: last price.
+        volume: traded quantity in base units.
+        presence: what each cell holds, as values of `Presence` (time, symbol).
+        rows_since_traded: rows from the latest candle to each row, 0 where there is one; more
+            than there are rows before the first (time, symbol).
+        closable: rows a symbol may be absent before its series counts as broken (symbol,);
+            0 for a market that never closes.
+        generation: changes whenever rows already given out change; None where no later panel
+            will continue this one, so that caches do not hold on to it.
+    """
+
+    interval: Interval
+    times: Times
+    symbols: tuple[str, ...]
+    open: FloatPanel
+    high: FloatPanel
+    low: FloatPanel
+    close: FloatPanel
+    volume: FloatPanel
+    presence: IntPanel
+    rows_since_traded: RowCounts
+    closable: RowCounts
+    generation: int | None = None
+
+    @property
+    def age_seconds(self) -> FloatPanel:
+        """Seconds from the latest candle to each row (time, symbol); NaN before the first."""
+        age = self.rows_since_traded * (self.interval.micros / SECOND)
+        return np.where(self.rows_since_traded >= NEVER, np.nan, age)
+
+    def slice(self, start: int, stop: int) -> "Candles":
+        """Return rows `start` to `stop` as a panel that shares this one's memory."""
+        rows = {name: getattr(self, name)[start:stop] for name in _PER_ROW}
+        return replace(self, generation=None, **rows)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+def new_generation() -> int:
+    """Return a number no panel of this process has carried yet."""
+    return next(_generations)
+
+
+def closable_rows(instruments: Sequence[Instrument], interval: Interval) -> RowCounts:
+    """Return for each instrument how many rows its market may stay closed (symbol,)."""
+    rows = _LONGEST_CLOSURE // interval.micros
+    return np.array([0 if i.always_open else rows for i in instruments], dtype=np.int32)
+
+
+def find_presence(
+    close: FloatPanel, closable: RowCounts, before: RowCounts | None = None
+) -> tuple[IntPanel, RowCounts]:
+    """Return presence and rows since traded of a close panel, both (time, symbol).
+
+    Args:
+        close: closing prices (time, symbol), NaN where there is no candle.
+        closable: rows each symbol's market may stay closed (symbol,).
+        before: rows since traded just before the panel (symbol,); None where it never was.
+    """
+    since = np.empty(close.shape, dtype=np.int32)
+    gap = np.full(close.shape[1], NEVER, dtype=np.int32) if before is None else before
+    absent = np.isnan(close)
+    for row in range(len(close)):
+        gap = np.where(absent[row], np.minimum(gap + 1, NEVER), 0).astype(np.int32)
+        since[row] = gap
+    presence = np.full(close.shape, Presence.HOLE, dtype=np.int8)
+    presence[since <= closable] = Presence.CLOSED
+    presence[~absent] = Presence.TRADED
+    return presence, since
+
+
+def candles_from_arrays(
+    interval: Interval,
+    times: Times,
+    instruments: Sequence[Instrument],
+    columns: dict[str, FloatPanel],
+    generation: int | None = None,
+) -> Candles:
+    """Build a panel from arrays, and make it refuse to be written to.
+
+    Args:
+        interval: length of a candle.
+        times: close of each row, microseconds since 1970 (time,).
+        instruments: one per column.
+        columns: open, high, low, close and volume, each (time, symbol), C-contiguous float64.
+        generation: see `Candles`.
+    """
+    closable = closable_rows(instruments, interval)
+    symbols = tuple(i.symbol for i in instruments)
+    return _assemble(interval, times, symbols, columns, closable, generation)
+
+
+def _assemble(
+    interval: Interval,
+    times: Times,
+    symbols: tuple[str, ...],
+    columns: Mapping[str, FloatPanel],
+    closable: RowCounts,
+    generation: int | None,
+) -> Candles:
+    presence, since = find_presence(columns["close"], closable)
+    panels = {name: read_only(columns[name]) for name in FIELDS}
+    return Candles(
+        interval=interval,
+        times=read_only(times),
+        symbols=symbols,
+        **panels,
+        presence=read_only(presence),
+        rows_since_traded=read_only(since),
+        closable=closable,
+        generation=generation,
+    )
+
+
+def aggregate(fine: Candles, interval: Interval) -> Candles:
+    """Return `fine` candles joined into longer ones, known at the longer ones' closes.
+
+    A long candle of a market that never closes needs every part: with one missing it is NaN.
+    Where the market has sessions, the parts that traded make it up.
+
+    Raises:
+        ValueError: `interval` is no multiple of the fine interval.
+    """
+    ratio, rest = divmod(interval.micros, fine.interval.micros)
+    if rest or ratio < 1:
+        raise ValueError(f"{interval} candles cannot be made of {fine.interval} ones")
+    opens = int(fine.times[0]) - fine.interval.micros
+    first_open = interval.ceil(opens)
+    skip = (first_open - opens) // fine.interval.micros
+    rows = max(0, (len(fine) - skip) // ratio)
+    shape = (rows, ratio, len(fine.symbols))
+    parts = {n: getattr(fine, n)[skip : skip + rows * ratio].reshape(shape) for n in FIELDS}
+    traded = ~np.isnan(parts["close"])
+    whole = np.where(fine.closable == 0, traded.all(axis=1), traded.any(axis=1))
+    first_traded = traded.argmax(axis=1)[:, None]
+    last_traded = (ratio - 1 - traded[:, ::-1].argmax(axis=1))[:, None]
+    joined = {
+        "open": np.take_along_axis(parts["open"], first_traded, axis=1)[:, 0],
+        "high": np.where(traded, parts["high"], -np.inf).max(axis=1, initial=-np.inf),
+        "low": np.where(traded, parts["low"], np.inf).min(axis=1, initial=np.inf),
+        "close": np.take_along_axis(parts["close"], last_traded, axis=1)[:, 0],
+        "volume": np.where(traded, parts["volume"], 0.0).sum(axis=1),
+    }
+    return _assemble(
+        interval,
+        first_open + np.arange(1, rows + 1, dtype=np.int64) * interval.micros,
+        fine.symbols,
+        {name: np.where(whole, panel, np.nan) for name, panel in joined.items()},
+        (-(-fine.closable // ratio)).astype(np.int32),
+        generation=None,
+    )

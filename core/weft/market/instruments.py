@@ -1,0 +1,176 @@
+"""What is traded, what it is about, and how far each fact about it reaches."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from weft.errors import DataError, UnknownSymbolError, nearest
+
+ALWAYS_OPEN = "24/7"
+"""Calendar of a market that never closes: a missing candle there is a hole, not a closed hour."""
+
+SESSIONS = "sessions"
+"""Calendar of a market with opening hours whose exact calendar is not stated."""
+
+
+class Scope(StrEnum):
+    """How far a fact reaches."""
+
+    INSTRUMENT = "instrument"
+    ASSET = "asset"
+    MARKET = "market"
+
+
+class Kind(StrEnum):
+    """What sort of contract an instrument is."""
+
+    SPOT = "spot"
+    PERPETUAL = "perpetual"
+    FUTURE = "future"
+    EQUITY = "equity"
+    INDEX = "index"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """One thing that can be traded.
+
+    Attributes:
+        symbol: the name used everywhere in Weft, for instance ``BTCUSDT``.
+        base: the asset it is about (``BTC``); asset-wide facts reach it through this name.
+        quote: the asset prices are stated in.
+        kind: spot, perpetual, future, equity or index.
+        venue: where it trades.
+        calendar: ``24/7``, ``sessions``, or an exchange's calendar code such as ``XNYS``.
+        tick: smallest price step, 0 where unknown.
+        lot: smallest quantity step, 0 where unknown.
+        multiplier: units of `base` in one unit of the instrument (1000 for ``1000PEPEUSDT``).
+        listed: first instant of trading, microseconds since 1970, None where unknown.
+        delisted: last instant of trading, None while it trades.
+        renamed_from: earlier symbols of the same instrument, oldest first.
+    """
+
+    symbol: str
+    base: str
+    quote: str
+    kind: Kind = Kind.SPOT
+    venue: str = ""
+    calendar: str = ALWAYS_OPEN
+    tick: float = 0.0
+    lot: float = 0.0
+    multiplier: int = 1
+    listed: int | None = None
+    delisted: int | None = None
+    renamed_from: tuple[str, ...] = ()
+
+    @property
+    def always_open(self) -> bool:
+        """Whether the market never closes."""
+        return self.calendar == ALWAYS_OPEN
+
+
+_QUOTES = ("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USD", "EUR", "GBP", "TRY", "BTC", "ETH", "BNB")
+_BUNDLE = re.compile(r"(1000000|100000|10000|1000)(?=[A-Z])")
+
+
+def split_pair(symbol: str) -> tuple[str, str, int] | None:
+    """Return (base, quote, multiplier) of a crypto pair, or None where the name is no pair.
+
+    ``BTC-USD``, ``BTC/USDT`` and ``BTCUSDT`` are understood; ``1000PEPEUSDT`` is 1000 PEPE.
+    """
+    name = symbol.upper()
+    if (parts := re.split(r"[-/_]", name)) and len(parts) == 2 and all(parts):
+        base, quote = parts
+    else:
+        quote = next((q for q in _QUOTES if name.endswith(q) and len(name) > len(q)), "")
+        base = name.removesuffix(quote) if quote else ""
+    if not base:
+        return None
+    bundle = _BUNDLE.match(base)
+    return (base[bundle.end() :], quote, int(bundle[1])) if bundle else (base, quote, 1)
+
+
+def describe(symbol: str, *, venue: str = "", kind: Kind | None = None) -> Instrument:
+    """Return what a symbol's name alone says about the instrument.
+
+    A name that is no crypto pair is taken for a stock with trading sessions, quoted in USD.
+    """
+    pair = split_pair(symbol)
+    if pair is None or kind is Kind.EQUITY:
+        return Instrument(
+            symbol=symbol,
+            base=symbol,
+            quote="USD",
+            kind=kind or Kind.EQUITY,
+            venue=venue,
+            calendar=SESSIONS,
+        )
+    base, quote, multiplier = pair
+    return Instrument(
+        symbol=symbol,
+        base=base,
+        quote=quote,
+        kind=kind or Kind.SPOT,
+        venue=venue,
+        multiplier=multiplier,
+    )
+
+
+@dataclass(slots=True)
+class InstrumentTable:
+    """Every instrument known to one engine, and each source's own names for them."""
+
+    _instruments: dict[str, Instrument] = field(default_factory=dict)
+    _aliases: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def add(self, instrument: Instrument) -> None:
+        """Record an instrument, replacing what was known under the same symbol."""
+        self._instruments[instrument.symbol] = instrument
+
+    def alias(self, source: str, external: str, symbol: str) -> None:
+        """Record that `source` calls `symbol` by the name `external`.
+
+        Raises:
+            DataError: `source` already uses `external` for another instrument.
+        """
+        known = self._aliases.setdefault((source, external), symbol)
+        if known != symbol:
+            raise DataError(
+                f"{external!r} already means {known}, so it cannot also mean {symbol}", where=source
+            )
+
+    def translate(self, source: str, external: str) -> str:
+        """Return the symbol that `source` calls `external`; the name itself where none is set."""
+        return self._aliases.get((source, external), external)
+
+    def retire(self, symbol: str, instant: int) -> None:
+        """Record that an instrument stopped trading at `instant`."""
+        self.add(replace(self[symbol], delisted=instant))
+
+    def of_asset(self, asset: str) -> tuple[str, ...]:
+        """Return the symbols of all instruments about `asset`."""
+        return tuple(s for s, i in self._instruments.items() if i.base == asset)
+
+    def select(self, symbols: Iterable[str]) -> tuple[Instrument, ...]:
+        """Return the instruments of `symbols`, in that order."""
+        return tuple(self[symbol] for symbol in symbols)
+
+    def __getitem__(self, symbol: str) -> Instrument:
+        try:
+            return self._instruments[symbol]
+        except KeyError:
+            close = nearest(symbol, list(self._instruments))
+            raise UnknownSymbolError(
+                f"no provider has brought {symbol!r}",
+                hint=f"Did you mean {close}?" if close else "Check the providers in config.yaml",
+            ) from None
+
+    def __contains__(self, symbol: object) -> bool:
+        return symbol in self._instruments
+
+    def __iter__(self) -> Iterator[Instrument]:
+        return iter(self._instruments.values())
+
+    def __len__(self) -> int:
+        return len(self._instruments)

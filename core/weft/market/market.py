@@ -1,0 +1,244 @@
+"""The market as one engine sees it: its instruments, its hot panel, and views as of any instant."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from weft.arrays import FloatPanel, Times
+from weft.components.feature import Feature
+from weft.components.needs import FeatureNeed
+from weft.errors import LookAheadError, NoDataError
+from weft.features.engine import BLOCK, FeatureEngine
+from weft.market.candles import Candles, aggregate
+from weft.market.instruments import Instrument, InstrumentTable, Scope
+from weft.market.metrics import MetricPanel, latest_known
+from weft.market.panels import HotPanel, panel_of
+from weft.market.plan import Plan
+from weft.market.view import MarketData, View
+from weft.store.store import Store
+from weft.times import Interval, iso
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """An instrument, where its candles come from, and since when there are any.
+
+    Attributes:
+        instrument: what it is.
+        source: whose candles are taken: the first source in config order that has it.
+        first_close: close of its earliest candle, microseconds since 1970.
+        last_close: close of its latest candle.
+    """
+
+    instrument: Instrument
+    source: str
+    first_close: int
+    last_close: int
+
+
+class Market:
+    """Reads the store for one composition.
+
+    Args:
+        store: where the facts are.
+        sources: names of the sources, the preferred one first.
+        plan: what the components need.
+        make_feature: builds a feature from its name and options.
+        features: computes them.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sources: Sequence[str],
+        plan: Plan,
+        make_feature: Callable[[FeatureNeed], Feature],
+        features: FeatureEngine,
+    ) -> None:
+        self.plan = plan
+        self._store = store
+        self._sources = tuple(sources)
+        self.make_feature = make_feature
+        self._features = features
+        self._hot: HotPanel | None = None
+        self.listings: Mapping[str, Listing] = {}
+        self.instruments = InstrumentTable()
+        self.refresh()
+
+    @property
+    def last_close(self) -> int | None:
+        """The latest decision row any candle reaches; None while there are no candles."""
+        closes = [listing.last_close for listing in self.listings.values()]
+        return self.plan.interval.floor(max(closes)) if closes else None
+
+    def refresh(self) -> None:
+        """Learn anew from the store what instruments there are."""
+        described = {s: {i.symbol: i for i in self._store.instruments(s)} for s in self._sources}
+        found: dict[str, Listing] = {}
+        spans = self._store.spans(self.plan.base)
+        for source in reversed(self._sources):
+            for row in spans.filter(pl.col("source") == source).iter_rows(named=True):
+                instrument = described[source].get(row["symbol"])
+                if instrument is not None:
+                    found[instrument.symbol] = Listing(
+                        instrument,
+                        source,
+                        self._close_of(row["first"]),
+                        self._close_of(row["last"]),
+                    )
+        self.listings = dict(sorted(found.items()))
+        self.instruments = InstrumentTable()
+        for listing in self.listings.values():
+            self.instruments.add(listing.instrument)
+
+    def take_in(self, source: str, added: Sequence[pl.DataFrame]) -> None:
+        """Let views see candles that were just stored.
+
+        Args:
+            source: whose they are.
+            added: as the store added them.
+        """
+        if not any(len(rows) for rows in added):
+            return
+        self.refresh()
+        if self._hot is None:
+            return
+        mine = [s for s, listing in self.listings.items() if listing.source == source]
+        rows = pl.concat(added).filter(pl.col("symbol").is_in(mine))
+        newest = max((self.listings[s].last_close for s in rows["symbol"].unique()), default=0)
+        last_close = max(self._hot.last_close, self.plan.base.floor(newest))
+        if self._columns(last_close) == self._hot.instruments:
+            self._hot.extend(rows.sort("known_at", maintain_order=True), last_close)
+        else:
+            self._hot = None
+
+    def warm_up_to(self, as_of: int) -> None:
+        """Hold recent candles in memory, so that views as of `as_of` and later need no disk."""
+        if self._hot is not None and self._hot.last_close >= self.plan.base.floor(as_of):
+            return
+        instruments = self._columns(as_of)
+        # A block may begin right after, which moves the earliest row needed by none; the row
+        # just before a new block is the one that reaches furthest back.
+        depth = self.plan.base_rows(as_of, as_of) + BLOCK
+        last = self.plan.base.floor(as_of)
+        first = last - (depth - 1) * self.plan.base.micros
+        hot = HotPanel(self.plan.base, instruments, first, depth)
+        hot.extend(self._read(instruments, first, last), last)
+        self._hot = hot
+
+    def view(self, as_of: int, steps: int = 1) -> View:
+        """Return what was known at the last decision row by `as_of`.
+
+        Args:
+            as_of: microseconds since 1970.
+            steps: decision rows, the last of them at or before `as_of`.
+
+        Raises:
+            NoDataError: no instrument had a candle by then.
+            LookAheadError: fewer than one row is asked for.
+        """
+        if steps < 1:
+            raise LookAheadError(f"a view has at least one decision row, not {steps}")
+        last = self.plan.interval.floor(as_of)
+        first = last - (steps - 1) * self.plan.interval.micros
+        instruments = self._columns(last)
+        if not instruments:
+            earliest = min((x.first_close for x in self.listings.values()), default=None)
+            hint = (
+                "Check the providers in config.yaml; `weft doctor` shows what they bring"
+                if earliest is None
+                else f"The earliest candle there is closed at {iso(earliest)}"
+            )
+            raise NoDataError(f"no candles were known at {iso(last)}", hint=hint)
+        base = self._base(instruments, last, self.plan.base_rows(first, last))
+        candles = {
+            interval: base if interval == self.plan.base else self._join(base, interval, first)
+            for interval in self.plan.intervals
+        }
+        data = MarketData(
+            interval=self.plan.interval,
+            instruments=instruments,
+            candles=candles,
+            metrics=self._metrics(instruments, candles[self.plan.interval].times, steps),
+            make_feature=self.make_feature,
+            engine=self._features,
+        )
+        return View(data, steps)
+
+    def _close_of(self, opened: object) -> int:
+        instant = pl.Series([opened], dtype=pl.Datetime("us", "UTC")).to_physical()[0]
+        return int(instant) + self.plan.base.micros
+
+    def _columns(self, as_of: int) -> tuple[Instrument, ...]:
+        """Every instrument that had a candle by `as_of`, also those that died since."""
+        return tuple(x.instrument for x in self.listings.values() if x.first_close <= as_of)
+
+    def _base(self, instruments: tuple[Instrument, ...], last: int, rows: int) -> Candles:
+        last = self.plan.base.floor(last)
+        if self._hot is not None and self._hot.instruments == instruments:
+            held = self._hot.candles(last, rows)
+            if held is not None:
+                return held
+        first = last - (rows - 1) * self.plan.base.micros
+        frame = self._read(instruments, first, last)
+        return panel_of(frame, self.plan.base, instruments, first, rows)
+
+    def _join(self, base: Candles, interval: Interval, first_decision: int) -> Candles:
+        opened = self.plan.first_open(interval, first_decision)
+        start = (opened - int(base.times[0])) // base.interval.micros + 1
+        return aggregate(base.slice(max(0, start), len(base)), interval)
+
+    def _read(self, instruments: Sequence[Instrument], first: int, last: int) -> pl.DataFrame:
+        wanted: dict[str, list[str]] = {}
+        for instrument in instruments:
+            wanted.setdefault(self.listings[instrument.symbol].source, []).append(instrument.symbol)
+        # A stock's candle may close up to an interval before the row that first knows it.
+        since = first - 2 * self.plan.base.micros + 1
+        return self._store.candles(wanted, self.plan.base, since, last - self.plan.base.micros)
+
+    def _metrics(
+        self, instruments: Sequence[Instrument], times: Times, steps: int
+    ) -> dict[str, MetricPanel]:
+        panels = {}
+        for name, warmup in self.plan.metrics.items():
+            rows = times[max(0, len(times) - steps - warmup) :]
+            panels[name] = self._metric(name, instruments, rows)
+        return panels
+
+    def _metric(self, name: str, instruments: Sequence[Instrument], rows: Times) -> MetricPanel:
+        values = np.full((len(rows), len(instruments)), np.nan)
+        ages = np.full_like(values, np.nan)
+        facts = self._store.observations(name, self._sources, int(rows[-1]))
+        for source in reversed(self._sources):
+            mine = facts.filter(pl.col("source") == source)
+            for (scope, entity), part in mine.group_by(["scope", "entity"]):
+                value, age = latest_known(
+                    part["event_time"].to_physical().to_numpy(),
+                    part["known_at"].to_physical().to_numpy(),
+                    part["value"].to_numpy(),
+                    rows,
+                )
+                reached = _reached(instruments, str(scope), str(entity))
+                _overlay(values, ages, reached, value, age)
+        return MetricPanel(name, rows, values, ages)
+
+
+def _reached(instruments: Sequence[Instrument], scope: str, entity: str) -> list[int]:
+    """Return the columns that a fact about `entity` reaches."""
+    if scope == Scope.MARKET:
+        return list(range(len(instruments)))
+    if scope == Scope.ASSET:
+        return [c for c, i in enumerate(instruments) if i.base == entity]
+    return [c for c, i in enumerate(instruments) if i.symbol == entity]
+
+
+def _overlay(
+    values: FloatPanel, ages: FloatPanel, columns: list[int], value: FloatPanel, age: FloatPanel
+) -> None:
+    """Lay a series over columns, leaving what is there where the series knows nothing."""
+    known = ~np.isnan(value)
+    cells = np.ix_(known, np.array(columns, dtype=np.intp))
+    values[cells] = value[known, None]
+    ages[cells] = age[known, None]

@@ -1,0 +1,297 @@
+"""The view: everything that was known at an instant, and nothing else."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from weft.arrays import BoolPanel, FloatPanel, Times, read_only
+from weft.components.layer import Scores
+from weft.components.needs import CandleNeed, FeatureNeed, MetricNeed, Need, Scalar
+from weft.components.needs import feature as feature_need
+from weft.errors import ComponentError, DataError, nearest
+from weft.features.engine import FeatureEngine
+from weft.market.candles import FIELDS, Candles
+from weft.market.instruments import Instrument
+from weft.market.metrics import MetricPanel
+from weft.times import Interval, iso
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from weft.components.feature import Feature
+
+
+@dataclass(frozen=True, slots=True)
+class MarketData:
+    """What was loaded for a view. Components never see it; they ask the view.
+
+    Attributes:
+        interval: the decision interval.
+        instruments: one per column of every panel.
+        candles: panels by interval, far enough back for everything that is asked of them.
+        metrics: panels by name, on the rows of the decision candles.
+        make_feature: builds a feature from its name and options.
+        engine: computes features.
+        universe: which symbols were chosen, on the decision rows; None while choosing.
+    """
+
+    interval: Interval
+    instruments: tuple[Instrument, ...]
+    candles: Mapping[Interval, Candles]
+    metrics: Mapping[str, MetricPanel]
+    make_feature: Callable[[FeatureNeed], "Feature"]
+    engine: FeatureEngine
+    universe: BoolPanel | None = None
+    computed: dict[FeatureNeed, Mapping[str, FloatPanel]] = field(default_factory=dict)
+
+
+class View:
+    """Everything that was known at `as_of`, as panels of shape (time, symbol).
+
+    Args:
+        data: what was loaded.
+        steps: decision rows at the end of the panels: 1 for live, more for history.
+        needs: what may be asked for; None for everything loaded.
+        component: whose view it is, for error messages.
+    """
+
+    def __init__(
+        self,
+        data: MarketData,
+        steps: int = 1,
+        needs: Sequence[Need] | None = None,
+        component: str = "view",
+    ) -> None:
+        self._data = data
+        self._needs = needs
+        self._component = component
+        self.steps = steps
+
+    # What it is about
+
+    @property
+    def interval(self) -> Interval:
+        """The decision interval: one row per close of it."""
+        return self._data.interval
+
+    @property
+    def times(self) -> Times:
+        """The decision rows, microseconds since 1970 (steps,)."""
+        return self._decisions.times[-self.steps :]
+
+    @property
+    def as_of(self) -> int:
+        """The latest decision row: nothing known only after it is in the view."""
+        return int(self._decisions.times[-1])
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return self._decisions.symbols
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """The instruments in the columns."""
+        return self._data.instruments
+
+    @property
+    def universe(self) -> BoolPanel:
+        """Which symbols could be traded and were chosen at each decision row (steps, symbol)."""
+        if self._data.universe is None:
+            return np.ones((self.steps, len(self.symbols)), dtype=np.bool_)
+        return self._data.universe[-self.steps :]
+
+    # What was known
+
+    def candles(self, interval: str | Interval | None = None) -> Candles:
+        """Return the declared warm-up and the decision rows of one interval's candles.
+
+        Coarser candles than the decision interval end with the last one closed by `as_of`; lay
+        what you compute on them over the decision rows with `align`.
+
+        Raises:
+            ComponentError: the component did not declare that it needs them.
+        """
+        wanted = self.interval if interval is None else Interval.parse(interval)
+        panel = self._panel(wanted)
+        if self._needs is None:
+            return panel
+        for need in self._needs:
+            if isinstance(need, CandleNeed) and (need.interval or self.interval) == wanted:
+                first = self._row_of(panel, int(self.times[0]))
+                return panel.slice(max(0, first - need.warmup), len(panel))
+        raise self._undeclared(f'candles("{wanted}", warmup=...)')
+
+    def metric(self, name: str) -> MetricPanel:
+        """Return a metric's declared warm-up and decision rows, each as known at that row.
+
+        Raises:
+            ComponentError: the component did not declare that it needs it.
+        """
+        need = next(
+            (n for n in self._needs or () if isinstance(n, MetricNeed) and n.name == name), None
+        )
+        if self._needs is not None and need is None:
+            raise self._undeclared(f'metric("{name}")')
+        panel = self._data.metrics[name]
+        rows = slice(len(panel.times) - self.steps - (need.warmup if need else 0), None)
+        return MetricPanel(name, panel.times[rows], panel.values[rows], panel.age_seconds[rows])
+
+    def feature(
+        self,
+        what: str | FeatureNeed,
+        *,
+        output: str | None = None,
+        interval: str | None = None,
+        lookback: int = 0,
+        **params: Scalar,
+    ) -> FloatPanel:
+        """Return a feature on the decision rows and `lookback` rows before them.
+
+        Args:
+            what: the feature's name, for instance ``rsi``; or the need that declares it, which
+                says all of the below but `output`.
+            output: which of its outputs; None for the first.
+            interval: candles it is computed on; None for the decision interval. A coarser one
+                reaches each decision row as the last candle closed by then.
+            lookback: rows wanted before the first decision row.
+            **params: its options; those left out keep their defaults.
+
+        Raises:
+            ComponentError: the component did not declare that it needs it, or the feature has
+                no such output.
+        """
+        if isinstance(what, FeatureNeed):
+            need = what
+        else:
+            need = feature_need(what, interval=interval, lookback=lookback, **params)
+        if self._needs is not None and not any(
+            isinstance(n, FeatureNeed)
+            and (n.name, n.params, n.interval) == (need.name, need.params, need.interval)
+            and n.lookback >= need.lookback
+            for n in self._needs
+        ):
+            raise self._undeclared(f'feature("{need.name}", ...) with the same options')
+        if need not in self._data.computed:
+            self._data.computed[need] = self._compute(need)
+        outputs = self._data.computed[need]
+        wanted = output or next(iter(outputs))
+        if wanted not in outputs:
+            raise ComponentError(
+                f"feature {need.name!r} has no output {wanted!r}",
+                where=self._component,
+                hint=f"It has {', '.join(outputs)}",
+            )
+        return outputs[wanted]
+
+    def frame(self, symbol: str, interval: str | None = None) -> "pl.DataFrame":
+        """Return one symbol's candles as a polars frame, for people: one row per candle traded.
+
+        Columns: close_time (UTC), open, high, low, close, volume.
+        """
+        import polars as pl  # noqa: PLC0415 - panels alone do without it
+
+        panel = self.candles(interval)
+        if symbol not in panel.symbols:
+            close = nearest(symbol, panel.symbols)
+            raise DataError(
+                f"no candles of {symbol!r} in this view",
+                where=self._component,
+                hint=f"Did you mean {close}?" if close else None,
+            )
+        column = panel.symbols.index(symbol)
+        times = pl.Series("close_time", panel.times).cast(pl.Datetime("us", "UTC"))
+        values = {name: getattr(panel, name)[:, column] for name in FIELDS}
+        return pl.DataFrame({"close_time": times, **values}).filter(pl.col("close").is_not_nan())
+
+    # What a component makes of it
+
+    def align(self, values: FloatPanel, candles: Candles) -> FloatPanel:
+        """Return for each decision row the value of the last candle closed by then.
+
+        Args:
+            values: one row for each row of `candles`, or for the last ones.
+            candles: what they were computed on.
+        """
+        times = candles.times[len(candles) - len(values) :]
+        at = np.searchsorted(times, self.times, side="right") - 1
+        return np.where((at >= 0)[:, None], values[at], np.nan)
+
+    def scores(
+        self,
+        score: FloatPanel,
+        *,
+        confidence: FloatPanel | float = 1.0,
+        evidence: Mapping[str, FloatPanel] | None = None,
+    ) -> Scores:
+        """Return a layer's answer, cut to the decision rows.
+
+        Args:
+            score: -100 to +100, NaN for no opinion; at least `steps` rows, newest last.
+            confidence: 0 to 1, a number or a panel.
+            evidence: named panels behind the score.
+        """
+        kept = self._last(score)
+        trust = np.broadcast_to(confidence, np.shape(score)) if np.ndim(confidence) == 0 else None
+        return Scores(
+            score=kept,
+            confidence=self._last(np.asarray(confidence) if trust is None else trust),
+            evidence={name: self._last(panel) for name, panel in (evidence or {}).items()},
+        )
+
+    def with_universe(self, members: BoolPanel) -> "View":
+        """Return this view with `members` (steps, symbol) as its universe."""
+        data = replace(self._data, universe=read_only(members))
+        return View(data, self.steps, self._needs, self._component)
+
+    def restricted(self, needs: Sequence[Need], component: str) -> "View":
+        """Return this view as `component` may see it: what it declared, warm-up and all."""
+        return View(self._data, self.steps, needs, component)
+
+    # How it finds things
+
+    @property
+    def _decisions(self) -> Candles:
+        return self._data.candles[self._data.interval]
+
+    def _last(self, panel: FloatPanel) -> FloatPanel:
+        if panel.ndim != 2 or panel.shape[0] < self.steps or panel.shape[1] != len(self.symbols):
+            raise ComponentError(
+                f"a panel has shape {panel.shape}; expected at least {self.steps} rows and "
+                f"{len(self.symbols)} columns",
+                where=self._component,
+            )
+        return panel[panel.shape[0] - self.steps :]
+
+    def _panel(self, interval: Interval) -> Candles:
+        panel = self._data.candles.get(interval)
+        if panel is None:
+            raise self._undeclared(f'candles("{interval}", warmup=...)')
+        return panel
+
+    @staticmethod
+    def _row_of(panel: Candles, instant: int) -> int:
+        """Return the row of the last candle closed by an instant."""
+        return int(np.searchsorted(panel.times, instant, side="right")) - 1
+
+    def _compute(self, need: FeatureNeed) -> Mapping[str, FloatPanel]:
+        from weft.components.feature import StepFeature  # noqa: PLC0415 - import cycle
+
+        feature = self._data.make_feature(need)
+        if not isinstance(feature, StepFeature):
+            return feature.compute(self.restricted(feature.needs, f"feature {need.name}"))
+        panel = self._panel(need.interval or self.interval)
+        if panel.interval == self.interval:
+            return self._data.engine.panels(feature, panel, self.steps + need.lookback)
+        rows = len(panel) - self._row_of(panel, int(self.times[0])) + need.lookback
+        coarse = self._data.engine.panels(feature, panel, min(rows, len(panel)))
+        return {name: read_only(self.align(values, panel)) for name, values in coarse.items()}
+
+    def _undeclared(self, need: str) -> ComponentError:
+        return ComponentError(
+            f"asked its view for something it does not declare, at {iso(self.as_of)}",
+            where=self._component,
+            hint=f"Add {need} to its needs",
+        )

@@ -1,0 +1,75 @@
+"""Whether an imported class is what its record promises."""
+
+import inspect
+from importlib import import_module
+from typing import TypeGuard, TypeVar
+
+import weft
+from weft.components.base import Component, ComponentConfig
+from weft.errors import IncompatiblePluginError, PluginError
+from weft.plugins.records import KINDS, PluginRecord
+
+T = TypeVar("T")
+
+
+def is_class_of(found: object, base: type[T]) -> TypeGuard[type[T]]:
+    """Return whether something is a class derived from `base`."""
+    return inspect.isclass(found) and issubclass(found, base)
+
+
+def check_class(record: PluginRecord, found: object) -> type[Component]:
+    """Return what was imported, having made sure that it is a class of the record's kind.
+
+    Raises:
+        IncompatiblePluginError: it was written for another version of the contracts.
+        PluginError: wrong base class, wrong name, or something is missing from it.
+    """
+    module, _, attribute = KINDS[record.kind].partition(":")
+    base: type[Component] = getattr(import_module(module), attribute)
+    if not is_class_of(found, base):
+        shown = found.__qualname__ if inspect.isclass(found) else f"a {type(found).__name__}"
+        raise PluginError(
+            f"{record.target} is {shown}, expected a class derived from weft.{attribute}",
+            where=record.title,
+            hint="Correct the entry point or the base class",
+        )
+    name = getattr(found, "name", None)
+    if name != record.name:
+        raise PluginError(
+            f"{record.target} calls itself {name!r}, its entry point {record.name!r}",
+            where=record.title,
+            hint="Give both the same name",
+        )
+    _check_api(record, found.api)
+    if missing := sorted(getattr(found, "__abstractmethods__", ())):
+        raise PluginError(
+            f"{record.target} lacks {', '.join(missing)}",
+            where=record.title,
+            hint=f"Every {record.kind} has to define what weft.{attribute} leaves open",
+        )
+    config = found.Config
+    if not is_class_of(config, ComponentConfig):
+        raise PluginError(
+            f"{record.target}.Config is not derived from weft.ComponentConfig",
+            where=record.title,
+            hint="Write `class Config(ComponentConfig):`",
+        )
+    return found
+
+
+def _check_api(record: PluginRecord, api: object) -> None:
+    match api:
+        case (int(major), int(minor)):
+            ours = weft.API_VERSION
+            if major == ours[0] and minor <= ours[1]:
+                return
+            age = "newer" if (major, minor) > ours else "older"
+            raise IncompatiblePluginError(
+                f"written for version {major}.{minor} of the plugin contracts, "
+                f"this is {ours[0]}.{ours[1]}",
+                where=record.title,
+                hint="Update Weft" if age == "newer" else f"Update {record.dist}",
+            )
+    raise PluginError(
+        f"its `api` is {api!r}, expected a pair such as {weft.API_VERSION}", where=record.title
+    )

@@ -1,0 +1,76 @@
+"""The hooks: how a plugin brings components in code, and hears of what the engine does.
+
+Implement one by decorating a function of the same name with `hookimpl`, name the module or
+object that holds it in the entry-point group ``weft.hooks``, and list it under `hooks` in
+config.yaml. An implementation may take fewer arguments than the hook gives. Hooks register and
+notify; nothing they return enters a signal.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from weft.components.base import Component
+    from weft.config.settings import Settings
+    from weft.plugins.records import PluginRecord
+    from weft.signal import Signal
+
+PROJECT: Final = "weft"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+"""Marks a hook that plugins may implement."""
+
+hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a plugin's implementation of a hook."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineContext:
+    """An engine that is ready to compose.
+
+    Attributes:
+        settings: what it was built from.
+        plugins: every installed plugin, and which are active.
+    """
+
+    settings: "Settings"
+    plugins: "tuple[PluginRecord, ...]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompositionContext:
+    """A composition whose signals were recorded.
+
+    Attributes:
+        as_of: the decision row, ISO 8601 UTC.
+        data: what its data is: real, synthetic or sandbox.
+        config: digest of every setting that can change a signal.
+    """
+
+    as_of: str
+    data: str
+    config: str
+
+
+@hookspec
+def weft_components() -> "Sequence[type[Component]]":
+    """Return component classes that have no entry point of their own.
+
+    Called once, while plugins are loaded. The classes are offered like any other and take part
+    when config.yaml names them.
+    """
+    return ()
+
+
+@hookspec
+def weft_engine_ready(context: EngineContext) -> None:
+    """Hear that an engine has been built and can compose."""
+
+
+@hookspec
+def weft_signals_composed(signals: "Sequence[Signal]", context: CompositionContext) -> None:
+    """Hear of new signals, after they were written to the ledger."""

@@ -1,0 +1,165 @@
+"""From composed panels to signals that people and programs read."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from weft.components.provider import SourceKind
+from weft.compose import Composed
+from weft.composition import Composition
+from weft.market.candles import Candles, Presence
+from weft.market.market import Listing
+from weft.signal import (
+    DataNote,
+    Direction,
+    LayerStatus,
+    LayerView,
+    Report,
+    Signal,
+    number,
+    with_id,
+)
+from weft.times import SECOND, Interval, iso
+
+COVERAGE_ROWS = 200
+"""Decision rows over which a signal's coverage is counted."""
+
+_DIRECTIONS = {1: Direction.LONG, -1: Direction.SHORT, 0: Direction.NEUTRAL}
+
+
+class Reporter:
+    """Turns what a composition says into signals.
+
+    Args:
+        composition: what composed them.
+        listings: what is known about each symbol, and whose candles are taken.
+    """
+
+    def __init__(self, composition: Composition, listings: Mapping[str, Listing]) -> None:
+        self._composition = composition
+        self._listings = listings
+        self._providers = {p.provider.source: p.provider for p in composition.providers}
+        self._horizon = _times(composition.horizon_candles, composition.interval)
+
+    def report(self, composed: Composed, row: int = -1) -> Report:
+        """Return the signals of one decision row.
+
+        Args:
+            composed: what the composition says.
+            row: which decision row; the last by default.
+        """
+        view = composed.view
+        candles = view.candles()
+        at = len(candles) - view.steps + row if row >= 0 else len(candles) + row
+        as_of = int(candles.times[at])
+        omitted: dict[str, str] = {}
+        signals = []
+        for column, symbol in enumerate(view.symbols):
+            reason = self._reason_to_omit(composed, candles, at, row, column)
+            if reason is None:
+                signals.append(self._signal(composed, candles, at, row, column))
+            else:
+                omitted[symbol] = reason
+        kind = self._composition.data_kind.value
+        return Report(iso(as_of), kind, tuple(signals), omitted)
+
+    def _reason_to_omit(
+        self, composed: Composed, candles: Candles, at: int, row: int, column: int
+    ) -> str | None:
+        if not composed.universe[row, column]:
+            return f"not in the universe ({self._composition.universe.name})"
+        missed = int(candles.rows_since_traded[at, column])
+        if missed <= max(self._composition.max_age_candles, int(candles.closable[column])):
+            return None
+        last = self._last_close(candles, at, column)
+        return f"its candles stop at {iso(last)}" if last else "no candle within the warm-up"
+
+    def _last_close(self, candles: Candles, at: int, column: int) -> int | None:
+        missed = int(candles.rows_since_traded[at, column])
+        if missed <= at:
+            return int(candles.times[at]) - missed * candles.interval.micros
+        listing = self._listings[candles.symbols[column]]
+        # Its last candle lies before everything loaded; it is known where it lies before `as_of`.
+        close = candles.interval.ceil(listing.last_close)
+        return close if close <= int(candles.times[at]) else None
+
+    def _signal(
+        self, composed: Composed, candles: Candles, at: int, row: int, column: int
+    ) -> Signal:
+        symbol = candles.symbols[column]
+        fusion, levels = composed.fusion, composed.levels
+        entry = number(levels.entry[row, column])
+        # A direction nobody can act on, the market being closed or silent, is no direction.
+        direction = _DIRECTIONS[int(fusion.direction[row, column])] if entry else Direction.NEUTRAL
+        acts = direction is not Direction.NEUTRAL
+        stop = number(levels.stop_loss[row, column]) if acts else None
+        take = number(levels.take_profit[row, column]) if acts else None
+        size = number(composed.size[row, column]) if acts else None
+        return with_id(
+            Signal(
+                id="",
+                symbol=symbol,
+                as_of=iso(int(candles.times[at])),
+                interval=candles.interval.name,
+                horizon=self._horizon,
+                direction=direction,
+                score=float(fusion.score[row, column]),
+                confidence=float(fusion.confidence[row, column]),
+                calibrated=fusion.calibrated,
+                entry=entry,
+                stop_loss=stop,
+                take_profit=take,
+                risk_reward=_risk_reward(entry, stop, take),
+                position_size=size or 0.0,
+                layers=self._layers(composed, row, column),
+                missing_layers=composed.missing,
+                data=self._data(candles, at, column),
+                versions=self._composition.versions,
+            )
+        )
+
+    def _layers(self, composed: Composed, row: int, column: int) -> tuple[LayerView, ...]:
+        found = []
+        for name, scores in composed.scores.items():
+            score = number(scores.score[row, column])
+            found.append(
+                LayerView(
+                    name=name,
+                    score=score,
+                    weight=float(composed.fusion.weights[name][row, column]),
+                    confidence=number(scores.confidence[row, column]),
+                    status=LayerStatus.NO_OPINION if score is None else LayerStatus.OK,
+                    evidence={k: number(p[row, column]) for k, p in scores.evidence.items()},
+                )
+            )
+        absent = [LayerView(n, None, 0.0, None, LayerStatus.FAILED, {}) for n in composed.missing]
+        return tuple(sorted(found + absent, key=lambda layer: layer.name))
+
+    def _data(self, candles: Candles, at: int, column: int) -> DataNote:
+        last = self._last_close(candles, at, column)
+        presence = Presence(int(candles.presence[at, column]))
+        status = {Presence.TRADED: "live", Presence.CLOSED: "closed", Presence.HOLE: "stale"}
+        window = candles.presence[max(0, at + 1 - COVERAGE_ROWS) : at + 1, column]
+        expected = max(np.count_nonzero(window != Presence.CLOSED), 1)
+        # Rows before the panel begins count as missing, as do those before a listing.
+        expected += max(0, COVERAGE_ROWS - at - 1)
+        provider = self._providers.get(self._listings[candles.symbols[column]].source)
+        return DataNote(
+            kind=(provider.source_kind if provider else SourceKind.REAL).value,
+            provider=provider.name if provider else "unknown",
+            status=status[presence],
+            last_candle=None if last is None else iso(last),
+            age_seconds=None if last is None else (int(candles.times[at]) - last) / SECOND,
+            coverage=float(np.count_nonzero(window == Presence.TRADED) / expected),
+        )
+
+
+def _risk_reward(entry: float | None, stop: float | None, take: float | None) -> float | None:
+    if entry is None or stop is None or take is None or stop == entry:
+        return None
+    return abs(take - entry) / abs(entry - stop)
+
+
+def _times(count: int, interval: Interval) -> str:
+    number_of, unit = int(interval.name[:-1]), interval.name[-1]
+    return f"{count * number_of}{unit}"

@@ -1,0 +1,176 @@
+"""The signal: what the engine says about one symbol at one instant, and why."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+
+class Direction(StrEnum):
+    """Which way a signal points."""
+
+    LONG = "LONG"
+    SHORT = "SHORT"
+    NEUTRAL = "NEUTRAL"
+
+
+class LayerStatus(StrEnum):
+    """How a layer came to its answer for one symbol."""
+
+    OK = "ok"
+    NO_OPINION = "no_opinion"
+    """It ran, and has nothing to say: too little history since the listing or a hole."""
+    FAILED = "failed"
+    """It raised, overran its deadline or broke its contract; see `missing_layers`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerView:
+    """One layer's part in a signal.
+
+    Attributes:
+        name: the layer.
+        score: -100 to +100, None where it has no opinion.
+        weight: its share of the fused score, 0 to 1.
+        confidence: its own, 0 to 1.
+        status: how it came to its answer.
+        evidence: named figures behind the score.
+    """
+
+    name: str
+    score: float | None
+    weight: float
+    confidence: float | None
+    status: LayerStatus
+    evidence: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class DataNote:
+    """What a signal was made of.
+
+    Attributes:
+        kind: real, synthetic or sandbox.
+        provider: who brought the candles.
+        status: live, closed (the market) or stale (the candles stop before `as_of`).
+        last_candle: close of the latest candle, ISO 8601 UTC.
+        age_seconds: from that close to `as_of`.
+        coverage: share of the candles looked at that were there, 0 to 1.
+    """
+
+    kind: str
+    provider: str
+    status: str
+    last_candle: str | None
+    age_seconds: float | None
+    coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What composed a signal, so that it can be made again.
+
+    Attributes:
+        weft: version of the engine.
+        config: digest of every setting that can change a signal.
+        plugins: distribution and version of each component, by kind and name.
+        artifacts: digest of each model's artifact, by model.
+    """
+
+    weft: str
+    config: str
+    plugins: Mapping[str, str]
+    artifacts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What the engine says about one symbol at one instant, and why.
+
+    Attributes:
+        id: digest of everything below; equal signals have equal ids.
+        symbol: what it is about.
+        as_of: the decision row, ISO 8601 UTC; nothing known later went in.
+        interval: length of a candle.
+        horizon: how far ahead it looks.
+        direction: LONG, SHORT or NEUTRAL.
+        score: -100 to +100.
+        confidence: 0 to 100; see `calibrated`.
+        calibrated: whether the confidence was fitted to outcomes. Where it is not, 70 does not
+            mean seven in ten.
+        entry: price at `as_of`, quote currency; None where the market is closed or stale.
+        stop_loss: where the idea is wrong; None for NEUTRAL.
+        take_profit: where it has paid; None for NEUTRAL.
+        risk_reward: distance to the take profit over distance to the stop loss.
+        position_size: fraction of equity, 0 or more.
+        layers: what each enabled layer said.
+        missing_layers: enabled layers that did not answer, and why.
+        data: what it was made of.
+        versions: what composed it.
+    """
+
+    id: str
+    symbol: str
+    as_of: str
+    interval: str
+    horizon: str
+    direction: Direction
+    score: float
+    confidence: float
+    calibrated: bool
+    entry: float | None
+    stop_loss: float | None
+    take_profit: float | None
+    risk_reward: float | None
+    position_size: float
+    layers: tuple[LayerView, ...]
+    missing_layers: Mapping[str, str]
+    data: DataNote
+    versions: Versions
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the signal as plain values, with None where a number is not known."""
+        return asdict(self)
+
+    def to_json(self) -> bytes:
+        """Return the signal as canonical JSON: keys sorted, no NaN, the same bytes every time."""
+        return to_json(self)
+
+
+def to_json(value: object) -> bytes:
+    """Return dataclasses and plain values as canonical JSON. NaN and infinities become null."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def with_id(signal: Signal) -> Signal:
+    """Return the signal with its id set to the digest of all its other fields."""
+    return replace(signal, id=hashlib.sha256(to_json(replace(signal, id=""))).hexdigest()[:32])
+
+
+def number(value: float) -> float | None:
+    """Return a finite float as it is, and None for NaN and infinities."""
+    return float(value) if value - value == 0.0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All signals of one composition.
+
+    Attributes:
+        as_of: the decision row, ISO 8601 UTC.
+        data: kind of the data: real, synthetic or sandbox.
+        signals: one for each symbol of the universe that has data, by symbol.
+        omitted: symbols that have data but get no signal, and why.
+    """
+
+    as_of: str
+    data: str
+    signals: tuple[Signal, ...]
+    omitted: Mapping[str, str]
+
+    def to_json(self) -> bytes:
+        """Return the report as canonical JSON."""
+        return to_json(self)

@@ -1,0 +1,1 @@
+"""The bitemporal store: Delta tables on disk, hot panels in memory."""

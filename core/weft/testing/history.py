@@ -1,0 +1,189 @@
+"""A market held in arrays, from which views of any component can be taken without a store."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+
+from weft.arrays import FloatPanel
+from weft.components.base import Component
+from weft.components.feature import Feature
+from weft.components.needs import FeatureNeed
+from weft.errors import ConfigError
+from weft.features.engine import FeatureEngine
+from weft.market.candles import FIELDS, aggregate, candles_from_arrays
+from weft.market.instruments import Instrument, describe
+from weft.market.metrics import MetricPanel
+from weft.market.plan import Plan, make_plan
+from weft.market.view import MarketData, View
+from weft.plugins.discovery import discover
+from weft.plugins.registry import Registry
+from weft.times import Interval, parse_time
+
+START = parse_time("2024-01-01T00:00:00Z")
+"""Close of the first row of a made-up history."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Candles of a few symbols, and metrics, as plain arrays.
+
+    Attributes:
+        interval: length of a candle.
+        instruments: one per column.
+        candles: open, high, low, close and volume, each (time, symbol); NaN where there is none.
+        metrics: panels on the same rows, by metric name; missing ones read as NaN.
+        first_close: close of the first row, microseconds since 1970.
+    """
+
+    interval: Interval
+    instruments: tuple[Instrument, ...]
+    candles: Mapping[str, FloatPanel]
+    metrics: Mapping[str, FloatPanel]
+    first_close: int = START
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.candles["close"])
+
+    def cut(self, rows: int) -> "History":
+        """Return the first `rows` rows: what was known then."""
+        return self._map(lambda panel: panel[:rows])
+
+    def after(self, rows: int, replacement: Callable[[FloatPanel], FloatPanel]) -> "History":
+        """Return this history with everything after the first `rows` rows replaced."""
+        return self._map(lambda panel: np.concatenate([panel[:rows], replacement(panel[rows:])]))
+
+    def columns(self, order: np.ndarray) -> "History":
+        """Return this history with its symbols in another order."""
+        picked = tuple(self.instruments[int(column)] for column in order)
+        return replace(self._map(lambda panel: panel[:, order]), instruments=picked)
+
+    def view(
+        self, component: Component, *, steps: int = 1, engine: FeatureEngine | None = None
+    ) -> View:
+        """Return what `component` may see at the last row: no more than it declares.
+
+        Args:
+            component: whose view it is.
+            steps: decision rows at the end.
+            engine: computes features; a new one by default.
+        """
+        plan = make_plan(self.interval, self.interval, component.needs, make_feature)
+        last = self.first_close + (self.rows - 1) * self.interval.micros
+        rows = plan.base_rows(last - (steps - 1) * self.interval.micros, last)
+        rows = max(rows, steps)
+        return self._view(plan, rows, steps, engine or FeatureEngine(1)).restricted(
+            component.needs, f"{component.kind} {component.name}"
+        )
+
+    def _view(self, plan: Plan, rows: int, steps: int, engine: FeatureEngine) -> View:
+        last = self.first_close + (self.rows - 1) * self.interval.micros
+        times = last - np.arange(rows - 1, -1, -1, dtype=np.int64) * self.interval.micros
+        base = candles_from_arrays(
+            self.interval,
+            times,
+            self.instruments,
+            {f: self._tail(p, rows) for f, p in self.candles.items()},
+        )
+        first = last - (steps - 1) * self.interval.micros
+        panels = {self.interval: base}
+        for interval in plan.intervals:
+            if interval != self.interval:
+                opened = plan.first_open(interval, first)
+                start = max(0, (opened - int(times[0])) // self.interval.micros + 1)
+                panels[interval] = aggregate(base.slice(start, rows), interval)
+        return View(
+            MarketData(
+                interval=self.interval,
+                instruments=self.instruments,
+                candles=panels,
+                metrics={
+                    n: self._metric(n, times[-(steps + w) :]) for n, w in plan.metrics.items()
+                },
+                make_feature=make_feature,
+                engine=engine,
+            ),
+            steps,
+        )
+
+    def _metric(self, name: str, times: np.ndarray) -> MetricPanel:
+        unknown = np.full((self.rows, len(self.instruments)), np.nan)
+        values = self._tail(self.metrics.get(name, unknown), len(times))
+        return MetricPanel(name, times, values, np.where(np.isnan(values), np.nan, 0.0))
+
+    def _map(self, change: Callable[[FloatPanel], FloatPanel]) -> "History":
+        return replace(
+            self,
+            candles={name: change(panel) for name, panel in self.candles.items()},
+            metrics={name: change(panel) for name, panel in self.metrics.items()},
+        )
+
+    def _tail(self, panel: FloatPanel, rows: int) -> FloatPanel:
+        """Return the last rows, with unknown ones before history begins."""
+        missing = max(0, rows - len(panel))
+        before = np.full((missing, panel.shape[1]), np.nan)
+        return np.ascontiguousarray(np.concatenate([before, panel[len(panel) - rows + missing :]]))
+
+
+def random_history(
+    seed: int = 0,
+    *,
+    symbols: int = 4,
+    rows: int = 3000,
+    interval: str = "1h",
+    metrics: tuple[str, ...] = (),
+    flaws: bool = True,
+) -> History:
+    """Return a random walk of a few coins and one stock.
+
+    Args:
+        seed: the same seed gives the same history.
+        symbols: number of columns, at least 2; the last is a stock with trading sessions.
+        rows: number of candles.
+        interval: length of a candle.
+        metrics: names of metrics to fill with noise.
+        flaws: whether one coin is listed late, one has a hole, and volume is sometimes zero.
+    """
+    rng = np.random.default_rng(seed)
+    names = [f"COIN{i}USDT" for i in range(symbols - 1)]
+    instruments = (*(describe(n) for n in names), describe("STOCK"))
+    shock = rng.standard_t(4, (rows, symbols)) * 0.008 + rng.normal(0, 0.004, (rows, 1))
+    close = np.exp(np.cumsum(shock, axis=0)) * 10.0 ** rng.integers(-3, 5, symbols)
+    opened = np.vstack([close[:1], close[:-1]])
+    reach = np.abs(rng.normal(0, 0.003, (2, rows, symbols)))
+    candles = {
+        "open": opened,
+        "high": np.maximum(opened, close) * (1 + reach[0]),
+        "low": np.minimum(opened, close) * (1 - reach[1]),
+        "close": close,
+        "volume": rng.lognormal(5, 1, (rows, symbols)),
+    }
+    absent = np.zeros((rows, symbols), dtype=np.bool_)
+    hour = np.arange(rows) % 24
+    absent[(hour < 14) | (hour > 20), -1] = True
+    if flaws:
+        absent[: rows // 3, 0] = True
+        if symbols > 2:
+            absent[rows - rows // 4 : rows - rows // 4 + 40, 1] = True
+        candles["volume"][rng.random((rows, symbols)) < 0.01] = 0.0
+    for name in FIELDS:
+        candles[name] = np.where(absent, np.nan, candles[name])
+    noise = {name: np.cumsum(rng.normal(0, 1, (rows, symbols)), axis=0) for name in metrics}
+    return History(Interval.parse(interval), instruments, candles, noise)
+
+
+def make_feature(need: FeatureNeed) -> Feature:
+    """Return an installed feature with the options a component asks for."""
+    cls = _registry().load(Feature.kind, need.name)
+    feature = cls(cls.Config.model_validate(dict(need.params)))
+    if not isinstance(feature, Feature):
+        raise ConfigError(f"{need.name} is no feature")
+    return feature
+
+
+@cache
+def _registry() -> Registry:
+    return Registry(discover())

@@ -1,0 +1,111 @@
+"""Instants and intervals: int64 microseconds since 1970 inside, ISO 8601 UTC at the edges."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from weft.errors import WeftError
+
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+WEEK = 7 * DAY
+YEAR = 365 * DAY + 6 * HOUR
+
+_UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
+# 1970-01-01 was a Thursday; weekly candles open on Monday.
+_MONDAY = 4 * DAY
+
+
+class TimeError(WeftError, ValueError):
+    """A text is not an instant or an interval. Raised while config and arguments are parsed."""
+
+
+def parse_time(text: str) -> int:
+    """Return the instant an ISO 8601 text names, in microseconds since 1970.
+
+    A text without a zone is refused: guessing one would move every candle.
+
+    Raises:
+        TimeError: the text is no ISO 8601 instant, or it has no zone.
+    """
+    hint = "Write it like 2025-03-01T00:00:00Z"
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise TimeError(f"{text!r} is not an ISO 8601 time", hint=hint) from None
+    if instant.tzinfo is None:
+        raise TimeError(f"{text!r} has no time zone", hint=hint)
+    return to_micros(instant)
+
+
+def to_micros(instant: datetime) -> int:
+    """Return a zone-aware datetime as microseconds since 1970, without passing through a float."""
+    delta = instant.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * SECOND + delta.microseconds
+
+
+def to_datetime(micros: int) -> datetime:
+    """Return microseconds since 1970 as a datetime in UTC."""
+    seconds, rest = divmod(micros, SECOND)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+
+
+def iso(micros: int) -> str:
+    """Return microseconds since 1970 as ISO 8601 in UTC, ending in ``Z``."""
+    return to_datetime(micros).isoformat().replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Interval:
+    """The length of a candle, aligned to 1970-01-01 UTC (weeks to Monday).
+
+    Attributes:
+        micros: length in microseconds.
+        name: as written in config and files, for instance ``1h``.
+    """
+
+    micros: int
+    name: str
+
+    @staticmethod
+    def parse(text: "str | Interval") -> "Interval":
+        """Return the interval that a text such as ``5m``, ``1h``, ``4h`` or ``1d`` names.
+
+        Raises:
+            TimeError: the text is no whole number followed by s, m, h, d or w.
+        """
+        return text if isinstance(text, Interval) else _parse_interval(text)
+
+    def floor(self, micros: int) -> int:
+        """Return the last boundary at or before an instant: the latest close known by then."""
+        offset = self._offset
+        return (micros - offset) // self.micros * self.micros + offset
+
+    def ceil(self, micros: int) -> int:
+        """Return the first boundary at or after an instant: the row that first knows it."""
+        return self.floor(micros + self.micros - 1)
+
+    def index(self, micros: int) -> int:
+        """Return which boundary since 1970 an instant on the grid is."""
+        return (micros - self._offset) // self.micros
+
+    @property
+    def _offset(self) -> int:
+        return _MONDAY if self.micros % WEEK == 0 else 0
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@lru_cache(maxsize=64)
+def _parse_interval(text: str) -> Interval:
+    match = re.fullmatch(r"([1-9]\d*)([smhdw])", text)
+    if match is None:
+        raise TimeError(
+            f"{text!r} is not an interval",
+            hint="Write a whole number and a unit: 5m, 15m, 1h, 4h, 1d, 1w",
+        )
+    return Interval(int(match[1]) * _UNITS[match[2]], text)

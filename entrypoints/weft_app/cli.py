@@ -1,0 +1,141 @@
+"""The `weft` command line: parses arguments; the work is in `weft_app.commands`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import weft
+from weft.errors import ConfigError, WeftError
+
+app = typer.Typer(
+    name="weft",
+    help="Weave many strands of evidence about a market into one explained signal.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+plugins_app = typer.Typer(help="What is installed, and what of it is used.", no_args_is_help=True)
+config_app = typer.Typer(help="Check the configuration.", no_args_is_help=True)
+ledger_app = typer.Typer(help="The record of every signal.", no_args_is_help=True)
+app.add_typer(plugins_app, name="plugins")
+app.add_typer(config_app, name="config")
+app.add_typer(ledger_app, name="ledger")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Config file; ./config.yaml where there is one."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override one key: key.path=value. May be repeated."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """Run the command line; show a mistake as one message, never as a traceback."""
+    try:
+        app()
+    except WeftError as error:
+        if os.environ.get("WEFT_DEBUG"):
+            raise
+        sys.stderr.write(f"weft: {error}\n")
+        raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    *, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    """Weave many strands of evidence about a market into one explained signal."""
+    if version:
+        sys.stdout.write(f"weft {weft.__version__}\n")
+        raise typer.Exit
+
+
+@app.command()
+def signals(
+    symbols: Annotated[
+        list[str] | None, typer.Argument(help="Symbols to show; all by default.")
+    ] = None,
+    *,
+    config: ConfigOption = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", help="Compose as of a past instant: 2025-03-01T00:00:00Z."),
+    ] = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    record: Annotated[bool, typer.Option(help="Write the signals to the ledger.")] = True,
+) -> None:
+    """Compose signals and print them."""
+    from weft_app.commands import signals as command  # noqa: PLC0415 - keeps --help fast
+
+    command.run(symbols or [], config, as_of, overrides or [], as_json=as_json, record=record)
+
+
+@app.command()
+def serve(
+    *,
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    overrides: SetOption = None,
+) -> None:
+    """Compose at every close, and serve the signals over HTTP."""
+    from weft_app.commands import serve as command  # noqa: PLC0415 - keeps --help fast
+
+    command.run(config, host, port, overrides or [])
+
+
+@plugins_app.command("list")
+def plugins_list(
+    *, config: ConfigOption = None, overrides: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """List every installed component and whether it is used."""
+    from weft_app.commands import plugins as command  # noqa: PLC0415 - keeps --help fast
+
+    command.list_all(config, overrides or [], as_json=as_json)
+
+
+@plugins_app.command("info")
+def plugins_info(
+    name: Annotated[str, typer.Argument(help="A component: technical, or layer:technical.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a component is for, what it needs and its options."""
+    from weft_app.commands import plugins as command  # noqa: PLC0415 - keeps --help fast
+
+    command.info(name, as_json=as_json)
+
+
+@config_app.command("check")
+def config_check(*, config: ConfigOption = None, overrides: SetOption = None) -> None:
+    """Check every key and every component without composing anything."""
+    from weft_app.commands import config as command  # noqa: PLC0415 - keeps --help fast
+
+    command.check(config, overrides or [])
+
+
+@app.command()
+def doctor(*, config: ConfigOption = None, overrides: SetOption = None) -> None:
+    """Look for what could keep Weft from working on this machine."""
+    from weft_app.commands import doctor as command  # noqa: PLC0415 - keeps --help fast
+
+    command.run(config, overrides or [])
+
+
+@ledger_app.command("verify")
+def ledger_verify(*, config: ConfigOption = None, overrides: SetOption = None) -> None:
+    """Check that no recorded signal was changed, removed or inserted."""
+    from weft_app.commands import ledger as command  # noqa: PLC0415 - keeps --help fast
+
+    command.verify(config, overrides or [])
+
+
+if __name__ == "__main__":
+    main()

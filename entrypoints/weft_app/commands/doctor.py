@@ -1,0 +1,138 @@
+"""`weft doctor`: look for what could keep Weft from working on this machine."""
+
+import platform
+import shutil
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+import weft
+from weft.assembly import assemble
+from weft.clock import SystemClock
+from weft.config.loading import LoadedSettings, load_settings
+from weft.engine import Engine
+from weft.errors import WeftError
+from weft.features.kernels import is_cached_on_disk
+from weft.plugins.discovery import discover
+from weft.plugins.registry import Registry
+from weft.times import iso
+
+_ENOUGH_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look came to: fine, worth knowing, or in the way."""
+
+    about: str
+    says: str
+    level: str = "ok"
+
+
+def run(config: Path | None, overrides: Sequence[str]) -> None:
+    """Look at everything, print what was found, and leave with 1 where something is in the way."""
+    console = Console(highlight=False)
+    findings = [_machine(), *_extras()]
+    try:
+        loaded = load_settings(config, overrides)
+        engine = assemble(loaded, Registry(discover()))
+    except WeftError as error:
+        findings.append(Finding("config", str(error), "bad"))
+    else:
+        looks: list[Callable[[], Finding]] = [
+            lambda: _config(loaded, engine),
+            lambda: _lake(engine),
+            lambda: _ledger(engine),
+            lambda: _disk(loaded),
+            lambda: _kernels(engine),
+            lambda: _candles(engine),
+            lambda: _port(loaded),
+        ]
+        findings += [_look(look) for look in looks]
+        engine.close()
+    marks = {"ok": "[green]ok  [/]", "note": "[yellow]note[/]", "bad": "[red]bad [/]"}
+    for finding in findings:
+        console.print(f"{marks[finding.level]} [bold]{finding.about}[/]: ", end="")
+        console.print(finding.says, markup=False)
+    if any(finding.level == "bad" for finding in findings):
+        raise SystemExit(1)
+
+
+def _look(look: Callable[[], Finding]) -> Finding:
+    try:
+        return look()
+    except (WeftError, OSError) as error:
+        return Finding("error", str(error), "bad")
+
+
+def _machine() -> Finding:
+    says = f"Weft {weft.__version__}, Python {platform.python_version()}, {platform.machine()}"
+    return Finding("machine", says)
+
+
+def _extras() -> list[Finding]:
+    wanted = {"api": "fastapi", "indicators": "talib"}
+    return [
+        Finding(f"extra {extra}", "installed")
+        if find_spec(module)
+        else Finding(f"extra {extra}", f"not installed; pip install 'weft[{extra}]'", "note")
+        for extra, module in wanted.items()
+    ]
+
+
+def _config(loaded: LoadedSettings, engine: Engine) -> Finding:
+    names = ", ".join(p.provider.name for p in engine.composition.providers)
+    return Finding("config", f"{loaded.path or 'packaged defaults'}; providers: {names}")
+
+
+def _lake(engine: Engine) -> Finding:
+    lake = engine.store.lake.url
+    if "://" not in lake:
+        with TemporaryDirectory(dir=lake):
+            pass
+    return Finding("lake", f"{lake} can be written")
+
+
+def _ledger(engine: Engine) -> Finding:
+    rows, _ = engine.ledger.verify()
+    return Finding("ledger", f"{rows} rows, every seal holds")
+
+
+def _disk(loaded: LoadedSettings) -> Finding:
+    lake = loaded.settings.storage.lake
+    free = shutil.disk_usage(lake if "://" not in lake else ".").free
+    says = f"{free / 1e9:.1f} GB free"
+    return Finding("disk", says, "ok" if free > _ENOUGH_BYTES else "note")
+
+
+def _kernels(engine: Engine) -> Finding:
+    features = engine.step_features()
+    engine.features.compile(features)
+    if is_cached_on_disk():
+        return Finding("indicators", f"{len(features)} compiled and kept on disk")
+    says = "compile, but no folder can be written to keep them; set NUMBA_CACHE_DIR to one"
+    return Finding("indicators", says, "note")
+
+
+def _candles(engine: Engine) -> Finding:
+    last = engine.market.last_close
+    if last is None:
+        return Finding("candles", "none stored yet; `weft signals` fetches them", "note")
+    now = SystemClock().now()
+    says = f"{len(engine.market.listings)} symbols, the newest closed at {iso(last)}"
+    behind = now - last > 3 * engine.composition.interval.micros
+    return Finding("candles", says, "note" if behind else "ok")
+
+
+def _port(loaded: LoadedSettings) -> Finding:
+    server = loaded.settings.server
+    with socket.socket() as probe:
+        if probe.connect_ex((server.host, server.port)) == 0:
+            says = f"{server.port} is in use; is Weft running already? Use --port for another"
+            return Finding("port", says, "note")
+    return Finding("port", f"{server.host}:{server.port} is free")

@@ -1,0 +1,92 @@
+"""`weft serve`: compose at every close, and serve the signals."""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+
+from weft.assembly import assemble
+from weft.config.loading import load_settings
+from weft.errors import ConfigError, MissingDependencyError
+from weft.plugins.discovery import discover
+from weft.plugins.registry import Registry
+from weft_app.live import LiveService
+from weft_app.session import bring_up_to_date, compile_features, console, warn_about
+
+
+def run(config: Path | None, host: str | None, port: int | None, overrides: Sequence[str]) -> None:
+    """Compose once, then listen until stopped.
+
+    Raises:
+        ConfigError: the address cannot be listened on, or is open to others without a token.
+        MissingDependencyError: the packages of the `api` extra are not installed.
+    """
+    try:
+        import uvicorn  # noqa: PLC0415 - an optional dependency
+
+        from weft_app.server import create_app  # noqa: PLC0415 - an optional dependency
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"needs the package {error.name}",
+            where="weft serve",
+            hint="pip install 'weft[api]'",
+        ) from error
+
+    loaded = load_settings(config, overrides)
+    server = loaded.settings.server
+    host, port = host or server.host, port or server.port
+    token = server.token.get_secret_value() if server.token else None
+    _check_address(host, port, token)
+
+    registry = Registry(discover())
+    engine = assemble(loaded, registry)
+    service = LiveService(engine)
+    service.collected = asyncio.run(bring_up_to_date(engine))
+    compile_features(engine)
+    published = service.compose()
+    warn_about(published.report, engine)
+    shown = f"[{host}]" if ":" in host else host
+    first = published.report.signals[0].symbol if published.report.signals else "BTCUSDT"
+    console.print(
+        f"[green]Serving {len(published.report.signals)} signals[/] as of "
+        f"{published.report.as_of} on http://{shown}:{port}  "
+        f"[dim](try /signals/{first}, /health, /docs; stop with Ctrl-C)"
+    )
+    app = create_app(
+        service,
+        token=token,
+        allowed_hosts=[*server.allowed_hosts, host],
+        plugins=registry.records(),
+    )
+    uvicorn.run(app, host=host, port=port, log_level="warning", ws="websockets-sansio")
+    engine.close()
+
+
+def _check_address(host: str, port: int, token: str | None) -> None:
+    if token is None and not _is_loopback(host):
+        raise ConfigError(
+            f"{host} can be reached by others, and no token is set",
+            where="server.host",
+            hint="Set server.token, for instance to ${WEFT_TOKEN}, or listen on 127.0.0.1",
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {host}:{port}: {error.strerror}",
+                where="server.port",
+                hint="Choose another one with --port",
+            ) from error
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,103 @@
+"""Live composition: at every close, fetch what is new, compose, record, publish."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from weft.collector import Collected
+from weft.engine import Engine
+from weft.errors import WeftError
+from weft.signal import Report, to_json
+from weft.times import SECOND, parse_time
+
+log = logging.getLogger("weft.live")
+
+_SETTLE = 2 * SECOND
+"""Time given to a venue after a close until its candle can be asked for."""
+
+_POLL = 15 * SECOND
+"""Time between two questions while a candle that is due has not come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One composition as the API hands it out: serialised once, however often it is asked for.
+
+    Attributes:
+        report: the signals.
+        body: the whole report as JSON.
+        by_symbol: each signal as JSON.
+        composed_at: when it was composed, microseconds since 1970.
+        took_seconds: how long composing took.
+    """
+
+    report: Report
+    body: bytes
+    by_symbol: Mapping[str, bytes]
+    composed_at: int
+    took_seconds: float
+
+
+@dataclass(slots=True)
+class LiveService:
+    """Keeps one engine composing, and holds its latest signals.
+
+    Attributes:
+        engine: what composes.
+        published: the latest composition; None before the first.
+        collected: what each provider brought in the latest round.
+        failure: why the latest round failed; None where it did not.
+    """
+
+    engine: Engine
+    published: Published | None = None
+    collected: list[Collected] = field(default_factory=list)
+    failure: str | None = None
+
+    def compose(self) -> Published:
+        """Compose at the newest close, record the signals and publish them."""
+        engine = self.engine
+        started = engine.clock.now()
+        as_of = engine.latest_close()
+        engine.market.warm_up_to(as_of)
+        report = engine.report(engine.compose(engine.view(as_of)))
+        engine.record(report)
+        composed_at = engine.clock.now()
+        self.published = Published(
+            report=report,
+            body=report.to_json(),
+            by_symbol={signal.symbol: to_json(signal) for signal in report.signals},
+            composed_at=composed_at,
+            took_seconds=(composed_at - started) / SECOND,
+        )
+        return self.published
+
+    async def run(self) -> None:
+        """Compose at every close until cancelled. A round that fails is told and tried again."""
+        interval = self.engine.composition.interval
+        clock = self.engine.clock
+        while True:
+            due = interval.floor(clock.now()) + interval.micros
+            await clock.sleep_until(due + _SETTLE)
+            while clock.now() < due + interval.micros and not await self._round(due):
+                await clock.sleep_until(clock.now() + _POLL)
+
+    async def _round(self, due: int) -> bool:
+        """Fetch and compose; return whether the close that was due is composed."""
+        try:
+            self.collected = await self.engine.update()
+            if self._is_news():
+                await asyncio.to_thread(self.compose)
+            self.failure = None
+        except WeftError as error:
+            self.failure = str(error)
+            log.warning("round failed: %s", error)
+            return False
+        newest = self.published and parse_time(self.published.report.as_of)
+        return bool(newest and newest >= due)
+
+    def _is_news(self) -> bool:
+        if self.published is None:
+            return True
+        return self.engine.latest_close() > parse_time(self.published.report.as_of)

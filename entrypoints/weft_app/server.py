@@ -1,0 +1,200 @@
+"""The HTTP API. Answers are bytes that were serialised once, when they were composed."""
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+import weft
+from weft.errors import nearest
+from weft.plugins.records import PluginRecord
+from weft.signal import Report, Signal
+from weft.times import SECOND, iso, parse_time
+from weft_app.live import LiveService, Published
+
+_JSON = "application/json"
+
+
+class Problem(BaseModel):
+    """Why a request was not answered."""
+
+    error: str
+    message: str
+
+
+class ProviderHealth(BaseModel):
+    """What a provider brought in the latest round."""
+
+    name: str
+    new: int
+    restated: int
+    problems: int
+    error: str | None
+
+
+class Health(BaseModel):
+    """Whether the engine is composing.
+
+    `behind_seconds` is the time since the newest decision row: more than one interval means that
+    no new candle has come.
+    """
+
+    status: str
+    version: str
+    data: str
+    interval: str
+    as_of: str | None
+    composed_at: str | None
+    compose_seconds: float | None
+    behind_seconds: float | None
+    signals: int
+    failure: str | None
+    providers: list[ProviderHealth]
+
+
+def create_app(
+    service: LiveService,
+    *,
+    token: str | None = None,
+    allowed_hosts: Sequence[str] = ("localhost", "127.0.0.1", "[::1]"),
+    plugins: Sequence[PluginRecord] = (),
+) -> FastAPI:
+    """Return the API over a running service.
+
+    Args:
+        service: composes, and holds the latest signals.
+        token: what every request must carry as ``Authorization: Bearer``; None for no check.
+        allowed_hosts: names a request may address the server by. Without such a list a web page
+            could reach a server on loopback through a name that resolves to it.
+        plugins: what is installed, for ``GET /plugins``.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(service.run())
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    app = FastAPI(
+        title="Weft",
+        version=weft.__version__,
+        description="Signals composed from many strands of evidence. Times are ISO 8601 UTC.",
+        lifespan=lifespan,
+    )
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))
+    if token is not None:
+        app.middleware("http")(_require(token))
+    _add_signals(app, service)
+    _add_status(app, service, plugins)
+    return app
+
+
+def _add_signals(app: FastAPI, service: LiveService) -> None:
+    problems: dict[int | str, dict[str, Any]] = {
+        404: {"model": Problem, "description": "No such symbol, or no signal for it now"},
+        503: {"model": Problem, "description": "Nothing was composed yet"},
+    }
+
+    @app.get("/signals", response_model=Report, responses={503: problems[503]})
+    def signals() -> Response:
+        """Return all signals of the newest composition."""
+        published = service.published
+        return _starting() if published is None else Response(published.body, media_type=_JSON)
+
+    @app.get("/signals/{symbol}", response_model=Signal, responses=problems)
+    def signal(symbol: str) -> Response:
+        """Return the signal of one symbol."""
+        published = service.published
+        if published is None:
+            return _starting()
+        body = published.by_symbol.get(symbol.upper()) or published.by_symbol.get(symbol)
+        if body is None:
+            return _no_signal(published, symbol)
+        return Response(body, media_type=_JSON)
+
+
+def _add_status(app: FastAPI, service: LiveService, plugins: Sequence[PluginRecord]) -> None:
+    @app.get("/health")
+    def health(response: Response) -> Health:
+        """Return whether the engine is composing; 503 until it has."""
+        published = service.published
+        if published is None:
+            response.status_code = 503
+        return _health(service, published)
+
+    @app.get("/plugins")
+    def list_plugins() -> list[dict[str, Any]]:
+        """Return every installed component and what became of it."""
+        return [asdict(record) for record in plugins]
+
+    @app.get("/", include_in_schema=False)
+    def root() -> dict[str, str]:
+        return {"signals": "/signals", "health": "/health", "plugins": "/plugins", "api": "/docs"}
+
+
+def _health(service: LiveService, published: Published | None) -> Health:
+    engine = service.engine
+    row = None if published is None else parse_time(published.report.as_of)
+    status = "starting" if published is None else "degraded" if service.failure else "ok"
+    return Health(
+        status=status,
+        version=weft.__version__,
+        data=engine.composition.data_kind.value,
+        interval=engine.composition.interval.name,
+        as_of=published.report.as_of if published else None,
+        composed_at=iso(published.composed_at) if published else None,
+        compose_seconds=published.took_seconds if published else None,
+        behind_seconds=None if row is None else (engine.clock.now() - row) / SECOND,
+        signals=len(published.report.signals) if published else 0,
+        failure=service.failure,
+        providers=[
+            ProviderHealth(
+                name=c.provider,
+                new=c.new,
+                restated=c.restated,
+                problems=len(c.problems),
+                error=c.error,
+            )
+            for c in service.collected
+        ],
+    )
+
+
+def _starting() -> JSONResponse:
+    problem = Problem(error="Starting", message="nothing was composed yet; try again in a moment")
+    return JSONResponse(problem.model_dump(), 503, headers={"Retry-After": "2"})
+
+
+def _no_signal(published: Published, symbol: str) -> JSONResponse:
+    why = published.report.omitted.get(symbol.upper())
+    if why is not None:
+        message = f"{symbol.upper()} has no signal at {published.report.as_of}: {why}"
+        return JSONResponse(Problem(error="NoSignal", message=message).model_dump(), 404)
+    close = nearest(symbol, list(published.by_symbol))
+    hint = f". Did you mean {close}?" if close else ". GET /signals lists all there are"
+    problem = Problem(error="UnknownSymbol", message=f"no provider has brought {symbol!r}{hint}")
+    return JSONResponse(problem.model_dump(), 404)
+
+
+def _require(token: str) -> Callable[..., Awaitable[Response]]:
+    expected = f"Bearer {token}".encode()
+
+    async def check(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        given = request.headers.get("authorization", "").encode()
+        if hmac.compare_digest(given, expected):
+            return await call_next(request)
+        problem = Problem(error="Unauthorised", message="send Authorization: Bearer <server.token>")
+        return JSONResponse(problem.model_dump(), 401, headers={"WWW-Authenticate": "Bearer"})
+
+    return check

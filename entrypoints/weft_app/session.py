@@ -1,0 +1,98 @@
+"""What every command does first: settings, engine, and showing progress on stderr."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from weft.assembly import assemble
+from weft.collector import Collected
+from weft.config.loading import load_settings
+from weft.engine import Engine
+from weft.plugins.discovery import discover
+from weft.plugins.registry import Registry
+from weft.signal import Report
+from weft.times import SECOND, parse_time, to_datetime
+
+console = Console(stderr=True, highlight=False)
+"""Everything that is not the answer goes to stderr, so that stdout can be piped."""
+
+_MOST_PROBLEMS_SHOWN = 20
+
+
+def open_engine(config: Path | None, overrides: Sequence[str]) -> Engine:
+    """Return an engine for a config file and overrides.
+
+    Raises:
+        ConfigError: one line per mistake.
+    """
+    return assemble(load_settings(config, overrides), Registry(discover()))
+
+
+async def bring_up_to_date(engine: Engine) -> list[Collected]:
+    """Fetch what is new, showing what arrives; print what was refused or repaired."""
+    with _bar("[dim]{task.fields[note]}") as progress:
+        task = progress.add_task("Collecting", total=None, note="")
+
+        def show(collected: Collected) -> None:
+            progress.update(task, note=f"{collected.provider}: {collected.new:,} new")
+
+        collected = await engine.update(show)
+    for one in collected:
+        _print_problems(one)
+    return collected
+
+
+def compile_features(engine: Engine) -> None:
+    """Compile the indicators the composition uses, showing how far it has come."""
+    features = engine.step_features()
+    with _bar("[dim]{task.fields[note]}") as progress:
+        task = progress.add_task("Compiling indicators", total=len(features), note="")
+        engine.features.compile(features, lambda name: progress.update(task, advance=1, note=name))
+
+
+def warn_about(report: Report, engine: Engine) -> None:
+    """Say on stderr what keeps a report from being about the market of this hour."""
+    if report.data != "real":
+        console.print(f"[yellow]Data: {report.data}. These signals are about no real market.")
+    newest = engine.latest_close()
+    behind = (engine.clock.now() - newest) // SECOND
+    if (
+        parse_time(report.as_of) == newest
+        and behind > 2 * engine.composition.interval.micros // SECOND
+    ):
+        console.print(
+            f"[yellow]The newest candles closed at {to_datetime(newest):%Y-%m-%d %H:%M} UTC, "
+            f"{_duration(behind)} ago."
+        )
+
+
+def _bar(*extra: str) -> Progress:
+    columns = [TextColumn(text) for text in extra]
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        *columns,
+        console=console,
+        transient=True,
+    )
+
+
+def _print_problems(collected: Collected) -> None:
+    lines = collected.problems + ([collected.error] if collected.error else [])
+    for line in lines[:_MOST_PROBLEMS_SHOWN]:
+        console.print(f"[yellow]{collected.provider}:[/] {line}", markup=True, soft_wrap=True)
+    if len(lines) > _MOST_PROBLEMS_SHOWN:
+        console.print(
+            f"[yellow]{collected.provider}:[/] and {len(lines) - _MOST_PROBLEMS_SHOWN} more"
+        )
+
+
+def _duration(seconds: int) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} seconds"

@@ -1,0 +1,1 @@
+"""Built-in components; registered through entry points like anybody's."""

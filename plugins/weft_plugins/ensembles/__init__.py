@@ -1,0 +1,1 @@
+"""Ensembles: fuse what the layers say."""

@@ -1,0 +1,1 @@
+"""Features: indicators as one step on a small state."""

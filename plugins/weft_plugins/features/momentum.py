@@ -1,0 +1,167 @@
+"""Momentum oscillators."""
+
+from math import ceil, floor, nan
+
+from pydantic import Field
+
+from weft.arrays import Floats
+from weft.components.base import ComponentConfig
+from weft.components.feature import Bar, StepFeature, step, wilder_memory
+from weft.times import DAY, WEEK
+from weft_plugins.features._averages import relative_strength, wilder
+
+_WEEK = float(WEEK)
+_MONDAY = float(4 * DAY)  # 1970-01-01 was a Thursday; weekly candles open on Monday
+
+
+class Rsi(StepFeature):
+    """Relative strength index, 0 to 100 (Wilder 1978, New Concepts in Technical Trading Systems).
+
+    Outputs:
+        rsi: 100 times average gain over average gain plus average loss, both smoothed by Wilder;
+            0 where the price has not moved, as TA-Lib has it.
+    """
+
+    name = "rsi"
+    outputs = ("rsi",)
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        window: int = Field(14, ge=2, description="Candles in Wilder's average")
+
+    config: Config
+
+    @property
+    def warmup(self) -> int:
+        """Candles until Wilder's average has forgotten its seed."""
+        return self.config.window + wilder_memory(self.config.window)
+
+    @property
+    def state_size(self) -> int:
+        """Candles seen, last close, average gain, average loss."""
+        return 4
+
+    @property
+    def params(self) -> tuple[float, ...]:
+        """The window."""
+        return (self.config.window,)
+
+    @step
+    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:
+        """Take one candle."""
+        window = params[0]
+        seen = state[0]
+        change = bar.close - state[1]
+        gain = wilder(state[2], max(change, 0.0), seen, window)
+        loss = wilder(state[3], max(-change, 0.0), seen, window)
+        state[0] = min(seen + 1.0, window + 1.0)
+        state[1] = bar.close
+        state[2] = gain
+        state[3] = loss
+        out[0] = relative_strength(gain, loss) if seen >= window else nan
+
+
+class RsiDivergence(StepFeature):
+    """RSI of the candles minus RSI of candles several times as long, -100 to 100.
+
+    A slow candle joins `slow_candles` candles and closes where its close time is a multiple of
+    its length, so that slow candles are the same wherever history begins. The slow RSI changes
+    only when one closes. A slow candle whose beginning lies before the first candle known, or
+    before a hole, is left out.
+
+    Where the market closes for the night, what traded makes up a slow candle, and one that ends
+    while the market is closed counts from the next candle on.
+
+    Outputs:
+        spread: fast minus slow; positive where the short run is stronger than the long run.
+        fast: RSI of the candles themselves, 0 to 100.
+        slow: RSI of the slow candles closed by then, 0 to 100.
+    """
+
+    name = "rsi_divergence"
+    outputs = ("spread", "fast", "slow")
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        window: int = Field(14, ge=2, description="Candles in Wilder's average, fast and slow")
+        slow_candles: int = Field(4, ge=2, description="Candles that make up a slow one")
+
+    config: Config
+
+    @property
+    def warmup(self) -> int:
+        """Candles until the slow average has forgotten its seed."""
+        slow = self.config.window + wilder_memory(self.config.window)
+        return self.config.slow_candles * (slow + 1)
+
+    @property
+    def state_size(self) -> int:
+        """The fast RSI's four cells; last time, candle length, whole; the slow RSI's four."""
+        return 11
+
+    @property
+    def params(self) -> tuple[float, ...]:
+        """The window, and candles in a slow one."""
+        return (self.config.window, self.config.slow_candles)
+
+    @step
+    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:
+        """Take one candle."""
+        window = params[0]
+        seen = state[0]
+        before = state[1]
+        change = bar.close - before
+        gain = wilder(state[2], max(change, 0.0), seen, window)
+        loss = wilder(state[3], max(-change, 0.0), seen, window)
+        state[0] = min(seen + 1.0, window + 1.0)
+        state[1] = bar.close
+        state[2] = gain
+        state[3] = loss
+
+        # A step is not told the interval: it is the shortest time between two candles so far.
+        # Until the second candle nothing about slow candles can be known.
+        now = float(bar.time)
+        last = state[4]
+        passed = now - last
+        known = state[5]
+        length = passed if seen >= 1.0 and (known == 0.0 or passed < known) else known
+        measured = length != known
+        slow_length = max(length, 1.0) * params[1]
+        origin = _MONDAY if slow_length == _WEEK * floor(slow_length / _WEEK) else 0.0
+        last_end = ceil((last - origin) / slow_length) * slow_length + origin
+        end = ceil((now - origin) / slow_length) * slow_length + origin
+        begun = last - length == last_end - slow_length
+        moved = seen >= 1.0 and end != last_end
+        whole = begun if measured else state[6] > 0.0
+        late = moved and whole and last != last_end
+        whole = whole or moved
+        closes = seen >= 1.0 and whole and now == end
+        state[4] = now
+        state[5] = length
+        state[6] = 1.0 if whole else 0.0
+
+        count = 0.0 if measured else state[7]
+        slow_close = state[8]
+        slow_gain = 0.0 if measured else state[9]
+        slow_loss = 0.0 if measured else state[10]
+        change = before - slow_close
+        slow_gain = wilder(slow_gain, max(change, 0.0), count, window) if late else slow_gain
+        slow_loss = wilder(slow_loss, max(-change, 0.0), count, window) if late else slow_loss
+        slow_close = before if late else slow_close
+        count = count + 1.0 if late else count
+        change = bar.close - slow_close
+        slow_gain = wilder(slow_gain, max(change, 0.0), count, window) if closes else slow_gain
+        slow_loss = wilder(slow_loss, max(-change, 0.0), count, window) if closes else slow_loss
+        count = count + 1.0 if closes else count
+        state[7] = count
+        state[8] = bar.close if closes else slow_close
+        state[9] = slow_gain
+        state[10] = slow_loss
+
+        fast = relative_strength(gain, loss) if seen >= window else nan
+        slow = relative_strength(slow_gain, slow_loss) if count > window else nan
+        out[0] = fast - slow
+        out[1] = fast
+        out[2] = slow

@@ -1,0 +1,1 @@
+"""Layers: each scores every symbol from -100 to +100."""

@@ -1,0 +1,1 @@
+"""Risk models: levels, and what can be lost."""

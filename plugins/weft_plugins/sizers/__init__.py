@@ -1,0 +1,1 @@
+"""Sizers: how much of a signal to hold."""

@@ -1,0 +1,1 @@
+"""Universe rules: which instruments are chosen, at each instant."""

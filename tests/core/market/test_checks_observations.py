@@ -1,0 +1,99 @@
+"""Which observations may be stored, and which are refused."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from weft.errors import SchemaError
+from weft.market.checks import OBSERVATION_SCHEMA, clean_observations
+from weft.times import Interval, parse_time
+
+D1 = Interval.parse("1d")
+NOW = parse_time("2024-03-01T00:00:00Z")
+
+
+def at(frame: pl.DataFrame, row: int, **values: Any) -> pl.DataFrame:
+    """The frame with some values of one row replaced."""
+    return frame.with_columns(
+        pl.when(pl.int_range(pl.len()) == row)
+        .then(value if isinstance(value, pl.Expr) else pl.lit(value))
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name, value in values.items()
+    )
+
+
+def facts(**columns: Any) -> pl.DataFrame:
+    plain: dict[str, Any] = {
+        "metric": ["funding_rate", "mvrv", "vix"],
+        "scope": ["instrument", "asset", "market"],
+        "entity": ["BTCUSDT", "BTC", None],
+        "event_time": [datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2, 3)],
+        "known_at": [datetime(2024, 1, day, tzinfo=UTC) for day in (1, 3, 4)],
+        "value": [0.0001, 1.5, 13.2],
+    }
+    return pl.DataFrame(plain | columns)
+
+
+def test_sound_observations_pass_on_the_fixed_schema() -> None:
+    checked = clean_observations(facts(), NOW, "test")
+    assert checked.problems == ()
+    assert checked.frame.schema == OBSERVATION_SCHEMA
+    assert checked.frame["entity"].to_list() == ["BTCUSDT", "BTC", ""]
+
+
+def test_without_known_at_a_lag_must_be_stated() -> None:
+    with pytest.raises(SchemaError, match=r"column 'known_at' is missing.*state a lag"):
+        clean_observations(facts().drop("known_at"), NOW, "test")
+    checked = clean_observations(facts().drop("known_at"), NOW, "test", lag=D1)
+    lag = checked.frame["known_at"] - checked.frame["event_time"]
+    assert lag.unique().to_list() == [timedelta(days=1)]
+
+
+@pytest.mark.parametrize(
+    ("row", "values", "line"),
+    [
+        (1, {"value": float("nan")}, "mvrv BTC: 1 observation refused, value missing"),
+        (1, {"value": None}, "mvrv BTC: 1 observation refused, value missing"),
+        (1, {"scope": "coin"}, "mvrv BTC: 1 observation refused, scope is none of instrument"),
+        (1, {"scope": None}, "mvrv BTC: 1 observation refused, scope is none of instrument"),
+        (1, {"entity": None}, "mvrv: 1 observation refused, no entity"),
+        (2, {"metric": " "}, "(unnamed): 1 observation refused, no metric"),
+        (1, {"known_at": None}, "mvrv BTC: 1 observation refused, no usable known_at"),
+        (1, {"event_time": None}, "mvrv BTC: 1 observation refused, no usable event_time"),
+        (
+            1,
+            {"known_at": datetime(2024, 1, 1, tzinfo=UTC)},
+            "mvrv BTC: 1 observation refused, known_at before event_time",
+        ),
+        (
+            1,
+            {"known_at": datetime(2024, 6, 1, tzinfo=UTC)},
+            "mvrv BTC: 1 observation refused, known_at in the future",
+        ),
+    ],
+)
+def test_an_observation_that_cannot_be_true_is_refused(
+    row: int, values: dict[str, Any], line: str
+) -> None:
+    checked = clean_observations(at(facts(), row, **values), NOW, "test")
+    assert len(checked.frame) == 2
+    assert checked.problems[0].startswith(line)
+    assert len(checked.problems) == 1
+
+
+def test_observations_that_contradict_each_other_are_refused_and_restatements_stay() -> None:
+    row = facts()[:1]
+    other = row.with_columns(value=pl.lit(0.5))
+    restated = row.with_columns(
+        value=pl.lit(0.7),
+        known_at=pl.lit(datetime(2024, 1, 5, tzinfo=UTC)).cast(pl.Datetime("us", "UTC")),
+    )
+    checked = clean_observations(pl.concat([row, other, row, restated]), NOW, "test")
+    assert checked.frame["value"].to_list() == [0.7]
+    clash = "refused, same event_time with different values"
+    assert checked.problems == (
+        f"funding_rate BTCUSDT: 3 observations {clash}, first at 2024-01-01T00:00:00Z",
+    )

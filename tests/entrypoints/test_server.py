@@ -1,0 +1,131 @@
+"""The HTTP API over a real server on loopback."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import TypeAdapter
+
+from weft.signal import Report, Signal
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A running `weft serve` over the made-up market."""
+    state = tmp_path_factory.mktemp("server")
+    port = free_port()
+    command = [sys.executable, "-m", "weft_app.cli", "serve", "--port", str(port)]
+    command += ["--set", f"storage.lake={state}/lake"]
+    command += ["--set", f"storage.ledger=sqlite:///{state}/ledger.db"]
+    log = (state / "log").open("w")
+    process = subprocess.Popen(command, cwd=state, stdout=log, stderr=log)
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
+    try:
+        _wait(client, process, state / "log")
+        yield client
+    finally:
+        client.close()
+        process.terminate()
+        process.wait(20)
+        log.close()
+
+
+def _wait(client: httpx.Client, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()
+        try:
+            client.get("/health")
+        except httpx.TransportError:
+            time.sleep(0.2)
+        else:
+            return
+    pytest.fail("the server did not answer in time")
+
+
+def test_all_signals_keep_to_their_schema(server: httpx.Client) -> None:
+    answer = server.get("/signals")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    report = TypeAdapter(Report).validate_json(answer.content)
+    assert report.data == "synthetic"
+    assert len(report.signals) == 8
+
+
+def test_one_signal(server: httpx.Client) -> None:
+    answer = server.get("/signals/BTCUSDT")
+    signal = TypeAdapter(Signal).validate_json(answer.content)
+    assert signal.symbol == "BTCUSDT"
+    assert signal.data.kind == "synthetic"
+    assert server.get("/signals/btcusdt").content == answer.content
+
+
+def test_an_unknown_symbol_suggests_one(server: httpx.Client) -> None:
+    answer = server.get("/signals/BTCUSD")
+    assert answer.status_code == 404
+    assert "Did you mean BTCUSDT?" in answer.json()["message"]
+
+
+def test_health_tells_how_far_behind_it_is(server: httpx.Client) -> None:
+    health = server.get("/health").json()
+    assert health["status"] == "ok"
+    assert health["signals"] == 8
+    assert 0 <= health["behind_seconds"] < 3700
+
+
+def test_the_schema_describes_the_signal(server: httpx.Client) -> None:
+    schema = server.get("/openapi.json").json()
+    fields = schema["components"]["schemas"]["Signal"]["properties"]
+    assert {"direction", "confidence", "stop_loss", "layers", "missing_layers"} <= set(fields)
+
+
+def test_plugins_are_listed(server: httpx.Client) -> None:
+    rows = server.get("/plugins").json()
+    assert any(r["name"] == "technical" and r["status"] == "active" for r in rows)
+
+
+def test_a_request_by_a_foreign_name_is_refused(server: httpx.Client) -> None:
+    answer = server.get("/signals", headers={"host": "attacker.example"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/signals/..%2f..%2fetc%2fpasswd", "/signals/%00", "/nothing"])
+def test_odd_paths_are_not_found(server: httpx.Client, path: str) -> None:
+    assert server.get(path).status_code == 404
+
+
+def serve(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "weft_app.cli", "serve", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_an_open_address_needs_a_token(tmp_path: Path) -> None:
+    done = serve("--host", "0.0.0.0", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "server.token" in done.stderr
+
+
+def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = serve("--port", str(taken.getsockname()[1]), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--port" in done.stderr

@@ -1,0 +1,233 @@
+"""`weft signals`, as its user runs it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.support import Weft
+
+AS_OF = "2025-03-01T00:00:00Z"
+WALK_END = "2024-02-05T00:00:00Z"
+Walk = Callable[..., pl.DataFrame]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, walk: Walk) -> Path:
+    """Candles of two coins, 900 hours from 2024-01-01."""
+    folder = tmp_path / "candles"
+    folder.mkdir()
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        walk(symbol).write_parquet(folder / f"{symbol}.parquet")
+    return folder
+
+
+def from_files(folder: Path) -> tuple[str, str]:
+    return "--set", f"providers.files.path={folder}"
+
+
+def test_real_history_gives_the_same_bytes_with_and_without_the_future(
+    weft: Weft, real_data: Path, tmp_path: Path
+) -> None:
+    source = real_data / "crypto_perp_1h"
+    wanted = {"BTCUSDT", "ETHUSDT", "BNBUSDT", "ENAUSDT", "1000PEPEUSDT", "ARBUSDT"}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir()
+    cut.mkdir()
+    for symbol in wanted:
+        frame = pl.read_parquet(source / f"{symbol}.parquet")
+        frame.write_parquet(whole / f"{symbol}.parquet")
+        known = frame.filter(pl.col("open_time") < datetime(2025, 3, 1, tzinfo=UTC))
+        known.write_parquet(cut / f"{symbol}.parquet")
+
+    first = weft("signals", *from_files(whole), "--as-of", AS_OF, "--json")
+    again = weft("signals", *from_files(whole), "--as-of", AS_OF, "--json")
+    without = weft("signals", *from_files(cut), "--as-of", AS_OF, "--json")
+    assert first.out == again.out == without.out
+
+    report = first.json()
+    signals = {s["symbol"]: s for s in report["signals"]}
+    assert report["data"] == "real"
+    # Arbitrum's candles in this set begin only in May 2025.
+    assert set(signals) == wanted - {"ARBUSDT"}
+    bitcoin = signals["BTCUSDT"]
+    assert bitcoin["data"]["coverage"] == 1.0
+    assert bitcoin["data"]["last_candle"] == AS_OF
+    frame = pl.read_parquet(cut / "BTCUSDT.parquet").sort("open_time")
+    assert bitcoin["entry"] == frame["close"][-1]
+    # Its series has a hole of nine months that ends in February 2025.
+    assert signals["1000PEPEUSDT"]["data"]["status"] == "live"
+
+
+def test_a_signal_carries_everything_a_reader_needs(weft: Weft, folder: Path) -> None:
+    report = weft("signals", *from_files(folder), "--as-of", WALK_END, "--json").json()
+    assert [s["symbol"] for s in report["signals"]] == ["BTCUSDT", "ETHUSDT"]
+    for signal in report["signals"]:
+        assert signal["as_of"] == WALK_END
+        assert signal["interval"] == "1h"
+        assert signal["horizon"] == "12h"
+        assert signal["direction"] in {"LONG", "SHORT", "NEUTRAL"}
+        assert -100 <= signal["score"] <= 100
+        assert 0 <= signal["confidence"] <= 100
+        assert signal["calibrated"] is False
+        if signal["direction"] == "LONG":
+            assert signal["stop_loss"] < signal["entry"] < signal["take_profit"]
+        if signal["direction"] == "SHORT":
+            assert signal["stop_loss"] > signal["entry"] > signal["take_profit"]
+        (technical,) = signal["layers"]
+        assert technical["name"] == "technical"
+        assert technical["status"] == "ok"
+        parts = ("trend", "momentum", "volatility", "volume", "structure")
+        contributed = sum(technical["evidence"][part] or 0.0 for part in parts)
+        assert contributed == pytest.approx(technical["score"])
+        assert signal["versions"]["plugins"]["layer:technical"].startswith("weft ")
+
+
+def test_only_the_symbols_asked_for_are_shown(weft: Weft, folder: Path) -> None:
+    done = weft("signals", "ETHUSDT", *from_files(folder), "--as-of", WALK_END, "--json")
+    assert [s["symbol"] for s in done.json()["signals"]] == ["ETHUSDT"]
+
+
+def test_every_signal_goes_to_the_ledger_once(weft: Weft, folder: Path) -> None:
+    for _ in range(2):
+        weft("signals", *from_files(folder), "--as-of", WALK_END)
+    assert weft("ledger", "verify").out.startswith("2 rows")
+    weft("signals", *from_files(folder), "--as-of", "2024-02-04T00:00:00Z", "--no-record")
+    assert weft("ledger", "verify").out.startswith("2 rows")
+
+
+def test_made_up_data_is_marked_everywhere(weft: Weft) -> None:
+    done = weft("signals", "--json")
+    report = done.json()
+    assert report["data"] == "synthetic"
+    assert {s["data"]["kind"] for s in report["signals"]} == {"synthetic"}
+    assert "synthetic" in done.err
+    table = weft("signals")
+    assert "synthetic data" in table.out
+
+
+def test_real_candles_push_made_up_ones_aside(weft: Weft, folder: Path) -> None:
+    weft("signals")
+    report = weft("signals", *from_files(folder), "--json").json()
+    assert report["data"] == "real"
+    assert {s["symbol"] for s in report["signals"]} == {"BTCUSDT", "ETHUSDT"}
+
+
+def test_made_up_data_never_stands_beside_real_data(weft: Weft, folder: Path) -> None:
+    done = weft("signals", *from_files(folder), "--set", "providers.synthetic.enabled=true")
+    assert done.code == 2
+    assert "providers.synthetic.enabled" in done.err
+
+
+def test_a_hole_is_not_bridged(weft: Weft, tmp_path: Path, walk: Walk) -> None:
+    frame = walk("BTCUSDT", rows=900)
+    folder = tmp_path / "holed"
+    folder.mkdir()
+    pl.concat([frame[:700], frame[880:]]).write_parquet(folder / "BTCUSDT.parquet")
+    report = weft(
+        "signals", *from_files(folder), "--as-of", "2024-02-07T12:00:00Z", "--json"
+    ).json()
+    (signal,) = report["signals"]
+    # Twenty candles since the hole: the long averages do not know anything yet.
+    assert signal["layers"][0]["evidence"]["sma_200"] is None
+    assert signal["data"]["coverage"] < 0.2
+    during = weft(
+        "signals", *from_files(folder), "--as-of", "2024-02-01T00:00:00Z", "--json"
+    ).json()
+    assert during["signals"] == []
+    assert "stop at 2024-01-30T04:00:00Z" in during["omitted"]["BTCUSDT"]
+
+
+def test_a_candle_that_is_just_late_gives_a_stale_neutral_signal(
+    weft: Weft, folder: Path, walk: Walk
+) -> None:
+    walk("ETHUSDT")[:-2].write_parquet(folder / "ETHUSDT.parquet")
+    report = weft("signals", "ETHUSDT", *from_files(folder), "--json").json()
+    (signal,) = report["signals"]
+    assert signal["data"]["status"] == "stale"
+    assert signal["data"]["age_seconds"] == 7200
+    assert signal["direction"] == "NEUTRAL"
+    assert signal["entry"] is None
+    assert signal["position_size"] == 0.0
+
+
+BAD_FILES: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str]] = {
+    "a missing column": (lambda f: f.drop("low"), "low"),
+    "a high below a low": (
+        lambda f: f.with_columns(
+            high=pl.when(pl.int_range(pl.len()) == 5).then(1e-3).otherwise("high")
+        ),
+        "high below low",
+    ),
+    "a repeated candle": (lambda f: pl.concat([f, f[10:12]]), "repeated"),
+    "a candle told in two ways": (
+        lambda f: pl.concat([f, f[10:11].with_columns(pl.col("volume") * 2)]),
+        "different values",
+    ),
+    "a file in disorder": (lambda f: f.sample(fraction=1.0, shuffle=True, seed=1), "out of order"),
+    "a candle from the future": (
+        lambda f: f.with_columns(
+            open_time=pl.when(pl.int_range(pl.len()) == pl.len() - 1)
+            .then(pl.col("open_time").dt.offset_by("20y"))
+            .otherwise("open_time")
+        ),
+        "in the future",
+    ),
+    "seconds taken for milliseconds": (
+        lambda f: f.with_columns(
+            open_time=(pl.col("open_time").dt.epoch("s")).cast(pl.Datetime("ms", "UTC"))
+        ),
+        "1970",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_FILES)
+def test_a_bad_file_is_named_and_the_good_one_goes_on(
+    fault: str, weft: Weft, folder: Path, walk: Walk
+) -> None:
+    spoil, told = BAD_FILES[fault]
+    good = weft("signals", "BTCUSDT", *from_files(folder), "--as-of", WALK_END, "--json").json()
+    spoil(walk("ETHUSDT")).write_parquet(folder / "ETHUSDT.parquet")
+    done = weft(
+        "signals",
+        "BTCUSDT",
+        *from_files(folder),
+        "--as-of",
+        WALK_END,
+        "--json",
+        env={"WEFT_HOME": str(folder.parent / "other")},
+    )
+    assert told in done.err
+    assert done.json()["signals"] == good["signals"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("signals", "BTCUSD"), "Did you mean BTCUSDT?"),
+        (("signals", "--as-of", "yesterday"), "not an ISO 8601 time"),
+        (("signals", "--as-of", "2024-02-01T00:00:00"), "no time zone"),
+        (("signals", "--as-of", "2044-02-01T00:00:00Z"), "in the future"),
+        (("signals", "--as-of", "2001-02-01T00:00:00Z"), "earliest candle"),
+        (("signals", "--set", "interval=7x"), "interval"),
+    ],
+)
+def test_a_mistake_is_told_in_one_message(
+    arguments: tuple[str, ...], told: str, weft: Weft, folder: Path
+) -> None:
+    done = weft(*arguments, *from_files(folder))
+    assert done.code != 0
+    assert told in done.err
+    assert done.out == ""
+
+
+def test_an_empty_or_absent_folder_is_told(weft: Weft, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder in (empty, tmp_path / "absent"):
+        done = weft("signals", *from_files(folder))
+        assert done.code != 0
+        assert str(folder) in done.err

@@ -1,0 +1,79 @@
+"""Guards of the layout: traps that an editable install hides until a user meets them."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "core": "weft",
+    "plugins": "weft_plugins",
+    "providers": "weft_providers",
+    "entrypoints": "weft_app",
+}
+
+
+@pytest.mark.parametrize(("root", "package"), PACKAGES.items())
+def test_each_root_holds_its_package_and_nothing_else_importable(root: str, package: str) -> None:
+    entries = {p.name for p in (ROOT / root).iterdir()} - {"__pycache__"}
+    assert entries <= {package, "README.md"}
+
+
+@pytest.mark.parametrize(("root", "package"), PACKAGES.items())
+def test_each_package_says_it_is_typed(root: str, package: str) -> None:
+    assert (ROOT / root / package / "py.typed").is_file()
+
+
+@pytest.mark.parametrize(("root", "package"), PACKAGES.items())
+def test_each_folder_of_modules_is_a_package(root: str, package: str) -> None:
+    folders = {p.parent for p in (ROOT / root / package).rglob("*.py")}
+    missing = [str(f.relative_to(ROOT)) for f in folders if not (f / "__init__.py").is_file()]
+    assert not missing
+
+
+def test_no_module_imports_a_root_as_if_it_were_a_package() -> None:
+    banned = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    assert set(banned["flake8-tidy-imports"]["banned-api"]) == set(PACKAGES)
+
+
+def test_imports_run_one_way() -> None:
+    """The core knows no plugin, and plugins know no entry point."""
+    allowed = {
+        "core": set(),
+        "plugins": {"weft_plugins"},
+        "providers": {"weft_providers"},
+        "entrypoints": {"weft_app", "weft_plugins", "weft_providers"},
+    }
+    above = set(PACKAGES.values()) - {"weft"}
+    wrong = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for root, may in allowed.items()
+        for path in (ROOT / root).rglob("*.py")
+        for line in path.read_text().splitlines()
+        if line.strip().startswith(("import ", "from "))
+        and line.split()[1].split(".")[0] in above - may
+    ]
+    assert not wrong
+
+
+def test_every_entry_point_of_ours_can_be_loaded() -> None:
+    code = (
+        "from importlib.metadata import distribution\n"
+        "for e in distribution('weft').entry_points:\n"
+        "    assert e.load() is not None, e\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_readme_test_command_is_what_ci_calls() -> None:
+    assert "make test" in (ROOT / "README.md").read_text()
+    commands = [
+        line
+        for line in (ROOT / ".ci" / "run").read_text().splitlines()
+        if line and not line.startswith(("#", "set ", "cd "))
+    ]
+    assert commands == ["make test"]

@@ -1,0 +1,444 @@
+"""Binance against a server on this machine that speaks its protocol, faults included."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, TypeAlias
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import polars as pl
+import pytest
+
+from weft.clock import SimulatedClock
+from weft.components.provider import Batch, Request
+from weft.errors import ProviderError
+from weft.market.checks import clean_candles
+from weft.times import HOUR, MINUTE, SECOND, Interval, iso, parse_time
+from weft_providers.binance import Binance
+
+H1 = Interval.parse("1h")
+LISTED = parse_time("2026-01-01T00:00:00Z")
+NOW = LISTED + 50 * HOUR + 30 * MINUTE
+_MILLIS = {"1h": 3_600_000, "4h": 14_400_000, "1w": 604_800_000}
+
+Reply: TypeAlias = tuple[int, dict[str, str], bytes]
+Fault: TypeAlias = Callable[[str, dict[str, str]], Reply | None]
+
+
+class Exchange(ThreadingHTTPServer):
+    """Answers /api/v3/klines and /api/v3/exchangeInfo as Binance does.
+
+    `faults` are asked before every answer; the first reply that is not None is sent instead.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.now = NOW // 1000
+        self.symbols = {"BTCUSDT": ("BTC", 100.0), "1000SATSUSDT": ("1000SATS", 0.0002)}
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.faults: list[Fault] = []
+        self.most_at_once = 0
+        self.at_once = 0
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def answer(self, path: str, params: dict[str, str]) -> Reply:
+        self.asked.append((path, params))
+        for fault in self.faults:
+            if (reply := fault(path, params)) is not None:
+                return reply
+        if "symbol" not in params:
+            return refusal(400, -1102, "Mandatory parameter 'symbol' was not sent.")
+        if params["symbol"] not in self.symbols:
+            return refusal(400, -1121, "Invalid symbol.")
+        if path == "/api/v3/exchangeInfo":
+            return found({"timezone": "UTC", "symbols": [self.described(params["symbol"])]})
+        if path != "/api/v3/klines":
+            return 404, {"Content-Type": "text/html"}, b"<html>Not Found</html>"
+        if params.get("interval") not in _MILLIS:
+            return refusal(400, -1120, "Invalid interval.")
+        return found(self.klines(params, _MILLIS[params["interval"]]))
+
+    def described(self, symbol: str) -> dict[str, Any]:
+        return {
+            "symbol": symbol,
+            "status": "TRADING",
+            "baseAsset": self.symbols[symbol][0],
+            "quoteAsset": "USDT",
+            "filters": [
+                {"filterType": "PRICE_FILTER", "minPrice": "0.01", "tickSize": "0.01000000"},
+                {"filterType": "LOT_SIZE", "minQty": "0.00001", "stepSize": "0.00001000"},
+                {"filterType": "NOTIONAL", "minNotional": "5.00000000"},
+            ],
+        }
+
+    def klines(self, params: dict[str, str], step: int) -> list[list[Any]]:
+        """All times in milliseconds; the last candle may still be forming."""
+        limit = min(int(params.get("limit", 500)), 1000)
+        start, end = (int(params[k]) if k in params else None for k in ("startTime", "endTime"))
+        first = -(-LISTED // 1000 // step) * step
+        opens = [
+            t
+            for t in range(first, self.now, step)
+            if (start is None or t >= start) and (end is None or t <= end)
+        ]
+        chosen = opens[-limit:] if start is None else opens[:limit]
+        return [kline(t, step, self.symbols[params["symbol"]][1]) for t in chosen]
+
+
+def kline(opened: int, step: int, level: float) -> list[Any]:
+    price = level * (1 + (opened // step % 97) / 1000)
+    prices = [f"{price * part:.8f}" for part in (1.0, 1.02, 0.98, 1.01)]
+    volume = f"{1000 + opened // step % 31}.12345678"
+    return [opened, *prices, volume, opened + step - 1, "9.1", 42, "5.0", "4.1", "0"]
+
+
+def found(body: object) -> Reply:
+    return 200, {"Content-Type": "application/json"}, json.dumps(body).encode()
+
+
+def refusal(status: int, code: int, text: str, **headers: str) -> Reply:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return status, named, json.dumps({"code": code, "msg": text}).encode()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Exchange
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        with self.server.lock:
+            self.server.at_once += 1
+            self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
+        params = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        status, headers, body = self.server.answer(parts.path, params)
+        with self.server.lock:
+            self.server.at_once -= 1
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        if int(headers.get("Content-Length", 0)) > len(body):
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the base class
+        pass
+
+
+@pytest.fixture
+def exchange() -> Iterator[Exchange]:
+    server = Exchange()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+async def download(
+    exchange: Exchange,
+    batches: list[Batch],
+    clock: SimulatedClock,
+    known: dict[str, int],
+    since: int,
+    symbols: Sequence[str],
+    interval: str,
+    options: dict[str, Any],
+) -> None:
+    provider = Binance(Binance.Config(base_url=exchange.url, **options))
+    request = Request(Interval.parse(interval), tuple(symbols), since, known)
+    async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+        async for batch in provider.fetch(request, http, clock):
+            batches.append(batch)  # noqa: PERF401 - what came before an error is wanted too
+
+
+def fetch(
+    exchange: Exchange,
+    *symbols: str,
+    into: list[Batch] | None = None,
+    clock: SimulatedClock | None = None,
+    known: dict[str, int] | None = None,
+    since: int = LISTED,
+    interval: str = "1h",
+    **options: Any,
+) -> list[Batch]:
+    batches: list[Batch] = [] if into is None else into
+    clock = clock or SimulatedClock(NOW)
+    wanted = symbols or ("BTCUSDT",)
+    asyncio.run(download(exchange, batches, clock, known or {}, since, wanted, interval, options))
+    return batches
+
+
+def candles(batches: list[Batch]) -> pl.DataFrame:
+    return pl.concat(b.candles for b in batches if b.candles is not None)
+
+
+def opens(batches: list[Batch], symbol: str = "BTCUSDT") -> list[int]:
+    rows = candles(batches).filter(pl.col("symbol") == symbol)
+    return rows["open_time"].to_physical().to_list()
+
+
+def pages(exchange: Exchange) -> list[dict[str, str]]:
+    return [params for path, params in exchange.asked if path == "/api/v3/klines"]
+
+
+def once(reply: Reply, path: str = "/api/v3/klines", after: int = 0) -> Fault:
+    """Sends `reply` once, to the request to `path` that comes after some sound ones."""
+    seen = iter(range(1_000_000))
+
+    def fault(asked: str, params: dict[str, str]) -> Reply | None:
+        return reply if asked == path and next(seen) == after else None
+
+    return fault
+
+
+def always(reply: Reply) -> Fault:
+    return lambda path, params: reply
+
+
+# The protocol
+
+
+def test_all_closed_candles_come_once_and_the_forming_one_does_not(exchange: Exchange) -> None:
+    batches = fetch(exchange, page_size=20)
+    assert opens(batches) == [LISTED + i * HOUR for i in range(50)]
+    assert [len(b.candles) for b in batches if b.candles is not None] == [20, 20, 10]
+    starts = [int(page["startTime"]) * 1000 for page in pages(exchange)]
+    assert starts == [LISTED, LISTED + 20 * HOUR, LISTED + 40 * HOUR]
+    assert all(page["limit"] == "20" and page["interval"] == "1h" for page in pages(exchange))
+
+
+def test_what_comes_passes_the_checks_as_it_is(exchange: Exchange) -> None:
+    frame = candles(fetch(exchange))
+    checked = clean_candles(frame, H1, NOW, "binance")
+    assert checked.problems == ()
+    assert len(checked.frame) == len(frame) == 50
+    first = kline(LISTED // 1000, 3_600_000, 100.0)
+    assert list(checked.frame.row(0)[3:8]) == [float(text) for text in first[1:6]]
+    assert checked.frame["known_at"].to_physical()[0] == LISTED + HOUR
+
+
+def test_a_last_page_that_is_just_full_needs_no_further_request(exchange: Exchange) -> None:
+    exchange.now = (LISTED + 40 * HOUR) // 1000
+    batches = fetch(exchange, page_size=20, clock=SimulatedClock(LISTED + 40 * HOUR))
+    assert len(opens(batches)) == 40
+    assert len(pages(exchange)) == 2
+
+
+def test_a_candle_counts_from_the_instant_it_closes(exchange: Exchange) -> None:
+    clock = SimulatedClock(LISTED + 3 * HOUR)
+    assert len(opens(fetch(exchange, clock=clock))) == 3
+    assert len(opens(fetch(exchange, clock=SimulatedClock(LISTED + 3 * HOUR - 1)))) == 2
+
+
+def test_it_goes_on_where_the_store_ends(exchange: Exchange) -> None:
+    batches = fetch(exchange, known={"BTCUSDT": LISTED + 46 * HOUR})
+    assert opens(batches) == [LISTED + i * HOUR for i in (47, 48, 49)]
+    exchange.asked.clear()
+    assert candles([*fetch(exchange, known={"BTCUSDT": LISTED + 45 * HOUR})]).height == 4
+    exchange.asked.clear()
+    fetch(exchange, known={"BTCUSDT": LISTED + 49 * HOUR})
+    assert pages(exchange) == []
+
+
+def test_it_begins_no_earlier_than_asked(exchange: Exchange) -> None:
+    batches = fetch(exchange, since=LISTED + 47 * HOUR - 1)
+    assert opens(batches) == [LISTED + i * HOUR for i in (47, 48, 49)]
+    assert opens(fetch(exchange, since=0))[0] == LISTED
+
+
+def test_several_pairs_take_turns_within_the_limit(exchange: Exchange) -> None:
+    for number in range(8):
+        exchange.symbols[f"C{number}USDT"] = (f"C{number}", 1.0)
+    batches = fetch(exchange, *exchange.symbols, page_size=10, requests_in_flight=3)
+    for symbol in exchange.symbols:
+        assert opens(batches, symbol) == [LISTED + i * HOUR for i in range(50)]
+    assert exchange.most_at_once <= 3
+
+
+def test_the_pairs_in_the_config_are_fetched_where_none_are_asked_for(exchange: Exchange) -> None:
+    async def go() -> list[Batch]:
+        provider = Binance(Binance.Config(base_url=exchange.url, symbols=("1000SATSUSDT",)))
+        async with httpx.AsyncClient(trust_env=False) as http:
+            request = Request(H1, (), LISTED)
+            return [b async for b in provider.fetch(request, http, SimulatedClock(NOW))]
+
+    assert candles(asyncio.run(go()))["symbol"].unique().to_list() == ["1000SATSUSDT"]
+
+
+def test_instruments_come_with_tick_lot_and_multiplier(exchange: Exchange) -> None:
+    (instrument,) = (i for b in fetch(exchange, "1000SATSUSDT") for i in b.instruments)
+    assert (instrument.base, instrument.quote, instrument.multiplier) == ("SATS", "USDT", 1000)
+    assert (instrument.tick, instrument.lot) == (0.01, 0.00001)
+    assert instrument.always_open
+
+
+def test_other_intervals_have_binance_own_names(exchange: Exchange) -> None:
+    assert len(candles(fetch(exchange, interval="240m"))) == 12
+    assert pages(exchange)[-1]["interval"] == "4h"
+    with pytest.raises(ProviderError, match=r"binance: there are no 7m candles.*1s 1m 3m"):
+        fetch(exchange, interval="7m")
+
+
+# Faults
+
+
+def test_an_unknown_pair_is_named_and_the_others_go_on(exchange: Exchange) -> None:
+    batches = fetch(exchange, "NOSUCHUSDT", "BTCUSDT")
+    assert [line for b in batches for line in b.problems] == [
+        "NOSUCHUSDT: Binance lists no such pair"
+    ]
+    assert len(opens(batches)) == 50
+
+
+def test_too_many_requests_are_waited_out(exchange: Exchange) -> None:
+    limit = refusal(429, -1003, "Too much request weight used", Retry_After="7")
+    exchange.faults = [once(limit, after=1), once(limit, after=2)]
+    clock = SimulatedClock(NOW)
+    assert len(opens(fetch(exchange, clock=clock, page_size=20))) == 50
+    assert clock.now() == NOW + 14 * SECOND
+
+
+def test_waiting_has_an_end(exchange: Exchange) -> None:
+    exchange.faults = [always(refusal(429, -1003, "Way too many requests.", Retry_After="1"))]
+    with pytest.raises(ProviderError, match=r"HTTP 429, code -1003: Way too many requests"):
+        fetch(exchange)
+    assert len(exchange.asked) == 4
+
+
+def test_a_wait_of_hours_is_not_waited(exchange: Exchange) -> None:
+    exchange.faults = [always(refusal(429, -1003, "Too many.", Retry_After="7200"))]
+    clock = SimulatedClock(NOW)
+    with pytest.raises(ProviderError, match=r"HTTP 429"):
+        fetch(exchange, clock=clock)
+    assert clock.now() == NOW
+    assert len(exchange.asked) == 1
+
+
+STOPS: dict[str, tuple[Reply, str]] = {
+    "banned": (
+        refusal(418, -1003, "Way too many requests; IP banned.", Retry_After="120"),
+        r"GET /api/v3/klines for BTCUSDT answered HTTP 418, code -1003: Way too.*banned for a while",
+    ),
+    "firewall": (
+        (403, {"Content-Type": "text/html"}, b"<html>Forbidden</html>"),
+        r"answered HTTP 403. The firewall refused",
+    ),
+    "place": (
+        (451, {}, b'{"code": 0, "msg": "Service unavailable from a restricted location"}'),
+        r"HTTP 451, code 0",
+    ),
+    "gateway": (
+        (502, {"Content-Type": "text/html"}, b"<html><h1>502 Bad Gateway</h1></html>"),
+        r"answered HTTP 502. The next fetch goes on from here",
+    ),
+    "bad interval": (refusal(400, -1120, "Invalid interval."), r"HTTP 400, code -1120: Invalid"),
+    "a list for an error": ((400, {}, b"[1, 2]"), r"answered HTTP 400"),
+    "truncated JSON": (
+        (200, {"Content-Type": "application/json"}, b'[[1767225600000,"1","2"'),
+        r"GET /api/v3/klines for BTCUSDT answered broken JSON",
+    ),
+    "cut off": (
+        (200, {"Content-Length": "4096"}, b'[[1767225600000,"1","2"'),
+        r"GET /api/v3/klines for BTCUSDT failed, RemoteProtocolError",
+    ),
+    "another form": (found({"data": []}), r"the answer for BTCUSDT has an unknown form"),
+    "short rows": (found([[1, "2"]]), r"the answer for BTCUSDT has an unknown form"),
+    "words": (found([[1, "a", "b", "c", "d", "e", 2]]), r"the answer for BTCUSDT has an unknown"),
+    "another time": (
+        found([kline(LISTED // 1000 - 3_600_000, 3_600_000, 1.0)]),
+        r"BTCUSDT candles from before startTime came",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", STOPS)
+def test_other_refusals_stop_at_once_and_keep_what_came(exchange: Exchange, fault: str) -> None:
+    reply, said = STOPS[fault]
+    exchange.faults = [once(reply, after=1)]
+    clock, came = SimulatedClock(NOW), list[Batch]()
+    with pytest.raises(ProviderError, match=said) as caught:
+        fetch(exchange, into=came, clock=clock, page_size=20)
+    assert caught.value.where == "binance"
+    assert caught.value.hint
+    assert clock.now() == NOW
+    assert len(pages(exchange)) == 2
+    assert opens(came) == [LISTED + i * HOUR for i in range(20)]
+
+    exchange.faults = []
+    rest = fetch(exchange, known={"BTCUSDT": opens(came)[-1]})
+    assert opens(rest) == [LISTED + i * HOUR for i in range(20, 50)]
+
+
+def test_no_server_is_said_plainly(exchange: Exchange) -> None:
+    free = exchange.url
+    exchange.server_close()
+    with pytest.raises(
+        ProviderError, match=r"GET /api/v3/exchangeInfo for BTCUSDT failed, Connect"
+    ):
+        fetch(exchange)
+    assert free.startswith("http")
+
+
+def test_errors_tell_neither_address_nor_credentials() -> None:
+    async def go() -> None:
+        provider = Binance(Binance.Config(base_url="http://me:hunter2@127.0.0.1:9"))
+        async with httpx.AsyncClient(trust_env=False) as http:
+            request = Request(H1, ("BTCUSDT",), LISTED)
+            async for _ in provider.fetch(request, http, SimulatedClock(NOW)):
+                pass
+
+    with pytest.raises(ProviderError) as caught:
+        asyncio.run(go())
+    assert "hunter2" not in str(caught.value)
+
+
+def test_giving_up_half_way_leaves_no_request_behind(exchange: Exchange) -> None:
+    for number in range(8):
+        exchange.symbols[f"C{number}USDT"] = (f"C{number}", 1.0)
+
+    async def go() -> None:
+        provider = Binance(Binance.Config(base_url=exchange.url, page_size=5))
+        async with httpx.AsyncClient(trust_env=False) as http:
+            request = Request(H1, tuple(exchange.symbols), LISTED)
+            batches = provider.fetch(request, http, SimulatedClock(NOW))
+            await anext(aiter(batches))
+            await batches.aclose()  # type: ignore[attr-defined]  # an async generator
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(go())
+
+
+# Identity
+
+
+def test_another_address_is_another_source() -> None:
+    assert Binance().source == "binance"
+    assert Binance(Binance.Config(base_url="https://api.binance.com/")).source == "binance"
+    sandbox = Binance(Binance.Config(base_url="https://testnet.binance.vision")).source
+    assert sandbox.startswith("binance-")
+    assert len(sandbox) == len("binance-") + 8
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"page_size": 0}, {"page_size": 1001}, {"base_url": "api.binance.com"}, {"symbol": "BTCUSDT"}],
+)
+def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Binance.Config(**options)
+
+
+def test_messages_carry_times_people_can_read() -> None:
+    assert iso(LISTED) == "2026-01-01T00:00:00Z"
