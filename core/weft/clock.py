@@ -6,6 +6,8 @@ from typing import Protocol
 
 from weft.times import SECOND
 
+_SHORTEST_NAP, _LONGEST_NAP = 0.001, 1.0
+
 
 class Clock(Protocol):
     """Tells the time in microseconds since 1970, and waits for an instant."""

@@ -28,12 +28,12 @@ def call(component: str, function: Callable[[], T], deadline_seconds: float) -> 
         ComponentError: it raised or overran; the message names the component and the reason.
     """
     box: list[T] = []
-    raised: list[Exception] = []
+    raised: list[BaseException] = []
 
     def run() -> None:
         try:
             box.append(function())
-        except Exception as error:  # noqa: BLE001 - the boundary around plugin code
+        except BaseException as error:  # noqa: BLE001 - sys.exit() and Rust panics are none of Exception
             raised.append(error)
 
     thread = threading.Thread(target=run, name=f"weft-{component}", daemon=True)

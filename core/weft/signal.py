@@ -1,6 +1,7 @@
 """The signal: what the engine says about one symbol at one instant, and why."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -151,8 +152,8 @@ def with_id(signal: Signal) -> Signal:
 
 
 def number(value: float) -> float | None:
-    """Return a finite float as it is, and None for NaN and infinities."""
-    return float(value) if value - value == 0.0 else None
+    """Return a finite number as a float, minus zero as zero; None for NaN and infinities."""
+    return float(value) + 0.0 if math.isfinite(value) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from weft.errors import WeftError
@@ -15,6 +15,7 @@ WEEK = 7 * DAY
 YEAR = 365 * DAY + 6 * HOUR
 
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
+_1970 = datetime(1970, 1, 1, tzinfo=UTC)
 # 1970-01-01 was a Thursday; weekly candles open on Monday.
 _MONDAY = 4 * DAY
 
@@ -38,19 +39,29 @@ def parse_time(text: str) -> int:
         raise TimeError(f"{text!r} is not an ISO 8601 time", hint=hint) from None
     if instant.tzinfo is None:
         raise TimeError(f"{text!r} has no time zone", hint=hint)
-    return to_micros(instant)
+    try:
+        return to_micros(instant)
+    except OverflowError:
+        raise TimeError(f"{text!r} lies outside the years 1 to 9999 in UTC", hint=hint) from None
 
 
 def to_micros(instant: datetime) -> int:
     """Return a zone-aware datetime as microseconds since 1970, without passing through a float."""
-    delta = instant.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    delta = instant.astimezone(UTC) - _1970
     return (delta.days * 86_400 + delta.seconds) * SECOND + delta.microseconds
 
 
 def to_datetime(micros: int) -> datetime:
-    """Return microseconds since 1970 as a datetime in UTC."""
-    seconds, rest = divmod(micros, SECOND)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+    """Return microseconds since 1970 as a datetime in UTC.
+
+    Raises:
+        TimeError: the instant lies outside the years 1 to 9999.
+    """
+    try:
+        # A NumPy integer is no timedelta's idea of a number.
+        return _1970 + timedelta(microseconds=int(micros))
+    except OverflowError:
+        raise TimeError(f"{micros} microseconds lie outside the years 1 to 9999") from None
 
 
 def iso(micros: int) -> str:
@@ -62,9 +73,12 @@ def iso(micros: int) -> str:
 class Interval:
     """The length of a candle, aligned to 1970-01-01 UTC (weeks to Monday).
 
+    Intervals of one length are equal and share one name, however they were written: ``60m`` is
+    ``1h``.
+
     Attributes:
         micros: length in microseconds.
-        name: as written in config and files, for instance ``1h``.
+        name: a whole number of the largest unit that measures it, for instance ``1h``.
     """
 
     micros: int
@@ -75,7 +89,7 @@ class Interval:
         """Return the interval that a text such as ``5m``, ``1h``, ``4h`` or ``1d`` names.
 
         Raises:
-            TimeError: the text is no whole number followed by s, m, h, d or w.
+            TimeError: the text is no whole number followed by s, m, h, d or w, or is too long.
         """
         return text if isinstance(text, Interval) else _parse_interval(text)
 
@@ -102,10 +116,12 @@ class Interval:
 
 @lru_cache(maxsize=64)
 def _parse_interval(text: str) -> Interval:
-    match = re.fullmatch(r"([1-9]\d*)([smhdw])", text)
+    hint = "Write a whole number and a unit: 5m, 15m, 1h, 4h, 1d, 1w"
+    match = re.fullmatch(r"([1-9][0-9]{0,8})([smhdw])", text)
     if match is None:
-        raise TimeError(
-            f"{text!r} is not an interval",
-            hint="Write a whole number and a unit: 5m, 15m, 1h, 4h, 1d, 1w",
-        )
-    return Interval(int(match[1]) * _UNITS[match[2]], text)
+        raise TimeError(f"{text!r} is not an interval", hint=hint)
+    micros = int(match[1]) * _UNITS[match[2]]
+    if micros > YEAR:
+        raise TimeError(f"{text!r} is longer than a year", hint=hint)
+    unit = max((u for u in _UNITS if micros % _UNITS[u] == 0), key=_UNITS.__getitem__)
+    return Interval(micros, f"{micros // _UNITS[unit]}{unit}")

@@ -17,17 +17,18 @@ from weft.clock import Clock
 from weft.components.base import ComponentConfig, Local
 from weft.components.provider import Batch, Provider, Request
 from weft.errors import ProviderError
+from weft.market.candles import FIELDS
 from weft.market.instruments import Instrument, split_pair
 from weft.times import Interval
 
 _HOST = "https://api.binance.com"
 _NAMES = "1s 1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w"
 _INTERVALS = {Interval.parse(name).micros: name for name in _NAMES.split()}
-_COLUMNS = ("open_time", "open", "high", "low", "close", "volume")
+_SCHEMA = {"open_time": pl.Datetime("us", "UTC")} | dict.fromkeys(FIELDS, pl.Float64())
 _MILLI, _SECOND = 1_000, 1_000_000
 _MOST_WAITS, _USUAL_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 3, 60, 300
 _UNKNOWN_SYMBOL = -1121
-_RESUMES = "The next fetch goes on from here"
+_RESUMES, _CHECK = "The next fetch goes on from here", "Check base_url"
 _HINTS = {
     403: "The firewall refused the request: ask less often, and start again later",
     418: "This address is banned for a while: ask less often, and start again later",
@@ -102,7 +103,8 @@ class Binance(Provider):
                 for task in sorted(done, key=lambda task: task.exception() is not None):
                     batch, following = task.result()
                     due.extend([following] if following else [])
-                    yield batch
+                    if batch.candles is not None or batch.instruments or batch.problems:
+                        yield batch
         finally:
             for task in running:
                 task.cancel()
@@ -127,17 +129,14 @@ class Binance(Provider):
         except _UnknownSymbolError:
             return Batch(problems=(f"{symbol}: Binance lists no such pair",)), None
         except (TypeError, ValueError, LookupError) as error:
-            raise _failure(
-                f"the answer for {symbol} has an unknown form", "Check base_url"
-            ) from error
-        if rows and rows[0][0] < start:
-            raise _failure(f"{symbol} candles from before startTime came", "Check base_url")
+            raise _failure(f"the answer for {symbol} has an unknown form", _CHECK) from error
+        if rows and min(rows)[0] < start:
+            raise _failure(f"{symbol} candles from before startTime came", _CHECK)
         now = api.clock.now()
-        frame = pl.DataFrame(
-            [row[:6] for row in rows if row[6] + _MILLI <= now],
-            schema=dict.fromkeys(_COLUMNS, pl.Float64) | {"open_time": pl.Datetime("us", "UTC")},
-            orient="row",
-        ).with_columns(symbol=pl.lit(symbol), interval=pl.lit(interval.name))
+        closed = [row[:6] for row in rows if row[6] + _MILLI <= now]
+        frame = pl.DataFrame(closed, _SCHEMA, orient="row").with_columns(
+            symbol=pl.lit(symbol), interval=pl.lit(interval.name)
+        )
         following = (symbol, int(rows[-1][0]) + interval.micros) if len(rows) == size else None
         return Batch(candles=frame, instruments=tuple(instruments)), following
 
@@ -177,8 +176,8 @@ class _Api:
                 answer = await self._http.get(self._base + path, params=dict(params))
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise _failure(f"{what} failed, {type(error).__name__}", _RESUMES) from error
-            told = answer.headers.get("Retry-After", "")
-            wait = int(told) if told.isdecimal() else _USUAL_WAIT_SECONDS
+            after = answer.headers.get("Retry-After", "")
+            wait = int(after) if after.isdecimal() else _USUAL_WAIT_SECONDS
             if answer.status_code != 429 or wait > _LONGEST_WAIT_SECONDS:
                 break
             self._resume_at = max(self._resume_at, self.clock.now() + wait * _SECOND)
@@ -191,10 +190,8 @@ class _Api:
             body = {}
         if status == 200:
             return body
-        code, message = (
-            (body.get("code"), body.get("msg")) if isinstance(body, dict) else (None, "")
-        )
-        if code == _UNKNOWN_SYMBOL:
-            raise _UnknownSymbolError(f"{what}: {message}", where="binance")
-        own = "" if code is None else f", code {code}: {str(message)[:200]}"
+        told = body if isinstance(body, dict) else {}
+        if told.get("code") == _UNKNOWN_SYMBOL:
+            raise _UnknownSymbolError(f"{what}: no such pair", where="binance")
+        own = f", code {told['code']}: {str(told.get('msg'))[:200]}" if "code" in told else ""
         raise _failure(f"{what} answered HTTP {status}{own}", _HINTS.get(status, _RESUMES))

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -137,25 +138,20 @@ class Files(Provider):
             DataError: no file can be used, for the first one's reason.
         """
         progress = _Progress(request)
-
-        def candles(name: str, file: Path) -> _Outcome:
-            return self._candles(name, file, request, clock.now())
-
-        def facts(name: str, file: Path) -> _Outcome:
-            return self._facts(name, file, clock.now())
-
+        candles = partial(self._candles, request, clock.now())
         files = _files_at(self.config.path, "path", self.config.pattern)
         async for outcomes in _read_changed(files, "candles", candles, progress):
             frame = _joined(outcomes)
             lines = tuple(line for outcome in outcomes for line in outcome.lines())
             yield Batch(frame, None, self._instruments(frame), lines, progress.cursor())
         if self.config.observations is not None:
+            facts = partial(self._facts, clock.now())
             files = _files_at(self.config.observations, "observations", "*")
             async for outcomes in _read_changed(files, "observations", facts, progress):
                 lines = tuple(line for outcome in outcomes for line in outcome.lines())
                 yield Batch(None, _joined(outcomes), (), lines, progress.cursor())
 
-    def _candles(self, name: str, file: Path, request: Request, now: int) -> _Outcome:
+    def _candles(self, request: Request, now: int, name: str, file: Path) -> _Outcome:
         source = f"{self.name}: {name}"
         problems: tuple[str, ...] = ()
         try:
@@ -183,7 +179,7 @@ class Files(Provider):
             return _Outcome(name, problems=problems, error=error)
         return _Outcome(name, checked.frame, problems, early=checked.early)
 
-    def _facts(self, name: str, file: Path, now: int) -> _Outcome:
+    def _facts(self, now: int, name: str, file: Path) -> _Outcome:
         source, lag = f"{self.name}: {name}", self.config.observation_lag
         try:
             columns = _columns_of(file, source, {})

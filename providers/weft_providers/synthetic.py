@@ -49,8 +49,8 @@ class Synthetic(Provider):
     stochastic volatility (Taylor 1986, Modelling Financial Time Series: its logarithm follows an
     autoregression), which gives fat tails and clusters. Volume rises with the size of the return.
 
-    There is no edge in it, on purpose: prices are martingales, so that no rule whatever earns
-    more than nothing from them, and one that seems to is wrong.
+    There is no edge in it, on purpose: prices are martingales. No rule earns anything from them
+    but by chance, and one that seems to has looked ahead.
 
     A candle is a function of seed, symbol and time alone: asking later only adds candles, bit for
     bit, and a long candle is the sum of its short ones.
@@ -127,7 +127,7 @@ class Synthetic(Provider):
         ratio = interval.micros // _STEP
         steps = slice((first - opens) // _STEP, (last - opens) // _STEP)
         blocks = -(-steps.stop // _STEPS_A_BLOCK)
-        market = _Factor.drawn(self.config.seed, "market", blocks)
+        market = _Factor.drawn(self.config.seed, "the market", blocks)
         frames = []
         for symbol, after in wanted.items():
             parts = [c[steps].reshape(-1, ratio) for c in _steps(self.config.seed, symbol, market)]

@@ -1,138 +1,25 @@
 """Binance against a server on this machine that speaks its protocol, faults included."""
 
 import asyncio
-import json
+import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, TypeAlias
-from urllib.parse import parse_qs, urlsplit
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import httpx
 import polars as pl
 import pytest
 
+from tests.providers.exchange import LISTED, NOW, Exchange, Fault, Reply, found, kline, refusal
 from weft.clock import SimulatedClock
 from weft.components.provider import Batch, Request
 from weft.errors import ProviderError
 from weft.market.checks import clean_candles
-from weft.times import HOUR, MINUTE, SECOND, Interval, iso, parse_time
+from weft.times import HOUR, SECOND, Interval
 from weft_providers.binance import Binance
 
 H1 = Interval.parse("1h")
-LISTED = parse_time("2026-01-01T00:00:00Z")
-NOW = LISTED + 50 * HOUR + 30 * MINUTE
-_MILLIS = {"1h": 3_600_000, "4h": 14_400_000, "1w": 604_800_000}
-
-Reply: TypeAlias = tuple[int, dict[str, str], bytes]
-Fault: TypeAlias = Callable[[str, dict[str, str]], Reply | None]
-
-
-class Exchange(ThreadingHTTPServer):
-    """Answers /api/v3/klines and /api/v3/exchangeInfo as Binance does.
-
-    `faults` are asked before every answer; the first reply that is not None is sent instead.
-    """
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.now = NOW // 1000
-        self.symbols = {"BTCUSDT": ("BTC", 100.0), "1000SATSUSDT": ("1000SATS", 0.0002)}
-        self.asked: list[tuple[str, dict[str, str]]] = []
-        self.faults: list[Fault] = []
-        self.most_at_once = 0
-        self.at_once = 0
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def answer(self, path: str, params: dict[str, str]) -> Reply:
-        self.asked.append((path, params))
-        for fault in self.faults:
-            if (reply := fault(path, params)) is not None:
-                return reply
-        if "symbol" not in params:
-            return refusal(400, -1102, "Mandatory parameter 'symbol' was not sent.")
-        if params["symbol"] not in self.symbols:
-            return refusal(400, -1121, "Invalid symbol.")
-        if path == "/api/v3/exchangeInfo":
-            return found({"timezone": "UTC", "symbols": [self.described(params["symbol"])]})
-        if path != "/api/v3/klines":
-            return 404, {"Content-Type": "text/html"}, b"<html>Not Found</html>"
-        if params.get("interval") not in _MILLIS:
-            return refusal(400, -1120, "Invalid interval.")
-        return found(self.klines(params, _MILLIS[params["interval"]]))
-
-    def described(self, symbol: str) -> dict[str, Any]:
-        return {
-            "symbol": symbol,
-            "status": "TRADING",
-            "baseAsset": self.symbols[symbol][0],
-            "quoteAsset": "USDT",
-            "filters": [
-                {"filterType": "PRICE_FILTER", "minPrice": "0.01", "tickSize": "0.01000000"},
-                {"filterType": "LOT_SIZE", "minQty": "0.00001", "stepSize": "0.00001000"},
-                {"filterType": "NOTIONAL", "minNotional": "5.00000000"},
-            ],
-        }
-
-    def klines(self, params: dict[str, str], step: int) -> list[list[Any]]:
-        """All times in milliseconds; the last candle may still be forming."""
-        limit = min(int(params.get("limit", 500)), 1000)
-        start, end = (int(params[k]) if k in params else None for k in ("startTime", "endTime"))
-        first = -(-LISTED // 1000 // step) * step
-        opens = [
-            t
-            for t in range(first, self.now, step)
-            if (start is None or t >= start) and (end is None or t <= end)
-        ]
-        chosen = opens[-limit:] if start is None else opens[:limit]
-        return [kline(t, step, self.symbols[params["symbol"]][1]) for t in chosen]
-
-
-def kline(opened: int, step: int, level: float) -> list[Any]:
-    price = level * (1 + (opened // step % 97) / 1000)
-    prices = [f"{price * part:.8f}" for part in (1.0, 1.02, 0.98, 1.01)]
-    volume = f"{1000 + opened // step % 31}.12345678"
-    return [opened, *prices, volume, opened + step - 1, "9.1", 42, "5.0", "4.1", "0"]
-
-
-def found(body: object) -> Reply:
-    return 200, {"Content-Type": "application/json"}, json.dumps(body).encode()
-
-
-def refusal(status: int, code: int, text: str, **headers: str) -> Reply:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return status, named, json.dumps({"code": code, "msg": text}).encode()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Exchange
-
-    def do_GET(self) -> None:
-        parts = urlsplit(self.path)
-        with self.server.lock:
-            self.server.at_once += 1
-            self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
-        params = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        status, headers, body = self.server.answer(parts.path, params)
-        with self.server.lock:
-            self.server.at_once -= 1
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-        if int(headers.get("Content-Length", 0)) > len(body):
-            self.close_connection = True
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the base class
-        pass
 
 
 @pytest.fixture
@@ -158,7 +45,7 @@ async def download(
 ) -> None:
     provider = Binance(Binance.Config(base_url=exchange.url, **options))
     request = Request(Interval.parse(interval), tuple(symbols), since, known)
-    async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+    async with httpx.AsyncClient(trust_env=False, verify=False, timeout=5) as http:
         async for batch in provider.fetch(request, http, clock):
             batches.append(batch)  # noqa: PERF401 - what came before an error is wanted too
 
@@ -255,7 +142,16 @@ def test_it_goes_on_where_the_store_ends(exchange: Exchange) -> None:
 def test_it_begins_no_earlier_than_asked(exchange: Exchange) -> None:
     batches = fetch(exchange, since=LISTED + 47 * HOUR - 1)
     assert opens(batches) == [LISTED + i * HOUR for i in (47, 48, 49)]
+    assert opens(fetch(exchange, since=LISTED + 47 * HOUR + 1)) == [
+        LISTED + i * HOUR for i in (48, 49)
+    ]
     assert opens(fetch(exchange, since=0))[0] == LISTED
+
+
+def test_a_short_page_is_the_last_one(exchange: Exchange) -> None:
+    exchange.delisted["BTCUSDT"] = (LISTED + 7 * HOUR) // 1000
+    assert len(opens(fetch(exchange))) == 7
+    assert len(pages(exchange)) == 1
 
 
 def test_several_pairs_take_turns_within_the_limit(exchange: Exchange) -> None:
@@ -270,7 +166,7 @@ def test_several_pairs_take_turns_within_the_limit(exchange: Exchange) -> None:
 def test_the_pairs_in_the_config_are_fetched_where_none_are_asked_for(exchange: Exchange) -> None:
     async def go() -> list[Batch]:
         provider = Binance(Binance.Config(base_url=exchange.url, symbols=("1000SATSUSDT",)))
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, verify=False) as http:
             request = Request(H1, (), LISTED)
             return [b async for b in provider.fetch(request, http, SimulatedClock(NOW))]
 
@@ -329,7 +225,7 @@ def test_a_wait_of_hours_is_not_waited(exchange: Exchange) -> None:
 STOPS: dict[str, tuple[Reply, str]] = {
     "banned": (
         refusal(418, -1003, "Way too many requests; IP banned.", Retry_After="120"),
-        r"GET /api/v3/klines for BTCUSDT answered HTTP 418, code -1003: Way too.*banned for a while",
+        r"GET /api/v3/klines for BTCUSDT answered HTTP 418, code -1003: Way too.*for a while",
     ),
     "firewall": (
         (403, {"Content-Type": "text/html"}, b"<html>Forbidden</html>"),
@@ -381,43 +277,61 @@ def test_other_refusals_stop_at_once_and_keep_what_came(exchange: Exchange, faul
     assert opens(rest) == [LISTED + i * HOUR for i in range(20, 50)]
 
 
-def test_no_server_is_said_plainly(exchange: Exchange) -> None:
-    free = exchange.url
-    exchange.server_close()
-    with pytest.raises(
-        ProviderError, match=r"GET /api/v3/exchangeInfo for BTCUSDT failed, Connect"
-    ):
-        fetch(exchange)
-    assert free.startswith("http")
+def test_no_server_is_said_plainly_and_without_credentials() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = taken.getsockname()[1]
 
-
-def test_errors_tell_neither_address_nor_credentials() -> None:
     async def go() -> None:
-        provider = Binance(Binance.Config(base_url="http://me:hunter2@127.0.0.1:9"))
-        async with httpx.AsyncClient(trust_env=False) as http:
+        provider = Binance(Binance.Config(base_url=f"http://me:hunter2@127.0.0.1:{free}"))
+        async with httpx.AsyncClient(trust_env=False, verify=False) as http:
             request = Request(H1, ("BTCUSDT",), LISTED)
             async for _ in provider.fetch(request, http, SimulatedClock(NOW)):
                 pass
 
-    with pytest.raises(ProviderError) as caught:
+    with pytest.raises(ProviderError, match=r"exchangeInfo for BTCUSDT failed, Connect") as caught:
         asyncio.run(go())
     assert "hunter2" not in str(caught.value)
 
 
-def test_giving_up_half_way_leaves_no_request_behind(exchange: Exchange) -> None:
-    for number in range(8):
-        exchange.symbols[f"C{number}USDT"] = (f"C{number}", 1.0)
+def test_giving_up_half_way_waits_for_nobody(exchange: Exchange) -> None:
+    released = threading.Event()
+
+    def slow(path: str, params: dict[str, str]) -> Reply | None:
+        if params["symbol"] != "BTCUSDT":
+            released.wait(10)
+        return None
+
+    exchange.faults = [slow]
 
     async def go() -> None:
         provider = Binance(Binance.Config(base_url=exchange.url, page_size=5))
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, verify=False) as http:
             request = Request(H1, tuple(exchange.symbols), LISTED)
             batches = provider.fetch(request, http, SimulatedClock(NOW))
             await anext(aiter(batches))
             await batches.aclose()  # type: ignore[attr-defined]  # an async generator
             assert asyncio.all_tasks() == {asyncio.current_task()}
 
+    began = time.monotonic()
     asyncio.run(go())
+    assert time.monotonic() - began < 5
+    released.set()
+
+
+def test_what_came_together_with_a_failure_is_not_lost(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def page(self: Binance, api: object, interval: Interval, symbol: str, start: int) -> Any:
+        if symbol == "GOODUSDT":
+            return Batch(problems=("came",)), None
+        raise ProviderError(symbol)
+
+    monkeypatch.setattr(Binance, "_page", page)
+    for symbols in (("BADUSDT", "GOODUSDT"), ("GOODUSDT", "BADUSDT"), ("A", "GOODUSDT", "B")):
+        came: list[Batch] = []
+        with pytest.raises(ProviderError):
+            fetch(exchange, *symbols, into=came)
+        assert [b.problems for b in came] == [("came",)]
 
 
 # Identity
@@ -438,7 +352,3 @@ def test_another_address_is_another_source() -> None:
 def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         Binance.Config(**options)
-
-
-def test_messages_carry_times_people_can_read() -> None:
-    assert iso(LISTED) == "2026-01-01T00:00:00Z"

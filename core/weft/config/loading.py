@@ -99,7 +99,7 @@ def _read(path: Path) -> str:
     hint = "Name a config file that exists, or leave it out to use the defaults"
     reason = None
     try:
-        return path.read_text("utf-8-sig")
+        return path.read_text("utf-8")
     except FileNotFoundError:
         reason = "there is no such file"
     except UnicodeDecodeError:

@@ -39,8 +39,8 @@ _MESSAGES = {
     "unexpected end of stream": "a quote that is not closed",
     "unknown escape": "a backslash in double quotes; write single quotes, or two backslashes",
     "cannot start any token": "text that starts with @, % or ` has to stand in quotes",
-    "<block end>": "a line that is indented otherwise than those above it",
-    "<document start>": "a line that is indented otherwise than those above it",
+    "<block end>": "a wrong indent, or something after a closing quote or bracket",
+    "<document start>": "a wrong indent: less than on the lines above",
 }
 """What to say instead of YAML's own words, by a part of those."""
 

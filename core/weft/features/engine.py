@@ -18,7 +18,7 @@ import numpy as np
 
 from weft.arrays import FloatPanel, Floats, read_only
 from weft.components.feature import StepFeature
-from weft.features.kernels import Kernel, compile_step
+from weft.features.kernels import LANES, Kernel, compile_step, new_state
 from weft.market.candles import FIELDS, Candles
 
 BLOCK = 2048
@@ -47,14 +47,16 @@ class _Run:
 
     @cached_property
     def kernel(self) -> Kernel:
-        return compile_step(self.feature.name, type(self.feature).advance)
+        return compile_step(
+            self.feature.name, type(self.feature).advance, len(self.outputs)
+        )
 
     @cached_property
     def params(self) -> Floats:
         return np.array(self.feature.params, dtype=np.float64)
 
     def new_state(self, symbols: int) -> FloatPanel:
-        return np.zeros((self.feature.state_size, symbols))
+        return new_state(self.feature.state_size, symbols)
 
 
 def first_row_needed(first_index: int, warmup: int) -> int:
@@ -175,7 +177,7 @@ class FeatureEngine:
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="weft-feature")
-        width = -(-columns // max(self._threads, -(-columns // _COLUMNS_PER_TASK)))
+        width = LANES
         for done in [
             self._pool.submit(kernel, *arguments, left, min(left + width, columns))
             for left in range(0, columns, width)

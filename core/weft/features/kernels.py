@@ -46,6 +46,10 @@ LANES = 256
 """Symbols in one tile of state: enough to spread the cost of a row, and few enough to stay in
 the fastest cache."""
 
+_STRIDE = LANES + 8
+"""Distance of two rows of a tile. At a power of two, all rows would compete for the same few lines
+of the cache; order blocks took five times as long."""
+
 _ROW = numba_types.Array(numba_types.int64, 1, "C", readonly=True)
 _CELLS = numba_types.Array(numba_types.float64, 2, "C", readonly=True)
 _SIGNATURE = numba_types.void(
@@ -59,9 +63,9 @@ _SIGNATURE = numba_types.void(
 )
 
 
-def new_state(cells: int, symbols: int) -> State:
+def new_state(cells: int, outputs: int, symbols: int) -> State:
     """Return the state of `symbols` symbols that have seen nothing yet."""
-    return np.zeros((-(-symbols // LANES), cells, LANES))
+    return np.zeros((-(-symbols // LANES), outputs + cells, _STRIDE))
 
 
 class _Disjoint(Compiler):  # type: ignore[misc]  # numba publishes no types
@@ -118,31 +122,28 @@ def _loop(  # noqa: PLR0913 - a kernel takes its arrays one by one
     right: int,
 ) -> None:
     columns = close.shape[1]
-    cells = state.shape[1]
-    outputs = out.shape[0]
-    panel = out.shape[1] * columns
-    begin = left
-    while begin < right:
-        corner = begin // LANES * LANES * cells + begin % LANES
-        width = min(LANES - begin % LANES, right - begin)
-        first_cells = _cells(state, corner, width, 1)
-        for row in range(first, last):
-            # Rows of the run-up write to row 0 too, which the first row that counts overwrites.
-            target = max(row - first_written, 0) * columns + begin
+    rows = state.shape[1]
+    for row in range(first, last):
+        instant = time[row]
+        begin = left
+        while begin < right:
+            corner = begin // LANES * rows * _STRIDE + begin % LANES
+            width = min(LANES - begin % LANES, right - begin)
+            cells = corner + OUTPUTS * _STRIDE  # type: ignore[name-defined]  # noqa: F821 - bound per copy
+            leading = _cells(state, cells, width, 1)
             source = row * columns + begin
             kinds = _cells(presence, source, width, 1)
-            instant = time[row]
             differs = False
             for lane in range(width):
                 differs |= kinds[lane] != kinds[0]
             for lane in range(width):
-                differs |= first_cells[lane] != first_cells[0]
+                differs |= leading[lane] != leading[0]
             start = 0
             while start < width:
                 kind = kinds[start]
-                common = first_cells[start]
+                common = leading[start]
                 stop = start + 1 if differs else width
-                while stop < width and kinds[stop] == kind and first_cells[stop] == common:
+                while stop < width and kinds[stop] == kind and leading[stop] == common:
                     stop += 1
                 count = stop - start
                 if kind == 0:
@@ -160,21 +161,25 @@ def _loop(  # noqa: PLR0913 - a kernel takes its arrays one by one
                             closes[lane],
                             volumes[lane],
                         )
-                        own = _cells(state, corner + start + lane, cells, LANES)
+                        own = _cells(state, cells + start + lane, rows - OUTPUTS, _STRIDE)  # type: ignore[name-defined]  # noqa: F821 - bound per copy
                         # It holds this already; written so that the compiler knows it as well.
                         own[0] = common
-                        filled = _cells(out, target + start + lane, outputs, panel)
+                        filled = _cells(state, corner + start + lane, OUTPUTS, _STRIDE)  # type: ignore[name-defined]  # noqa: F821 - bound per copy
                         step(own, bar, params, filled)  # type: ignore[name-defined]  # noqa: F821 - bound per copy
                 else:
-                    for output in range(outputs):
-                        blank = _cells(out, target + start + output * panel, count, 1)
-                        blank[:] = np.nan
+                    for output in range(OUTPUTS):  # type: ignore[name-defined]  # noqa: F821 - bound per copy
+                        _cells(state, corner + start + output * _STRIDE, count, 1)[:] = np.nan
                     if kind == 2:  # Presence.HOLE
-                        for cell in range(cells):
-                            blank = _cells(state, corner + start + cell * LANES, count, 1)
-                            blank[:] = 0.0
+                        for cell in range(OUTPUTS, rows):  # type: ignore[name-defined]  # noqa: F821 - bound per copy
+                            _cells(state, corner + start + cell * _STRIDE, count, 1)[:] = 0.0
                 start = stop
-        begin += width
+            if row >= first_written:
+                target = (row - first_written) * columns + begin
+                for output in range(OUTPUTS):  # type: ignore[name-defined]  # noqa: F821 - bound per copy
+                    filled = _cells(state, corner + output * _STRIDE, width, 1)
+                    written = _cells(out, target + output * out.shape[1] * columns, width, 1)
+                    written[:] = filled
+            begin += width
 
 
 def fingerprint(function: Any) -> str:  # noqa: ANN401 - a plain function or a dispatcher
@@ -221,17 +226,17 @@ _uncached: set[str] = set()
 _compiling = threading.Lock()
 
 
-def compile_step(name: str, step: Any) -> Kernel:  # noqa: ANN401 - a numba dispatcher
+def compile_step(name: str, step: Any, outputs: int) -> Kernel:  # noqa: ANN401 - a numba dispatcher
     """Return the panel loop of a step, compiled once per process and kept on disk where possible.
 
     Args:
         name: the feature's name, for error messages and profiles.
         step: what the `weft.step` decorator returned.
     """
-    identity = re.sub(r"\W", "_", name) + "_" + fingerprint(step)
+    identity = re.sub(r"\W", "_", f"{name}_{outputs}_{fingerprint(step)}")
     with _compiling:
         if identity not in _compiled:
-            _compiled[identity] = _compile(identity, step)
+            _compiled[identity] = _compile(identity, step, outputs)
     return _compiled[identity]
 
 
@@ -240,12 +245,12 @@ def is_cached_on_disk() -> bool:
     return not _uncached
 
 
-def _compile(identity: str, step: Any) -> Kernel:  # noqa: ANN401 - a numba dispatcher
+def _compile(identity: str, step: Any, outputs: int) -> Kernel:  # noqa: ANN401 - a numba dispatcher
     name = f"_loop_{identity}"
     code = _loop.__code__.replace(co_name=name, co_qualname=name)
     # A step that stays a call of its own is taken for one symbol at a time.
     inlined = njit(error_model="numpy", forceinline=True)(step.py_func)
-    loop = types.FunctionType(code, {**_loop.__globals__, "step": inlined}, name)
+    loop = types.FunctionType(code, {**_loop.__globals__, "step": inlined, "OUTPUTS": outputs}, name)
     options = {"nogil": True, "error_model": "numpy", "pipeline_class": _Disjoint}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NumbaWarning)

@@ -21,6 +21,7 @@ from weft.signal import Signal
 
 SCHEMA_VERSION = 1
 _GENESIS = "0" * 64
+_PAGE = 500
 _SEALED = ("seq", "kind", "key", "symbol", "as_of", "recorded_at", "body")
 
 _metadata = sa.MetaData()
@@ -36,8 +37,17 @@ _entries = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
     sa.Column("seal", sa.String(64), nullable=False),
     sa.UniqueConstraint("kind", "key"),
-    sa.Index("by_symbol", "symbol", "as_of"),
+    sa.Index("by_symbol", "symbol", "seq"),
 )
+
+_TRIGGERS = {
+    "no_update": "BEFORE UPDATE ON entries",
+    "no_delete": "BEFORE DELETE ON entries",
+    # INSERT OR REPLACE deletes without calling the trigger above.
+    "only_append": "BEFORE INSERT ON entries WHEN "
+    "NEW.seq <> (SELECT COALESCE(MAX(seq), 0) + 1 FROM entries) "
+    "OR EXISTS (SELECT 1 FROM entries WHERE kind = NEW.kind AND key = NEW.key)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +90,11 @@ class Ledger:
     def __init__(self, url: str, clock: Clock) -> None:
         self._clock = clock
         self._engine = _open(url)
-        with self._transaction(writing=True) as connection:
-            _create(connection)
+        with self._transaction(writing=False) as connection:
+            complete = _is_complete(connection)
+        if not complete:
+            with self._transaction(writing=True) as connection:
+                _create(connection)
 
     def record(self, signals: Sequence[Signal]) -> int:
         """Write signals that are not there yet, all of them or none; return how many.
@@ -92,14 +105,7 @@ class Ledger:
             StorageError: the database refused; nothing was written.
         """
         with self._transaction(writing=True) as connection:
-            keys = [signal.id for signal in signals]
-            known = set(
-                connection.scalars(
-                    sa.select(_entries.c.key).where(
-                        _entries.c.kind == "signal", _entries.c.key.in_(keys)
-                    )
-                )
-            )
+            known = self._known(connection, [signal.id for signal in signals])
             seq, seal = self._head(connection)
             rows = []
             for signal in signals:
@@ -129,12 +135,21 @@ class Ledger:
             symbol: only rows about this symbol.
             limit: at most so many.
         """
-        query = sa.select(_entries).order_by(_entries.c.seq.desc()).limit(limit)
+        query = sa.select(_entries).order_by(_entries.c.seq.desc())
         if symbol is not None:
             query = query.where(_entries.c.symbol == symbol)
-        with self._transaction(writing=False) as connection:
-            for row in connection.execute(query).mappings():
-                yield Entry(**{**row, "body": orjson.loads(row["body"])})
+        # A page at a time, so that a slow reader holds no transaction open.
+        page, left = query, limit
+        while left is None or left > 0:
+            size = _PAGE if left is None else min(_PAGE, left)
+            with self._transaction(writing=False) as connection:
+                rows = connection.execute(page.limit(size)).mappings().all()
+            for row in rows:
+                yield Entry(**{**row, "body": _read_body(row)})
+            if len(rows) < size:
+                return
+            page = query.where(_entries.c.seq < rows[-1]["seq"])
+            left = None if left is None else left - size
 
     def verify(self) -> tuple[int, str]:
         """Check every seal, and return the number of rows and the last seal.
@@ -149,16 +164,23 @@ class Ledger:
                 count += 1
                 seal = _seal(seal, row)
                 if row["seq"] != count or row["seal"] != seal:
-                    raise LedgerTamperedError(
-                        f"row {count} does not follow from the rows before it",
-                        where="ledger",
-                        hint="Restore the database from a backup made before the change",
-                    )
+                    raise _tampered(f"row {count} does not follow from the rows before it")
         return count, seal
 
     def close(self) -> None:
         """Let go of the database."""
         self._engine.dispose()
+
+    @staticmethod
+    def _known(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
+        """Return those of `keys` that are there."""
+        query = sa.select(_entries.c.key).where(_entries.c.kind == "signal")
+        known: set[str] = set()
+        # A statement takes only so many parameters.
+        for start in range(0, len(keys), _PAGE):
+            page = query.where(_entries.c.key.in_(keys[start : start + _PAGE]))
+            known.update(connection.scalars(page))
+        return known
 
     @staticmethod
     def _head(connection: sa.Connection) -> tuple[int, str]:
@@ -179,9 +201,28 @@ class Ledger:
             ) from error
 
 
-def _seal(previous: str, row: Mapping[str, Any]) -> str:
-    sealed = orjson.dumps([previous, *(row[name] for name in _SEALED)])
+def _seal(previous: str, row: "Mapping[str, Any] | sa.RowMapping") -> str:
+    try:
+        sealed = orjson.dumps([previous, *(row[name] for name in _SEALED)])
+    except TypeError:
+        # Weft writes texts and whole numbers only.
+        raise _tampered(f"row {row['seq']} holds what Weft does not write") from None
     return hashlib.sha256(sealed).hexdigest()
+
+
+def _read_body(row: sa.RowMapping) -> dict[str, Any]:
+    try:
+        body = orjson.loads(row["body"])
+    except orjson.JSONDecodeError:
+        body = None
+    if not isinstance(body, dict):
+        raise _tampered(f"row {row['seq']} holds no signal")
+    return body
+
+
+def _tampered(message: str) -> LedgerTamperedError:
+    hint = "Restore the database from a backup made before the change"
+    return LedgerTamperedError(message, where="ledger", hint=hint)
 
 
 def _open(url: str) -> sa.Engine:
@@ -212,7 +253,7 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
     def set_up(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type
         # The driver would begin transactions by itself, too late and never IMMEDIATE.
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000"):
+        for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL"):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")
@@ -221,21 +262,30 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
+def _is_complete(connection: sa.Connection) -> bool:
+    """Whether the database is of this Weft's schema already.
+
+    Raises:
+        StorageError: a newer Weft has written it.
+    """
+    if connection.dialect.name != "sqlite":
+        return False
+    written = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+    if written > SCHEMA_VERSION:
+        raise StorageError(
+            f"the database has schema {written}, this Weft knows up to {SCHEMA_VERSION}",
+            where="ledger",
+            hint="Upgrade Weft, or point storage.ledger at another database",
+        )
+    return written == SCHEMA_VERSION
+
+
 def _create(connection: sa.Connection) -> None:
-    sqlite = connection.dialect.name == "sqlite"
-    if sqlite:
-        written = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
-        if written > SCHEMA_VERSION:
-            raise StorageError(
-                f"the database has schema {written}, this Weft knows up to {SCHEMA_VERSION}",
-                where="ledger",
-                hint="Upgrade Weft, or point storage.ledger at another database",
-            )
     _metadata.create_all(connection)
-    if sqlite:
-        connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
-        for change in ("UPDATE", "DELETE"):
+    if connection.dialect.name == "sqlite":
+        for trigger, condition in _TRIGGERS.items():
             connection.exec_driver_sql(
-                f"CREATE TRIGGER IF NOT EXISTS no_{change.lower()} BEFORE {change} ON entries "
+                f"CREATE TRIGGER IF NOT EXISTS {trigger} {condition} "
                 "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
             )
+        connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")

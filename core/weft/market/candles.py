@@ -7,7 +7,7 @@ from itertools import count
 
 import numpy as np
 
-from weft.arrays import FloatPanel, IntPanel, RowCounts, Times, read_only
+from weft.arrays import BoolPanel, FloatPanel, IntPanel, RowCounts, Times, read_only
 from weft.market.instruments import Instrument
 from weft.times import DAY, SECOND, Interval
 
@@ -15,10 +15,12 @@ FIELDS = ("open", "high", "low", "close", "volume")
 _PER_ROW = ("times", *FIELDS, "presence", "rows_since_traded")
 
 NEVER = 1 << 30
-"""Rows since traded of a symbol that has not traded yet."""
+"""Rows since traded of a symbol that has not traded for longer than is remembered, or never."""
 
 _LONGEST_CLOSURE = 12 * DAY
 """Longer than any regular closure of a stock market; beyond it a series starts afresh."""
+
+_FEWEST_REMEMBERED = 12
 
 _generations = count(1)
 
@@ -48,8 +50,9 @@ class Candles:
         close: last price.
         volume: traded quantity in base units.
         presence: what each cell holds, as values of `Presence` (time, symbol).
-        rows_since_traded: rows from the latest candle to each row, 0 where there is one; more
-            than there are rows before the first (time, symbol).
+        rows_since_traded: rows from the latest trade to each row, 0 where there is a candle;
+            `NEVER` beyond `remembered_rows`, so that it does not depend on where a panel begins
+            (time, symbol).
         closable: rows a symbol may be absent before its series counts as broken (symbol,);
             0 for a market that never closes.
         generation: changes whenever rows already given out change; None where no later panel
@@ -71,7 +74,7 @@ class Candles:
 
     @property
     def age_seconds(self) -> FloatPanel:
-        """Seconds from the latest candle to each row (time, symbol); NaN before the first."""
+        """Seconds from the latest trade to each row (time, symbol); NaN where long forgotten."""
         age = self.rows_since_traded * (self.interval.micros / SECOND)
         return np.where(self.rows_since_traded >= NEVER, np.nan, age)
 
@@ -89,6 +92,11 @@ def new_generation() -> int:
     return next(_generations)
 
 
+def remembered_rows(interval: Interval) -> int:
+    """Return for how many rows it is remembered that a symbol traded: at least twelve days."""
+    return max(_LONGEST_CLOSURE // interval.micros, _FEWEST_REMEMBERED)
+
+
 def closable_rows(instruments: Sequence[Instrument], interval: Interval) -> RowCounts:
     """Return for each instrument how many rows its market may stay closed (symbol,)."""
     rows = _LONGEST_CLOSURE // interval.micros
@@ -96,25 +104,31 @@ def closable_rows(instruments: Sequence[Instrument], interval: Interval) -> RowC
 
 
 def find_presence(
-    close: FloatPanel, closable: RowCounts, before: RowCounts | None = None
+    close: FloatPanel, closable: RowCounts, remembered: int, before: RowCounts | None = None
 ) -> tuple[IntPanel, RowCounts]:
     """Return presence and rows since traded of a close panel, both (time, symbol).
 
     Args:
         close: closing prices (time, symbol), NaN where there is no candle.
         closable: rows each symbol's market may stay closed (symbol,).
+        remembered: rows after which a trade is forgotten.
         before: rows since traded just before the panel (symbol,); None where it never was.
     """
     since = np.empty(close.shape, dtype=np.int32)
     gap = np.full(close.shape[1], NEVER, dtype=np.int32) if before is None else before
     absent = np.isnan(close)
     for row in range(len(close)):
-        gap = np.where(absent[row], np.minimum(gap + 1, NEVER), 0).astype(np.int32)
+        gap = np.where(absent[row], gap + 1, 0)
+        gap = np.where(gap > remembered, NEVER, gap).astype(np.int32)
         since[row] = gap
-    presence = np.full(close.shape, Presence.HOLE, dtype=np.int8)
+    return _presence(~absent, since, closable), since
+
+
+def _presence(traded: BoolPanel, since: RowCounts, closable: RowCounts) -> IntPanel:
+    presence = np.full(traded.shape, Presence.HOLE, dtype=np.int8)
     presence[since <= closable] = Presence.CLOSED
-    presence[~absent] = Presence.TRADED
-    return presence, since
+    presence[traded] = Presence.TRADED
+    return presence
 
 
 def candles_from_arrays(
@@ -122,7 +136,7 @@ def candles_from_arrays(
     times: Times,
     instruments: Sequence[Instrument],
     columns: dict[str, FloatPanel],
-    generation: int | None = None,
+    before: RowCounts | None = None,
 ) -> Candles:
     """Build a panel from arrays, and make it refuse to be written to.
 
@@ -131,11 +145,13 @@ def candles_from_arrays(
         times: close of each row, microseconds since 1970 (time,).
         instruments: one per column.
         columns: open, high, low, close and volume, each (time, symbol), C-contiguous float64.
-        generation: see `Candles`.
+        before: rows since each symbol traded just before the panel (symbol,); None where none
+            ever did.
     """
     closable = closable_rows(instruments, interval)
     symbols = tuple(i.symbol for i in instruments)
-    return _assemble(interval, times, symbols, columns, closable, generation)
+    found = find_presence(columns["close"], closable, remembered_rows(interval), before)
+    return _assemble(interval, times, symbols, columns, closable, found)
 
 
 def _assemble(
@@ -144,9 +160,9 @@ def _assemble(
     symbols: tuple[str, ...],
     columns: Mapping[str, FloatPanel],
     closable: RowCounts,
-    generation: int | None,
+    found: tuple[IntPanel, RowCounts],
 ) -> Candles:
-    presence, since = find_presence(columns["close"], closable)
+    presence, since = found
     panels = {name: read_only(columns[name]) for name in FIELDS}
     return Candles(
         interval=interval,
@@ -155,16 +171,17 @@ def _assemble(
         **panels,
         presence=read_only(presence),
         rows_since_traded=read_only(since),
-        closable=closable,
-        generation=generation,
+        closable=read_only(closable),
+        generation=None,
     )
 
 
 def aggregate(fine: Candles, interval: Interval) -> Candles:
     """Return `fine` candles joined into longer ones, known at the longer ones' closes.
 
-    A long candle of a market that never closes needs every part: with one missing it is NaN.
-    Where the market has sessions, the parts that traded make it up.
+    A long candle of a market that never closes needs every part: with one missing it is NaN,
+    and at least a row since the market traded. Where the market has sessions, the parts that
+    traded make it up.
 
     Raises:
         ValueError: `interval` is no multiple of the fine interval.
@@ -172,7 +189,7 @@ def aggregate(fine: Candles, interval: Interval) -> Candles:
     ratio, rest = divmod(interval.micros, fine.interval.micros)
     if rest or ratio < 1:
         raise ValueError(f"{interval} candles cannot be made of {fine.interval} ones")
-    opens = int(fine.times[0]) - fine.interval.micros
+    opens = int(fine.times[0]) - fine.interval.micros if len(fine) else 0
     first_open = interval.ceil(opens)
     skip = (first_open - opens) // fine.interval.micros
     rows = max(0, (len(fine) - skip) // ratio)
@@ -182,18 +199,26 @@ def aggregate(fine: Candles, interval: Interval) -> Candles:
     whole = np.where(fine.closable == 0, traded.all(axis=1), traded.any(axis=1))
     first_traded = traded.argmax(axis=1)[:, None]
     last_traded = (ratio - 1 - traded[:, ::-1].argmax(axis=1))[:, None]
+    volume = np.zeros((rows, len(fine.symbols)))
+    for part in range(ratio):
+        # NumPy's own sum adds in an order that depends on the number of columns.
+        volume += np.where(traded[:, part], parts["volume"][:, part], 0.0)
     joined = {
         "open": np.take_along_axis(parts["open"], first_traded, axis=1)[:, 0],
         "high": np.where(traded, parts["high"], -np.inf).max(axis=1, initial=-np.inf),
         "low": np.where(traded, parts["low"], np.inf).min(axis=1, initial=np.inf),
         "close": np.take_along_axis(parts["close"], last_traded, axis=1)[:, 0],
-        "volume": np.where(traded, parts["volume"], 0.0).sum(axis=1),
+        "volume": volume,
     }
+    since = fine.rows_since_traded[skip + ratio - 1 : skip + rows * ratio : ratio]
+    since = np.where(since == NEVER, NEVER, since // ratio)
+    since = np.where(whole, 0, np.maximum(since, 1)).astype(np.int32)
+    closable = (-(-fine.closable // ratio)).astype(np.int32)
     return _assemble(
         interval,
         first_open + np.arange(1, rows + 1, dtype=np.int64) * interval.micros,
         fine.symbols,
         {name: np.where(whole, panel, np.nan) for name, panel in joined.items()},
-        (-(-fine.closable // ratio)).astype(np.int32),
-        generation=None,
+        closable,
+        (_presence(whole, since, closable), since),
     )

@@ -1,56 +1,96 @@
 """From stored rows to panels: each row holds the candle as it stood when the row was current."""
 
+import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from weft.arrays import FloatPanel, RowCounts, Times, read_only
 from weft.market.candles import (
     FIELDS,
+    NEVER,
     Candles,
+    Presence,
     candles_from_arrays,
     closable_rows,
     find_presence,
     new_generation,
+    remembered_rows,
 )
 from weft.market.instruments import Instrument
 from weft.times import Interval
 
 
-def scatter(
-    frame: pl.DataFrame,
-    interval: Interval,
-    columns: dict[str, int],
-    first_close: int,
-    panels: dict[str, FloatPanel],
-) -> Times:
-    """Write stored candles into panels, and return the rows they went to.
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where stored candles go on a grid of rows: one entry for each cell that gets one.
+
+    Attributes:
+        row: rows (n,); those before row 0 are negative.
+        column: columns (n,).
+        source: which rows of the frame they come from (n,).
+    """
+
+    row: Times
+    column: Times
+    source: Times
+
+    def only(self, chosen: NDArray[Any]) -> "Placement":
+        """Return some of the entries: a mask, or their numbers."""
+        return Placement(self.row[chosen], self.column[chosen], self.source[chosen])
+
+
+def place(
+    frame: pl.DataFrame, interval: Interval, columns: dict[str, int], first_close: int, rows: int
+) -> Placement:
+    """Return which cell each stored candle belongs to.
 
     A candle goes to the first row at or after its close, in the version last known by that row;
     one that became known only later was not known then, and never enters. A stock's bar that
-    closes at half past reaches an hourly row half an hour later.
+    closes at half past reaches an hourly row half an hour later. Of two bars that reach one row,
+    the later one holds it.
 
     Args:
-        frame: versions of candles, earliest known first.
+        frame: versions of candles: symbol, open_time and known_at are read.
         interval: of the candles and of the rows.
-        columns: column of each symbol.
+        columns: column of each symbol; others are passed over.
         first_close: close of row 0, microseconds since 1970.
-        panels: open, high, low, close and volume (time, symbol), written in place.
+        rows: number of rows; what comes after them is passed over.
     """
-    rows = len(panels["close"])
     opened = frame["open_time"].to_physical().to_numpy()
     known = frame["known_at"].to_physical().to_numpy()
-    column = frame["symbol"].replace_strict(columns, default=-1, return_dtype=pl.Int64).to_numpy()
+    column = frame["symbol"].replace_strict(
+        list(columns), list(columns.values()), default=-1, return_dtype=pl.Int64
+    )
     # Upside-down floor division rounds up: the first grid row at or after the close.
     row = -((first_close - (opened + interval.micros)) // interval.micros)
-    fits = (row >= 0) & (row < rows) & (column >= 0)
-    fits &= known <= first_close + row * interval.micros
-    row, column = row[fits], column[fits]
-    for name in FIELDS:
-        # Where two versions fit, the later known one comes later and stays.
-        panels[name][row, column] = frame[name].to_numpy()[fits]
-    return row
+    placed = Placement(row, column.to_numpy(), np.arange(len(frame)))
+    placed = placed.only((row < rows) & (known <= first_close + row * interval.micros))
+    placed = placed.only(placed.column >= 0)
+    # The last entry of a cell counts. The store hands candles over in this order already.
+    order = np.lexsort((known[placed.source], opened[placed.source]))
+    placed = placed.only(order)
+    cell = placed.row * max(len(columns), 1) + placed.column
+    _, last = np.unique(cell[::-1], return_index=True)
+    return placed.only(len(cell) - 1 - last)
+
+
+def rows_before(placed: Placement, remembered: int, before: RowCounts) -> RowCounts:
+    """Return rows since traded just before row 0, given what was placed there.
+
+    Args:
+        placed: see `place`.
+        remembered: rows after which a trade is forgotten.
+        before: what is known of it already (symbol,).
+    """
+    earlier = placed.only(placed.row < 0)
+    found = before.copy()
+    np.minimum.at(found, earlier.column, (-1 - earlier.row).astype(np.int32))
+    return np.where(found > remembered, NEVER, found).astype(np.int32)
 
 
 def blank(rows: int, symbols: int) -> dict[str, FloatPanel]:
@@ -68,23 +108,28 @@ def panel_of(
     """Return stored candles as a panel of `rows` rows from `first_close` on.
 
     Args:
-        frame: versions of candles, earliest known first.
+        frame: versions of candles; those before the first row only tell since when a symbol has
+            not traded (see `remembered_rows`).
         interval: of the candles and of the rows.
         instruments: one per column.
         first_close: close of row 0, microseconds since 1970.
         rows: number of rows; those without a candle are NaN.
     """
+    placed = place(frame, interval, _columns(instruments), first_close, rows)
+    before = rows_before(placed, remembered_rows(interval), _never(len(instruments)))
+    placed = placed.only(placed.row >= 0)
     panels = blank(rows, len(instruments))
-    scatter(frame, interval, _columns(instruments), first_close, panels)
+    for name in FIELDS:
+        panels[name][placed.row, placed.column] = frame[name].to_numpy()[placed.source]
     times = first_close + np.arange(rows, dtype=np.int64) * interval.micros
-    return candles_from_arrays(interval, times, instruments, panels)
+    return candles_from_arrays(interval, times, instruments, panels, before)
 
 
 class HotPanel:
     """The recent candles of all symbols in memory: what live composition reads.
 
-    Rows given out are never written to again. A late or corrected row makes a copy, under a new
-    generation, so that whoever remembers the old rows knows to forget.
+    Rows given out are never written to again. A late row makes a copy, under a new generation,
+    so that whoever remembers the old rows knows to forget. Safe to use from several threads.
 
     Args:
         interval: of the candles and of the rows.
@@ -106,13 +151,18 @@ class HotPanel:
         self.generation = new_generation()
         self._columns = _columns(instruments)
         self._symbols = tuple(self._columns)
-        self._closable = closable_rows(instruments, interval)
+        self._closable = read_only(closable_rows(instruments, interval))
+        self._remembered = remembered_rows(interval)
+        self._before = _never(len(instruments))
         self._first_close = first_close
         self._rows = 0
         self._given_out = 0
-        self._panels = blank(2 * depth, len(instruments))
-        self._presence = np.zeros(self._panels["close"].shape, dtype=np.int8)
-        self._since = np.zeros(self._panels["close"].shape, dtype=np.int32)
+        # Copying the kept rows once in a quarter of their number costs little.
+        self._capacity = depth + depth // 4 + 1
+        self._panels = blank(self._capacity, len(instruments))
+        self._presence = np.zeros((self._capacity, len(instruments)), dtype=np.int8)
+        self._since = np.zeros((self._capacity, len(instruments)), dtype=np.int32)
+        self._lock = threading.Lock()
 
     @property
     def first_close(self) -> int:
@@ -124,72 +174,99 @@ class HotPanel:
         """Close of the latest row held; before `first_close` while there is none."""
         return self._first_close + (self._rows - 1) * self.interval.micros
 
-    def extend(self, frame: pl.DataFrame, last_close: int) -> None:
+    def extend(self, frame: pl.DataFrame, last_close: int) -> bool:
         """Take in stored candles, and hold rows up to `last_close`.
 
         Args:
-            frame: versions of candles, earliest known first; symbols without a column are
-                passed over.
-            last_close: close of the latest row wanted.
+            frame: versions of candles; symbols without a column are passed over, and those
+                before the first row only tell since when a symbol has not traded.
+            last_close: close of the latest row wanted; rows held already stay.
+
+        Returns:
+            False where a cell got another value than it holds: which of the two counts, only
+            all versions together tell. The panel is of no more use then; build a new one.
         """
-        self._make_room((last_close - self.last_close) // self.interval.micros)
-        closes = frame["open_time"].to_physical().to_numpy() + self.interval.micros
-        sealed = self._first_close + (self._given_out - 1) * self.interval.micros
-        if len(closes) and self._given_out and int(closes.min()) <= sealed:
-            self._panels = {name: panel.copy() for name, panel in self._panels.items()}
-            self._presence, self._since = self._presence.copy(), self._since.copy()
-            self.generation = new_generation()
-            self._given_out = 0
-        before = self._rows
-        self._rows = (last_close - self._first_close) // self.interval.micros + 1
-        held = {name: panel[: self._rows] for name, panel in self._panels.items()}
-        touched = scatter(frame, self.interval, self._columns, self._first_close, held)
-        self._find_presence(min(before, int(touched.min()) if len(touched) else before))
+        with self._lock:
+            wanted = (last_close - self._first_close) // self.interval.micros + 1
+            rows = self._make_room(max(wanted, self._rows))
+            placed = place(frame, self.interval, self._columns, self._first_close, rows)
+            before = rows_before(placed, self._remembered, self._before)
+            placed = placed.only(placed.row >= 0)
+            values = {name: frame[name].to_numpy()[placed.source] for name in FIELDS}
+            held = {name: self._panels[name][placed.row, placed.column] for name in FIELDS}
+            new = np.isnan(held["close"])
+            if any((held[name] != values[name])[~new].any() for name in FIELDS):
+                return False
+            touched = min(int(placed.row[new].min()) if new.any() else rows, self._rows)
+            if self._rows and (before != self._before)[self._presence[0] != Presence.TRADED].any():
+                touched = 0
+            if touched < self._given_out:
+                self._panels = {name: panel.copy() for name, panel in self._panels.items()}
+                self._presence, self._since = self._presence.copy(), self._since.copy()
+                self.generation = new_generation()
+                self._given_out = 0
+            for name in FIELDS:
+                self._panels[name][placed.row[new], placed.column[new]] = values[name][new]
+            self._before, self._rows = before, rows
+            self._find_presence(touched)
+            return True
 
     def candles(self, last_close: int, rows: int) -> Candles | None:
         """Return the `rows` rows up to `last_close`, or None where they are not all held."""
-        stop = (last_close - self._first_close) // self.interval.micros + 1
-        start = stop - rows
-        if start < 0 or stop > self._rows:
-            return None
-        self._given_out = max(self._given_out, stop)
-        times = self._first_close + np.arange(start, stop, dtype=np.int64) * self.interval.micros
-        return Candles(
-            interval=self.interval,
-            times=read_only(times),
-            symbols=self._symbols,
-            **{name: read_only(panel[start:stop]) for name, panel in self._panels.items()},
-            presence=read_only(self._presence[start:stop]),
-            rows_since_traded=read_only(self._since[start:stop]),
-            closable=self._closable,
-            generation=self.generation,
-        )
+        with self._lock:
+            stop = (last_close - self._first_close) // self.interval.micros + 1
+            start = stop - rows
+            if start < 0 or stop > self._rows:
+                return None
+            self._given_out = max(self._given_out, stop)
+            first = self._first_close + start * self.interval.micros
+            return Candles(
+                interval=self.interval,
+                times=read_only(first + np.arange(rows, dtype=np.int64) * self.interval.micros),
+                symbols=self._symbols,
+                **{name: read_only(panel[start:stop]) for name, panel in self._panels.items()},
+                presence=read_only(self._presence[start:stop]),
+                rows_since_traded=read_only(self._since[start:stop]),
+                closable=self._closable,
+                generation=self.generation,
+            )
 
-    def _make_room(self, more: int) -> None:
-        """Drop the oldest rows into a fresh allocation when the present one is full."""
-        capacity = len(self._presence)
-        if self._rows + more <= capacity:
-            return
-        keep = min(self._rows, self.depth)
-        size = max(capacity, keep + 2 * more)
-        dropped = self._rows - keep
-        fresh = blank(size, len(self.instruments))
-        presence = np.zeros((size, len(self.instruments)), dtype=np.int8)
-        since = np.zeros((size, len(self.instruments)), dtype=np.int32)
-        for name, panel in self._panels.items():
-            fresh[name][:keep] = panel[dropped : self._rows]
-        presence[:keep] = self._presence[dropped : self._rows]
-        since[:keep] = self._since[dropped : self._rows]
-        self._panels, self._presence, self._since = fresh, presence, since
+    def _make_room(self, rows: int) -> int:
+        """Drop the oldest rows into a fresh allocation where `rows` of them are too many.
+
+        Returns how many rows that makes.
+        """
+        if rows <= self._capacity:
+            return rows
+        dropped = rows - self.depth
+        keep = max(0, self._rows - dropped)
+        if self._rows:
+            last = min(dropped, self._rows) - 1
+            since = self._since[last] + (dropped - 1 - last)
+        else:
+            since = self._before + dropped
+        self._before = np.where(since > self._remembered, NEVER, since).astype(np.int32)
+        old = (self._panels, self._presence, self._since)
+        self._panels = blank(self._capacity, len(self.instruments))
+        self._presence, self._since = np.zeros_like(old[1]), np.zeros_like(old[2])
+        for name in FIELDS:
+            self._panels[name][:keep] = old[0][name][dropped : dropped + keep]
+        self._presence[:keep] = old[1][dropped : dropped + keep]
+        self._since[:keep] = old[2][dropped : dropped + keep]
         self._first_close += dropped * self.interval.micros
         self._rows = keep
         self._given_out = max(0, self._given_out - dropped)
+        return self.depth
 
     def _find_presence(self, first: int) -> None:
-        before: RowCounts | None = self._since[first - 1] if first else None
+        before = self._since[first - 1] if first else self._before
         rows = slice(first, self._rows)
-        found = find_presence(self._panels["close"][rows], self._closable, before)
+        found = find_presence(self._panels["close"][rows], self._closable, self._remembered, before)
         self._presence[rows], self._since[rows] = found
+
+
+def _never(symbols: int) -> RowCounts:
+    return np.full(symbols, NEVER, dtype=np.int32)
 
 
 def _columns(instruments: Sequence[Instrument]) -> dict[str, int]:

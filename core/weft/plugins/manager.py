@@ -143,8 +143,6 @@ class HookManager:
             return "implements no hook; mark its functions with @weft.hookimpl"
         for caller in callers:
             for impl in caller.get_hookimpls():
-                if impl.plugin is not plugin:
-                    continue
                 if inspect.iscoroutinefunction(impl.function):
                     return f"{caller.name} is async, and would never be awaited"
                 if impl.wrapper or impl.hookwrapper:

@@ -1,18 +1,37 @@
 """Delta tables: the warm tier. A commit is written whole or not at all."""
 
-from collections.abc import Sequence
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, TypeAlias
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
+import orjson
 import polars as pl
-from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import DeltaError
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
+from polars.exceptions import PolarsError
 
 from weft.errors import StorageError
 
-_FILES_BEFORE_COMPACTION = 100
+_log = logging.getLogger(__name__)
 
-UTC_MICROS = pl.Datetime("us", "UTC")
+_COMMITS_BEFORE_COMPACTION = 100
+_HOURS_REPLACED_FILES_STAY = 24
+"""Longer than any read takes: a reader may still be on the files that compaction replaced."""
+
+_READER_VERSION = 1
+"""Of the Delta protocol; tables of later ones may hold rows that are marked as deleted."""
+
+# Paths in which the Delta library loses its way, or the process.
+_UNUSABLE = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]\\^|]|[\x00-\x1f\x7f]")
+
+UTC_MICROS: Final = pl.Datetime("us", "UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +53,15 @@ CANDLES = Table(
     "candles",
     pl.Schema(
         {
-            "source": pl.String,
-            "interval": pl.String,
-            "symbol": pl.String,
+            "source": pl.String(),
+            "interval": pl.String(),
+            "symbol": pl.String(),
             "open_time": UTC_MICROS,
-            "open": pl.Float64,
-            "high": pl.Float64,
-            "low": pl.Float64,
-            "close": pl.Float64,
-            "volume": pl.Float64,
+            "open": pl.Float64(),
+            "high": pl.Float64(),
+            "low": pl.Float64(),
+            "close": pl.Float64(),
+            "volume": pl.Float64(),
             "known_at": UTC_MICROS,
         }
     ),
@@ -52,13 +71,13 @@ OBSERVATIONS = Table(
     "observations",
     pl.Schema(
         {
-            "source": pl.String,
-            "metric": pl.String,
-            "scope": pl.String,
-            "entity": pl.String,
+            "source": pl.String(),
+            "metric": pl.String(),
+            "scope": pl.String(),
+            "entity": pl.String(),
             "event_time": UTC_MICROS,
             "known_at": UTC_MICROS,
-            "value": pl.Float64,
+            "value": pl.Float64(),
         }
     ),
     ("source", "metric"),
@@ -67,9 +86,9 @@ INSTRUMENTS = Table(
     "instruments",
     pl.Schema(
         {
-            "source": pl.String,
-            "symbol": pl.String,
-            "described": pl.String,
+            "source": pl.String(),
+            "symbol": pl.String(),
+            "described": pl.String(),
             "recorded_at": UTC_MICROS,
         }
     ),
@@ -78,13 +97,34 @@ CURSORS = Table(
     "cursors",
     pl.Schema(
         {
-            "source": pl.String,
-            "interval": pl.String,
-            "cursor": pl.String,
+            "source": pl.String(),
+            "interval": pl.String(),
+            "cursor": pl.String(),
             "recorded_at": UTC_MICROS,
         }
     ),
 )
+
+
+Query: TypeAlias = Callable[[pl.LazyFrame], pl.LazyFrame]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A table as it stood at one commit: what is committed later does not show in it.
+
+    Attributes:
+        table: which one.
+        delta: the table at that commit; None where nothing had been written.
+    """
+
+    table: Table
+    delta: DeltaTable | None
+
+    @property
+    def version(self) -> int:
+        """Number of the latest commit, from 0; -1 where there is none."""
+        return -1 if self.delta is None else self.delta.version()
 
 
 class Lake:
@@ -92,13 +132,199 @@ class Lake:
 
     Args:
         url: a path, or a URL that `deltalake` understands (``s3://``, ``gs://``, ``az://``).
+
+    Raises:
+        StorageError: the folder cannot be made, or its path cannot be used.
     """
 
     def __init__(self, url: str | Path) -> None:
-        self.url = str(url)
-        self._appends: dict[str, int] = {}
-        if "://" not in self.url:
-            self._make_folder(Path(self.url))
+        self._folder = _local_folder(url)
+        self.url = str(url).rstrip("/") if self._folder is None else str(self._folder)
+        if self._folder is not None:
+            self._make_folder(self._folder)
+
+    def append(
+        self,
+        table: Table,
+        rows: pl.DataFrame,
+        *,
+        seen: Snapshot | None = None,
+        writer: str | None = None,
+    ) -> bool:
+        """Commit rows to a table, all of them or none; return whether they were.
+
+        Args:
+            table: where they belong.
+            rows: what to add.
+            seen: what the rows were worked out from. Where another commit of the same `writer`
+                has come after it, nothing is written and the answer is False.
+            writer: in whose name the rows are added; for use with `seen`.
+
+        Raises:
+            StorageError: the commit failed; nothing of it can be read.
+        """
+        if rows.is_empty():
+            return True
+        with self._reporting(
+            f"could not write {len(rows)} rows to {table.name}",
+            "Nothing was changed; check free space and permissions, then try again",
+        ):
+            before = seen or self.snapshot(table)
+            try:
+                self._commit(before, rows, writer)
+            except CommitFailedError:
+                if writer is not None and self._turn(self.snapshot(table), writer) != self._turn(
+                    before, writer
+                ):
+                    return False
+                raise
+            after = self.snapshot(table)
+            self._flush(before, after)
+        if after.version // _COMMITS_BEFORE_COMPACTION > max(
+            before.version // _COMMITS_BEFORE_COMPACTION, 0
+        ):
+            self._compact_if_possible(table)
+        return True
+
+    def snapshot(self, table: Table) -> Snapshot:
+        """Return a table as it stands now."""
+        path = self._path(table)
+        with self._reporting(f"could not read {table.name}"):
+            delta = DeltaTable(path) if DeltaTable.is_deltatable(path) else None
+            if delta is not None and delta.protocol().min_reader_version > _READER_VERSION:
+                raise StorageError(
+                    f"{table.name} was changed by another tool to a later version of the Delta "
+                    "protocol",
+                    where=f"lake {self.url}",
+                    hint="Restore it from a backup made before",
+                )
+            return Snapshot(table, delta)
+
+    def read(
+        self,
+        table: Table | Snapshot,
+        query: Query,
+        only: Mapping[str, Sequence[str]] | None = None,
+    ) -> pl.DataFrame:
+        """Return what a query finds in a table; no rows where nothing was ever written.
+
+        Args:
+            table: which one, or a snapshot of it.
+            query: what to ask, given all columns in no particular order of rows.
+            only: partition columns, and the values of them that are wanted.
+
+        Raises:
+            StorageError: the table, or a file of it, cannot be read.
+        """
+        snapshot = table if isinstance(table, Snapshot) else self.snapshot(table)
+        with self._reporting(
+            f"could not read {snapshot.table.name}", "Restore the folder from a backup"
+        ):
+            return query(self._scan(snapshot, only or {})).collect()
+
+    def compact(self, tables: Sequence[Table] = (CANDLES, OBSERVATIONS)) -> None:
+        """Join the small files that frequent commits leave behind. Contents stay the same.
+
+        Files that were replaced more than a day ago are removed.
+
+        Raises:
+            StorageError: it failed, or another process was compacting; contents are unharmed.
+        """
+        for table in tables:
+            before = self.snapshot(table)
+            if before.delta is None:
+                continue
+            with self._reporting(f"could not compact {table.name}", "No rows were lost"):
+                before.delta.optimize.compact()
+                before.delta.vacuum(
+                    retention_hours=_HOURS_REPLACED_FILES_STAY,
+                    dry_run=False,
+                    enforce_retention_duration=False,
+                )
+                self._flush(Snapshot(table, before.delta), self.snapshot(table))
+
+    def _compact_if_possible(self, table: Table) -> None:
+        try:
+            self.compact([table])
+        except StorageError as error:
+            _log.warning("%s", error)
+
+    def _commit(self, before: Snapshot, rows: pl.DataFrame, writer: str | None) -> None:
+        table = before.table
+        frame = rows.select([pl.col(n).cast(t) for n, t in table.schema.items()])
+        turn = [] if writer is None else [Transaction(writer, self._turn(before, writer) + 1)]
+        write_deltalake(
+            before.delta or self._path(table),
+            frame,
+            mode="append",
+            partition_by=list(table.partitions) or None,
+            commit_properties=CommitProperties(app_transactions=turn),
+        )
+
+    @staticmethod
+    def _turn(snapshot: Snapshot, writer: str) -> int:
+        """Return how often a writer has committed."""
+        return (snapshot.delta and snapshot.delta.transaction_version(writer)) or 0
+
+    def _scan(self, snapshot: Snapshot, only: Mapping[str, Sequence[str]]) -> pl.LazyFrame:
+        # polars' own reader of Delta tables looks for percent-encoded folders on a local disk.
+        table = snapshot.table
+        empty = pl.LazyFrame(schema=table.schema)
+        if snapshot.delta is None:
+            return empty
+        files = pl.DataFrame(snapshot.delta.get_add_actions(flatten=True))
+        files = files.select("path", pl.col(r"^partition\..*$").name.map(_without_prefix))
+        for column, wanted in only.items():
+            files = files.filter(pl.col(column).is_in(list(wanted)))
+        stored = {n: t for n, t in table.schema.items() if n not in table.partitions}
+        parts = [empty]
+        for part in files.partition_by(table.partitions) if table.partitions else [files]:
+            if part.is_empty():
+                continue
+            paths = [f"{self._path(table)}/{unquote(path)}" for path in part["path"]]
+            rows = pl.scan_parquet(paths, schema=stored, glob=False, hive_partitioning=False)
+            same = [pl.lit(part[c][0], pl.String).alias(c) for c in table.partitions]
+            parts.append(rows.with_columns(same).select(list(table.schema)))
+        return pl.concat(parts)
+
+    def _flush(self, before: Snapshot, after: Snapshot) -> None:
+        """Return once the commits between two snapshots would survive a loss of power.
+
+        The Delta library leaves that to the operating system, which may write the log first.
+        """
+        if self._folder is None or os.name != "posix":
+            return
+        root = self._folder / after.table.name
+        written = []
+        for version in range(before.version + 1, after.version + 1):
+            commit = root / "_delta_log" / f"{version:020}.json"
+            added = (orjson.loads(line).get("add") for line in commit.read_bytes().splitlines())
+            written += [commit, *(root / unquote(add["path"]) for add in added if add)]
+        folders = {parent for path in written for parent in path.parents}
+        for path in [*written, *(f for f in folders if f.is_relative_to(self._folder))]:
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+    def _path(self, table: Table) -> str:
+        return f"{self.url}/{table.name}"
+
+    @contextmanager
+    def _reporting(self, problem: str, hint: str | None = None) -> Iterator[None]:
+        """Turn everything the libraries below may raise into one kind of error."""
+        try:
+            yield
+        except BaseException as error:
+            # A panic in their Rust code is no Exception, and only polars says where its class is.
+            panicked = type(error).__name__ == "PanicException"
+            if not panicked and not isinstance(error, DeltaError | PolarsError | OSError):
+                raise
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise StorageError(f"{problem}: {lines[0]}", where=f"lake {self.url}", hint=hint) from (
+                error
+            )
 
     @staticmethod
     def _make_folder(path: Path) -> None:
@@ -111,52 +337,23 @@ class Lake:
                 hint="Point storage.lake at a folder that can be written",
             ) from error
 
-    def append(self, table: Table, rows: pl.DataFrame) -> None:
-        """Commit rows to a table, all of them or none.
 
-        Raises:
-            StorageError: the commit failed; nothing of it can be read.
-        """
-        if rows.is_empty():
-            return
-        frame = rows.select([pl.col(n).cast(t) for n, t in table.schema.items()])
-        try:
-            write_deltalake(
-                self._path(table),
-                frame,
-                mode="append",
-                partition_by=list(table.partitions) or None,
-            )
-        except (DeltaError, OSError) as error:
-            raise StorageError(
-                f"could not write {len(rows)} rows to {table.name}: {error}",
-                where=f"lake {self.url}",
-                hint="Nothing was changed; check free space and permissions, then try again",
-            ) from error
-        self._compact_now_and_then(table)
+def _without_prefix(name: str) -> str:
+    return name.removeprefix("partition.")
 
-    def scan(self, table: Table) -> pl.LazyFrame:
-        """Return a table as a lazy frame; an empty one where nothing was ever written."""
-        path = self._path(table)
-        try:
-            if not DeltaTable.is_deltatable(path):
-                return pl.LazyFrame(schema=table.schema)
-            return pl.scan_delta(path).select(list(table.schema))
-        except (DeltaError, OSError) as error:
-            raise StorageError(
-                f"could not read {table.name}: {error}", where=f"lake {self.url}"
-            ) from error
 
-    def compact(self, tables: Sequence[Table] = (CANDLES, OBSERVATIONS)) -> None:
-        """Join the small files that frequent commits leave behind. Contents stay the same."""
-        for table in tables:
-            if DeltaTable.is_deltatable(self._path(table)):
-                DeltaTable(self._path(table)).optimize.compact()
-
-    def _compact_now_and_then(self, table: Table) -> None:
-        self._appends[table.name] = self._appends.get(table.name, 0) + 1
-        if self._appends[table.name] % _FILES_BEFORE_COMPACTION == 0:
-            self.compact([table])
-
-    def _path(self, table: Table) -> str:
-        return f"{self.url.rstrip('/')}/{table.name}"
+def _local_folder(url: str | Path) -> Path | None:
+    """Return the absolute folder that a path or a file URL names; None for an object store."""
+    text = str(url)
+    if text.startswith("file://"):
+        text = url2pathname(urlsplit(text).path)
+    elif "://" in text:
+        return None
+    path = Path(text).absolute()
+    if odd := _UNUSABLE.search(str(path)):
+        raise StorageError(
+            f"the folder {str(path)!r} holds {odd[0]!r}, which Delta tables cannot have in a path",
+            where="storage.lake",
+            hint="Choose another folder",
+        )
+    return path

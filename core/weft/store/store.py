@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Final
 
 import orjson
 import polars as pl
 
 from weft.clock import Clock
+from weft.errors import SchemaError, StorageError
+from weft.market.candles import FIELDS
 from weft.market.instruments import Instrument, Kind
 from weft.store.lake import CANDLES, CURSORS, INSTRUMENTS, OBSERVATIONS, UTC_MICROS, Lake, Table
 from weft.times import Interval, to_datetime
 
-_PRICES = ("open", "high", "low", "close", "volume")
+_TRIES: Final = 20
+"""Of writing what another process may be writing too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,29 @@ class Store:
     def append_candles(self, source: str, frame: pl.DataFrame) -> Appended:
         """Add candles that are new or restated; handing the same ones in again changes nothing.
 
+        A new candle is kept as known when its `known_at` says, in every version that is brought.
+        Where some version of a candle is there already, only the latest known of those brought
+        counts: if it says something else, it is kept as known from the next instant on, so that
+        what was read as of any instant before stays as it was.
+
         Args:
             source: under which name they are kept.
             frame: checked candles of one interval (see `weft.market.checks`).
+
+        Raises:
+            SchemaError: a column is missing, or there are several intervals.
+            StorageError: they could not be written; none of them was.
         """
-        partition = {"source": source, "interval": frame["interval"][0]} if len(frame) else {}
-        return self._append(CANDLES, frame, partition, ("symbol", "open_time"), _PRICES)
+        partition = {"source": source}
+        if len(frame):
+            partition["interval"] = frame["interval"][0]
+            if (others := frame["interval"].n_unique() - 1) > 0:
+                raise SchemaError(
+                    f"expected {partition['interval']} candles alone, {others} more intervals came",
+                    where=source,
+                    hint="Hand in one interval at a time",
+                )
+        return self._append(CANDLES, frame, partition, ("symbol", "open_time"), FIELDS)
 
     def append_observations(self, source: str, frame: pl.DataFrame) -> Appended:
         """Add observations that are new or restated, like `append_candles`."""
@@ -65,7 +86,9 @@ class Store:
         since: int | None = None,
         until: int | None = None,
     ) -> pl.DataFrame:
-        """Return every version of the candles opened in a span of time, earliest known first.
+        """Return every version of the candles opened in a span of time.
+
+        They come in the order of their open times, the versions of one earliest known first.
 
         Args:
             sources: which source to take which symbols from.
@@ -80,48 +103,55 @@ class Store:
                 for source, symbols in sources.items()
             ),
         )
-        rows = self.lake.scan(CANDLES).filter(pl.col("interval") == interval.name, wanted)
         if since is not None:
-            rows = rows.filter(pl.col("open_time") >= to_datetime(since))
+            wanted &= pl.col("open_time") >= to_datetime(since)
         if until is not None:
-            rows = rows.filter(pl.col("open_time") <= to_datetime(until))
-        return rows.sort("known_at", maintain_order=True).collect()
+            wanted &= pl.col("open_time") <= to_datetime(until)
+        return self.lake.read(
+            CANDLES,
+            lambda rows: rows.filter(wanted).sort("open_time", "known_at", "source", "symbol"),
+            {"source": list(sources), "interval": [interval.name]},
+        )
 
     def spans(self, interval: Interval) -> pl.DataFrame:
         """Return source, symbol, first and last open_time of all candles of one interval."""
-        return (
-            self.lake.scan(CANDLES)
-            .filter(pl.col("interval") == interval.name)
-            .group_by("source", "symbol")
-            .agg(first=pl.col("open_time").min(), last=pl.col("open_time").max())
-            .sort("source", "symbol")
-            .collect()
+        return self.lake.read(
+            CANDLES,
+            lambda rows: (
+                rows.group_by("source", "symbol")
+                .agg(first=pl.col("open_time").min(), last=pl.col("open_time").max())
+                .sort("source", "symbol")
+            ),
+            {"interval": [interval.name]},
         )
 
     def observations(self, metric: str, sources: Sequence[str], until: int) -> pl.DataFrame:
-        """Return every version of a metric's facts known by `until`, microseconds since 1970."""
-        return (
-            self.lake.scan(OBSERVATIONS)
-            .filter(
-                pl.col("metric") == metric,
-                pl.col("source").is_in(list(sources)),
-                pl.col("known_at") <= to_datetime(until),
-            )
-            .collect()
+        """Return every version of a metric's facts known by `until`, microseconds since 1970.
+
+        They come in the order of their event times, the versions of one earliest known first.
+        """
+        return self.lake.read(
+            OBSERVATIONS,
+            lambda rows: rows.filter(pl.col("known_at") <= to_datetime(until)).sort(
+                "event_time", "known_at", "source", "scope", "entity"
+            ),
+            {"metric": [metric], "source": list(sources)},
         )
 
     def describe_instruments(self, source: str, instruments: Sequence[Instrument]) -> None:
         """Record what a source says about its instruments, where that is news."""
-        known = {i.symbol: i for i in self.instruments(source)}
-        news = [i for i in instruments if known.get(i.symbol) != i]
+        rows = self._described(source)
+        known = dict(zip(rows["symbol"], rows["described"], strict=True))
+        told = {i.symbol: orjson.dumps(asdict(i)).decode() for i in instruments}
+        news = {symbol: text for symbol, text in told.items() if known.get(symbol) != text}
         self.lake.append(
             INSTRUMENTS,
             pl.DataFrame(
                 {
                     "source": [source] * len(news),
-                    "symbol": [i.symbol for i in news],
-                    "described": [orjson.dumps(asdict(i)).decode() for i in news],
-                    "recorded_at": self._now(len(news)),
+                    "symbol": list(news),
+                    "described": list(news.values()),
+                    "recorded_at": [self._after(rows["recorded_at"])] * len(news),
                 },
                 schema=INSTRUMENTS.schema,
             ),
@@ -129,33 +159,20 @@ class Store:
 
     def instruments(self, source: str) -> list[Instrument]:
         """Return the instruments of a source as last described, by symbol."""
-        rows = (
-            self.lake.scan(INSTRUMENTS)
-            .filter(pl.col("source") == source)
-            .sort("recorded_at", maintain_order=True)
-            .unique("symbol", keep="last")
-            .sort("symbol")
-            .collect()
-        )
-        return [_parse_instrument(text) for text in rows["described"]]
+        return [self._parse_instrument(text) for text in self._described(source)["described"]]
 
     def cursor(self, source: str, interval: Interval) -> str | None:
         """Return what `save_cursor` last kept for a source, or None."""
-        rows = (
-            self.lake.scan(CURSORS)
-            .filter(pl.col("source") == source, pl.col("interval") == interval.name)
-            .sort("recorded_at", maintain_order=True)
-            .tail(1)
-            .collect()
-        )
+        rows = self._last_cursor(source, interval)
         return None if rows.is_empty() else str(rows["cursor"][0])
 
     def save_cursor(self, source: str, interval: Interval, cursor: str) -> None:
-        """Keep a provider's note of how far it has read."""
-        row = [[source], [interval.name], [cursor], self._now(1)]
-        self.lake.append(
-            CURSORS, pl.DataFrame(dict(zip(CURSORS.schema, row, strict=True)), CURSORS.schema)
-        )
+        """Keep a provider's note of how far it has read, where it is not the one kept already."""
+        last = self._last_cursor(source, interval)
+        if not last.is_empty() and last["cursor"][0] == cursor:
+            return
+        row = (source, interval.name, cursor, self._after(last["recorded_at"]))
+        self.lake.append(CURSORS, pl.DataFrame([row], CURSORS.schema, orient="row"))
 
     def _append(
         self,
@@ -165,43 +182,116 @@ class Store:
         key: tuple[str, ...],
         values: tuple[str, ...],
     ) -> Appended:
-        rows = frame.with_columns(pl.lit(v).alias(c) for c, v in partition.items())
-        rows = rows.with_columns(pl.col(key[-1], "known_at").cast(UTC_MICROS))
-        if rows.is_empty():
-            return Appended(rows, 0, 0, 0)
+        if frame.is_empty():
+            return Appended(pl.DataFrame(schema=table.schema), 0, 0, 0)
+        rows = _on_schema(frame, table, partition)
         time = key[-1]
-        latest = (
-            self.lake.scan(table)
-            .filter(
-                *(pl.col(c) == v for c, v in partition.items()),
-                pl.col(time).is_between(rows[time].min(), rows[time].max()),
+        span = pl.col(time).is_between(rows[time].min(), rows[time].max())
+        only = {c: rows[c].unique().to_list() for c in table.partitions}
+        for _ in range(_TRIES):
+            seen = self.lake.snapshot(table)
+            latest = self.lake.read(
+                seen,
+                lambda stored: (
+                    stored.filter(span)
+                    .sort("known_at")
+                    .unique(key, keep="last", maintain_order=True)
+                    .select(
+                        *key, was_known_at="known_at", **{f"was_{v}": pl.col(v) for v in values}
+                    )
+                ),
+                only,
             )
-            .sort("known_at", maintain_order=True)
-            .unique(key, keep="last", maintain_order=True)
-            .select(*key, was_known_at="known_at", **{f"was_{v}": pl.col(v) for v in values})
-            .collect()
+            added, new = _news(rows, latest, key, values, self._clock.now())
+            if self.lake.append(table, added, seen=seen, writer=partition["source"]):
+                return Appended(added, new, len(added) - new, len(rows) - len(added))
+        raise StorageError(
+            f"could not write {len(rows)} rows to {table.name}: others kept writing rows of "
+            f"{partition['source']}",
+            where=f"lake {self.lake.url}",
+            hint="Let one process at a time collect from a source, then try again",
         )
-        joined = rows.join(latest, on=list(key), how="left", maintain_order="left")
-        fresh = pl.col("was_known_at").is_null()
-        same = pl.all_horizontal(pl.col(v) == pl.col(f"was_{v}") for v in values)
-        after = pl.col("was_known_at") + pl.duration(microseconds=1)
-        now = pl.lit(to_datetime(self._clock.now())).cast(UTC_MICROS)
-        added = joined.filter(fresh | ~same).with_columns(
-            known_at=pl.when(fresh)
-            .then("known_at")
-            .otherwise(pl.max_horizontal("known_at", after, now))
+
+    def _described(self, source: str) -> pl.DataFrame:
+        """Return the latest description of each instrument of a source, by symbol."""
+        return self.lake.read(
+            INSTRUMENTS,
+            lambda rows: (
+                rows.filter(pl.col("source") == source)
+                .sort("recorded_at")
+                .unique("symbol", keep="last", maintain_order=True)
+                .sort("symbol")
+            ),
         )
-        new = added.select(fresh.sum()).item()
-        added = added.select(list(table.schema))
-        self.lake.append(table, added)
-        return Appended(added, new, len(added) - new, len(rows) - len(added))
 
-    def _now(self, rows: int) -> pl.Series:
-        return pl.Series([to_datetime(self._clock.now())] * rows, dtype=UTC_MICROS)
+    def _last_cursor(self, source: str, interval: Interval) -> pl.DataFrame:
+        return self.lake.read(
+            CURSORS,
+            lambda rows: rows.filter(
+                pl.col("source") == source, pl.col("interval") == interval.name
+            ).top_k(1, by="recorded_at"),
+        )
+
+    def _after(self, recorded_at: pl.Series) -> int:
+        """Return the present instant, or one after all of `recorded_at` where the clock lags."""
+        latest = recorded_at.to_physical().max()
+        now = self._clock.now()
+        return max(now, latest + 1) if isinstance(latest, int) else now
+
+    def _parse_instrument(self, text: str) -> Instrument:
+        try:
+            fields = orjson.loads(text)
+            fields["kind"] = Kind(fields["kind"])
+            fields["renamed_from"] = tuple(fields["renamed_from"])
+            return Instrument(**fields)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StorageError(
+                f"an instrument is described in a way this Weft does not know: {error}",
+                where=f"lake {self.lake.url}",
+                hint="Upgrade Weft, or point storage.lake at another folder",
+            ) from error
 
 
-def _parse_instrument(text: str) -> Instrument:
-    fields = orjson.loads(text)
-    fields["kind"] = Kind(fields["kind"])
-    fields["renamed_from"] = tuple(fields["renamed_from"])
-    return Instrument(**fields)
+def _on_schema(frame: pl.DataFrame, table: Table, partition: Mapping[str, str]) -> pl.DataFrame:
+    rows = frame.with_columns(pl.lit(v).alias(c) for c, v in partition.items())
+    if missing := [c for c in table.schema if c not in rows.columns]:
+        raise SchemaError(
+            f"column {missing[0]!r} is missing; found {', '.join(map(repr, frame.columns))}",
+            where=partition["source"],
+        )
+    return rows.select(pl.col(name).cast(kind) for name, kind in table.schema.items())
+
+
+def _news(
+    rows: pl.DataFrame,
+    latest: pl.DataFrame,
+    key: tuple[str, ...],
+    values: tuple[str, ...],
+    now: int,
+) -> tuple[pl.DataFrame, int]:
+    """Return the rows that say something not stored yet, and how many are new facts.
+
+    Args:
+        rows: what came.
+        latest: the version known last of every fact that is stored, columns beginning with was_.
+        key: columns that tell facts apart.
+        values: columns that hold what they say.
+        now: present instant, microseconds since 1970.
+    """
+    rows_of = rows.columns
+    rows = rows.sort("known_at", maintain_order=True).unique(
+        [*key, "known_at"], keep="last", maintain_order=True
+    )
+    joined = rows.join(latest, on=list(key), how="left", maintain_order="left")
+    new = pl.col("was_known_at").is_null()
+    newest = pl.struct(key).is_last_distinct()
+    other = ~pl.all_horizontal(pl.col(v).eq_missing(pl.col(f"was_{v}")) for v in values)
+    # A read as of this very instant may have been answered already.
+    next_instant = pl.lit(to_datetime(now + 1)).cast(UTC_MICROS)
+    after = pl.col("was_known_at") + pl.duration(microseconds=1)
+    added = joined.filter(new | (newest & other)).with_columns(
+        known_at=pl.when(new)
+        .then("known_at")
+        .otherwise(pl.max_horizontal("known_at", after, next_instant))
+    )
+    return added.select(rows_of), int(added.select(new.sum()).item())

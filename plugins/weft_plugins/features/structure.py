@@ -76,78 +76,89 @@ class OrderBlock(StepFeature):
         swing = params[0]
         limit = params[1]
         seen = state[0]
+        peak, peak_clock, dip, dip_clock = state[1], state[2], state[3], state[4]
+        swing_high, high_clock, swing_low, low_clock = state[5], state[6], state[7], state[8]
+        falling_top, falling_bottom, falling_clock = state[9], state[10], state[11]
+        rising_top, rising_bottom, rising_clock = state[12], state[13], state[14]
+        bull_top, bull_bottom, bull_clock = state[15], state[16], state[17]
+        bear_top, bear_bottom, bear_clock = state[18], state[19], state[20]
         high, low, close = bar.high, bar.low, bar.close
 
         highest = -inf
         lowest = inf
+        newest_high = high
+        newest_low = low
         for k in range(_LONGEST_SWING):
-            used = k < swing
-            highest = max(highest, state[21 + k] if used else -inf)
-            lowest = min(lowest, state[21 + _LONGEST_SWING + k] if used else inf)
-        full = seen >= swing
-        slot = int(seen - swing * (seen // swing))
-        state[21 + slot] = high
-        state[21 + _LONGEST_SWING + slot] = low
-        state[0] = seen + 1.0
+            past_high = state[21 + k]
+            past_low = state[21 + _LONGEST_SWING + k]
+            bound = inf if k < swing else -inf
+            highest = max(highest, min(past_high, bound))
+            lowest = min(lowest, max(past_low, -bound))
+            state[21 + k] = newest_high
+            state[21 + _LONGEST_SWING + k] = newest_low
+            newest_high = past_high
+            newest_low = past_low
 
-        # A candidate that lasted `swing` candles is a swing; one that is beaten is none, and
-        # whatever beats it stands out on its left.
-        peak_clock = state[2] + 1.0 if state[2] > 0.0 and high <= state[1] else 0.0
-        peak_holds = peak_clock > swing
-        swing_high = state[1] if peak_holds else state[5]
-        high_clock = peak_clock if peak_holds else _tick(state[6], limit)
-        rises = full and high > highest
-        state[1] = high if rises else state[1]
-        state[2] = 1.0 if rises else (0.0 if peak_holds else peak_clock)
-        dip_clock = state[4] + 1.0 if state[4] > 0.0 and low >= state[3] else 0.0
-        dip_holds = dip_clock > swing
-        swing_low = state[3] if dip_holds else state[7]
-        low_clock = dip_clock if dip_holds else _tick(state[8], limit)
-        falls = full and low < lowest
-        state[3] = low if falls else state[3]
-        state[4] = 1.0 if falls else (0.0 if dip_holds else dip_clock)
+        # A candidate that lasted `swing` candles is a swing. One that is beaten is none, and
+        # what beats it stands out on its left, because the candidate did.
+        peak_clock = peak_clock + 1.0 if peak_clock > 0.0 and high <= peak else 0.0
+        is_swing = peak_clock > swing
+        swing_high = peak if is_swing else swing_high
+        high_clock = peak_clock if is_swing else _tick(high_clock, limit)
+        peak_clock = 0.0 if is_swing else peak_clock
+        stands_out = seen >= swing and high > highest
+        peak = high if stands_out else peak
+        peak_clock = 1.0 if stands_out else peak_clock
+        dip_clock = dip_clock + 1.0 if dip_clock > 0.0 and low >= dip else 0.0
+        is_swing = dip_clock > swing
+        swing_low = dip if is_swing else swing_low
+        low_clock = dip_clock if is_swing else _tick(low_clock, limit)
+        dip_clock = 0.0 if is_swing else dip_clock
+        stands_out = seen >= swing and low < lowest
+        dip = low if stands_out else dip
+        dip_clock = 1.0 if stands_out else dip_clock
 
         breaks_up = high_clock > 0.0 and close > swing_high
-        breaks_down = low_clock > 0.0 and close < swing_low
-        state[5] = swing_high
-        state[6] = 0.0 if breaks_up else high_clock
-        state[7] = swing_low
-        state[8] = 0.0 if breaks_down else low_clock
-
-        falling_clock = _tick(state[11], limit)
-        new_bull = breaks_up and falling_clock > 0.0
-        bull_top = state[9] if new_bull else state[15]
-        bull_bottom = state[10] if new_bull else state[16]
-        bull_clock = 1.0 if new_bull else _tick(state[17], limit)
+        high_clock = 0.0 if breaks_up else high_clock
+        falling_clock = _tick(falling_clock, limit)
+        arises = breaks_up and falling_clock > 0.0
+        bull_top = falling_top if arises else bull_top
+        bull_bottom = falling_bottom if arises else bull_bottom
+        bull_clock = 1.0 if arises else _tick(bull_clock, limit)
         bull_clock = 0.0 if close < bull_bottom else bull_clock
-        rising_clock = _tick(state[14], limit)
-        new_bear = breaks_down and rising_clock > 0.0
-        bear_top = state[12] if new_bear else state[18]
-        bear_bottom = state[13] if new_bear else state[19]
-        bear_clock = 1.0 if new_bear else _tick(state[20], limit)
+        breaks_down = low_clock > 0.0 and close < swing_low
+        low_clock = 0.0 if breaks_down else low_clock
+        rising_clock = _tick(rising_clock, limit)
+        arises = breaks_down and rising_clock > 0.0
+        bear_top = rising_top if arises else bear_top
+        bear_bottom = rising_bottom if arises else bear_bottom
+        bear_clock = 1.0 if arises else _tick(bear_clock, limit)
         bear_clock = 0.0 if close > bear_top else bear_clock
-        state[15] = bull_top
-        state[16] = bull_bottom
-        state[17] = bull_clock
-        state[18] = bear_top
-        state[19] = bear_bottom
-        state[20] = bear_clock
 
-        is_falling = close < bar.open
-        is_rising = close > bar.open
-        state[9] = high if is_falling else state[9]
-        state[10] = low if is_falling else state[10]
-        state[11] = 1.0 if is_falling else falling_clock
-        state[12] = high if is_rising else state[12]
-        state[13] = low if is_rising else state[13]
-        state[14] = 1.0 if is_rising else rising_clock
+        falls = close < bar.open
+        rises = close > bar.open
+        state[0] = min(seen + 1.0, 2.0 * swing)
+        state[1], state[2], state[3], state[4] = peak, peak_clock, dip, dip_clock
+        state[5], state[6], state[7], state[8] = swing_high, high_clock, swing_low, low_clock
+        state[9] = high if falls else falling_top
+        state[10] = low if falls else falling_bottom
+        state[11] = 1.0 if falls else falling_clock
+        state[12] = high if rises else rising_top
+        state[13] = low if rises else rising_bottom
+        state[14] = 1.0 if rises else rising_clock
+        state[15], state[16], state[17] = bull_top, bull_bottom, bull_clock
+        state[18], state[19], state[20] = bear_top, bear_bottom, bear_clock
 
-        at_bull = bull_clock > 0.0 and close - bull_top <= bull_top - bull_bottom
-        at_bear = bear_clock > 0.0 and bear_bottom - close <= bear_top - bear_bottom
         ready = seen >= 2.0 * swing
-        out[0] = ((1.0 if at_bull else 0.0) - (1.0 if at_bear else 0.0)) if ready else nan
-        out[1] = (close - bull_top) / close if ready and bull_clock > 0.0 else nan
-        out[2] = (bear_bottom - close) / close if ready and bear_clock > 0.0 else nan
+        bullish = bull_clock > 0.0
+        bearish = bear_clock > 0.0
+        at_bull = 1.0 if bullish and close - bull_top <= bull_top - bull_bottom else 0.0
+        at_bear = 1.0 if bearish and bear_bottom - close <= bear_top - bear_bottom else 0.0
+        above = (close - bull_top) / close
+        below = (bear_bottom - close) / close
+        out[0] = at_bull - at_bear if ready else nan
+        out[1] = above if ready and bullish else nan
+        out[2] = below if ready and bearish else nan
 
 
 class FairValueGap(StepFeature):
@@ -194,28 +205,27 @@ class FairValueGap(StepFeature):
     def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:
         """Take one candle."""
         seen = state[0]
+        last_high, last_low, first_high, first_low = state[1], state[2], state[3], state[4]
+        side, edge, clock = state[5], state[6], state[7]
         high, low, close = bar.high, bar.low, bar.close
         ready = seen >= 2.0
-        bullish = ready and low > state[3]
-        bearish = ready and high < state[4]
+        bullish = ready and low > first_high
+        bearish = ready and high < first_low
 
-        side = state[5]
-        edge = state[6]
-        clock = _tick(state[7], params[0])
-        filled = low <= edge if side > 0.0 else high >= edge
-        clock = 0.0 if filled else clock
-        edge = state[3] if bullish else (state[4] if bearish else edge)
-        side = 1.0 if bullish else (-1.0 if bearish else side)
+        filled = (side > 0.0 and low <= edge) or (side < 0.0 and high >= edge)
+        clock = 0.0 if filled else _tick(clock, params[0])
+        edge = first_high if bullish else edge
+        edge = first_low if bearish else edge
+        side = 1.0 if bullish else side
+        side = -1.0 if bearish else side
         clock = 1.0 if bullish or bearish else clock
-        size = low - state[3] if bullish else (high - state[4] if bearish else 0.0)
+        size = low - first_high if bullish else 0.0
+        size = high - first_low if bearish else size
+        distance = (close - edge) / close
 
         state[0] = min(seen + 1.0, 2.0)
-        state[3] = state[1]
-        state[4] = state[2]
-        state[1] = high
-        state[2] = low
-        state[5] = side
-        state[6] = edge
-        state[7] = clock
+        state[1], state[2], state[3], state[4] = high, low, last_high, last_low
+        state[5], state[6], state[7] = side, edge, clock
+        distance = distance if clock > 0.0 else 0.0
         out[0] = size / close if ready else nan
-        out[1] = ((close - edge) / close if clock > 0.0 else 0.0) if ready else nan
+        out[1] = distance if ready else nan

@@ -137,7 +137,7 @@ FILE = [
     ),
     ("interval: 'x\n", "config.yaml:2:1: a quote that is not closed"),
     ("interval: @x\n", "config.yaml:1:11: text that starts with @, % or ` has to stand in quotes"),
-    ("server:\n  port: 1\n host: a\n", "config.yaml:3:2: a line that is indented otherwise"),
+    ("server:\n  port: 1\n host: a\n", "config.yaml:3:2: a wrong indent"),
     ("interval: *fast\n", "config.yaml:1:11: an alias (*) of nothing"),
     ("interval: !!python/name:os 1h\n", "interval: tags (a word after !) have no meaning here"),
     ("hooks: &x [*x]\n", "hooks[0]: contains itself"),

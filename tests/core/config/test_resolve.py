@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -6,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from weft.components.base import Component, ComponentConfig, Local
 from weft.config.loading import LoadedSettings
@@ -37,6 +38,13 @@ class Momentum(Component):
         share: Annotated[float, Field(gt=0, lt=1)] | None = None
         folder: Annotated[Path | None, Local()] = None
         cache: Annotated[str, Local] | None = None
+
+        @field_validator("label")
+        @classmethod
+        def _is_short(cls, label: str) -> str:
+            if len(label) > 9:
+                raise ValueError("a label has\n  nine letters at most")
+            return label
 
     config: Config
 
@@ -77,6 +85,10 @@ def test_options_become_the_components_config(load: Load) -> None:
         ({"fast": 1}, "layers.mine.fast: expected true or false, got 1"),
         ({"mode": "lag"}, "layers.mine.mode: expected one of simple, log, got 'lag'; did you mean"),
         ({"label": 3}, "layers.mine.label: expected text, got 3"),
+        (
+            {"label": "x" * 10},
+            "layers.mine.label: a label has nine letters at most (config.yaml:2)",
+        ),
         ({"band": 3}, "layers.mine.band: expected a map of keys, got 3"),
         ({"band": {"low": 2}}, "layers.mine.band.low: expected a number between 0 and 1, got 2"),
         ({"levels": {}}, "layers.mine.levels: expected a list, got a map"),
@@ -218,7 +230,7 @@ def test_the_hash_is_the_same_in_every_process() -> None:
     found = {
         subprocess.run(
             [sys.executable, "-c", script],
-            env={"PYTHONHASHSEED": seed},
+            env={**os.environ, "PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,
             check=True,

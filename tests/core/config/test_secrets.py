@@ -61,6 +61,7 @@ def everything_shown(error: WeftError) -> str:
         f"server:\n  token: '{CANARY}\n",
         f"server:\n  token: *{CANARY}\n",
         f"server:\n  token: !{CANARY} x\n",
+        f"server:\n  token: !{CANARY}!x y\n",
         f'server:\n  token: "\\q{CANARY}"\n',
         f"server:\n  token: {CANARY}: x\n",
         f"server:\n  token: ${{{CANARY}}}\n",
@@ -96,6 +97,12 @@ def test_no_message_about_overrides_holds_a_secret(
     with pytest.raises(ConfigError) as caught:
         load(None, overrides, environ)
     assert CANARY not in everything_shown(caught.value)
+
+
+def test_a_short_secret_is_hidden_too(load: Load) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load("server: {token: 4711}\n")
+    assert caught.value.problems == ("server.token: expected text, got *** (config.yaml:1)",)
 
 
 def paid(load: Load, **options: object) -> LoadedSettings:
@@ -159,13 +166,13 @@ def test_no_repr_holds_a_secret(load: Load) -> None:
 
 
 def test_secrets_leave_the_composition_hash_alone(load: Load) -> None:
-    def digest(credential: str) -> str:
+    def digest(credential: str | None) -> str:
         loaded = paid(load, credential=credential)
         slot = loaded.settings.layers["paid"]
         options = validate_options(Paid, slot, "layers.paid", loaded.origins)
         return composition_hash(loaded.settings, {"layers.paid": options})
 
-    assert digest("one") == digest("two")
+    assert digest("one") == digest("two") == digest(None)
 
 
 @pytest.mark.parametrize(

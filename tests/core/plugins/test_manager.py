@@ -124,9 +124,9 @@ def test_plugins_are_called_in_the_order_they_were_registered() -> None:
 
         return SimpleNamespace(weft_signals_composed=weft_signals_composed)
 
-    manager = manager_with(c=hearing("c", last=True), a=hearing("a"), b=hearing("b", first=True))
+    manager = manager_with(b=hearing("b", first=True), a=hearing("a"), c=hearing("c", last=True))
     manager.signals_composed((), CONTEXT)
-    assert heard == ["c", "a", "b"] == list(manager.plugins)
+    assert heard == ["b", "a", "c"] == list(manager.plugins)
 
 
 class Misspelt:

@@ -72,6 +72,15 @@ def test_a_plugin_in_order_is_loaded(install: Install) -> None:
     assert record.import_ms > 0
 
 
+def test_a_plugin_is_loaded_once(install: Install) -> None:
+    install("acme", {"acme_one": layer("one")}, {"one": "acme_one:Made"})
+    found = registry()
+    found.load("layer", "one")
+    before = found.records()
+    found.load("layer", "one")
+    assert found.records() == before
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [

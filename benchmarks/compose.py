@@ -1,0 +1,147 @@
+"""Composing 1,000 symbols with the technical layer alone: time of each stage, peak memory."""
+
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from weft.assembly import assemble
+from weft.clock import SimulatedClock
+from weft.config.loading import load_settings
+from weft.engine import Engine
+from weft.market.instruments import describe
+from weft.plugins.discovery import discover
+from weft.plugins.registry import Registry
+from weft.store.lake import UTC_MICROS
+from weft.times import HOUR, parse_time
+
+SYMBOLS = 1_000
+ROWS = 3_000
+LIVE_STEPS = 20
+T = TypeVar("T")
+START = parse_time("2025-01-01T00:00:00Z")
+
+
+def main() -> None:
+    """Run in a process of its own, so that the peak memory is this benchmark's."""
+    subprocess.run([sys.executable, "-m", "benchmarks.compose"], check=True)
+
+
+def measure() -> None:
+    """Measure and print."""
+    base = _peak_mb()
+    with TemporaryDirectory() as folder:
+        engine, clock, frame = _engine(Path(folder))
+        timings: dict[str, float] = {}
+        _timed(timings, "store 3.0 M candles", lambda: _store(engine, frame[: SYMBOLS * ROWS]))
+        engine.features.compile(engine.step_features())
+        as_of = START + ROWS * HOUR
+        cold = _timed(timings, "view from the lake", lambda: engine.view(as_of))
+        composed = _timed(timings, "compose, history from the lake", lambda: engine.compose(cold))
+        report = _timed(timings, "1,000 signal objects", lambda: engine.report(composed))
+        _timed(timings, "serialise", report.to_json)
+        _timed(timings, "record in the ledger", lambda: engine.record(report))
+        _timed(timings, "load the hot panel", lambda: engine.market.warm_up_to(as_of))
+        engine.compose(engine.view(as_of))
+        live = _live(engine, clock, frame)
+        # The last of the live compositions, once more with nothing remembered.
+        last = START + (ROWS + LIVE_STEPS) * HOUR
+        warm = engine.report(engine.compose(engine.view(last)))
+        engine.features.forget()
+        again = engine.report(engine.compose(engine.view(last)))
+        assert warm.to_json() == again.to_json(), "live and history differ"
+        engine.close()
+    timings |= live
+    table = Table("stage", "ms", title=f"Compose, {SYMBOLS} symbols, technical layer")
+    for stage, seconds in timings.items():
+        table.add_row(stage, f"{1e3 * seconds:,.1f}")
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        f"Peak memory {_peak_mb():,.0f} MB, {base:,.0f} of it imports. "
+        "A live composition equals the same one from history, byte for byte.\n"
+    )
+
+
+def _live(engine: Engine, clock: SimulatedClock, frame: pl.DataFrame) -> dict[str, float]:
+    """Return medians over a few closes: store, view and compose."""
+    stored, composed = [], []
+    for step in range(LIVE_STEPS):
+        now = START + (ROWS + step + 1) * HOUR
+        clock.advance_to(now)
+        rows = frame[SYMBOLS * (ROWS + step) : SYMBOLS * (ROWS + step + 1)]
+        started = time.perf_counter()
+        _store(engine, rows)
+        stored.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        engine.compose(engine.view(now))
+        composed.append(time.perf_counter() - started)
+    return {
+        "live: store 1,000 new candles": statistics.median(stored),
+        "live: view and compose": statistics.median(composed),
+    }
+
+
+def _engine(folder: Path) -> tuple[Engine, SimulatedClock, pl.DataFrame]:
+    clock = SimulatedClock(START + ROWS * HOUR)
+    loaded = load_settings(
+        overrides=[f"storage.lake={folder}/lake", f"storage.ledger=sqlite:///{folder}/ledger.db"],
+        environ={},
+    )
+    return assemble(loaded, Registry(discover()), clock), clock, _candles()
+
+
+def _store(engine: Engine, rows: pl.DataFrame) -> None:
+    source = engine.composition.providers[0].provider.source
+    added = engine.store.append_candles(source, rows)
+    if not engine.market.listings:
+        symbols = [f"COIN{n:04d}USDT" for n in range(SYMBOLS)]
+        engine.store.describe_instruments(source, [describe(s) for s in symbols])
+    engine.market.take_in(source, [added.rows])
+
+
+def _candles() -> pl.DataFrame:
+    """Return random walks in order of time: all symbols of an hour, then the next hour."""
+    rng = np.random.default_rng(1)
+    rows = ROWS + LIVE_STEPS
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, (rows, SYMBOLS)), axis=0))
+    opened = np.vstack([close[:1], close[:-1]])
+    times = np.repeat(START + np.arange(rows) * HOUR, SYMBOLS)
+    return pl.DataFrame(
+        {
+            "interval": pl.repeat("1h", rows * SYMBOLS, eager=True),
+            "symbol": [f"COIN{n:04d}USDT" for n in range(SYMBOLS)] * rows,
+            "open_time": pl.Series(times).cast(UTC_MICROS),
+            "open": opened.ravel(),
+            "high": (np.maximum(opened, close) * 1.002).ravel(),
+            "low": (np.minimum(opened, close) * 0.998).ravel(),
+            "close": close.ravel(),
+            "volume": rng.lognormal(4, 1, rows * SYMBOLS),
+            "known_at": pl.Series(times + HOUR).cast(UTC_MICROS),
+        }
+    )
+
+
+def _timed(timings: dict[str, float], stage: str, work: Callable[[], T]) -> T:
+    started = time.perf_counter()
+    result = work()
+    timings[stage] = time.perf_counter() - started
+    return result
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    measure()
