@@ -2,35 +2,41 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import ValidationError
 
 import weft
 from weft.clock import Clock, SystemClock
 from weft.collector import Collector
 from weft.components.base import Component, ComponentConfig
-from weft.components.ensemble import Ensemble
-from weft.components.execution import Sink
 from weft.components.feature import Feature
-from weft.components.layer import Layer
 from weft.components.needs import FeatureNeed
 from weft.components.provider import Provider, SourceKind
-from weft.components.risk import Risk, Sizer
-from weft.components.universe import Universe
 from weft.composition import Composition, Placed, PlacedLayer, PlacedProvider
 from weft.config.loading import LoadedSettings
 from weft.config.resolve import composition_hash, validate_options
 from weft.config.settings import Slot
 from weft.engine import Engine
-from weft.errors import ConfigError, PluginError
+from weft.errors import ConfigError, MissingDependencyError, PluginError
 from weft.features.engine import FeatureEngine
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market
 from weft.market.plan import make_plan
+from weft.plugins.hookspecs import EngineContext
+from weft.plugins.manager import HookManager, build_hooks
 from weft.plugins.registry import Registry
 from weft.signal import Versions
 from weft.store.lake import Lake
 from weft.store.store import Store
 from weft.times import Interval
+
+if TYPE_CHECKING:
+    from weft.components.ensemble import Ensemble
+    from weft.components.execution import Sink
+    from weft.components.layer import Layer
+    from weft.components.risk import Risk, Sizer
+    from weft.components.universe import Universe
 
 
 @dataclass(slots=True)
@@ -52,16 +58,26 @@ class _Builder:
         except ConfigError as error:
             self.problems += error.problems or [str(error)]
             return None
+        except MissingDependencyError as error:
+            # A provider nobody switched on by name needs no packages.
+            if slot.enabled != "auto":
+                self._lacks(key, name, slot, error)
+            return None
         except PluginError as error:
-            if slot.on_error == "degrade":
-                self.missing[name] = str(error)
-            else:
-                self.problems.append(f"{key}: {error}")
+            self._lacks(key, name, slot, error)
             return None
         record = self.registry.find(kind, slot.use)
         self.configs[key] = config
         self.plugins[f"{kind}:{name}"] = f"{record.dist} {record.version}"
         return cls(config)
+
+    def _lacks(self, key: str, name: str, slot: Slot, error: PluginError) -> None:
+        if slot.on_error == "degrade":
+            self.missing[name] = str(error)
+            return
+        origin = self.loaded.origins.at((*key.split("."), "use"))
+        place = f" ({origin})" if origin else ""
+        self.problems.append(f"{key}{place}: {error}")
 
     def one(self, kind: str, slot: Slot) -> Any:  # noqa: ANN401 - of the kind the key names
         """Return the component of a section that holds just one and is called by its kind."""
@@ -70,11 +86,12 @@ class _Builder:
 
     def many(self, kind: str, key: str, slots: Mapping[str, Slot]) -> dict[str, Any]:
         """Return the enabled components of a section, by name."""
-        built = {
-            name: self.build(kind, f"{key}.{name}", name, slot)
-            for name, slot in sorted(slots.items())
-            if slot.enabled is True
-        }
+        built = {}
+        for name, slot in sorted(slots.items()):
+            if slot.enabled:
+                built[name] = self.build(kind, f"{key}.{name}", name, slot)
+            else:
+                self.registry.disable(kind, slot.use)
         return {name: component for name, component in built.items() if component is not None}
 
     def finish(self) -> None:
@@ -101,8 +118,9 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
         StorageError: the lake or the ledger cannot be opened.
     """
     clock = clock or SystemClock()
-    composition, make_feature = compose_settings(loaded, registry)
     settings = loaded.settings
+    hooks = _hooks(loaded, registry)
+    composition, make_feature = compose_settings(loaded, registry)
     plan = make_plan(composition.interval, composition.base, composition.needs, make_feature)
     features = FeatureEngine(settings.runtime.threads)
     store = Store(Lake(settings.storage.lake), clock)
@@ -112,7 +130,9 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
         composition.providers, composition.base, store, market, clock, settings.history_days
     )
     ledger = Ledger(settings.storage.ledger, clock)
-    return Engine(composition, store, ledger, market, collector, features, clock)
+    engine = Engine(composition, store, ledger, market, collector, features, hooks, clock)
+    hooks.engine_ready(EngineContext(settings=settings, plugins=registry.records()))
+    return engine
 
 
 def compose_settings(
@@ -132,6 +152,11 @@ def compose_settings(
     layers: dict[str, Layer] = builder.many("layer", "layers", settings.layers)
     sinks: dict[str, Sink] = builder.many("sink", "sinks", settings.sinks)
     missing = dict(builder.missing)
+    builder.problems += [
+        f"{section}: this version of Weft does not use it yet; leave it out"
+        for section in ("models", "regime", "allocator", "executor")
+        if getattr(settings, section)
+    ]
     providers = _providers(builder)
     builder.finish()
     deadline = settings.runtime.deadline_seconds
@@ -167,6 +192,18 @@ def compose_settings(
     return composition, make_feature
 
 
+def _hooks(loaded: LoadedSettings, registry: Registry) -> HookManager:
+    """Return the hooks config lists. One that cannot be registered stops the start."""
+    hooks = build_hooks(registry, loaded.settings.hooks, loaded.settings.runtime.deadline_seconds)
+    if hooks.failures:
+        raise ConfigError(
+            "not every hook plugin could be registered",
+            where="hooks",
+            problems=[f"hooks.{failure.plugin}: {failure.error}" for failure in hooks.failures],
+        )
+    return hooks
+
+
 def _place(name: str, slot: Slot, deadline_seconds: float) -> Placed:
     return Placed(name, slot.on_error == "fail", slot.deadline_seconds or deadline_seconds)
 
@@ -182,6 +219,7 @@ def _providers(builder: _Builder) -> dict[str, Provider]:
     fallbacks: dict[str, Provider] = {}
     for name, slot in slots.items():
         if slot.enabled is False:
+            builder.registry.disable(Provider.kind, slot.use)
             continue
         built = builder.build(Provider.kind, f"providers.{name}", name, slot)
         if not isinstance(built, Provider):
@@ -218,6 +256,14 @@ class _FeatureMaker:
         if need not in self._made:
             slot = self._slots.get(need.name)
             cls = self._registry.load(Feature.kind, slot.use if slot else need.name)
-            options = cls.Config.model_validate(dict(need.params))
+            try:
+                options = cls.Config.model_validate(dict(need.params))
+            except ValidationError as error:
+                wrong = error.errors()[0]
+                raise ConfigError(
+                    f"{'.'.join(map(str, wrong['loc'])) or 'options'}: {wrong['msg']}",
+                    where=f"feature {need.name}",
+                    hint="The layer or model that asks for it has to ask for something else",
+                ) from error
             self._made[need] = cast("Feature", cls(options))
         return self._made[need]

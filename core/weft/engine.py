@@ -1,9 +1,11 @@
 """The engine: one composition over one store, for live, for history and for replay alike."""
 
+import asyncio
 from dataclasses import dataclass
 
 from weft.clock import Clock
 from weft.collector import Collected, Collector, Progress
+from weft.components.execution import Sink
 from weft.components.feature import StepFeature
 from weft.compose import Composed, compose
 from weft.composition import Composition
@@ -12,6 +14,8 @@ from weft.features.engine import FeatureEngine
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market
 from weft.market.view import View
+from weft.plugins.hookspecs import CompositionContext
+from weft.plugins.manager import HookManager
 from weft.reporting import Reporter
 from weft.signal import Report
 from weft.store.store import Store
@@ -29,6 +33,7 @@ class Engine:
         market: views of the store.
         collector: brings the store up to date.
         features: computes features; holds nothing but caches.
+        hooks: told of every composition that was recorded.
         clock: tells the time.
     """
 
@@ -38,6 +43,7 @@ class Engine:
     market: Market
     collector: Collector
     features: FeatureEngine
+    hooks: HookManager
     clock: Clock
 
     async def update(self, progress: Progress | None = None) -> list[Collected]:
@@ -83,7 +89,32 @@ class Engine:
 
     def record(self, report: Report) -> int:
         """Write a report's signals to the ledger, once; return how many were new to it."""
-        return self.ledger.record(report.signals)
+        written = self.ledger.record(report.signals)
+        context = CompositionContext(
+            as_of=report.as_of, data=report.data, config=self.composition.versions.config
+        )
+        self.hooks.signals_composed(report.signals, context)
+        return written
+
+    async def carry_out(self, report: Report) -> dict[str, str]:
+        """Hand a report's signals to every sink; return what failed, and why, by sink.
+
+        One sink that fails or overruns its deadline does not keep the signals from the others.
+        """
+        names = list(self.composition.sinks)
+        emitted = await asyncio.gather(
+            *(self._emit(self.composition.sinks[name], report) for name in names),
+            return_exceptions=True,
+        )
+        return {
+            name: f"{type(outcome).__name__}: {outcome}"
+            for name, outcome in zip(names, emitted, strict=True)
+            if isinstance(outcome, Exception)
+        }
+
+    async def _emit(self, sink: Sink, report: Report) -> None:
+        async with asyncio.timeout(self.composition.deadline_seconds):
+            await sink.emit(report.signals)
 
     def step_features(self) -> list[StepFeature]:
         """Return the compiled features that composing will use, each once."""

@@ -140,7 +140,7 @@ class Reporter:
         presence = Presence(int(candles.presence[at, column]))
         status = {Presence.TRADED: "live", Presence.CLOSED: "closed", Presence.HOLE: "stale"}
         window = candles.presence[max(0, at + 1 - COVERAGE_ROWS) : at + 1, column]
-        expected = max(np.count_nonzero(window != Presence.CLOSED), 1)
+        expected = max(int(np.count_nonzero(window != Presence.CLOSED)), 1)
         # Rows before the panel begins count as missing, as do those before a listing.
         expected += max(0, COVERAGE_ROWS - at - 1)
         provider = self._providers.get(self._listings[candles.symbols[column]].source)

@@ -87,9 +87,12 @@ class LiveService:
         """Fetch and compose; return whether the close that was due is composed."""
         try:
             self.collected = await self.engine.update()
-            if self._is_news():
-                await asyncio.to_thread(self.compose)
             self.failure = None
+            if self._is_news():
+                published = await asyncio.to_thread(self.compose)
+                failed = await self.engine.carry_out(published.report)
+                if failed:
+                    self.failure = "; ".join(f"sink {n}: {why}" for n, why in failed.items())
         except WeftError as error:
             self.failure = str(error)
             log.warning("round failed: %s", error)

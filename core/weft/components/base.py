@@ -28,7 +28,13 @@ folder composes the same signals.
 class ComponentConfig(BaseModel):
     """Options of a component. Unknown keys are refused; values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        protected_namespaces=(),
+    )
 
 
 class Component(ABC):
@@ -45,7 +51,9 @@ class Component(ABC):
     name: ClassVar[str]
     api: ClassVar[tuple[int, int]] = weft.API_VERSION
 
-    Config: ClassVar[type[ComponentConfig]] = ComponentConfig
+    class Config(ComponentConfig):
+        """No options."""
+
     # Any, so that a plugin may use its own options without repeating their type; a plugin that
     # wants them checked declares `config: Config` in its body.
     config: Any

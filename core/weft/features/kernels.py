@@ -8,8 +8,8 @@ of the step, so that an edited step is compiled anew.
 The loop is shaped so that the compiler takes one step for several symbols at once, which is
 worth a factor of three to ten:
 
-* State lies in tiles of `LANES` symbols, so that its rows are a constant distance apart and the
-  compiler can see that they do not overlap. Arguments are declared not to overlap either.
+* State and outputs of `LANES` symbols lie in one tile, so that its rows are a constant distance
+  apart and the compiler can see that they do not overlap. Arguments are declared disjoint too.
 * Symbols next to each other that traded, and whose first state cell is the same, take their step
   together, with that cell as one number for all. A step that keeps its count of candles there
   then has one weight, and one position in a ring of past values, for all of them.
@@ -35,7 +35,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, Floats, IntPanel, Times
+from weft.arrays import BoolPanel, FloatPanel, Floats, IntPanel, Times
 from weft.components.feature import Bar
 
 Kernel: TypeAlias = Callable[..., None]
@@ -59,13 +59,20 @@ _SIGNATURE = numba_types.void(
     numba_types.float64[::1],
     numba_types.float64[:, :, ::1],
     numba_types.float64[:, :, ::1],
-    *[numba_types.int64] * 5,
+    *[numba_types.int64] * 6,
 )
 
 
 def new_state(cells: int, outputs: int, symbols: int) -> State:
     """Return the state of `symbols` symbols that have seen nothing yet."""
     return np.zeros((-(-symbols // LANES), outputs + cells, _STRIDE))
+
+
+def clear_state(state: State, symbols: BoolPanel) -> None:
+    """Let the chosen symbols have seen nothing yet; `symbols` is one flag each (symbol,)."""
+    for tile, begin in enumerate(range(0, len(symbols), LANES)):
+        chosen = np.flatnonzero(symbols[begin : begin + LANES])
+        state[tile][:, chosen] = 0.0
 
 
 class _Disjoint(Compiler):  # type: ignore[misc]  # numba publishes no types
@@ -104,6 +111,14 @@ def _cells(_typing: Any, array: Any, first: Any, count: Any, stride: Any) -> Any
     return result(array, index, index, index), generate
 
 
+_OUTPUTS = 1
+"""Outputs of the step; each copy of the loop has its own number."""
+
+
+def _step(_state: Floats, _bar: Bar, _params: Floats, _out: Floats) -> None:
+    """Stand for the feature's step, which takes this name in each copy of the loop."""
+
+
 def _loop(  # noqa: PLR0913 - a kernel takes its arrays one by one
     presence: IntPanel,
     time: Times,
@@ -117,10 +132,15 @@ def _loop(  # noqa: PLR0913 - a kernel takes its arrays one by one
     out: FloatPanel,
     first: int,
     last: int,
-    first_written: int,
+    kept: int,
+    base: int,
     left: int,
     right: int,
 ) -> None:
+    """Step symbols `left` to `right` through rows `first` to `last`.
+
+    Outputs are written from row `kept` on; row `base` is the first of `out`.
+    """
     columns = close.shape[1]
     rows = state.shape[1]
     for row in range(first, last):
@@ -129,7 +149,7 @@ def _loop(  # noqa: PLR0913 - a kernel takes its arrays one by one
         while begin < right:
             corner = begin // LANES * rows * _STRIDE + begin % LANES
             width = min(LANES - begin % LANES, right - begin)
-            cells = corner + OUTPUTS * _STRIDE  # type: ignore[name-defined]  # noqa: F821 - bound per copy
+            cells = corner + _OUTPUTS * _STRIDE
             leading = _cells(state, cells, width, 1)
             source = row * columns + begin
             kinds = _cells(presence, source, width, 1)
@@ -161,24 +181,24 @@ def _loop(  # noqa: PLR0913 - a kernel takes its arrays one by one
                             closes[lane],
                             volumes[lane],
                         )
-                        own = _cells(state, cells + start + lane, rows - OUTPUTS, _STRIDE)  # type: ignore[name-defined]  # noqa: F821 - bound per copy
+                        own = _cells(state, cells + start + lane, rows - _OUTPUTS, _STRIDE)
                         # It holds this already; written so that the compiler knows it as well.
                         own[0] = common
-                        filled = _cells(state, corner + start + lane, OUTPUTS, _STRIDE)  # type: ignore[name-defined]  # noqa: F821 - bound per copy
-                        step(own, bar, params, filled)  # type: ignore[name-defined]  # noqa: F821 - bound per copy
+                        filled = _cells(state, corner + start + lane, _OUTPUTS, _STRIDE)
+                        _step(own, bar, params, filled)
                 else:
-                    for output in range(OUTPUTS):  # type: ignore[name-defined]  # noqa: F821 - bound per copy
+                    for output in range(_OUTPUTS):
                         _cells(state, corner + start + output * _STRIDE, count, 1)[:] = np.nan
                     if kind == 2:  # Presence.HOLE
-                        for cell in range(OUTPUTS, rows):  # type: ignore[name-defined]  # noqa: F821 - bound per copy
+                        for cell in range(_OUTPUTS, rows):
                             _cells(state, corner + start + cell * _STRIDE, count, 1)[:] = 0.0
                 start = stop
-            if row >= first_written:
-                target = (row - first_written) * columns + begin
-                for output in range(OUTPUTS):  # type: ignore[name-defined]  # noqa: F821 - bound per copy
+            if row >= kept:
+                target = (row - base) * columns + begin
+                for output in range(_OUTPUTS):
+                    panel = output * out.shape[1] * columns
                     filled = _cells(state, corner + output * _STRIDE, width, 1)
-                    written = _cells(out, target + output * out.shape[1] * columns, width, 1)
-                    written[:] = filled
+                    _cells(out, target + panel, width, 1)[:] = filled
             begin += width
 
 
@@ -250,7 +270,7 @@ def _compile(identity: str, step: Any, outputs: int) -> Kernel:  # noqa: ANN401 
     code = _loop.__code__.replace(co_name=name, co_qualname=name)
     # A step that stays a call of its own is taken for one symbol at a time.
     inlined = njit(error_model="numpy", forceinline=True)(step.py_func)
-    loop = types.FunctionType(code, {**_loop.__globals__, "step": inlined, "OUTPUTS": outputs}, name)
+    loop = types.FunctionType(code, {**_loop.__globals__, "_step": inlined, "_OUTPUTS": outputs}, name)
     options = {"nogil": True, "error_model": "numpy", "pipeline_class": _Disjoint}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NumbaWarning)

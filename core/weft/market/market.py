@@ -11,10 +11,10 @@ from weft.components.feature import Feature
 from weft.components.needs import FeatureNeed
 from weft.errors import LookAheadError, NoDataError
 from weft.features.engine import BLOCK, FeatureEngine
-from weft.market.candles import Candles, aggregate
+from weft.market.candles import Candles, aggregate, remembered_rows
 from weft.market.instruments import Instrument, InstrumentTable, Scope
 from weft.market.metrics import MetricPanel, latest_known
-from weft.market.panels import HotPanel, panel_of
+from weft.market.panels import HotPanel, latest_traded, panel_of
 from weft.market.plan import Plan
 from weft.market.view import MarketData, View
 from weft.store.store import Store
@@ -63,6 +63,7 @@ class Market:
         self.make_feature = make_feature
         self._features = features
         self._hot: HotPanel | None = None
+        self._hot_sources: tuple[str, ...] = ()
         self.listings: Mapping[str, Listing] = {}
         self.instruments = InstrumentTable()
         self.refresh()
@@ -108,10 +109,10 @@ class Market:
         mine = [s for s, listing in self.listings.items() if listing.source == source]
         rows = pl.concat(added).filter(pl.col("symbol").is_in(mine))
         newest = max((self.listings[s].last_close for s in rows["symbol"].unique()), default=0)
-        last_close = max(self._hot.last_close, self.plan.base.floor(newest))
-        if self._columns(last_close) == self._hot.instruments:
-            self._hot.extend(rows.sort("known_at", maintain_order=True), last_close)
-        else:
+        # Rounded up: a bar that closed at half past is held by the row that comes after it.
+        last_close = max(self._hot.last_close, self.plan.base.ceil(newest))
+        hot = self._hot_of(self._columns(last_close))
+        if hot is None or not hot.extend(rows, last_close):
             self._hot = None
 
     def warm_up_to(self, as_of: int) -> None:
@@ -126,7 +127,7 @@ class Market:
         first = last - (depth - 1) * self.plan.base.micros
         hot = HotPanel(self.plan.base, instruments, first, depth)
         hot.extend(self._read(instruments, first, last), last)
-        self._hot = hot
+        self._hot, self._hot_sources = hot, self._sources_of(instruments)
 
     def view(self, as_of: int, steps: int = 1) -> View:
         """Return what was known at the last decision row by `as_of`.
@@ -177,13 +178,22 @@ class Market:
 
     def _base(self, instruments: tuple[Instrument, ...], last: int, rows: int) -> Candles:
         last = self.plan.base.floor(last)
-        if self._hot is not None and self._hot.instruments == instruments:
-            held = self._hot.candles(last, rows)
-            if held is not None:
-                return held
+        hot = self._hot_of(instruments)
+        if hot is not None and (held := hot.candles(last, rows)) is not None:
+            return held
         first = last - (rows - 1) * self.plan.base.micros
         frame = self._read(instruments, first, last)
         return panel_of(frame, self.plan.base, instruments, first, rows)
+
+    def _hot_of(self, instruments: tuple[Instrument, ...]) -> HotPanel | None:
+        """Return the hot panel, if these are its columns and their candles still come from there."""
+        hot = self._hot
+        if hot is None or hot.instruments != instruments:
+            return None
+        return hot if self._hot_sources == self._sources_of(instruments) else None
+
+    def _sources_of(self, instruments: Sequence[Instrument]) -> tuple[str, ...]:
+        return tuple(self.listings[i.symbol].source for i in instruments)
 
     def _join(self, base: Candles, interval: Interval, first_decision: int) -> Candles:
         opened = self.plan.first_open(interval, first_decision)
@@ -194,9 +204,14 @@ class Market:
         wanted: dict[str, list[str]] = {}
         for instrument in instruments:
             wanted.setdefault(self.listings[instrument.symbol].source, []).append(instrument.symbol)
+        base = self.plan.base
         # A stock's candle may close up to an interval before the row that first knows it.
-        since = first - 2 * self.plan.base.micros + 1
-        return self._store.candles(wanted, self.plan.base, since, last - self.plan.base.micros)
+        since = first - 2 * base.micros + 1
+        frame = self._store.candles(wanted, base, since, last - base.micros)
+        # Since when a symbol has not traded must not depend on how far back a panel reaches.
+        reach = since - remembered_rows(base) * base.micros
+        traded = latest_traded(base, first)
+        return pl.concat([self._store.candles(wanted, base, reach, since - 1, traded), frame])
 
     def _metrics(
         self, instruments: Sequence[Instrument], times: Times, steps: int

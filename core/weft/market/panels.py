@@ -1,7 +1,7 @@
 """From stored rows to panels: each row holds the candle as it stood when the row was current."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,12 +71,35 @@ def place(
     placed = Placement(row, column.to_numpy(), np.arange(len(frame)))
     placed = placed.only((row < rows) & (known <= first_close + row * interval.micros))
     placed = placed.only(placed.column >= 0)
-    # The last entry of a cell counts. The store hands candles over in this order already.
-    order = np.lexsort((known[placed.source], opened[placed.source]))
-    placed = placed.only(order)
+    placed = placed.only(_in_order(opened[placed.source], known[placed.source]))
+    # The last entry of a cell counts.
     cell = placed.row * max(len(columns), 1) + placed.column
     _, last = np.unique(cell[::-1], return_index=True)
     return placed.only(len(cell) - 1 - last)
+
+
+def _in_order(opened: Times, known: Times) -> NDArray[Any]:
+    """Return the numbers of entries by open time, then by when they became known."""
+    later = np.diff(opened)
+    if ((later > 0) | ((later == 0) & (np.diff(known) >= 0))).all():  # as the store gives them
+        return np.arange(len(opened))
+    return np.lexsort((known, opened))
+
+
+def latest_traded(interval: Interval, first_close: int) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
+    """Return a query for the candle of each symbol that `rows_before` would find.
+
+    Args:
+        interval: of the candles and of the rows.
+        first_close: close of any row.
+    """
+    close = pl.col("open_time").to_physical() + interval.micros
+    # As in `place`.
+    row = -((first_close - close) // interval.micros)
+    current = pl.col("known_at").to_physical() <= first_close + row * interval.micros
+    return lambda rows: rows.filter(current).filter(
+        pl.col("open_time") == pl.col("open_time").max().over("symbol")
+    )
 
 
 def rows_before(placed: Placement, remembered: int, before: RowCounts) -> RowCounts:
@@ -198,7 +221,7 @@ class HotPanel:
             if any((held[name] != values[name])[~new].any() for name in FIELDS):
                 return False
             touched = min(int(placed.row[new].min()) if new.any() else rows, self._rows)
-            if self._rows and (before != self._before)[self._presence[0] != Presence.TRADED].any():
+            if self._rows and self._changes_first_row(before):
                 touched = 0
             if touched < self._given_out:
                 self._panels = {name: panel.copy() for name, panel in self._panels.items()}
@@ -230,6 +253,11 @@ class HotPanel:
                 closable=self._closable,
                 generation=self.generation,
             )
+
+    def _changes_first_row(self, before: RowCounts) -> bool:
+        since = np.where(before >= self._remembered, NEVER, before + 1)
+        absent = self._presence[0] != Presence.TRADED
+        return bool((since != self._since[0])[absent].any())
 
     def _make_room(self, rows: int) -> int:
         """Drop the oldest rows into a fresh allocation where `rows` of them are too many.

@@ -11,11 +11,24 @@ from weft.clock import Clock
 from weft.errors import SchemaError, StorageError
 from weft.market.candles import FIELDS
 from weft.market.instruments import Instrument, Kind
-from weft.store.lake import CANDLES, CURSORS, INSTRUMENTS, OBSERVATIONS, UTC_MICROS, Lake, Table
+from weft.store.lake import (
+    CANDLES,
+    CURSORS,
+    INSTRUMENTS,
+    OBSERVATIONS,
+    UTC_MICROS,
+    Lake,
+    Query,
+    Table,
+)
 from weft.times import Interval, to_datetime
 
 _TRIES: Final = 20
 """Of writing what another process may be writing too."""
+
+
+def _in_order(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.sort("open_time", "known_at", "source", "symbol")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +98,7 @@ class Store:
         interval: Interval,
         since: int | None = None,
         until: int | None = None,
+        narrow: Query = _in_order,
     ) -> pl.DataFrame:
         """Return every version of the candles opened in a span of time.
 
@@ -95,6 +109,7 @@ class Store:
             interval: length of the candles.
             since: earliest open time, microseconds since 1970; None for all.
             until: latest open time; None for all.
+            narrow: what to ask of them, instead of putting them all in order.
         """
         wanted = pl.any_horizontal(
             pl.lit(value=False),
@@ -109,7 +124,7 @@ class Store:
             wanted &= pl.col("open_time") <= to_datetime(until)
         return self.lake.read(
             CANDLES,
-            lambda rows: rows.filter(wanted).sort("open_time", "known_at", "source", "symbol"),
+            lambda rows: narrow(rows.filter(wanted)),
             {"source": list(sources), "interval": [interval.name]},
         )
 

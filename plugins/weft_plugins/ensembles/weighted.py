@@ -26,8 +26,12 @@ class Weighted(Ensemble):
     class Config(ComponentConfig):
         """Options."""
 
-        long_above: float = Field(15.0, ge=0, le=100, description="score from which on LONG")
-        short_below: float = Field(-15.0, ge=-100, le=0, description="score up to which SHORT")
+        long_above: float = Field(
+            default=15.0, ge=0, le=100, description="score from which on LONG"
+        )
+        short_below: float = Field(
+            default=-15.0, ge=-100, le=0, description="score up to which SHORT"
+        )
 
     config: Config
 

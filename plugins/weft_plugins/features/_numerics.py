@@ -100,9 +100,7 @@ def slide_moments(
 
 
 @njit(error_model="numpy", forceinline=True)
-def _exchange(
-    state: Floats, unknown: int, cell: int, value: float
-) -> tuple[float, float, float]:
+def _exchange(state: Floats, unknown: int, cell: int, value: float) -> tuple[float, float, float]:
     """Put `value` in a cell of a ring; return it, what was there, and the count of unknowns."""
     oldest = state[cell]
     state[cell] = value

@@ -28,7 +28,7 @@ class Rsi(StepFeature):
     class Config(ComponentConfig):
         """Options."""
 
-        window: int = Field(14, ge=2, description="Candles in Wilder's average")
+        window: int = Field(default=14, ge=2, description="Candles in Wilder's average")
 
     config: Config
 
@@ -85,8 +85,10 @@ class RsiDivergence(StepFeature):
     class Config(ComponentConfig):
         """Options."""
 
-        window: int = Field(14, ge=2, description="Candles in Wilder's average, fast and slow")
-        slow_candles: int = Field(4, ge=2, description="Candles that make up a slow one")
+        window: int = Field(
+            default=14, ge=2, description="Candles in Wilder's average, fast and slow"
+        )
+        slow_candles: int = Field(default=4, ge=2, description="Candles that make up a slow one")
 
     config: Config
 

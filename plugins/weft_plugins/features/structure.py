@@ -51,7 +51,9 @@ class OrderBlock(StepFeature):
         swing: int = Field(
             5, ge=1, le=_LONGEST_SWING, description="Candles a swing stands out on either side"
         )
-        max_age: int = Field(100, ge=1, description="Candles after which a zone is forgotten")
+        max_age: int = Field(
+            default=100, ge=1, description="Candles after which a zone is forgotten"
+        )
 
     config: Config
 
@@ -182,7 +184,9 @@ class FairValueGap(StepFeature):
     class Config(ComponentConfig):
         """Options."""
 
-        max_age: int = Field(100, ge=1, description="Candles after which a gap is forgotten")
+        max_age: int = Field(
+            default=100, ge=1, description="Candles after which a gap is forgotten"
+        )
 
     config: Config
 

@@ -43,7 +43,9 @@ class Ema(StepFeature):
     class Config(ComponentConfig):
         """Options."""
 
-        window: int = Field(21, ge=2, description="Candles; the weight of a close is 2 / (n + 1)")
+        window: int = Field(
+            default=21, ge=2, description="Candles; the weight of a close is 2 / (n + 1)"
+        )
 
     config: Config
 
@@ -90,8 +92,8 @@ class EmaCross(StepFeature):
     class Config(_FastAndSlow):
         """Options."""
 
-        fast: int = Field(9, ge=2, description="Candles in the fast average")
-        slow: int = Field(21, ge=3, description="Candles in the slow average")
+        fast: int = Field(default=9, ge=2, description="Candles in the fast average")
+        slow: int = Field(default=21, ge=3, description="Candles in the slow average")
 
     config: Config
 
@@ -157,9 +159,9 @@ class Macd(StepFeature):
     class Config(_FastAndSlow):
         """Options."""
 
-        fast: int = Field(12, ge=2, description="Candles in the fast average")
-        slow: int = Field(26, ge=3, description="Candles in the slow average")
-        signal: int = Field(9, ge=1, description="Candles in the average of the difference")
+        fast: int = Field(default=12, ge=2, description="Candles in the fast average")
+        slow: int = Field(default=26, ge=3, description="Candles in the slow average")
+        signal: int = Field(default=9, ge=1, description="Candles in the average of the difference")
 
     config: Config
 
@@ -213,7 +215,7 @@ class Sma(StepFeature):
     class Config(ComponentConfig):
         """Options."""
 
-        window: int = Field(50, ge=2, description="Candles in the mean")
+        window: int = Field(default=50, ge=2, description="Candles in the mean")
 
     config: Config
 
@@ -260,7 +262,7 @@ class Adx(StepFeature):
     class Config(ComponentConfig):
         """Options."""
 
-        window: int = Field(14, ge=2, description="Candles in each of Wilder's averages")
+        window: int = Field(default=14, ge=2, description="Candles in each of Wilder's averages")
 
     config: Config
 

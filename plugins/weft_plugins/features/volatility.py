@@ -26,7 +26,7 @@ class Atr(StepFeature):
     class Config(ComponentConfig):
         """Options."""
 
-        window: int = Field(14, ge=2, description="Candles in Wilder's average")
+        window: int = Field(default=14, ge=2, description="Candles in Wilder's average")
 
     config: Config
 
@@ -77,8 +77,8 @@ class Bollinger(StepFeature):
     class Config(ComponentConfig):
         """Options."""
 
-        window: int = Field(20, ge=2, description="Candles in the mean and the deviation")
-        deviations: float = Field(2.0, gt=0, description="Standard deviations to each band")
+        window: int = Field(default=20, ge=2, description="Candles in the mean and the deviation")
+        deviations: float = Field(default=2.0, gt=0, description="Standard deviations to each band")
 
     config: Config
 
@@ -128,7 +128,7 @@ class Volatility(StepFeature):
     class Config(ComponentConfig):
         """Options."""
 
-        window: int = Field(48, ge=2, description="Returns in the deviation")
+        window: int = Field(default=48, ge=2, description="Returns in the deviation")
 
     config: Config
 

@@ -28,7 +28,7 @@ class Obv(StepFeature):
     class Config(ComponentConfig):
         """Options."""
 
-        window: int = Field(20, ge=1, description="Candles the change is measured over")
+        window: int = Field(default=20, ge=1, description="Candles the change is measured over")
 
     config: Config
 
@@ -81,7 +81,7 @@ class VolumeRatio(StepFeature):
     class Config(ComponentConfig):
         """Options."""
 
-        window: int = Field(20, ge=2, description="Candles in the mean")
+        window: int = Field(default=20, ge=2, description="Candles in the mean")
 
     config: Config
 
@@ -128,7 +128,7 @@ class Vwap(StepFeature):
     class Config(ComponentConfig):
         """Options."""
 
-        window: int = Field(24, ge=1, description="Candles in the average")
+        window: int = Field(default=24, ge=1, description="Candles in the average")
 
     config: Config
 

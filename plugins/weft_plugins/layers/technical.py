@@ -66,11 +66,13 @@ class Technical(Layer):
     class Config(ComponentConfig):
         """Options: the weight of each part; only their ratios matter."""
 
-        trend: float = Field(0.35, ge=0, description="weight of the moving averages and MACD")
-        momentum: float = Field(0.25, ge=0, description="weight of the RSI")
-        volatility: float = Field(0.10, ge=0, description="weight of the Bollinger band")
-        volume: float = Field(0.15, ge=0, description="weight of volume and VWAP")
-        structure: float = Field(0.15, ge=0, description="weight of order blocks and gaps")
+        trend: float = Field(
+            default=0.35, ge=0, description="weight of the moving averages and MACD"
+        )
+        momentum: float = Field(default=0.25, ge=0, description="weight of the RSI")
+        volatility: float = Field(default=0.10, ge=0, description="weight of the Bollinger band")
+        volume: float = Field(default=0.15, ge=0, description="weight of volume and VWAP")
+        structure: float = Field(default=0.15, ge=0, description="weight of order blocks and gaps")
 
         @model_validator(mode="after")
         def _some_weight(self) -> Self:

@@ -24,9 +24,13 @@ class AtrLevels(Risk):
     class Config(ComponentConfig):
         """Options."""
 
-        window: int = Field(14, ge=2, description="candles the range is averaged over")
-        stop_atr: float = Field(2.0, gt=0, description="distance of the stop loss, in ranges")
-        target_atr: float = Field(3.0, gt=0, description="distance of the take profit, in ranges")
+        window: int = Field(default=14, ge=2, description="candles the range is averaged over")
+        stop_atr: float = Field(
+            default=2.0, gt=0, description="distance of the stop loss, in ranges"
+        )
+        target_atr: float = Field(
+            default=3.0, gt=0, description="distance of the take profit, in ranges"
+        )
 
     config: Config
 

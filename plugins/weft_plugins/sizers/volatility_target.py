@@ -29,9 +29,13 @@ class VolatilityTarget(Sizer):
     class Config(ComponentConfig):
         """Options."""
 
-        target: float = Field(0.2, gt=0, description="volatility a year aimed at, 0.2 for 20 %")
-        window: int = Field(48, ge=2, description="candles the volatility is measured over")
-        largest: float = Field(0.25, gt=0, description="largest fraction of equity in one signal")
+        target: float = Field(
+            default=0.2, gt=0, description="volatility a year aimed at, 0.2 for 20 %"
+        )
+        window: int = Field(default=48, ge=2, description="candles the volatility is measured over")
+        largest: float = Field(
+            default=0.25, gt=0, description="largest fraction of equity in one signal"
+        )
 
     config: Config
 

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from weft import Batch, Provider, Request
+from weft.arrays import Floats, Times
 from weft.clock import Clock
 from weft.components.provider import SourceKind
 from weft.market.instruments import describe
@@ -50,7 +51,8 @@ class Tides(Provider):
             instruments=(describe(self.config.symbol),),
         )
 
-    def _level(self, instants: np.ndarray) -> np.ndarray:
+    def _level(self, instants: Times) -> Floats:
         day = 86_400_000_000
         ripple = np.sin(instants / 3.7e9) * 0.1
-        return 100 * np.exp(self.config.height * (np.sin(2 * np.pi * instants / day) + ripple))
+        height = float(self.config.height)
+        return 100 * np.exp(height * (np.sin(2 * np.pi * instants / day) + ripple))
