@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from weft.components.base import Component, ComponentConfig, Local
     from weft.components.ensemble import Ensemble, Fusion
     from weft.components.execution import Allocator, Executor, Sink
-    from weft.components.feature import Feature, StepFeature, step
+    from weft.components.feature import Feature, PanelFeature, StepFeature, step
     from weft.components.layer import Layer, Scores
     from weft.components.model import Forecast, Model, Regime, RegimeState
     from weft.components.needs import candles, feature, metric
@@ -35,7 +35,7 @@ _HOMES = {
     "weft.components.base": ("Component", "ComponentConfig", "Local"),
     "weft.components.ensemble": ("Ensemble", "Fusion"),
     "weft.components.execution": ("Allocator", "Executor", "Sink"),
-    "weft.components.feature": ("Feature", "StepFeature", "step"),
+    "weft.components.feature": ("Feature", "PanelFeature", "StepFeature", "step"),
     "weft.components.layer": ("Layer", "Scores"),
     "weft.components.model": ("Forecast", "Model", "Regime", "RegimeState"),
     "weft.components.needs": ("candles", "feature", "metric"),
@@ -72,6 +72,7 @@ __all__ = [
     "Levels",
     "Local",
     "Model",
+    "PanelFeature",
     "Provider",
     "Regime",
     "RegimeState",

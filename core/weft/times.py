@@ -106,6 +106,11 @@ class Interval:
         """Return which boundary since 1970 an instant on the grid is."""
         return (micros - self._offset) // self.micros
 
+    def holds(self, finer: "Interval") -> bool:
+        """Whether candles of this length are made of whole `finer` ones, or are just those."""
+        boundary = self.floor(0)
+        return self.micros % finer.micros == 0 and finer.floor(boundary) == boundary
+
     @property
     def _offset(self) -> int:
         return _MONDAY if self.micros % WEEK == 0 else 0

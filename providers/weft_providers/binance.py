@@ -5,6 +5,7 @@ Paths, limits and error codes: https://github.com/binance/binance-spot-api-docs,
 
 import asyncio
 import hashlib
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
@@ -15,13 +16,14 @@ from pydantic import Field
 
 from weft.clock import Clock
 from weft.components.base import ComponentConfig, Local
-from weft.components.provider import Batch, Provider, Request
+from weft.components.provider import Batch, Provider, Request, SourceKind
 from weft.errors import ProviderError
 from weft.market.candles import FIELDS
 from weft.market.instruments import Instrument, split_pair
 from weft.times import Interval
 
 _HOST = "https://api.binance.com"
+_TEST_NETWORK = re.compile("testnet|demo")
 _NAMES = "1s 1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w"
 _INTERVALS = {Interval.parse(name).micros: name for name in _NAMES.split()}
 _SCHEMA = {"open_time": pl.Datetime("us", "UTC")} | dict.fromkeys(FIELDS, pl.Float64())
@@ -77,6 +79,13 @@ class Binance(Provider):
         own = hashlib.sha256(base.encode()).hexdigest()[:8]
         return self.name if base == _HOST else f"{self.name}-{own}"
 
+    @property
+    def source_kind(self) -> SourceKind:
+        """Real at Binance's own addresses, but for its test networks; a sandbox elsewhere."""
+        host = httpx.URL(self.config.base_url).host
+        real = host.endswith((".binance.com", ".binance.vision"))
+        return SourceKind.SANDBOX if not real or _TEST_NETWORK.search(host) else SourceKind.REAL
+
     async def fetch(
         self, request: Request, http: httpx.AsyncClient, clock: Clock
     ) -> AsyncIterator[Batch]:
@@ -89,9 +98,10 @@ class Binance(Provider):
         if step not in _INTERVALS:
             raise _failure(f"there are no {request.interval} candles", f"Choose one of {_NAMES}")
         api = _Api(self.config.base_url.rstrip("/"), http, clock)
+        # Where something is known the next candle follows, however long ago that was: no hole.
         since = {symbol: known + step for symbol, known in request.known.items()}
         symbols = dict.fromkeys(request.symbols or self.config.symbols)
-        due = deque((symbol, max(request.since, since.get(symbol, 0))) for symbol in symbols)
+        due = deque((symbol, since.get(symbol, request.since)) for symbol in symbols)
         running: set[asyncio.Task[tuple[Batch, tuple[str, int] | None]]] = set()
         try:
             while due or running:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.providers.exchange import LISTED, NOW, Exchange, Fault, Reply, found, kline, refusal
 from weft.clock import SimulatedClock
-from weft.components.provider import Batch, Request
+from weft.components.provider import Batch, Request, SourceKind
 from weft.errors import ProviderError
 from weft.market.checks import clean_candles
 from weft.times import HOUR, SECOND, Interval
@@ -352,3 +352,25 @@ def test_another_address_is_another_source() -> None:
 def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         Binance.Config(**options)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "kind"),
+    [
+        ("https://api.binance.com", SourceKind.REAL),
+        ("https://data-api.binance.vision", SourceKind.REAL),
+        ("https://testnet.binance.vision", SourceKind.SANDBOX),
+        ("https://demo-api.binance.com", SourceKind.SANDBOX),
+        ("http://127.0.0.1:9000/binance", SourceKind.SANDBOX),
+        ("https://binance.com.example", SourceKind.SANDBOX),
+    ],
+)
+def test_only_the_exchange_itself_gives_real_data(base_url: str, kind: SourceKind) -> None:
+    assert Binance(Binance.Config(base_url=base_url)).source_kind is kind
+
+
+def test_a_long_absence_leaves_no_hole(exchange: Exchange) -> None:
+    """What is missing is fetched from where the store ends, however far back that lies."""
+    known = {"BTCUSDT": LISTED}
+    first = opens(fetch(exchange, since=LISTED + 40 * HOUR, known=known))[0]
+    assert first == LISTED + HOUR

@@ -27,10 +27,7 @@ Step: TypeAlias = Callable[[Floats, Bar, Floats, Floats], None]
 
 
 class Feature(Component):
-    """A transformation of a view's panels into panels of the same rows.
-
-    Override `compute` for array arithmetic over a declared warm-up. Derive from `StepFeature`
-    instead where each row follows from the row before it.
+    """Base of both sorts of features; derive from `PanelFeature` or `StepFeature`.
 
     Attributes:
         outputs: names of the panels it gives; the first is the one meant when none is named.
@@ -38,6 +35,10 @@ class Feature(Component):
 
     kind: ClassVar[str] = "feature"
     outputs: ClassVar[tuple[str, ...]]
+
+
+class PanelFeature(Feature):
+    """A feature given by array arithmetic over a declared warm-up."""
 
     @abstractmethod
     def compute(self, view: "View") -> Mapping[str, FloatPanel]:
@@ -74,13 +75,6 @@ class StepFeature(Feature):
     def params(self) -> tuple[float, ...]:
         """The options the step reads, as floats."""
         return ()
-
-    def compute(self, view: "View") -> Mapping[str, FloatPanel]:
-        """Return the outputs on the view's rows: the engine loops the step over the panel."""
-        return {
-            output: view.feature(self.name, output=output, **self.config.model_dump())
-            for output in self.outputs
-        }
 
 
 def step(function: Step) -> Any:  # noqa: ANN401 - a numba dispatcher; numba publishes no types

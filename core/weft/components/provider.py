@@ -32,9 +32,11 @@ class Request:
     Attributes:
         interval: candles wanted.
         symbols: instruments wanted; empty for everything the provider has.
-        since: earliest open time wanted, microseconds since 1970.
+        since: earliest open time wanted of symbols that nothing is known of yet, microseconds
+            since 1970; a source that is read whole, such as a folder, may give more.
         known: latest open time already stored, by symbol.
-        cursor: what the provider returned with its last batch, to tell what has changed since.
+        cursor: what the provider returned with its last batch, kept for each source and
+            interval, to tell what has changed since.
     """
 
     interval: Interval
@@ -71,13 +73,16 @@ class Provider(Component):
     parsing, units, and the rule that says when each row became known.
 
     Attributes:
-        source_kind: real, synthetic or sandbox.
         fallback: used on its own accord only when no other provider is.
     """
 
     kind: ClassVar[str] = "provider"
-    source_kind: ClassVar[SourceKind] = SourceKind.REAL
     fallback: ClassVar[bool] = False
+
+    @property
+    def source_kind(self) -> SourceKind:
+        """What its data is; a plain value in the class body does as well."""
+        return SourceKind.REAL
 
     def ready(self) -> bool:
         """Whether ``enabled: auto`` switches it on: it has the path or key it needs."""

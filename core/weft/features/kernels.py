@@ -26,8 +26,10 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
+from llvmlite import ir
 from numba import njit
 from numba import types as numba_types
+from numba.core import cgutils
 from numba.core.compiler import Compiler
 from numba.core.dispatcher import Dispatcher
 from numba.core.errors import NumbaWarning
@@ -49,6 +51,8 @@ the fastest cache."""
 _STRIDE = LANES + 8
 """Distance of two rows of a tile. At a power of two, all rows would compete for the same few lines
 of the cache; order blocks took five times as long."""
+
+_MORE_THAN_CACHE = 1 << 17  # cells of one output
 
 _ROW = numba_types.Array(numba_types.int64, 1, "C", readonly=True)
 _CELLS = numba_types.Array(numba_types.float64, 2, "C", readonly=True)
@@ -111,6 +115,45 @@ def _cells(_typing: Any, array: Any, first: Any, count: Any, stride: Any) -> Any
     return result(array, index, index, index), generate
 
 
+@intrinsic
+def _stream(
+    _typing: Any,  # noqa: ANN401
+    target: Any,  # noqa: ANN401
+    first: Any,  # noqa: ANN401
+    source: Any,  # noqa: ANN401
+    begin: Any,  # noqa: ANN401
+    groups: Any,  # noqa: ANN401
+) -> Any:  # noqa: ANN401
+    """Copy groups of four numbers to an address that is a multiple of 32, past the cache.
+
+    A panel larger than the cache is not read from there again soon, and to write it there first
+    means to read all of its memory.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+        four = ir.VectorType(ir.DoubleType(), 4)
+        index = arguments[1].type
+        addresses = [
+            builder.gep(make_array(kind)(context, builder, array).data, [offset])
+            for kind, array, offset in zip(
+                signature.args[0:3:2], arguments[0:3:2], arguments[1:4:2], strict=True
+            )
+        ]
+        past_the_cache = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+        with cgutils.for_range(builder, arguments[4]) as loop:
+            at = builder.mul(loop.index, ir.Constant(index, 4))
+            into, out_of = (
+                builder.bitcast(builder.gep(address, [at]), four.as_pointer())
+                for address in addresses
+            )
+            store = builder.store(builder.load(out_of, align=8), into, align=32)
+            store.set_metadata("nontemporal", past_the_cache)
+        return context.get_dummy_value()
+
+    index = numba_types.int64
+    return numba_types.void(target, index, source, index, index), generate
+
+
 _OUTPUTS = 1
 """Outputs of the step; each copy of the loop has its own number."""
 
@@ -143,6 +186,8 @@ def _loop(  # noqa: PLR0913 - a kernel takes its arrays one by one
     """
     columns = close.shape[1]
     rows = state.shape[1]
+    address = out.ctypes.data // 8
+    streams = (last - kept) * columns > _MORE_THAN_CACHE
     for row in range(first, last):
         instant = time[row]
         begin = left
@@ -196,9 +241,19 @@ def _loop(  # noqa: PLR0913 - a kernel takes its arrays one by one
             if row >= kept:
                 target = (row - base) * columns + begin
                 for output in range(_OUTPUTS):
-                    panel = output * out.shape[1] * columns
-                    filled = _cells(state, corner + output * _STRIDE, width, 1)
-                    _cells(out, target + panel, width, 1)[:] = filled
+                    into = target + output * out.shape[1] * columns
+                    from_ = corner + output * _STRIDE
+                    uneven = min(-(address + into) % 4, width) if streams else width
+                    groups = (width - uneven) // 4
+                    _stream(out, into + uneven, state, from_ + uneven, groups)
+                    for lane in range(uneven):
+                        _cells(out, into, uneven, 1)[lane] = _cells(state, from_, uneven, 1)[lane]
+                    done = uneven + 4 * groups
+                    rest = width - done
+                    for lane in range(rest):
+                        _cells(out, into + done, rest, 1)[lane] = _cells(
+                            state, from_ + done, rest, 1
+                        )[lane]
             begin += width
 
 

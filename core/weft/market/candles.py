@@ -184,11 +184,11 @@ def aggregate(fine: Candles, interval: Interval) -> Candles:
     traded make it up.
 
     Raises:
-        ValueError: `interval` is no multiple of the fine interval.
+        ValueError: they do not fit into each other.
     """
-    ratio, rest = divmod(interval.micros, fine.interval.micros)
-    if rest or ratio < 1:
+    if not interval.holds(fine.interval):
         raise ValueError(f"{interval} candles cannot be made of {fine.interval} ones")
+    ratio = interval.micros // fine.interval.micros
     opens = int(fine.times[0]) - fine.interval.micros if len(fine) else 0
     first_open = interval.ceil(opens)
     skip = (first_open - opens) // fine.interval.micros

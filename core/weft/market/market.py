@@ -117,13 +117,16 @@ class Market:
 
     def warm_up_to(self, as_of: int) -> None:
         """Hold recent candles in memory, so that views as of `as_of` and later need no disk."""
-        if self._hot is not None and self._hot.last_close >= self.plan.base.floor(as_of):
-            return
         instruments = self._columns(as_of)
+        needed = self.plan.base_rows(as_of, as_of, sessions=_any_closes(instruments))
+        last = self.plan.base.floor(as_of)
+        first = last - (needed - 1) * self.plan.base.micros
+        hot = self._hot_of(instruments)
+        if hot is not None and hot.first_close <= first and hot.last_close >= last:
+            return
         # A block may begin right after, which moves the earliest row needed by none; the row
         # just before a new block is the one that reaches furthest back.
-        depth = self.plan.base_rows(as_of, as_of) + BLOCK
-        last = self.plan.base.floor(as_of)
+        depth = needed + BLOCK
         first = last - (depth - 1) * self.plan.base.micros
         hot = HotPanel(self.plan.base, instruments, first, depth)
         hot.extend(self._read(instruments, first, last), last)
@@ -153,11 +156,13 @@ class Market:
                 else f"The earliest candle there is closed at {iso(earliest)}"
             )
             raise NoDataError(f"no candles were known at {iso(last)}", hint=hint)
-        base = self._base(instruments, last, self.plan.base_rows(first, last))
-        candles = {
-            interval: base if interval == self.plan.base else self._join(base, interval, first)
-            for interval in self.plan.intervals
-        }
+        sessions = _any_closes(instruments)
+        base = self._base(instruments, last, self.plan.base_rows(first, last, sessions=sessions))
+        candles = {self.plan.base: base}
+        for interval in self.plan.intervals:
+            if interval != self.plan.base:
+                opened = self.plan.first_open(interval, first, sessions=sessions)
+                candles[interval] = _join(base, interval, opened)
         data = MarketData(
             interval=self.plan.interval,
             instruments=instruments,
@@ -186,7 +191,7 @@ class Market:
         return panel_of(frame, self.plan.base, instruments, first, rows)
 
     def _hot_of(self, instruments: tuple[Instrument, ...]) -> HotPanel | None:
-        """Return the hot panel, if these are its columns and their candles still come from there."""
+        """Return the hot panel, if these are its columns, and from the sources still in use."""
         hot = self._hot
         if hot is None or hot.instruments != instruments:
             return None
@@ -194,11 +199,6 @@ class Market:
 
     def _sources_of(self, instruments: Sequence[Instrument]) -> tuple[str, ...]:
         return tuple(self.listings[i.symbol].source for i in instruments)
-
-    def _join(self, base: Candles, interval: Interval, first_decision: int) -> Candles:
-        opened = self.plan.first_open(interval, first_decision)
-        start = (opened - int(base.times[0])) // base.interval.micros + 1
-        return aggregate(base.slice(max(0, start), len(base)), interval)
 
     def _read(self, instruments: Sequence[Instrument], first: int, last: int) -> pl.DataFrame:
         wanted: dict[str, list[str]] = {}
@@ -238,6 +238,16 @@ class Market:
                 reached = _reached(instruments, str(scope), str(entity))
                 _overlay(values, ages, reached, value, age)
         return MetricPanel(name, rows, values, ages)
+
+
+def _any_closes(instruments: Sequence[Instrument]) -> bool:
+    return not all(instrument.always_open for instrument in instruments)
+
+
+def _join(base: Candles, interval: Interval, opened: int) -> Candles:
+    """Return base candles joined into longer ones, the first of them opened at `opened`."""
+    start = (opened - int(base.times[0])) // base.interval.micros + 1
+    return aggregate(base.slice(max(0, start), len(base)), interval)
 
 
 def _reached(instruments: Sequence[Instrument], scope: str, entity: str) -> list[int]:

@@ -39,14 +39,13 @@ def latest_known(
         value: the facts (n,).
         rows: instants to answer for, ascending (time,).
     """
+    if not len(known_at):
+        return np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     order = np.lexsort((event_time, known_at))
     event_time, known_at, value = event_time[order], known_at[order], value[order]
-    newest = event_time >= np.maximum.accumulate(event_time) if len(event_time) else event_time > 0
+    newest = event_time >= np.maximum.accumulate(event_time)
     event_time, known_at, value = event_time[newest], known_at[newest], value[newest]
     at = np.searchsorted(known_at, rows, side="right") - 1
-    if not len(known_at):
-        empty = np.full(len(rows), np.nan)
-        return empty, empty.copy()
     known = at >= 0
     return (
         np.where(known, value[at], np.nan),

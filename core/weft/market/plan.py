@@ -1,7 +1,7 @@
 """How far back a view must reach for everything that will be asked of it."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from weft.components.feature import Feature, StepFeature
 from weft.components.needs import FeatureNeed, MetricNeed, Need
@@ -18,7 +18,7 @@ class Plan:
         interval: the decision interval.
         base: candles that are fetched; all others are joined from them.
         needs: of all components, and of the features they ask for.
-        warmups: candles each feature runs up over; 0 where it is no step feature.
+        warmups: candles each step feature runs up over.
     """
 
     interval: Interval
@@ -46,30 +46,34 @@ class Plan:
         """Return every feature that is asked for."""
         return tuple(n for n in self.needs if isinstance(n, FeatureNeed))
 
-    def first_open(self, interval: Interval, first_decision: int) -> int:
+    def first_open(self, interval: Interval, first_decision: int, *, sessions: bool) -> int:
         """Return the open time of the earliest candle of `interval` that is needed.
 
         Args:
             interval: of the candles.
             first_decision: close of the first decision row, microseconds since 1970.
+            sessions: whether some market closes, so that its candles lie further apart.
         """
         newest = interval.floor(first_decision)
         index = interval.index(newest)
         needed = index
         for need in self.needs:
-            own = self.interval if isinstance(need, MetricNeed) else need.interval or self.interval
-            if own != interval:
+            if _own(need, self.interval) != interval:
                 continue
             if isinstance(need, FeatureNeed):
-                first = first_row_needed(index - need.lookback, self.warmups[need])
-                needed = min(needed, first if self.warmups[need] else index - need.lookback)
+                # Looking back is counted in decision rows, whatever candles it is computed on.
+                first = interval.index(first_decision - need.lookback * self.interval.micros)
+                if need in self.warmups:
+                    apart = interval if sessions else None
+                    first = first_row_needed(first, self.warmups[need], apart)
             else:
-                needed = min(needed, index - need.warmup)
+                first = index - need.warmup
+            needed = min(needed, first)
         return newest - (index - needed + 1) * interval.micros
 
-    def base_rows(self, first_decision: int, last_decision: int) -> int:
+    def base_rows(self, first_decision: int, last_decision: int, *, sessions: bool) -> int:
         """Return how many base candles up to `last_decision` are needed."""
-        opened = min(self.first_open(i, first_decision) for i in self.intervals)
+        opened = min(self.first_open(i, first_decision, sessions=sessions) for i in self.intervals)
         return (self.base.floor(last_decision) - self.base.floor(opened)) // self.base.micros
 
 
@@ -98,15 +102,34 @@ def make_plan(
         feature = make_feature(need)
         if isinstance(feature, StepFeature):
             warmups[need] = feature.warmup
+        elif need.interval in {None, interval}:
+            pending.extend(_reaching_back(n, need.lookback, interval) for n in feature.needs)
         else:
-            warmups[need] = 0
-            pending.extend(feature.needs)
+            raise ConfigError(
+                f"{need.name} is computed on the decision rows, not on {need.interval} candles",
+                where=f"feature {need.name}",
+                hint="Ask for it without an interval",
+            )
     plan = Plan(interval, base, tuple(found), warmups)
     for wanted in plan.intervals:
-        if wanted.micros % base.micros:
+        if not wanted.holds(base):
             raise ConfigError(
                 f"{wanted} candles cannot be joined from {base} ones",
                 where="base_interval",
                 hint=f"Set base_interval to one that divides {wanted}, or leave it out",
             )
     return plan
+
+
+def _own(need: Need, decision: Interval) -> Interval:
+    """Return the candles a need is about."""
+    return decision if isinstance(need, MetricNeed) else need.interval or decision
+
+
+def _reaching_back(need: Need, lookback: int, decision: Interval) -> Need:
+    """Return what a feature needs that is asked for `lookback` earlier decision rows as well."""
+    if isinstance(need, FeatureNeed):
+        return replace(need, lookback=need.lookback + lookback)
+    # Upside-down floor division rounds up.
+    rows = -(-lookback * decision.micros // _own(need, decision).micros)
+    return replace(need, warmup=need.warmup + rows)

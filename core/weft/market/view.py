@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weft.arrays import BoolPanel, FloatPanel, Times, read_only
+from weft.components.feature import Feature, PanelFeature, StepFeature
 from weft.components.layer import Scores
 from weft.components.needs import CandleNeed, FeatureNeed, MetricNeed, Need, Scalar
 from weft.components.needs import feature as feature_need
@@ -19,8 +20,6 @@ from weft.times import Interval, iso
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from weft.components.feature import Feature
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +34,17 @@ class MarketData:
         make_feature: builds a feature from its name and options.
         engine: computes features.
         universe: which symbols were chosen, on the decision rows; None while choosing.
+        computed: outputs of features, by what was asked for and on how many decision rows.
     """
 
     interval: Interval
     instruments: tuple[Instrument, ...]
     candles: Mapping[Interval, Candles]
     metrics: Mapping[str, MetricPanel]
-    make_feature: Callable[[FeatureNeed], "Feature"]
+    make_feature: Callable[[FeatureNeed], Feature]
     engine: FeatureEngine
     universe: BoolPanel | None = None
-    computed: dict[FeatureNeed, Mapping[str, FloatPanel]] = field(default_factory=dict)
+    computed: dict[tuple[FeatureNeed, int], Mapping[str, FloatPanel]] = field(default_factory=dict)
 
 
 class View:
@@ -98,9 +98,19 @@ class View:
 
     @property
     def universe(self) -> BoolPanel:
-        """Which symbols could be traded and were chosen at each decision row (steps, symbol)."""
+        """Which symbols could be traded and were chosen at each decision row (steps, symbol).
+
+        Raises:
+            ComponentError: a feature is computed on earlier rows, where none was chosen yet.
+        """
         if self._data.universe is None:
             return np.ones((self.steps, len(self.symbols)), dtype=np.bool_)
+        if len(self._data.universe) < self.steps:
+            raise ComponentError(
+                "asked for the universe on rows before the decision rows",
+                where=self._component,
+                hint="Ask for a feature that ranks over the universe without lookback",
+            )
         return self._data.universe[-self.steps :]
 
     # What was known
@@ -118,11 +128,15 @@ class View:
         panel = self._panel(wanted)
         if self._needs is None:
             return panel
-        for need in self._needs:
-            if isinstance(need, CandleNeed) and (need.interval or self.interval) == wanted:
-                first = self._row_of(panel, int(self.times[0]))
-                return panel.slice(max(0, first - need.warmup), len(panel))
-        raise self._undeclared(f'candles("{wanted}", warmup=...)')
+        warmups = [
+            need.warmup
+            for need in self._needs
+            if isinstance(need, CandleNeed) and (need.interval or self.interval) == wanted
+        ]
+        if not warmups:
+            raise self._undeclared(f'candles("{wanted}", warmup=...)')
+        first = self._row_of(panel, int(self.times[0]))
+        return panel.slice(max(0, first - max(warmups)), len(panel))
 
     def metric(self, name: str) -> MetricPanel:
         """Return a metric's declared warm-up and decision rows, each as known at that row.
@@ -130,14 +144,21 @@ class View:
         Raises:
             ComponentError: the component did not declare that it needs it.
         """
-        need = next(
-            (n for n in self._needs or () if isinstance(n, MetricNeed) and n.name == name), None
-        )
-        if self._needs is not None and need is None:
+        panel = self._data.metrics.get(name)
+        warmups = [
+            need.warmup
+            for need in self._needs or ()
+            if isinstance(need, MetricNeed) and need.name == name
+        ]
+        if panel is None or (self._needs is not None and not warmups):
             raise self._undeclared(f'metric("{name}")')
-        panel = self._data.metrics[name]
-        rows = slice(len(panel.times) - self.steps - (need.warmup if need else 0), None)
-        return MetricPanel(name, panel.times[rows], panel.values[rows], panel.age_seconds[rows])
+        rows = slice(max(0, len(panel.times) - self.steps - max(warmups, default=0)), None)
+        return MetricPanel(
+            name,
+            panel.times[rows],
+            read_only(panel.values[rows]),
+            read_only(panel.age_seconds[rows]),
+        )
 
     def feature(
         self,
@@ -174,9 +195,10 @@ class View:
             for n in self._needs
         ):
             raise self._undeclared(f'feature("{need.name}", ...) with the same options')
-        if need not in self._data.computed:
-            self._data.computed[need] = self._compute(need)
-        outputs = self._data.computed[need]
+        key = (need, self.steps)
+        if key not in self._data.computed:
+            self._data.computed[key] = self._compute(need)
+        outputs = self._data.computed[key]
         wanted = output or next(iter(outputs))
         if wanted not in outputs:
             raise ComponentError(
@@ -215,9 +237,7 @@ class View:
             values: one row for each row of `candles`, or for the last ones.
             candles: what they were computed on.
         """
-        times = candles.times[len(candles) - len(values) :]
-        at = np.searchsorted(times, self.times, side="right") - 1
-        return np.where((at >= 0)[:, None], values[at], np.nan)
+        return _align(values, candles, self.times)
 
     def scores(
         self,
@@ -243,7 +263,13 @@ class View:
 
     def with_universe(self, members: BoolPanel) -> "View":
         """Return this view with `members` (steps, symbol) as its universe."""
-        data = replace(self._data, universe=read_only(members))
+        # A feature may have looked at the universe, unless it runs over candles alone.
+        computed = {
+            key: panels
+            for key, panels in self._data.computed.items()
+            if isinstance(self._data.make_feature(key[0]), StepFeature)
+        }
+        data = replace(self._data, universe=read_only(members), computed=computed)
         return View(data, self.steps, self._needs, self._component)
 
     def restricted(self, needs: Sequence[Need], component: str) -> "View":
@@ -277,17 +303,24 @@ class View:
         return int(np.searchsorted(panel.times, instant, side="right")) - 1
 
     def _compute(self, need: FeatureNeed) -> Mapping[str, FloatPanel]:
-        from weft.components.feature import StepFeature  # noqa: PLC0415 - import cycle
-
+        rows = self.steps + need.lookback
         feature = self._data.make_feature(need)
+        if isinstance(feature, PanelFeature):
+            view = View(self._data, rows, feature.needs, f"feature {need.name}")
+            return {n: read_only(view._last(p)) for n, p in feature.compute(view).items()}
         if not isinstance(feature, StepFeature):
-            return feature.compute(self.restricted(feature.needs, f"feature {need.name}"))
+            raise ComponentError(
+                f"feature {need.name!r} is neither a PanelFeature nor a StepFeature",
+                where=self._component,
+                hint="Derive it from one of the two",
+            )
         panel = self._panel(need.interval or self.interval)
         if panel.interval == self.interval:
-            return self._data.engine.panels(feature, panel, self.steps + need.lookback)
-        rows = len(panel) - self._row_of(panel, int(self.times[0])) + need.lookback
-        coarse = self._data.engine.panels(feature, panel, min(rows, len(panel)))
-        return {name: read_only(self.align(values, panel)) for name, values in coarse.items()}
+            return self._data.engine.panels(feature, panel, rows)
+        times = self._decisions.times[len(self._decisions) - rows :]
+        first = max(0, self._row_of(panel, int(times[0])))
+        other = self._data.engine.panels(feature, panel, len(panel) - first)
+        return {name: read_only(_align(values, panel, times)) for name, values in other.items()}
 
     def _undeclared(self, need: str) -> ComponentError:
         return ComponentError(
@@ -295,3 +328,11 @@ class View:
             where=self._component,
             hint=f"Add {need} to its needs",
         )
+
+
+def _align(values: FloatPanel, candles: Candles, times: Times) -> FloatPanel:
+    """Return for each of `times` the value of the last candle closed by then, or NaN."""
+    if not len(values):
+        return np.full((len(times), len(candles.symbols)), np.nan)
+    at = np.searchsorted(candles.times[len(candles) - len(values) :], times, side="right") - 1
+    return np.where((at >= 0)[:, None], values[at], np.nan)

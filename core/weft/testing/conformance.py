@@ -13,11 +13,12 @@ from weft.arrays import FloatPanel
 from weft.components.base import Component
 from weft.components.feature import Feature
 from weft.components.layer import Layer
-from weft.components.needs import MetricNeed
+from weft.components.needs import FeatureNeed, MetricNeed, Need
+from weft.components.needs import feature as feature_need
 from weft.compose import checked
 from weft.errors import ComponentError
 from weft.market.view import View
-from weft.testing.history import History, random_history
+from weft.testing.history import History, installed_feature, random_history
 
 if TYPE_CHECKING:
     import pytest
@@ -78,11 +79,13 @@ class Subject:
 
     Attributes:
         component: what is tested.
+        needs: what its view has to hold.
         evaluate: its answer to a view, as panels of (steps, symbol).
         bounds: lowest and highest value allowed in a panel, by name.
     """
 
     component: Component
+    needs: Sequence[Need]
     evaluate: Callable[[View], Panels]
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -93,12 +96,24 @@ class Subject:
 
     def history(self, seed: int, *, flaws: bool = True, rows: int = _ROWS) -> History:
         """Return a random market with the metrics the component asks for."""
-        metrics = tuple(n.name for n in self.component.needs if isinstance(n, MetricNeed))
+        metrics = tuple(need.name for need in self.needs if isinstance(need, MetricNeed))
         return random_history(seed, rows=rows, metrics=metrics, flaws=flaws)
 
     def over(self, history: History, steps: int) -> Panels:
         """Return the component's answer for the last `steps` rows of a history."""
-        return self.evaluate(history.view(self.component, steps=steps))
+        return self.evaluate(self.view(history, steps))
+
+    def view(self, history: History, steps: int) -> View:
+        """Return what the component may see of a history."""
+        return history.view(
+            self.needs, steps=steps, component=self.title, make_feature=self._make_feature
+        )
+
+    def _make_feature(self, need: FeatureNeed) -> Feature:
+        own = self.component
+        if isinstance(own, Feature) and need in self.needs:
+            return own
+        return installed_feature(need)
 
 
 def check_layer(
@@ -159,11 +174,18 @@ def _layer_subject(layer: Layer) -> Subject:
         scores = checked(layer.score(view), view, f"layer {layer.name}")
         return {"score": scores.score, "confidence": scores.confidence, **scores.evidence}
 
-    return Subject(layer, evaluate, {"score": (-100.0, 100.0), "confidence": (0.0, 1.0)})
+    return Subject(
+        layer, layer.needs, evaluate, {"score": (-100.0, 100.0), "confidence": (0.0, 1.0)}
+    )
 
 
 def _feature_subject(feature: Feature) -> Subject:
-    return Subject(feature, feature.compute)
+    need = feature_need(feature.name, **feature.config.model_dump())
+
+    def evaluate(view: View) -> Panels:
+        return {output: view.feature(need, output=output) for output in feature.outputs}
+
+    return Subject(feature, [need], evaluate)
 
 
 def _report(subject: Subject, excused: Mapping[str, str]) -> ConformanceReport:
@@ -270,7 +292,7 @@ def silent_where_unknown(subject: Subject) -> None:
 
 def leaves_inputs_alone(subject: Subject) -> None:
     """Panels of a view refuse to be written to; asking the same view again gives the same."""
-    view = subject.history(seed=7).view(subject.component, steps=_STEPS)
+    view = subject.view(subject.history(seed=7), _STEPS)
     first = {name: panel.copy() for name, panel in subject.evaluate(view).items()}
     _expect_equal(subject.evaluate(view), first, "the same view was asked again", tolerance=0.0)
 

@@ -1,15 +1,14 @@
 """A market held in arrays, from which views of any component can be taken without a store."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
 from weft.arrays import FloatPanel
-from weft.components.base import Component
 from weft.components.feature import Feature
-from weft.components.needs import FeatureNeed
+from weft.components.needs import FeatureNeed, Need
 from weft.errors import ConfigError
 from weft.features.engine import FeatureEngine
 from weft.market.candles import FIELDS, aggregate, candles_from_arrays
@@ -23,6 +22,20 @@ from weft.times import Interval, parse_time
 
 START = parse_time("2024-01-01T00:00:00Z")
 """Close of the first row of a made-up history."""
+
+
+def installed_feature(need: FeatureNeed) -> Feature:
+    """Return an installed feature with the options a component asks for."""
+    cls = _registry().load(Feature.kind, need.name)
+    feature = cls(cls.Config.model_validate(dict(need.params)))
+    if not isinstance(feature, Feature):
+        raise ConfigError(f"{need.name} is no feature")
+    return feature
+
+
+@cache
+def _registry() -> Registry:
+    return Registry(discover())
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,51 +75,56 @@ class History:
         return replace(self._map(lambda panel: panel[:, order]), instruments=picked)
 
     def view(
-        self, component: Component, *, steps: int = 1, engine: FeatureEngine | None = None
+        self,
+        needs: Sequence[Need],
+        *,
+        steps: int = 1,
+        component: str = "component",
+        make_feature: Callable[[FeatureNeed], Feature] = installed_feature,
+        engine: FeatureEngine | None = None,
     ) -> View:
-        """Return what `component` may see at the last row: no more than it declares.
+        """Return what was known at the last row, cut to what is asked for.
 
         Args:
-            component: whose view it is.
+            needs: candles, metrics and features that may be asked for.
             steps: decision rows at the end.
+            component: whose view it is, for error messages.
+            make_feature: builds features; the installed ones by default.
             engine: computes features; a new one by default.
         """
-        plan = make_plan(self.interval, self.interval, component.needs, make_feature)
+        plan = make_plan(self.interval, self.interval, needs, make_feature)
         last = self.first_close + (self.rows - 1) * self.interval.micros
-        rows = plan.base_rows(last - (steps - 1) * self.interval.micros, last)
-        rows = max(rows, steps)
-        return self._view(plan, rows, steps, engine or FeatureEngine(1)).restricted(
-            component.needs, f"{component.kind} {component.name}"
-        )
+        first = last - (steps - 1) * self.interval.micros
+        sessions = not all(instrument.always_open for instrument in self.instruments)
+        rows = max(plan.base_rows(first, last, sessions=sessions), steps)
+        data = self._data(plan, rows, steps, make_feature, engine or FeatureEngine(1))
+        return View(data, steps, needs, component)
 
-    def _view(self, plan: Plan, rows: int, steps: int, engine: FeatureEngine) -> View:
+    def _data(
+        self,
+        plan: Plan,
+        rows: int,
+        steps: int,
+        make_feature: Callable[[FeatureNeed], Feature],
+        engine: FeatureEngine,
+    ) -> MarketData:
         last = self.first_close + (self.rows - 1) * self.interval.micros
         times = last - np.arange(rows - 1, -1, -1, dtype=np.int64) * self.interval.micros
-        base = candles_from_arrays(
-            self.interval,
-            times,
-            self.instruments,
-            {f: self._tail(p, rows) for f, p in self.candles.items()},
-        )
-        first = last - (steps - 1) * self.interval.micros
+        columns = {name: self._tail(panel, rows) for name, panel in self.candles.items()}
+        base = candles_from_arrays(self.interval, times, self.instruments, columns)
         panels = {self.interval: base}
         for interval in plan.intervals:
             if interval != self.interval:
-                opened = plan.first_open(interval, first)
+                opened = plan.first_open(interval, int(times[-steps]), sessions=True)
                 start = max(0, (opened - int(times[0])) // self.interval.micros + 1)
                 panels[interval] = aggregate(base.slice(start, rows), interval)
-        return View(
-            MarketData(
-                interval=self.interval,
-                instruments=self.instruments,
-                candles=panels,
-                metrics={
-                    n: self._metric(n, times[-(steps + w) :]) for n, w in plan.metrics.items()
-                },
-                make_feature=make_feature,
-                engine=engine,
-            ),
-            steps,
+        return MarketData(
+            interval=self.interval,
+            instruments=self.instruments,
+            candles=panels,
+            metrics={n: self._metric(n, times[-(steps + w) :]) for n, w in plan.metrics.items()},
+            make_feature=make_feature,
+            engine=engine,
         )
 
     def _metric(self, name: str, times: np.ndarray) -> MetricPanel:
@@ -173,17 +191,3 @@ def random_history(
         candles[name] = np.where(absent, np.nan, candles[name])
     noise = {name: np.cumsum(rng.normal(0, 1, (rows, symbols)), axis=0) for name in metrics}
     return History(Interval.parse(interval), instruments, candles, noise)
-
-
-def make_feature(need: FeatureNeed) -> Feature:
-    """Return an installed feature with the options a component asks for."""
-    cls = _registry().load(Feature.kind, need.name)
-    feature = cls(cls.Config.model_validate(dict(need.params)))
-    if not isinstance(feature, Feature):
-        raise ConfigError(f"{need.name} is no feature")
-    return feature
-
-
-@cache
-def _registry() -> Registry:
-    return Registry(discover())

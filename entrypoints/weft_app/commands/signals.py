@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import orjson
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +16,7 @@ from weft.signal import Direction, Report, Signal
 from weft.times import parse_time
 from weft_app.session import bring_up_to_date, compile_features, open_engine, warn_about
 
+_ROOM_FOR_REASONS = 110
 _COLOURS = {Direction.LONG: "green", Direction.SHORT: "red", Direction.NEUTRAL: "dim"}
 
 
@@ -73,15 +75,24 @@ def _print_json(report: Report) -> None:
 
 def _print_table(report: Report) -> None:
     console = Console(highlight=False)
+    roomy = console.width >= _ROOM_FOR_REASONS
     title = f"Signals as of {report.as_of}, {report.data} data"
-    table = Table(title=title, title_justify="left", caption_justify="left")
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     for name in ("symbol", "direction"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in ("score", "conf.", "entry", "stop", "target", "R/R", "size"):
-        table.add_column(name, justify="right")
-    table.add_column("why")
+        table.add_column(name, justify="right", no_wrap=True)
+    if roomy:
+        table.add_column("why")
     for signal in sorted(report.signals, key=lambda s: (-s.confidence, s.symbol)):
-        table.add_row(*_row(signal), style=_COLOURS[signal.direction])
+        cells = _row(signal)
+        table.add_row(*(cells if roomy else cells[:-1]), style=_COLOURS[signal.direction])
     if any(not signal.calibrated for signal in report.signals):
         table.caption = "conf. orders signals; it is not yet fitted to outcomes."
     console.print(table)
@@ -97,13 +108,15 @@ def _row(signal: Signal) -> list[str]:
         f"{signal.confidence:.0f}",
         *(_price(p) for p in (signal.entry, signal.stop_loss, signal.take_profit)),
         "" if signal.risk_reward is None else f"{signal.risk_reward:.1f}",
-        f"{signal.position_size:.1%}",
+        f"{signal.position_size:.0%}",
         _why(signal),
     ]
 
 
 def _price(value: float | None) -> str:
-    return "" if value is None else f"{value:,.6g}" if value < 1000 else f"{value:,.2f}"
+    if value is None:
+        return ""
+    return f"{value:,.1f}" if value >= 1000 else f"{value:.5g}"
 
 
 def _why(signal: Signal) -> str:
