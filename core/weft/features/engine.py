@@ -10,8 +10,10 @@ A market with sessions leaves most rows of an intraday grid empty, so its state 
 `first_row_needed`; a market that never closes beside it in the panel starts where it always does.
 """
 
+import math
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +35,8 @@ BLOCK = 2048
 
 _PANELS_FOLLOWED = 16
 _SPARE_ROWS = 32  # candles a live buffer takes before it is moved
+_WORTH_KEEPING = 1 << 17  # cells below which fresh memory costs next to nothing
+_CELLS_KEPT = 1 << 26  # half a gigabyte
 _WORTH_A_THREAD = 200_000  # cells below which handing work over costs more than it saves
 _LEAST_WIDTH = 64  # columns below which a thread reads memory in pieces too short
 
@@ -114,6 +118,49 @@ class _Followed:
     features: dict[_Run, _Live] = field(default_factory=dict)
 
 
+class _Memory:
+    """Hands out arrays for panels, and takes their memory back once nobody holds a view of them.
+
+    The operating system zeroes fresh memory page by page, which takes longer than most features.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[Floats] = []
+        self._lock = threading.Lock()
+
+    def array(self, shape: tuple[int, int, int]) -> FloatPanel:
+        """Return an array of unset values."""
+        cells = math.prod(shape)
+        if cells < _WORTH_KEEPING:
+            return np.empty(shape)
+        block = self._take(cells)
+        # Views of views refer to this array, as it is the first that owns no memory itself.
+        lease = np.frombuffer(memoryview(block))
+        weakref.finalize(lease, self._give_back, block).atexit = False
+        return lease[:cells].reshape(shape)
+
+    def clear(self) -> None:
+        """Return all unused memory to the operating system."""
+        with self._lock:
+            self._free.clear()
+
+    def _take(self, cells: int) -> Floats:
+        with self._lock:
+            fitting = [k for k, block in enumerate(self._free) if cells <= len(block) <= 2 * cells]
+            if fitting:
+                return self._free.pop(min(fitting, key=lambda k: len(self._free[k])))
+        return np.empty(cells)
+
+    def _give_back(self, block: Floats) -> None:
+        # Runs wherever the last view dies, perhaps inside `_take` when garbage is collected.
+        if self._lock.acquire(blocking=False):
+            try:
+                if sum(map(len, self._free)) + len(block) <= _CELLS_KEPT:
+                    self._free.append(block)
+            finally:
+                self._lock.release()
+
+
 class FeatureEngine:
     """Computes features for views, and steps them forward when a view follows the one before.
 
@@ -128,6 +175,7 @@ class FeatureEngine:
         self._pool: ThreadPoolExecutor | None = None
         self._runs: dict[tuple[type[StepFeature], ComponentConfig | str], _Run] = {}
         self._followed: OrderedDict[tuple[int, str], _Followed] = OrderedDict()
+        self._memory = _Memory()
         self._lock = threading.Lock()
         self._pool_lock = threading.Lock()
 
@@ -149,6 +197,7 @@ class FeatureEngine:
         """Drop all cached state."""
         with self._lock:
             self._followed.clear()
+        self._memory.clear()
 
     def panels(self, feature: StepFeature, candles: Candles, rows: int) -> Mapping[str, FloatPanel]:
         """Return the last `rows` rows of every output of a feature over a candle panel.
@@ -208,11 +257,13 @@ class FeatureEngine:
     def _panel(self, candles: Candles) -> _Followed:
         key = (candles.generation or 0, candles.interval.name)
         followed = self._followed.get(key)
+        if followed is not None and followed.source.candles is candles:
+            return followed
         if followed is None or followed.source.candles.symbols != candles.symbols:
             followed = self._followed[key] = _Followed(_Source(candles))
             if len(self._followed) > _PANELS_FOLLOWED:
                 self._followed.popitem(last=False)
-        elif followed.source.candles is not candles:
+        else:
             followed.source = _Source(candles)
             self._followed.move_to_end(key)
         return followed
@@ -246,11 +297,9 @@ class FeatureEngine:
 
     # History: from the start of each block
 
-    def _from_block_start(
-        self, run: _Run, source: _Source, rows: int
-    ) -> tuple[FloatPanel, State]:
+    def _from_block_start(self, run: _Run, source: _Source, rows: int) -> tuple[FloatPanel, State]:
         """Return the last rows, and the state after them, computed block by block."""
-        values = np.empty((len(run.outputs), rows, source.columns))
+        values = self._memory.array((len(run.outputs), rows, source.columns))
         state = run.new_state(source.columns)
         base = source.ends - rows
         first = base

@@ -122,16 +122,16 @@ def _stream(
     first: Any,  # noqa: ANN401
     source: Any,  # noqa: ANN401
     begin: Any,  # noqa: ANN401
-    groups: Any,  # noqa: ANN401
+    lines: Any,  # noqa: ANN401
 ) -> Any:  # noqa: ANN401
-    """Copy groups of four numbers to an address that is a multiple of 32, past the cache.
+    """Copy whole lines of eight numbers, 64 bytes, past the cache to an address that begins one.
 
-    A panel larger than the cache is not read from there again soon, and to write it there first
-    means to read all of its memory.
+    A panel larger than the cache is not found there again, and to write it into the cache means
+    to read all of its memory first. Lines in part would be slower than that.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
-        four = ir.VectorType(ir.DoubleType(), 4)
+        line = ir.VectorType(ir.DoubleType(), 8)
         index = arguments[1].type
         addresses = [
             builder.gep(make_array(kind)(context, builder, array).data, [offset])
@@ -141,12 +141,12 @@ def _stream(
         ]
         past_the_cache = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
         with cgutils.for_range(builder, arguments[4]) as loop:
-            at = builder.mul(loop.index, ir.Constant(index, 4))
+            at = builder.mul(loop.index, ir.Constant(index, 8))
             into, out_of = (
-                builder.bitcast(builder.gep(address, [at]), four.as_pointer())
+                builder.bitcast(builder.gep(address, [at]), line.as_pointer())
                 for address in addresses
             )
-            store = builder.store(builder.load(out_of, align=8), into, align=32)
+            store = builder.store(builder.load(out_of, align=8), into, align=64)
             store.set_metadata("nontemporal", past_the_cache)
         return context.get_dummy_value()
 
@@ -243,12 +243,12 @@ def _loop(  # noqa: PLR0913 - a kernel takes its arrays one by one
                 for output in range(_OUTPUTS):
                     into = target + output * out.shape[1] * columns
                     from_ = corner + output * _STRIDE
-                    uneven = min(-(address + into) % 4, width) if streams else width
-                    groups = (width - uneven) // 4
-                    _stream(out, into + uneven, state, from_ + uneven, groups)
+                    uneven = min(-(address + into) % 8, width) if streams else width
+                    lines = (width - uneven) // 8
+                    _stream(out, into + uneven, state, from_ + uneven, lines)
                     for lane in range(uneven):
                         _cells(out, into, uneven, 1)[lane] = _cells(state, from_, uneven, 1)[lane]
-                    done = uneven + 4 * groups
+                    done = uneven + 8 * lines
                     rest = width - done
                     for lane in range(rest):
                         _cells(out, into + done, rest, 1)[lane] = _cells(
@@ -325,7 +325,9 @@ def _compile(identity: str, step: Any, outputs: int) -> Kernel:  # noqa: ANN401 
     code = _loop.__code__.replace(co_name=name, co_qualname=name)
     # A step that stays a call of its own is taken for one symbol at a time.
     inlined = njit(error_model="numpy", forceinline=True)(step.py_func)
-    loop = types.FunctionType(code, {**_loop.__globals__, "_step": inlined, "_OUTPUTS": outputs}, name)
+    loop = types.FunctionType(
+        code, {**_loop.__globals__, "_step": inlined, "_OUTPUTS": outputs}, name
+    )
     options = {"nogil": True, "error_model": "numpy", "pipeline_class": _Disjoint}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NumbaWarning)

@@ -1,7 +1,7 @@
 """The market as one engine sees it: its instruments, its hot panel, and views as of any instant."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -78,7 +78,8 @@ class Market:
         """Learn anew from the store what instruments there are."""
         described = {s: {i.symbol: i for i in self._store.instruments(s)} for s in self._sources}
         found: dict[str, Listing] = {}
-        spans = self._store.spans(self.plan.base)
+        micros = pl.col("first", "last").to_physical() + self.plan.base.micros
+        spans = self._store.spans(self.plan.base).with_columns(micros)
         for source in reversed(self._sources):
             for row in spans.filter(pl.col("source") == source).iter_rows(named=True):
                 instrument = described[source].get(row["symbol"])
@@ -86,8 +87,8 @@ class Market:
                     found[instrument.symbol] = Listing(
                         instrument,
                         source,
-                        self._close_of(row["first"]),
-                        self._close_of(row["last"]),
+                        row["first"],
+                        row["last"],
                     )
         self.listings = dict(sorted(found.items()))
         self.instruments = InstrumentTable()
@@ -103,7 +104,7 @@ class Market:
         """
         if not any(len(rows) for rows in added):
             return
-        self.refresh()
+        self._note(source, pl.concat(added))
         if self._hot is None:
             return
         mine = [s for s, listing in self.listings.items() if listing.source == source]
@@ -115,6 +116,25 @@ class Market:
         if hot is None or not hot.extend(rows, last_close):
             self._hot = None
 
+    def _note(self, source: str, rows: pl.DataFrame) -> None:
+        """Bring the listings up to date; only a symbol not seen before takes a look at the disk."""
+        closes = rows.group_by("symbol").agg(
+            first=pl.col("open_time").min().to_physical() + self.plan.base.micros,
+            last=pl.col("open_time").max().to_physical() + self.plan.base.micros,
+        )
+        listings = dict(self.listings)
+        for symbol, first, last in closes.iter_rows():
+            known = listings.get(symbol)
+            if known is None or known.source != source:
+                self.refresh()
+                return
+            listings[symbol] = replace(
+                known,
+                first_close=min(first, known.first_close),
+                last_close=max(last, known.last_close),
+            )
+        self.listings = listings
+
     def warm_up_to(self, as_of: int) -> None:
         """Hold recent candles in memory, so that views as of `as_of` and later need no disk."""
         instruments = self._columns(as_of)
@@ -124,13 +144,21 @@ class Market:
         hot = self._hot_of(instruments)
         if hot is not None and hot.first_close <= first and hot.last_close >= last:
             return
-        # A block may begin right after, which moves the earliest row needed by none; the row
-        # just before a new block is the one that reaches furthest back.
-        depth = needed + BLOCK
+        depth = max(needed, self._deepest(as_of, instruments))
         first = last - (depth - 1) * self.plan.base.micros
         hot = HotPanel(self.plan.base, instruments, first, depth)
         hot.extend(self._read(instruments, first, last), last)
         self._hot, self._hot_sources = hot, self._sources_of(instruments)
+
+    def _deepest(self, as_of: int, instruments: Sequence[Instrument]) -> int:
+        """Return the most rows a view will need: at the last row of a block, of some interval."""
+        ends = []
+        for interval in self.plan.intervals:
+            newest = interval.floor(as_of)
+            left = BLOCK - 1 - interval.index(newest) % BLOCK
+            ends.append(newest + left * interval.micros)
+        sessions = _any_closes(instruments)
+        return max(self.plan.base_rows(end, end, sessions=sessions) for end in ends)
 
     def view(self, as_of: int, steps: int = 1) -> View:
         """Return what was known at the last decision row by `as_of`.
@@ -172,10 +200,6 @@ class Market:
             engine=self._features,
         )
         return View(data, steps)
-
-    def _close_of(self, opened: object) -> int:
-        instant = pl.Series([opened], dtype=pl.Datetime("us", "UTC")).to_physical()[0]
-        return int(instant) + self.plan.base.micros
 
     def _columns(self, as_of: int) -> tuple[Instrument, ...]:
         """Every instrument that had a candle by `as_of`, also those that died since."""

@@ -6,12 +6,19 @@ from functools import cache
 
 import numpy as np
 
-from weft.arrays import FloatPanel
+from weft.arrays import FloatPanel, RowCounts
 from weft.components.feature import Feature
 from weft.components.needs import FeatureNeed, Need
 from weft.errors import ConfigError
 from weft.features.engine import FeatureEngine
-from weft.market.candles import FIELDS, aggregate, candles_from_arrays
+from weft.market.candles import (
+    FIELDS,
+    aggregate,
+    candles_from_arrays,
+    closable_rows,
+    find_presence,
+    remembered_rows,
+)
 from weft.market.instruments import Instrument, describe
 from weft.market.metrics import MetricPanel
 from weft.market.plan import Plan, make_plan
@@ -111,7 +118,9 @@ class History:
         last = self.first_close + (self.rows - 1) * self.interval.micros
         times = last - np.arange(rows - 1, -1, -1, dtype=np.int64) * self.interval.micros
         columns = {name: self._tail(panel, rows) for name, panel in self.candles.items()}
-        base = candles_from_arrays(self.interval, times, self.instruments, columns)
+        base = candles_from_arrays(
+            self.interval, times, self.instruments, columns, self._since_traded(rows)
+        )
         panels = {self.interval: base}
         for interval in plan.intervals:
             if interval != self.interval:
@@ -126,6 +135,17 @@ class History:
             make_feature=make_feature,
             engine=engine,
         )
+
+    def _since_traded(self, rows: int) -> RowCounts | None:
+        """Return rows since each symbol traded just before the last `rows` rows."""
+        earlier = self.candles["close"][: max(0, self.rows - rows)]
+        if not len(earlier):
+            return None
+        remembered = remembered_rows(self.interval)
+        closable = closable_rows(self.instruments, self.interval)
+        _, since = find_presence(earlier[-remembered:], closable, remembered)
+        latest: RowCounts = since[-1]
+        return latest
 
     def _metric(self, name: str, times: np.ndarray) -> MetricPanel:
         unknown = np.full((self.rows, len(self.instruments)), np.nan)
