@@ -10,7 +10,7 @@ import polars as pl
 from weft.clock import Clock
 from weft.components.provider import Batch, Provider, Request
 from weft.composition import PlacedProvider
-from weft.errors import WeftError
+from weft.errors import ComponentError, WeftError
 from weft.market.checks import clean_candles, clean_observations
 from weft.market.market import Market
 from weft.store.lake import CANDLES
@@ -83,12 +83,15 @@ class Collector:
             answers = await asyncio.gather(*rounds, return_exceptions=True)
         collected = []
         for placed, answer in zip(self._providers, answers, strict=True):
-            if isinstance(answer, WeftError) and not placed.place.required:
-                collected.append(Collected(placed.provider.name, error=str(answer)))
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
+            if isinstance(answer, Collected):
                 collected.append(answer)
+                continue
+            if not isinstance(answer, Exception):
+                raise answer
+            error = _as_weft_error(placed.provider, answer)
+            if placed.place.required:
+                raise error from answer
+            collected.append(Collected(placed.provider.name, error=str(error)))
         return collected
 
     async def _ask(
@@ -143,6 +146,16 @@ class Collector:
     def _known(self, source: str) -> Mapping[str, int]:
         spans = self._store.spans(self._base).filter(pl.col("source") == source)
         return dict(zip(spans["symbol"], spans["last"].to_physical(), strict=True))
+
+
+def _as_weft_error(provider: Provider, error: Exception) -> WeftError:
+    if isinstance(error, WeftError):
+        return error
+    return ComponentError(
+        f"raised {type(error).__name__}: {error}",
+        where=f"provider {provider.name}",
+        hint="A fault in the plugin; WEFT_DEBUG=1 shows where",
+    )
 
 
 def _ignore(_: Collected) -> None:

@@ -81,6 +81,8 @@ class Engine:
 
     def compose(self, view: View) -> Composed:
         """Return what the composition says on a view's decision rows. Pure."""
+        # Here, because compiling would count against the deadline of the first layer that asks.
+        self.features.compile(self.step_features())
         return compose(self.composition, view)
 
     def report(self, composed: Composed, row: int = -1) -> Report:

@@ -19,16 +19,21 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from weft.arrays import FloatPanel, Floats
-from weft.components.base import ComponentConfig
 from weft.components.feature import StepFeature
 from weft.errors import DataError
-from weft.features.kernels import Kernel, State, clear_state, compile_step, new_state
+from weft.features.kernels import Kernel, compile_step
+from weft.features.lanes import State, clear_state, new_state
 from weft.market.candles import FIELDS, Candles
 from weft.times import DAY, WEEK, Interval
+
+if TYPE_CHECKING:
+    from weft.components.base import ComponentConfig
 
 BLOCK = 2048
 """Candles between two starting points of a feature's state."""
@@ -135,7 +140,7 @@ class _Memory:
             return np.empty(shape)
         block = self._take(cells)
         # Views of views refer to this array, as it is the first that owns no memory itself.
-        lease = np.frombuffer(memoryview(block))
+        lease = np.frombuffer(block.data)
         weakref.finalize(lease, self._give_back, block).atexit = False
         return lease[:cells].reshape(shape)
 
@@ -347,8 +352,7 @@ class FeatureEngine:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="weft-feature")
         edges = [columns * part // parts // 8 * 8 for part in range(parts)] + [columns]
         tasks = [
-            self._pool.submit(kernel, *arguments, left, right)
-            for left, right in zip(edges, edges[1:], strict=False)
+            self._pool.submit(kernel, *arguments, left, right) for left, right in pairwise(edges)
         ]
         for task in tasks:
             task.result()

@@ -80,10 +80,12 @@ def split_pair(symbol: str) -> tuple[str, str, int] | None:
     ``BTC-USD``, ``BTC/USDT`` and ``BTCUSDT`` are understood; ``1000PEPEUSDT`` is 1000 PEPE.
     """
     name = symbol.upper()
-    if (parts := re.split(r"[-/_]", name)) and len(parts) == 2 and all(parts):
-        base, quote = parts
+    if re.search(r"[-/_]", name):
+        # BRK-B is a class of shares, not a pair.
+        match = re.fullmatch(r"([^-/_]+)[-/_]([^-/_]{3,})", name)
+        base, quote = match.groups() if match else ("", "")
     else:
-        quote = next((q for q in _QUOTES if name.endswith(q) and len(name) > len(q)), "")
+        quote = next((q for q in _QUOTES if name.endswith(q)), "")
         base = name.removesuffix(quote) if quote else ""
     if not base:
         return None

@@ -45,7 +45,7 @@ class Placement:
 
 
 def place(
-    frame: pl.DataFrame, interval: Interval, columns: dict[str, int], first_close: int, rows: int
+    frame: pl.DataFrame, interval: Interval, columns: dict[str, int], first_close: int
 ) -> Placement:
     """Return which cell each stored candle belongs to.
 
@@ -59,7 +59,6 @@ def place(
         interval: of the candles and of the rows.
         columns: column of each symbol; others are passed over.
         first_close: close of row 0, microseconds since 1970.
-        rows: number of rows; what comes after them is passed over.
     """
     opened = frame["open_time"].to_physical().to_numpy()
     known = frame["known_at"].to_physical().to_numpy()
@@ -69,8 +68,7 @@ def place(
     # Upside-down floor division rounds up: the first grid row at or after the close.
     row = -((first_close - (opened + interval.micros)) // interval.micros)
     placed = Placement(row, column.to_numpy(), np.arange(len(frame)))
-    placed = placed.only((row < rows) & (known <= first_close + row * interval.micros))
-    placed = placed.only(placed.column >= 0)
+    placed = placed.only((placed.column >= 0) & (known <= first_close + row * interval.micros))
     placed = placed.only(_in_order(opened[placed.source], known[placed.source]))
     # The last entry of a cell counts.
     cell = placed.row * max(len(columns), 1) + placed.column
@@ -138,9 +136,9 @@ def panel_of(
         first_close: close of row 0, microseconds since 1970.
         rows: number of rows; those without a candle are NaN.
     """
-    placed = place(frame, interval, _columns(instruments), first_close, rows)
+    placed = place(frame, interval, _columns(instruments), first_close)
     before = rows_before(placed, remembered_rows(interval), _never(len(instruments)))
-    placed = placed.only(placed.row >= 0)
+    placed = placed.only((placed.row >= 0) & (placed.row < rows))
     panels = blank(rows, len(instruments))
     for name in FIELDS:
         panels[name][placed.row, placed.column] = frame[name].to_numpy()[placed.source]
@@ -198,21 +196,24 @@ class HotPanel:
         return self._first_close + (self._rows - 1) * self.interval.micros
 
     def extend(self, frame: pl.DataFrame, last_close: int) -> bool:
-        """Take in stored candles, and hold rows up to `last_close`.
+        """Take in stored candles, and hold rows up to `last_close` and the latest candle.
 
         Args:
             frame: versions of candles; symbols without a column are passed over, and those
                 before the first row only tell since when a symbol has not traded.
-            last_close: close of the latest row wanted; rows held already stay.
+            last_close: close of the latest row wanted; later ones held already stay.
 
         Returns:
             False where a cell got another value than it holds: which of the two counts, only
             all versions together tell. The panel is of no more use then; build a new one.
         """
         with self._lock:
+            placed = place(frame, self.interval, self._columns, self._first_close)
             wanted = (last_close - self._first_close) // self.interval.micros + 1
-            rows = self._make_room(max(wanted, self._rows))
-            placed = place(frame, self.interval, self._columns, self._first_close, rows)
+            rows = max(wanted, self._rows, int(placed.row.max(initial=-1)) + 1)
+            if dropped := self._make_room(rows):
+                rows -= dropped
+                placed = Placement(placed.row - dropped, placed.column, placed.source)
             before = rows_before(placed, self._remembered, self._before)
             placed = placed.only(placed.row >= 0)
             values = {name: frame[name].to_numpy()[placed.source] for name in FIELDS}
@@ -260,12 +261,9 @@ class HotPanel:
         return bool((since != self._since[0])[absent].any())
 
     def _make_room(self, rows: int) -> int:
-        """Drop the oldest rows into a fresh allocation where `rows` of them are too many.
-
-        Returns how many rows that makes.
-        """
+        """Where `rows` are too many, drop the oldest; return how many rows were dropped."""
         if rows <= self._capacity:
-            return rows
+            return 0
         dropped = rows - self.depth
         keep = max(0, self._rows - dropped)
         if self._rows:
@@ -284,7 +282,7 @@ class HotPanel:
         self._first_close += dropped * self.interval.micros
         self._rows = keep
         self._given_out = max(0, self._given_out - dropped)
-        return self.depth
+        return dropped
 
     def _find_presence(self, first: int) -> None:
         before = self._since[first - 1] if first else self._before

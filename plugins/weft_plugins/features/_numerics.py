@@ -44,15 +44,17 @@ def two_sum(a: float, b: float) -> tuple[float, float]:
     return total, (a - (total - part)) + (b - part)
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba publishes no types
-def fma(_typing: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ANN401
-    """Return a * b + c, rounded once."""
+def _fma(_typing: Any, _a: Any, _b: Any, _c: Any) -> Any:  # noqa: ANN401 - numba's types
     number = numba_types.float64
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # noqa: ANN401
         return builder.fma(*arguments)
 
     return number(number, number, number), generate
+
+
+fma: Any = intrinsic(_fma)
+"""``fma(a, b, c)``: a * b + c, rounded once."""
 
 
 @njit(error_model="numpy", forceinline=True)

@@ -2,6 +2,7 @@
 
 from math import ceil, floor, nan
 
+from numba import njit
 from pydantic import Field
 
 from weft.arrays import Floats
@@ -60,6 +61,26 @@ class Rsi(StepFeature):
         state[2] = gain
         state[3] = loss
         out[0] = relative_strength(gain, loss) if seen >= window else nan
+
+
+@njit(error_model="numpy", forceinline=True)
+def _slow_close(state: Floats, at: int, close: float, window: float, counts: bool) -> None:  # noqa: FBT001 - numba passes no keywords
+    """Let a slow candle's close into the RSI kept at `state[at:]`, if it counts."""
+    taken, last, gain, loss = state[at], state[at + 1], state[at + 2], state[at + 3]
+    change = close - last
+    new_gain = wilder(gain, max(change, 0.0), taken, window)
+    new_loss = wilder(loss, max(-change, 0.0), taken, window)
+    state[at] = taken + 1.0 if counts else taken
+    state[at + 1] = close if counts else last
+    state[at + 2] = new_gain if counts else gain
+    state[at + 3] = new_loss if counts else loss
+
+
+@njit(error_model="numpy", forceinline=True)
+def _end_of_slow(time: float, length: float) -> float:
+    """Return when the slow candle ends that a candle closing at `time` is part of."""
+    origin = _MONDAY if length == _WEEK * floor(length / _WEEK) else 0.0
+    return ceil((time - origin) / length) * length + origin
 
 
 class RsiDivergence(StepFeature):
@@ -126,44 +147,27 @@ class RsiDivergence(StepFeature):
         # Until the second candle nothing about slow candles can be known.
         now = float(bar.time)
         last = state[4]
-        passed = now - last
         known = state[5]
+        passed = now - last
         length = passed if seen >= 1.0 and (known == 0.0 or passed < known) else known
         measured = length != known
         slow_length = max(length, 1.0) * params[1]
-        origin = _MONDAY if slow_length == _WEEK * floor(slow_length / _WEEK) else 0.0
-        last_end = ceil((last - origin) / slow_length) * slow_length + origin
-        end = ceil((now - origin) / slow_length) * slow_length + origin
-        begun = last - length == last_end - slow_length
+        last_end = _end_of_slow(last, slow_length)
+        end = _end_of_slow(now, slow_length)
         moved = seen >= 1.0 and end != last_end
-        whole = begun if measured else state[6] > 0.0
+        whole = last - length == last_end - slow_length if measured else state[6] > 0.0
         late = moved and whole and last != last_end
         whole = whole or moved
-        closes = seen >= 1.0 and whole and now == end
         state[4] = now
         state[5] = length
         state[6] = 1.0 if whole else 0.0
-
-        count = 0.0 if measured else state[7]
-        slow_close = state[8]
-        slow_gain = 0.0 if measured else state[9]
-        slow_loss = 0.0 if measured else state[10]
-        change = before - slow_close
-        slow_gain = wilder(slow_gain, max(change, 0.0), count, window) if late else slow_gain
-        slow_loss = wilder(slow_loss, max(-change, 0.0), count, window) if late else slow_loss
-        slow_close = before if late else slow_close
-        count = count + 1.0 if late else count
-        change = bar.close - slow_close
-        slow_gain = wilder(slow_gain, max(change, 0.0), count, window) if closes else slow_gain
-        slow_loss = wilder(slow_loss, max(-change, 0.0), count, window) if closes else slow_loss
-        count = count + 1.0 if closes else count
-        state[7] = count
-        state[8] = bar.close if closes else slow_close
-        state[9] = slow_gain
-        state[10] = slow_loss
+        for k in range(7, 11):
+            state[k] = 0.0 if measured else state[k]
+        _slow_close(state, 7, before, window, late)
+        _slow_close(state, 7, bar.close, window, seen >= 1.0 and whole and now == end)
 
         fast = relative_strength(gain, loss) if seen >= window else nan
-        slow = relative_strength(slow_gain, slow_loss) if count > window else nan
+        slow = relative_strength(state[9], state[10]) if state[7] > window else nan
         out[0] = fast - slow
         out[1] = fast
         out[2] = slow

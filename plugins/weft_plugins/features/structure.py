@@ -19,6 +19,77 @@ def _tick(clock: float, limit: float) -> float:
     return clock + 1.0 if 0.0 < clock < limit else 0.0
 
 
+@njit(error_model="numpy", forceinline=True)
+def _block_above(  # noqa: PLR0913, PLR0917 - numba passes no keywords
+    state: Floats,
+    at: int,
+    seen: float,
+    open: float,  # noqa: A002 - the field's standard name
+    high: float,
+    low: float,
+    close: float,
+    swing: float,
+    limit: float,
+) -> tuple[float, float, float]:
+    """Follow bullish order blocks in the cells at `state[at:]`; see `OrderBlock`.
+
+    Returns:
+        The latest block's top, its bottom, and its clock: 0 where there is none.
+    """
+    peak, peak_clock, swing_high, high_clock = (
+        state[at],
+        state[at + 1],
+        state[at + 2],
+        state[at + 3],
+    )
+    falling_top, falling_bottom, falling_clock = state[at + 4], state[at + 5], state[at + 6]
+    top, bottom, clock = state[at + 7], state[at + 8], state[at + 9]
+
+    highest = -inf
+    newest = high
+    for k in range(_LONGEST_SWING):
+        past = state[at + 10 + k]
+        highest = max(highest, min(past, inf if k < swing else -inf))
+        state[at + 10 + k] = newest
+        newest = past
+
+    # A candidate that lasted `swing` candles is a swing. One that is beaten is none, and what
+    # beats it stands out on its left, because the candidate did.
+    peak_clock = peak_clock + 1.0 if peak_clock > 0.0 and high <= peak else 0.0
+    confirmed = peak_clock > swing
+    swing_high = peak if confirmed else swing_high
+    high_clock = peak_clock if confirmed else _tick(high_clock, limit)
+    peak_clock = 0.0 if confirmed else peak_clock
+    stands_out = seen >= swing and high > highest
+    peak = high if stands_out else peak
+    peak_clock = 1.0 if stands_out else peak_clock
+
+    breaks = high_clock > 0.0 and close > swing_high
+    high_clock = 0.0 if breaks else high_clock
+    falling_clock = _tick(falling_clock, limit)
+    arises = breaks and falling_clock > 0.0
+    top = falling_top if arises else top
+    bottom = falling_bottom if arises else bottom
+    clock = 1.0 if arises else _tick(clock, limit)
+    clock = 0.0 if close < bottom else clock
+
+    falls = close < open
+    state[at], state[at + 1], state[at + 2], state[at + 3] = (
+        peak,
+        peak_clock,
+        swing_high,
+        high_clock,
+    )
+    state[at + 4] = high if falls else falling_top
+    state[at + 5] = low if falls else falling_bottom
+    state[at + 6] = 1.0 if falls else falling_clock
+    state[at + 7], state[at + 8], state[at + 9] = top, bottom, clock
+    return top, bottom, clock
+
+
+_SIDE_CELLS = 10 + _LONGEST_SWING
+
+
 class OrderBlock(StepFeature):
     """Order blocks: the last candle against a move that broke market structure.
 
@@ -31,8 +102,8 @@ class OrderBlock(StepFeature):
     Swings, opposite candles and blocks are forgotten `max_age` candles after they arose, and a
     newer one replaces an older of its kind.
 
-    After the inner circle trader's terms: market structure, order block, mitigation. There is no
-    published definition; this one is the common core of the public implementations.
+    The terms are those of the inner circle trader: market structure, order block, mitigation.
+    There is no published definition; this one is the common core of the public implementations.
 
     Outputs:
         state: +1 where the close lies in a bullish block or above it by no more than the block's
@@ -51,21 +122,19 @@ class OrderBlock(StepFeature):
         swing: int = Field(
             5, ge=1, le=_LONGEST_SWING, description="Candles a swing stands out on either side"
         )
-        max_age: int = Field(
-            default=100, ge=1, description="Candles after which a zone is forgotten"
-        )
+        max_age: int = Field(100, ge=1, description="Candles after which a zone is forgotten")
 
     config: Config
 
     @property
     def warmup(self) -> int:
-        """The longest chain: an opposite candle, a swing that is broken, the block it made."""
+        """The longest chain: a swing, its break, the block that made."""
         return 2 * self.config.max_age + 2 * self.config.swing + 2
 
     @property
     def state_size(self) -> int:
-        """Candles seen, twenty cells as `advance` reads them, rings of highs and lows."""
-        return 21 + 2 * _LONGEST_SWING
+        """Candles seen, and the cells of either side."""
+        return 1 + 2 * _SIDE_CELLS
 
     @property
     def params(self) -> tuple[float, ...]:
@@ -78,89 +147,25 @@ class OrderBlock(StepFeature):
         swing = params[0]
         limit = params[1]
         seen = state[0]
-        peak, peak_clock, dip, dip_clock = state[1], state[2], state[3], state[4]
-        swing_high, high_clock, swing_low, low_clock = state[5], state[6], state[7], state[8]
-        falling_top, falling_bottom, falling_clock = state[9], state[10], state[11]
-        rising_top, rising_bottom, rising_clock = state[12], state[13], state[14]
-        bull_top, bull_bottom, bull_clock = state[15], state[16], state[17]
-        bear_top, bear_bottom, bear_clock = state[18], state[19], state[20]
-        high, low, close = bar.high, bar.low, bar.close
-
-        highest = -inf
-        lowest = inf
-        newest_high = high
-        newest_low = low
-        for k in range(_LONGEST_SWING):
-            past_high = state[21 + k]
-            past_low = state[21 + _LONGEST_SWING + k]
-            bound = inf if k < swing else -inf
-            highest = max(highest, min(past_high, bound))
-            lowest = min(lowest, max(past_low, -bound))
-            state[21 + k] = newest_high
-            state[21 + _LONGEST_SWING + k] = newest_low
-            newest_high = past_high
-            newest_low = past_low
-
-        # A candidate that lasted `swing` candles is a swing. One that is beaten is none, and
-        # what beats it stands out on its left, because the candidate did.
-        peak_clock = peak_clock + 1.0 if peak_clock > 0.0 and high <= peak else 0.0
-        is_swing = peak_clock > swing
-        swing_high = peak if is_swing else swing_high
-        high_clock = peak_clock if is_swing else _tick(high_clock, limit)
-        peak_clock = 0.0 if is_swing else peak_clock
-        stands_out = seen >= swing and high > highest
-        peak = high if stands_out else peak
-        peak_clock = 1.0 if stands_out else peak_clock
-        dip_clock = dip_clock + 1.0 if dip_clock > 0.0 and low >= dip else 0.0
-        is_swing = dip_clock > swing
-        swing_low = dip if is_swing else swing_low
-        low_clock = dip_clock if is_swing else _tick(low_clock, limit)
-        dip_clock = 0.0 if is_swing else dip_clock
-        stands_out = seen >= swing and low < lowest
-        dip = low if stands_out else dip
-        dip_clock = 1.0 if stands_out else dip_clock
-
-        breaks_up = high_clock > 0.0 and close > swing_high
-        high_clock = 0.0 if breaks_up else high_clock
-        falling_clock = _tick(falling_clock, limit)
-        arises = breaks_up and falling_clock > 0.0
-        bull_top = falling_top if arises else bull_top
-        bull_bottom = falling_bottom if arises else bull_bottom
-        bull_clock = 1.0 if arises else _tick(bull_clock, limit)
-        bull_clock = 0.0 if close < bull_bottom else bull_clock
-        breaks_down = low_clock > 0.0 and close < swing_low
-        low_clock = 0.0 if breaks_down else low_clock
-        rising_clock = _tick(rising_clock, limit)
-        arises = breaks_down and rising_clock > 0.0
-        bear_top = rising_top if arises else bear_top
-        bear_bottom = rising_bottom if arises else bear_bottom
-        bear_clock = 1.0 if arises else _tick(bear_clock, limit)
-        bear_clock = 0.0 if close > bear_top else bear_clock
-
-        falls = close < bar.open
-        rises = close > bar.open
+        close = bar.close
+        top, bottom, clock = _block_above(
+            state, 1, seen, bar.open, bar.high, bar.low, close, swing, limit
+        )
+        # Upside down, a bearish block is a bullish one.
+        low_end, high_end, bear_clock = _block_above(
+            state, 1 + _SIDE_CELLS, seen, -bar.open, -bar.low, -bar.high, -close, swing, limit
+        )
         state[0] = min(seen + 1.0, 2.0 * swing)
-        state[1], state[2], state[3], state[4] = peak, peak_clock, dip, dip_clock
-        state[5], state[6], state[7], state[8] = swing_high, high_clock, swing_low, low_clock
-        state[9] = high if falls else falling_top
-        state[10] = low if falls else falling_bottom
-        state[11] = 1.0 if falls else falling_clock
-        state[12] = high if rises else rising_top
-        state[13] = low if rises else rising_bottom
-        state[14] = 1.0 if rises else rising_clock
-        state[15], state[16], state[17] = bull_top, bull_bottom, bull_clock
-        state[18], state[19], state[20] = bear_top, bear_bottom, bear_clock
-
         ready = seen >= 2.0 * swing
-        bullish = bull_clock > 0.0
-        bearish = bear_clock > 0.0
-        at_bull = 1.0 if bullish and close - bull_top <= bull_top - bull_bottom else 0.0
-        at_bear = 1.0 if bearish and bear_bottom - close <= bear_top - bear_bottom else 0.0
-        above = (close - bull_top) / close
-        below = (bear_bottom - close) / close
-        out[0] = at_bull - at_bear if ready else nan
-        out[1] = above if ready and bullish else nan
-        out[2] = below if ready and bearish else nan
+        above = close - top
+        below = -close - low_end
+        near_bull = 1.0 if clock > 0.0 and above <= top - bottom else 0.0
+        near_bear = 1.0 if bear_clock > 0.0 and below <= low_end - high_end else 0.0
+        above = above / close
+        below = below / close
+        out[0] = near_bull - near_bear if ready else nan
+        out[1] = above if ready and clock > 0.0 else nan
+        out[2] = below if ready and bear_clock > 0.0 else nan
 
 
 class FairValueGap(StepFeature):

@@ -56,9 +56,8 @@ class Obv(StepFeature):
         # The first candle has no direction: it puts a 0 where the next one goes.
         slot = ring_slot(max(seen - 1.0, 0.0), window)
         volume = bar.volume if seen >= 1.0 else 0.0
-        signed = volume if bar.close > before else -volume
-        signed = 0.0 if bar.close == before and volume == volume else signed
-        change = slide_sum(state, 2, slot, signed)
+        direction = (1.0 if bar.close > before else 0.0) - (1.0 if bar.close < before else 0.0)
+        change = slide_sum(state, 2, slot, direction * volume)
         traded = slide_sum(state, 2 + SUM_CELLS + int(window), slot, volume)
         state[0] = seen + 1.0
         state[1] = bar.close

@@ -1,0 +1,129 @@
+"""Instruments: what a name says, and how sources' own names are told apart."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weft.errors import DataError, UnknownSymbolError
+from weft.market.instruments import (
+    ALWAYS_OPEN,
+    SESSIONS,
+    Instrument,
+    InstrumentTable,
+    Kind,
+    describe,
+    split_pair,
+)
+
+BTC = Instrument(symbol="BTCUSDT", base="BTC", quote="USDT")
+ETH = Instrument(symbol="ETHUSDT", base="ETH", quote="USDT")
+
+
+def table(*instruments: Instrument) -> InstrumentTable:
+    made = InstrumentTable()
+    for instrument in instruments:
+        made.add(instrument)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("symbol", "pair"),
+    [
+        ("BTCUSDT", ("BTC", "USDT", 1)),
+        ("btcusdt", ("BTC", "USDT", 1)),
+        ("BTC-USD", ("BTC", "USD", 1)),
+        ("BTC/USDT", ("BTC", "USDT", 1)),
+        ("BTC_EUR", ("BTC", "EUR", 1)),
+        ("ETHBTC", ("ETH", "BTC", 1)),
+        ("BTCFDUSD", ("BTC", "FDUSD", 1)),
+        ("BTCUSD", ("BTC", "USD", 1)),
+        ("1000PEPEUSDT", ("PEPE", "USDT", 1000)),
+        ("1000000MOGUSDT", ("MOG", "USDT", 1_000_000)),
+        ("1INCHUSDT", ("1INCH", "USDT", 1)),
+        ("USDT", None),
+        ("AAPL", None),
+        ("", None),
+        ("-USD", None),
+        ("BTC-", None),
+        ("A-B-C", None),
+        ("BRK-B", None),
+        ("BRK/B", None),
+    ],
+)
+def test_a_pair_is_split_into_base_quote_and_multiplier(
+    symbol: str, pair: tuple[str, str, int] | None
+) -> None:
+    assert split_pair(symbol) == pair
+
+
+@given(
+    st.from_regex(r"[A-Z]{2,6}", fullmatch=True),
+    st.sampled_from(["USDT", "USD", "BTC"]),
+    st.sampled_from([1, 1000, 10_000]),
+)
+def test_a_separated_pair_gives_back_what_it_was_made_of(
+    base: str, quote: str, multiplier: int
+) -> None:
+    bundle = str(multiplier) if multiplier > 1 else ""
+    assert split_pair(f"{bundle}{base}-{quote}") == (base, quote, multiplier)
+
+
+def test_a_coin_never_closes_and_a_stock_has_sessions() -> None:
+    coin, stock = describe("1000PEPEUSDT", venue="binance"), describe("AAPL")
+    assert (coin.base, coin.quote, coin.multiplier) == ("PEPE", "USDT", 1000)
+    assert (coin.kind, coin.calendar, coin.venue) == (Kind.SPOT, ALWAYS_OPEN, "binance")
+    assert coin.always_open
+    assert (stock.base, stock.quote, stock.kind) == ("AAPL", "USD", Kind.EQUITY)
+    assert stock.calendar == SESSIONS
+    assert not stock.always_open
+
+
+def test_a_stock_whose_name_looks_like_a_pair_can_be_said_to_be_one() -> None:
+    found = describe("XUSD", kind=Kind.EQUITY)
+    assert (found.base, found.kind, found.always_open) == ("XUSD", Kind.EQUITY, False)
+
+
+def test_a_perpetual_is_a_pair_as_well() -> None:
+    assert describe("BTCUSDT", kind=Kind.PERPETUAL).kind is Kind.PERPETUAL
+
+
+def test_a_source_may_call_an_instrument_by_its_own_name() -> None:
+    known = table(BTC)
+    known.alias("kraken", "XBTUSD", "BTCUSDT")
+    known.alias("kraken", "XBTUSD", "BTCUSDT")
+    assert known.translate("kraken", "XBTUSD") == "BTCUSDT"
+    assert known.translate("coinbase", "XBTUSD") == "XBTUSD"
+    with pytest.raises(DataError, match="already means BTCUSDT"):
+        known.alias("kraken", "XBTUSD", "ETHUSDT")
+    assert known.translate("kraken", "XBTUSD") == "BTCUSDT"
+
+
+def test_the_latest_description_of_a_symbol_counts() -> None:
+    known = table(BTC, ETH)
+    known.add(Instrument(symbol="BTCUSDT", base="BTC", quote="USDT", tick=0.1))
+    assert (len(known), known["BTCUSDT"].tick) == (2, 0.1)
+
+
+def test_an_instrument_that_stopped_trading_stays_known() -> None:
+    known = table(BTC, ETH)
+    known.retire("BTCUSDT", 77)
+    assert known["BTCUSDT"].delisted == 77
+    assert "BTCUSDT" in known
+    assert {i.symbol for i in known} == {"BTCUSDT", "ETHUSDT"}
+
+
+def test_instruments_are_found_by_asset_and_by_symbol_in_the_order_asked_for() -> None:
+    perpetual = Instrument(symbol="BTC-PERP", base="BTC", quote="USD", kind=Kind.PERPETUAL)
+    known = table(BTC, ETH, perpetual)
+    assert known.of_asset("BTC") == ("BTCUSDT", "BTC-PERP")
+    assert known.of_asset("DOGE") == ()
+    assert known.select(["ETHUSDT", "BTCUSDT"]) == (ETH, BTC)
+
+
+def test_an_unknown_symbol_is_told_with_the_nearest_known_one() -> None:
+    with pytest.raises(UnknownSymbolError, match=r"BTCUSTD.*Did you mean BTCUSDT"):
+        table(BTC, ETH)["BTCUSTD"]
+    with pytest.raises(UnknownSymbolError, match="Check the providers"):
+        table()["BTCUSDT"]
+    with pytest.raises(UnknownSymbolError):
+        table(BTC).retire("ETHUSDT", 1)
