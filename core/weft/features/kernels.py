@@ -97,6 +97,7 @@ def _loop(  # noqa: PLR0913, PLR0917 - a kernel takes its arrays one by one
     """
     columns = close.shape[1]
     rows = state.shape[1]
+    options = cells(params, 0, params.shape[0], 1)
     past_the_cache = (last - kept) * columns > _MORE_THAN_CACHE
     for row in range(first, last):
         instant = time[row]
@@ -132,7 +133,7 @@ def _loop(  # noqa: PLR0913, PLR0917 - a kernel takes its arrays one by one
                         own = cells(state, at + lane + _OUTPUTS * STRIDE, rows - _OUTPUTS, STRIDE)
                         # It holds this already; written so that the compiler knows it as well.
                         own[0] = common
-                        _step(own, bar, params, cells(state, at + lane, _OUTPUTS, STRIDE))
+                        _step(own, bar, options, cells(state, at + lane, _OUTPUTS, STRIDE))
                 else:
                     blank(state, at, count, _OUTPUTS)
                     if kinds[start] == 2:  # Presence.HOLE

@@ -148,6 +148,7 @@ class RsiDivergence(StepFeature):
         now = float(bar.time)
         last = state[4]
         known = state[5]
+        was_whole = state[6] > 0.0
         passed = now - last
         length = passed if seen >= 1.0 and (known == 0.0 or passed < known) else known
         measured = length != known
@@ -155,14 +156,15 @@ class RsiDivergence(StepFeature):
         last_end = _end_of_slow(last, slow_length)
         end = _end_of_slow(now, slow_length)
         moved = seen >= 1.0 and end != last_end
-        whole = last - length == last_end - slow_length if measured else state[6] > 0.0
+        whole = last - length == last_end - slow_length if measured else was_whole
         late = moved and whole and last != last_end
         whole = whole or moved
         state[4] = now
         state[5] = length
         state[6] = 1.0 if whole else 0.0
         for k in range(7, 11):
-            state[k] = 0.0 if measured else state[k]
+            cell = state[k]
+            state[k] = 0.0 if measured else cell
         _slow_close(state, 7, before, window, late)
         _slow_close(state, 7, bar.close, window, seen >= 1.0 and whole and now == end)
 
