@@ -78,6 +78,7 @@ def _bar(*extra: str) -> Progress:
         *columns,
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 

@@ -256,6 +256,14 @@ def test_the_upper_of_two_providers_is_preferred(
     assert report.signals[0].data.provider == order[0].name
 
 
+def test_another_preference_is_another_composition(tmp_path: Path) -> None:
+    digests = set()
+    for order in ((Upper, Lower), (Lower, Upper)):
+        overrides = [f"providers.{cls.name}.enabled=true" for cls in order]
+        digests.add(make_engine(tmp_path, *overrides, extra=order).composition.versions.config)
+    assert len(digests) == 2
+
+
 class Unreachable(Upper):
     """Cannot be reached."""
 

@@ -75,6 +75,8 @@ def composition_hash(settings: Settings, configs: Mapping[str, ComponentConfig])
         "horizon_candles": settings.horizon_candles,
         "max_age_candles": settings.max_age_candles,
         "features": {name: slot.use for name, slot in settings.features.items()},
+        # Order is preference, which sorting the keys below would lose.
+        "providers": [key for key in configs if key.startswith("providers.")],
         "components": {
             key: _component(settings.slot(key), config)
             for key, config in configs.items()

@@ -130,8 +130,8 @@ class EmaCross(StepFeature):
         # One more than the count, so that 0 stands for no crossing seen.
         since = state[4] + (1.0 if state[4] > 0.0 else 0.0)
         since = 1.0 if crossed != 0.0 else min(since, _LONGEST_MEMORY + 1.0)
-        full = taken > slow_window + _LONGEST_MEMORY
-        state[0] = min(taken, slow_window + _LONGEST_MEMORY + 1.0)
+        full = taken >= slow_window + _LONGEST_MEMORY
+        state[0] = min(taken, slow_window + _LONGEST_MEMORY)
         state[1] = fast
         state[2] = slow
         state[3] = side if ready else 0.0
