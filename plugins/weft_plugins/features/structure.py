@@ -3,7 +3,7 @@
 from math import inf, nan
 
 from numba import njit
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from weft.arrays import Floats
 from weft.components.base import ComponentConfig
@@ -122,7 +122,18 @@ class OrderBlock(StepFeature):
         swing: int = Field(
             5, ge=1, le=_LONGEST_SWING, description="Candles a swing stands out on either side"
         )
-        max_age: int = Field(100, ge=1, description="Candles after which a zone is forgotten")
+        max_age: int = Field(
+            default=100, ge=2, description="Candles after which a swing or a block is forgotten"
+        )
+
+        @model_validator(mode="after")
+        def _swings_are_known_in_time(self) -> "OrderBlock.Config":
+            if self.max_age <= self.swing:
+                raise ValueError(
+                    f"max_age ({self.max_age}) must be more than swing ({self.swing}): a swing is "
+                    "known only that many candles after it"
+                )
+            return self
 
     config: Config
 

@@ -29,7 +29,7 @@ COMPARED = (*FIELDS, "times", "presence", "rows_since_traded")
 
 @dataclass(frozen=True, order=True)
 class Version:
-    """One version of a candle; times in half days from the close of row 0."""
+    """One version of a candle; times in quarters of a day from the close of row 0."""
 
     close: int
     known: int
@@ -38,25 +38,25 @@ class Version:
 
     @property
     def row(self) -> int:
-        return -(-self.close // 2)
+        return -(-self.close // 4)
 
 
 def versions(rows: st.SearchStrategy[int]) -> st.SearchStrategy[Version]:
-    """Candles that may close half-way between rows, and may become known late."""
+    """Candles that may close between rows, and may become known late."""
     return st.builds(
-        lambda row, half, late, symbol, price: Version(
-            2 * row - half, 2 * row - half + late, symbol, price
+        lambda row, early, late, symbol, price: Version(
+            4 * row - early, 4 * row - early + late, symbol, price
         ),
         rows,
-        st.integers(0, 1),
-        st.sampled_from([0, 0, 0, 0, 1, 2]),
+        st.sampled_from([0, 0, 0, 1, 2]),
+        st.sampled_from([0, 0, 0, 0, 1, 2, 4]),
         st.sampled_from([*SYMBOLS, "OTHER"]),
         st.sampled_from([1.0, 2.0]),
     )
 
 
 def frame_of(rows: list[Version]) -> pl.DataFrame:
-    at = [ROW_0 + v.close * DAY // 2 for v in rows]
+    at = [ROW_0 + v.close * DAY // 4 for v in rows]
     prices = [v.price for v in rows]
     return pl.DataFrame(
         {
@@ -69,7 +69,7 @@ def frame_of(rows: list[Version]) -> pl.DataFrame:
             "low": [p / 2 for p in prices],
             "close": [p * 10 for p in prices],
             "volume": [p * 100 for p in prices],
-            "known_at": [ROW_0 + v.known * DAY // 2 for v in rows],
+            "known_at": [ROW_0 + v.known * DAY // 4 for v in rows],
         },
         schema=CANDLES.schema,
     )
@@ -77,7 +77,7 @@ def frame_of(rows: list[Version]) -> pl.DataFrame:
 
 def cell(rows: list[Version], symbol: str, row: int) -> Version | None:
     """The candle a row holds: the newest it can know, in the version last known by then."""
-    fits = [v for v in rows if v.symbol == symbol and v.row == row and v.known <= 2 * row]
+    fits = [v for v in rows if v.symbol == symbol and v.row == row and v.known <= 4 * row]
     return max(fits, default=None)
 
 
@@ -143,7 +143,7 @@ def test_what_becomes_known_after_a_row_never_changes_it(
     rows: list[Version], news: list[Version], now: int
 ) -> None:
     """Whatever comes to be known after `now`, rows up to then stay bit for bit."""
-    later = [Version(v.close, max(v.known, 2 * now + 1), v.symbol, v.price + 5) for v in news]
+    later = [Version(v.close, max(v.known, 4 * now + 1), v.symbol, v.price + 5) for v in news]
     before, after = built(rows, -3, 10), built(rows + later, -3, 10)
     assert_same(after.slice(0, now + 4), before.slice(0, now + 4))
 
@@ -159,27 +159,27 @@ def test_earlier_rows_may_be_narrowed_to_the_latest_trade(rows: list[Version]) -
     earlier = pl.col("open_time").to_physical() < ROW_0 - 2 * DAY + 1
     query = latest_traded(D1, ROW_0)
     narrowed = pl.concat([query(frame.filter(earlier).lazy()).collect(), frame.filter(~earlier)])
-    assert narrowed.filter(earlier).group_by("symbol").len()["len"].sum() <= 2 * 3
+    assert narrowed.filter(earlier).group_by("symbol").len()["len"].sum() <= 2 * 4
     assert_same(panel_of(narrowed, D1, INSTRUMENTS, ROW_0, 6), built(rows, 0, 6))
 
 
 def test_a_bar_that_closes_at_half_past_reaches_the_next_row() -> None:
-    found = built([Version(3, 3, "STOCK", 2.0)], 0, 4)
+    found = built([Version(6, 6, "STOCK", 2.0)], 0, 4)
     assert_array_equal(found.close[:, 1], [np.nan, np.nan, 20.0, np.nan])
 
 
 def test_a_correction_made_before_the_row_counts_and_one_made_after_does_not() -> None:
     first, in_time, late = (
-        Version(3, 3, "STOCK", 1.0),
-        Version(3, 4, "STOCK", 2.0),
-        Version(3, 5, "STOCK", 7.0),
+        Version(6, 6, "STOCK", 1.0),
+        Version(6, 8, "STOCK", 2.0),
+        Version(6, 9, "STOCK", 7.0),
     )
     assert built([first, in_time, late], 2, 1).close[0, 1] == 20.0
     assert built([first, late], 2, 1).close[0, 1] == 10.0
 
 
 def test_a_candle_known_only_after_its_row_never_enters() -> None:
-    found = built([Version(4, 5, "COIN", 1.0)], 0, 9)
+    found = built([Version(8, 9, "COIN", 1.0)], 0, 9)
     assert np.isnan(found.close).all()
 
 
@@ -245,7 +245,7 @@ class HotPanelGrows(RuleBasedStateMachine):
         self.rows = [*before, *batch]
         taken = self.hot.extend(frame_of(batch), ROW_0 + last * DAY)
         clashes = any(
-            held is not None and v.row >= first and v.known <= 2 * v.row and v.price != held.price
+            held is not None and v.row >= first and v.known <= 4 * v.row and v.price != held.price
             for v in batch
             if v.symbol in SYMBOLS
             for held in [cell(before, v.symbol, v.row)]
@@ -334,7 +334,7 @@ def test_a_hot_panel_keeps_its_size_however_long_it_runs() -> None:
     hot = HotPanel(D1, INSTRUMENTS, ROW_0, 8)
     sizes = set()
     for row in range(200):
-        hot.extend(frame_of([Version(2 * row, 2 * row, "COIN", 1.0)]), ROW_0 + row * DAY)
+        hot.extend(frame_of([Version(4 * row, 4 * row, "COIN", 1.0)]), ROW_0 + row * DAY)
         sizes.add(len(hot._panels["close"]))
     assert len(sizes) == 1
     assert hot.last_close == ROW_0 + 199 * DAY
@@ -343,7 +343,7 @@ def test_a_hot_panel_keeps_its_size_however_long_it_runs() -> None:
 def test_readers_in_other_threads_see_whole_rows_only() -> None:
     hot = HotPanel(D1, INSTRUMENTS, ROW_0, 8)
     frames = [
-        frame_of([Version(2 * row, 2 * row, symbol, 2.0) for symbol in SYMBOLS])
+        frame_of([Version(4 * row, 4 * row, symbol, 2.0) for symbol in SYMBOLS])
         for row in range(120)
     ]
     hot.extend(frames[0], ROW_0)
@@ -369,7 +369,7 @@ def test_readers_in_other_threads_see_whole_rows_only() -> None:
 
 def test_a_symbol_is_remembered_to_have_traded_for_twelve_days() -> None:
     assert remembered_rows(D1) == 12
-    assert built([Version(-24, -24, "STOCK", 1.0)], 0, 2).rows_since_traded[:, 1].tolist() == [
+    assert built([Version(-48, -48, "STOCK", 1.0)], 0, 2).rows_since_traded[:, 1].tolist() == [
         12,
         NEVER,
     ]

@@ -23,9 +23,7 @@ def _adx(window: int) -> Oracle:
 
 def _macd(fast: int, slow: int, signal: int) -> Oracle:
     names = ("macd", "signal", "histogram")
-    return lambda s: dict(
-        zip(names, talib.MACD(s["close"], fast, slow, signal), strict=True)
-    )
+    return lambda s: dict(zip(names, talib.MACD(s["close"], fast, slow, signal), strict=True))
 
 
 def _bollinger(window: int, deviations: float) -> Oracle:
@@ -39,7 +37,7 @@ def _obv(window: int) -> Oracle:
     def change(s: Series) -> dict[str, Floats]:
         level = talib.OBV(s["close"], s["volume"])
         difference = np.full_like(level, np.nan)
-        difference[window:] = level[window:] - level[: len(level) - window]
+        difference[window:] = level[window:] - level[: max(0, len(level) - window)]
         return {"change": difference}
 
     return change

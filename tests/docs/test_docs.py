@@ -1,0 +1,62 @@
+"""The documents say what the code says."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import weft
+from weft.plugins import hookspecs
+from weft.plugins.records import GROUPS
+from weft.testing.conformance import CHECKS
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = (ROOT / "docs" / "plugins.md").read_text()
+
+
+def test_every_hook_is_described_with_its_arguments() -> None:
+    hooks = {
+        f"{name}({', '.join(inspect.signature(function).parameters)})"
+        for name, function in vars(hookspecs).items()
+        if name.startswith("weft_")
+    }
+    assert hooks == set(re.findall(r"^\| `(weft_\w+\([^)]*\))`", PLUGINS, re.MULTILINE))
+
+
+def test_every_entry_point_group_is_described_with_its_kind() -> None:
+    rows = re.findall(r"^\| `(weft\.\w+)` \| (\w+) \|", PLUGINS, re.MULTILINE)
+    assert dict(rows) == GROUPS
+
+
+def test_every_base_class_named_is_public_and_has_the_methods_named() -> None:
+    rows = re.findall(r"^\| `weft\.\w+` \| \w+ \| (.+?) \| (.+?) \|$", PLUGINS, re.MULTILINE)
+    assert len(rows) == len(GROUPS)
+    for bases, methods in rows:
+        classes = [getattr(weft, name) for name in re.findall(r"`weft\.(\w+)`", bases)]
+        for name, arguments in re.findall(r"`(?:async def )?(\w+)\(([^)]*)\)`", methods):
+            owners = [cls for cls in classes if hasattr(cls, name)]
+            assert owners or not classes, name
+            for owner in owners:
+                given = list(inspect.signature(getattr(owner, name)).parameters)[1:]
+                assert ", ".join(given) == arguments, name
+
+
+def test_every_check_of_the_kit_is_described() -> None:
+    section = PLUGINS.partition("## Conformance")[2]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(CHECKS)
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+)
+def test_every_link_and_path_leads_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text()
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", text)
+    assert all((ROOT / document).parent.joinpath(link).exists() for link in links), links
+
+
+def test_every_public_name_can_be_imported() -> None:
+    for name in weft.__all__:
+        assert getattr(weft, name) is not None
+    assert sorted(weft.__all__) == list(weft.__all__)
