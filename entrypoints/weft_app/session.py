@@ -10,6 +10,7 @@ from weft.assembly import assemble
 from weft.collector import Collected
 from weft.config.loading import load_settings
 from weft.engine import Engine
+from weft.features.kernels import is_cached_on_disk
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.signal import Report
@@ -50,6 +51,11 @@ def compile_features(engine: Engine) -> None:
     with _bar("[dim]{task.fields[note]}") as progress:
         task = progress.add_task("Compiling indicators", total=len(features), note="")
         engine.features.compile(features, lambda name: progress.update(task, advance=1, note=name))
+    if not is_cached_on_disk():
+        console.print(
+            "[yellow]No folder can be written to keep the compiled indicators; they are compiled "
+            "at every start. Set NUMBA_CACHE_DIR to a folder that can be written."
+        )
 
 
 def warn_about(report: Report, engine: Engine) -> None:

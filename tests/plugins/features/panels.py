@@ -37,11 +37,11 @@ def market(rows: int, symbols: int = 3, seed: int = 0, price: float = 100.0) -> 
     shape = (rows, symbols)
     close = price * np.exp(np.cumsum(random.normal(0, 0.01, shape), axis=0))
     last = np.vstack([close[:1], close[:-1]])
-    open = last * np.exp(random.normal(0, 0.002, shape))
-    high = np.maximum(open, close) * np.exp(np.abs(random.normal(0, 0.003, shape)))
-    low = np.minimum(open, close) * np.exp(-np.abs(random.normal(0, 0.003, shape)))
+    opened = last * np.exp(random.normal(0, 0.002, shape))
+    high = np.maximum(opened, close) * np.exp(np.abs(random.normal(0, 0.003, shape)))
+    low = np.minimum(opened, close) * np.exp(-np.abs(random.normal(0, 0.003, shape)))
     volume = random.lognormal(3, 1.5, shape)
-    return {"open": open, "high": high, "low": low, "close": close, "volume": volume}
+    return {"open": opened, "high": high, "low": low, "close": close, "volume": volume}
 
 
 def flat(rows: int, symbols: int = 1, price: float = 100.0, volume: float = 1.0) -> Columns:

@@ -114,6 +114,6 @@ def test_rsi_of_a_published_worksheet() -> None:
         *(54.71, 50.42, 39.99, 41.46, 41.87, 45.46, 37.30, 33.08, 37.77),
     ]
     close = np.array(closes)[:, None]
-    columns = {name: close for name in ("open", "high", "low", "close", "volume")}
+    columns = dict.fromkeys(("open", "high", "low", "close", "volume"), close)
     values = compute(make("rsi", window=14), columns)["rsi"][14:, 0]
     np.testing.assert_array_equal(np.round(values, 2), published)

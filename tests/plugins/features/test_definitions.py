@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -102,21 +103,20 @@ def test_bollinger_position_runs_from_band_to_band() -> None:
 @pytest.mark.parametrize("price", [1e-12, 1e-8, 1.0, 1e5, 1e12])
 @pytest.mark.parametrize("width", [1e-9, 1e-5, 1e-2])
 def test_bollinger_keeps_its_digits_where_the_band_is_narrow(price: float, width: float) -> None:
-    # In exact integers, so that the oracle has no rounding of its own.
     random = np.random.default_rng(6)
-    steps = random.integers(-1000, 1000, 60)
-    unit = price * width / 1000
-    close = price + unit * steps
+    close = np.asarray(price * (1.0 + width * random.uniform(-1.0, 1.0, 60)), dtype=np.float64)
     columns = flat(60)
     columns["close"] = close[:, None]
     found = compute(make("bollinger", window=20, deviations=1.0), columns)
     deviation = (found["upper"] - found["lower"])[:, 0] / 2
-    exact = np.full(60, np.nan)
+    exact, position = np.full(60, np.nan), np.full(60, np.nan)
     for end, part in _windows(close, 20):
-        mean = math.fsum(part) / 20
-        exact[end] = math.sqrt(math.fsum((x - mean) ** 2 for x in part) / 20)
+        mean = sum(map(Fraction, part)) / 20
+        exact[end] = math.sqrt(sum((Fraction(x) - mean) ** 2 for x in part) / 20)
+        position[end] = 0.5 + float(Fraction(part[-1]) - mean) / (2 * exact[end])
     # The bands themselves carry sixteen digits of the price, and no more.
     np.testing.assert_allclose(deviation, exact, rtol=1e-11, atol=4e-16 * price)
+    np.testing.assert_allclose(found["position"][:, 0], position, rtol=1e-11, atol=1e-15 / width)
 
 
 def test_ema_cross_marks_the_candle_where_the_sides_change() -> None:

@@ -96,10 +96,9 @@ def test_where_the_market_sleeps_what_traded_makes_up_a_slow_candle(opens: int, 
             continue
         if name == part[0] and (start + rows[0] - 1) % 4:
             continue  # the market may have traded before the first candle known
-        ends = int(name * 4 - start)
-        close = columns["close"][row, 0]
-        if ends == row:
-            known.append((row, close))
+        close = float(columns["close"][row, 0])
+        if name * 4 - start == row:
+            known.append((int(row), close))
         elif following is not None:
             known.append((int(following), close))
     candles = panel(columns, start, sessions=True)

@@ -30,7 +30,7 @@ def _is_swing_high(high: Floats, row: int, swing: int) -> bool:
 
 def _bullish_zones(columns: Columns, swing: int, max_age: int) -> list[_Zone | None]:
     """Return the zone that stands after each candle, searching the past for all it needs."""
-    open, high, low, close = (columns[n][:, 0] for n in ("open", "high", "low", "close"))
+    opened, high, low, close = (columns[n][:, 0] for n in ("open", "high", "low", "close"))
     zones: list[_Zone | None] = []
     zone: _Zone | None = None
     level: tuple[int, float] | None = None
@@ -42,7 +42,7 @@ def _bullish_zones(columns: Columns, swing: int, max_age: int) -> list[_Zone | N
         if level is not None and close[row] > level[1]:
             level = None
             oldest = max(0, row - max_age + 1)
-            falling = [k for k in range(oldest, row) if close[k] < open[k]]
+            falling = [k for k in range(oldest, row) if close[k] < opened[k]]
             if falling:
                 zone = _Zone(high[falling[-1]], low[falling[-1]], row)
         if zone is not None and (row - zone.born >= max_age or close[row] < zone.bottom):
