@@ -114,14 +114,13 @@ def find_presence(
         remembered: rows after which a trade is forgotten.
         before: rows since traded just before the panel (symbol,); None where it never was.
     """
-    since = np.empty(close.shape, dtype=np.int32)
-    gap = np.full(close.shape[1], NEVER, dtype=np.int32) if before is None else before
-    absent = np.isnan(close)
-    for row in range(len(close)):
-        gap = np.where(absent[row], gap + 1, 0)
-        gap = np.where(gap > remembered, NEVER, gap).astype(np.int32)
-        since[row] = gap
-    return _presence(~absent, since, closable), since
+    traded = ~np.isnan(close)
+    row = np.arange(len(close), dtype=np.int32)[:, None]
+    # Row of the latest trade; those before the panel count down from -1.
+    latest = np.where(traded, row, np.int32(-1) - (np.int32(NEVER) if before is None else before))
+    since = row - np.maximum.accumulate(latest, axis=0)
+    since[since > remembered] = NEVER
+    return _presence(traded, since, closable), since
 
 
 def _presence(traded: BoolPanel, since: RowCounts, closable: RowCounts) -> IntPanel:

@@ -100,18 +100,17 @@ def latest_traded(interval: Interval, first_close: int) -> Callable[[pl.LazyFram
     )
 
 
-def rows_before(placed: Placement, remembered: int, before: RowCounts) -> RowCounts:
-    """Return rows since traded just before row 0, given what was placed there.
+def rows_before(placed: Placement, before: RowCounts) -> RowCounts:
+    """Return rows since traded just before row 0 (symbol,), given what was placed there.
 
     Args:
         placed: see `place`.
-        remembered: rows after which a trade is forgotten.
         before: what is known of it already (symbol,).
     """
     earlier = placed.only(placed.row < 0)
     found = before.copy()
     np.minimum.at(found, earlier.column, (-1 - earlier.row).astype(np.int32))
-    return np.where(found > remembered, NEVER, found).astype(np.int32)
+    return found
 
 
 def blank(rows: int, symbols: int) -> dict[str, FloatPanel]:
@@ -137,7 +136,7 @@ def panel_of(
         rows: number of rows; those without a candle are NaN.
     """
     placed = place(frame, interval, _columns(instruments), first_close)
-    before = rows_before(placed, remembered_rows(interval), _never(len(instruments)))
+    before = rows_before(placed, _never(len(instruments)))
     placed = placed.only((placed.row >= 0) & (placed.row < rows))
     panels = blank(rows, len(instruments))
     for name in FIELDS:
@@ -214,7 +213,7 @@ class HotPanel:
             if dropped := self._make_room(rows):
                 rows -= dropped
                 placed = Placement(placed.row - dropped, placed.column, placed.source)
-            before = rows_before(placed, self._remembered, self._before)
+            before = rows_before(placed, self._before)
             placed = placed.only(placed.row >= 0)
             values = {name: frame[name].to_numpy()[placed.source] for name in FIELDS}
             held = {name: self._panels[name][placed.row, placed.column] for name in FIELDS}

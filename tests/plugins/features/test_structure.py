@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -56,6 +56,7 @@ def _upside_down(columns: Columns) -> Columns:
     return {name: -columns[other] for name, other in swapped.items()}
 
 
+@settings(deadline=None)  # the first example may compile
 @given(seed=seeds, swing=st.integers(1, 10), max_age=st.integers(11, 60))
 def test_order_blocks_are_what_a_search_finds(seed: int, swing: int, max_age: int) -> None:
     columns = market(150, symbols=1, seed=seed)
@@ -112,6 +113,7 @@ def test_swings_must_be_known_before_they_are_forgotten() -> None:
         make("order_block", swing=5, max_age=5)
 
 
+@settings(deadline=None)
 @given(seed=seeds, max_age=st.integers(1, 30))
 def test_fair_value_gaps_are_what_a_search_finds(seed: int, max_age: int) -> None:
     columns = market(120, symbols=1, seed=seed)

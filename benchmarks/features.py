@@ -1,0 +1,395 @@
+"""Standard indicators on 1,000 symbols: history and one live candle, against TA-Lib."""
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import talib
+from rich.console import Console
+from rich.table import Table
+
+from weft.arrays import FloatPanel, Floats
+from weft.components.feature import StepFeature
+from weft.features.engine import BLOCK, FeatureEngine
+from weft.market.candles import FIELDS, Candles, candles_from_arrays
+from weft.market.instruments import describe
+from weft.times import Interval
+from weft_plugins.features.momentum import Rsi
+from weft_plugins.features.trend import Adx, Ema, Macd, Sma
+from weft_plugins.features.volatility import Atr, Bollinger
+from weft_plugins.features.volume import Obv, VolumeRatio
+
+SYMBOLS = 1_000
+ROWS = 2_000
+TAIL = 300
+ROUNDS = 7
+LIVE_ROUNDS = 60
+BLOCK_START = 200 * BLOCK
+
+Series = dict[str, Floats]
+Outputs = dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class Indicator:
+    """One indicator as either side computes it.
+
+    Attributes:
+        label: for the table.
+        feature: Weft's.
+        bare: the TA-Lib call alone.
+        same: TA-Lib's calls, and the arithmetic, for the outputs the feature has.
+        stream: opens TA-Lib's live object on a history.
+        update: the columns that object is given with each candle.
+    """
+
+    label: str
+    feature: StepFeature
+    bare: Callable[[Series], object]
+    same: Callable[[Series], Outputs]
+    stream: Callable[[Series], talib.stream.Stream]
+    update: tuple[str, ...] = ("close",)
+
+
+def _rsi(window: int) -> Indicator:
+    return Indicator(
+        f"RSI {window}",
+        Rsi(Rsi.Config(window=window)),
+        lambda s: talib.RSI(s["close"], window),
+        lambda s: {"rsi": talib.RSI(s["close"], window)},
+        lambda s: talib.stream.RSI(s["close"], window),
+    )
+
+
+def _ema(window: int) -> Indicator:
+    return Indicator(
+        f"EMA {window}",
+        Ema(Ema.Config(window=window)),
+        lambda s: talib.EMA(s["close"], window),
+        lambda s: {"ema": talib.EMA(s["close"], window)},
+        lambda s: talib.stream.EMA(s["close"], window),
+    )
+
+
+def _sma(window: int) -> Indicator:
+    return Indicator(
+        f"SMA {window}",
+        Sma(Sma.Config(window=window)),
+        lambda s: talib.SMA(s["close"], window),
+        lambda s: {"sma": talib.SMA(s["close"], window)},
+        lambda s: talib.stream.SMA(s["close"], window),
+    )
+
+
+def _bands(s: Series) -> Outputs:
+    upper, middle, lower = talib.BBANDS(s["close"], 20, 2.0, 2.0)
+    position = (s["close"] - lower) / (upper - lower)
+    return {"upper": upper, "middle": middle, "lower": lower, "position": position}
+
+
+def _directions(s: Series) -> Outputs:
+    prices = (s["high"], s["low"], s["close"], 14)
+    return {
+        "adx": talib.ADX(*prices),
+        "plus_di": talib.PLUS_DI(*prices),
+        "minus_di": talib.MINUS_DI(*prices),
+    }
+
+
+def _obv_change(s: Series) -> Outputs:
+    level = talib.OBV(s["close"], s["volume"])
+    change = np.full_like(level, np.nan)
+    change[20:] = level[20:] - level[:-20]
+    return {"change": change}
+
+
+INDICATORS = (
+    _rsi(14),
+    _rsi(7),
+    Indicator(
+        "MACD 12, 26, 9",
+        Macd(),
+        lambda s: talib.MACD(s["close"]),
+        lambda s: dict(zip(Macd.outputs, talib.MACD(s["close"]), strict=True)),
+        lambda s: talib.stream.MACD(s["close"]),
+    ),
+    _ema(9),
+    _ema(21),
+    _sma(50),
+    _sma(200),
+    Indicator(
+        "ADX 14",
+        Adx(),
+        lambda s: talib.ADX(s["high"], s["low"], s["close"], 14),
+        _directions,
+        lambda s: talib.stream.ADX(s["high"], s["low"], s["close"], 14),
+        ("high", "low", "close"),
+    ),
+    Indicator(
+        "Bollinger 20",
+        Bollinger(),
+        lambda s: talib.BBANDS(s["close"], 20, 2.0, 2.0),
+        _bands,
+        lambda s: talib.stream.BBANDS(s["close"], 20, 2.0, 2.0),
+    ),
+    Indicator(
+        "ATR 14",
+        Atr(),
+        lambda s: talib.ATR(s["high"], s["low"], s["close"], 14),
+        lambda s: {"atr": talib.ATR(s["high"], s["low"], s["close"], 14)},
+        lambda s: talib.stream.ATR(s["high"], s["low"], s["close"], 14),
+        ("high", "low", "close"),
+    ),
+    Indicator(
+        "OBV change 20",
+        Obv(),
+        lambda s: talib.OBV(s["close"], s["volume"]),
+        _obv_change,
+        lambda s: talib.stream.OBV(s["close"], s["volume"]),
+        ("close", "volume"),
+    ),
+    Indicator(
+        "Volume over SMA 20",
+        VolumeRatio(),
+        lambda s: talib.SMA(s["volume"], 20),
+        lambda s: {"ratio": s["volume"] / talib.SMA(s["volume"], 20)},
+        lambda s: talib.stream.SMA(s["volume"], 20),
+        ("volume",),
+    ),
+)
+
+
+def main() -> None:
+    """Measure and print."""
+    console = Console(highlight=False)
+    engine = FeatureEngine()
+    engine.compile(i.feature for i in INDICATORS)
+    _history(console, engine)
+    _live(console)
+
+
+def _market(rows: int, start: int) -> Candles:
+    random = np.random.default_rng(0)
+    shape = (rows, SYMBOLS)
+    close = 100.0 * np.exp(np.cumsum(random.normal(0, 0.01, shape), axis=0))
+    opened = np.vstack([close[:1], close[:-1]])
+    columns = {
+        "open": opened,
+        "high": np.maximum(opened, close) * np.exp(np.abs(random.normal(0, 0.003, shape))),
+        "low": np.minimum(opened, close) * np.exp(-np.abs(random.normal(0, 0.003, shape))),
+        "close": close,
+        "volume": random.lognormal(3, 1, shape),
+    }
+    interval = Interval.parse("1h")
+    times = (start + np.arange(rows, dtype=np.int64)) * interval.micros
+    names = [describe(f"S{k}USDT") for k in range(SYMBOLS)]
+    return candles_from_arrays(interval, times, names, columns)
+
+
+def _series(candles: Candles, rows: slice) -> list[Series]:
+    """Return each symbol's candles as TA-Lib likes them: contiguous."""
+    turned = {n: np.ascontiguousarray(getattr(candles, n)[rows].T) for n in FIELDS}
+    return [{n: turned[n][symbol] for n in FIELDS} for symbol in range(SYMBOLS)]
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _side_by_side(rivals: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Return the median time of each, in seconds; they take turns, so that all see one machine."""
+    times: dict[str, list[float]] = {name: [] for name in rivals}
+    for _ in range(rounds):
+        for name, work in rivals.items():
+            times[name].append(_timed(work))
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def _difference(found: FloatPanel, expected: FloatPanel, what: str) -> float:
+    """Return the largest difference in units of the panel's scale; stop where NaNs differ."""
+    if not np.array_equal(np.isnan(found), np.isnan(expected)):
+        raise SystemExit(f"{what}: values are missing on one side only")
+    scale = np.nanmax(np.abs(expected))
+    return float(np.nanmax(np.abs(found - expected)) / scale)
+
+
+# History
+
+
+def _history(console: Console, engine: FeatureEngine) -> None:
+    inside = _market(ROWS, BLOCK_START)
+    # Half of the rows in one block, half in the next, whose run-up is computed as well.
+    across = _market(ROWS + 1_000, BLOCK_START - 2_000)
+    series = _series(inside, slice(None))
+    single = FeatureEngine(1)
+
+    def bare(indicator: Indicator) -> None:
+        for symbol in series:
+            indicator.bare(symbol)
+
+    def same(indicator: Indicator) -> None:
+        panels = {o: np.empty((SYMBOLS, ROWS)) for o in indicator.same(series[0])}
+        for k, symbol in enumerate(series):
+            for output, values in indicator.same(symbol).items():
+                panels[output][k] = values
+
+    def weft(indicator: Indicator, engine: FeatureEngine, candles: Candles) -> object:
+        return engine.panels(indicator.feature, candles, ROWS)
+
+    table = Table("", "TA-Lib", "Weft", "ratio", "difference")
+    table.title = f"{SYMBOLS:,} symbols x {ROWS:,} candles, milliseconds"
+    worst = 0.0
+    for indicator in INDICATORS:
+        spent = _side_by_side(
+            {
+                "talib": lambda i=indicator: bare(i),
+                "weft": lambda i=indicator: weft(i, engine, inside),
+            },
+            ROUNDS,
+        )
+        worst = max(worst, difference := _history_difference(indicator, engine, inside, series))
+        ratio = f"{spent['talib'] / spent['weft']:.1f}x"
+        cells = (f"{spent[side] * 1e3:.1f}" for side in ("talib", "weft"))
+        table.add_row(indicator.label, *cells, ratio, f"{difference:.0e}")
+    console.print(table)
+    if worst > 1e-10:
+        raise SystemExit(f"history differs from TA-Lib by {worst:.1e}")
+
+    def all_of(work: Callable[[Indicator], object]) -> Callable[[], object]:
+        return lambda: [work(indicator) for indicator in INDICATORS]
+
+    cores = os.cpu_count()
+    spent = _side_by_side(
+        {
+            "TA-Lib, one call each, results thrown away": all_of(bare),
+            "TA-Lib, the same outputs, kept as panels": all_of(same),
+            "Weft, one thread": all_of(lambda i: weft(i, single, inside)),
+            f"Weft, {cores} threads": all_of(lambda i: weft(i, engine, inside)),
+            f"Weft, {cores} threads, half of it in another block": all_of(
+                lambda i: weft(i, engine, across)
+            ),
+        },
+        ROUNDS,
+    )
+    _totals(console, "All twelve together", spent, 1e3, "ms", 2)
+
+
+def _history_difference(
+    indicator: Indicator, engine: FeatureEngine, candles: Candles, series: list[Series]
+) -> float:
+    found = engine.panels(indicator.feature, candles, ROWS)
+    expected = [indicator.same(symbol) for symbol in series]
+    return max(
+        _difference(found[o], np.column_stack([e[o] for e in expected]), f"{indicator.label}, {o}")
+        for o in expected[0]
+    )
+
+
+def _totals(
+    console: Console, title: str, spent: dict[str, float], unit: float, name: str, peers: int
+) -> None:
+    """Print each time and how many of Weft's last but first fit into a peer's."""
+    weft = list(spent)[peers:]
+    table = Table("", name, *(f"over {w.removeprefix('Weft, ')}" for w in weft), title=title)
+    for label, seconds in spent.items():
+        ratios = [f"{seconds / spent[w]:.1f}x" for w in weft] if label not in weft else []
+        table.add_row(label, f"{seconds * unit:,.1f}", *ratios)
+    console.print(table)
+
+
+# Live
+
+
+def _live(console: Console) -> None:
+    """One new candle for every symbol and every indicator."""
+    candles = _market(ROWS + LIVE_ROUNDS + 40, BLOCK_START - ROWS)
+    first = ROWS + 20
+    engine = FeatureEngine()
+    newest = [
+        replace(candles.slice(0, end), generation=1)
+        for end in range(first, first + LIVE_ROUNDS + 1)
+    ]
+    history = _series(newest[0], slice(None))
+    streams = [[i.stream(symbol) for symbol in history] for i in INDICATORS]
+    tails = [_series(panel, slice(len(panel) - TAIL, None)) for panel in newest[:4]]
+
+    def step(panel: Candles) -> list[object]:
+        return [engine.panels(i.feature, panel, 1) for i in INDICATORS]
+
+    def update(values: list[list[tuple[float, ...]]]) -> None:
+        for objects, rows in zip(streams, values, strict=True):
+            for one, candle in zip(objects, rows, strict=True):
+                one.update(*candle)
+
+    def tail(series: list[Series]) -> None:
+        for indicator in INDICATORS:
+            for symbol in series:
+                indicator.bare(symbol)
+
+    step(newest[0])
+    spent: dict[str, list[float]] = {"step": [], "stream": [], "tail": []}
+    for k, panel in enumerate(newest[1:]):
+        spent["step"].append(_timed(lambda p=panel: step(p)))
+        given = [
+            list(zip(*(getattr(panel, c)[-1].tolist() for c in i.update), strict=True))
+            for i in INDICATORS
+        ]
+        spent["stream"].append(_timed(lambda v=given: update(v)))
+        if k < len(tails):
+            spent["tail"].append(_timed(lambda t=tails[k]: tail(t)))
+    _check_live(console, engine, newest[-1], streams)
+    medians = {name: statistics.median(times) for name, times in spent.items()}
+    labels = {
+        f"TA-Lib, each call on the last {TAIL} candles": medians["tail"],
+        "TA-Lib, its live objects updated": medians["stream"],
+        "Weft, state stepped": medians["step"],
+    }
+    title = f"One new candle, {SYMBOLS:,} symbols, all twelve"
+    _totals(console, title, labels, 1e6, "microseconds", 2)
+    begins = _market(ROWS + 1, BLOCK_START - ROWS)
+    whole = FeatureEngine()
+    before = replace(begins.slice(0, ROWS), generation=2)
+    for indicator in INDICATORS:
+        whole.panels(indicator.feature, before, 1)
+    after = replace(begins, generation=2)
+    seconds = _timed(lambda: [whole.panels(i.feature, after, 1) for i in INDICATORS])
+    console.print(
+        f"The one candle in {BLOCK:,} that begins a block: {seconds * 1e3:.1f} ms, "
+        "because every state starts afresh.\n"
+    )
+
+
+def _check_live(
+    console: Console,
+    engine: FeatureEngine,
+    newest: Candles,
+    streams: list[list[talib.stream.Stream]],
+) -> None:
+    """Compare live values with TA-Lib over the whole history, and with its live objects."""
+    series = _series(newest, slice(None))
+    to_history = to_stream = 0.0
+    for indicator, objects in zip(INDICATORS, streams, strict=True):
+        found = engine.panels(indicator.feature, newest, 1)
+        expected = [indicator.same(symbol) for symbol in series]
+        for output in expected[0]:
+            last = np.array([[e[output][-1] for e in expected]])
+            to_history = max(to_history, _difference(found[output], last, indicator.label))
+        if indicator.label not in {"OBV change 20", "Volume over SMA 20"}:
+            values = [np.atleast_1d(one.value)[0] for one in objects]
+            main = found[indicator.feature.outputs[0]]
+            to_stream = max(to_stream, _difference(main, np.array([values]), indicator.label))
+    console.print(
+        f"Live values differ from TA-Lib over the whole history by {to_history:.0e}, "
+        f"from its live objects by {to_stream:.0e}."
+    )
+    if max(to_history, to_stream) > 1e-10:
+        raise SystemExit("live values differ from TA-Lib")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""A process killed while it writes: what was committed stays, what was not is never seen."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.faults.fakes import BATCH, a_signal
+from weft.clock import SystemClock
+from weft.ledger.ledger import Ledger
+from weft.store.lake import Lake
+from weft.store.store import Store
+from weft.times import Interval
+
+ROOT = Path(__file__).parents[2]
+
+
+class Victim:
+    """A writer that runs for a random while after its first commit, and is then killed."""
+
+    def __init__(self, what: str, folder: Path, first: int) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.writer", what, str(folder), str(first)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+
+    def kill(self, rng: random.Random, longest_seconds: float) -> int:
+        """Kill it, and return the last batch it said was committed."""
+        with self.process as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            told = [process.stdout.readline()]
+            time.sleep(rng.uniform(0.0, longest_seconds))
+            process.kill()
+            told += process.stdout.readlines()
+            complaints = process.stderr.read()
+        assert process.returncode == -signal.SIGKILL, complaints
+        # The last line may be cut off in the middle of its digits.
+        return max(int(line) for line in told if line.endswith("\n"))
+
+
+def whole_batches(counts: Counter[int], committed: int) -> int:
+    """Check that every batch is whole, none that was committed is missing; return the last."""
+    assert set(counts.values()) <= {BATCH}, counts
+    assert counts.keys() >= set(range(committed + 1))
+    assert max(counts) <= committed + 1
+    return max(counts)
+
+
+def check_store(folder: Path, committed: int) -> int:
+    store = Store(Lake(folder / "lake"), SystemClock())
+    rows = store.candles({"source": ["BTCUSDT"]}, Interval.parse("1h"))
+    assert rows["open_time"].is_unique().all()
+    for name in ("high", "low", "close", "volume"):
+        assert (rows[name] == rows["open"]).all()
+    last = whole_batches(Counter(int(value) - 1 for value in rows["open"]), committed)
+    assert [i.symbol for i in store.instruments("source")] == ["BTCUSDT"]
+    cursor = store.cursor("source", Interval.parse("1h"))
+    assert cursor is None or int(cursor) <= last
+    return last
+
+
+def check_ledger(folder: Path, committed: int) -> int:
+    ledger = Ledger(f"sqlite:///{folder}/ledger.db", SystemClock())
+    rows, _ = ledger.verify()
+    found = Counter(int(entry.body["score"]) for entry in ledger.entries())
+    assert found.total() == rows
+    last = whole_batches(found, committed)
+    # Writing goes on, and what is there already is not written again.
+    assert ledger.record([a_signal(f"S{last}N{n}", last) for n in range(BATCH)]) == 0
+    ledger.close()
+    return last
+
+
+CHECKS = {"store": check_store, "ledger": check_ledger}
+
+
+def kill_again_and_again(what: str, folder: Path, times: int, seed: int) -> None:
+    rng = random.Random(seed)
+    last = -1
+    for _ in range(times):
+        committed = Victim(what, folder, last + 1).kill(rng, longest_seconds=0.4)
+        last = CHECKS[what](folder, committed)
+
+
+@pytest.mark.parametrize("what", CHECKS)
+def test_nothing_committed_is_lost_and_nothing_half_written_is_read(
+    what: str, tmp_path: Path
+) -> None:
+    kill_again_and_again(what, tmp_path, times=5, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", CHECKS)
+def test_the_same_over_many_kills(what: str, tmp_path: Path) -> None:
+    kill_again_and_again(what, tmp_path, times=50, seed=2)
