@@ -173,16 +173,14 @@ class Lake:
             try:
                 self._commit(before, rows, writer)
             except CommitFailedError:
-                if writer is not None and self._turn(self.snapshot(table), writer) != self._turn(
-                    before, writer
-                ):
+                after = self.snapshot(table)
+                if writer is not None and _turn(after, writer) != _turn(before, writer):
                     return False
                 raise
             after = self.snapshot(table)
             self._flush(before, after)
-        if after.version // _COMMITS_BEFORE_COMPACTION > max(
-            before.version // _COMMITS_BEFORE_COMPACTION, 0
-        ):
+        round_before = max(before.version, 0) // _COMMITS_BEFORE_COMPACTION
+        if after.version // _COMMITS_BEFORE_COMPACTION > round_before:
             self._compact_if_possible(table)
         return True
 
@@ -235,13 +233,14 @@ class Lake:
             if before.delta is None:
                 continue
             with self._reporting(f"could not compact {table.name}", "No rows were lost"):
-                before.delta.optimize.compact()
-                before.delta.vacuum(
+                delta = DeltaTable(self._path(table))
+                delta.optimize.compact()
+                delta.vacuum(
                     retention_hours=_HOURS_REPLACED_FILES_STAY,
                     dry_run=False,
                     enforce_retention_duration=False,
                 )
-                self._flush(Snapshot(table, before.delta), self.snapshot(table))
+                self._flush(before, self.snapshot(table))
 
     def _compact_if_possible(self, table: Table) -> None:
         try:
@@ -250,21 +249,21 @@ class Lake:
             _log.warning("%s", error)
 
     def _commit(self, before: Snapshot, rows: pl.DataFrame, writer: str | None) -> None:
-        table = before.table
+        table, path = before.table, self._path(before.table)
         frame = rows.select([pl.col(n).cast(t) for n, t in table.schema.items()])
-        turn = [] if writer is None else [Transaction(writer, self._turn(before, writer) + 1)]
+        if before.delta is None:
+            # Whoever comes second finds the table there, as empty as it was seen.
+            DeltaTable.create(
+                path, table.schema, mode="ignore", partition_by=list(table.partitions) or None
+            )
+        turn = [] if writer is None else [Transaction(writer, _turn(before, writer) + 1)]
         write_deltalake(
-            before.delta or self._path(table),
+            # A table of its own, for writing moves it on to the new commit.
+            DeltaTable(path, version=max(before.version, 0)),
             frame,
             mode="append",
-            partition_by=list(table.partitions) or None,
             commit_properties=CommitProperties(app_transactions=turn),
         )
-
-    @staticmethod
-    def _turn(snapshot: Snapshot, writer: str) -> int:
-        """Return how often a writer has committed."""
-        return (snapshot.delta and snapshot.delta.transaction_version(writer)) or 0
 
     def _scan(self, snapshot: Snapshot, only: Mapping[str, Sequence[str]]) -> pl.LazyFrame:
         # polars' own reader of Delta tables looks for percent-encoded folders on a local disk.
@@ -336,6 +335,11 @@ class Lake:
                 where="storage.lake",
                 hint="Point storage.lake at a folder that can be written",
             ) from error
+
+
+def _turn(snapshot: Snapshot, writer: str) -> int:
+    """Return how often a writer has committed."""
+    return (snapshot.delta and snapshot.delta.transaction_version(writer)) or 0
 
 
 def _without_prefix(name: str) -> str:

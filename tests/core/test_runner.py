@@ -1,0 +1,53 @@
+"""The boundary around plugin calls."""
+
+import sys
+import threading
+import time
+
+import pytest
+
+from weft.errors import ComponentError, NoDataError
+from weft.runner import attempt, call
+
+
+def test_a_value_comes_back() -> None:
+    assert call("x", lambda: 41 + 1, 5.0) == 42
+    assert call("x", lambda: None, 5.0) is None
+
+
+def test_an_error_names_the_component_and_keeps_its_cause() -> None:
+    def fail() -> None:
+        raise KeyError("gone")
+
+    with pytest.raises(ComponentError, match=r"^layer x: raised KeyError: 'gone'\.") as caught:
+        call("layer x", fail, 5.0)
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_an_error_of_ours_passes_as_it_is() -> None:
+    def fail() -> None:
+        raise NoDataError("nothing")
+
+    with pytest.raises(NoDataError, match="^nothing$"):
+        call("x", fail, 5.0)
+
+
+def test_leaving_the_program_is_a_fault_like_any_other() -> None:
+    started = time.monotonic()
+    with pytest.raises(ComponentError, match="SystemExit"):
+        call("x", sys.exit, 30.0)
+    assert time.monotonic() - started < 15.0
+
+
+def test_a_call_that_hangs_is_left_behind() -> None:
+    release = threading.Event()
+    with pytest.raises(ComponentError, match=r"no answer within 0\.05 seconds"):
+        call("x", release.wait, 0.05)
+    release.set()
+
+
+def test_an_attempt_turns_failures_into_text() -> None:
+    assert attempt("x", lambda: 1, 5.0).value == 1
+    failed = attempt("x", lambda: 1 / 0, 5.0)
+    assert failed.value is None
+    assert "ZeroDivisionError" in str(failed.failure)
