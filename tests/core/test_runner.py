@@ -28,7 +28,7 @@ def test_an_error_of_ours_passes_as_it_is() -> None:
     def fail() -> None:
         raise NoDataError("nothing")
 
-    with pytest.raises(NoDataError, match="^nothing$"):
+    with pytest.raises(NoDataError, match=r"^nothing$"):
         call("x", fail, 5.0)
 
 

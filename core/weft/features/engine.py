@@ -10,10 +10,8 @@ A market with sessions leaves most rows of an intraday grid empty, so its state 
 `first_row_needed`; a market that never closes beside it in the panel starts where it always does.
 """
 
-import math
 import os
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +27,7 @@ from weft.components.feature import StepFeature
 from weft.errors import DataError
 from weft.features.kernels import Kernel, compile_step
 from weft.features.lanes import State, clear_state, new_state
+from weft.features.memory import PanelMemory
 from weft.market.candles import FIELDS, Candles
 from weft.times import DAY, WEEK, Interval
 
@@ -39,9 +38,8 @@ BLOCK = 2048
 """Candles between two starting points of a feature's state."""
 
 _PANELS_FOLLOWED = 16
+_IDLE_CANDLES = 16  # candles a feature is stepped on although nobody asks for it
 _SPARE_ROWS = 32  # candles a live buffer takes before it is moved
-_WORTH_KEEPING = 1 << 17  # cells below which fresh memory costs next to nothing
-_CELLS_KEPT = 1 << 26  # half a gigabyte
 _WORTH_A_THREAD = 200_000  # cells below which handing work over costs more than it saves
 _LEAST_WIDTH = 64  # columns below which a thread reads memory in pieces too short
 
@@ -87,14 +85,19 @@ class _Run:
     def new_state(self, symbols: int) -> State:
         return new_state(self.feature.state_size, len(self.outputs), symbols)
 
+    def named(self, values: FloatPanel) -> Mapping[str, FloatPanel]:
+        values.flags.writeable = False
+        return dict(zip(self.outputs, values, strict=True))
+
 
 class _Source:
     """A candle panel as kernels take it."""
 
     def __init__(self, candles: Candles) -> None:
         self.candles = candles
-        self.begins = candles.interval.index(int(candles.times[0])) if len(candles) else 0
-        self.ends = self.begins + len(candles)
+        self.rows = len(candles)
+        self.begins = candles.interval.index(int(candles.times[0])) if self.rows else 0
+        self.ends = self.begins + self.rows
         self.columns = len(candles.symbols)
         closes = candles.closable > 0
         self.sessions = candles.interval if closes.any() else None
@@ -105,14 +108,44 @@ class _Source:
 
 @dataclass(slots=True)
 class _Live:
-    """State of one feature after the latest candle of one panel, and its latest rows."""
+    """State of one feature after the latest candle of one panel, and its latest rows.
+
+    Attributes:
+        begins: grid index where the panel begins that this was computed on.
+        ends: grid index after the latest candle.
+        state: after that candle.
+        rows: outputs, of which the first `filled` rows are set; a row once set never changes.
+        wanted: how many of the latest rows were asked for at most.
+        idle: candles since it was asked for.
+    """
 
     begins: int
-    row: int
+    ends: int
     state: State
     rows: FloatPanel
     filled: int
     wanted: int
+    idle: int = 0
+
+    def continues(self, source: _Source, warmup: int) -> bool:
+        """Whether stepping forward gives what starting anew on a panel would give."""
+        if not self.ends <= source.ends <= self.ends + source.rows:
+            return False
+        if (source.ends - 1) // BLOCK != (self.ends - 1) // BLOCK:
+            return False
+        if self.begins == source.begins:
+            return True
+        needed = first_row_needed(source.ends - self.wanted, warmup, source.sessions)
+        return max(self.begins, source.begins) <= needed
+
+    def make_room(self, rows: int) -> None:
+        """Have space for `rows` more, in a new buffer if need be."""
+        outputs, capacity, columns = self.rows.shape
+        if self.filled + rows > capacity:
+            kept = min(self.filled, self.wanted)
+            buffer = np.empty((outputs, kept + rows + _SPARE_ROWS, columns))
+            buffer[:, :kept] = self.rows[:, self.filled - kept : self.filled]
+            self.rows, self.filled = buffer, kept
 
 
 @dataclass(slots=True)
@@ -121,49 +154,6 @@ class _Followed:
 
     source: _Source
     features: dict[_Run, _Live] = field(default_factory=dict)
-
-
-class _Memory:
-    """Hands out arrays for panels, and takes their memory back once nobody holds a view of them.
-
-    The operating system zeroes fresh memory page by page, which takes longer than most features.
-    """
-
-    def __init__(self) -> None:
-        self._free: list[Floats] = []
-        self._lock = threading.Lock()
-
-    def array(self, shape: tuple[int, int, int]) -> FloatPanel:
-        """Return an array of unset values."""
-        cells = math.prod(shape)
-        if cells < _WORTH_KEEPING:
-            return np.empty(shape)
-        block = self._take(cells)
-        # Views of views refer to this array, as it is the first that owns no memory itself.
-        lease = np.frombuffer(block.data)
-        weakref.finalize(lease, self._give_back, block).atexit = False
-        return lease[:cells].reshape(shape)
-
-    def clear(self) -> None:
-        """Return all unused memory to the operating system."""
-        with self._lock:
-            self._free.clear()
-
-    def _take(self, cells: int) -> Floats:
-        with self._lock:
-            fitting = [k for k, block in enumerate(self._free) if cells <= len(block) <= 2 * cells]
-            if fitting:
-                return self._free.pop(min(fitting, key=lambda k: len(self._free[k])))
-        return np.empty(cells)
-
-    def _give_back(self, block: Floats) -> None:
-        # Runs wherever the last view dies, perhaps inside `_take` when garbage is collected.
-        if self._lock.acquire(blocking=False):
-            try:
-                if sum(map(len, self._free)) + len(block) <= _CELLS_KEPT:
-                    self._free.append(block)
-            finally:
-                self._lock.release()
 
 
 class FeatureEngine:
@@ -180,7 +170,8 @@ class FeatureEngine:
         self._pool: ThreadPoolExecutor | None = None
         self._runs: dict[tuple[type[StepFeature], ComponentConfig | str], _Run] = {}
         self._followed: OrderedDict[tuple[int, str], _Followed] = OrderedDict()
-        self._memory = _Memory()
+        self._latest: _Followed | None = None
+        self._memory = PanelMemory()
         self._lock = threading.Lock()
         self._pool_lock = threading.Lock()
 
@@ -202,6 +193,7 @@ class FeatureEngine:
         """Drop all cached state."""
         with self._lock:
             self._followed.clear()
+            self._latest = None
         self._memory.clear()
 
     def panels(self, feature: StepFeature, candles: Candles, rows: int) -> Mapping[str, FloatPanel]:
@@ -217,19 +209,23 @@ class FeatureEngine:
             DataError: the panel has fewer rows than are wanted.
         """
         run = self._run(feature)
-        if rows > len(candles):
+        if rows > len(candles.times):
             raise DataError(
                 f"{rows} rows are wanted of a panel of {len(candles)}",
                 where=feature.name,
                 hint="Load more candles, or ask for fewer rows",
             )
         if candles.generation is None:
-            values, _ = self._from_block_start(run, _Source(candles), rows)
-        else:
-            with self._lock:
-                values = self._follow(run, candles, rows)
-        values.flags.writeable = False
-        return dict(zip(run.outputs, values, strict=True))
+            return run.named(self._from_block_start(run, _Source(candles), rows)[0])
+        with self._lock:
+            followed = self._follow(candles)
+            live = followed.features.get(run)
+            if live is None or rows > live.wanted or live.ends != followed.source.ends:
+                values, state = self._from_block_start(run, followed.source, rows)
+                followed.features[run] = self._kept(followed.source, values, state)
+                return run.named(values)
+            live.idle = 0
+            return run.named(live.rows[:, live.filled - rows : live.filled])
 
     def _run(self, feature: StepFeature) -> _Run:
         try:
@@ -242,63 +238,43 @@ class FeatureEngine:
 
     # Live: from one candle to the next
 
-    def _follow(self, run: _Run, candles: Candles, rows: int) -> FloatPanel:
-        """Return the last rows from kept state, stepped forward or, if need be, made anew."""
-        followed = self._panel(candles)
-        source = followed.source
-        live = followed.features.get(run)
-        newest = source.ends - 1
-        if live is None or not self._continues(run, live, source, rows):
-            values, state = self._from_block_start(run, source, rows)
-            kept = values[:, max(0, rows - BLOCK) :]
-            followed.features[run] = _Live(
-                source.begins, newest, state, kept, kept.shape[1], kept.shape[1]
-            )
-            return values
-        if live.row < newest:
-            self._step_forward(run, live, source)
-        return live.rows[:, live.filled - rows : live.filled]
-
-    def _panel(self, candles: Candles) -> _Followed:
+    def _follow(self, candles: Candles) -> _Followed:
+        """Return what is kept for a panel, stepped forward to its latest candle."""
+        if self._latest is not None and self._latest.source.candles is candles:
+            return self._latest
         key = (candles.generation or 0, candles.interval.name)
         followed = self._followed.get(key)
-        if followed is not None and followed.source.candles is candles:
-            return followed
         if followed is None or followed.source.candles.symbols != candles.symbols:
             followed = self._followed[key] = _Followed(_Source(candles))
             if len(self._followed) > _PANELS_FOLLOWED:
                 self._followed.popitem(last=False)
-        else:
+        elif followed.source.candles is not candles:
             followed.source = _Source(candles)
+            self._step_forward(followed)
             self._followed.move_to_end(key)
+        self._latest = followed
         return followed
 
-    @staticmethod
-    def _continues(run: _Run, live: _Live, source: _Source, rows: int) -> bool:
-        """Whether stepping forward gives what starting anew on this panel would give."""
-        newest = source.ends - 1
-        missing = newest - live.row
-        if not 0 <= missing <= len(source.candles) or live.filled + missing < rows:
-            return False
-        if newest // BLOCK != live.row // BLOCK:
-            return False
-        needed = first_row_needed(source.ends - rows, run.warmup, source.sessions)
-        return live.begins == source.begins or max(live.begins, source.begins) <= needed
+    def _step_forward(self, followed: _Followed) -> None:
+        """Bring every feature that is still asked for to the latest candle, or let go of it."""
+        source = followed.source
+        for run, live in tuple(followed.features.items()):
+            live.idle += 1
+            if live.idle > _IDLE_CANDLES or not live.continues(source, run.warmup):
+                del followed.features[run]
+                continue
+            missing = source.ends - live.ends
+            live.make_room(missing)
+            first = source.rows - missing
+            rows = (first, source.rows, first, first - live.filled)
+            self._loop(run, source, live.state, live.rows, rows)
+            live.filled += missing
+            live.begins, live.ends = source.begins, source.ends
 
-    def _step_forward(self, run: _Run, live: _Live, source: _Source) -> None:
-        end = len(source.candles)
-        first = end - (source.ends - 1 - live.row)
-        needed = live.filled + end - first
-        if needed > live.rows.shape[1]:
-            # Rows given out are never written again, so a full buffer is left to its readers.
-            kept = min(live.filled, live.wanted)
-            shape = (len(run.outputs), kept + end - first + _SPARE_ROWS, source.columns)
-            buffer = np.empty(shape)
-            buffer[:, :kept] = live.rows[:, live.filled - kept : live.filled]
-            live.rows, live.filled = buffer, kept
-        self._loop(run, source, live.state, live.rows, (first, end, first, first - live.filled))
-        live.filled += end - first
-        live.row = source.ends - 1
+    @staticmethod
+    def _kept(source: _Source, values: FloatPanel, state: State) -> _Live:
+        rows = values[:, max(0, values.shape[1] - BLOCK) :]
+        return _Live(source.begins, source.ends, state, rows, rows.shape[1], rows.shape[1])
 
     # History: from the start of each block
 
@@ -341,18 +317,19 @@ class FeatureEngine:
         rows: tuple[int, int, int, int],
     ) -> None:
         """Run a feature's loop over (first, last, first kept, first of `out`), on all threads."""
-        kernel, columns = run.kernel, source.columns
-        arguments = (*source.arguments, run.params, state, out, *rows)
-        parts = min(self._threads, columns // _LEAST_WIDTH)
-        if parts <= 1 or (rows[1] - rows[0]) * columns < _WORTH_A_THREAD:
-            kernel(*arguments, 0, columns)
+        columns = source.columns
+        if self._threads == 1 or (rows[1] - rows[0]) * columns < _WORTH_A_THREAD:
+            run.kernel(*source.arguments, run.params, state, out, *rows, 0, columns)
             return
         with self._pool_lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="weft-feature")
+        parts = max(1, min(self._threads, columns // _LEAST_WIDTH))
         edges = [columns * part // parts // 8 * 8 for part in range(parts)] + [columns]
+        arguments = (*source.arguments, run.params, state, out, *rows)
         tasks = [
-            self._pool.submit(kernel, *arguments, left, right) for left, right in pairwise(edges)
+            self._pool.submit(run.kernel, *arguments, left, right)
+            for left, right in pairwise(edges)
         ]
         for task in tasks:
             task.result()

@@ -239,7 +239,7 @@ def _open(url: str) -> sa.Engine:
 
 def _prepare_sqlite(engine: sa.Engine) -> None:
     """Let a commit return only once it is on disk, and writers wait for each other."""
-    if engine.url.database:
+    if engine.url.database and "uri" not in engine.url.query:
         try:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

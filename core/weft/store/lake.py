@@ -157,7 +157,7 @@ class Lake:
             table: where they belong.
             rows: what to add.
             seen: what the rows were worked out from. Where another commit of the same `writer`
-                has come after it, nothing is written and the answer is False.
+                has come after it, nothing is written and the answer is False. Look again then.
             writer: in whose name the rows are added; for use with `seen`.
 
         Raises:
@@ -170,13 +170,10 @@ class Lake:
             "Nothing was changed; check free space and permissions, then try again",
         ):
             before = seen or self.snapshot(table)
-            try:
-                self._commit(before, rows, writer)
-            except CommitFailedError:
-                after = self.snapshot(table)
-                if writer is not None and _turn(after, writer) != _turn(before, writer):
+            while not self._commit(before, rows, writer):
+                if seen is not None:
                     return False
-                raise
+                before = self.snapshot(table)
             after = self.snapshot(table)
             self._flush(before, after)
         round_before = max(before.version, 0) // _COMMITS_BEFORE_COMPACTION
@@ -248,7 +245,18 @@ class Lake:
         except StorageError as error:
             _log.warning("%s", error)
 
-    def _commit(self, before: Snapshot, rows: pl.DataFrame, writer: str | None) -> None:
+    def _commit(self, before: Snapshot, rows: pl.DataFrame, writer: str | None) -> bool:
+        """Add rows to a table as it was seen; return False where others came first."""
+        try:
+            self._add(before, rows, writer)
+        except CommitFailedError:
+            # With rows of this writer, or with the table itself.
+            if self.snapshot(before.table).version > before.version:
+                return False
+            raise
+        return True
+
+    def _add(self, before: Snapshot, rows: pl.DataFrame, writer: str | None) -> None:
         table, path = before.table, self._path(before.table)
         frame = rows.select([pl.col(n).cast(t) for n, t in table.schema.items()])
         if before.delta is None:

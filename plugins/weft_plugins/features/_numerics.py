@@ -141,8 +141,8 @@ def log_ratio(now: float, before: float) -> float:
     scaled = now * np.int64((_BIAS - power) << _MANTISSA).view(np.float64)
     x = (scaled - before) / (scaled + before)
     z = x * x
-    series = 1.0 / 25.0
-    for odd in (23.0, 21.0, 19.0, 17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0):
+    series = 1.0 / 23.0
+    for odd in (21.0, 19.0, 17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0):
         series = series * z + 1.0 / odd
     result = power * _LN2 + 2.0 * (x + x * (z * series))
     return result if 0.0 < now < inf and 0.0 < before < inf else nan

@@ -152,9 +152,8 @@ class Volatility(StepFeature):
         """Take one candle."""
         window = params[0]
         seen = state[0]
-        # The first candle has no return: it puts a 0 where the next one goes, which adds nothing.
+        # The first candle has no return. It goes where the second one replaces it.
         change = log_ratio(bar.close, state[1])
-        change = change if seen >= 1.0 else 0.0
         slot = ring_slot(max(seen - 1.0, 0.0), window)
         _, spread = slide_moments(state, 2, slot, change, window)
         state[0] = seen + 1.0

@@ -53,12 +53,11 @@ class Obv(StepFeature):
         window = params[0]
         seen = state[0]
         before = state[1]
-        # The first candle has no direction: it puts a 0 where the next one goes.
+        # The first candle has no direction. It goes where the second one replaces it.
         slot = ring_slot(max(seen - 1.0, 0.0), window)
-        volume = bar.volume if seen >= 1.0 else 0.0
         direction = (1.0 if bar.close > before else 0.0) - (1.0 if bar.close < before else 0.0)
-        change = slide_sum(state, 2, slot, direction * volume)
-        traded = slide_sum(state, 2 + SUM_CELLS + int(window), slot, volume)
+        change = slide_sum(state, 2, slot, direction * bar.volume)
+        traded = slide_sum(state, 2 + SUM_CELLS + int(window), slot, bar.volume)
         state[0] = seen + 1.0
         state[1] = bar.close
         ready = seen >= window
