@@ -33,53 +33,66 @@ START = parse_time("2025-01-01T00:00:00Z")
 
 
 def main() -> None:
-    """Run in a process of its own, so that the peak memory is this benchmark's."""
-    subprocess.run([sys.executable, "-m", "benchmarks.compose"], check=True)
+    """Fill a lake, and measure in a process of its own, so that the peak memory is composing's."""
+    with TemporaryDirectory() as folder:
+        for part in ("fill", "measure"):
+            subprocess.run([sys.executable, "-m", "benchmarks.compose", part, folder], check=True)
 
 
-def measure() -> None:
+def fill(folder: Path) -> None:
+    """Store the history that is composed over."""
+    engine, _ = _engine(folder)
+    history = _candles(0, ROWS)
+    started = time.perf_counter()
+    _store(engine, history)
+    took = time.perf_counter() - started
+    Console(highlight=False).print(f"{len(history):,} candles stored in {took:.1f} s.")
+    engine.close()
+
+
+def measure(folder: Path) -> None:
     """Measure and print."""
     base = _peak_mb()
-    with TemporaryDirectory() as folder:
-        engine, clock, frame = _engine(Path(folder))
-        timings: dict[str, float] = {}
-        _timed(timings, "store 3.0 M candles", lambda: _store(engine, frame[: SYMBOLS * ROWS]))
-        engine.features.compile(engine.step_features())
-        as_of = START + ROWS * HOUR
-        cold = _timed(timings, "view from the lake", lambda: engine.view(as_of))
-        composed = _timed(timings, "compose, history from the lake", lambda: engine.compose(cold))
-        report = _timed(timings, "1,000 signal objects", lambda: engine.report(composed))
-        _timed(timings, "serialise", report.to_json)
-        _timed(timings, "record in the ledger", lambda: engine.record(report))
-        _timed(timings, "load the hot panel", lambda: engine.market.warm_up_to(as_of))
-        engine.compose(engine.view(as_of))
-        live = _live(engine, clock, frame)
-        # The last of the live compositions, once more with nothing remembered.
-        last = START + (ROWS + LIVE_STEPS) * HOUR
-        warm = engine.report(engine.compose(engine.view(last)))
-        engine.features.forget()
-        again = engine.report(engine.compose(engine.view(last)))
-        assert warm.to_json() == again.to_json(), "live and history differ"
-        engine.close()
-    timings |= live
+    engine, clock = _engine(folder)
+    timings: dict[str, float] = {}
+    engine.features.compile(engine.step_features())
+    as_of = START + ROWS * HOUR
+    cold = _timed(timings, "view from the lake", lambda: engine.view(as_of))
+    composed = _timed(timings, "compose, history from the lake", lambda: engine.compose(cold))
+    report = _timed(timings, "1,000 signal objects", lambda: engine.report(composed))
+    _timed(timings, "serialise", report.to_json)
+    _timed(timings, "record in the ledger", lambda: engine.record(report))
+    from_lake = _peak_mb()
+    _timed(timings, "load the hot panel", lambda: engine.market.warm_up_to(as_of))
+    engine.compose(engine.view(as_of))
+    timings |= _live(engine, clock)
+    # The last of the live compositions, once more with nothing remembered.
+    last = START + (ROWS + LIVE_STEPS) * HOUR
+    warm = engine.report(engine.compose(engine.view(last)))
+    engine.features.forget()
+    again = engine.report(engine.compose(engine.view(last)))
+    assert warm.to_json() == again.to_json(), "live and history differ"
+    engine.close()
     table = Table("stage", "ms", title=f"Compose, {SYMBOLS} symbols, technical layer")
     for stage, seconds in timings.items():
         table.add_row(stage, f"{1e3 * seconds:,.1f}")
     console = Console(highlight=False)
     console.print(table)
     console.print(
-        f"Peak memory {_peak_mb():,.0f} MB, {base:,.0f} of it imports. "
+        f"Peak memory: imports {base:,.0f} MB, composing from the lake {from_lake:,.0f} MB, "
+        f"live {_peak_mb():,.0f} MB.\n"
         "A live composition equals the same one from history, byte for byte.\n"
     )
 
 
-def _live(engine: Engine, clock: SimulatedClock, frame: pl.DataFrame) -> dict[str, float]:
+def _live(engine: Engine, clock: SimulatedClock) -> dict[str, float]:
     """Return medians over a few closes: store, view and compose."""
     stored, composed = [], []
+    frame = _candles(ROWS, LIVE_STEPS)
     for step in range(LIVE_STEPS):
         now = START + (ROWS + step + 1) * HOUR
         clock.advance_to(now)
-        rows = frame[SYMBOLS * (ROWS + step) : SYMBOLS * (ROWS + step + 1)]
+        rows = frame[SYMBOLS * step : SYMBOLS * (step + 1)]
         started = time.perf_counter()
         _store(engine, rows)
         stored.append(time.perf_counter() - started)
@@ -92,13 +105,13 @@ def _live(engine: Engine, clock: SimulatedClock, frame: pl.DataFrame) -> dict[st
     }
 
 
-def _engine(folder: Path) -> tuple[Engine, SimulatedClock, pl.DataFrame]:
+def _engine(folder: Path) -> tuple[Engine, SimulatedClock]:
     clock = SimulatedClock(START + ROWS * HOUR)
     loaded = load_settings(
         overrides=[f"storage.lake={folder}/lake", f"storage.ledger=sqlite:///{folder}/ledger.db"],
         environ={},
     )
-    return assemble(loaded, Registry(discover()), clock), clock, _candles()
+    return assemble(loaded, Registry(discover()), clock), clock
 
 
 def _store(engine: Engine, rows: pl.DataFrame) -> None:
@@ -110,13 +123,12 @@ def _store(engine: Engine, rows: pl.DataFrame) -> None:
     engine.market.take_in(source, [added.rows])
 
 
-def _candles() -> pl.DataFrame:
+def _candles(first: int, rows: int) -> pl.DataFrame:
     """Return random walks in order of time: all symbols of an hour, then the next hour."""
-    rng = np.random.default_rng(1)
-    rows = ROWS + LIVE_STEPS
+    rng = np.random.default_rng(first)
     close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, (rows, SYMBOLS)), axis=0))
     opened = np.vstack([close[:1], close[:-1]])
-    times = np.repeat(START + np.arange(rows) * HOUR, SYMBOLS)
+    times = np.repeat(START + (first + np.arange(rows)) * HOUR, SYMBOLS)
     return pl.DataFrame(
         {
             "interval": pl.repeat("1h", rows * SYMBOLS, eager=True),
@@ -144,4 +156,4 @@ def _peak_mb() -> float:
 
 
 if __name__ == "__main__":
-    measure()
+    {"fill": fill, "measure": measure}[sys.argv[1]](Path(sys.argv[2]))

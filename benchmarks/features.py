@@ -3,8 +3,10 @@
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import talib
@@ -27,6 +29,8 @@ ROWS = 2_000
 TAIL = 300
 ROUNDS = 7
 LIVE_ROUNDS = 60
+TAIL_ROUNDS = 5
+TOLERANCE = 1e-10
 BLOCK_START = 200 * BLOCK
 
 Series = dict[str, Floats]
@@ -41,7 +45,7 @@ class Indicator:
         label: for the table.
         feature: Weft's.
         bare: the TA-Lib call alone.
-        same: TA-Lib's calls, and the arithmetic, for the outputs the feature has.
+        same: TA-Lib's calls, and the arithmetic, for the outputs both have.
         stream: opens TA-Lib's live object on a history.
         update: the columns that object is given with each candle.
     """
@@ -50,7 +54,7 @@ class Indicator:
     feature: StepFeature
     bare: Callable[[Series], object]
     same: Callable[[Series], Outputs]
-    stream: Callable[[Series], talib.stream.Stream]
+    stream: Callable[[Series], Any]  # TA-Lib's stubs leave out what its live objects can do
     update: tuple[str, ...] = ("close",)
 
 
@@ -86,8 +90,7 @@ def _sma(window: int) -> Indicator:
 
 def _bands(s: Series) -> Outputs:
     upper, middle, lower = talib.BBANDS(s["close"], 20, 2.0, 2.0)
-    position = (s["close"] - lower) / (upper - lower)
-    return {"upper": upper, "middle": middle, "lower": lower, "position": position}
+    return {"upper": upper, "middle": middle, "lower": lower}
 
 
 def _directions(s: Series) -> Outputs:
@@ -226,57 +229,53 @@ def _history(console: Console, engine: FeatureEngine) -> None:
     # Half of the rows in one block, half in the next, whose run-up is computed as well.
     across = _market(ROWS + 1_000, BLOCK_START - 2_000)
     series = _series(inside, slice(None))
-    single = FeatureEngine(1)
 
-    def bare(indicator: Indicator) -> None:
-        for symbol in series:
-            indicator.bare(symbol)
+    def bare(indicators: Sequence[Indicator]) -> None:
+        for indicator in indicators:
+            for symbol in series:
+                indicator.bare(symbol)
 
-    def same(indicator: Indicator) -> None:
-        panels = {o: np.empty((SYMBOLS, ROWS)) for o in indicator.same(series[0])}
-        for k, symbol in enumerate(series):
-            for output, values in indicator.same(symbol).items():
-                panels[output][k] = values
+    def kept(indicators: Sequence[Indicator]) -> list[Outputs]:
+        found = []
+        for indicator in indicators:
+            panels = {o: np.empty((SYMBOLS, ROWS)) for o in indicator.same(series[0])}
+            for k, symbol in enumerate(series):
+                for output, values in indicator.same(symbol).items():
+                    panels[output][k] = values
+            found.append(panels)
+        return found
 
-    def weft(indicator: Indicator, engine: FeatureEngine, candles: Candles) -> object:
-        return engine.panels(indicator.feature, candles, ROWS)
+    def weft(
+        engine: FeatureEngine, candles: Candles, indicators: Sequence[Indicator]
+    ) -> list[Mapping[str, FloatPanel]]:
+        return [engine.panels(i.feature, candles, ROWS) for i in indicators]
 
     table = Table("", "TA-Lib", "Weft", "ratio", "difference")
     table.title = f"{SYMBOLS:,} symbols x {ROWS:,} candles, milliseconds"
-    worst = 0.0
     for indicator in INDICATORS:
-        spent = _side_by_side(
-            {
-                "talib": lambda i=indicator: bare(i),
-                "weft": lambda i=indicator: weft(i, engine, inside),
-            },
-            ROUNDS,
-        )
-        worst = max(worst, difference := _history_difference(indicator, engine, inside, series))
+        rivals = {
+            "talib": partial(bare, [indicator]),
+            "weft": partial(weft, engine, inside, [indicator]),
+        }
+        spent = _side_by_side(rivals, ROUNDS)
+        difference = _history_difference(indicator, engine, inside, series)
+        if difference > TOLERANCE:
+            raise SystemExit(f"{indicator.label} differs from TA-Lib by {difference:.1e}")
+        times = [f"{spent[side] * 1e3:.1f}" for side in rivals]
         ratio = f"{spent['talib'] / spent['weft']:.1f}x"
-        cells = (f"{spent[side] * 1e3:.1f}" for side in ("talib", "weft"))
-        table.add_row(indicator.label, *cells, ratio, f"{difference:.0e}")
+        table.add_row(indicator.label, *times, ratio, f"{difference:.0e}")
     console.print(table)
-    if worst > 1e-10:
-        raise SystemExit(f"history differs from TA-Lib by {worst:.1e}")
 
-    def all_of(work: Callable[[Indicator], object]) -> Callable[[], object]:
-        return lambda: [work(indicator) for indicator in INDICATORS]
-
-    cores = os.cpu_count()
-    spent = _side_by_side(
-        {
-            "TA-Lib, one call each, results thrown away": all_of(bare),
-            "TA-Lib, the same outputs, kept as panels": all_of(same),
-            "Weft, one thread": all_of(lambda i: weft(i, single, inside)),
-            f"Weft, {cores} threads": all_of(lambda i: weft(i, engine, inside)),
-            f"Weft, {cores} threads, half of it in another block": all_of(
-                lambda i: weft(i, engine, across)
-            ),
-        },
-        ROUNDS,
-    )
-    _totals(console, "All twelve together", spent, 1e3, "ms", 2)
+    threads = f"{os.cpu_count()} threads"
+    rivals = {
+        "TA-Lib, one call each, results thrown away": partial(bare, INDICATORS),
+        "TA-Lib, all outputs, kept as panels": partial(kept, INDICATORS),
+        "Weft, one thread": partial(weft, FeatureEngine(1), inside, INDICATORS),
+        f"Weft, {threads}": partial(weft, engine, inside, INDICATORS),
+        f"Weft, {threads}, across blocks": partial(weft, engine, across, INDICATORS),
+    }
+    title = "All twelve together, all outputs of Weft's kept"
+    _totals(console, title, _side_by_side(rivals, ROUNDS), 1e3, "ms")
 
 
 def _history_difference(
@@ -290,14 +289,12 @@ def _history_difference(
     )
 
 
-def _totals(
-    console: Console, title: str, spent: dict[str, float], unit: float, name: str, peers: int
-) -> None:
-    """Print each time and how many of Weft's last but first fit into a peer's."""
-    weft = list(spent)[peers:]
-    table = Table("", name, *(f"over {w.removeprefix('Weft, ')}" for w in weft), title=title)
+def _totals(console: Console, title: str, spent: dict[str, float], unit: float, name: str) -> None:
+    """Print each time, and how many times as long as Weft's a peer's is."""
+    ours = [label for label in spent if label.startswith("Weft")]
+    table = Table("", name, *(f"over {o.removeprefix('Weft, ')}" for o in ours), title=title)
     for label, seconds in spent.items():
-        ratios = [f"{seconds / spent[w]:.1f}x" for w in weft] if label not in weft else []
+        ratios = [f"{seconds / spent[o]:.1f}x" for o in ours] if label not in ours else []
         table.add_row(label, f"{seconds * unit:,.1f}", *ratios)
     console.print(table)
 
@@ -308,67 +305,63 @@ def _totals(
 def _live(console: Console) -> None:
     """One new candle for every symbol and every indicator."""
     candles = _market(ROWS + LIVE_ROUNDS + 40, BLOCK_START - ROWS)
-    first = ROWS + 20
+    ends = range(ROWS + 20, ROWS + 20 + LIVE_ROUNDS + 1)
+    first, *later = (replace(candles.slice(0, end), generation=1) for end in ends)
     engine = FeatureEngine()
-    newest = [
-        replace(candles.slice(0, end), generation=1)
-        for end in range(first, first + LIVE_ROUNDS + 1)
-    ]
-    history = _series(newest[0], slice(None))
-    streams = [[i.stream(symbol) for symbol in history] for i in INDICATORS]
-    tails = [_series(panel, slice(len(panel) - TAIL, None)) for panel in newest[:4]]
-
-    def step(panel: Candles) -> list[object]:
-        return [engine.panels(i.feature, panel, 1) for i in INDICATORS]
-
-    def update(values: list[list[tuple[float, ...]]]) -> None:
-        for objects, rows in zip(streams, values, strict=True):
-            for one, candle in zip(objects, rows, strict=True):
-                one.update(*candle)
-
-    def tail(series: list[Series]) -> None:
-        for indicator in INDICATORS:
-            for symbol in series:
-                indicator.bare(symbol)
-
-    step(newest[0])
-    spent: dict[str, list[float]] = {"step": [], "stream": [], "tail": []}
-    for k, panel in enumerate(newest[1:]):
-        spent["step"].append(_timed(lambda p=panel: step(p)))
+    _step(engine, first)
+    streams = [[i.stream(s) for s in _series(first, slice(None))] for i in INDICATORS]
+    spent: dict[str, list[float]] = {"tail": [], "stream": [], "step": []}
+    for k, panel in enumerate(later):
+        spent["step"].append(_timed(partial(_step, engine, panel)))
         given = [
             list(zip(*(getattr(panel, c)[-1].tolist() for c in i.update), strict=True))
             for i in INDICATORS
         ]
-        spent["stream"].append(_timed(lambda v=given: update(v)))
-        if k < len(tails):
-            spent["tail"].append(_timed(lambda t=tails[k]: tail(t)))
-    _check_live(console, engine, newest[-1], streams)
-    medians = {name: statistics.median(times) for name, times in spent.items()}
-    labels = {
-        f"TA-Lib, each call on the last {TAIL} candles": medians["tail"],
-        "TA-Lib, its live objects updated": medians["stream"],
-        "Weft, state stepped": medians["step"],
-    }
+        spent["stream"].append(_timed(partial(_update, streams, given)))
+        if k < TAIL_ROUNDS:
+            tails = _series(panel, slice(len(panel) - TAIL, None))
+            spent["tail"].append(_timed(partial(_tail, tails)))
+    _check_live(console, engine, later[-1], streams)
+    labels = (
+        f"TA-Lib, each call on the last {TAIL} candles",
+        "TA-Lib, its live objects updated",
+        "Weft",
+    )
+    medians = dict(zip(labels, map(statistics.median, spent.values()), strict=True))
     title = f"One new candle, {SYMBOLS:,} symbols, all twelve"
-    _totals(console, title, labels, 1e6, "microseconds", 2)
-    begins = _market(ROWS + 1, BLOCK_START - ROWS)
-    whole = FeatureEngine()
-    before = replace(begins.slice(0, ROWS), generation=2)
-    for indicator in INDICATORS:
-        whole.panels(indicator.feature, before, 1)
-    after = replace(begins, generation=2)
-    seconds = _timed(lambda: [whole.panels(i.feature, after, 1) for i in INDICATORS])
+    _totals(console, title, medians, 1e6, "microseconds")
+    before = replace(candles.slice(0, ROWS), generation=2)
+    after = replace(candles.slice(0, ROWS + 1), generation=2)
+    _step(engine, before)
+    seconds = _timed(partial(_step, engine, after))
     console.print(
-        f"The one candle in {BLOCK:,} that begins a block: {seconds * 1e3:.1f} ms, "
+        f"The one candle in {BLOCK:,} that begins a block takes {seconds * 1e3:.0f} ms, "
         "because every state starts afresh.\n"
     )
+
+
+def _step(engine: FeatureEngine, panel: Candles) -> None:
+    for indicator in INDICATORS:
+        engine.panels(indicator.feature, panel, 1)
+
+
+def _update(streams: list[list[Any]], given: list[list[tuple[float, ...]]]) -> None:
+    for objects, rows in zip(streams, given, strict=True):
+        for one, candle in zip(objects, rows, strict=True):
+            one.update(*candle)
+
+
+def _tail(series: list[Series]) -> None:
+    for indicator in INDICATORS:
+        for symbol in series:
+            indicator.bare(symbol)
 
 
 def _check_live(
     console: Console,
     engine: FeatureEngine,
     newest: Candles,
-    streams: list[list[talib.stream.Stream]],
+    streams: list[list[Any]],
 ) -> None:
     """Compare live values with TA-Lib over the whole history, and with its live objects."""
     series = _series(newest, slice(None))
@@ -387,7 +380,7 @@ def _check_live(
         f"Live values differ from TA-Lib over the whole history by {to_history:.0e}, "
         f"from its live objects by {to_stream:.0e}."
     )
-    if max(to_history, to_stream) > 1e-10:
+    if max(to_history, to_stream) > TOLERANCE:
         raise SystemExit("live values differ from TA-Lib")
 
 

@@ -1,4 +1,4 @@
-"""Writes without end until it is killed; tells of each commit it has finished.
+"""Writes without end until it is killed; tells when it begins, and of each commit it has finished.
 
 Run as ``python -m tests.faults.writer store|ledger FOLDER ROUND``.
 """
@@ -65,4 +65,5 @@ def tell(batch: int) -> None:
 
 if __name__ == "__main__":
     what, where, start = sys.argv[1:]
+    os.write(1, b"ready\n")
     {"store": write_store, "ledger": write_ledger}[what](Path(where), int(start))

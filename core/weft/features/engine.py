@@ -39,7 +39,6 @@ BLOCK = 2048
 
 _PANELS_FOLLOWED = 16
 _IDLE_CANDLES = 16  # candles a feature is stepped on although nobody asks for it
-_SPARE_ROWS = 32  # candles a live buffer takes before it is moved
 _WORTH_A_THREAD = 200_000  # cells below which handing work over costs more than it saves
 _LEAST_WIDTH = 64  # columns below which a thread reads memory in pieces too short
 
@@ -142,9 +141,11 @@ class _Live:
         """Have space for `rows` more, in a new buffer if need be."""
         outputs, capacity, columns = self.rows.shape
         if self.filled + rows > capacity:
-            kept = min(self.filled, self.wanted)
-            buffer = np.empty((outputs, kept + rows + _SPARE_ROWS, columns))
-            buffer[:, :kept] = self.rows[:, self.filled - kept : self.filled]
+            # Where one row is wanted, that is a small array, whose memory is warm from the last.
+            kept = min(self.filled, max(0, self.wanted - rows))
+            buffer = np.empty((outputs, kept + rows + min(self.wanted - 1, BLOCK), columns))
+            if kept:
+                buffer[:, :kept] = self.rows[:, self.filled - kept : self.filled]
             self.rows, self.filled = buffer, kept
 
 
