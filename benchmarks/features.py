@@ -35,6 +35,7 @@ BLOCK_START = 200 * BLOCK
 
 Series = dict[str, Floats]
 Outputs = dict[str, Floats]
+Rivals = dict[str, Callable[[], object]]
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _side_by_side(rivals: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def _side_by_side(rivals: Rivals, rounds: int) -> dict[str, float]:
     """Return the median time of each, in seconds; they take turns, so that all see one machine."""
     times: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(rounds):
@@ -229,53 +230,58 @@ def _history(console: Console, engine: FeatureEngine) -> None:
     # Half of the rows in one block, half in the next, whose run-up is computed as well.
     across = _market(ROWS + 1_000, BLOCK_START - 2_000)
     series = _series(inside, slice(None))
+    _each(console, engine, inside, series)
+    threads = f"{os.cpu_count()} threads"
+    rivals: Rivals = {
+        "TA-Lib, one call each, results thrown away": partial(_bare, INDICATORS, series),
+        "TA-Lib, all outputs, kept as panels": partial(_kept, INDICATORS, series),
+        "Weft, one thread": partial(_weft, INDICATORS, FeatureEngine(1), inside),
+        f"Weft, {threads}": partial(_weft, INDICATORS, engine, inside),
+        f"Weft, {threads}, across blocks": partial(_weft, INDICATORS, engine, across),
+    }
+    title = "All twelve together, all outputs of Weft's kept"
+    _totals(console, title, _side_by_side(rivals, ROUNDS), 1e3, "ms")
 
-    def bare(indicators: Sequence[Indicator]) -> None:
-        for indicator in indicators:
-            for symbol in series:
-                indicator.bare(symbol)
 
-    def kept(indicators: Sequence[Indicator]) -> list[Outputs]:
-        found = []
-        for indicator in indicators:
-            panels = {o: np.empty((SYMBOLS, ROWS)) for o in indicator.same(series[0])}
-            for k, symbol in enumerate(series):
-                for output, values in indicator.same(symbol).items():
-                    panels[output][k] = values
-            found.append(panels)
-        return found
-
-    def weft(
-        engine: FeatureEngine, candles: Candles, indicators: Sequence[Indicator]
-    ) -> list[Mapping[str, FloatPanel]]:
-        return [engine.panels(i.feature, candles, ROWS) for i in indicators]
-
+def _each(console: Console, engine: FeatureEngine, inside: Candles, series: list[Series]) -> None:
     table = Table("", "TA-Lib", "Weft", "ratio", "difference")
     table.title = f"{SYMBOLS:,} symbols x {ROWS:,} candles, milliseconds"
     for indicator in INDICATORS:
-        rivals = {
-            "talib": partial(bare, [indicator]),
-            "weft": partial(weft, engine, inside, [indicator]),
+        rivals: Rivals = {
+            "TA-Lib": partial(_bare, [indicator], series),
+            "Weft": partial(_weft, [indicator], engine, inside),
         }
         spent = _side_by_side(rivals, ROUNDS)
         difference = _history_difference(indicator, engine, inside, series)
         if difference > TOLERANCE:
             raise SystemExit(f"{indicator.label} differs from TA-Lib by {difference:.1e}")
         times = [f"{spent[side] * 1e3:.1f}" for side in rivals]
-        ratio = f"{spent['talib'] / spent['weft']:.1f}x"
+        ratio = f"{spent['TA-Lib'] / spent['Weft']:.1f}x"
         table.add_row(indicator.label, *times, ratio, f"{difference:.0e}")
     console.print(table)
 
-    threads = f"{os.cpu_count()} threads"
-    rivals = {
-        "TA-Lib, one call each, results thrown away": partial(bare, INDICATORS),
-        "TA-Lib, all outputs, kept as panels": partial(kept, INDICATORS),
-        "Weft, one thread": partial(weft, FeatureEngine(1), inside, INDICATORS),
-        f"Weft, {threads}": partial(weft, engine, inside, INDICATORS),
-        f"Weft, {threads}, across blocks": partial(weft, engine, across, INDICATORS),
-    }
-    title = "All twelve together, all outputs of Weft's kept"
-    _totals(console, title, _side_by_side(rivals, ROUNDS), 1e3, "ms")
+
+def _bare(indicators: Sequence[Indicator], series: list[Series]) -> None:
+    for indicator in indicators:
+        for symbol in series:
+            indicator.bare(symbol)
+
+
+def _kept(indicators: Sequence[Indicator], series: list[Series]) -> list[Outputs]:
+    found = []
+    for indicator in indicators:
+        panels = {o: np.empty((SYMBOLS, ROWS)) for o in indicator.same(series[0])}
+        for k, symbol in enumerate(series):
+            for output, values in indicator.same(symbol).items():
+                panels[output][k] = values
+        found.append(panels)
+    return found
+
+
+def _weft(
+    indicators: Sequence[Indicator], engine: FeatureEngine, candles: Candles
+) -> list[Mapping[str, FloatPanel]]:
+    return [engine.panels(i.feature, candles, ROWS) for i in indicators]
 
 
 def _history_difference(
@@ -320,7 +326,7 @@ def _live(console: Console) -> None:
         spent["stream"].append(_timed(partial(_update, streams, given)))
         if k < TAIL_ROUNDS:
             tails = _series(panel, slice(len(panel) - TAIL, None))
-            spent["tail"].append(_timed(partial(_tail, tails)))
+            spent["tail"].append(_timed(partial(_bare, INDICATORS, tails)))
     _check_live(console, engine, later[-1], streams)
     labels = (
         f"TA-Lib, each call on the last {TAIL} candles",
@@ -349,12 +355,6 @@ def _update(streams: list[list[Any]], given: list[list[tuple[float, ...]]]) -> N
     for objects, rows in zip(streams, given, strict=True):
         for one, candle in zip(objects, rows, strict=True):
             one.update(*candle)
-
-
-def _tail(series: list[Series]) -> None:
-    for indicator in INDICATORS:
-        for symbol in series:
-            indicator.bare(symbol)
 
 
 def _check_live(

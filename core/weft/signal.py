@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -143,7 +143,17 @@ class Signal:
 
 def to_json(value: object) -> bytes:
     """Return dataclasses and plain values as canonical JSON. NaN and infinities become null."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    # By itself orjson writes the fields of a dataclass in the order of their declaration.
+    option = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
+    return orjson.dumps(value, default=_fields, option=option)
+
+
+def _fields(value: object) -> dict[str, object]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    raise TypeError(type(value).__name__)
 
 
 def with_id(signal: Signal) -> Signal:

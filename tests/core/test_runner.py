@@ -10,6 +10,10 @@ from weft.errors import ComponentError, NoDataError
 from weft.runner import attempt, call
 
 
+class Panic(BaseException):
+    """What a fault in a library's Rust code looks like: no Exception."""
+
+
 def test_a_value_comes_back() -> None:
     assert call("x", lambda: 41 + 1, 5.0) == 42
     assert call("x", lambda: None, 5.0) is None
@@ -37,6 +41,40 @@ def test_leaving_the_program_is_a_fault_like_any_other() -> None:
     with pytest.raises(ComponentError, match="SystemExit"):
         call("x", sys.exit, 30.0)
     assert time.monotonic() - started < 15.0
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit, Panic])
+def test_no_sort_of_exception_vanishes(kind: type[BaseException]) -> None:
+    def fail() -> None:
+        raise kind("oh")
+
+    with pytest.raises(ComponentError, match=kind.__name__) as caught:
+        call("x", fail, 30.0)
+    assert isinstance(caught.value.__cause__, kind)
+
+
+def test_an_answer_that_comes_too_late_is_never_used() -> None:
+    release, answered = threading.Event(), threading.Event()
+
+    def late() -> int:
+        release.wait(10.0)
+        answered.set()
+        return 7
+
+    outcome = attempt("layer slow", late, 0.05)
+    release.set()
+    assert answered.wait(10.0)
+    assert outcome.value is None
+    assert "layer slow: gave no answer" in str(outcome.failure)
+
+
+def test_a_call_left_behind_does_not_keep_the_program_alive() -> None:
+    release = threading.Event()
+    with pytest.raises(ComponentError):
+        call("x", release.wait, 0.01)
+    left = [thread for thread in threading.enumerate() if thread.name == "weft-x"]
+    release.set()
+    assert all(thread.daemon for thread in left)
 
 
 def test_a_call_that_hangs_is_left_behind() -> None:

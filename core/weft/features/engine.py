@@ -26,7 +26,7 @@ from weft.arrays import FloatPanel, Floats
 from weft.components.feature import StepFeature
 from weft.errors import DataError
 from weft.features.kernels import Kernel, compile_step
-from weft.features.lanes import State, clear_state, new_state
+from weft.features.lanes import State, clear_state, new_scratch, new_state
 from weft.features.memory import PanelMemory
 from weft.market.candles import FIELDS, Candles
 from weft.times import DAY, WEEK, Interval
@@ -81,8 +81,13 @@ class _Run:
     def params(self) -> Floats:
         return np.array(self.feature.params, dtype=np.float64)
 
+    @cached_property
+    def scratch(self) -> Floats:
+        """Room for the outputs of one tile, for whoever holds the engine's lock."""
+        return new_scratch(len(self.outputs))
+
     def new_state(self, symbols: int) -> State:
-        return new_state(self.feature.state_size, len(self.outputs), symbols)
+        return new_state(self.feature.state_size, symbols)
 
     def named(self, values: FloatPanel) -> Mapping[str, FloatPanel]:
         values.flags.writeable = False
@@ -268,7 +273,8 @@ class FeatureEngine:
             live.make_room(missing)
             first = source.rows - missing
             rows = (first, source.rows, first, first - live.filled)
-            self._loop(run, source, live.state, live.rows, rows)
+            given = (*source.arguments, run.params, live.state, run.scratch)
+            run.kernel(*given, live.rows, *rows, 0, source.columns)
             live.filled += missing
             live.begins, live.ends = source.begins, source.ends
 
@@ -319,17 +325,20 @@ class FeatureEngine:
     ) -> None:
         """Run a feature's loop over (first, last, first kept, first of `out`), on all threads."""
         columns = source.columns
+        given = (*source.arguments, run.params, state)
+        wanted = (out, *rows)
         if self._threads == 1 or (rows[1] - rows[0]) * columns < _WORTH_A_THREAD:
-            run.kernel(*source.arguments, run.params, state, out, *rows, 0, columns)
+            run.kernel(*given, new_scratch(len(run.outputs)), *wanted, 0, columns)
             return
         with self._pool_lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="weft-feature")
         parts = max(1, min(self._threads, columns // _LEAST_WIDTH))
         edges = [columns * part // parts // 8 * 8 for part in range(parts)] + [columns]
-        arguments = (*source.arguments, run.params, state, out, *rows)
         tasks = [
-            self._pool.submit(run.kernel, *arguments, left, right)
+            self._pool.submit(
+                run.kernel, *given, new_scratch(len(run.outputs)), *wanted, left, right
+            )
             for left, right in pairwise(edges)
         ]
         for task in tasks:

@@ -19,6 +19,7 @@ import threading
 import types
 import warnings
 from collections.abc import Callable
+from math import nan
 from typing import Any, TypeAlias
 
 from numba import njit
@@ -32,11 +33,10 @@ from weft.features.lanes import (
     LANES,
     STRIDE,
     State,
-    blank,
     cells,
     differ,
+    fill,
     run_end,
-    start_afresh,
     write,
 )
 
@@ -52,6 +52,7 @@ _SIGNATURE = numba_types.void(
     *[_CELLS] * 5,
     numba_types.float64[::1],
     numba_types.float64[:, :, ::1],
+    numba_types.float64[::1],
     numba_types.float64[:, :, ::1],
     *[numba_types.int64] * 6,
 )
@@ -83,6 +84,7 @@ def _loop(  # noqa: PLR0913, PLR0917 - a kernel takes its arrays one by one
     volume: FloatPanel,
     params: Floats,
     state: State,
+    scratch: Floats,
     out: FloatPanel,
     first: int,
     last: int,
@@ -93,27 +95,27 @@ def _loop(  # noqa: PLR0913, PLR0917 - a kernel takes its arrays one by one
 ) -> None:
     """Step symbols `left` to `right` through rows `first` to `last`.
 
-    Outputs are written from row `kept` on; row `base` is the first of `out`.
+    Outputs are written from row `kept` on; row `base` is the first of `out`. They pass through
+    `scratch`, a tile of outputs that stays in the cache.
     """
     columns = close.shape[1]
-    rows = state.shape[1]
+    size = state.shape[1]
     options = cells(params, 0, params.shape[0], 1)
     past_the_cache = (last - kept) * columns > _MORE_THAN_CACHE
     for row in range(first, last):
         instant = time[row]
         begin = left
         while begin < right:
-            corner = begin // LANES * rows * STRIDE + begin % LANES
+            corner = begin // LANES * size * STRIDE + begin % LANES
             width = min(LANES - begin % LANES, right - begin)
             source = row * columns + begin
             kinds = cells(presence, source, width, 1)
-            leading = cells(state, corner + _OUTPUTS * STRIDE, width, 1)
+            leading = cells(state, corner, width, 1)
             uneven = differ(kinds, leading, width)
             start = 0
             while start < width:
                 stop = run_end(kinds, leading, start, width) if uneven else width
                 count = stop - start
-                at = corner + start
                 if kinds[start] == 0:
                     common = leading[start]
                     opens = cells(open, source + start, count, 1)
@@ -130,21 +132,21 @@ def _loop(  # noqa: PLR0913, PLR0917 - a kernel takes its arrays one by one
                             closes[lane],
                             volumes[lane],
                         )
-                        own = cells(state, at + lane + _OUTPUTS * STRIDE, rows - _OUTPUTS, STRIDE)
+                        own = cells(state, corner + start + lane, size, STRIDE)
                         # It holds this already; written so that the compiler knows it as well.
                         own[0] = common
-                        _step(own, bar, options, cells(state, at + lane, _OUTPUTS, STRIDE))
+                        filled = cells(scratch, start + lane, _OUTPUTS, STRIDE)
+                        _step(own, bar, options, filled)
                 else:
-                    blank(state, at, count, _OUTPUTS)
+                    fill(scratch, start, count, _OUTPUTS, nan)
                     if kinds[start] == 2:  # Presence.HOLE
-                        start_afresh(state, at, count, _OUTPUTS)
+                        fill(state, corner + start, count, size, 0.0)
                 start = stop
             if row >= kept:
                 target = (row - base) * columns + begin
                 for output in range(_OUTPUTS):
                     panel = output * out.shape[1] * columns
-                    filled = corner + output * STRIDE
-                    write(out, target + panel, state, filled, width, past_the_cache)
+                    write(out, target + panel, scratch, output * STRIDE, width, past_the_cache)
             begin += width
 
 

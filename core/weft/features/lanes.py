@@ -1,11 +1,10 @@
 """How the state of many symbols lies in memory, and how a kernel reaches it.
 
-State and outputs of `LANES` symbols lie in one tile: a row for each cell, a lane for each symbol.
-The rows of a tile are a constant distance apart, so that the compiler can see that they do not
+The state of `LANES` symbols lies in one tile: a row for each cell, a lane for each symbol. The
+rows of a tile are a constant distance apart, so that the compiler can see that they do not
 overlap, and may take a step for several symbols at once.
 """
 
-from math import nan
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from weft.arrays import BoolPanel, FloatPanel, Floats
 
 State: TypeAlias = NDArray[np.float64]
-"""Outputs and state of many symbols: (tile, cell, lane), the outputs first."""
+"""State of many symbols: (tile, cell, lane)."""
 
 LANES = 256
 """Symbols in one tile: enough to spread the cost of a row, few enough for the fastest cache."""
@@ -34,9 +33,14 @@ _LINE = 8  # float64 numbers in a line of the cache
 _arrays: Any = arrayobj  # numba publishes no types for it
 
 
-def new_state(cells: int, outputs: int, symbols: int) -> State:
-    """Return the state of `symbols` symbols that have seen nothing yet."""
-    return np.zeros((-(-symbols // LANES), outputs + cells, STRIDE))
+def new_state(size: int, symbols: int) -> State:
+    """Return the state of `symbols` symbols that have seen nothing yet, `size` cells each."""
+    return np.zeros((-(-symbols // LANES), size, STRIDE))
+
+
+def new_scratch(outputs: int) -> Floats:
+    """Return room for the outputs of one tile."""
+    return np.empty(outputs * STRIDE)
 
 
 def clear_state(state: State, symbols: BoolPanel) -> None:
@@ -134,17 +138,10 @@ def run_end(kinds: Any, leading: Any, start: int, width: int) -> int:  # noqa: A
 
 
 @njit(error_model="numpy", inline="always")
-def blank(state: Floats, corner: int, count: int, outputs: int) -> None:
-    """Let `count` lanes from `corner` on say nothing."""
-    for output in range(outputs):
-        cells(state, corner + output * STRIDE, count, 1)[:] = nan
-
-
-@njit(error_model="numpy", inline="always")
-def start_afresh(state: Floats, corner: int, count: int, outputs: int) -> None:
-    """Let `count` lanes from `corner` on have seen nothing yet."""
-    for cell in range(outputs, state.shape[1]):
-        cells(state, corner + cell * STRIDE, count, 1)[:] = 0.0
+def fill(tile: Any, corner: int, count: int, rows: int, value: float) -> None:  # noqa: ANN401
+    """Set every row of `count` lanes from `corner` on."""
+    for row in range(rows):
+        cells(tile, corner + row * STRIDE, count, 1)[:] = value
 
 
 @njit(error_model="numpy", inline="always")
@@ -154,15 +151,15 @@ def _copy(into: Any, numbers: Any) -> None:  # noqa: ANN401 - arrays of numba's
 
 
 @njit(error_model="numpy", inline="always")
-def write(out: FloatPanel, into: int, state: State, begin: int, width: int, past: bool) -> None:  # noqa: FBT001 - numba passes no keywords
+def write(out: FloatPanel, into: int, tile: Floats, begin: int, width: int, past: bool) -> None:  # noqa: FBT001 - numba passes no keywords
     """Copy `width` numbers of a tile into a panel, past the cache if `past`."""
     uneven = width
     if past:
         address = out.ctypes.data // 8
         uneven = min(-(address + into) % _LINE, width)
     lines = (width - uneven) // _LINE
-    _stream_lines(out, into + uneven, state, begin + uneven, lines)
+    _stream_lines(out, into + uneven, tile, begin + uneven, lines)
     done = uneven + lines * _LINE
-    _copy(cells(out, into, uneven, 1), cells(state, begin, uneven, 1))
+    _copy(cells(out, into, uneven, 1), cells(tile, begin, uneven, 1))
     rest = width - done
-    _copy(cells(out, into + done, rest, 1), cells(state, begin + done, rest, 1))
+    _copy(cells(out, into + done, rest, 1), cells(tile, begin + done, rest, 1))

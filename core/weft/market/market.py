@@ -252,7 +252,8 @@ class Market:
         facts = self._store.observations(name, self._sources, int(rows[-1]))
         for source in reversed(self._sources):
             mine = facts.filter(pl.col("source") == source)
-            for (scope, entity), part in mine.group_by(["scope", "entity"]):
+            parts = mine.partition_by("scope", "entity", as_dict=True)
+            for (scope, entity), part in sorted(parts.items(), key=_how_particular):
                 value, age = latest_known(
                     part["event_time"].to_physical().to_numpy(),
                     part["known_at"].to_physical().to_numpy(),
@@ -262,6 +263,12 @@ class Market:
                 reached = _reached(instruments, str(scope), str(entity))
                 _overlay(values, ages, reached, value, age)
         return MetricPanel(name, rows, values, ages)
+
+
+def _how_particular(part: tuple[tuple[object, ...], pl.DataFrame]) -> tuple[int, str]:
+    """Return a key that sorts the market's facts first, and an instrument's own last."""
+    scope, entity = part[0]
+    return list(Scope)[::-1].index(Scope(str(scope))), str(entity)
 
 
 def _any_closes(instruments: Sequence[Instrument]) -> bool:

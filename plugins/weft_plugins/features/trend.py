@@ -298,8 +298,9 @@ class Adx(StepFeature):
         plus = state[4] * kept + (rise if rise > 0.0 and rise > fall else 0.0) * counts
         minus = state[5] * kept + (fall if fall > 0.0 and fall > rise else 0.0) * counts
         span = state[6] * kept + true_range(bar.high, bar.low, state[3]) * counts
-        plus_di = 100.0 * plus / span if span > 0.0 else 0.0
-        minus_di = 100.0 * minus / span if span > 0.0 else 0.0
+        percent = 100.0 / span if span > 0.0 else 0.0
+        plus_di = plus * percent
+        minus_di = minus * percent
         directed = plus_di + minus_di
         balance = 100.0 * abs(plus_di - minus_di) / directed
         # Where nothing moved, the average stays as it is; while seeding, that adds nothing.

@@ -105,7 +105,7 @@ class Bollinger(StepFeature):
         total, spread = slide_moments(state, 1, ring_slot(seen, window), bar.close, window)
         state[0] = seen + 1.0
         middle = total / window
-        reach = params[1] * sqrt(spread) / window
+        reach = params[1] / window * sqrt(spread)
         position = 0.5 + (bar.close - middle) / (2.0 * reach) if reach > 0.0 else 0.5
         ready = seen + 1.0 >= window
         out[0] = middle + reach if ready else nan

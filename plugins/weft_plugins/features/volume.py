@@ -106,7 +106,7 @@ class VolumeRatio(StepFeature):
         total = slide_sum(state, 1, ring_slot(seen, window), bar.volume)
         state[0] = seen + 1.0
         ready = seen + 1.0 >= window and total > 0.0
-        out[0] = bar.volume / (total / window) if ready else nan
+        out[0] = bar.volume * window / total if ready else nan
 
 
 class Vwap(StepFeature):

@@ -1,0 +1,220 @@
+"""The market: what is held in memory and what is read from disk are one and the same."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.testing import assert_array_equal
+
+from weft.clock import SimulatedClock
+from weft.components.feature import Feature
+from weft.components.needs import CandleNeed, FeatureNeed, MetricNeed, Need
+from weft.components.needs import feature as feature_need
+from weft.errors import LookAheadError, NoDataError
+from weft.features.engine import FeatureEngine
+from weft.market.candles import FIELDS, Presence
+from weft.market.checks import CANDLE_SCHEMA, OBSERVATION_SCHEMA
+from weft.market.instruments import Instrument, describe
+from weft.market.market import Market
+from weft.market.plan import make_plan
+from weft.market.view import View
+from weft.store.lake import Lake
+from weft.store.store import Store
+from weft.times import DAY, HOUR, Interval, parse_time
+from weft_plugins.features.momentum import Rsi
+
+H1, H4 = Interval.parse("1h"), Interval.parse("4h")
+FRIDAY = parse_time("2024-03-01T00:00:00Z")
+RSI = feature_need("rsi", window=3)
+NEEDS: tuple[Need, ...] = (CandleNeed(None, 4), CandleNeed(H4, 1), RSI)
+COMPARED = (*FIELDS, "times", "presence", "rows_since_traded", "age_seconds", "closable")
+
+
+def candles(symbol: str, opened: Sequence[int], price: float = 100.0) -> pl.DataFrame:
+    """Candles whose prices tell when they were opened."""
+    prices = [price + t % (7 * HOUR) / HOUR for t in opened]
+    return pl.DataFrame(
+        {
+            "symbol": [symbol] * len(opened),
+            "interval": ["1h"] * len(opened),
+            "open_time": list(opened),
+            **dict.fromkeys(FIELDS, prices),
+            "known_at": [t + HOUR for t in opened],
+        },
+        schema=CANDLE_SCHEMA,
+    )
+
+
+def coin_hours(first: int, last: int) -> list[int]:
+    return [first + k * HOUR for k in range((last - first) // HOUR)]
+
+
+def stock_hours(first: int, last: int) -> list[int]:
+    """Opens of a stock's bars: 14:30 to 20:30 on weekdays."""
+    bars = [first + k * HOUR + HOUR // 2 for k in range((last - first) // HOUR)]
+    return [t for t in bars if 14 <= t % DAY // HOUR <= 19 and (t // DAY + 3) % 7 < 5]
+
+
+def make_feature(need: FeatureNeed) -> Feature:
+    return Rsi(Rsi.Config.model_validate(dict(need.params)))
+
+
+def market_of(store: Store, *sources: str, needs: Sequence[Need] = NEEDS) -> Market:
+    plan = make_plan(H1, H1, needs, make_feature)
+    return Market(store, sources, plan, make_feature, FeatureEngine(1))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(Lake(tmp_path / "lake"), SimulatedClock(FRIDAY + 30 * DAY))
+    for source in ("a", "b"):
+        made.describe_instruments(
+            source, [describe("BTCUSDT"), describe("ETHUSDT"), describe("ACME")]
+        )
+    return made
+
+
+def assert_same(live: View, disk: View) -> None:
+    assert live.symbols == disk.symbols
+    for interval in ("1h", "4h"):
+        for name in COMPARED:
+            found, expected = (getattr(v.candles(interval), name) for v in (live, disk))
+            assert_array_equal(found, expected, err_msg=f"{name} {interval}")
+    assert_array_equal(live.feature(RSI), disk.feature(RSI))
+
+
+def seen(view: View) -> View:
+    return view.restricted(NEEDS, "layer test")
+
+
+def test_live_and_disk_show_the_same_hour_by_hour_across_a_weekend(store: Store) -> None:
+    """A coin, and a stock whose bars close at half past; less is loaded than the weekend lasts."""
+    opens = {"BTCUSDT": coin_hours, "ACME": stock_hours}
+    for symbol, hours in opens.items():
+        store.append_candles("a", candles(symbol, hours(FRIDAY - 20 * DAY, FRIDAY + 18 * HOUR)))
+    live = market_of(store, "a")
+    live.warm_up_to(FRIDAY + 18 * HOUR)
+    evening = range(FRIDAY + 37 * HOUR // 2, FRIDAY + 23 * HOUR, HOUR // 2)
+    monday = range(FRIDAY + 3 * DAY + 14 * HOUR, FRIDAY + 3 * DAY + 17 * HOUR, HOUR // 2)
+    before = FRIDAY + 18 * HOUR
+    for now in (*evening, *monday):
+        for symbol, hours in opens.items():
+            closed = [t for t in hours(before - 2 * HOUR, now) if before < t + HOUR <= now]
+            live.take_in("a", [store.append_candles("a", candles(symbol, closed)).rows])
+        before = now
+        if now % HOUR == 0:
+            live.warm_up_to(now)
+            assert live._hot is not None
+            assert_same(seen(live.view(now)), seen(market_of(store, "a").view(now)))
+    sunday = live.view(FRIDAY + 2 * DAY).candles()
+    stock = sunday.symbols.index("ACME")
+    assert sunday.presence[-1, stock] == Presence.CLOSED
+    assert sunday.rows_since_traded[-1, stock] == 27
+    assert np.isnan(sunday.close[-1, stock])
+
+
+def test_one_row_of_many_is_what_a_view_of_it_shows(store: Store) -> None:
+    store.append_candles("a", candles("BTCUSDT", coin_hours(FRIDAY - 9 * DAY, FRIDAY + 4 * DAY)))
+    store.append_candles("a", candles("ACME", stock_hours(FRIDAY - 9 * DAY, FRIDAY + 4 * DAY)))
+    market = market_of(store, "a", needs=[CandleNeed(None, 4)])
+    many = market.view(FRIDAY + 4 * DAY, steps=80).candles()
+    for back in (0, 30, 60, 79):
+        one = market.view(FRIDAY + 4 * DAY - back * HOUR).candles()
+        for name in COMPARED[:-1]:
+            assert_array_equal(
+                getattr(many, name)[len(many) - back - 1], getattr(one, name)[-1], err_msg=name
+            )
+
+
+def test_a_late_candle_shows_at_once_in_what_is_held(store: Store) -> None:
+    hours = coin_hours(FRIDAY, FRIDAY + DAY)
+    store.append_candles("a", candles("BTCUSDT", [h for h in hours if h != hours[20]]))
+    live = market_of(store, "a")
+    live.warm_up_to(FRIDAY + DAY)
+    assert np.isnan(live.view(FRIDAY + DAY).candles().close).any()
+    live.take_in("a", [store.append_candles("a", candles("BTCUSDT", [hours[20]])).rows])
+    assert live._hot is not None
+    assert_same(seen(live.view(FRIDAY + DAY)), seen(market_of(store, "a").view(FRIDAY + DAY)))
+    assert not np.isnan(seen(live.view(FRIDAY + DAY)).candles().close).any()
+
+
+def test_a_new_symbol_gets_a_column_and_a_source_that_is_preferred_takes_over(
+    store: Store,
+) -> None:
+    hours = coin_hours(FRIDAY, FRIDAY + DAY)
+    store.append_candles("b", candles("BTCUSDT", hours))
+    live = market_of(store, "a", "b")
+    live.warm_up_to(FRIDAY + DAY)
+    for source, symbol, price in (("b", "ETHUSDT", 7.0), ("a", "BTCUSDT", 500.0)):
+        rows = store.append_candles(source, candles(symbol, hours[-2:], price)).rows
+        live.take_in(source, [rows])
+        assert_same(
+            seen(live.view(FRIDAY + DAY)), seen(market_of(store, "a", "b").view(FRIDAY + DAY))
+        )
+    view = live.view(FRIDAY + DAY)
+    assert view.symbols == ("BTCUSDT", "ETHUSDT")
+    assert live.listings["BTCUSDT"].source == "a"
+    assert (seen(view).candles().close[-1] > 500).tolist() == [True, False]
+
+
+def test_instruments_enter_with_their_first_candle_and_stay_after_their_last(
+    store: Store,
+) -> None:
+    store.append_candles("a", candles("BTCUSDT", coin_hours(FRIDAY, FRIDAY + 2 * DAY)))
+    store.append_candles("a", candles("ETHUSDT", coin_hours(FRIDAY + DAY, FRIDAY + DAY + 4 * HOUR)))
+    market = market_of(store, "a")
+    assert market.view(FRIDAY + DAY).symbols == ("BTCUSDT",)
+    assert market.view(FRIDAY + 2 * DAY).symbols == ("BTCUSDT", "ETHUSDT")
+    assert market.last_close == FRIDAY + 2 * DAY
+    assert market.instruments["ETHUSDT"] == describe("ETHUSDT")
+
+
+def test_a_symbol_nobody_described_is_not_shown(store: Store) -> None:
+    store.append_candles("a", candles("ODDUSDT", coin_hours(FRIDAY, FRIDAY + DAY)))
+    store.append_candles("a", candles("BTCUSDT", coin_hours(FRIDAY, FRIDAY + DAY)))
+    assert market_of(store, "a").view(FRIDAY + DAY).symbols == ("BTCUSDT",)
+
+
+def test_before_any_candle_there_is_nothing_to_see(store: Store) -> None:
+    empty = market_of(store, "a")
+    assert empty.last_close is None
+    with pytest.raises(NoDataError, match="weft doctor"):
+        empty.view(FRIDAY)
+    store.append_candles("a", candles("BTCUSDT", coin_hours(FRIDAY, FRIDAY + DAY)))
+    with pytest.raises(NoDataError, match="earliest candle there is closed at 2024-03-01T01"):
+        market_of(store, "a").view(FRIDAY)
+    with pytest.raises(LookAheadError, match="at least one"):
+        market_of(store, "a").view(FRIDAY + DAY, steps=0)
+
+
+def test_a_view_between_two_closes_is_the_view_of_the_earlier_one(store: Store) -> None:
+    store.append_candles("a", candles("BTCUSDT", coin_hours(FRIDAY, FRIDAY + DAY)))
+    assert market_of(store, "a").view(FRIDAY + DAY - 1).as_of == FRIDAY + DAY - HOUR
+
+
+def test_facts_reach_the_instruments_they_are_about(tmp_path: Path) -> None:
+    store = Store(Lake(tmp_path), SimulatedClock(FRIDAY + 9 * DAY))
+    perpetual = Instrument(symbol="BTC-PERP", base="BTC", quote="USD")
+    store.describe_instruments("a", [describe("BTCUSDT"), describe("ETHUSDT"), perpetual])
+    for symbol in ("BTCUSDT", "ETHUSDT", "BTC-PERP"):
+        store.append_candles("a", candles(symbol, coin_hours(FRIDAY, FRIDAY + DAY)))
+    facts = [
+        ("m", "market", "", FRIDAY, FRIDAY + HOUR, 1.0),
+        ("m", "asset", "BTC", FRIDAY, FRIDAY + 2 * HOUR, 2.0),
+        ("m", "instrument", "BTCUSDT", FRIDAY, FRIDAY + 3 * HOUR, 3.0),
+    ]
+    for fact in facts:
+        frame = pl.DataFrame([fact], OBSERVATION_SCHEMA, orient="row")
+        store.append_observations("a", frame)
+    market = market_of(store, "a", needs=[MetricNeed("m", 0)])
+    view = market.view(FRIDAY + 4 * HOUR, steps=4).restricted([MetricNeed("m", 0)], "x")
+    assert view.symbols == ("BTC-PERP", "BTCUSDT", "ETHUSDT")
+    assert view.metric("m").values.tolist() == [
+        [1.0, 1.0, 1.0],
+        [2.0, 2.0, 1.0],
+        [2.0, 3.0, 1.0],
+        [2.0, 3.0, 1.0],
+    ]
+    assert view.metric("m").age_seconds[:, 2].tolist() == [3600.0, 7200.0, 10_800.0, 14_400.0]
