@@ -22,6 +22,9 @@ from weft.errors import StorageError
 _log = logging.getLogger(__name__)
 
 _COMMITS_BEFORE_COMPACTION = 100
+_COMPACTION = " compaction"
+"""Name of the writer that compacts; no source has a name like it."""
+
 _HOURS_REPLACED_FILES_STAY = 24
 """Longer than any read takes: a reader may still be on the files that compaction replaced."""
 
@@ -231,7 +234,11 @@ class Lake:
                 continue
             with self._reporting(f"could not compact {table.name}", "No rows were lost"):
                 delta = DeltaTable(self._path(table))
-                delta.optimize.compact()
+                # Of two compactions at once the Delta library would keep both results, and with
+                # them every row twice; only as turns of one writer they get into conflict.
+                turn = _turn(Snapshot(table, delta), _COMPACTION) + 1
+                turns = CommitProperties(app_transactions=[Transaction(_COMPACTION, turn)])
+                delta.optimize.compact(commit_properties=turns)
                 delta.vacuum(
                     retention_hours=_HOURS_REPLACED_FILES_STAY,
                     dry_run=False,

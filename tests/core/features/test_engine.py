@@ -4,6 +4,7 @@ import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -15,6 +16,7 @@ from weft.components.feature import StepFeature
 from weft.errors import DataError
 from weft.features import engine as engine_module
 from weft.features.engine import BLOCK, FeatureEngine, first_row_needed
+from weft.features.kernels import Kernel, compile_step
 from weft.market.candles import FIELDS, Candles
 from weft.times import Interval
 
@@ -102,42 +104,54 @@ def test_a_market_with_sessions_is_warm_when_a_block_begins() -> None:
 # From one candle to the next
 
 
-class _Counting(FeatureEngine):
-    """Counts the rows its kernels run over."""
+class _Counter:
+    """Counts the rows that kernels run over."""
 
     rows = 0
 
-    def _loop(self, *arguments: object) -> None:
-        span = arguments[-1]
-        assert isinstance(span, tuple)
-        self.rows += span[1] - span[0]
-        super()._loop(*arguments)  # type: ignore[arg-type]  # whatever the engine passed itself
+    def counting(self, name: str, step: Any, outputs: int) -> Kernel:
+        kernel = compile_step(name, step, outputs)
+
+        def run(*arguments: Any) -> None:
+            first, last, *_ = arguments[-6:]
+            self.rows += last - first
+            kernel(*arguments)
+
+        return run
+
+
+@pytest.fixture
+def counter(monkeypatch: pytest.MonkeyPatch) -> _Counter:
+    found = _Counter()
+    monkeypatch.setattr(engine_module, "compile_step", found.counting)
+    return found
 
 
 def _live(candles: Candles, end: int, generation: int = 1, first: int = 0) -> Candles:
     return replace(candles.slice(first, end), generation=generation)
 
 
-def test_a_new_candle_costs_one_row() -> None:
+def test_a_new_candle_costs_one_row(counter: _Counter) -> None:
     candles = panel(columns(300), BLOCK_START - 100)
-    engine = _Counting(1)
+    engine = FeatureEngine(1)
     engine.panels(Mean(), _live(candles, 200), 1)
-    engine.rows = 0
+    counter.rows = 0
     for end in range(201, 300):
         engine.panels(Mean(), _live(candles, end), 1)
         engine.panels(Mean(), _live(candles, end), 1)
-    assert engine.rows == 99
+    assert counter.rows == 99
 
 
-def test_missed_candles_are_made_up_for() -> None:
+def test_missed_candles_are_made_up_for(counter: _Counter) -> None:
     candles = panel(columns(400), BLOCK_START - 50)
-    engine = _Counting(1)
+    whole = _all(Mean(), candles, 350)[0]
+    engine = FeatureEngine(1)
     engine.panels(Mean(), _live(candles, 100), 2)
-    engine.rows = 0
+    counter.rows = 0
     for end in (101, 107, 108, 190, 400):
         found = engine.panels(Mean(), _live(candles, end), 2)["mean"]
-        np.testing.assert_array_equal(found, _all(Mean(), _live(candles, end), 2)[0])
-    assert engine.rows == 300
+        np.testing.assert_array_equal(found, whole[end - 52 : end - 50])
+    assert counter.rows == 300
 
 
 @pytest.mark.parametrize("rows", [1, 3, 50])
@@ -195,16 +209,46 @@ def test_a_panel_that_slides_without_reaching_the_start_is_computed_anew() -> No
         np.testing.assert_array_equal(found[:, 0], [89, 90])
 
 
-def test_a_panel_that_slides_and_reaches_the_start_is_stepped() -> None:
+def test_a_panel_that_slides_and_reaches_the_start_is_stepped(counter: _Counter) -> None:
     candles = panel(columns(500), BLOCK_START - 200)
-    engine = _Counting(1)
+    whole = _all(Mean(), candles, 300)[0]
+    engine = FeatureEngine(1)
     engine.panels(Mean(), _live(candles, 300), 1)
-    engine.rows = 0
+    counter.rows = 0
     for end in range(301, 400):
         newest = _live(candles, end, first=end - 300)
         found = engine.panels(Mean(), newest, 1)["mean"]
-        np.testing.assert_array_equal(found, _all(Mean(), newest, 1)[0])
-    assert engine.rows == 99
+        np.testing.assert_array_equal(found, whole[end - 201 : end - 200])
+    assert counter.rows == 99
+
+
+def test_a_feature_nobody_asks_for_is_let_go_and_comes_back(counter: _Counter) -> None:
+    candles = panel(columns(300), BLOCK_START - 50)
+    whole = _all(Mean(), candles, 250)[0]
+    engine = FeatureEngine(1)
+    engine.panels(Mean(), _live(candles, 100), 1)
+    counter.rows = 0
+    for end in range(101, 201):
+        engine.panels(Echo(), _live(candles, end), 1)
+    idle = counter.rows - (101 - 47) - 99
+    assert 0 < idle < 20
+    found = engine.panels(Mean(), _live(candles, 200), 1)["mean"]
+    np.testing.assert_array_equal(found, whole[149:150])
+
+
+def test_candles_of_two_lengths_are_followed_side_by_side(counter: _Counter) -> None:
+    hours = panel(columns(300), BLOCK_START - 50)
+    days = panel(columns(300, seed=9), BLOCK_START - 50, interval=Interval.parse("1d"))
+    expected = {p.interval: _all(Mean(), p, 250)[0] for p in (hours, days)}
+    engine = FeatureEngine(1)
+    for candles in (hours, days):
+        engine.panels(Mean(), _live(candles, 100), 1)
+    counter.rows = 0
+    for end in range(101, 200):
+        for candles in (hours, days):
+            found = engine.panels(Mean(), _live(candles, end), 1)["mean"]
+            np.testing.assert_array_equal(found, expected[candles.interval][end - 51 : end - 50])
+    assert counter.rows == 2 * 99
 
 
 def test_another_generation_is_another_history() -> None:

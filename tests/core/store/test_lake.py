@@ -9,10 +9,12 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from deltalake import write_deltalake
+from deltalake.table import TableOptimizer
 from polars.testing import assert_frame_equal
 
 from weft.errors import StorageError
@@ -158,6 +160,28 @@ def test_compaction_joins_files_and_keeps_contents(lake: Lake) -> None:
     assert delta is not None
     assert len(delta.file_uris()) == 2
     assert len(files_of(lake)) == 26  # readers may still be on those that were replaced
+
+
+def test_of_two_compactions_at_once_one_gives_way(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else both results would stay, and every row would be there twice."""
+    for first in range(6):
+        lake.append(CANDLES, candles(first, 1))
+    commit, came = TableOptimizer.compact, list[int]()
+
+    def interrupted(self: TableOptimizer, *rest: Any, **options: Any) -> dict[str, Any]:
+        if not came:
+            came.append(1)
+            Lake(lake.url).compact()
+        return commit(self, *rest, **options)
+
+    monkeypatch.setattr(TableOptimizer, "compact", interrupted)
+    with pytest.raises(StorageError, match=r"could not compact candles.*No rows were lost"):
+        lake.compact()
+    assert_frame_equal(lake.read(CANDLES, EVERYTHING), candles(0, 6))
+    lake.compact()
+    assert_frame_equal(lake.read(CANDLES, EVERYTHING), candles(0, 6))
 
 
 def test_files_replaced_long_ago_are_removed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
