@@ -106,8 +106,16 @@ class _Source:
         closes = candles.closable > 0
         self.sessions = candles.interval if closes.any() else None
         self.always_open = ~closes
-        panels = (candles.presence, candles.times, *(getattr(candles, f) for f in FIELDS))
-        self.arguments = tuple(np.ascontiguousarray(panel) for panel in panels)
+        panels = (candles.presence, *(getattr(candles, f) for f in FIELDS))
+        # Kernels check no bounds.
+        if any(panel.shape != (self.rows, self.columns) for panel in panels):
+            shapes = ", ".join(str(panel.shape) for panel in panels)
+            raise DataError(
+                f"{self.rows} times and {self.columns} symbols do not fit panels of {shapes}",
+                where="candles",
+            )
+        presence, *prices = (np.ascontiguousarray(panel) for panel in panels)
+        self.arguments = (presence, np.ascontiguousarray(candles.times), *prices)
 
 
 @dataclass(slots=True)
@@ -148,7 +156,7 @@ class _Live:
         if self.filled + rows > capacity:
             # Where one row is wanted, that is a small array, whose memory is warm from the last.
             kept = min(self.filled, max(0, self.wanted - rows))
-            buffer = np.empty((outputs, kept + rows + min(self.wanted - 1, BLOCK), columns))
+            buffer = np.empty((outputs, kept + rows + max(0, self.wanted - 1), columns))
             if kept:
                 buffer[:, :kept] = self.rows[:, self.filled - kept : self.filled]
             self.rows, self.filled = buffer, kept

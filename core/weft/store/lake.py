@@ -4,7 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -18,13 +18,11 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from polars.exceptions import PolarsError
 
 from weft.errors import StorageError
+from weft.store.lock import only_one
 
 _log = logging.getLogger(__name__)
 
 _COMMITS_BEFORE_COMPACTION = 100
-_COMPACTION = " compaction"
-"""Name of the writer that compacts; no source has a name like it."""
-
 _HOURS_REPLACED_FILES_STAY = 24
 """Longer than any read takes: a reader may still be on the files that compaction replaced."""
 
@@ -180,7 +178,8 @@ class Lake:
             after = self.snapshot(table)
             self._flush(before, after)
         round_before = max(before.version, 0) // _COMMITS_BEFORE_COMPACTION
-        if after.version // _COMMITS_BEFORE_COMPACTION > round_before:
+        is_due = after.version // _COMMITS_BEFORE_COMPACTION > round_before
+        if is_due and self._folder is not None:
             self._compact_if_possible(table)
         return True
 
@@ -223,28 +222,38 @@ class Lake:
     def compact(self, tables: Sequence[Table] = (CANDLES, OBSERVATIONS)) -> None:
         """Join the small files that frequent commits leave behind. Contents stay the same.
 
-        Files that were replaced more than a day ago are removed.
+        Files that were replaced more than a day ago are removed. Does nothing while another
+        process of this machine is at it. In an object store there is nothing to tell by whether
+        one is: let a single process do it there, every now and then.
 
         Raises:
-            StorageError: it failed, or another process was compacting; contents are unharmed.
+            StorageError: it failed; contents are unharmed.
         """
         for table in tables:
-            before = self.snapshot(table)
-            if before.delta is None:
+            if self.snapshot(table).delta is None:
                 continue
-            with self._reporting(f"could not compact {table.name}", "No rows were lost"):
-                delta = DeltaTable(self._path(table))
-                # Of two compactions at once the Delta library would keep both results, and with
-                # them every row twice; only as turns of one writer they get into conflict.
-                turn = _turn(Snapshot(table, delta), _COMPACTION) + 1
-                turns = CommitProperties(app_transactions=[Transaction(_COMPACTION, turn)])
-                delta.optimize.compact(commit_properties=turns)
-                delta.vacuum(
-                    retention_hours=_HOURS_REPLACED_FILES_STAY,
-                    dry_run=False,
-                    enforce_retention_duration=False,
-                )
-                self._flush(before, self.snapshot(table))
+            reporting = self._reporting(f"could not compact {table.name}", "No rows were lost")
+            # Of two compactions at once the Delta library would keep both results, and with them
+            # every row twice.
+            with reporting, self._only_one(table) as free:
+                if free:
+                    self._compact(table)
+
+    def _compact(self, table: Table) -> None:
+        before = self.snapshot(table)
+        delta = DeltaTable(self._path(table))
+        delta.optimize.compact()
+        delta.vacuum(
+            retention_hours=_HOURS_REPLACED_FILES_STAY,
+            dry_run=False,
+            enforce_retention_duration=False,
+        )
+        self._flush(before, self.snapshot(table))
+
+    def _only_one(self, table: Table) -> AbstractContextManager[bool]:
+        if self._folder is None:
+            return nullcontext(enter_result=True)
+        return only_one(self._folder / table.name / "_compacting.lock")
 
     def _compact_if_possible(self, table: Table) -> None:
         try:

@@ -365,6 +365,22 @@ def test_compile_names_each_feature_as_it_is_ready() -> None:
     assert ready == ["mean", "echo"]
 
 
+def test_candles_whose_panels_do_not_fit() -> None:
+    candles = panel(columns(10))
+    for wrong in ({"high": candles.high[:9]}, {"presence": candles.presence[:, :2]}):
+        with pytest.raises(DataError, match="candles: 10 times and 3 symbols do not fit panels of"):
+            FeatureEngine(1).panels(Echo(), replace(candles, **wrong), 10)
+
+
+def test_no_rows_of_a_panel_that_grows() -> None:
+    candles = panel(columns(60), BLOCK_START - 20)
+    engine = FeatureEngine(1)
+    for end in range(20, 60):
+        assert engine.panels(Mean(), _live(candles, end), 0)["mean"].shape == (0, 3)
+    found = engine.panels(Mean(), _live(candles, 60), 2)["mean"]
+    np.testing.assert_array_equal(found, _all(Mean(), candles, 2)[0])
+
+
 def test_no_symbols_and_no_rows() -> None:
     engine = FeatureEngine(2)
     assert engine.panels(Mean(), panel(columns(10, symbols=0)), 10)["mean"].shape == (10, 0)

@@ -159,6 +159,18 @@ def test_a_new_symbol_gets_a_column_and_a_source_that_is_preferred_takes_over(
     assert (seen(view).candles().close[-1] > 500).tolist() == [True, False]
 
 
+def test_a_source_that_takes_over_with_its_first_candle_brings_no_other_history(
+    store: Store,
+) -> None:
+    store.append_candles("b", candles("BTCUSDT", coin_hours(FRIDAY, FRIDAY + DAY)))
+    live = market_of(store, "a", "b")
+    live.warm_up_to(FRIDAY + DAY)
+    live.take_in("a", [store.append_candles("a", candles("BTCUSDT", [FRIDAY + DAY])).rows])
+    found = seen(live.view(FRIDAY + DAY + HOUR))
+    assert_same(found, seen(market_of(store, "a", "b").view(FRIDAY + DAY + HOUR)))
+    assert np.isnan(found.candles().close[:-1]).all()
+
+
 def test_instruments_enter_with_their_first_candle_and_stay_after_their_last(
     store: Store,
 ) -> None:

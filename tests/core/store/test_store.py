@@ -481,10 +481,12 @@ from pathlib import Path
 import polars as pl
 from weft.clock import SystemClock
 from weft.market.checks import CANDLE_SCHEMA
+from weft.store import lake
 from weft.store.lake import Lake
 from weft.store.store import Store
 from weft.times import HOUR, Interval
 
+lake._COMMITS_BEFORE_COMPACTION = 3
 folder, me, gate = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 store = Store(Lake(folder), SystemClock())
 (gate / str(me)).touch()

@@ -1,0 +1,40 @@
+"""A lock between the processes of one machine, let go of by the system if its holder dies."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+
+@contextmanager
+def only_one(path: Path) -> Iterator[bool]:
+    """Hold the lock while the block runs, and give whether it was free.
+
+    Args:
+        path: a file that stands for what is locked; made where it is missing, and left there.
+
+    Raises:
+        OSError: the file can be neither opened nor made.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        yield _lock(handle)
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
