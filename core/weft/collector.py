@@ -10,9 +10,10 @@ import polars as pl
 from weft.clock import Clock
 from weft.components.provider import Batch, Provider, Request
 from weft.composition import PlacedProvider
-from weft.errors import ComponentError, WeftError
+from weft.errors import WeftError
 from weft.market.checks import clean_candles, clean_observations
 from weft.market.market import Market
+from weft.runner import fault
 from weft.store.lake import CANDLES
 from weft.store.store import Store
 from weft.times import DAY, Interval
@@ -88,7 +89,8 @@ class Collector:
                 continue
             if not isinstance(answer, Exception):
                 raise answer
-            error = _as_weft_error(placed.provider, answer)
+            known = isinstance(answer, WeftError)
+            error = answer if known else fault(f"provider {placed.provider.name}", answer)
             if placed.place.required:
                 raise error from answer
             collected.append(Collected(placed.provider.name, error=str(error)))
@@ -146,16 +148,6 @@ class Collector:
     def _known(self, source: str) -> Mapping[str, int]:
         spans = self._store.spans(self._base).filter(pl.col("source") == source)
         return dict(zip(spans["symbol"], spans["last"].to_physical(), strict=True))
-
-
-def _as_weft_error(provider: Provider, error: Exception) -> WeftError:
-    if isinstance(error, WeftError):
-        return error
-    return ComponentError(
-        f"raised {type(error).__name__}: {error}",
-        where=f"provider {provider.name}",
-        hint="A fault in the plugin; WEFT_DEBUG=1 shows where",
-    )
 
 
 def _ignore(_: Collected) -> None:

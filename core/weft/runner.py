@@ -43,11 +43,7 @@ def call(component: str, function: Callable[[], T], deadline_seconds: float) -> 
         error = raised[0]
         if isinstance(error, WeftError):
             raise error
-        raise ComponentError(
-            f"raised {type(error).__name__}: {error}",
-            where=component,
-            hint="A fault in the plugin; WEFT_DEBUG=1 shows where",
-        ) from error
+        raise fault(component, error) from error
     if not box:
         raise ComponentError(
             f"gave no answer within {deadline_seconds:g} seconds",
@@ -55,6 +51,15 @@ def call(component: str, function: Callable[[], T], deadline_seconds: float) -> 
             hint="Raise its deadline_seconds in config.yaml, or look for a loop that hangs",
         )
     return box[0]
+
+
+def fault(component: str, error: BaseException) -> ComponentError:
+    """Return what is reported of a plugin that raised something of its own."""
+    return ComponentError(
+        f"raised {type(error).__name__}: {error}",
+        where=component,
+        hint="A fault in the plugin; WEFT_DEBUG=1 shows where",
+    )
 
 
 def attempt(component: str, function: Callable[[], T], deadline_seconds: float) -> Outcome[T]:
