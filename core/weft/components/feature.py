@@ -53,10 +53,18 @@ class StepFeature(Feature):
 
     A state of zeros means that nothing has been seen yet. Missing candles never reach the step.
 
+    To be fast, count the candles taken in `state[0]`: symbols side by side take their step
+    together where that cell is the same. Read each cell into a variable once, always, and before
+    it is written; choose between variables afterwards (``a if ready else b``), not between reads.
+
+    The compiled step checks no index. One that is not below `state_size`, or the number of params
+    or of outputs, corrupts memory; `weft.testing` runs the step with checks first.
+
     Attributes:
         advance: the step, decorated with `step`. It takes the symbol's state, the candle, the
             options as floats, and one cell per output to fill; all four are one-dimensional
-            float64 arrays but the candle, which is a `Bar`.
+            float64 arrays but the candle, which is a `Bar`. It must fill every output, leave
+            the options as they are, and give NaN rather than raise.
     """
 
     advance: ClassVar[Any]

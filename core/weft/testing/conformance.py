@@ -4,19 +4,21 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from weft.arrays import FloatPanel
 from weft.components.base import Component
-from weft.components.feature import Feature
+from weft.components.feature import Feature, StepFeature
 from weft.components.layer import Layer
 from weft.components.needs import FeatureNeed, MetricNeed, Need
 from weft.components.needs import feature as feature_need
 from weft.compose import checked
 from weft.errors import ComponentError
+from weft.features.bounds import OutOfBoundsError, check_bounds
+from weft.market.candles import Candles, candles_from_arrays
 from weft.market.view import View
 from weft.testing.history import History, installed_feature, random_history
 
@@ -131,7 +133,11 @@ def check_layer(
 def check_feature(
     feature: Feature, *, expected_failures: Mapping[str, str] | None = None
 ) -> ConformanceReport:
-    """Check a feature against its contract, like `check_layer`."""
+    """Check a feature against its contract, like `check_layer`.
+
+    A step that leaves its arrays would corrupt this process, so it is never run without checks of
+    its bounds; what comes of that is then the only result, `stays_in_bounds`.
+    """
     return _report(_feature_subject(feature), expected_failures or {})
 
 
@@ -182,10 +188,22 @@ def _layer_subject(layer: Layer) -> Subject:
 def _feature_subject(feature: Feature) -> Subject:
     need = feature_need(feature.name, **feature.config.model_dump())
 
+    @cache
+    def stay_in_bounds() -> None:
+        if isinstance(feature, StepFeature):
+            check_bounds(feature, _candles(random_history(9, rows=_ROWS)))
+
     def evaluate(view: View) -> Panels:
+        stay_in_bounds()
         return {output: view.feature(need, output=output) for output in feature.outputs}
 
     return Subject(feature, [need], evaluate)
+
+
+def _candles(history: History) -> Candles:
+    rows = np.arange(history.rows, dtype=np.int64)
+    times = history.first_close + rows * history.interval.micros
+    return candles_from_arrays(history.interval, times, history.instruments, dict(history.candles))
 
 
 def _report(subject: Subject, excused: Mapping[str, str]) -> ConformanceReport:
@@ -196,6 +214,9 @@ def _results(subject: Subject, excused: Mapping[str, str]) -> Iterator[CheckResu
     for name, check in CHECKS.items():
         try:
             check(subject)
+        except OutOfBoundsError as error:
+            yield CheckResult("stays_in_bounds", passed=False, message=str(error))
+            return
         except (AssertionError, ComponentError, ValueError, IndexError) as error:
             yield CheckResult(name, passed=False, message=str(error), excuse=excused.get(name))
         else:

@@ -8,7 +8,7 @@ from pydantic import Field
 from weft.arrays import FloatPanel, Floats
 from weft.components.base import ComponentConfig
 from weft.components.feature import Bar, StepFeature, step
-from weft.features.engine import BLOCK
+from weft.features.engine import BLOCK, FeatureEngine
 from weft.market.candles import FIELDS, Candles, candles_from_arrays
 from weft.market.instruments import SESSIONS, Instrument
 from weft.times import Interval
@@ -110,3 +110,14 @@ def panel(
     return replace(
         candles_from_arrays(interval, times, instruments, contiguous), generation=generation
     )
+
+
+def compute_all(feature: StepFeature, candles: Candles, rows: int, threads: int = 1) -> FloatPanel:
+    """Return all outputs of a feature as a new engine computes them."""
+    found = FeatureEngine(threads).panels(feature, candles, rows)
+    return np.array([found[output] for output in feature.outputs])
+
+
+def live_panel(candles: Candles, end: int, generation: int = 1, first: int = 0) -> Candles:
+    """Return rows as a panel that later ones continue."""
+    return replace(candles.slice(first, end), generation=generation)

@@ -10,20 +10,22 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from tests.core.features.steps import BLOCK_START, HOUR, Echo, Mean, columns, panel
-from weft.arrays import FloatPanel
-from weft.components.feature import StepFeature
-from weft.errors import DataError
-from weft.features import engine as engine_module
+from tests.core.features.steps import (
+    BLOCK_START,
+    HOUR,
+    Echo,
+    Mean,
+    columns,
+    compute_all,
+    live_panel,
+    panel,
+)
+from weft.features import blocks, history, live
 from weft.features.engine import BLOCK, FeatureEngine, first_row_needed
-from weft.features.kernels import Kernel, compile_step
-from weft.market.candles import FIELDS, Candles
+from weft.features.jobs import run_jobs
+from weft.features.kernels import Kernel
+from weft.market.candles import FIELDS
 from weft.times import Interval
-
-
-def _all(feature: StepFeature, candles: Candles, rows: int, threads: int = 1) -> FloatPanel:
-    found = FeatureEngine(threads).panels(feature, candles, rows)
-    return np.array([found[output] for output in feature.outputs])
 
 
 def test_a_step_is_given_each_candle_once_and_in_order() -> None:
@@ -76,9 +78,9 @@ def test_history_that_begins_late_begins_where_it_begins() -> None:
 
 def test_rows_do_not_depend_on_how_many_are_asked_for() -> None:
     candles = panel(columns(2 * BLOCK), BLOCK_START - 300)
-    whole = _all(Mean(), candles, 2 * BLOCK - 100)
+    whole = compute_all(Mean(), candles, 2 * BLOCK - 100)
     for rows in (1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK - 300):
-        np.testing.assert_array_equal(_all(Mean(), candles, rows), whole[:, -rows:])
+        np.testing.assert_array_equal(compute_all(Mean(), candles, rows), whole[:, -rows:])
 
 
 def test_a_market_with_sessions_is_warm_when_a_block_begins() -> None:
@@ -109,59 +111,51 @@ class _Counter:
 
     rows = 0
 
-    def counting(self, name: str, step: Any, outputs: int) -> Kernel:
-        kernel = compile_step(name, step, outputs)
-
-        def run(*arguments: Any) -> None:
-            first, last, *_ = arguments[-6:]
-            self.rows += last - first
-            kernel(*arguments)
-
-        return run
+    def run_jobs(self, kernels: list[Kernel], *arguments: Any) -> None:
+        *_, (first, last, _, _), _ = arguments
+        self.rows += (last - first) * len(kernels)
+        run_jobs(kernels, *arguments)
 
 
 @pytest.fixture
 def counter(monkeypatch: pytest.MonkeyPatch) -> _Counter:
     found = _Counter()
-    monkeypatch.setattr(engine_module, "compile_step", found.counting)
+    for module in (history, live):
+        monkeypatch.setattr(module, "run_jobs", found.run_jobs)
     return found
-
-
-def _live(candles: Candles, end: int, generation: int = 1, first: int = 0) -> Candles:
-    return replace(candles.slice(first, end), generation=generation)
 
 
 def test_a_new_candle_costs_one_row(counter: _Counter) -> None:
     candles = panel(columns(300), BLOCK_START - 100)
     engine = FeatureEngine(1)
-    engine.panels(Mean(), _live(candles, 200), 1)
+    engine.panels(Mean(), live_panel(candles, 200), 1)
     counter.rows = 0
     for end in range(201, 300):
-        engine.panels(Mean(), _live(candles, end), 1)
-        engine.panels(Mean(), _live(candles, end), 1)
+        engine.panels(Mean(), live_panel(candles, end), 1)
+        engine.panels(Mean(), live_panel(candles, end), 1)
     assert counter.rows == 99
 
 
 def test_missed_candles_are_made_up_for(counter: _Counter) -> None:
     candles = panel(columns(400), BLOCK_START - 50)
-    whole = _all(Mean(), candles, 350)[0]
+    whole = compute_all(Mean(), candles, 350)[0]
     engine = FeatureEngine(1)
-    engine.panels(Mean(), _live(candles, 100), 2)
+    engine.panels(Mean(), live_panel(candles, 100), 2)
     counter.rows = 0
     for end in (101, 107, 108, 190, 400):
-        found = engine.panels(Mean(), _live(candles, end), 2)["mean"]
+        found = engine.panels(Mean(), live_panel(candles, end), 2)["mean"]
         np.testing.assert_array_equal(found, whole[end - 52 : end - 50])
     assert counter.rows == 300
 
 
 @pytest.mark.parametrize("rows", [1, 3, 50])
 def test_kept_state_changes_no_bit_across_blocks(rows: int) -> None:
-    with patch.object(engine_module, "BLOCK", 64):
+    with patch.object(blocks, "BLOCK", 64):
         candles = panel(columns(400, symbols=2), 64 * 1000 - 100)
-        whole = _all(Mean(), candles, 300)
+        whole = compute_all(Mean(), candles, 300)
         engine = FeatureEngine(1)
         for end in range(150, 401):
-            found = engine.panels(Mean(), _live(candles, end), rows)["mean"]
+            found = engine.panels(Mean(), live_panel(candles, end), rows)["mean"]
             np.testing.assert_array_equal(found, whole[0][end - 100 - rows : end - 100])
             if end % 97 == 0:
                 engine.forget()
@@ -174,8 +168,8 @@ def test_asking_for_more_or_fewer_rows_than_before() -> None:
     end = 120
     while end <= 300:
         rows = int(random.integers(1, 60))
-        found = engine.panels(Mean(), _live(candles, end), rows)["mean"]
-        np.testing.assert_array_equal(found, _all(Mean(), _live(candles, end), rows)[0])
+        found = engine.panels(Mean(), live_panel(candles, end), rows)["mean"]
+        np.testing.assert_array_equal(found, compute_all(Mean(), live_panel(candles, end), rows)[0])
         end += int(random.integers(0, 4))
 
 
@@ -183,8 +177,8 @@ def test_looking_back_at_an_earlier_candle() -> None:
     candles = panel(columns(300), BLOCK_START - 50)
     engine = FeatureEngine(1)
     for end in (200, 150, 151, 200, 60, 201):
-        found = engine.panels(Mean(), _live(candles, end), 5)["mean"]
-        np.testing.assert_array_equal(found, _all(Mean(), _live(candles, end), 5)[0])
+        found = engine.panels(Mean(), live_panel(candles, end), 5)["mean"]
+        np.testing.assert_array_equal(found, compute_all(Mean(), live_panel(candles, end), 5)[0])
 
 
 def test_rows_given_out_never_change() -> None:
@@ -192,7 +186,7 @@ def test_rows_given_out_never_change() -> None:
     engine = FeatureEngine(1)
     given = []
     for end in range(100, 300):
-        found = engine.panels(Mean(), _live(candles, end), 3)["mean"]
+        found = engine.panels(Mean(), live_panel(candles, end), 3)["mean"]
         given.append((found, found.copy()))
         assert not found.flags.writeable
     for found, then in given:
@@ -204,19 +198,19 @@ def test_a_panel_that_slides_without_reaching_the_start_is_computed_anew() -> No
     candles = panel(columns(300), BLOCK_START + 10)
     engine = FeatureEngine(1)
     for end in range(100, 200):
-        newest = _live(candles, end, first=end - 90)
+        newest = live_panel(candles, end, first=end - 90)
         found = engine.panels(Mean(), newest, 2)["seen"]
         np.testing.assert_array_equal(found[:, 0], [89, 90])
 
 
 def test_a_panel_that_slides_and_reaches_the_start_is_stepped(counter: _Counter) -> None:
     candles = panel(columns(500), BLOCK_START - 200)
-    whole = _all(Mean(), candles, 300)[0]
+    whole = compute_all(Mean(), candles, 300)[0]
     engine = FeatureEngine(1)
-    engine.panels(Mean(), _live(candles, 300), 1)
+    engine.panels(Mean(), live_panel(candles, 300), 1)
     counter.rows = 0
     for end in range(301, 400):
-        newest = _live(candles, end, first=end - 300)
+        newest = live_panel(candles, end, first=end - 300)
         found = engine.panels(Mean(), newest, 1)["mean"]
         np.testing.assert_array_equal(found, whole[end - 201 : end - 200])
     assert counter.rows == 99
@@ -224,29 +218,29 @@ def test_a_panel_that_slides_and_reaches_the_start_is_stepped(counter: _Counter)
 
 def test_a_feature_nobody_asks_for_is_let_go_and_comes_back(counter: _Counter) -> None:
     candles = panel(columns(300), BLOCK_START - 50)
-    whole = _all(Mean(), candles, 250)[0]
+    whole = compute_all(Mean(), candles, 250)[0]
     engine = FeatureEngine(1)
-    engine.panels(Mean(), _live(candles, 100), 1)
+    engine.panels(Mean(), live_panel(candles, 100), 1)
     counter.rows = 0
     for end in range(101, 201):
-        engine.panels(Echo(), _live(candles, end), 1)
+        engine.panels(Echo(), live_panel(candles, end), 1)
     idle = counter.rows - (101 - 47) - 99
     assert 0 < idle < 20
-    found = engine.panels(Mean(), _live(candles, 200), 1)["mean"]
+    found = engine.panels(Mean(), live_panel(candles, 200), 1)["mean"]
     np.testing.assert_array_equal(found, whole[149:150])
 
 
 def test_candles_of_two_lengths_are_followed_side_by_side(counter: _Counter) -> None:
     hours = panel(columns(300), BLOCK_START - 50)
     days = panel(columns(300, seed=9), BLOCK_START - 50, interval=Interval.parse("1d"))
-    expected = {p.interval: _all(Mean(), p, 250)[0] for p in (hours, days)}
+    expected = {p.interval: compute_all(Mean(), p, 250)[0] for p in (hours, days)}
     engine = FeatureEngine(1)
     for candles in (hours, days):
-        engine.panels(Mean(), _live(candles, 100), 1)
+        engine.panels(Mean(), live_panel(candles, 100), 1)
     counter.rows = 0
     for end in range(101, 200):
         for candles in (hours, days):
-            found = engine.panels(Mean(), _live(candles, end), 1)["mean"]
+            found = engine.panels(Mean(), live_panel(candles, end), 1)["mean"]
             np.testing.assert_array_equal(found, expected[candles.interval][end - 51 : end - 50])
     assert counter.rows == 2 * 99
 
@@ -256,16 +250,16 @@ def test_another_generation_is_another_history() -> None:
     engine = FeatureEngine(1)
     for end in range(100, 200):
         for generation, candles in enumerate((first, second), start=1):
-            newest = _live(candles, end, generation)
+            newest = live_panel(candles, end, generation)
             found = engine.panels(Mean(), newest, 1)["mean"]
-            np.testing.assert_array_equal(found, _all(Mean(), newest, 1)[0])
+            np.testing.assert_array_equal(found, compute_all(Mean(), newest, 1)[0])
 
 
 def test_old_generations_are_let_go() -> None:
     engine = FeatureEngine(1)
     candles = panel(columns(20))
     for generation in range(1, 100):
-        engine.panels(Mean(), _live(candles, 20, generation), 1)
+        engine.panels(Mean(), live_panel(candles, 20, generation), 1)
     assert len(engine._followed) <= 16
 
 
@@ -275,9 +269,11 @@ def test_features_of_other_options_do_not_mix() -> None:
     features = [Mean(Mean.Config(window=w, notes=n)) for w in (3, 8, 30) for n in ([], ["a"])]
     for end in range(100, 130):
         for feature in (*features, Echo()):
-            newest = _live(candles, end)
+            newest = live_panel(candles, end)
             found = engine.panels(feature, newest, 2)
-            np.testing.assert_array_equal(np.array(list(found.values())), _all(feature, newest, 2))
+            np.testing.assert_array_equal(
+                np.array(list(found.values())), compute_all(feature, newest, 2)
+            )
 
 
 # Threads
@@ -288,14 +284,26 @@ def test_any_number_of_threads_gives_the_same() -> None:
     values["close"][values["close"] > 5] = np.nan
     candles = panel(values, BLOCK_START - 300)
     for feature in (Mean(), Echo()):
-        expected = _all(feature, candles, 600, threads=1)
+        expected = compute_all(feature, candles, 600, threads=1)
         for threads in (2, 3, 7):
-            np.testing.assert_array_equal(_all(feature, candles, 600, threads), expected)
+            np.testing.assert_array_equal(compute_all(feature, candles, 600, threads), expected)
+
+
+@pytest.mark.parametrize("columns", [0, 1, 64, 130, 700, 1000, 5000])
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_threads_share_all_columns_about_evenly(columns: int, threads: int) -> None:
+    edges = history.edges(columns, threads)
+    assert edges[0] == 0
+    assert edges[-1] == columns
+    widths = np.diff(edges)
+    assert len(widths) <= threads
+    assert (widths >= min(columns, 56)).all()
+    assert widths.max() <= 1.3 * columns / len(widths) + 8
 
 
 def test_one_engine_may_be_used_from_many_threads() -> None:
     candles = panel(columns(400, symbols=50), BLOCK_START - 100)
-    whole = {f.name: _all(f, candles, 300) for f in (Mean(), Echo())}
+    whole = {f.name: compute_all(f, candles, 300) for f in (Mean(), Echo())}
     engine = FeatureEngine(2)
     barrier = threading.Barrier(4)
 
@@ -303,7 +311,7 @@ def test_one_engine_may_be_used_from_many_threads() -> None:
         barrier.wait()
         for end in range(150, 400):
             for feature in (Mean(), Echo()):
-                newest = replace(_live(candles, end), generation=1 if worker % 2 else None)
+                newest = replace(live_panel(candles, end), generation=1 if worker % 2 else None)
                 found = engine.panels(feature, newest, 3)
                 for k, values in enumerate(found.values()):
                     expected = whole[feature.name][k][end - 103 : end - 100]
@@ -351,37 +359,14 @@ def test_a_panel_larger_than_the_cache_is_written_whole() -> None:
             np.testing.assert_array_equal(closes, values["close"][k:])
 
 
-# What it says
-
-
-def test_more_rows_than_there_are() -> None:
-    with pytest.raises(DataError, match="echo: 11 rows are wanted of a panel of 10"):
-        FeatureEngine(1).panels(Echo(), panel(columns(10)), 11)
-
-
-def test_compile_names_each_feature_as_it_is_ready() -> None:
-    ready: list[str] = []
-    FeatureEngine(1).compile([Mean(), Echo()], ready.append)
-    assert ready == ["mean", "echo"]
-
-
-def test_candles_whose_panels_do_not_fit() -> None:
-    candles = panel(columns(10))
-    for wrong in ({"high": candles.high[:9]}, {"presence": candles.presence[:, :2]}):
-        with pytest.raises(DataError, match="candles: 10 times and 3 symbols do not fit panels of"):
-            FeatureEngine(1).panels(Echo(), replace(candles, **wrong), 10)
-
-
-def test_no_rows_of_a_panel_that_grows() -> None:
-    candles = panel(columns(60), BLOCK_START - 20)
+def test_equal_features_share_what_is_kept(counter: _Counter) -> None:
+    candles = panel(columns(200), BLOCK_START - 50)
     engine = FeatureEngine(1)
-    for end in range(20, 60):
-        assert engine.panels(Mean(), _live(candles, end), 0)["mean"].shape == (0, 3)
-    found = engine.panels(Mean(), _live(candles, 60), 2)["mean"]
-    np.testing.assert_array_equal(found, _all(Mean(), candles, 2)[0])
-
-
-def test_no_symbols_and_no_rows() -> None:
-    engine = FeatureEngine(2)
-    assert engine.panels(Mean(), panel(columns(10, symbols=0)), 10)["mean"].shape == (10, 0)
-    assert engine.panels(Mean(), panel(columns(10)), 0)["mean"].shape == (0, 3)
+    engine.panels(Mean(), live_panel(candles, 100), 1)
+    counter.rows = 0
+    for end in range(101, 150):
+        newest = live_panel(candles, end)
+        first = engine.panels(Mean(), newest, 1)
+        again = engine.panels(Mean(), newest, 1)
+        np.testing.assert_array_equal(first["mean"], again["mean"])
+    assert counter.rows == 49

@@ -14,7 +14,8 @@ from tests.core.features.steps import Mean, columns, panel
 from weft.components.feature import Bar
 from weft.features import kernels
 from weft.features.engine import FeatureEngine
-from weft.features.kernels import compile_step, fingerprint, is_cached_on_disk
+from weft.features.fingerprint import fingerprint
+from weft.features.kernels import compile_step, is_cached_on_disk
 
 HELPER = """
 @njit
@@ -77,7 +78,7 @@ def test_recursion_comes_to_an_end() -> None:
 def test_the_fingerprint_is_the_same_at_every_start() -> None:
     program = (
         "from weft_plugins.features.momentum import Rsi\n"
-        "from weft.features.kernels import fingerprint\n"
+        "from weft.features.fingerprint import fingerprint\n"
         "def odd(x):\n"
         "    return x in {'a', 'b', 'c'} and [k for k in x]\n"
         "print(fingerprint(Rsi.advance), fingerprint(odd))\n"

@@ -24,7 +24,7 @@ from tests.plugins.features.panels import (
     scaled,
 )
 from weft.components.feature import StepFeature
-from weft.features import engine
+from weft.features import blocks
 from weft.features.engine import BLOCK, FeatureEngine
 from weft.market.candles import FIELDS
 
@@ -56,7 +56,7 @@ every_default_and_small = pytest.mark.parametrize(
 
 @contextmanager
 def _blocks_of(rows: int) -> Iterator[None]:
-    with patch.object(engine, "BLOCK", rows):
+    with patch.object(blocks, "BLOCK", rows):
         yield
 
 

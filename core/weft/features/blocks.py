@@ -1,0 +1,33 @@
+"""Where a feature's state starts: from nothing, a warm-up before each block of the calendar."""
+
+from weft.times import DAY, WEEK, Interval
+
+BLOCK = 2048
+"""Candles between two starting points of a feature's state."""
+
+# A market with sessions trades in at least every tenth hour of a year (four hours on 243 days),
+# and in two of three days, with no closure longer than twelve days.
+_CLOSED_DAYS = 12
+_ROWS_PER_INTRADAY_CANDLE = 10
+
+
+def block_end(index: int) -> int:
+    """Return the grid index after the last candle of the block that holds `index`."""
+    return (index // BLOCK + 1) * BLOCK
+
+
+def first_row_needed(first_index: int, warmup: int, sessions: Interval | None = None) -> int:
+    """Return the grid index of the candle a value at `first_index` is computed from on.
+
+    Args:
+        first_index: grid index of the first value wanted (`Interval.index` of its time).
+        warmup: the feature's warm-up, in candles that traded.
+        sessions: the interval, for a market that closes; None for one that never does.
+    """
+    rows = warmup
+    if sessions is not None and sessions.micros < DAY:
+        closed = _CLOSED_DAYS * DAY // sessions.micros
+        rows = warmup * _ROWS_PER_INTRADAY_CANDLE + closed
+    elif sessions is not None and sessions.micros < WEEK:
+        rows = warmup + warmup // 2 + _CLOSED_DAYS
+    return first_index // BLOCK * BLOCK - rows
