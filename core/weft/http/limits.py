@@ -1,0 +1,120 @@
+"""Whose turn it is: the rate limits of one source, shared by everything that asks it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from weft.clock import Clock
+from weft.http.api import Api, RateLimit
+from weft.http.errors import RateLimitedError
+from weft.http.pacing import follow
+from weft.http.window import Window
+from weft.times import SECOND
+
+
+class Limiter:
+    """Lets requests through in the order they came, as fast as all limits allow, and no faster.
+
+    The limiters at hand (aiolimiter, pyrate-limiter) know neither weights that the server
+    corrects, nor a pause it asks for, nor a queue that says at once when a turn is too far away.
+
+    Args:
+        where: the provider, for messages.
+        api: its limits and how many requests it bears at once.
+        clock: tells the time, and waits.
+    """
+
+    def __init__(self, where: str, api: Api, clock: Clock) -> None:
+        self._where = where
+        self._clock = clock
+        self._longest = int(api.longest_wait_seconds * SECOND)
+        self._windows: list[tuple[RateLimit, Window]] = [
+            (limit, Window(limit.units, int(limit.seconds * SECOND))) for limit in api.limits
+        ]
+        self._slots = asyncio.Semaphore(api.concurrent)
+        self._head = asyncio.Lock()
+        self._waiting_units = self._waiting_requests = 0
+        self._paused_until = 0
+
+    @asynccontextmanager
+    async def turn(self, cost: int) -> AsyncIterator[None]:
+        """Wait for a turn of `cost` units, and hold one of the places on the wire meanwhile.
+
+        Raises:
+            RateLimitedError: the turn is further away than the longest wait; raised at once.
+            ValueError: the cost is negative, or more than a limit ever allows.
+        """
+        self._check(cost)
+        self._refuse_if_far(self._earliest(cost, queue=True))
+        self._waiting_units += cost
+        self._waiting_requests += 1
+        waiting = True
+        try:
+            async with self._slots:
+                await self._pass(cost)
+                self._leave_queue(cost)
+                waiting = False
+                yield
+        finally:
+            if waiting:
+                self._leave_queue(cost)
+
+    def pause(self, seconds: float) -> None:
+        """Let nothing through for so long; what is on the wire is not called back."""
+        until = self._clock.now() + int(seconds * SECOND)
+        self._paused_until = max(self._paused_until, until)
+
+    def learn(self, headers: Mapping[str, str]) -> None:
+        """Follow what the server says it has counted."""
+        now = self._clock.now()
+        for limit, window in self._windows:
+            follow(limit, window, headers, now)
+
+    def left(self) -> dict[str, int]:
+        """Return the units left at this instant, by limit."""
+        now = self._clock.now()
+        return {limit.label: max(0, limit.units - w.used(now)) for limit, w in self._windows}
+
+    async def _pass(self, cost: int) -> None:
+        """Wait at the head of the queue, so that a small request never overtakes a large one."""
+        async with self._head:
+            while (at := self._earliest(cost)) > self._clock.now():
+                # A pause may have come while it waited.
+                self._refuse_if_far(at)
+                await self._clock.sleep_until(at)
+            now = self._clock.now()
+            for limit, window in self._windows:
+                window.take(1 if limit.per_request else cost, now)
+
+    def _earliest(self, cost: int, *, queue: bool = False) -> int:
+        now = max(self._clock.now(), self._paused_until)
+        units = self._waiting_units if queue else 0
+        requests = self._waiting_requests if queue else 0
+        instants = [
+            window.earliest(1, now, requests)
+            if limit.per_request
+            else window.earliest(cost, now, units)
+            for limit, window in self._windows
+        ]
+        return max([now, *instants])
+
+    def _refuse_if_far(self, at: int) -> None:
+        wait = at - self._clock.now()
+        if wait > self._longest:
+            raise RateLimitedError(
+                f"the next free turn is {wait / SECOND:.0f} s away, "
+                f"further than the {self._longest / SECOND:g} s it may wait",
+                where=self._where,
+                retry_after_seconds=wait / SECOND,
+            )
+
+    def _check(self, cost: int) -> None:
+        for limit, _ in self._windows:
+            if not limit.per_request and cost > limit.units:
+                raise ValueError(f"a cost of {cost} never fits into {limit.label}")
+        if cost < 0:
+            raise ValueError(f"a cost is not negative: {cost}")
+
+    def _leave_queue(self, cost: int) -> None:
+        self._waiting_units -= cost
+        self._waiting_requests -= 1
