@@ -19,10 +19,10 @@ from weft.assembly import assemble
 from weft.clock import SimulatedClock
 from weft.config.loading import load_settings
 from weft.engine import Engine
+from weft.market.columns import UTC_MICROS
 from weft.market.instruments import describe
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
-from weft.store.lake import UTC_MICROS
 from weft.times import HOUR, parse_time
 
 SYMBOLS = 1_000
@@ -61,7 +61,7 @@ def measure(folder: Path) -> None:
     composed = _timed(timings, "compose, history from the lake", lambda: engine.compose(cold))
     report = _timed(timings, "1,000 signal objects", lambda: engine.report(composed))
     _timed(timings, "serialise", report.to_json)
-    _timed(timings, "record in the ledger", lambda: engine.record(report))
+    _timed(timings, "record in the ledger", lambda: engine.record(report, composed.view))
     from_lake = _peak_mb()
     _timed(timings, "load the hot panel", lambda: engine.market.warm_up_to(as_of))
     engine.compose(engine.view(as_of))

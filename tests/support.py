@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,6 +14,15 @@ from weft.config.loading import load_settings
 from weft.engine import Engine
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
+from weft.signal import (
+    DataNote,
+    Direction,
+    LayerStatus,
+    LayerView,
+    Signal,
+    Versions,
+    with_id,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +59,31 @@ def fetch(engine: Engine) -> Engine:
     """Bring an engine's store up to date, and return the engine."""
     asyncio.run(engine.update())
     return engine
+
+
+_AS_OF = "2026-01-01T00:00:00Z"
+_SAMPLE = Signal(
+    id="",
+    symbol="BTCUSDT",
+    as_of=_AS_OF,
+    interval="1h",
+    horizon="12h",
+    direction=Direction.LONG,
+    score=12.5,
+    confidence=60.0,
+    calibrated=False,
+    entry=100.0,
+    stop_loss=98.0,
+    take_profit=104.0,
+    risk_reward=2.0,
+    position_size=0.1,
+    layers=(LayerView("technical", 12.5, 1.0, 0.6, LayerStatus.OK, {"rsi": 61.0}),),
+    missing_layers={"chain": "no key"},
+    data=DataNote("real", "binance", "live", _AS_OF, 0.0, 1.0),
+    versions=Versions("0.1.0", "c0ffee", {"layer:technical": "weft 0.1.0"}, {}),
+)
+
+
+def sample_signal(**changes: Any) -> Signal:
+    """Return a plain signal with some fields changed, under the id of its content."""
+    return with_id(replace(_SAMPLE, **changes))

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from weft.components.layer import Layer, Scores
     from weft.components.model import Forecast, Model, Regime, RegimeState
     from weft.components.needs import candles, feature, metric
-    from weft.components.provider import Batch, Provider, Request
+    from weft.components.provider import Batch, HttpConfig, Provider, Request
     from weft.components.risk import Levels, Risk, Sizer
+    from weft.components.series import Point, Series, SeriesProvider, Wanted
     from weft.components.universe import Universe
     from weft.engine import Engine
     from weft.market.candles import Candles
@@ -39,8 +40,9 @@ _HOMES = {
     "weft.components.layer": ("Layer", "Scores"),
     "weft.components.model": ("Forecast", "Model", "Regime", "RegimeState"),
     "weft.components.needs": ("candles", "feature", "metric"),
-    "weft.components.provider": ("Batch", "Provider", "Request"),
+    "weft.components.provider": ("Batch", "HttpConfig", "Provider", "Request"),
     "weft.components.risk": ("Levels", "Risk", "Sizer"),
+    "weft.components.series": ("Point", "Series", "SeriesProvider", "Wanted"),
     "weft.components.universe": ("Universe",),
     "weft.engine": ("Engine",),
     "weft.market.candles": ("Candles",),
@@ -65,6 +67,7 @@ __all__ = [
     "Feature",
     "Forecast",
     "Fusion",
+    "HttpConfig",
     "Instrument",
     "InstrumentTable",
     "Interval",
@@ -73,18 +76,22 @@ __all__ = [
     "Local",
     "Model",
     "PanelFeature",
+    "Point",
     "Provider",
     "Regime",
     "RegimeState",
     "Request",
     "Risk",
     "Scores",
+    "Series",
+    "SeriesProvider",
     "Signal",
     "Sink",
     "Sizer",
     "StepFeature",
     "Universe",
     "View",
+    "Wanted",
     "__version__",
     "candles",
     "feature",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
@@ -17,19 +18,21 @@ from weft.composition import Composition, Placed, PlacedLayer, PlacedProvider
 from weft.config.loading import LoadedSettings
 from weft.config.resolve import composition_hash, validate_options
 from weft.config.settings import Slot
+from weft.connections import Connections
 from weft.engine import Engine
 from weft.errors import ConfigError, MissingDependencyError, PluginError
 from weft.features.engine import FeatureEngine
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market
 from weft.market.plan import make_plan
+from weft.market.reconcile import Reconciliation
 from weft.plugins.hookspecs import EngineContext
 from weft.plugins.manager import HookManager, build_hooks
 from weft.plugins.registry import Registry
 from weft.signal import Versions
 from weft.store.lake import Lake
 from weft.store.store import Store
-from weft.times import Interval
+from weft.times import SECOND, Interval
 
 if TYPE_CHECKING:
     from weft.components.ensemble import Ensemble
@@ -121,13 +124,22 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
     settings = loaded.settings
     hooks = _hooks(loaded, registry)
     composition, make_feature = compose_settings(loaded, registry)
-    plan = make_plan(composition.interval, composition.base, composition.needs, make_feature)
+    delay = round(settings.decision_delay_seconds * SECOND)
+    plan = make_plan(composition.interval, composition.base, composition.needs, make_feature, delay)
     features = FeatureEngine(settings.runtime.threads)
     store = Store(Lake(settings.storage.lake), clock)
     sources = [placed.provider.source for placed in composition.providers]
-    market = Market(store, sources, plan, make_feature, features)
+    reconciliation = Reconciliation(settings.reconcile.rule, settings.reconcile.metrics)
+    market = Market(store, sources, plan, make_feature, features, reconciliation)
+    cache = Path(settings.storage.cache) if settings.storage.cache else None
     collector = Collector(
-        composition.providers, composition.base, store, market, clock, settings.history_days
+        composition.providers,
+        composition.base,
+        store,
+        market,
+        clock,
+        settings.history_days,
+        Connections([placed.provider for placed in composition.providers], clock, cache),
     )
     ledger = Ledger(settings.storage.ledger, clock)
     engine = Engine(composition, store, ledger, market, collector, features, hooks, clock)

@@ -1,22 +1,23 @@
 """Collecting: asks every provider for what is new, checks it, stores it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
-import httpx
 import polars as pl
 
 from weft.clock import Clock
-from weft.components.provider import Batch, Provider, Request
+from weft.components.provider import Batch, FactKey, Provider, Request
 from weft.composition import PlacedProvider
-from weft.errors import WeftError
-from weft.market.checks import clean_candles, clean_observations
+from weft.connections import Connections
+from weft.errors import ProviderError, WeftError
+from weft.market.checks import clean_candles, clean_observations, clean_texts
 from weft.market.market import Market
 from weft.runner import fault
-from weft.store.lake import CANDLES
-from weft.store.store import Store
-from weft.times import DAY, Interval
+from weft.store.store import Appended, Store
+from weft.store.tables import CANDLES
+from weft.times import DAY, SECOND, Interval, iso
 
 
 @dataclass(slots=True)
@@ -52,6 +53,11 @@ class Collector:
         clock: tells what is closed by now.
         history_days: how far back the first round reaches where a source has to be asked piece
             by piece.
+        connections: the providers' clients.
+
+    Attributes:
+        connections: open them for as long as rounds follow each other.
+        latest: what each provider brought when it was asked last, by name.
     """
 
     def __init__(
@@ -62,60 +68,121 @@ class Collector:
         market: Market,
         clock: Clock,
         history_days: int,
+        connections: Connections,
     ) -> None:
+        self.connections = connections
+        self.latest: dict[str, Collected] = {}
         self._providers = providers
         self._base = base
         self._store = store
         self._market = market
         self._clock = clock
         self._history = history_days * DAY
+        self._facts: dict[str, dict[FactKey, int]] = {}
 
-    async def collect(self, progress: Progress | None = None) -> list[Collected]:
+    async def collect(
+        self,
+        progress: Progress | None = None,
+        *,
+        since: int | None = None,
+        in_time: bool = False,
+    ) -> list[Collected]:
         """Ask every provider at once, and return what each brought.
 
         Args:
             progress: called after every batch that was stored.
+            since: how far back to reach, microseconds since 1970, where nothing is stored yet;
+                None for `history_days`.
+            in_time: whether each provider has to be done within its deadline, as in a live
+                round. What it brought by then is kept.
 
         Raises:
             WeftError: a provider that must not be missing failed. The others have finished.
         """
-        async with httpx.AsyncClient(timeout=30.0, follow_redirects=False) as http:
-            rounds = [self._ask(p.provider, http, progress or _ignore) for p in self._providers]
+        # The store is written by one provider at a time, in a thread of its own, so that
+        # waiting for the disk keeps nobody from listening to the network.
+        turn = asyncio.Lock()
+        told = progress or _ignore
+        since = self._clock.now() - self._history if since is None else since
+        async with self.connections:
+            rounds = [self._ask(p, turn, told, since, in_time=in_time) for p in self._providers]
             answers = await asyncio.gather(*rounds, return_exceptions=True)
         collected = []
         for placed, answer in zip(self._providers, answers, strict=True):
-            if isinstance(answer, Collected):
-                collected.append(answer)
-                continue
-            if not isinstance(answer, Exception):
+            if isinstance(answer, BaseException):
                 raise answer
-            known = isinstance(answer, WeftError)
-            error = answer if known else fault(f"provider {placed.provider.name}", answer)
-            if placed.place.required:
-                raise error from answer
-            collected.append(Collected(placed.provider.name, error=str(error)))
+            one, error = answer
+            self.latest[one.provider] = one
+            if error is not None and placed.place.required:
+                raise error
+            collected.append(one)
         return collected
 
     async def _ask(
-        self, provider: Provider, http: httpx.AsyncClient, progress: Progress
-    ) -> Collected:
+        self,
+        placed: PlacedProvider,
+        turn: asyncio.Lock,
+        progress: Progress,
+        since: int,
+        *,
+        in_time: bool,
+    ) -> tuple[Collected, WeftError | None]:
+        """Return what a provider brought, and why it stopped early if it did."""
+        provider = placed.provider
         collected = Collected(provider.name)
+        deadline = placed.place.deadline_seconds if in_time else None
+        try:
+            async with asyncio.timeout(deadline):
+                await self._gather(provider, turn, progress, since, collected)
+        except WeftError as error:
+            failed = error
+        except TimeoutError:
+            failed = ProviderError(
+                f"was not done within {deadline:g} seconds",
+                where=f"provider {provider.name}",
+                hint="What it brought is kept; raise its deadline_seconds, or ask it for less",
+            )
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            failed = fault(f"provider {provider.name}", error)
+        else:
+            return collected, None
+        collected.error = str(failed)
+        return collected, failed
+
+    async def _gather(
+        self,
+        provider: Provider,
+        turn: asyncio.Lock,
+        progress: Progress,
+        since: int,
+        collected: Collected,
+    ) -> None:
         source = provider.source
+        facts = self._facts.get(source)
+        if facts is None:
+            facts = self._facts[source] = await asyncio.to_thread(self._store.known_facts, source)
         request = Request(
             interval=self._base,
             symbols=(),
-            since=self._base.floor(self._clock.now() - self._history),
-            known=self._known(source),
+            since=self._base.floor(since),
+            known=self._market.known_until(source),
+            known_facts=dict(facts),
+            assets=tuple(sorted({i.base for i in self._market.instruments})),
             cursor=self._store.cursor(source, self._base),
         )
         added: list[pl.DataFrame] = []
+        http = self.connections.client(provider)
+
+        def keep(batch: Batch) -> None:
+            added.append(self._keep(source, batch, collected))
+
         try:
             async for batch in provider.fetch(request, http, self._clock):
-                added.append(self._keep(source, batch, collected))
+                async with turn:
+                    await _to_the_end(asyncio.to_thread(keep, batch))
                 progress(collected)
         finally:
             self._market.take_in(source, added)
-        return collected
 
     def _keep(self, source: str, batch: Batch, collected: Collected) -> pl.DataFrame:
         """Store a batch: the facts before the cursor that says they need not be asked again.
@@ -132,6 +199,7 @@ class Collector:
             collected.problems += checked.problems
             stored = self._store.append_candles(source, checked.frame)
             added = stored.rows
+            collected.problems += self._late(stored)
             collected.new += stored.new
             collected.restated += stored.restated
         if batch.observations is not None:
@@ -141,13 +209,60 @@ class Collector:
             noted = self._store.append_observations(source, facts.frame)
             collected.new += noted.new
             collected.restated += noted.restated
+            self._note(source, noted.rows)
+            self._market.take_in_facts(noted.rows)
+        if batch.texts is not None:
+            texts = clean_texts(batch.texts, self._clock.now(), collected.provider)
+            collected.problems += texts.problems
+            kept = self._store.append_texts(source, texts.frame)
+            collected.new += kept.new
+            collected.restated += kept.restated
         if batch.cursor is not None:
             self._store.save_cursor(source, self._base, batch.cursor)
         return added
 
-    def _known(self, source: str) -> Mapping[str, int]:
-        spans = self._store.spans(self._base).filter(pl.col("source") == source)
-        return dict(zip(spans["symbol"], spans["last"].to_physical(), strict=True))
+    def _note(self, source: str, rows: pl.DataFrame) -> None:
+        """Remember how far the series of a source reach."""
+        latest = rows.group_by("metric", "scope", "entity").agg(
+            pl.col("event_time").max().to_physical()
+        )
+        known = self._facts.setdefault(source, {})
+        for *names, last in latest.iter_rows():
+            key = FactKey(*names)
+            known[key] = max(last, known.get(key, last))
+
+    def _late(self, stored: Appended) -> list[str]:
+        """Return a line for each symbol with candles known too late for their own row."""
+        base, delay = self._base, self._market.plan.delay
+        offset = base.floor(0)
+        close = pl.col("open_time").to_physical() + base.micros - offset
+        # Upside-down floor division rounds up to the row.
+        row = -(-close // base.micros) * base.micros + offset
+        late = pl.col("known_at").to_physical() - row
+        found = (
+            stored.rows.filter(stored.is_new)
+            .with_columns(late=late)
+            .filter(pl.col("late") > delay)
+            .group_by("symbol")
+            .agg(pl.len(), pl.col("late").max(), first=pl.col("open_time").min().to_physical())
+            .sort("symbol")
+        )
+        return [
+            f"{symbol}: {count} candles, the first at {iso(first)}, became known up to "
+            f"{most / SECOND:g} seconds after their row, and will not be seen; "
+            "raise decision_delay_seconds to have them"
+            for symbol, count, most, first in found.iter_rows()
+        ]
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await work that must not be left halfway, even by who is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _ignore(_: Collected) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from weft.arrays import BoolPanel, FloatPanel
+from weft.arrays import BoolPanel, FloatPanel, IntPanel
 from weft.components.base import Component
 from weft.components.ensemble import Fusion
 from weft.components.layer import Layer, Scores
@@ -79,7 +79,10 @@ def compose(composition: Composition, view: View) -> Composed:
     fusion = call(
         _title(ensemble), lambda: ensemble.fuse(sees(ensemble), scores, weights), deadline
     )
+    _expect_fusion(_title(ensemble), fusion, view)
     levels = call(_title(risk), lambda: risk.levels(sees(risk), fusion), deadline)
+    for panel in (levels.entry, levels.stop_loss, levels.take_profit):
+        _expect_shape(_title(risk), panel, view)
     size = call(_title(sizer), lambda: sizer.size(sees(sizer), fusion, levels), deadline)
     _expect_shape(_title(sizer), size, view)
     return Composed(view, members, scores, missing, fusion, levels, size)
@@ -101,24 +104,43 @@ def checked(scores: object, view: View, title: str) -> Scores:
             where=title,
             hint="End score() with `return view.scores(...)`",
         )
-    for name, panel, low, high in (
-        ("score", scores.score, -100.0, 100.0),
-        ("confidence", scores.confidence, 0.0, 1.0),
-    ):
-        _expect_shape(title, panel, view)
-        # A comparison with NaN is false, so that no opinion passes.
-        outside = (panel < low) | (panel > high)
-        if outside.any():
-            row, column = np.argwhere(outside)[0]
-            raise ComponentError(
-                f"returned a {name} of {panel[row, column]:g} for {view.symbols[column]}, "
-                f"expected {low:g} to {high:g}",
-                where=title,
-                hint="Scale it, for instance with 100 * np.tanh(...)",
-            )
+    _expect_within(title, "score", scores.score, (-100.0, 100.0), view)
+    _expect_within(title, "confidence", scores.confidence, (0.0, 1.0), view)
     for panel in scores.evidence.values():
         _expect_shape(title, panel, view)
     return scores
+
+
+def _expect_fusion(title: str, fusion: Fusion, view: View) -> None:
+    for name, panel, low, high in (
+        ("score", fusion.score, -100.0, 100.0),
+        ("confidence", fusion.confidence, 0.0, 100.0),
+        ("direction", fusion.direction, -1, 1),
+    ):
+        _expect_within(title, name, panel, (low, high), view)
+        if np.isnan(panel).any():
+            raise ComponentError(
+                f"returned a {name} that is not a number",
+                where=title,
+                hint="Where no layer has an opinion, everything is 0",
+            )
+
+
+def _expect_within(
+    title: str, name: str, panel: FloatPanel | IntPanel, bounds: tuple[float, float], view: View
+) -> None:
+    _expect_shape(title, panel, view)
+    low, high = bounds
+    # A comparison with NaN is false, so that no opinion passes.
+    outside = (panel < low) | (panel > high)
+    if outside.any():
+        row, column = np.argwhere(outside)[0]
+        raise ComponentError(
+            f"returned a {name} of {panel[row, column]:g} for {view.symbols[column]}, "
+            f"expected {low:g} to {high:g}",
+            where=title,
+            hint="Scale it, for instance with 100 * np.tanh(...)",
+        )
 
 
 def _title(component: Component) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from weft.components.ensemble import Ensemble
 from weft.components.execution import Sink
 from weft.components.layer import Layer
-from weft.components.needs import Need
+from weft.components.needs import CandleNeed, Need
 from weft.components.provider import Provider, SourceKind
 from weft.components.risk import Risk, Sizer
 from weft.components.universe import Universe
@@ -16,6 +16,10 @@ from weft.times import Interval
 
 if TYPE_CHECKING:
     from weft.components.base import Component
+
+
+COVERAGE_ROWS = 200
+"""Decision rows over which a signal's coverage is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +93,11 @@ class Composition:
 
     @property
     def needs(self) -> tuple[Need, ...]:
-        """What all components together ask the view for."""
+        """What all components together ask the view for, and what a signal says of its data."""
         asking: list[Component] = [self.universe, self.ensemble, self.risk, self.sizer]
         asking += [placed.layer for placed in self.layers]
-        return tuple(need for component in asking for need in component.needs)
+        needs = [need for component in asking for need in component.needs]
+        return (*needs, CandleNeed(None, COVERAGE_ROWS))
 
     @property
     def data_kind(self) -> SourceKind:

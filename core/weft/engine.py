@@ -46,38 +46,58 @@ class Engine:
     hooks: HookManager
     clock: Clock
 
-    async def update(self, progress: Progress | None = None) -> list[Collected]:
-        """Fetch what is new from every provider, and store it."""
-        return await self.collector.collect(progress)
+    async def update(
+        self,
+        progress: Progress | None = None,
+        *,
+        since: int | None = None,
+        in_time: bool = False,
+    ) -> list[Collected]:
+        """Fetch what is new from every provider, and store it; see `Collector.collect`."""
+        return await self.collector.collect(progress, since=since, in_time=in_time)
 
     def latest_close(self) -> int:
         """Return the newest decision row there is to compose at, microseconds since 1970.
 
-        That is the last close of the decision interval, or the last one the candles reach where
-        they end earlier.
+        That is the last close of the decision interval whose decision is due, or the last one
+        the candles reach where they end earlier.
         """
-        now = self.composition.interval.floor(self.clock.now())
+        now = self.composition.interval.floor(self.clock.now() - self.market.plan.delay)
         last = self.market.last_close
         return now if last is None else min(now, last)
 
-    def view(self, as_of: int | None = None, steps: int = 1) -> View:
-        """Return what was known at an instant.
+    def view(
+        self, as_of: int | None = None, steps: int = 1, recorded_by: int | None = None
+    ) -> View:
+        """Return what was known at a close, when its decision is taken.
 
         Args:
             as_of: microseconds since 1970; None for the newest decision row.
             steps: decision rows, the last of them at or before `as_of`.
+            recorded_by: leave out what the store wrote later than this, microseconds since 1970:
+                what a composition at that instant could see. None for everything.
 
         Raises:
-            LookAheadError: `as_of` lies in the future.
+            LookAheadError: `as_of` lies in the future, or its decision does.
             NoDataError: nothing was known by then.
         """
-        if as_of is not None and as_of > self.clock.now():
+        now = self.clock.now()
+        if as_of is not None and as_of > now:
             raise LookAheadError(
-                f"{iso(as_of)} lies in the future; it is {iso(self.clock.now())} now",
+                f"{iso(as_of)} lies in the future; it is {iso(now)} now",
                 where="as_of",
                 hint="Leave it out to compose at the newest close",
             )
-        return self.market.view(self.latest_close() if as_of is None else as_of, steps)
+        row = self.latest_close() if as_of is None else self.composition.interval.floor(as_of)
+        if row + self.market.plan.delay > now:
+            raise LookAheadError(
+                f"the decision of {iso(row)} is taken at {iso(row + self.market.plan.delay)}; "
+                f"it is {iso(now)} now",
+                where="as_of",
+                hint="Wait for it, or lower decision_delay_seconds",
+            )
+        market = self.market if recorded_by is None else self.market.as_recorded(recorded_by)
+        return market.view(row, steps)
 
     def compose(self, view: View) -> Composed:
         """Return what the composition says on a view's decision rows. Pure."""
@@ -87,11 +107,16 @@ class Engine:
 
     def report(self, composed: Composed, row: int = -1) -> Report:
         """Return the signals of one decision row."""
-        return Reporter(self.composition, self.market.listings).report(composed, row)
+        return Reporter(self.composition).report(composed, row)
 
-    def record(self, report: Report) -> int:
-        """Write a report's signals to the ledger, once; return how many were new to it."""
-        written = self.ledger.record(report.signals)
+    def record(self, report: Report, view: View) -> int:
+        """Write a report's signals to the ledger, once; return how many were new to it.
+
+        Args:
+            report: the signals.
+            view: what they were composed from.
+        """
+        written = self.ledger.record(report.signals, view.loaded.read_at)
         context = CompositionContext(
             as_of=report.as_of, data=report.data, config=self.composition.versions.config
         )

@@ -1,14 +1,12 @@
 """From composed panels to signals that people and programs read."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from weft.components.provider import SourceKind
 from weft.compose import Composed
-from weft.composition import Composition
-from weft.market.candles import Candles, Presence
-from weft.market.market import Listing
+from weft.composition import COVERAGE_ROWS, Composition
+from weft.market.candles import NEVER, Candles, Presence
+from weft.market.view import View
 from weft.signal import (
     DataNote,
     Direction,
@@ -21,9 +19,6 @@ from weft.signal import (
 )
 from weft.times import SECOND, Interval, iso
 
-COVERAGE_ROWS = 200
-"""Decision rows over which a signal's coverage is counted."""
-
 _DIRECTIONS = {1: Direction.LONG, -1: Direction.SHORT, 0: Direction.NEUTRAL}
 
 
@@ -32,12 +27,10 @@ class Reporter:
 
     Args:
         composition: what composed them.
-        listings: what is known about each symbol, and whose candles are taken.
     """
 
-    def __init__(self, composition: Composition, listings: Mapping[str, Listing]) -> None:
+    def __init__(self, composition: Composition) -> None:
         self._composition = composition
-        self._listings = listings
         self._providers = {p.provider.source: p.provider for p in composition.providers}
         self._horizon = _times(composition.horizon_candles, composition.interval)
 
@@ -71,17 +64,8 @@ class Reporter:
         missed = int(candles.rows_since_traded[at, column])
         if missed <= max(self._composition.max_age_candles, int(candles.closable[column])):
             return None
-        last = self._last_close(candles, at, column)
-        return f"its candles stop at {iso(last)}" if last else "no candle within the warm-up"
-
-    def _last_close(self, candles: Candles, at: int, column: int) -> int | None:
-        missed = int(candles.rows_since_traded[at, column])
-        if missed <= at:
-            return int(candles.times[at]) - missed * candles.interval.micros
-        listing = self._listings[candles.symbols[column]]
-        # Its last candle lies before everything loaded; it is known where it lies before `as_of`.
-        close = candles.interval.ceil(listing.last_close)
-        return close if close <= int(candles.times[at]) else None
+        last = _last_close(candles, at, column)
+        return f"its candles stop at {iso(last)}" if last else "no candle for more than 12 days"
 
     def _signal(
         self, composed: Composed, candles: Candles, at: int, row: int, column: int
@@ -103,8 +87,8 @@ class Reporter:
                 interval=candles.interval.name,
                 horizon=self._horizon,
                 direction=direction,
-                score=float(fusion.score[row, column]),
-                confidence=float(fusion.confidence[row, column]),
+                score=number(fusion.score[row, column]) or 0.0,
+                confidence=number(fusion.confidence[row, column]) or 0.0,
                 calibrated=fusion.calibrated,
                 entry=entry,
                 stop_loss=stop,
@@ -113,7 +97,7 @@ class Reporter:
                 position_size=size or 0.0,
                 layers=self._layers(composed, row, column),
                 missing_layers=composed.missing,
-                data=self._data(candles, at, column),
+                data=self._data(composed.view, candles, at, column),
                 versions=self._composition.versions,
             )
         )
@@ -126,7 +110,7 @@ class Reporter:
                 LayerView(
                     name=name,
                     score=score,
-                    weight=float(composed.fusion.weights[name][row, column]),
+                    weight=number(composed.fusion.weights[name][row, column]) or 0.0,
                     confidence=number(scores.confidence[row, column]),
                     status=LayerStatus.NO_OPINION if score is None else LayerStatus.OK,
                     evidence={k: number(p[row, column]) for k, p in scores.evidence.items()},
@@ -135,15 +119,14 @@ class Reporter:
         absent = [LayerView(n, None, 0.0, None, LayerStatus.FAILED, {}) for n in composed.missing]
         return tuple(sorted(found + absent, key=lambda layer: layer.name))
 
-    def _data(self, candles: Candles, at: int, column: int) -> DataNote:
-        last = self._last_close(candles, at, column)
+    def _data(self, view: View, candles: Candles, at: int, column: int) -> DataNote:
+        last = _last_close(candles, at, column)
         presence = Presence(int(candles.presence[at, column]))
         status = {Presence.TRADED: "live", Presence.CLOSED: "closed", Presence.HOLE: "stale"}
-        window = candles.presence[max(0, at + 1 - COVERAGE_ROWS) : at + 1, column]
+        window = candles.presence[at + 1 - COVERAGE_ROWS : at + 1, column]
         expected = max(int(np.count_nonzero(window != Presence.CLOSED)), 1)
-        # Rows before the panel begins count as missing, as do those before a listing.
-        expected += max(0, COVERAGE_ROWS - at - 1)
-        provider = self._providers.get(self._listings[candles.symbols[column]].source)
+        series = view.loaded.listings[column].at(int(candles.times[at]))
+        provider = self._providers.get(series.source) if series else None
         return DataNote(
             kind=(provider.source_kind if provider else SourceKind.REAL).value,
             provider=provider.name if provider else "unknown",
@@ -152,6 +135,12 @@ class Reporter:
             age_seconds=None if last is None else (int(candles.times[at]) - last) / SECOND,
             coverage=float(np.count_nonzero(window == Presence.TRADED) / expected),
         )
+
+
+def _last_close(candles: Candles, at: int, column: int) -> int | None:
+    """Return the close of a symbol's latest candle, None where it is too long ago to be known."""
+    missed = int(candles.rows_since_traded[at, column])
+    return None if missed >= NEVER else int(candles.times[at]) - missed * candles.interval.micros
 
 
 def _risk_reward(entry: float | None, stop: float | None, take: float | None) -> float | None:

@@ -122,6 +122,24 @@ def config_check(*, config: ConfigOption = None, overrides: SetOption = None) ->
 
 
 @app.command()
+def replay(
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(help="Ids of signals, or how they begin; none for the newest."),
+    ] = None,
+    *,
+    last: Annotated[int, typer.Option(help="How many of the newest to take.", min=1)] = 100,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Compose recorded signals again, from what was known when they were made."""
+    from weft_app.commands import replay as command  # noqa: PLC0415 - keeps --help fast
+
+    if not command.run(ids or [], last, config, overrides or []):
+        raise typer.Exit(1)
+
+
+@app.command()
 def doctor(*, config: ConfigOption = None, overrides: SetOption = None) -> None:
     """Look for what could keep Weft from working on this machine."""
     from weft_app.commands import doctor as command  # noqa: PLC0415 - keeps --help fast
@@ -130,11 +148,19 @@ def doctor(*, config: ConfigOption = None, overrides: SetOption = None) -> None:
 
 
 @ledger_app.command("verify")
-def ledger_verify(*, config: ConfigOption = None, overrides: SetOption = None) -> None:
+def ledger_verify(
+    *,
+    config: ConfigOption = None,
+    seal: Annotated[
+        str | None,
+        typer.Option(help="A seal printed earlier; shows that the end was not cut off since."),
+    ] = None,
+    overrides: SetOption = None,
+) -> None:
     """Check that no recorded signal was changed, removed or inserted."""
     from weft_app.commands import ledger as command  # noqa: PLC0415 - keeps --help fast
 
-    command.verify(config, overrides or [])
+    command.verify(config, overrides or [], seal)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ log = logging.getLogger("weft.live")
 _SETTLE = 2 * SECOND
 """Time given to a venue after a close until its candle can be asked for."""
 
-_POLL = 15 * SECOND
+_POLL = 5 * SECOND
 """Time between two questions while a candle that is due has not come."""
 
 
@@ -48,12 +48,16 @@ class LiveService:
         published: the latest composition; None before the first.
         collected: what each provider brought in the latest round.
         failure: why the latest round failed; None where it did not.
+        awaited: symbols whose candle had not come when the latest signals were composed.
+        wait_seconds: how long after a decision is due to wait for candles still missing.
     """
 
     engine: Engine
     published: Published | None = None
     collected: list[Collected] = field(default_factory=list)
     failure: str | None = None
+    awaited: list[str] = field(default_factory=list)
+    wait_seconds: float = 60.0
 
     def compose(self) -> Published:
         """Compose at the newest close, record the signals and publish them."""
@@ -61,8 +65,10 @@ class LiveService:
         started = engine.clock.now()
         as_of = engine.latest_close()
         engine.market.warm_up_to(as_of)
-        report = engine.report(engine.compose(engine.view(as_of)))
-        engine.record(report)
+        self.awaited = engine.market.awaited(as_of, engine.composition.max_age_candles)
+        view = engine.view(as_of)
+        report = engine.report(engine.compose(view))
+        engine.record(report, view)
         composed_at = engine.clock.now()
         self.published = Published(
             report=report,
@@ -76,29 +82,38 @@ class LiveService:
     async def run(self) -> None:
         """Compose at every close until cancelled. A round that fails is told and tried again."""
         interval = self.engine.composition.interval
+        delay = self.engine.market.plan.delay
         clock = self.engine.clock
-        while True:
-            due = interval.floor(clock.now()) + interval.micros
-            await clock.sleep_until(due + _SETTLE)
-            while clock.now() < due + interval.micros and not await self._round(due):
-                await clock.sleep_until(clock.now() + _POLL)
+        async with self.engine.collector.connections:
+            while True:
+                row = interval.floor(clock.now() - delay) + interval.micros
+                due = row + delay
+                await clock.sleep_until(due + _SETTLE)
+                while clock.now() < due + interval.micros and not await self._round(row, due):
+                    await clock.sleep_until(clock.now() + _POLL)
 
-    async def _round(self, due: int) -> bool:
-        """Fetch and compose; return whether the close that was due is composed."""
+    async def _round(self, row: int, due: int) -> bool:
+        """Fetch, and compose once all candles of a row are in or time is up; return whether."""
         try:
-            self.collected = await self.engine.update()
+            self.collected = await self.engine.update(in_time=True)
             self.failure = None
-            if self._is_news():
-                published = await asyncio.to_thread(self.compose)
-                failed = await self.engine.carry_out(published.report)
-                if failed:
-                    self.failure = "; ".join(f"sink {n}: {why}" for n, why in failed.items())
+            if not self._is_news() or self._waits(row, due):
+                return False
+            published = await asyncio.to_thread(self.compose)
+            failed = await self.engine.carry_out(published.report)
+            if failed:
+                self.failure = "; ".join(f"sink {n}: {why}" for n, why in failed.items())
         except WeftError as error:
             self.failure = str(error)
             log.warning("round failed: %s", error)
             return False
-        newest = self.published and parse_time(self.published.report.as_of)
-        return bool(newest and newest >= due)
+        return parse_time(published.report.as_of) >= row
+
+    def _waits(self, row: int, due: int) -> bool:
+        """Whether a symbol's candle may still come in time to be composed with the others."""
+        if self.engine.clock.now() >= due + self.wait_seconds * SECOND:
+            return False
+        return bool(self.engine.market.awaited(row, self.engine.composition.max_age_candles))
 
     def _is_news(self) -> bool:
         if self.published is None:

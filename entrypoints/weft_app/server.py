@@ -43,7 +43,8 @@ class Health(BaseModel):
     """Whether the engine is composing.
 
     `behind_seconds` is the time since the newest decision row: more than one interval means that
-    no new candle has come.
+    no new candle has come. `awaited` names the symbols whose candle had not come when the signals
+    were composed.
     """
 
     status: str
@@ -56,6 +57,7 @@ class Health(BaseModel):
     behind_seconds: float | None
     signals: int
     failure: str | None
+    awaited: list[str]
     providers: list[ProviderHealth]
 
 
@@ -156,6 +158,7 @@ def _health(service: LiveService, published: Published | None) -> Health:
         behind_seconds=None if row is None else (engine.clock.now() - row) / SECOND,
         signals=len(published.report.signals) if published else 0,
         failure=service.failure,
+        awaited=service.awaited,
         providers=[
             ProviderHealth(
                 name=c.provider,

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-import httpx
 import numpy as np
 import polars as pl
 from pydantic import Field, field_validator
@@ -16,6 +15,7 @@ from weft.clock import Clock
 from weft.components.base import ComponentConfig
 from weft.components.provider import Batch, Provider, Request, SourceKind
 from weft.errors import NoDataError
+from weft.http import Http
 from weft.market.instruments import ALWAYS_OPEN, describe
 from weft.times import HOUR, MINUTE, WEEK, YEAR, Interval, iso, parse_time
 
@@ -85,7 +85,7 @@ class Synthetic(Provider):
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     async def fetch(
-        self, request: Request, http: httpx.AsyncClient, clock: Clock
+        self, request: Request, http: Http, clock: Clock
     ) -> AsyncIterator[Batch]:
         """Yield one batch with all candles closed by now that are not known yet.
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,10 +15,13 @@ import pytest
 from tests.support import fetch, make_engine
 from weft import Batch, Layer, Provider, Request, Scores, Signal, Sink, View, candles
 from weft.clock import Clock, SimulatedClock
+from weft.components.ensemble import Fusion
 from weft.engine import Engine
 from weft.errors import ComponentError, ConfigError, LookAheadError
+from weft.http import Http
 from weft.market.instruments import describe
 from weft.times import DAY, HOUR, parse_time
+from weft_plugins.ensembles.weighted import Weighted
 
 NOW = parse_time("2026-04-01T00:00:00Z")
 
@@ -215,9 +219,7 @@ class TwoSources(Provider):
 
     price: ClassVar[float]
 
-    async def fetch(
-        self, request: Request, http: httpx.AsyncClient, clock: Clock
-    ) -> AsyncIterator[Batch]:
+    async def fetch(self, request: Request, http: Http, clock: Clock) -> AsyncIterator[Batch]:
         opened = np.arange(clock.now() - 30 * DAY, clock.now(), HOUR)
         flat = np.full(len(opened), self.price)
         frame = pl.DataFrame(
@@ -269,9 +271,7 @@ class Unreachable(Upper):
 
     name = "unreachable"
 
-    async def fetch(
-        self, request: Request, http: httpx.AsyncClient, clock: Clock
-    ) -> AsyncIterator[Batch]:
+    async def fetch(self, request: Request, http: Http, clock: Clock) -> AsyncIterator[Batch]:
         if not request.known:
             raise httpx.ConnectError("no route")
         yield Batch()
@@ -329,3 +329,39 @@ def test_sinks_get_the_signals_each_by_itself(tmp_path: Path) -> None:
     failed = asyncio.run(engine.carry_out(report))
     assert failed == {"drops": "ConnectionError: gone"}
     assert tuple(Keeps.kept) == report.signals
+
+
+class NotANumber(Weighted):
+    """Fuses to nothing."""
+
+    name = "not_a_number"
+
+    def fuse(
+        self, view: View, scores: Mapping[str, Scores], weights: Mapping[str, float]
+    ) -> Fusion:
+        fusion = super().fuse(view, scores, weights)
+        return replace(fusion, score=np.full_like(fusion.score, np.nan))
+
+
+class TooSure(Weighted):
+    """Is more than certain."""
+
+    name = "too_sure"
+
+    def fuse(
+        self, view: View, scores: Mapping[str, Scores], weights: Mapping[str, float]
+    ) -> Fusion:
+        fusion = super().fuse(view, scores, weights)
+        return replace(fusion, confidence=np.full_like(fusion.confidence, 100.5))
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "said"), [(NotANumber, "not a number"), (TooSure, "expected 0 to 100")]
+)
+def test_an_ensemble_keeps_to_its_contract_or_is_refused(
+    ensemble: type[Weighted], said: str, tmp_path: Path
+) -> None:
+    use = f"ensemble.use={ensemble.name}"
+    engine = fetch(make_engine(tmp_path, use, extra=[ensemble], clock=SimulatedClock(NOW)))
+    with pytest.raises(ComponentError, match=said):
+        engine.compose(engine.view(NOW))

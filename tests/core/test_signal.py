@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support import sample_signal
 from weft.signal import (
     DataNote,
     Direction,
@@ -63,26 +64,7 @@ signals = st.builds(
     versions=st.builds(Versions, names, names, texts, texts),
 )
 
-PLAIN = Signal(
-    id="",
-    symbol="BTCUSDT",
-    as_of="2026-01-01T00:00:00Z",
-    interval="1h",
-    horizon="12h",
-    direction=Direction.LONG,
-    score=12.5,
-    confidence=60.0,
-    calibrated=False,
-    entry=100.0,
-    stop_loss=98.0,
-    take_profit=104.0,
-    risk_reward=2.0,
-    position_size=0.1,
-    layers=(LayerView("technical", 12.5, 1.0, 0.6, LayerStatus.OK, {"rsi": 61.0}),),
-    missing_layers={"chain": "no key"},
-    data=DataNote("real", "binance", "live", "2026-01-01T00:00:00Z", 0.0, 1.0),
-    versions=Versions("0.1.0", "c0ffee", {"layer:technical": "weft 0.1.0"}, {}),
-)
+PLAIN = replace(sample_signal(), id="")
 
 
 def other(value: Any) -> Any:

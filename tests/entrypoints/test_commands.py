@@ -88,3 +88,20 @@ def test_doctor_names_a_folder_that_cannot_be_written(weft: Weft) -> None:
 
 def test_ledger_verify_of_an_empty_ledger(weft: Weft) -> None:
     assert weft("ledger", "verify").out.startswith("0 rows")
+
+
+def test_recorded_signals_are_made_again(weft: Weft) -> None:
+    at = ("--as-of", "2026-03-01T00:00:00Z")
+    signals = weft("signals", *at, "--json").json()["signals"]
+    weft("signals", "--as-of", "2026-02-01T00:00:00Z")
+    done = weft("replay")
+    assert done.code == 0
+    assert f"{2 * len(signals)} of {2 * len(signals)} made again to the last byte" in done.err
+    one = weft("replay", signals[0]["id"][:8])
+    assert "1 of 1 made again" in one.err
+    changed = weft("replay", signals[0]["id"], "--set", "ensemble.long_above=99")
+    assert changed.code == 1
+    assert "versions.config" in changed.err
+    unknown = weft("replay", "0123456789")
+    assert unknown.code == 1
+    assert "no signal '0123456789' is recorded" in unknown.err

@@ -2,44 +2,55 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-import httpx
+import polars as pl
 import pytest
 
 from tests.support import fetch, make_engine
 from weft import Batch, Request
 from weft.clock import Clock, SimulatedClock
 from weft.errors import ProviderError
-from weft.times import HOUR, MINUTE, iso, parse_time
+from weft.http import Http
+from weft.ledger.ledger import Entry
+from weft.replay import replay
+from weft.times import HOUR, MINUTE, SECOND, iso, parse_time
 from weft_app.live import LiveService
 from weft_providers.synthetic import Synthetic
 
 NOW = parse_time("2026-02-01T00:10:00Z")
+CLOSE = NOW + 50 * MINUTE
+LATE = "ETHUSDT"
 
 
 class Flaky(Synthetic):
-    """The made-up market, with a line that can be cut."""
+    """The made-up market, with a line that can be cut, and a coin whose candles can be late."""
 
     name = "flaky"
     cut: ClassVar[bool] = False
+    late_seconds: ClassVar[int] = 0
     asked: ClassVar[int] = 0
 
     async def fetch(
-        self, request: Request, http: httpx.AsyncClient, clock: Clock
+        self, request: Request, http: Http, clock: Clock
     ) -> AsyncIterator[Batch]:
         type(self).asked += 1
         if self.cut:
             raise ProviderError("the line is cut", where="provider flaky")
         async for batch in super().fetch(request, http, clock):
-            yield batch
+            assert batch.candles is not None
+            came = clock.now() - self.late_seconds * SECOND
+            close = pl.col("open_time").to_physical() + request.interval.micros
+            late = (pl.col("symbol") == LATE) & (close > came)
+            yield replace(batch, candles=batch.candles.filter(~late))
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> LiveService:
     """A service that has composed once, ten minutes past midnight."""
-    Flaky.cut, Flaky.asked = False, 0
+    Flaky.cut, Flaky.asked, Flaky.late_seconds = False, 0, 0
     engine = make_engine(
         tmp_path, "providers.flaky.enabled=true", extra=[Flaky], clock=SimulatedClock(NOW)
     )
@@ -91,3 +102,50 @@ def test_it_recovers_once_the_source_is_back(service: LiveService) -> None:
     assert service.failure is None
     assert service.published is not None
     assert parse_time(service.published.report.as_of) > NOW
+
+
+def entry_of(service: LiveService, symbol: str, as_of: int) -> Entry:
+    recorded = [e for e in service.engine.ledger.entries(symbol) if e.as_of == iso(as_of)]
+    assert len(recorded) == 1
+    return recorded[0]
+
+
+def test_it_waits_for_a_candle_that_comes_a_little_later_than_the_others(
+    service: LiveService,
+) -> None:
+    Flaky.late_seconds = 20
+    asyncio.run(run_until(service, CLOSE + 10 * MINUTE))
+    assert entry_of(service, LATE, CLOSE).body["data"]["status"] == "live"
+    assert service.awaited == []
+
+
+def test_after_its_patience_it_composes_without_the_symbols_that_are_missing(
+    service: LiveService,
+) -> None:
+    Flaky.late_seconds = 300
+    asyncio.run(run_until(service, CLOSE + 10 * MINUTE))
+    assert entry_of(service, LATE, CLOSE).body["data"]["status"] == "stale"
+    assert entry_of(service, "BTCUSDT", CLOSE).body["data"]["status"] == "live"
+    assert service.awaited == [LATE]
+
+
+def test_a_replay_sees_what_live_saw_and_not_what_came_after(service: LiveService) -> None:
+    Flaky.late_seconds = 300
+    asyncio.run(run_until(service, CLOSE + HOUR + 10 * MINUTE))
+    engine = service.engine
+    now = {s.symbol: s for s in engine.report(engine.compose(engine.view(CLOSE))).signals}
+    assert now[LATE].data.status == "live"
+    made = list(replay(engine, engine.ledger.entries()))
+    assert len(made) == 3 * len(now)
+    assert all(one.same for one in made)
+
+
+def test_a_replay_says_what_differs(service: LiveService) -> None:
+    entry = entry_of(service, "BTCUSDT", NOW - 10 * MINUTE)
+    spoilt = replace(entry, key="0" * 32, body={**entry.body, "score": 1.0})
+    (made,) = replay(service.engine, [spoilt])
+    assert not made.same
+    assert made.differences == ("score",)
+    (gone,) = replay(service.engine, [replace(entry, symbol="NONE")])
+    assert gone.signal is None
+    assert not gone.same

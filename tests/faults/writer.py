@@ -13,8 +13,9 @@ import polars as pl
 from tests.faults.fakes import BATCH, HOUR_MICROS, a_signal
 from weft.clock import SystemClock
 from weft.ledger.ledger import Ledger
+from weft.market.columns import UTC_MICROS
 from weft.market.instruments import describe
-from weft.store.lake import UTC_MICROS, Lake
+from weft.store.lake import Lake
 from weft.store.store import Store
 from weft.times import Interval
 
@@ -53,7 +54,7 @@ def write_ledger(folder: Path, first: int) -> None:
     ledger = Ledger(f"sqlite:///{folder}/ledger.db", SystemClock())
     batch = first
     while True:
-        ledger.record([a_signal(f"S{batch}N{n}", batch) for n in range(BATCH)])
+        ledger.record([a_signal(f"S{batch}N{n}", batch) for n in range(BATCH)], known_by=0)
         tell(batch)
         batch += 1
 

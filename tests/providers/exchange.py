@@ -18,7 +18,7 @@ Fault: TypeAlias = Callable[[str, dict[str, str]], Reply | None]
 
 
 class Exchange(ThreadingHTTPServer):
-    """Answers /api/v3/klines and /api/v3/exchangeInfo as Binance does.
+    """Answers /api/v3/klines, /api/v3/exchangeInfo and /api/v3/depth as Binance does.
 
     `faults` are asked before every answer; the first reply that is not None is sent instead.
     """
@@ -58,6 +58,11 @@ class Exchange(ThreadingHTTPServer):
             return refusal(400, -1121, "Invalid symbol.")
         if path == "/api/v3/exchangeInfo":
             return found({"timezone": "UTC", "symbols": [self.described(symbol)]})
+        if path == "/api/v3/depth":
+            bids, asks = (
+                [[f"{100 + side * i / 4}", "2.0"] for i in range(1, 9)] for side in (-1, 1)
+            )
+            return found({"lastUpdateId": 7, "bids": bids, "asks": asks})
         if step is None:
             return refusal(400, -1120, "Invalid interval.")
         return found(self.klines(params, step))

@@ -1,20 +1,31 @@
 """Binance against a server on this machine that speaks its protocol, faults included."""
 
 import asyncio
+import random
 import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import httpx
 import polars as pl
 import pytest
 
 from tests.providers.exchange import LISTED, NOW, Exchange, Fault, Reply, found, kline, refusal
-from weft.clock import SimulatedClock
+from weft.clock import Clock, SimulatedClock
 from weft.components.provider import Batch, Request, SourceKind
 from weft.errors import ProviderError
+from weft.http import (
+    BannedError,
+    ForbiddenError,
+    Http,
+    MalformedError,
+    RateLimitedError,
+    RefusedError,
+    SchemaChangedError,
+    SourceError,
+    UnavailableError,
+)
 from weft.market.checks import clean_candles
 from weft.times import HOUR, SECOND, Interval
 from weft_providers.binance import Binance
@@ -33,6 +44,11 @@ def exchange() -> Iterator[Exchange]:
     server.server_close()
 
 
+def opened(provider: Binance, clock: SimulatedClock) -> Http:
+    rng = random.Random(1)
+    return Http(provider.web, name="binance", clock=clock, rng=rng, base_url=provider.base_url)
+
+
 async def download(
     exchange: Exchange,
     batches: list[Batch],
@@ -45,7 +61,7 @@ async def download(
 ) -> None:
     provider = Binance(Binance.Config(base_url=exchange.url, **options))
     request = Request(Interval.parse(interval), tuple(symbols), since, known)
-    async with httpx.AsyncClient(trust_env=False, verify=False, timeout=5) as http:
+    async with opened(provider, clock) as http:
         async for batch in provider.fetch(request, http, clock):
             batches.append(batch)  # noqa: PERF401 - what came before an error is wanted too
 
@@ -166,9 +182,9 @@ def test_several_pairs_take_turns_within_the_limit(exchange: Exchange) -> None:
 def test_the_pairs_in_the_config_are_fetched_where_none_are_asked_for(exchange: Exchange) -> None:
     async def go() -> list[Batch]:
         provider = Binance(Binance.Config(base_url=exchange.url, symbols=("1000SATSUSDT",)))
-        async with httpx.AsyncClient(trust_env=False, verify=False) as http:
-            request = Request(H1, (), LISTED)
-            return [b async for b in provider.fetch(request, http, SimulatedClock(NOW))]
+        clock = SimulatedClock(NOW)
+        async with opened(provider, clock) as http:
+            return [b async for b in provider.fetch(Request(H1, (), LISTED), http, clock)]
 
     assert candles(asyncio.run(go()))["symbol"].unique().to_list() == ["1000SATSUSDT"]
 
@@ -183,7 +199,7 @@ def test_instruments_come_with_tick_lot_and_multiplier(exchange: Exchange) -> No
 def test_other_intervals_have_binance_own_names(exchange: Exchange) -> None:
     assert len(candles(fetch(exchange, interval="240m"))) == 12
     assert pages(exchange)[-1]["interval"] == "4h"
-    with pytest.raises(ProviderError, match=r"binance: there are no 7m candles.*1s 1m 3m"):
+    with pytest.raises(ProviderError, match=r"binance: there are no 7m candles.*1s, 1m, 3m"):
         fetch(exchange, interval="7m")
 
 
@@ -193,7 +209,7 @@ def test_other_intervals_have_binance_own_names(exchange: Exchange) -> None:
 def test_an_unknown_pair_is_named_and_the_others_go_on(exchange: Exchange) -> None:
     batches = fetch(exchange, "NOSUCHUSDT", "BTCUSDT")
     assert [line for b in batches for line in b.problems] == [
-        "NOSUCHUSDT: Binance lists no such pair"
+        "NOSUCHUSDT: binance lists no such symbol; not asked for again until the next start"
     ]
     assert len(opens(batches)) == 50
 
@@ -208,7 +224,7 @@ def test_too_many_requests_are_waited_out(exchange: Exchange) -> None:
 
 def test_waiting_has_an_end(exchange: Exchange) -> None:
     exchange.faults = [always(refusal(429, -1003, "Way too many requests.", Retry_After="1"))]
-    with pytest.raises(ProviderError, match=r"HTTP 429, code -1003: Way too many requests"):
+    with pytest.raises(RateLimitedError, match=r"HTTP 429: .*-1003.*Way too many requests"):
         fetch(exchange)
     assert len(exchange.asked) == 4
 
@@ -216,55 +232,56 @@ def test_waiting_has_an_end(exchange: Exchange) -> None:
 def test_a_wait_of_hours_is_not_waited(exchange: Exchange) -> None:
     exchange.faults = [always(refusal(429, -1003, "Too many.", Retry_After="7200"))]
     clock = SimulatedClock(NOW)
-    with pytest.raises(ProviderError, match=r"HTTP 429"):
+    with pytest.raises(RateLimitedError, match=r"HTTP 429"):
         fetch(exchange, clock=clock)
     assert clock.now() == NOW
     assert len(exchange.asked) == 1
 
 
-STOPS: dict[str, tuple[Reply, str]] = {
+STOPS: dict[str, tuple[Reply, type[SourceError], str]] = {
     "banned": (
         refusal(418, -1003, "Way too many requests; IP banned.", Retry_After="120"),
-        r"GET /api/v3/klines for BTCUSDT answered HTTP 418, code -1003: Way too.*for a while",
+        BannedError,
+        r"GET /api/v3/klines\?symbol=BTCUSDT.* answered HTTP 418: .*-1003.*Way too",
     ),
     "firewall": (
         (403, {"Content-Type": "text/html"}, b"<html>Forbidden</html>"),
-        r"answered HTTP 403. The firewall refused",
+        BannedError,
+        r"answered HTTP 403: a page, not data. Ask less often",
     ),
     "place": (
         (451, {}, b'{"code": 0, "msg": "Service unavailable from a restricted location"}'),
-        r"HTTP 451, code 0",
+        ForbiddenError,
+        r"HTTP 451: .*restricted location",
     ),
-    "gateway": (
-        (502, {"Content-Type": "text/html"}, b"<html><h1>502 Bad Gateway</h1></html>"),
-        r"answered HTTP 502. The next fetch goes on from here",
-    ),
-    "bad interval": (refusal(400, -1120, "Invalid interval."), r"HTTP 400, code -1120: Invalid"),
-    "a list for an error": ((400, {}, b"[1, 2]"), r"answered HTTP 400"),
+    "bad interval": (refusal(400, -1120, "Invalid interval."), RefusedError, r"HTTP 400: .*-1120"),
+    "a list for an error": ((400, {}, b"[1, 2]"), RefusedError, r"answered HTTP 400"),
     "truncated JSON": (
         (200, {"Content-Type": "application/json"}, b'[[1767225600000,"1","2"'),
-        r"GET /api/v3/klines for BTCUSDT answered broken JSON",
+        MalformedError,
+        r"GET /api/v3/klines\?symbol=BTCUSDT.* answered broken JSON",
     ),
-    "cut off": (
-        (200, {"Content-Length": "4096"}, b'[[1767225600000,"1","2"'),
-        r"GET /api/v3/klines for BTCUSDT failed, RemoteProtocolError",
+    "another form": (found({"data": []}), SchemaChangedError, r"\$ should be a list"),
+    "short rows": (found([[1790000000000, "2"]]), SchemaChangedError, r"no \[2\] in \$\[0\]"),
+    "words": (
+        found([[1790000000000, "a", "b", "c", "d", "e", 2]]),
+        SchemaChangedError,
+        r"\$\[0\]\[1\] should be a number, and is the text 'a'",
     ),
-    "another form": (found({"data": []}), r"the answer for BTCUSDT has an unknown form"),
-    "short rows": (found([[1, "2"]]), r"the answer for BTCUSDT has an unknown form"),
-    "words": (found([[1, "a", "b", "c", "d", "e", 2]]), r"the answer for BTCUSDT has an unknown"),
     "another time": (
         found([kline(LISTED // 1000 - 3_600_000, 3_600_000, 1.0)]),
-        r"BTCUSDT candles from before startTime came",
+        SchemaChangedError,
+        r"\$\[0\]\[0\] should be a time from startTime on",
     ),
 }
 
 
 @pytest.mark.parametrize("fault", STOPS)
 def test_other_refusals_stop_at_once_and_keep_what_came(exchange: Exchange, fault: str) -> None:
-    reply, said = STOPS[fault]
+    reply, kind, said = STOPS[fault]
     exchange.faults = [once(reply, after=1)]
     clock, came = SimulatedClock(NOW), list[Batch]()
-    with pytest.raises(ProviderError, match=said) as caught:
+    with pytest.raises(kind, match=said) as caught:
         fetch(exchange, into=came, clock=clock, page_size=20)
     assert caught.value.where == "binance"
     assert caught.value.hint
@@ -277,20 +294,45 @@ def test_other_refusals_stop_at_once_and_keep_what_came(exchange: Exchange, faul
     assert opens(rest) == [LISTED + i * HOUR for i in range(20, 50)]
 
 
-def test_no_server_is_said_plainly_and_without_credentials() -> None:
+PASSING: dict[str, Reply] = {
+    "gateway": (502, {"Content-Type": "text/html"}, b"<html><h1>502 Bad Gateway</h1></html>"),
+    "cut off": (200, {"Content-Length": "4096"}, b'[[1767225600000,"1","2"'),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_what_may_pass_is_asked_again(exchange: Exchange, fault: str) -> None:
+    exchange.faults = [once(PASSING[fault], after=1)]
+    assert len(opens(fetch(exchange, page_size=20))) == 50
+    assert len(pages(exchange)) == 4
+
+
+def test_a_server_that_stays_down_keeps_what_came(exchange: Exchange) -> None:
+    exchange.faults = [lambda _, asked: PASSING["gateway"] if "20" in opens_at(asked) else None]
+    came: list[Batch] = []
+    with pytest.raises(UnavailableError, match=r"answered HTTP 502: a page, not data"):
+        fetch(exchange, into=came, page_size=20)
+    assert opens(came) == [LISTED + i * HOUR for i in range(20)]
+
+
+def opens_at(asked: dict[str, str]) -> str:
+    """Return which candle since the first a request begins with."""
+    return str((int(asked.get("startTime", LISTED // 1000)) * 1000 - LISTED) // HOUR)
+
+
+def test_no_server_is_said_plainly() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = taken.getsockname()[1]
 
     async def go() -> None:
-        provider = Binance(Binance.Config(base_url=f"http://me:hunter2@127.0.0.1:{free}"))
-        async with httpx.AsyncClient(trust_env=False, verify=False) as http:
-            request = Request(H1, ("BTCUSDT",), LISTED)
-            async for _ in provider.fetch(request, http, SimulatedClock(NOW)):
+        provider = Binance(Binance.Config(base_url=f"http://127.0.0.1:{free}"))
+        clock = SimulatedClock(NOW)
+        async with opened(provider, clock) as http:
+            async for _ in provider.fetch(Request(H1, ("BTCUSDT",), LISTED), http, clock):
                 pass
 
-    with pytest.raises(ProviderError, match=r"exchangeInfo for BTCUSDT failed, Connect") as caught:
+    with pytest.raises(UnavailableError, match=r"exchangeInfo\?symbol=BTCUSDT: no connection"):
         asyncio.run(go())
-    assert "hunter2" not in str(caught.value)
 
 
 def test_giving_up_half_way_waits_for_nobody(exchange: Exchange) -> None:
@@ -305,9 +347,9 @@ def test_giving_up_half_way_waits_for_nobody(exchange: Exchange) -> None:
 
     async def go() -> None:
         provider = Binance(Binance.Config(base_url=exchange.url, page_size=5))
-        async with httpx.AsyncClient(trust_env=False, verify=False) as http:
-            request = Request(H1, tuple(exchange.symbols), LISTED)
-            batches = provider.fetch(request, http, SimulatedClock(NOW))
+        clock = SimulatedClock(NOW)
+        async with opened(provider, clock) as http:
+            batches = provider.fetch(Request(H1, tuple(exchange.symbols), LISTED), http, clock)
             await anext(aiter(batches))
             await batches.aclose()  # type: ignore[attr-defined]  # an async generator
             assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -321,7 +363,9 @@ def test_giving_up_half_way_waits_for_nobody(exchange: Exchange) -> None:
 def test_what_came_together_with_a_failure_is_not_lost(
     exchange: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def page(self: Binance, api: object, interval: Interval, symbol: str, start: int) -> Any:
+    async def page(
+        self: Binance, http: Http, clock: Clock, interval: Interval, symbol: str, start: int
+    ) -> Any:
         if symbol == "GOODUSDT":
             return Batch(problems=("came",)), None
         raise ProviderError(symbol)
@@ -339,7 +383,7 @@ def test_what_came_together_with_a_failure_is_not_lost(
 
 def test_another_address_is_another_source() -> None:
     assert Binance().source == "binance"
-    assert Binance(Binance.Config(base_url="https://api.binance.com/")).source == "binance"
+    assert Binance(Binance.Config(base_url="https://api.binance.com")).source == "binance"
     sandbox = Binance(Binance.Config(base_url="https://testnet.binance.vision")).source
     assert sandbox.startswith("binance-")
     assert len(sandbox) == len("binance-") + 8

@@ -5,10 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from weft.arrays import FloatPanel
+from weft.arrays import FloatPanel, IntPanel
 from weft.components.base import Component
 from weft.components.layer import Scores
 
@@ -30,7 +27,7 @@ class Fusion:
 
     score: FloatPanel
     confidence: FloatPanel
-    direction: NDArray[np.int8]
+    direction: IntPanel
     weights: Mapping[str, FloatPanel]
     calibrated: bool
 

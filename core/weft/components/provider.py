@@ -1,20 +1,24 @@
 """Providers: each brings candles or observations from one source."""
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
+from urllib.parse import urlsplit
 
-from weft.components.base import Component
+from pydantic import Field, SecretStr
+
+from weft.components.base import Component, ComponentConfig, Local
 from weft.market.instruments import Instrument
 from weft.times import Interval
 
 if TYPE_CHECKING:
-    import httpx
     import polars as pl
 
     from weft.clock import Clock
+    from weft.http import Api, Http
 
 
 class SourceKind(StrEnum):
@@ -23,6 +27,14 @@ class SourceKind(StrEnum):
     REAL = "real"
     SYNTHETIC = "synthetic"
     SANDBOX = "sandbox"
+
+
+class FactKey(NamedTuple):
+    """Which series of observations is meant."""
+
+    metric: str
+    scope: str
+    entity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,8 @@ class Request:
         since: earliest open time wanted of symbols that nothing is known of yet, microseconds
             since 1970; a source that is read whole, such as a folder, may give more.
         known: latest open time already stored, by symbol.
+        known_facts: latest event time already stored, by series of observations.
+        assets: what the instruments known so far are about, such as ``BTC``.
         cursor: what the provider returned with its last batch, kept for each source and
             interval, to tell what has changed since.
     """
@@ -43,6 +57,8 @@ class Request:
     symbols: tuple[str, ...]
     since: int
     known: Mapping[str, int] = field(default_factory=dict)
+    known_facts: Mapping[FactKey, int] = field(default_factory=dict)
+    assets: tuple[str, ...] = ()
     cursor: str | None = None
 
 
@@ -54,6 +70,8 @@ class Batch:
         candles: columns symbol, interval, open_time (µs, UTC), open, high, low, close, volume,
             and optionally known_at (µs, UTC; the candle's close where absent).
         observations: columns metric, scope, entity, event_time, known_at, value.
+        texts: columns id, event_time (when it was published), known_at, title, summary, url,
+            feed (who published it), assets (a list of what it is about) and credibility (0 to 1).
         instruments: what is known about the instruments in the batch.
         problems: what was refused or repaired on the way, one readable line each.
         cursor: handed back in the next `Request`; None to leave the last one in place.
@@ -61,9 +79,21 @@ class Batch:
 
     candles: "pl.DataFrame | None" = None
     observations: "pl.DataFrame | None" = None
+    texts: "pl.DataFrame | None" = None
     instruments: tuple[Instrument, ...] = ()
     problems: tuple[str, ...] = ()
     cursor: str | None = None
+
+
+class HttpConfig(ComponentConfig):
+    """Options every source that is asked over HTTP has."""
+
+    base_url: Annotated[str | None, Local()] = Field(
+        default=None,
+        pattern=r"^https?://[^\s/]",
+        description="another address of the API; what comes from there is another source",
+    )
+    api_key: SecretStr | None = Field(default=None, description="the key, as ${NAME}")
 
 
 class Provider(Component):
@@ -73,34 +103,59 @@ class Provider(Component):
     parsing, units, and the rule that says when each row became known.
 
     Attributes:
+        web: the HTTP API it asks; None for a source that is not asked over HTTP. Its `Config` then
+            derives from `HttpConfig`.
+        metrics: canonical metrics it can bring (see `weft.vocabulary`).
         fallback: used on its own accord only when no other provider is.
     """
 
     kind: ClassVar[str] = "provider"
+    web: "ClassVar[Api | None]" = None
+    metrics: ClassVar[tuple[str, ...]] = ()
     fallback: ClassVar[bool] = False
 
     @property
+    def base_url(self) -> str | None:
+        """Where it is asked; None for a source that is not asked over HTTP."""
+        own = getattr(self.config, "base_url", None)
+        return own or (self.web.base_url if self.web else None)
+
+    @property
     def source_kind(self) -> SourceKind:
-        """What its data is; a plain value in the class body does as well."""
-        return SourceKind.REAL
+        """What its data is; a plain value in the class body does as well.
+
+        A source that is asked over HTTP is real at the host its `web` names, and below it.
+        """
+        if self.web is None or not self.base_url:
+            return SourceKind.REAL
+        official, host = (urlsplit(u).hostname or "" for u in (self.web.base_url, self.base_url))
+        domain = ".".join(official.split(".")[-2:])
+        real = host == official or host.endswith(f".{domain}")
+        return SourceKind.REAL if real else SourceKind.SANDBOX
 
     def ready(self) -> bool:
         """Whether ``enabled: auto`` switches it on: it has the path or key it needs."""
-        return True
+        return self.web is None or self.web.key is None or bool(self.config.api_key)
 
     @property
     def source(self) -> str:
         """Name under which its rows are stored; differs wherever the rows may differ."""
-        return self.name
+        if self.web is None or self.base_url == self.web.base_url:
+            return self.name
+        own = hashlib.sha256(str(self.base_url).rstrip("/").encode()).hexdigest()[:8]
+        return f"{self.name}-{own}"
 
     @abstractmethod
-    def fetch(
-        self, request: Request, http: "httpx.AsyncClient", clock: "Clock"
-    ) -> AsyncIterator[Batch]:
+    def fetch(self, request: Request, http: "Http", clock: "Clock") -> AsyncIterator[Batch]:
         """Yield batches until everything asked for, and closed by now, has been given.
 
         Each batch is stored before the next is asked for, so a long download that is cut off
         resumes where it stopped.
+
+        Args:
+            request: what is wanted, and what is there already.
+            http: asks the API that `web` declares, within its limits and with its key.
+            clock: tells what is closed by now.
 
         Raises:
             ProviderError: the source could not be read.

@@ -112,7 +112,11 @@ def _read(path: Path) -> str:
 def _with_places(settings: Settings, folder: Path) -> Settings:
     """Return settings whose relative places start from a folder."""
     storage = settings.storage
-    moved = {"lake": _lake(storage.lake, folder), "ledger": _ledger(storage.ledger, folder)}
+    moved = {
+        "lake": _lake(storage.lake, folder),
+        "ledger": _ledger(storage.ledger, folder),
+        "cache": storage.cache and str(_absolute(storage.cache, folder)),
+    }
     return settings.model_copy(update={"storage": storage.model_copy(update=moved)})
 
 

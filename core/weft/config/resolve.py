@@ -74,6 +74,8 @@ def composition_hash(settings: Settings, configs: Mapping[str, ComponentConfig])
         "base_interval": settings.base_interval or settings.interval,
         "horizon_candles": settings.horizon_candles,
         "max_age_candles": settings.max_age_candles,
+        "decision_delay_seconds": settings.decision_delay_seconds,
+        "reconcile": settings.reconcile.model_dump(mode="json"),
         "features": {name: slot.use for name, slot in settings.features.items()},
         # Order is preference, which sorting the keys below would lose.
         "providers": [key for key in configs if key.startswith("providers.")],

@@ -14,7 +14,8 @@ from pydantic import (
     model_validator,
 )
 
-from weft.times import Interval
+from weft.market.reconcile import Rule
+from weft.times import SECOND, Interval
 
 
 def _interval(text: str) -> str:
@@ -102,11 +103,25 @@ class Storage(Section):
     Attributes:
         lake: folder of the Delta tables.
         ledger: SQLAlchemy URL of the ledger.
+        cache: folder of the answers of APIs; None to keep none.
     """
 
     lake: str = Field(min_length=1)
     # A URL of a database server carries its password.
     ledger: str = Field(min_length=1, repr=False)
+    cache: str | None = Field(default=None, min_length=1)
+
+
+class Reconcile(Section):
+    """How several sources of one metric become one.
+
+    Attributes:
+        rule: see `weft.market.reconcile.Rule`.
+        metrics: rules of single metrics, by name.
+    """
+
+    rule: Rule = Rule.PRIORITY
+    metrics: dict[str, Rule] = {}
 
 
 class Server(Section):
@@ -119,10 +134,17 @@ class Server(Section):
 
 
 class Runtime(Section):
-    """How composing runs; changes no number."""
+    """How composing runs; changes no number.
+
+    Attributes:
+        threads: for computing features; 0 for one for each core.
+        deadline_seconds: time for one call of a component that sets none itself.
+        wait_seconds: how long after a decision is due live waits for candles still missing.
+    """
 
     threads: int = Field(default=0, ge=0)
     deadline_seconds: PositiveSeconds = 20.0
+    wait_seconds: float = Field(default=60.0, ge=0)
 
 
 class Settings(Section):
@@ -134,6 +156,8 @@ class Settings(Section):
         horizon_candles: how far ahead signals look.
         history_days: how far back a first update reaches.
         max_age_candles: symbols whose latest candle is older get no signal.
+        decision_delay_seconds: how long after a close its decision is taken; what becomes known
+            in between counts.
         hooks: hook plugins to notify, ``name`` or ``distribution:name``.
     """
 
@@ -142,6 +166,7 @@ class Settings(Section):
     horizon_candles: int = Field(default=12, ge=1)
     history_days: int = Field(default=400, ge=1)
     max_age_candles: int = Field(default=3, ge=1)
+    decision_delay_seconds: float = Field(default=0.0, ge=0)
     universe: Slot
     providers: dict[str, ProviderSlot] = {}
     features: dict[str, FeatureSlot] = {}
@@ -155,6 +180,7 @@ class Settings(Section):
     executor: Slot | None = None
     sinks: dict[str, Slot] = {}
     hooks: tuple[str, ...] = ()
+    reconcile: Reconcile = Reconcile()
     storage: Storage
     server: Server = Server()
     runtime: Runtime = Runtime()
@@ -180,6 +206,14 @@ class Settings(Section):
         if Interval.parse(interval).micros % Interval.parse(base).micros:
             raise ValueError(f"{base} candles do not add up to {interval}, the decision interval")
         return base
+
+    @field_validator("decision_delay_seconds")
+    @classmethod
+    def _delay_within_the_interval(cls, delay: float, info: ValidationInfo) -> float:
+        interval = info.data.get("interval")
+        if interval is not None and delay * SECOND >= Interval.parse(interval).micros:
+            raise ValueError(f"a decision is taken before the next {interval} candle closes")
+        return delay
 
     def slot(self, key: str) -> Slot:
         """Return the slot under a key such as ``risk`` or ``layers.technical``.

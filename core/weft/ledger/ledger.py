@@ -1,28 +1,31 @@
 """Writes signals to a SQL table that is only ever added to, each row sealed by the one before.
 
 The seal of a row is the SHA-256 of the seal before it and of everything the row says. Changing,
-removing or inserting a row breaks every seal after it. Cutting off the end of the table does
-not; note the head that `Ledger.verify` returns somewhere else to notice that as well.
+removing or inserting a row breaks every seal after it. Cutting off the end of the table does not,
+nor does sealing all of it anew; note the seal that `Ledger.verify` returns somewhere else, and
+hand it in later, to notice that as well.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
 from weft.clock import Clock
-from weft.errors import LedgerTamperedError, StorageError
+from weft.errors import LedgerTamperedError, StorageError, WeftError
+from weft.ledger.dialects import Dialect, dialect_of
 from weft.signal import Signal
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+SHORTEST_PREFIX = 6
 _GENESIS = "0" * 64
 _PAGE = 500
-_SEALED = ("seq", "kind", "key", "symbol", "as_of", "recorded_at", "body")
+_SEALED = ("seq", "kind", "key", "symbol", "as_of", "known_by", "recorded_at", "body")
 
 _metadata = sa.MetaData()
 _entries = sa.Table(
@@ -30,24 +33,21 @@ _entries = sa.Table(
     _metadata,
     sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
     sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("key", sa.String(64), nullable=False),
+    # Byte order, so that the ids with one beginning lie side by side.
+    sa.Column(
+        "key",
+        sa.String(64).with_variant(sa.String(64, collation="C"), "postgresql"),
+        nullable=False,
+    ),
     sa.Column("symbol", sa.String(64), nullable=False),
     sa.Column("as_of", sa.String(32), nullable=False),
+    sa.Column("known_by", sa.BigInteger, nullable=False),
     sa.Column("recorded_at", sa.BigInteger, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
     sa.Column("seal", sa.String(64), nullable=False),
     sa.UniqueConstraint("kind", "key"),
     sa.Index("by_symbol", "symbol", "seq"),
 )
-
-_TRIGGERS = {
-    "no_update": "BEFORE UPDATE ON entries",
-    "no_delete": "BEFORE DELETE ON entries",
-    # INSERT OR REPLACE deletes without calling the trigger above.
-    "only_append": "BEFORE INSERT ON entries WHEN "
-    "NEW.seq <> (SELECT COALESCE(MAX(seq), 0) + 1 FROM entries) "
-    "OR EXISTS (SELECT 1 FROM entries WHERE kind = NEW.kind AND key = NEW.key)",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,8 @@ class Entry:
         key: the signal's id.
         symbol: what it is about.
         as_of: the decision row, ISO 8601 UTC.
+        known_by: rows of the store recorded after it were not looked at when the signal was
+            composed, microseconds since 1970.
         recorded_at: when it was written, microseconds since 1970. A signal written long after
             its `as_of` was made in hindsight, and proves nothing.
         body: the signal as it was, as plain values.
@@ -71,6 +73,7 @@ class Entry:
     key: str
     symbol: str
     as_of: str
+    known_by: int
     recorded_at: int
     body: dict[str, Any]
     seal: str
@@ -80,26 +83,33 @@ class Ledger:
     """The record of one engine's signals.
 
     Args:
-        url: where the database is, as SQLAlchemy writes it (``sqlite:///path/ledger.db``).
+        url: where the database is, as SQLAlchemy writes it: ``sqlite:///path/ledger.db``, or
+            ``postgresql://user:password@host/database`` with the extra ``postgres``.
         clock: tells when a row is written.
 
     Raises:
-        StorageError: the database cannot be opened, or a newer Weft has written it.
+        StorageError: the database cannot be opened, or is not of this Weft's schema.
     """
 
     def __init__(self, url: str, clock: Clock) -> None:
         self._clock = clock
-        self._engine = _open(url)
-        with self._transaction(writing=False) as connection:
-            complete = _is_complete(connection)
-        if not complete:
-            with self._transaction(writing=True) as connection:
-                _create(connection)
+        self._dialect, self._engine = _open(url)
+        try:
+            self._prepare()
+        except StorageError:
+            self.close()
+            raise
 
-    def record(self, signals: Sequence[Signal]) -> int:
+    def record(self, signals: Sequence[Signal], known_by: int) -> int:
         """Write signals that are not there yet, all of them or none; return how many.
 
-        Recording the same signals again writes nothing, so a composition may be repeated.
+        Recording the same signals again writes nothing, whatever `known_by` says, so a
+        composition may be repeated.
+
+        Args:
+            signals: what was composed.
+            known_by: rows of the store recorded after it were not looked at, microseconds since
+                1970.
 
         Raises:
             StorageError: the database refused; nothing was written.
@@ -119,6 +129,7 @@ class Ledger:
                     "key": signal.id,
                     "symbol": signal.symbol,
                     "as_of": signal.as_of,
+                    "known_by": known_by,
                     "recorded_at": self._clock.now(),
                     "body": signal.to_json().decode(),
                 }
@@ -145,31 +156,111 @@ class Ledger:
             with self._transaction(writing=False) as connection:
                 rows = connection.execute(page.limit(size)).mappings().all()
             for row in rows:
-                yield Entry(**{**row, "body": _read_body(row)})
+                yield _entry(row)
             if len(rows) < size:
                 return
             page = query.where(_entries.c.seq < rows[-1]["seq"])
             left = None if left is None else left - size
 
-    def verify(self) -> tuple[int, str]:
-        """Check every seal, and return the number of rows and the last seal.
+    def find(self, key: str) -> Entry | None:
+        """Return the row of one signal, None where there is none.
+
+        Args:
+            key: the signal's id, or at least its first 6 characters.
 
         Raises:
-            LedgerTamperedError: a row was changed, removed or inserted; says which.
+            WeftError: `key` is too short, or several ids begin with it.
         """
-        seal, count = _GENESIS, 0
+        if len(key) < SHORTEST_PREFIX:
+            raise WeftError(
+                f"{key!r} is too short to name a signal",
+                where="ledger",
+                hint=f"Give its id, or at least the first {SHORTEST_PREFIX} characters of it",
+            )
+        # What no id holds, a database may refuse to look for.
+        if not (key.isascii() and key.isalnum()):
+            return None
+        beginning = _entries.c.key.between(key, key + "~")
+        query = sa.select(_entries).where(_entries.c.kind == "signal", beginning)
         with self._transaction(writing=False) as connection:
-            query = sa.select(_entries).order_by(_entries.c.seq)
-            for row in connection.execution_options(yield_per=1000).execute(query).mappings():
+            # An id that is `key` itself comes before all that are longer.
+            rows = connection.execute(query.order_by(_entries.c.key).limit(2)).mappings().all()
+        if len(rows) > 1 and rows[0]["key"] != key:
+            raise WeftError(
+                f"several signals begin with {key!r}, {rows[0]['key']} and {rows[1]['key']} "
+                "among them",
+                where="ledger",
+                hint="Give more characters of the id",
+            )
+        return _entry(rows[0]) if rows else None
+
+    def verify(self, noted: str | None = None) -> tuple[int, str]:
+        """Check every seal, and return the number of rows and the last seal.
+
+        Args:
+            noted: a seal returned earlier. The chain has to hold it; without one, nothing shows
+                that the end was cut off or that all was sealed anew.
+
+        Raises:
+            LedgerTamperedError: a row was changed, removed or inserted, and which; or the noted
+                seal is none of the chain.
+            WeftError: `noted` is no seal.
+        """
+        sought = None if noted is None else _read_seal(noted)
+        seal, count = _GENESIS, 0
+        held = sought in {None, _GENESIS}
+        query = sa.select(_entries).order_by(_entries.c.seq).execution_options(yield_per=1000)
+        with (
+            self._transaction(writing=False) as connection,
+            connection.execute(query) as result,
+        ):
+            for row in result.mappings():
                 count += 1
                 seal = _seal(seal, row)
                 if row["seq"] != count or row["seal"] != seal:
                     raise _tampered(f"row {count} does not follow from the rows before it")
+                held = held or seal == sought
+        if not held:
+            raise _tampered(
+                f"none of the {count} rows has the noted seal {sought}: the end was cut off, or "
+                "all was sealed anew"
+            )
         return count, seal
 
     def close(self) -> None:
         """Let go of the database."""
         self._engine.dispose()
+
+    def _prepare(self) -> None:
+        with self._transaction(writing=False) as connection:
+            if self._is_complete(connection):
+                return
+        with self._transaction(writing=True) as connection:
+            # Another process may have been first.
+            if not self._is_complete(connection):
+                _metadata.create_all(connection)
+                self._dialect.guard(connection, SCHEMA_VERSION)
+
+    def _is_complete(self, connection: sa.Connection) -> bool:
+        """Whether the database is of this Weft's schema already; False where it is empty.
+
+        Raises:
+            StorageError: it is of another schema.
+        """
+        written = self._dialect.version(connection)
+        if written == SCHEMA_VERSION:
+            return True
+        if written == 0 and not sa.inspect(connection).has_table("entries"):
+            return False
+        found = f"has schema {written}" if written else "has a table 'entries' that is no ledger's"
+        hint = "Point storage.ledger at another database"
+        if written > SCHEMA_VERSION:
+            hint = f"Upgrade Weft, or p{hint[1:]}"
+        raise StorageError(
+            f"the database {found}; this Weft writes schema {SCHEMA_VERSION} and reads no other",
+            where="ledger",
+            hint=hint,
+        )
 
     @staticmethod
     def _known(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
@@ -195,7 +286,7 @@ class Ledger:
                 yield connection
         except sa.exc.SQLAlchemyError as error:
             raise StorageError(
-                f"the database refused: {error.__cause__ or error}",
+                f"the database refused: {_reason(error)}",
                 where="ledger",
                 hint="Nothing was written; check storage.ledger, free space and permissions",
             ) from error
@@ -208,6 +299,21 @@ def _seal(previous: str, row: "Mapping[str, Any] | sa.RowMapping") -> str:
         # Weft writes texts and whole numbers only.
         raise _tampered(f"row {row['seq']} holds what Weft does not write") from None
     return hashlib.sha256(sealed).hexdigest()
+
+
+def _read_seal(text: str) -> str:
+    seal = text.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", seal):
+        raise WeftError(
+            f"{text!r} is no seal",
+            where="ledger",
+            hint="Give the 64 hexadecimal digits that `weft ledger verify` printed",
+        )
+    return seal
+
+
+def _entry(row: sa.RowMapping) -> Entry:
+    return Entry(**{**row, "body": _read_body(row)})
 
 
 def _read_body(row: sa.RowMapping) -> dict[str, Any]:
@@ -225,67 +331,20 @@ def _tampered(message: str) -> LedgerTamperedError:
     return LedgerTamperedError(message, where="ledger", hint=hint)
 
 
-def _open(url: str) -> sa.Engine:
+def _reason(error: sa.exc.SQLAlchemyError) -> str:
+    # What a server says further down is about its own functions.
+    return str(error.__cause__ or error).strip().split("\n")[0]
+
+
+def _open(url: str) -> tuple[Dialect, sa.Engine]:
+    hint = "Write it like sqlite:///path/ledger.db"
     try:
-        engine = sa.create_engine(url)
+        address = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        # Not what they say: that may hold the password.
+        raise StorageError("is no database URL", where="storage.ledger", hint=hint) from None
+    dialect = dialect_of(address)
+    try:
+        return dialect, dialect.connect(address)
     except (sa.exc.ArgumentError, ImportError) as error:
-        raise StorageError(
-            f"{error}", where="storage.ledger", hint="Write it like sqlite:///path/ledger.db"
-        ) from error
-    if engine.dialect.name == "sqlite":
-        _prepare_sqlite(engine)
-    return engine
-
-
-def _prepare_sqlite(engine: sa.Engine) -> None:
-    """Let a commit return only once it is on disk, and writers wait for each other."""
-    if engine.url.database and "uri" not in engine.url.query:
-        try:
-            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(
-                f"cannot create the folder of {engine.url.database}: {error.strerror}",
-                where="storage.ledger",
-                hint="Point storage.ledger at a folder that can be written",
-            ) from error
-
-    @sa.event.listens_for(engine, "connect")
-    def set_up(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type
-        # The driver would begin transactions by itself, too late and never IMMEDIATE.
-        connection.isolation_level = None
-        for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        writing = connection.get_execution_options().get("writing", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-
-def _is_complete(connection: sa.Connection) -> bool:
-    """Whether the database is of this Weft's schema already.
-
-    Raises:
-        StorageError: a newer Weft has written it.
-    """
-    if connection.dialect.name != "sqlite":
-        return False
-    written = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
-    if written > SCHEMA_VERSION:
-        raise StorageError(
-            f"the database has schema {written}, this Weft knows up to {SCHEMA_VERSION}",
-            where="ledger",
-            hint="Upgrade Weft, or point storage.ledger at another database",
-        )
-    return written == SCHEMA_VERSION
-
-
-def _create(connection: sa.Connection) -> None:
-    _metadata.create_all(connection)
-    if connection.dialect.name == "sqlite":
-        for trigger, condition in _TRIGGERS.items():
-            connection.exec_driver_sql(
-                f"CREATE TRIGGER IF NOT EXISTS {trigger} {condition} "
-                "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
-            )
-        connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+        raise StorageError(f"{error}", where="storage.ledger", hint=hint) from error

@@ -17,7 +17,7 @@ _PER_ROW = ("times", *FIELDS, "presence", "rows_since_traded")
 NEVER = 1 << 30
 """Rows since traded of a symbol that has not traded for longer than is remembered, or never."""
 
-_LONGEST_CLOSURE = 12 * DAY
+LONGEST_CLOSURE = 12 * DAY
 """Longer than any regular closure of a stock market; beyond it a series starts afresh."""
 
 _FEWEST_REMEMBERED = 12
@@ -94,12 +94,12 @@ def new_generation() -> int:
 
 def remembered_rows(interval: Interval) -> int:
     """Return for how many rows it is remembered that a symbol traded: at least twelve days."""
-    return max(_LONGEST_CLOSURE // interval.micros, _FEWEST_REMEMBERED)
+    return max(LONGEST_CLOSURE // interval.micros, _FEWEST_REMEMBERED)
 
 
 def closable_rows(instruments: Sequence[Instrument], interval: Interval) -> RowCounts:
     """Return for each instrument how many rows its market may stay closed (symbol,)."""
-    rows = _LONGEST_CLOSURE // interval.micros
+    rows = LONGEST_CLOSURE // interval.micros
     return np.array([0 if i.always_open else rows for i in instruments], dtype=np.int32)
 
 

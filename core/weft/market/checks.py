@@ -13,11 +13,9 @@ import polars as pl
 
 from weft.errors import SchemaError
 from weft.market.candles import FIELDS
-from weft.market.columns import Columns, instant
+from weft.market.columns import UTC_MICROS, Columns, instant
 from weft.market.instruments import Scope
 from weft.times import DAY, HOUR, MINUTE, Interval
-
-UTC_MICROS: Final = pl.Datetime("us", "UTC")
 
 CANDLE_SCHEMA: Final = pl.Schema(
     {
@@ -42,6 +40,24 @@ OBSERVATION_SCHEMA: Final = pl.Schema(
 )
 """Columns of checked observations."""
 
+TEXT_SCHEMA: Final = pl.Schema(
+    {
+        "id": pl.String(),
+        "event_time": UTC_MICROS,
+        "known_at": UTC_MICROS,
+        "title": pl.String(),
+        "summary": pl.String(),
+        "url": pl.String(),
+        "feed": pl.String(),
+        "assets": pl.List(pl.String()),
+        "credibility": pl.Float64(),
+    }
+)
+"""Columns of checked texts."""
+
+LONGEST_TEXT = 20_000
+"""Characters of a title or summary that are kept."""
+
 _MOST_LINES = 20
 _FUTURE, _UNCLOSED, _UNKNOWN = "in the future", "not closed yet", "known_at in the future"
 _EARLY = (_FUTURE, _UNCLOSED, _UNKNOWN)
@@ -60,6 +76,19 @@ class CheckedCandles:
     frame: pl.DataFrame
     problems: tuple[str, ...]
     early: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedTexts:
+    """Texts that may be stored.
+
+    Attributes:
+        frame: `TEXT_SCHEMA`, sorted by id, event_time and known_at, one row for each.
+        problems: what was refused on the way, one readable line each.
+    """
+
+    frame: pl.DataFrame
+    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +219,45 @@ def clean_observations(
     rows, told = _settle(rows, keys, ("value",), "observation")
     problems = (*columns.notes, *refused, *told)
     return CheckedObservations(_finish(rows, OBSERVATION_SCHEMA), problems, early)
+
+
+def clean_texts(frame: pl.DataFrame, now: int, source: str) -> CheckedTexts:
+    """Return the texts of `frame` that can be what they claim, and what was refused.
+
+    Args:
+        frame: columns as in `weft.components.provider.Batch`; assets are a list of names.
+        now: present instant, microseconds; nothing later can be known.
+        source: who brought them, for messages.
+
+    Raises:
+        SchemaError: a column is missing, or cannot be what it claims.
+    """
+    columns = Columns(frame, source)
+    if "assets" not in frame.columns or frame["assets"].dtype != pl.List(pl.String()):
+        raise SchemaError("column 'assets' is no list of names", where=source)
+    texts = {name: columns.text(name) for name in ("id", "title", "summary", "url", "feed")}
+    rows = pl.DataFrame(
+        {
+            **texts,
+            "event_time": columns.time("event_time"),
+            "known_at": columns.time("known_at"),
+            "assets": frame["assets"].fill_null([]),
+            "credibility": columns.number("credibility"),
+            "label": texts["feed"],
+        }
+    ).with_columns(pl.col("title", "summary").fill_null("").str.slice(0, LONGEST_TEXT))
+    rules = [
+        ("no id", _blank("id")),
+        ("no title", _blank("title")),
+        ("no usable event_time", pl.col("event_time").is_null()),
+        ("no usable known_at", pl.col("known_at").is_null()),
+        ("known_at before event_time", pl.col("known_at") < pl.col("event_time")),
+        (_UNKNOWN, pl.col("known_at") > now),
+        ("credibility beyond 0 to 1", ~pl.col("credibility").is_between(0, 1)),
+    ]
+    rows, _, refused = _refuse(rows, rules, "event_time", "text")
+    rows, told = _settle(rows, ("id", "event_time", "known_at"), ("title", "summary"), "text")
+    return CheckedTexts(_finish(rows, TEXT_SCHEMA), (*columns.notes, *refused, *told))
 
 
 def _blank(name: str) -> pl.Expr:

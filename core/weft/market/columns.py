@@ -7,6 +7,9 @@ import polars as pl
 from weft.errors import SchemaError, nearest
 from weft.times import DAY, SECOND, iso, parse_time
 
+UTC_MICROS: Final = pl.Datetime("us", "UTC")
+"""How instants stand in every frame inside Weft."""
+
 _EARLIEST, _LATEST = parse_time("1971-01-01T00:00:00Z"), parse_time("2200-01-01T00:00:00Z")
 _FIRST_ISO, _LAST_ISO = parse_time("0001-01-02T00:00:00Z"), parse_time("9999-12-31T00:00:00Z")
 # Microseconds in one unit times _NANO, so that nanoseconds too are a whole number of them.

@@ -1,41 +1,25 @@
 """The market as one engine sees it: its instruments, its hot panel, and views as of any instant."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import numpy as np
 import polars as pl
 
-from weft.arrays import FloatPanel, Times
+from weft.arrays import Times
 from weft.components.feature import Feature
 from weft.components.needs import FeatureNeed
 from weft.errors import LookAheadError, NoDataError
 from weft.features.engine import BLOCK, FeatureEngine
-from weft.market.candles import Candles, aggregate, remembered_rows
-from weft.market.instruments import Instrument, InstrumentTable, Scope
-from weft.market.metrics import MetricPanel, latest_known
+from weft.market.candles import LONGEST_CLOSURE, Candles, aggregate, remembered_rows
+from weft.market.facts import Facts
+from weft.market.instruments import Instrument, InstrumentTable
+from weft.market.listings import Listings, Series, list_symbols
+from weft.market.metrics import MetricPanel, metric_panel
 from weft.market.panels import HotPanel, latest_traded, panel_of
 from weft.market.plan import Plan
+from weft.market.reconcile import Reconciliation
 from weft.market.view import MarketData, View
 from weft.store.store import Store
-from weft.times import Interval, iso
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """An instrument, where its candles come from, and since when there are any.
-
-    Attributes:
-        instrument: what it is.
-        source: whose candles are taken: the first source in config order that has it.
-        first_close: close of its earliest candle, microseconds since 1970.
-        last_close: close of its latest candle.
-    """
-
-    instrument: Instrument
-    source: str
-    first_close: int
-    last_close: int
+from weft.times import Interval, iso, to_datetime
 
 
 class Market:
@@ -47,6 +31,7 @@ class Market:
         plan: what the components need.
         make_feature: builds a feature from its name and options.
         features: computes them.
+        reconciliation: how several sources of one metric become one.
     """
 
     def __init__(
@@ -56,15 +41,17 @@ class Market:
         plan: Plan,
         make_feature: Callable[[FeatureNeed], Feature],
         features: FeatureEngine,
+        reconciliation: Reconciliation | None = None,
     ) -> None:
         self.plan = plan
         self._store = store
+        self._facts = Facts(store, sources)
+        self._reconciliation = reconciliation or Reconciliation()
         self._sources = tuple(sources)
         self.make_feature = make_feature
         self._features = features
         self._hot: HotPanel | None = None
-        self._hot_sources: tuple[str, ...] = ()
-        self.listings: Mapping[str, Listing] = {}
+        self.listings: Listings = {}
         self.instruments = InstrumentTable()
         self.refresh()
 
@@ -74,26 +61,68 @@ class Market:
         closes = [listing.last_close for listing in self.listings.values()]
         return self.plan.interval.floor(max(closes)) if closes else None
 
+    def as_recorded(self, instant: int) -> "Market":
+        """Return the market as its store was at an instant, for a replay."""
+        store = self._store.as_recorded(instant)
+        return Market(
+            store,
+            self._sources,
+            self.plan,
+            self.make_feature,
+            self._features,
+            self._reconciliation,
+        )
+
     def refresh(self) -> None:
         """Learn anew from the store what instruments there are."""
         described = {s: {i.symbol: i for i in self._store.instruments(s)} for s in self._sources}
-        found: dict[str, Listing] = {}
         micros = pl.col("first", "last").to_physical() + self.plan.base.micros
         spans = self._store.spans(self.plan.base).with_columns(micros)
-        for source in reversed(self._sources):
-            for row in spans.filter(pl.col("source") == source).iter_rows(named=True):
-                instrument = described[source].get(row["symbol"])
-                if instrument is not None:
-                    found[instrument.symbol] = Listing(
-                        instrument,
-                        source,
-                        row["first"],
-                        row["last"],
-                    )
-        self.listings = dict(sorted(found.items()))
+        series = [
+            Series(source, instrument, first, last)
+            for source, symbol, first, last in spans.iter_rows()
+            if (instrument := described.get(source, {}).get(symbol)) is not None
+        ]
+        self._list(series)
+
+    def _list(self, series: Iterable[Series]) -> None:
+        self.listings = list_symbols(series, self._sources)
         self.instruments = InstrumentTable()
         for listing in self.listings.values():
-            self.instruments.add(listing.instrument)
+            self.instruments.add(listing.series[0].instrument)
+
+    def known_until(self, source: str) -> dict[str, int]:
+        """Return the latest open time of each symbol's candles from one source."""
+        return {
+            series.instrument.symbol: series.last_close - self.plan.base.micros
+            for listing in self.listings.values()
+            for series in listing.series
+            if series.source == source
+        }
+
+    def awaited(self, row: int, max_age_rows: int) -> list[str]:
+        """Return the symbols whose candle for a row is still to come.
+
+        Those are the ones that traded up to `max_age_rows` decision rows before, or in a market
+        with sessions up to twelve days before.
+
+        Args:
+            row: a decision row, microseconds since 1970.
+            max_age_rows: rows after which a symbol that never rests is not waited for.
+        """
+        awaited = []
+        for listing in self.listings.values():
+            last = self.plan.base.ceil(listing.last_close)
+            patience = max_age_rows * self.plan.interval.micros
+            if not listing.series[0].instrument.always_open:
+                patience = LONGEST_CLOSURE
+            if row - patience <= last < row:
+                awaited.append(listing.symbol)
+        return awaited
+
+    def take_in_facts(self, rows: pl.DataFrame) -> None:
+        """Let views see observations that were just stored."""
+        self._facts.take_in(rows)
 
     def take_in(self, source: str, added: Sequence[pl.DataFrame]) -> None:
         """Let views see candles that were just stored.
@@ -104,17 +133,27 @@ class Market:
         """
         if not any(len(rows) for rows in added):
             return
-        self._note(source, pl.concat(added))
+        rows = pl.concat(added)
+        symbols = rows["symbol"].unique().to_list()
+        ends_before = self._ends(symbols)
+        self._note(source, rows)
+        ends = self._ends(symbols)
+        if ends != ends_before:
+            # One source takes over from another elsewhere than in the rows held.
+            self._hot = None
         if self._hot is None:
             return
-        mine = [s for s, listing in self.listings.items() if listing.source == source]
-        rows = pl.concat(added).filter(pl.col("symbol").is_in(mine))
-        newest = max((self.listings[s].last_close for s in rows["symbol"].unique()), default=0)
+        listed = [self.listings[s].last_close for s in symbols if s in self.listings]
         # Rounded up: a bar that closed at half past is held by the row that comes after it.
-        last_close = max(self._hot.last_close, self.plan.base.ceil(newest))
+        last_close = max(self._hot.last_close, self.plan.base.ceil(max(listed, default=0)))
         hot = self._hot_of(self._columns(last_close))
-        if hot is None or not hot.extend(rows, last_close):
+        if hot is None or not hot.extend(_in_use(source, rows, ends), last_close):
             self._hot = None
+
+    def _ends(self, symbols: Iterable[str]) -> dict[tuple[str, str], int]:
+        """Return from which open time on candles are not used (see `Listing.ends`)."""
+        listings = [self.listings[symbol] for symbol in symbols if symbol in self.listings]
+        return {k: v for listing in listings for k, v in listing.ends(self.plan.base).items()}
 
     def _note(self, source: str, rows: pl.DataFrame) -> None:
         """Bring the listings up to date; only a symbol not seen before takes a look at the disk."""
@@ -122,18 +161,17 @@ class Market:
             first=pl.col("open_time").min().to_physical() + self.plan.base.micros,
             last=pl.col("open_time").max().to_physical() + self.plan.base.micros,
         )
-        listings = dict(self.listings)
+        listed = {
+            (series.source, listing.symbol): series
+            for listing in self.listings.values()
+            for series in listing.series
+        }
         for symbol, first, last in closes.iter_rows():
-            known = listings.get(symbol)
-            if known is None or known.source != source:
+            if (source, symbol) not in listed:
                 self.refresh()
                 return
-            listings[symbol] = replace(
-                known,
-                first_close=min(first, known.first_close),
-                last_close=max(last, known.last_close),
-            )
-        self.listings = listings
+            listed[source, symbol] = listed[source, symbol].with_closes(first, last)
+        self._list(listed.values())
 
     def warm_up_to(self, as_of: int) -> None:
         """Hold recent candles in memory, so that views as of `as_of` and later need no disk."""
@@ -146,9 +184,9 @@ class Market:
             return
         depth = max(needed, self._deepest(as_of, instruments))
         first = last - (depth - 1) * self.plan.base.micros
-        hot = HotPanel(self.plan.base, instruments, first, depth)
+        hot = HotPanel(self.plan.base, instruments, first, depth, self.plan.delay)
         hot.extend(self._read(instruments, first, last), last)
-        self._hot, self._hot_sources = hot, self._sources_of(instruments)
+        self._hot = hot
 
     def _deepest(self, as_of: int, instruments: Sequence[Instrument]) -> int:
         """Return the most rows a view will need: at the last row of a block, of some interval."""
@@ -175,6 +213,7 @@ class Market:
             raise LookAheadError(f"a view has at least one decision row, not {steps}")
         last = self.plan.interval.floor(as_of)
         first = last - (steps - 1) * self.plan.interval.micros
+        read_at = self._store.mark()
         instruments = self._columns(last)
         if not instruments:
             earliest = min((x.first_close for x in self.listings.values()), default=None)
@@ -198,12 +237,15 @@ class Market:
             metrics=self._metrics(instruments, candles[self.plan.interval].times, steps),
             make_feature=self.make_feature,
             engine=self._features,
+            listings=tuple(self.listings[i.symbol] for i in instruments),
+            read_at=read_at,
         )
         return View(data, steps)
 
     def _columns(self, as_of: int) -> tuple[Instrument, ...]:
         """Every instrument that had a candle by `as_of`, also those that died since."""
-        return tuple(x.instrument for x in self.listings.values() if x.first_close <= as_of)
+        described = (listing.described_at(as_of) for listing in self.listings.values())
+        return tuple(instrument for instrument in described if instrument is not None)
 
     def _base(self, instruments: tuple[Instrument, ...], last: int, rows: int) -> Candles:
         last = self.plan.base.floor(last)
@@ -212,63 +254,54 @@ class Market:
             return held
         first = last - (rows - 1) * self.plan.base.micros
         frame = self._read(instruments, first, last)
-        return panel_of(frame, self.plan.base, instruments, first, rows)
+        return panel_of(frame, self.plan.base, instruments, first, rows, self.plan.delay)
 
     def _hot_of(self, instruments: tuple[Instrument, ...]) -> HotPanel | None:
-        """Return the hot panel, if these are its columns, and from the sources still in use."""
+        """Return the hot panel, if these are its columns."""
         hot = self._hot
-        if hot is None or hot.instruments != instruments:
-            return None
-        return hot if self._hot_sources == self._sources_of(instruments) else None
-
-    def _sources_of(self, instruments: Sequence[Instrument]) -> tuple[str, ...]:
-        return tuple(self.listings[i.symbol].source for i in instruments)
+        return hot if hot is not None and hot.instruments == instruments else None
 
     def _read(self, instruments: Sequence[Instrument], first: int, last: int) -> pl.DataFrame:
         wanted: dict[str, list[str]] = {}
-        for instrument in instruments:
-            wanted.setdefault(self.listings[instrument.symbol].source, []).append(instrument.symbol)
-        base = self.plan.base
+        for symbol in (instrument.symbol for instrument in instruments):
+            for series in self.listings[symbol].series:
+                wanted.setdefault(series.source, []).append(symbol)
+        base, ends = self.plan.base, self._ends(instrument.symbol for instrument in instruments)
         # A stock's candle may close up to an interval before the row that first knows it.
         since = first - 2 * base.micros + 1
-        frame = self._store.candles(wanted, base, since, last - base.micros)
+        until = last - base.micros
+        frame = self._store.candles(wanted, base, since, until, ends=ends)
         # Since when a symbol has not traded must not depend on how far back a panel reaches.
         reach = since - remembered_rows(base) * base.micros
-        traded = latest_traded(base, first)
-        return pl.concat([self._store.candles(wanted, base, reach, since - 1, traded), frame])
+        traded = latest_traded(base, first, self.plan.delay)
+        earlier = self._store.candles(wanted, base, reach, since - 1, traded, ends)
+        return pl.concat([earlier, frame])
 
     def _metrics(
         self, instruments: Sequence[Instrument], times: Times, steps: int
     ) -> dict[str, MetricPanel]:
-        panels = {}
-        for name, warmup in self.plan.metrics.items():
-            rows = times[max(0, len(times) - steps - warmup) :]
-            panels[name] = self._metric(name, instruments, rows)
-        return panels
-
-    def _metric(self, name: str, instruments: Sequence[Instrument], rows: Times) -> MetricPanel:
-        values = np.full((len(rows), len(instruments)), np.nan)
-        ages = np.full_like(values, np.nan)
-        facts = self._store.observations(name, self._sources, int(rows[-1]))
-        for source in reversed(self._sources):
-            mine = facts.filter(pl.col("source") == source)
-            parts = mine.partition_by("scope", "entity", as_dict=True)
-            for (scope, entity), part in sorted(parts.items(), key=_how_particular):
-                value, age = latest_known(
-                    part["event_time"].to_physical().to_numpy(),
-                    part["known_at"].to_physical().to_numpy(),
-                    part["value"].to_numpy(),
-                    rows,
-                )
-                reached = _reached(instruments, str(scope), str(entity))
-                _overlay(values, ages, reached, value, age)
-        return MetricPanel(name, rows, values, ages)
+        return {
+            name: metric_panel(
+                name,
+                self._facts.of(name),
+                self._sources,
+                instruments,
+                times[max(0, len(times) - steps - warmup) :],
+                self._reconciliation.rule_of(name),
+                self.plan,
+            )
+            for name, warmup in self.plan.metrics.items()
+        }
 
 
-def _how_particular(part: tuple[tuple[object, ...], pl.DataFrame]) -> tuple[int, str]:
-    """Return a key that sorts the market's facts first, and an instrument's own last."""
-    scope, entity = part[0]
-    return list(Scope)[::-1].index(Scope(str(scope))), str(entity)
+def _in_use(source: str, rows: pl.DataFrame, ends: Mapping[tuple[str, str], int]) -> pl.DataFrame:
+    """Return those candles of a source that do not stand aside for a preferred one's."""
+    unused = (
+        (pl.col("symbol") == symbol) & (pl.col("open_time") >= to_datetime(end))
+        for (whose, symbol), end in ends.items()
+        if whose == source
+    )
+    return rows.filter(~pl.any_horizontal(pl.lit(value=False), *unused))
 
 
 def _any_closes(instruments: Sequence[Instrument]) -> bool:
@@ -279,22 +312,3 @@ def _join(base: Candles, interval: Interval, opened: int) -> Candles:
     """Return base candles joined into longer ones, the first of them opened at `opened`."""
     start = (opened - int(base.times[0])) // base.interval.micros + 1
     return aggregate(base.slice(max(0, start), len(base)), interval)
-
-
-def _reached(instruments: Sequence[Instrument], scope: str, entity: str) -> list[int]:
-    """Return the columns that a fact about `entity` reaches."""
-    if scope == Scope.MARKET:
-        return list(range(len(instruments)))
-    if scope == Scope.ASSET:
-        return [c for c, i in enumerate(instruments) if i.base == entity]
-    return [c for c, i in enumerate(instruments) if i.symbol == entity]
-
-
-def _overlay(
-    values: FloatPanel, ages: FloatPanel, columns: list[int], value: FloatPanel, age: FloatPanel
-) -> None:
-    """Lay a series over columns, leaving what is there where the series knows nothing."""
-    known = ~np.isnan(value)
-    cells = np.ix_(known, np.array(columns, dtype=np.intp))
-    values[cells] = value[known, None]
-    ages[cells] = age[known, None]

@@ -45,20 +45,25 @@ class Placement:
 
 
 def place(
-    frame: pl.DataFrame, interval: Interval, columns: dict[str, int], first_close: int
+    frame: pl.DataFrame,
+    interval: Interval,
+    columns: dict[str, int],
+    first_close: int,
+    delay: int = 0,
 ) -> Placement:
     """Return which cell each stored candle belongs to.
 
-    A candle goes to the first row at or after its close, in the version last known by that row;
-    one that became known only later was not known then, and never enters. A stock's bar that
-    closes at half past reaches an hourly row half an hour later. Of two bars that reach one row,
-    the later one holds it.
+    A candle goes to the first row at or after its close, in the version last known when that
+    row's decision is taken; one that became known only later was not known then, and never
+    enters. A stock's bar that closes at half past reaches an hourly row half an hour later. Of
+    two bars that reach one row, the later one holds it.
 
     Args:
         frame: versions of candles: symbol, open_time and known_at are read.
         interval: of the candles and of the rows.
         columns: column of each symbol; others are passed over.
         first_close: close of row 0, microseconds since 1970.
+        delay: how long after its close a row's decision is taken, microseconds.
     """
     opened = frame["open_time"].to_physical().to_numpy()
     known = frame["known_at"].to_physical().to_numpy()
@@ -68,7 +73,8 @@ def place(
     # Upside-down floor division rounds up: the first grid row at or after the close.
     row = -((first_close - (opened + interval.micros)) // interval.micros)
     placed = Placement(row, column.to_numpy(), np.arange(len(frame)))
-    placed = placed.only((placed.column >= 0) & (known <= first_close + row * interval.micros))
+    decided = first_close + row * interval.micros + delay
+    placed = placed.only((placed.column >= 0) & (known <= decided))
     placed = placed.only(_in_order(opened[placed.source], known[placed.source]))
     # The last entry of a cell counts.
     cell = placed.row * max(len(columns), 1) + placed.column
@@ -84,17 +90,21 @@ def _in_order(opened: Times, known: Times) -> NDArray[Any]:
     return np.lexsort((known, opened))
 
 
-def latest_traded(interval: Interval, first_close: int) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
+def latest_traded(
+    interval: Interval, first_close: int, delay: int = 0
+) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
     """Return a query for the candle of each symbol that `rows_before` would find.
 
     Args:
         interval: of the candles and of the rows.
         first_close: close of any row.
+        delay: how long after its close a row's decision is taken, microseconds.
     """
     close = pl.col("open_time").to_physical() + interval.micros
     # As in `place`.
     row = -((first_close - close) // interval.micros)
-    current = pl.col("known_at").to_physical() <= first_close + row * interval.micros
+    decided = first_close + row * interval.micros + delay
+    current = pl.col("known_at").to_physical() <= decided
     return lambda rows: rows.filter(current).filter(
         pl.col("open_time") == pl.col("open_time").max().over("symbol")
     )
@@ -124,6 +134,7 @@ def panel_of(
     instruments: Sequence[Instrument],
     first_close: int,
     rows: int,
+    delay: int = 0,
 ) -> Candles:
     """Return stored candles as a panel of `rows` rows from `first_close` on.
 
@@ -134,8 +145,9 @@ def panel_of(
         instruments: one per column.
         first_close: close of row 0, microseconds since 1970.
         rows: number of rows; those without a candle are NaN.
+        delay: how long after its close a row's decision is taken, microseconds.
     """
-    placed = place(frame, interval, _columns(instruments), first_close)
+    placed = place(frame, interval, _columns(instruments), first_close, delay)
     before = rows_before(placed, _never(len(instruments)))
     placed = placed.only((placed.row >= 0) & (placed.row < rows))
     panels = blank(rows, len(instruments))
@@ -156,6 +168,7 @@ class HotPanel:
         instruments: one per column.
         first_close: close of the first row, microseconds since 1970.
         depth: rows to keep at least.
+        delay: how long after its close a row's decision is taken, microseconds.
     """
 
     def __init__(
@@ -164,8 +177,10 @@ class HotPanel:
         instruments: Sequence[Instrument],
         first_close: int,
         depth: int,
+        delay: int = 0,
     ) -> None:
         self.interval = interval
+        self._delay = delay
         self.instruments = tuple(instruments)
         self.depth = depth
         self.generation = new_generation()
@@ -207,7 +222,7 @@ class HotPanel:
             all versions together tell. The panel is of no more use then; build a new one.
         """
         with self._lock:
-            placed = place(frame, self.interval, self._columns, self._first_close)
+            placed = place(frame, self.interval, self._columns, self._first_close, self._delay)
             wanted = (last_close - self._first_close) // self.interval.micros + 1
             rows = max(wanted, self._rows, int(placed.row.max(initial=-1)) + 1)
             if dropped := self._make_room(rows):

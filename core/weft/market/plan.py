@@ -19,12 +19,15 @@ class Plan:
         base: candles that are fetched; all others are joined from them.
         needs: of all components, and of the features they ask for.
         warmups: candles each step feature runs up over.
+        delay: how long after a close its decision is taken, microseconds; what becomes known in
+            between counts.
     """
 
     interval: Interval
     base: Interval
     needs: tuple[Need, ...]
     warmups: dict[FeatureNeed, int]
+    delay: int = 0
 
     @property
     def intervals(self) -> tuple[Interval, ...]:
@@ -82,8 +85,16 @@ def make_plan(
     base: Interval,
     needs: Iterable[Need],
     make_feature: Callable[[FeatureNeed], Feature],
+    delay: int = 0,
 ) -> Plan:
     """Collect what components need, following features that need features.
+
+    Args:
+        interval: the decision interval.
+        base: candles that are fetched.
+        needs: of the components.
+        make_feature: builds a feature from its name and options.
+        delay: how long after a close its decision is taken, microseconds.
 
     Raises:
         ConfigError: something needs candles that the base candles cannot be joined into.
@@ -110,7 +121,7 @@ def make_plan(
                 where=f"feature {need.name}",
                 hint="Ask for it without an interval",
             )
-    plan = Plan(interval, base, tuple(found), warmups)
+    plan = Plan(interval, base, tuple(found), warmups, delay)
     for wanted in plan.intervals:
         if not wanted.holds(base):
             raise ConfigError(

@@ -15,6 +15,7 @@ from weft.errors import ComponentError, DataError, nearest
 from weft.features.engine import FeatureEngine
 from weft.market.candles import FIELDS, Candles
 from weft.market.instruments import Instrument
+from weft.market.listings import Listing
 from weft.market.metrics import MetricPanel
 from weft.times import Interval, iso
 
@@ -33,6 +34,8 @@ class MarketData:
         metrics: panels by name, on the rows of the decision candles.
         make_feature: builds a feature from its name and options.
         engine: computes features.
+        listings: where the candles of each column come from.
+        read_at: when the store was read, microseconds since 1970; 0 where there is none.
         universe: which symbols were chosen, on the decision rows; None while choosing.
         computed: outputs of features, by what was asked for and on how many decision rows.
     """
@@ -43,6 +46,8 @@ class MarketData:
     metrics: Mapping[str, MetricPanel]
     make_feature: Callable[[FeatureNeed], Feature]
     engine: FeatureEngine
+    listings: tuple[Listing, ...] = ()
+    read_at: int = 0
     universe: BoolPanel | None = None
     computed: dict[tuple[FeatureNeed, int], Mapping[str, FloatPanel]] = field(default_factory=dict)
 
@@ -152,13 +157,7 @@ class View:
         ]
         if panel is None or (self._needs is not None and not warmups):
             raise self._undeclared(f'metric("{name}")')
-        rows = slice(max(0, len(panel.times) - self.steps - max(warmups, default=0)), None)
-        return MetricPanel(
-            name,
-            panel.times[rows],
-            read_only(panel.values[rows]),
-            read_only(panel.age_seconds[rows]),
-        )
+        return panel.last(self.steps + max(warmups, default=0))
 
     def feature(
         self,
@@ -271,6 +270,21 @@ class View:
         }
         data = replace(self._data, universe=read_only(members), computed=computed)
         return View(data, self.steps, self._needs, self._component)
+
+    @property
+    def loaded(self) -> MarketData:
+        """What was loaded for it, for whoever composes.
+
+        Raises:
+            ComponentError: the view is a component's own, which sees what it declared.
+        """
+        if self._needs is not None:
+            raise ComponentError(
+                "asked its view for what lies behind it",
+                where=self._component,
+                hint="Declare what it needs, and ask for that",
+            )
+        return self._data
 
     def restricted(self, needs: Sequence[Need], component: str) -> "View":
         """Return this view as `component` may see it: what it declared, warm-up and all."""

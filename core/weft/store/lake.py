@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
@@ -19,6 +19,7 @@ from polars.exceptions import PolarsError
 
 from weft.errors import StorageError
 from weft.store.lock import only_one
+from weft.store.tables import CANDLES, OBSERVATIONS, Table
 
 _log = logging.getLogger(__name__)
 
@@ -31,80 +32,6 @@ _READER_VERSION = 1
 
 # Paths in which the Delta library loses its way, or the process.
 _UNUSABLE = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]\\^|]|[\x00-\x1f\x7f]")
-
-UTC_MICROS: Final = pl.Datetime("us", "UTC")
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One kind of fact and its columns.
-
-    Attributes:
-        name: folder below the lake.
-        schema: columns and types; `partitions` among them.
-        partitions: columns that split the table into folders.
-    """
-
-    name: str
-    schema: pl.Schema
-    partitions: tuple[str, ...] = ()
-
-
-CANDLES = Table(
-    "candles",
-    pl.Schema(
-        {
-            "source": pl.String(),
-            "interval": pl.String(),
-            "symbol": pl.String(),
-            "open_time": UTC_MICROS,
-            "open": pl.Float64(),
-            "high": pl.Float64(),
-            "low": pl.Float64(),
-            "close": pl.Float64(),
-            "volume": pl.Float64(),
-            "known_at": UTC_MICROS,
-        }
-    ),
-    ("source", "interval"),
-)
-OBSERVATIONS = Table(
-    "observations",
-    pl.Schema(
-        {
-            "source": pl.String(),
-            "metric": pl.String(),
-            "scope": pl.String(),
-            "entity": pl.String(),
-            "event_time": UTC_MICROS,
-            "known_at": UTC_MICROS,
-            "value": pl.Float64(),
-        }
-    ),
-    ("source", "metric"),
-)
-INSTRUMENTS = Table(
-    "instruments",
-    pl.Schema(
-        {
-            "source": pl.String(),
-            "symbol": pl.String(),
-            "described": pl.String(),
-            "recorded_at": UTC_MICROS,
-        }
-    ),
-)
-CURSORS = Table(
-    "cursors",
-    pl.Schema(
-        {
-            "source": pl.String(),
-            "interval": pl.String(),
-            "cursor": pl.String(),
-            "recorded_at": UTC_MICROS,
-        }
-    ),
-)
 
 
 Query: TypeAlias = Callable[[pl.LazyFrame], pl.LazyFrame]
@@ -188,13 +115,8 @@ class Lake:
         path = self._path(table)
         with self._reporting(f"could not read {table.name}"):
             delta = DeltaTable(path) if DeltaTable.is_deltatable(path) else None
-            if delta is not None and delta.protocol().min_reader_version > _READER_VERSION:
-                raise StorageError(
-                    f"{table.name} was changed by another tool to a later version of the Delta "
-                    "protocol",
-                    where=f"lake {self.url}",
-                    hint="Restore it from a backup made before",
-                )
+            if delta is not None:
+                self._expect_own(table, delta)
             return Snapshot(table, delta)
 
     def read(
@@ -249,6 +171,24 @@ class Lake:
             enforce_retention_duration=False,
         )
         self._flush(before, self.snapshot(table))
+
+    def _expect_own(self, table: Table, delta: DeltaTable) -> None:
+        """Raise where a table is not as this Weft writes it."""
+        if delta.protocol().min_reader_version > _READER_VERSION:
+            raise StorageError(
+                f"{table.name} was changed by another tool to a later version of the Delta "
+                "protocol",
+                where=f"lake {self.url}",
+                hint="Restore it from a backup made before",
+            )
+        found = {field.name for field in delta.schema().fields}
+        if apart := found.symmetric_difference(table.schema):
+            raise StorageError(
+                f"{table.name} was written by another version of Weft: they differ in "
+                f"{', '.join(sorted(apart))}",
+                where=f"lake {self.url}",
+                hint="Point storage.lake at another folder, or use that version",
+            )
 
     def _only_one(self, table: Table) -> AbstractContextManager[bool]:
         if self._folder is None:

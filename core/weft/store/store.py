@@ -1,28 +1,31 @@
-"""What was known, and since when: rows are only ever added, a correction is a newer row."""
+"""What was known, and since when: rows are only ever added, a correction is a newer row.
 
+Every row has three times: when it was true (`open_time`, `event_time`), when it became known to
+whoever watched its source (`known_at`), and when it was written here (`recorded_at`). The second
+decides what a view of history may see; the third tells what this store could see when a signal was
+composed from it.
+"""
+
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Final
 
 import orjson
 import polars as pl
 
 from weft.clock import Clock
+from weft.components.provider import FactKey
 from weft.errors import SchemaError, StorageError
 from weft.market.candles import FIELDS
+from weft.market.columns import UTC_MICROS
 from weft.market.instruments import Instrument, Kind
-from weft.store.lake import (
-    CANDLES,
-    CURSORS,
-    INSTRUMENTS,
-    OBSERVATIONS,
-    UTC_MICROS,
-    Lake,
-    Query,
-    Table,
-)
+from weft.store.lake import Lake, Query, Snapshot
+from weft.store.tables import CANDLES, CURSORS, INSTRUMENTS, OBSERVATIONS, TEXTS, Table
 from weft.times import Interval, to_datetime
 
+TEXT_VALUES: Final = ("title", "summary", "url", "feed", "assets", "credibility")
 _TRIES: Final = 20
 """Of writing what another process may be writing too."""
 
@@ -37,28 +40,55 @@ class Appended:
 
     Attributes:
         rows: those that were added, as stored.
-        new: facts not known before.
+        is_new: for each of them, whether it is a fact not known before.
+        new: how many are.
         restated: facts known with another value; kept beside it, known from now on.
         unchanged: rows already there.
     """
 
     rows: pl.DataFrame
+    is_new: pl.Series
     new: int
     restated: int
     unchanged: int
 
 
 class Store:
-    """The bitemporal store of one lake.
+    """The bitemporal store of one lake. Safe to use from several threads.
 
     Args:
         lake: where the tables are.
-        clock: tells when a restatement became known.
+        clock: tells when a row is written.
+        recorded_by: rows written later, microseconds since 1970, do not show; None for all.
     """
 
-    def __init__(self, lake: Lake, clock: Clock) -> None:
+    def __init__(self, lake: Lake, clock: Clock, recorded_by: int | None = None) -> None:
         self.lake = lake
         self._clock = clock
+        self._recorded_by = recorded_by
+        self._latest = 0
+        self._lock = threading.Lock()
+
+    def as_recorded(self, instant: int) -> "Store":
+        """Return the store as it was at an instant, to read from."""
+        return Store(self.lake, self._clock, instant)
+
+    def mark(self) -> int:
+        """Return an instant that lies after all rows written through this object so far.
+
+        Rows written later are recorded after it.
+        """
+        with self._lock:
+            self._latest = max(self._clock.now(), self._latest)
+            return self._latest
+
+    def _stamp(self) -> int:
+        """Return the instant at which rows are recorded that are about to be written."""
+        if self._recorded_by is not None:
+            raise StorageError("the store of an earlier instant is only read from")
+        with self._lock:
+            self._latest = max(self._clock.now(), self._latest + 1)
+            return self._latest
 
     def append_candles(self, source: str, frame: pl.DataFrame) -> Appended:
         """Add candles that are new or restated; handing the same ones in again changes nothing.
@@ -92,6 +122,10 @@ class Store:
         key = ("metric", "scope", "entity", "event_time")
         return self._append(OBSERVATIONS, frame, {"source": source}, key, ("value",))
 
+    def append_texts(self, source: str, frame: pl.DataFrame) -> Appended:
+        """Add texts that are new, or were changed by whoever published them."""
+        return self._append(TEXTS, frame, {"source": source}, ("id", "event_time"), TEXT_VALUES)
+
     def candles(
         self,
         sources: Mapping[str, Sequence[str]],
@@ -99,6 +133,7 @@ class Store:
         since: int | None = None,
         until: int | None = None,
         narrow: Query = _in_order,
+        ends: Mapping[tuple[str, str], int] = MappingProxyType({}),
     ) -> pl.DataFrame:
         """Return every version of the candles opened in a span of time.
 
@@ -110,6 +145,8 @@ class Store:
             since: earliest open time, microseconds since 1970; None for all.
             until: latest open time; None for all.
             narrow: what to ask of them, instead of putting them all in order.
+            ends: for some pairs of source and symbol, the open time from which on they are not
+                wanted.
         """
         wanted = pl.any_horizontal(
             pl.lit(value=False),
@@ -122,7 +159,10 @@ class Store:
             wanted &= pl.col("open_time") >= to_datetime(since)
         if until is not None:
             wanted &= pl.col("open_time") <= to_datetime(until)
-        return self.lake.read(
+        for (source, symbol), end in ends.items():
+            one = (pl.col("source") == source) & (pl.col("symbol") == symbol)
+            wanted &= ~(one & (pl.col("open_time") >= to_datetime(end)))
+        return self._read(
             CANDLES,
             lambda rows: narrow(rows.filter(wanted)),
             {"source": list(sources), "interval": [interval.name]},
@@ -130,7 +170,7 @@ class Store:
 
     def spans(self, interval: Interval) -> pl.DataFrame:
         """Return source, symbol, first and last open_time of all candles of one interval."""
-        return self.lake.read(
+        return self._read(
             CANDLES,
             lambda rows: (
                 rows.group_by("source", "symbol")
@@ -140,18 +180,50 @@ class Store:
             {"interval": [interval.name]},
         )
 
-    def observations(self, metric: str, sources: Sequence[str], until: int) -> pl.DataFrame:
-        """Return every version of a metric's facts known by `until`, microseconds since 1970.
+    def observations(
+        self, metric: str, sources: Sequence[str], until: int | None = None
+    ) -> pl.DataFrame:
+        """Return every version of a metric's facts, in the order of their event times.
 
-        They come in the order of their event times, the versions of one earliest known first.
+        The versions of one come earliest known first.
+
+        Args:
+            metric: which one.
+            sources: whose.
+            until: only what was known by then, microseconds since 1970; None for all.
         """
-        return self.lake.read(
+        known = pl.lit(value=True) if until is None else pl.col("known_at") <= to_datetime(until)
+        return self._read(
             OBSERVATIONS,
-            lambda rows: rows.filter(pl.col("known_at") <= to_datetime(until)).sort(
+            lambda rows: rows.filter(known).sort(
                 "event_time", "known_at", "source", "scope", "entity"
             ),
             {"metric": [metric], "source": list(sources)},
         )
+
+    def texts(self, sources: Sequence[str], since: int, until: int) -> pl.DataFrame:
+        """Return every version of the texts published from `since` on and known by `until`.
+
+        They come in the order in which they became known.
+        """
+        return self._read(
+            TEXTS,
+            lambda rows: rows.filter(
+                pl.col("event_time") >= to_datetime(since), pl.col("known_at") <= to_datetime(until)
+            ).sort("known_at", "source", "id"),
+            {"source": list(sources)},
+        )
+
+    def known_facts(self, source: str) -> dict[FactKey, int]:
+        """Return the latest event time stored of each series of a source's observations."""
+        rows = self._read(
+            OBSERVATIONS,
+            lambda rows: rows.group_by("metric", "scope", "entity").agg(
+                pl.col("event_time").max().to_physical()
+            ),
+            {"source": [source]},
+        )
+        return {FactKey(*key): last for *key, last in rows.iter_rows()}
 
     def describe_instruments(self, source: str, instruments: Sequence[Instrument]) -> None:
         """Record what a source says about its instruments, where that is news."""
@@ -189,6 +261,17 @@ class Store:
         row = (source, interval.name, cursor, self._after(last["recorded_at"]))
         self.lake.append(CURSORS, pl.DataFrame([row], CURSORS.schema, orient="row"))
 
+    def _read(
+        self,
+        table: Table | Snapshot,
+        query: Query,
+        only: Mapping[str, Sequence[str]] | None = None,
+    ) -> pl.DataFrame:
+        if self._recorded_by is None:
+            return self.lake.read(table, query, only)
+        recorded = pl.col("recorded_at") <= to_datetime(self._recorded_by)
+        return self.lake.read(table, lambda rows: query(rows.filter(recorded)), only)
+
     def _append(
         self,
         table: Table,
@@ -198,14 +281,14 @@ class Store:
         values: tuple[str, ...],
     ) -> Appended:
         if frame.is_empty():
-            return Appended(pl.DataFrame(schema=table.schema), 0, 0, 0)
+            return Appended(pl.DataFrame(schema=table.schema), pl.Series(dtype=pl.Boolean), 0, 0, 0)
         rows = _on_schema(frame, table, partition)
         time = key[-1]
         span = pl.col(time).is_between(rows[time].min(), rows[time].max())
         only = {c: rows[c].unique().to_list() for c in table.partitions}
         for _ in range(_TRIES):
             seen = self.lake.snapshot(table)
-            latest = self.lake.read(
+            latest = self._read(
                 seen,
                 lambda stored: (
                     stored.filter(span)
@@ -217,9 +300,12 @@ class Store:
                 ),
                 only,
             )
-            added, new = _news(rows, latest, key, values, self._clock.now())
+            stamp = self._stamp()
+            added, is_new = _news(rows, latest, key, values, self._clock.now())
+            added = added.with_columns(recorded_at=pl.lit(stamp).cast(UTC_MICROS))
             if self.lake.append(table, added, seen=seen, writer=partition["source"]):
-                return Appended(added, new, len(added) - new, len(rows) - len(added))
+                new = int(is_new.sum())
+                return Appended(added, is_new, new, len(added) - new, len(rows) - len(added))
         raise StorageError(
             f"could not write {len(rows)} rows to {table.name}: others kept writing rows of "
             f"{partition['source']}",
@@ -229,7 +315,7 @@ class Store:
 
     def _described(self, source: str) -> pl.DataFrame:
         """Return the latest description of each instrument of a source, by symbol."""
-        return self.lake.read(
+        return self._read(
             INSTRUMENTS,
             lambda rows: (
                 rows.filter(pl.col("source") == source)
@@ -240,7 +326,7 @@ class Store:
         )
 
     def _last_cursor(self, source: str, interval: Interval) -> pl.DataFrame:
-        return self.lake.read(
+        return self._read(
             CURSORS,
             lambda rows: rows.filter(
                 pl.col("source") == source, pl.col("interval") == interval.name
@@ -250,7 +336,7 @@ class Store:
     def _after(self, recorded_at: pl.Series) -> int:
         """Return the present instant, or one after all of `recorded_at` where the clock lags."""
         latest = recorded_at.to_physical().max()
-        now = self._clock.now()
+        now = self._stamp()
         return max(now, latest + 1) if isinstance(latest, int) else now
 
     def _parse_instrument(self, text: str) -> Instrument:
@@ -269,12 +355,13 @@ class Store:
 
 def _on_schema(frame: pl.DataFrame, table: Table, partition: Mapping[str, str]) -> pl.DataFrame:
     rows = frame.with_columns(pl.lit(v).alias(c) for c, v in partition.items())
-    if missing := [c for c in table.schema if c not in rows.columns]:
+    schema = {name: kind for name, kind in table.schema.items() if name != "recorded_at"}
+    if missing := [c for c in schema if c not in rows.columns]:
         raise SchemaError(
             f"column {missing[0]!r} is missing; found {', '.join(map(repr, frame.columns))}",
             where=partition["source"],
         )
-    return rows.select(pl.col(name).cast(kind) for name, kind in table.schema.items())
+    return rows.select(pl.col(name).cast(kind) for name, kind in schema.items())
 
 
 def _news(
@@ -283,8 +370,8 @@ def _news(
     key: tuple[str, ...],
     values: tuple[str, ...],
     now: int,
-) -> tuple[pl.DataFrame, int]:
-    """Return the rows that say something not stored yet, and how many are new facts.
+) -> tuple[pl.DataFrame, pl.Series]:
+    """Return the rows that say something not stored yet, and which of them are new facts.
 
     Args:
         rows: what came.
@@ -309,4 +396,4 @@ def _news(
         .then("known_at")
         .otherwise(pl.max_horizontal("known_at", after, next_instant))
     )
-    return added.select(rows_of), int(added.select(new.sum()).item())
+    return added.select(rows_of), added.select(new.alias("is_new")).to_series()

@@ -150,7 +150,15 @@ class History:
     def _metric(self, name: str, times: np.ndarray) -> MetricPanel:
         unknown = np.full((self.rows, len(self.instruments)), np.nan)
         values = self._tail(self.metrics.get(name, unknown), len(times))
-        return MetricPanel(name, times, values, np.where(np.isnan(values), np.nan, 0.0))
+        known = ~np.isnan(values)
+        return MetricPanel(
+            name,
+            times,
+            values,
+            age_seconds=np.where(known, 0.0, np.nan),
+            sources=known.astype(np.int8),
+            spread=np.full_like(values, np.nan),
+        )
 
     def _map(self, change: Callable[[FloatPanel], FloatPanel]) -> "History":
         return replace(

@@ -41,7 +41,7 @@ def run(config: Path | None, host: str | None, port: int | None, overrides: Sequ
 
     registry = Registry(discover())
     engine = assemble(loaded, registry)
-    service = LiveService(engine)
+    service = LiveService(engine, wait_seconds=loaded.settings.runtime.wait_seconds)
     service.collected = asyncio.run(bring_up_to_date(engine))
     compile_features(engine)
     published = service.compose()

@@ -37,7 +37,7 @@ def run(
     compile_features(engine)
     report = engine.report(engine.compose(view))
     if record:
-        engine.record(report)
+        engine.record(report, view)
     shown = select(report, symbols, engine)
     warn_about(report, engine)
     if as_json:

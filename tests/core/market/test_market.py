@@ -1,6 +1,7 @@
 """The market: what is held in memory and what is read from disk are one and the same."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from weft.market.plan import make_plan
 from weft.market.view import View
 from weft.store.lake import Lake
 from weft.store.store import Store
-from weft.times import DAY, HOUR, Interval, parse_time
+from weft.times import DAY, HOUR, SECOND, Interval, parse_time
 from weft_plugins.features.momentum import Rsi
 
 H1, H4 = Interval.parse("1h"), Interval.parse("4h")
@@ -61,8 +62,8 @@ def make_feature(need: FeatureNeed) -> Feature:
     return Rsi(Rsi.Config.model_validate(dict(need.params)))
 
 
-def market_of(store: Store, *sources: str, needs: Sequence[Need] = NEEDS) -> Market:
-    plan = make_plan(H1, H1, needs, make_feature)
+def market_of(store: Store, *sources: str, needs: Sequence[Need] = NEEDS, delay: int = 0) -> Market:
+    plan = make_plan(H1, H1, needs, make_feature, delay)
     return Market(store, sources, plan, make_feature, FeatureEngine(1))
 
 
@@ -155,20 +156,112 @@ def test_a_new_symbol_gets_a_column_and_a_source_that_is_preferred_takes_over(
         )
     view = live.view(FRIDAY + DAY)
     assert view.symbols == ("BTCUSDT", "ETHUSDT")
-    assert live.listings["BTCUSDT"].source == "a"
-    assert (seen(view).candles().close[-1] > 500).tolist() == [True, False]
+    in_use = live.listings["BTCUSDT"].at(FRIDAY + DAY)
+    assert in_use is not None
+    assert in_use.source == "a"
+    assert (seen(view).candles().close[-1] >= 500).tolist() == [True, False]
 
 
-def test_a_source_that_takes_over_with_its_first_candle_brings_no_other_history(
+def test_a_preferred_source_that_begins_later_takes_over_from_its_first_candle_on(
     store: Store,
 ) -> None:
-    store.append_candles("b", candles("BTCUSDT", coin_hours(FRIDAY, FRIDAY + DAY)))
+    store.append_candles("b", candles("BTCUSDT", coin_hours(FRIDAY, FRIDAY + 2 * DAY)))
+    earlier = seen(market_of(store, "a", "b").view(FRIDAY + DAY))
     live = market_of(store, "a", "b")
     live.warm_up_to(FRIDAY + DAY)
-    live.take_in("a", [store.append_candles("a", candles("BTCUSDT", [FRIDAY + DAY])).rows])
-    found = seen(live.view(FRIDAY + DAY + HOUR))
-    assert_same(found, seen(market_of(store, "a", "b").view(FRIDAY + DAY + HOUR)))
-    assert np.isnan(found.candles().close[:-1]).all()
+    opened = coin_hours(FRIDAY + DAY, FRIDAY + 2 * DAY)
+    live.take_in("a", [store.append_candles("a", candles("BTCUSDT", opened, 500.0)).rows])
+    disk = market_of(store, "a", "b")
+    assert_same(seen(disk.view(FRIDAY + DAY)), earlier)
+    for as_of in (FRIDAY + DAY + HOUR, FRIDAY + DAY + 3 * HOUR):
+        assert_same(seen(live.view(as_of)), seen(disk.view(as_of)))
+    whole = disk.view(FRIDAY + 2 * DAY, steps=48).candles().close[-48:, 0]
+    assert (whole[:24] < 500).all()
+    assert (whole[24:] >= 500).all()
+    rows = [disk.view(FRIDAY + h * HOUR).candles().close[-1, 0] for h in range(1, 49)]
+    assert_array_equal(whole, rows)
+
+
+def test_two_sources_of_one_symbol_do_not_make_live_read_from_disk(store: Store) -> None:
+    for source, price in (("b", 100.0), ("a", 500.0)):
+        opened = coin_hours(FRIDAY, FRIDAY + DAY)
+        store.append_candles(source, candles("BTCUSDT", opened, price))
+    live = market_of(store, "a", "b")
+    live.warm_up_to(FRIDAY + DAY)
+    for source, price in (("b", 100.0), ("a", 500.0)):
+        rows = store.append_candles(source, candles("BTCUSDT", [FRIDAY + DAY], price)).rows
+        live.take_in(source, [rows])
+        assert live._hot is not None
+    later = FRIDAY + DAY + HOUR
+    assert_same(seen(live.view(later)), seen(market_of(store, "a", "b").view(later)))
+
+
+def test_nothing_says_that_an_instrument_will_stop_trading(store: Store) -> None:
+    store.append_candles("a", candles("BTCUSDT", coin_hours(FRIDAY, FRIDAY + DAY)))
+    before = market_of(store, "a").view(FRIDAY + DAY).instruments
+    gone = replace(describe("BTCUSDT"), delisted=FRIDAY + DAY + HOUR)
+    store.describe_instruments("a", [gone])
+    market = market_of(store, "a")
+    assert market.view(FRIDAY + DAY).instruments == before
+    assert market.view(FRIDAY + DAY + HOUR).instruments == (gone,)
+
+
+def late_candles(seconds: int) -> pl.DataFrame:
+    known_at = pl.col("known_at") + pl.duration(seconds=seconds)
+    return candles("BTCUSDT", coin_hours(FRIDAY, FRIDAY + DAY)).with_columns(known_at)
+
+
+def test_a_source_that_is_late_is_seen_where_the_decision_waits_for_it(store: Store) -> None:
+    store.append_candles("a", late_candles(30))
+    assert np.isnan(market_of(store, "a").view(FRIDAY + DAY).candles().close).all()
+    waiting = market_of(store, "a", delay=30 * SECOND)
+    disk = seen(waiting.view(FRIDAY + DAY))
+    assert (disk.candles().close[-1] > 100).all()
+    waiting.warm_up_to(FRIDAY + DAY)
+    assert waiting._hot is not None
+    assert_same(seen(waiting.view(FRIDAY + DAY)), disk)
+
+
+def test_a_fact_that_becomes_known_before_the_decision_counts(store: Store) -> None:
+    store.append_candles("a", candles("BTCUSDT", coin_hours(FRIDAY, FRIDAY + DAY)))
+    fact = ("m", "asset", "BTC", FRIDAY, FRIDAY + DAY + 20 * SECOND, 7.0)
+    store.append_observations("a", pl.DataFrame([fact], OBSERVATION_SCHEMA, orient="row"))
+    needs = [MetricNeed("m", 0)]
+    for delay, expected in ((0, np.nan), (20 * SECOND, 7.0)):
+        view = market_of(store, "a", needs=needs, delay=delay).view(FRIDAY + DAY)
+        metric = view.restricted(needs, "x").metric("m")
+        assert_array_equal(metric.values, [[expected]])
+        assert_array_equal(metric.times, [FRIDAY + DAY])
+
+
+def test_the_market_as_recorded_then_shows_nothing_written_since(tmp_path: Path) -> None:
+    clock = SimulatedClock(FRIDAY + 30 * DAY)
+    store = Store(Lake(tmp_path), clock)
+    hours = coin_hours(FRIDAY, FRIDAY + DAY)
+    store.describe_instruments("a", [describe("BTCUSDT")])
+    store.append_candles("a", candles("BTCUSDT", [h for h in hours if h != hours[20]]))
+    market = market_of(store, "a")
+    then = market.view(FRIDAY + DAY)
+    clock.advance_to(clock.now() + HOUR)
+    store.describe_instruments("a", [describe("ETHUSDT")])
+    for frame in (candles("BTCUSDT", [hours[20]]), candles("ETHUSDT", hours)):
+        market.take_in("a", [store.append_candles("a", frame).rows])
+    now = market.view(FRIDAY + DAY)
+    assert now.symbols == ("BTCUSDT", "ETHUSDT")
+    assert not np.isnan(now.candles().close[-24:]).any()
+    again = market.as_recorded(then.loaded.read_at).view(FRIDAY + DAY)
+    assert_same(seen(again), seen(then))
+
+
+def test_symbols_that_may_still_come_are_awaited(store: Store) -> None:
+    store.append_candles("a", candles("BTCUSDT", coin_hours(FRIDAY, FRIDAY + DAY)))
+    store.append_candles("a", candles("ETHUSDT", coin_hours(FRIDAY, FRIDAY + DAY - 2 * HOUR)))
+    store.append_candles("a", candles("ACME", stock_hours(FRIDAY, FRIDAY + DAY)))
+    market = market_of(store, "a")
+    assert market.awaited(FRIDAY + DAY, 3) == ["ACME", "ETHUSDT"]
+    assert market.awaited(FRIDAY + DAY + 2 * HOUR, 3) == ["ACME", "BTCUSDT"]
+    assert market.awaited(FRIDAY + 9 * DAY, 3) == ["ACME"]
+    assert market.awaited(FRIDAY + 20 * DAY, 3) == []
 
 
 def test_instruments_enter_with_their_first_candle_and_stay_after_their_last(

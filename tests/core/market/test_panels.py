@@ -14,7 +14,7 @@ from numpy.testing import assert_array_equal
 from weft.market.candles import FIELDS, NEVER, Candles, remembered_rows
 from weft.market.instruments import ALWAYS_OPEN, SESSIONS, Instrument
 from weft.market.panels import HotPanel, latest_traded, panel_of
-from weft.store.lake import CANDLES
+from weft.store.tables import CANDLES
 from weft.times import DAY, HOUR, Interval, parse_time
 
 D1 = Interval.parse("1d")
@@ -70,6 +70,7 @@ def frame_of(rows: list[Version]) -> pl.DataFrame:
             "close": [p * 10 for p in prices],
             "volume": [p * 100 for p in prices],
             "known_at": [ROW_0 + v.known * DAY // 4 for v in rows],
+            "recorded_at": [0] * len(rows),
         },
         schema=CANDLES.schema,
     )

@@ -105,6 +105,8 @@ def view_of(*needs: Need, steps: int = 1, last: int = LAST) -> View:
             times[len(times) - steps - warmup :],
             np.arange((steps + warmup) * COLUMNS, dtype=np.float64).reshape(-1, COLUMNS),
             np.zeros((steps + warmup, COLUMNS)),
+            np.ones((steps + warmup, COLUMNS), dtype=np.int8),
+            np.full((steps + warmup, COLUMNS), np.nan),
         )
         for name, warmup in plan.metrics.items()
     }

@@ -19,7 +19,8 @@ from polars.testing import assert_frame_equal
 
 from weft.errors import StorageError
 from weft.store import lake as lake_module
-from weft.store.lake import CANDLES, CURSORS, OBSERVATIONS, Lake, Query, Table
+from weft.store.lake import Lake, Query
+from weft.store.tables import CANDLES, CURSORS, OBSERVATIONS, Table
 from weft.times import HOUR
 
 EVERYTHING: Query = lambda rows: rows.sort("open_time", "symbol", "known_at")  # noqa: E731 - a query is a value
@@ -37,6 +38,7 @@ def candles(first: int, count: int, source: str = "binance", interval: str = "1h
             "open_time": opened,
             **dict.fromkeys(("open", "high", "low", "close", "volume"), price),
             "known_at": [t + HOUR for t in opened],
+            "recorded_at": [t + HOUR for t in opened],
         },
         schema=CANDLES.schema,
     )
@@ -449,7 +451,8 @@ FULL = """
 import signal, sys
 import polars as pl
 from weft.errors import StorageError
-from weft.store.lake import CANDLES, Lake
+from weft.store.lake import Lake
+from weft.store.tables import CANDLES
 import resource
 
 lake = Lake(sys.argv[1])

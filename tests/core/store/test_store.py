@@ -19,8 +19,9 @@ from weft.errors import SchemaError, StorageError
 from weft.market.candles import FIELDS
 from weft.market.checks import CANDLE_SCHEMA, OBSERVATION_SCHEMA
 from weft.market.instruments import Instrument, Kind, describe
-from weft.store.lake import CANDLES, CURSORS, INSTRUMENTS, OBSERVATIONS, Lake
+from weft.store.lake import Lake
 from weft.store.store import Store
+from weft.store.tables import CANDLES, CURSORS, INSTRUMENTS, OBSERVATIONS
 from weft.times import HOUR, SECOND, Interval
 
 H1, H4 = Interval.parse("1h"), Interval.parse("4h")

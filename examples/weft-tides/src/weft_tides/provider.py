@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 
-import httpx
 import numpy as np
 import polars as pl
 
@@ -10,6 +9,7 @@ from weft import Batch, Provider, Request
 from weft.arrays import Floats, Times
 from weft.clock import Clock
 from weft.components.provider import SourceKind
+from weft.http import Http
 from weft.market.instruments import describe
 
 
@@ -26,7 +26,7 @@ class Tides(Provider):
         height: float = 0.02
 
     async def fetch(
-        self, request: Request, http: httpx.AsyncClient, clock: Clock
+        self, request: Request, http: Http, clock: Clock
     ) -> AsyncIterator[Batch]:
         """Yield every candle that has closed."""
         step = request.interval.micros

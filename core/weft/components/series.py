@@ -1,0 +1,320 @@
+"""Providers of metrics: most APIs give series of numbers, and differ only in how each is asked for.
+
+A module says which series there are, and how to read one; what is due, what to ask again because it
+may have been restated, when a value became known, and what a failure means for the rest, is the
+same for all and stands here.
+"""
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, Field
+
+from weft.components.base import ComponentConfig
+from weft.components.provider import Batch, FactKey, HttpConfig, Provider, Request
+from weft.errors import ConfigError, ProviderError, nearest
+from weft.market.instruments import Scope
+from weft.times import Interval
+
+if TYPE_CHECKING:
+    from weft.clock import Clock
+    from weft.http import Http
+
+_ROWS_A_BATCH = 5_000
+_STEPS_ASKED_AGAIN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One metric as a source gives it.
+
+    Attributes:
+        metric: its canonical name (see `weft.vocabulary`).
+        path: what the source calls it: a path, a field or an id.
+        step: distance of its values, such as ``1d``.
+        lag: how long after the end of a step its value is known, such as ``3h``.
+        scope: what it is a fact about.
+        factor: what a value is multiplied by to get the canonical unit.
+        extra: whatever else the module needs to ask for it.
+    """
+
+    metric: str
+    path: str = ""
+    step: str = "1d"
+    lag: str = "1h"
+    scope: Scope = Scope.ASSET
+    factor: float = 1.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def step_micros(self) -> int:
+        """The step in microseconds."""
+        return Interval.parse(self.step).micros
+
+    @property
+    def lag_micros(self) -> int:
+        """The lag in microseconds."""
+        return Interval.parse(self.lag).micros
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value of a series.
+
+    Attributes:
+        event_time: instant it is true at, microseconds since 1970: for a value of a day, the end
+            of the day.
+        value: in the source's unit.
+        known_at: when it became known, where the source says so; None for the series' lag.
+    """
+
+    event_time: int
+    value: float
+    known_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """A series to read, of one entity, over a span of time.
+
+    Attributes:
+        series: which one.
+        entity: canonical name: ``BTC``, ``BTCUSDT``; empty for the market.
+        own_id: what the source calls the entity.
+        since: earliest event time wanted, microseconds since 1970.
+        until: latest one.
+    """
+
+    series: Series
+    entity: str
+    own_id: str
+    since: int
+    until: int
+
+
+def _interval(text: str) -> str:
+    return Interval.parse(text).name
+
+
+class SeriesOptions(ComponentConfig):
+    """What a config may say differently about one series. Left out is as built in."""
+
+    path: str | None = None
+    step: Annotated[str, AfterValidator(_interval)] | None = None
+    lag: Annotated[str, AfterValidator(_interval)] | None = None
+    factor: float | None = None
+    extra: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class SeriesConfig(HttpConfig):
+    """Options every provider of series has."""
+
+    assets: tuple[str, ...] = Field(
+        default=("BTC", "ETH"), description="what to ask about; empty for all that is traded"
+    )
+    metrics: tuple[str, ...] = Field(default=(), description="which to ask for; empty for all")
+    series: Mapping[str, SeriesOptions] = Field(
+        default_factory=dict, description="what this plan or API version calls a metric, by name"
+    )
+    ids: Mapping[str, str] = Field(
+        default_factory=dict, description="the source's own ids of assets, beside those built in"
+    )
+
+
+class SeriesProvider(Provider):
+    """Base of providers of metrics.
+
+    Attributes:
+        series: what the source gives.
+        ids: the source's own ids of assets, where they are not the asset's name in upper case.
+        only_ids: whether assets without an entry in `ids` are unknown to the source.
+    """
+
+    series: ClassVar[tuple[Series, ...]]
+    ids: ClassVar[Mapping[str, str]] = {}
+    only_ids: ClassVar[bool] = False
+
+    class Config(SeriesConfig):
+        """Options."""
+
+    config: SeriesConfig
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        if "series" in cls.__dict__:
+            cls.metrics = tuple(dict.fromkeys(series.metric for series in cls.series))
+
+    def __init__(self, config: ComponentConfig | None = None) -> None:
+        super().__init__(config)
+        self._given_up: set[FactKey] = set()
+        known = {series.metric for series in self.series}
+        for metric in (*self.config.metrics, *self.config.series):
+            if metric not in known:
+                close = nearest(metric, sorted(known))
+                raise ConfigError(
+                    f"there is no metric {metric!r}; it brings {', '.join(sorted(known))}",
+                    where=f"provider {self.name}",
+                    hint=f"Did you mean {close}?" if close else None,
+                )
+
+    @abstractmethod
+    async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
+        """Return the values of one series over a span, all pages of them, in any order.
+
+        Values outside the span, and such as are not known yet, may be among them.
+
+        Raises:
+            SourceError: it cannot be had.
+        """
+
+    def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
+        """Return what is asked for together: each alone, unless the source answers several."""
+        return ([one] for one in wanted)
+
+    async def read_group(
+        self, http: "Http", group: Sequence[Wanted]
+    ) -> Mapping[Wanted, list[Point]]:
+        """Return the values of each of a group; for sources that answer several at once."""
+        return {one: await self.read(http, one) for one in group}
+
+    async def fetch(self, request: Request, http: "Http", clock: "Clock") -> AsyncIterator[Batch]:
+        """Yield what is due of every series, and the last steps before it, asked again.
+
+        A series that the plan does not cover, or an asset that the source does not know, is told
+        and not asked for again. Where the source itself fails, what came is given out first.
+
+        Raises:
+            SourceError: the source failed, or a series came in another form than expected.
+        """
+        from weft.http.errors import (  # noqa: PLC0415 - listing providers needs no client
+            ForbiddenError,
+            NotCoveredError,
+            RefusedError,
+            UnauthorisedError,
+            UnlistedSymbolError,
+        )
+
+        wanted = list(self._wanted(request, clock.now()))
+        rows: list[_Row] = []
+        failed: ProviderError | None = None
+        pending = [asyncio.ensure_future(self._read(http, group)) for group in self.groups(wanted)]
+        try:
+            for task in asyncio.as_completed(pending):
+                group, found, error = await task
+                rows += _rows(found, clock.now())
+                if len(rows) >= _ROWS_A_BATCH:
+                    yield _batch(rows)
+                    rows = []
+                if isinstance(error, NotCoveredError | UnlistedSymbolError | RefusedError):
+                    yield Batch(problems=tuple(self._give_up(group, error)))
+                elif error is not None:
+                    failed = failed or error
+                    if isinstance(error, UnauthorisedError | ForbiddenError):
+                        # Every further request would say the same, and invite a ban.
+                        break
+        finally:
+            for other in pending:
+                other.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+        if rows:
+            yield _batch(rows)
+        if failed is not None:
+            raise failed
+
+    async def _read(self, http: "Http", group: Sequence[Wanted]) -> "_Answered":
+        try:
+            return group, await self.read_group(http, group), None
+        except ProviderError as error:
+            return group, {}, error
+
+    def _wanted(self, request: Request, now: int) -> Iterable[Wanted]:
+        chosen = set(self.config.metrics) or set(self.metrics)
+        for series in map(self._as_configured, self.series):
+            if series.metric not in chosen:
+                continue
+            for entity in self.entities(series, request):
+                key = FactKey(series.metric, series.scope.value, entity)
+                own_id = self.own_id(series, entity)
+                known = request.known_facts.get(key)
+                step, lag = series.step_micros, series.lag_micros
+                if key in self._given_up or own_id is None:
+                    continue
+                if known is None:
+                    yield Wanted(series, entity, own_id, request.since, now)
+                elif known + step + lag <= now:
+                    again = known - _STEPS_ASKED_AGAIN * step
+                    yield Wanted(series, entity, own_id, again, now)
+
+    def entities(self, series: Series, request: Request) -> Iterable[str]:
+        """Return what a series is asked for about: assets, symbols, or the market."""
+        if series.scope is Scope.MARKET:
+            return ("",)
+        if series.scope is Scope.INSTRUMENT:
+            return request.symbols or tuple(request.known)
+        return self.config.assets or request.assets
+
+    def own_id(self, series: Series, entity: str) -> str | None:
+        """Return what the source calls an entity; None where it does not know it."""
+        known = {**self.ids, **self.config.ids}
+        if series.scope is Scope.ASSET and self.only_ids:
+            return known.get(entity)
+        return known.get(entity, entity)
+
+    def _as_configured(self, series: Series) -> Series:
+        own = self.config.series.get(series.metric)
+        if own is None:
+            return series
+        return replace(
+            series,
+            path=own.path or series.path,
+            step=own.step or series.step,
+            lag=own.lag or series.lag,
+            factor=series.factor if own.factor is None else own.factor,
+            extra={**series.extra, **own.extra},
+        )
+
+    def _give_up(self, group: Sequence[Wanted], error: ProviderError) -> Iterable[str]:
+        for one in group:
+            self._given_up.add(FactKey(one.series.metric, one.series.scope.value, one.entity))
+        names = ", ".join(f"{o.series.metric} {o.entity}".strip() for o in group)
+        yield f"{names}: {error.message}; not asked for again until the next start"
+
+
+_Row = tuple[str, str, str, int, int, float]
+_Answered = tuple[Sequence[Wanted], Mapping[Wanted, list[Point]], ProviderError | None]
+
+
+def _rows(found: Mapping[Wanted, list[Point]], now: int) -> list[_Row]:
+    """Return points as rows of observations, those alone that are known by now."""
+    rows = []
+    for wanted, points in found.items():
+        series = wanted.series
+        for point in points:
+            known_at = point.event_time + series.lag_micros
+            if point.known_at is not None:
+                known_at = max(point.known_at, point.event_time)
+            if known_at <= now and wanted.since <= point.event_time <= wanted.until:
+                value = point.value * series.factor
+                rows.append(
+                    (
+                        series.metric,
+                        series.scope.value,
+                        wanted.entity,
+                        point.event_time,
+                        known_at,
+                        value,
+                    )
+                )
+    return rows
+
+
+def _batch(rows: list[_Row]) -> Batch:
+    import polars as pl  # noqa: PLC0415 - listing providers needs no frames
+
+    names = ("metric", "scope", "entity", "event_time", "known_at", "value")
+    frame = pl.DataFrame(rows, schema=list(names), orient="row")
+    micros = pl.col("event_time", "known_at").cast(pl.Datetime("us", "UTC"))
+    return Batch(observations=frame.with_columns(micros))

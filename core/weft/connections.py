@@ -1,0 +1,102 @@
+"""Connections: one HTTP client for each provider that asks over HTTP, open while it is asked."""
+
+import random
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+from weft.clock import Clock
+from weft.components.provider import Provider
+from weft.errors import ConfigError
+from weft.http.client import Http
+from weft.http.status import SourceStatus
+
+
+class Connections:
+    """Holds the clients of a composition's providers, and remembers how they are doing.
+
+    An async context manager, which may be entered again while it is open: whoever keeps on
+    collecting opens it once, so that limits, circuit breakers and connections last from round to
+    round; `Collector.collect` opens it for a single round.
+
+    Args:
+        providers: whose clients to hold.
+        clock: tells the time, and waits.
+        cache: folder that answers are kept in; None to keep none.
+    """
+
+    def __init__(
+        self, providers: Iterable[Provider], clock: Clock, cache: Path | None = None
+    ) -> None:
+        self._providers = {provider.name: provider for provider in providers}
+        self._clock = clock
+        self._cache = cache
+        self._entered = 0
+        self._clients: dict[str, Http] = {}
+        self._closed: dict[str, SourceStatus] = {}
+        self._stack = AsyncExitStack()
+
+    def client(self, provider: Provider) -> Http:
+        """Return the client of a provider; one that refuses to ask where it declares no API."""
+        found = self._clients.get(provider.name)
+        return found or cast("Http", _Undeclared(provider.name))
+
+    def status(self) -> list[SourceStatus]:
+        """Return how each source is doing, or was when it was asked last."""
+        now = {name: client.status() for name, client in self._clients.items()}
+        return [status for _, status in sorted({**self._closed, **now}.items())]
+
+    async def __aenter__(self) -> Self:
+        self._entered += 1
+        if self._entered == 1:
+            await self._open()
+        return self
+
+    async def _open(self) -> None:
+        cache = None
+        if self._cache is not None and any(p.web for p in self._providers.values()):
+            from weft.http.cache import ResponseCache  # noqa: PLC0415 - only for who keeps answers
+
+            cache = await self._stack.enter_async_context(ResponseCache(self._cache))
+        for name, provider in self._providers.items():
+            if provider.web is not None:
+                self._clients[name] = await self._stack.enter_async_context(
+                    Http(
+                        provider.web,
+                        name=name,
+                        clock=self._clock,
+                        # Only pauses between attempts are drawn from it.
+                        rng=random.Random(name),  # noqa: S311 - no secret depends on it
+                        key=provider.config.api_key,
+                        base_url=provider.base_url,
+                        cache=cache,
+                    )
+                )
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._entered -= 1
+        if not self._entered:
+            self._closed |= {name: client.status() for name, client in self._clients.items()}
+            self._clients.clear()
+            await self._stack.aclose()
+
+
+class _Undeclared:
+    """Stands in for the client of a provider that declares no API."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:  # noqa: ANN401 - nothing is ever returned
+        raise ConfigError(
+            f"asks over HTTP (http.{attribute}) without saying which API",
+            where=f"provider {self._name}",
+            hint="Set `web = Api(...)` in its class, and derive its Config from HttpConfig",
+        )

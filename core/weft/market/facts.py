@@ -1,0 +1,101 @@
+"""Facts in memory: every version of every observation of the metrics that are asked for."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from weft.arrays import Floats, Times
+from weft.store.store import Store
+
+
+class Subject(NamedTuple):
+    """Whose facts are meant, and who says so."""
+
+    source: str
+    scope: str
+    entity: str
+
+
+@dataclass(frozen=True, slots=True)
+class FactSeries:
+    """All versions of one source's facts about one entity, in the order they became known.
+
+    Attributes:
+        event_time: when each was true, microseconds since 1970 (n,).
+        known_at: when each became known, ascending (n,).
+        value: the facts (n,).
+    """
+
+    event_time: Times
+    known_at: Times
+    value: Floats
+
+    def joined(self, other: "FactSeries") -> "FactSeries":
+        """Return the facts of both."""
+        return _in_order(
+            np.concatenate([self.event_time, other.event_time]),
+            np.concatenate([self.known_at, other.known_at]),
+            np.concatenate([self.value, other.value]),
+        )
+
+
+class Facts:
+    """Keeps what the store holds of each metric from the first time it is asked for.
+
+    Args:
+        store: where the facts are.
+        sources: names of the sources to read.
+    """
+
+    def __init__(self, store: Store, sources: Sequence[str]) -> None:
+        self._store = store
+        self._sources = tuple(sources)
+        self._held: dict[str, dict[Subject, FactSeries]] = {}
+        # Between reading the store and holding what was read, nothing may be taken in.
+        self._lock = threading.Lock()
+
+    def of(self, metric: str) -> Mapping[Subject, FactSeries]:
+        """Return all facts about a metric."""
+        with self._lock:
+            if metric not in self._held:
+                self._held[metric] = _split(self._store.observations(metric, self._sources))
+            return self._held[metric]
+
+    def take_in(self, rows: pl.DataFrame) -> None:
+        """Add observations that were just stored.
+
+        Args:
+            rows: as the store added them.
+        """
+        for (metric,), part in rows.partition_by("metric", as_dict=True).items():
+            with self._lock:
+                held = self._held.get(str(metric))
+                if held is None:
+                    continue
+                # A new mapping, so that whoever reads the old one meanwhile is not disturbed.
+                added = {
+                    subject: held[subject].joined(series) if subject in held else series
+                    for subject, series in _split(part).items()
+                }
+                self._held[str(metric)] = {**held, **added}
+
+
+def _split(rows: pl.DataFrame) -> dict[Subject, FactSeries]:
+    parts = rows.partition_by("source", "scope", "entity", as_dict=True)
+    return {
+        Subject(*map(str, key)): _in_order(
+            part["event_time"].to_physical().to_numpy(),
+            part["known_at"].to_physical().to_numpy(),
+            part["value"].to_numpy(),
+        )
+        for key, part in parts.items()
+    }
+
+
+def _in_order(event_time: Times, known_at: Times, value: Floats) -> FactSeries:
+    order = np.lexsort((event_time, known_at))
+    return FactSeries(event_time[order], known_at[order], value[order])

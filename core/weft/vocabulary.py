@@ -1,0 +1,158 @@
+"""The canonical metrics: one name, unit and sign for each, whoever brings it.
+
+A layer asks for a metric by its name here, not for a vendor's series; each provider translates its
+own names and units. A name that is not in the list may be used as well, and then means what the
+one who brings it says.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from weft.market.instruments import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One canonical metric.
+
+    Attributes:
+        name: what layers ask for.
+        unit: of its values; a share is 0 to 1, never percent.
+        scope: what it is a fact about.
+        meaning: what it measures, and over which time; what its sign means where it has one.
+        group: for lists.
+    """
+
+    name: str
+    unit: str
+    scope: Scope
+    meaning: str
+    group: str
+
+
+_ASSET, _MARKET, _INSTRUMENT = Scope.ASSET, Scope.MARKET, Scope.INSTRUMENT
+
+_ROWS: Final = {
+    "derivatives": (
+        ("funding_rate", "share", _INSTRUMENT, "paid by longs to shorts in one funding interval"),
+        ("open_interest", "coins", _INSTRUMENT, "contracts open"),
+        ("open_interest_usd", "USD", _INSTRUMENT, "contracts open"),
+        ("long_short_ratio", "ratio", _INSTRUMENT, "accounts long over accounts short"),
+        ("top_long_short_accounts", "ratio", _INSTRUMENT, "the same, of the largest accounts"),
+        ("top_long_short_positions", "ratio", _INSTRUMENT, "their long positions over short ones"),
+        ("taker_buy_sell_ratio", "ratio", _INSTRUMENT, "volume of taker buys over taker sells"),
+        ("long_liquidations_usd", "USD", _INSTRUMENT, "longs closed by force, per interval"),
+        ("short_liquidations_usd", "USD", _INSTRUMENT, "shorts closed by force, per interval"),
+        ("estimated_leverage_ratio", "ratio", _ASSET, "open interest over exchange reserve"),
+    ),
+    "order book": (
+        ("bid_depth_usd", "USD", _INSTRUMENT, "bids within 1 % of the middle"),
+        ("ask_depth_usd", "USD", _INSTRUMENT, "asks within 1 % of the middle"),
+        ("book_imbalance", "-1 to 1", _INSTRUMENT, "bid less ask depth over both; + is more bids"),
+        ("bid_ask_spread", "share", _INSTRUMENT, "best ask less best bid over the middle"),
+        ("slippage", "share", _INSTRUMENT, "cost of a market order of 100,000 USD"),
+        ("vwap", "quote", _INSTRUMENT, "volume-weighted price of an interval"),
+        ("trade_count", "count", _INSTRUMENT, "trades of an interval"),
+        ("cross_exchange_spread", "share", _ASSET, "dearest less cheapest venue over the middle"),
+    ),
+    "exchange flows": (
+        ("exchange_inflow", "coins", _ASSET, "to exchanges, a day"),
+        ("exchange_outflow", "coins", _ASSET, "from exchanges, a day"),
+        ("exchange_netflow", "coins", _ASSET, "in less out, a day; + means coins move in"),
+        ("exchange_reserve", "coins", _ASSET, "held by exchanges"),
+        ("stablecoin_supply_ratio", "ratio", _ASSET, "market cap over stablecoin supply"),
+    ),
+    "holders": (
+        ("large_transactions", "count", _ASSET, "transfers above 100,000 USD, a day"),
+        ("whale_transactions", "count", _ASSET, "transfers above 1,000,000 USD, a day"),
+        ("large_holder_share", "share", _ASSET, "of supply with large holders"),
+        ("hodl_over_1y", "share", _ASSET, "of supply that has not moved for a year"),
+        ("hodl_under_1m", "share", _ASSET, "of supply that moved within a month"),
+        ("mean_coin_age", "days", _ASSET, "since a coin last moved, on average"),
+        ("age_consumed", "coin days", _ASSET, "destroyed by transfers, a day"),
+        ("in_the_money", "share", _ASSET, "of addresses whose coins are worth more than paid"),
+        ("out_of_the_money", "share", _ASSET, "of addresses whose coins are worth less than paid"),
+    ),
+    "valuation": (
+        ("mvrv", "ratio", _ASSET, "market value over realised value"),
+        ("mvrv_zscore", "score", _ASSET, "market less realised value, in standard deviations"),
+        ("nupl", "share", _ASSET, "net unrealised profit or loss over market cap"),
+        ("sopr", "ratio", _ASSET, "price sold over price paid of coins spent, a day"),
+        ("realized_cap_usd", "USD", _ASSET, "coins at the price they last moved at"),
+        ("thermocap_usd", "USD", _ASSET, "all miner revenue so far"),
+        ("market_cap_usd", "USD", _ASSET, "circulating supply at the present price"),
+        ("puell_multiple", "ratio", _ASSET, "value mined in a day over its yearly mean"),
+        ("reserve_risk", "ratio", _ASSET, "price over the confidence of long holders"),
+        ("nvt", "ratio", _ASSET, "market cap over value transferred in a day"),
+        ("supply_in_profit", "share", _ASSET, "of supply last moved at a lower price"),
+    ),
+    "miners": (
+        ("hash_rate", "hashes a second", _ASSET, "mean of a day"),
+        ("miner_inflow", "coins", _ASSET, "to miners, a day"),
+        ("miner_outflow", "coins", _ASSET, "from miners, a day"),
+        ("miner_netflow", "coins", _ASSET, "in less out, a day"),
+        ("miner_reserve", "coins", _ASSET, "held by miners"),
+    ),
+    "smart money": (
+        ("smart_money_netflow_usd", "USD", _ASSET, "bought less sold by labelled funds, a day"),
+        ("smart_money_holders", "count", _ASSET, "labelled wallets that hold it"),
+        ("whale_netflow_usd", "USD", _ASSET, "of wallets labelled whale, a day"),
+        ("top_trader_netflow_usd", "USD", _ASSET, "of the most profitable wallets, a day"),
+        ("fresh_wallet_netflow_usd", "USD", _ASSET, "of wallets never seen before, a day"),
+        ("bridge_netflow_usd", "USD", _ASSET, "to its chain over bridges, a day"),
+    ),
+    "activity": (
+        ("active_addresses", "count", _ASSET, "addresses that sent or received, a day"),
+        ("active_users", "count", _ASSET, "users of the protocol, a day"),
+        ("transactions", "count", _ASSET, "a day"),
+        ("fees_usd", "USD", _ASSET, "paid by users, a day"),
+        ("revenue_usd", "USD", _ASSET, "kept by the protocol, a day"),
+        ("tvl_usd", "USD", _ASSET, "locked in its protocols"),
+        ("dex_volume_usd", "USD", _ASSET, "traded on its exchanges, a day"),
+        ("price_to_fees", "ratio", _ASSET, "market cap over a year's fees"),
+        ("price_to_sales", "ratio", _ASSET, "market cap over a year's revenue"),
+        ("dev_activity", "count", _ASSET, "development events, a day"),
+        ("dev_commits", "count", _ASSET, "commits to its repositories, a week"),
+        ("active_developers", "count", _ASSET, "who committed within a week"),
+    ),
+    "events": (
+        ("unlock_usd", "USD", _ASSET, "tokens that unlock within the coming 30 days"),
+        ("unlock_share", "share", _ASSET, "of supply that unlocks within the coming 30 days"),
+        ("governance_events", "count", _ASSET, "votes and proposals, a day"),
+    ),
+    "social": (
+        ("social_volume", "count", _ASSET, "mentions, a day"),
+        ("social_dominance", "share", _ASSET, "of all mentions"),
+        ("social_sentiment", "-1 to 1", _ASSET, "of posts; + is favourable"),
+        ("news_sentiment", "-1 to 1", _ASSET, "of articles; + is favourable"),
+        ("news_volume", "count", _ASSET, "articles, a day"),
+        ("galaxy_score", "0 to 100", _ASSET, "social and market health"),
+        ("alt_rank", "rank", _ASSET, "1 is best"),
+        ("influencers", "count", _ASSET, "accounts that posted on it"),
+        ("spam_share", "share", _ASSET, "of posts that are spam"),
+        ("mindshare", "share", _ASSET, "of the attention of crypto posts"),
+    ),
+    "market": (
+        ("fear_greed", "0 to 100", _MARKET, "0 is fear, 100 greed"),
+        ("total_market_cap_usd", "USD", _MARKET, "of all coins"),
+        ("btc_dominance", "share", _MARKET, "of Bitcoin in it"),
+        ("stablecoin_supply_usd", "USD", _MARKET, "in circulation"),
+        ("stablecoin_yield", "share", _MARKET, "a year, middle of the large pools"),
+        ("trending_rank", "rank", _ASSET, "among searches; 1 is first"),
+        ("vix", "points", _MARKET, "expected volatility of US stocks"),
+        ("dollar_index", "points", _MARKET, "trade-weighted US dollar"),
+        ("treasury_10y", "share", _MARKET, "yield of ten-year US government bonds, a year"),
+        ("fed_funds", "share", _MARKET, "overnight rate, a year"),
+    ),
+}
+
+METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
+    {
+        name: Metric(name, unit, scope, meaning, group)
+        for group, rows in _ROWS.items()
+        for name, unit, scope, meaning in rows
+    }
+)
+"""Every canonical metric, by name."""

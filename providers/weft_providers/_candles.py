@@ -1,0 +1,187 @@
+"""Candles of exchanges: where they begin, what is closed, and several pages at once.
+
+A module says which intervals there are, and how an instrument and a page are asked for; the rest is
+the same for all exchanges and stands here.
+"""
+
+import asyncio
+import re
+from abc import abstractmethod
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+import polars as pl
+from pydantic import Field
+
+from weft.clock import Clock
+from weft.components.base import ComponentConfig
+from weft.components.provider import Batch, HttpConfig, Provider, Request, SourceKind
+from weft.errors import ProviderError
+from weft.http import Answer, Http, UnlistedSymbolError
+from weft.market.candles import FIELDS
+from weft.market.instruments import Instrument
+from weft.times import DAY, SECOND, Interval, to_micros
+
+_SCHEMA = {"open_time": pl.Datetime("us", "UTC")} | dict.fromkeys(FIELDS, pl.Float64())
+_TEST_NETWORK = re.compile("testnet|sandbox|demo")
+
+Row = tuple[int, float, float, float, float, float]
+"""Open time in microseconds since 1970, open, high, low, close, volume in base units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Candles that one request brought.
+
+    Attributes:
+        rows: in any order; unfinished ones and such as were not asked for may be among them.
+        answer: the answer they stood in.
+        following: where the next page begins, microseconds since 1970; None after the last one.
+    """
+
+    rows: list[Row]
+    answer: Answer
+    following: int | None
+
+
+class CandleConfig(HttpConfig):
+    """Options every exchange has."""
+
+    symbols: tuple[str, ...] = Field(
+        default=(), description="what to fetch where nothing is asked for in particular"
+    )
+    requests_in_flight: int = Field(default=4, ge=1, le=20, description="requests open at once")
+
+
+class CandleProvider(Provider):
+    """Base of exchanges: closed candles of chosen symbols, oldest first, resumed where they end.
+
+    Attributes:
+        intervals: what the exchange calls each length of candle, by Weft's name for it.
+        hosts: domains at which its data is real, its test networks excepted.
+        settle_seconds: how long after its close a candle may still change.
+        unlisted: symbols that the exchange was found not to list.
+    """
+
+    intervals: ClassVar[Mapping[str, str]]
+    hosts: ClassVar[tuple[str, ...]] = ()
+    settle_seconds: float = 0.0
+
+    class Config(CandleConfig):
+        """Options."""
+
+    def __init__(self, config: ComponentConfig | None = None) -> None:
+        super().__init__(config)
+        self._described: dict[str, Instrument] = {}
+        self.unlisted: set[str] = set()
+        # Its options decide how many requests are open at once.
+        self.web = self.web and replace(self.web, concurrent=self.config.requests_in_flight)  # type: ignore[misc]
+
+    @property
+    def source_kind(self) -> SourceKind:
+        """Real at the exchange's own addresses, but for its test networks; a sandbox elsewhere."""
+        host = urlsplit(self.base_url or "").hostname or ""
+        own = any(host == domain or host.endswith(f".{domain}") for domain in self.hosts)
+        real = own and not _TEST_NETWORK.search(host)
+        return SourceKind.REAL if real else SourceKind.SANDBOX
+
+    async def prepare(self, http: Http) -> None:
+        """Ask for what describes all instruments at once, where the exchange has that."""
+        return
+
+    @abstractmethod
+    async def instrument(self, http: Http, symbol: str) -> Instrument:
+        """Return what the exchange says about a symbol.
+
+        Raises:
+            UnlistedSymbolError: it lists no such symbol.
+        """
+
+    @abstractmethod
+    async def page(self, http: Http, symbol: str, interval: Interval, first: int, now: int) -> Page:
+        """Return the candles that open at `first` or after it, as many as one request brings."""
+
+    async def fetch(self, request: Request, http: Http, clock: Clock) -> AsyncIterator[Batch]:
+        """Yield one batch for every page of every symbol, in turn.
+
+        Raises:
+            ProviderError: the exchange has no such candles, cannot be read, or refuses.
+        """
+        step = request.interval.micros
+        if request.interval.name not in self.intervals:
+            raise ProviderError(
+                f"there are no {request.interval} candles",
+                where=self.name,
+                hint=f"Choose one of {', '.join(self.intervals)}",
+            )
+        # Where something is known the next candle follows, however long ago that was: no hole.
+        since = {symbol: known + step for symbol, known in request.known.items()}
+        symbols = dict.fromkeys(request.symbols or self.config.symbols)
+        due = deque((s, since.get(s, request.since)) for s in symbols if s not in self.unlisted)
+        running: set[asyncio.Task[tuple[Batch, tuple[str, int] | None]]] = set()
+        try:
+            while due or running:
+                while due and len(running) < self.config.requests_in_flight:
+                    page = self._page(http, clock, request.interval, *due.popleft())
+                    running.add(asyncio.create_task(page))
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                # Pages that came are given out before the failure of another ends it all.
+                for task in sorted(done, key=lambda task: task.exception() is not None):
+                    batch, following = task.result()
+                    due.extend([following] if following else [])
+                    if batch.candles is not None or batch.instruments or batch.problems:
+                        yield batch
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _page(
+        self, http: Http, clock: Clock, interval: Interval, symbol: str, start: int
+    ) -> tuple[Batch, tuple[str, int] | None]:
+        """Return one page of a symbol's candles, and where the next one starts if there is one."""
+        instruments: tuple[Instrument, ...] = ()
+        try:
+            if symbol not in self._described:
+                described = await self.instrument(http, symbol)
+                instruments = (described,)
+                self._described[symbol] = described
+            listed = self._described[symbol].listed
+            first = interval.ceil(start if listed is None else max(start, interval.floor(listed)))
+            # Before the request: what it was unfinished for may be closed by the time it comes.
+            now = clock.now()
+            if first + interval.micros > now:
+                return Batch(instruments=instruments), None
+            page = await self.page(http, symbol, interval, first, now)
+        except UnlistedSymbolError:
+            self.unlisted.add(symbol)
+            told = f"{symbol}: {self.name} lists no such symbol; not asked for again"
+            return Batch(problems=(f"{told} until the next start",)), None
+        settled = int(self.settle_seconds * SECOND)
+        closed_by = min(now, _told_time(page.answer, now)) - settled
+        rows = {r[0]: r for r in page.rows if first <= r[0] <= closed_by - interval.micros}
+        following = page.following
+        if following is None or following + interval.micros > now:
+            more = None
+        else:
+            more = (symbol, following)
+        if not rows:
+            return Batch(instruments=instruments), more
+        frame = pl.DataFrame([rows[t] for t in sorted(rows)], _SCHEMA, orient="row").with_columns(
+            symbol=pl.lit(symbol), interval=pl.lit(interval.name)
+        )
+        return Batch(candles=frame, instruments=instruments), more
+
+
+def _told_time(answer: Answer, now: int) -> int:
+    """Return the time the server says it was; where this clock is ahead, a candle is not closed."""
+    try:
+        told = to_micros(parsedate_to_datetime(answer.headers.get("date", "")))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return now
+    # A Date that is off by more than a day says more about the header than about the clock.
+    return told if abs(told - now) <= DAY else now

@@ -1,0 +1,61 @@
+"""Collecting: what is said of what a provider brings."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.support import make_engine
+from weft import Batch, Provider, Request
+from weft.clock import Clock, SimulatedClock
+from weft.errors import LookAheadError
+from weft.http import Http
+from weft.market.instruments import describe
+from weft.times import HOUR, MINUTE, parse_time
+
+NOW = parse_time("2026-04-01T00:00:00Z")
+
+
+class Delayed(Provider):
+    """One coin, whose candles are known a minute after their close."""
+
+    name = "delayed"
+
+    async def fetch(
+        self, request: Request, http: Http, clock: Clock
+    ) -> AsyncIterator[Batch]:
+        opened = np.arange(NOW - 30 * HOUR, NOW - HOUR, HOUR)
+        frame = pl.DataFrame(
+            {
+                "symbol": "XCOINUSDT",
+                "interval": "1h",
+                "open_time": pl.Series(opened),
+                **dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0),
+                "known_at": pl.Series(opened + HOUR + MINUTE),
+            }
+        ).with_columns(pl.col("open_time", "known_at").cast(pl.Datetime("us", "UTC")))
+        yield Batch(candles=frame, instruments=(describe("XCOINUSDT"),))
+
+
+@pytest.mark.parametrize("delay", [0, 60])
+def test_candles_known_too_late_for_their_row_are_told_once(tmp_path: Path, delay: int) -> None:
+    overrides = ["providers.delayed.enabled=true", f"decision_delay_seconds={delay}"]
+    clock = SimulatedClock(NOW)
+    engine = make_engine(tmp_path, *overrides, extra=[Delayed], clock=clock)
+    (first,) = asyncio.run(engine.update())
+    (again,) = asyncio.run(engine.update())
+    assert again.problems == []
+    view = engine.view(NOW - HOUR)
+    assert np.isnan(view.candles().close).all() == (delay == 0)
+    if delay:
+        assert first.problems == []
+        with pytest.raises(LookAheadError, match="is taken at 2026-04-01T00:01:00Z"):
+            engine.view(NOW)
+    else:
+        (line,) = first.problems
+        assert line.startswith("XCOINUSDT: 29 candles, the first at 2026-03-30T18:00:00Z")
+        assert "60 seconds" in line
+        assert "raise decision_delay_seconds" in line

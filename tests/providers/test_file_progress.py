@@ -1,0 +1,59 @@
+"""Candle files read before: what is read again, and what is not."""
+
+import os
+from pathlib import Path
+
+import polars as pl
+
+from tests.providers.candle_files import START, candles, fetch, only, problems, write
+from weft.times import DAY, HOUR
+
+
+def test_unchanged_files_are_not_read_again(tmp_path: Path) -> None:
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        write(candles(symbol), tmp_path / f"{symbol}.parquet")
+    cursor = fetch(tmp_path)[-1].cursor
+    assert fetch(tmp_path, cursor=cursor) == []
+
+    write(candles("ETHUSDT", rows=6), tmp_path / "ETHUSDT.parquet")
+    batches = fetch(tmp_path, cursor=cursor)
+    assert only(batches)["symbol"].to_list() == ["ETHUSDT"] * 6
+    assert fetch(tmp_path, cursor=batches[-1].cursor) == []
+
+
+def test_a_file_rewritten_at_the_same_size_is_read_again(tmp_path: Path) -> None:
+    file = write(candles(volume=[10.0] * 5), tmp_path / "BTCUSDT.csv")
+    cursor = fetch(tmp_path)[-1].cursor
+    size = file.stat().st_size
+    write(candles(volume=[11.0] * 5), file)
+    assert file.stat().st_size == size
+    os.utime(file, ns=(1, 1))
+    assert only(fetch(tmp_path, cursor=cursor))["volume"].unique().to_list() == [11.0]
+
+
+def test_a_cursor_answers_only_what_was_asked(tmp_path: Path) -> None:
+    both = pl.concat([candles(), candles(step=DAY, interval=["1d"] * 5)])
+    write(both, tmp_path / "BTCUSDT.parquet")
+    cursor = fetch(tmp_path)[-1].cursor
+    assert len(only(fetch(tmp_path, "1d", cursor=cursor))) == 5
+    assert len(only(fetch(tmp_path, symbols=("BTCUSDT",), cursor=cursor))) == 5
+    for broken in ("", "{", "[]", "7", '{"asked": null}', '{"files": 3}'):
+        assert len(only(fetch(tmp_path, cursor=broken))) == 5
+
+
+def test_a_file_with_candles_not_closed_yet_is_read_again(tmp_path: Path) -> None:
+    write(candles(), tmp_path / "BTCUSDT.parquet")
+    early = fetch(tmp_path, now=START + 3 * HOUR)
+    assert len(only(early)) == 3
+    later = fetch(tmp_path, now=START + 5 * HOUR, cursor=early[-1].cursor)
+    assert len(only(later)) == 5
+    assert fetch(tmp_path, now=START + 6 * HOUR, cursor=later[-1].cursor) == []
+
+
+def test_a_bad_file_is_told_again_until_it_is_mended(tmp_path: Path) -> None:
+    write(candles(), tmp_path / "good.parquet")
+    (tmp_path / "bad.csv").touch()
+    cursor = fetch(tmp_path)[-1].cursor
+    assert problems(fetch(tmp_path, cursor=cursor)) == ["bad.csv: not used, the file is empty"]
+    write(candles("ETHUSDT"), tmp_path / "bad.csv")
+    assert only(fetch(tmp_path, cursor=cursor))["symbol"].unique().to_list() == ["ETHUSDT"]
