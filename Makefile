@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # ARGS reaches weft: make run ARGS="--set providers.files.path=/data/candles --port 8301"
 run: setup
-	$(BIN)/weft serve $(ARGS)
+	$(BIN)/weft serve --sandbox $(ARGS)
 
 test: setup lint types
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)

@@ -15,7 +15,7 @@ from weft.errors import ProviderError, WeftError
 from weft.market.checks import clean_candles, clean_observations, clean_texts
 from weft.market.market import Market
 from weft.runner import fault
-from weft.store.store import Appended, Store
+from weft.store.store import Appended, Span, Store
 from weft.store.tables import CANDLES
 from weft.times import DAY, SECOND, Interval, iso
 
@@ -30,6 +30,7 @@ class Collected:
         restated: facts that came with another value than before.
         problems: what was refused or repaired, one line each.
         error: why the provider stopped early; None where it did not.
+        reached: latest open or event time of the last batch, microseconds since 1970.
     """
 
     provider: str
@@ -37,6 +38,7 @@ class Collected:
     restated: int = 0
     problems: list[str] = field(default_factory=list)
     error: str | None = None
+    reached: int | None = None
 
 
 Progress = Callable[[Collected], None]
@@ -58,6 +60,7 @@ class Collector:
     Attributes:
         connections: open them for as long as rounds follow each other.
         latest: what each provider brought when it was asked last, by name.
+        history_days: how far back the first round reaches.
     """
 
     def __init__(
@@ -77,8 +80,8 @@ class Collector:
         self._store = store
         self._market = market
         self._clock = clock
-        self._history = history_days * DAY
-        self._facts: dict[str, dict[FactKey, int]] = {}
+        self.history_days = history_days
+        self._facts: dict[str, dict[FactKey, Span]] = {}
 
     async def collect(
         self,
@@ -91,8 +94,8 @@ class Collector:
 
         Args:
             progress: called after every batch that was stored.
-            since: how far back to reach, microseconds since 1970, where nothing is stored yet;
-                None for `history_days`.
+            since: how far back every series is to reach, microseconds since 1970; None to go
+                on where each ends, and to begin a new one `history_days` ago.
             in_time: whether each provider has to be done within its deadline, as in a live
                 round. What it brought by then is kept.
 
@@ -103,7 +106,6 @@ class Collector:
         # waiting for the disk keeps nobody from listening to the network.
         turn = asyncio.Lock()
         told = progress or _ignore
-        since = self._clock.now() - self._history if since is None else since
         async with self.connections:
             rounds = [self._ask(p, turn, told, since, in_time=in_time) for p in self._providers]
             answers = await asyncio.gather(*rounds, return_exceptions=True)
@@ -123,7 +125,7 @@ class Collector:
         placed: PlacedProvider,
         turn: asyncio.Lock,
         progress: Progress,
-        since: int,
+        since: int | None,
         *,
         in_time: bool,
     ) -> tuple[Collected, WeftError | None]:
@@ -154,22 +156,13 @@ class Collector:
         provider: Provider,
         turn: asyncio.Lock,
         progress: Progress,
-        since: int,
+        since: int | None,
         collected: Collected,
     ) -> None:
         source = provider.source
-        facts = self._facts.get(source)
-        if facts is None:
-            facts = self._facts[source] = await asyncio.to_thread(self._store.known_facts, source)
-        request = Request(
-            interval=self._base,
-            symbols=(),
-            since=self._base.floor(since),
-            known=self._market.known_until(source),
-            known_facts=dict(facts),
-            assets=tuple(sorted({i.base for i in self._market.instruments})),
-            cursor=self._store.cursor(source, self._base),
-        )
+        if source not in self._facts:
+            self._facts[source] = await asyncio.to_thread(self._store.known_facts, source)
+        request = self._request(source, since)
         added: list[pl.DataFrame] = []
         http = self.connections.client(provider)
 
@@ -183,6 +176,69 @@ class Collector:
                 progress(collected)
         finally:
             self._market.take_in(source, added)
+        if since is not None:
+            self._store.save_cursor(_reaching(source), self._base, str(since))
+
+    def _request(self, source: str, since: int | None) -> Request:
+        known = self._market.known_spans(source)
+        facts = self._facts[source]
+        reached = self._store.cursor(_reaching(source), self._base)
+        cursor = self._store.cursor(source, self._base)
+        if since is not None and (reached is None or int(reached) > since):
+            # Series that begin too late are asked for anew. What is there already is stored once.
+            soon = since + 2 * max(self._base.micros, DAY)
+            known = {symbol: span for symbol, span in known.items() if span.first <= soon}
+            facts = {key: span for key, span in facts.items() if span.first <= soon}
+            cursor = None
+        return Request(
+            interval=self._base,
+            symbols=(),
+            since=self._base.floor(
+                self._clock.now() - self.history_days * DAY if since is None else since
+            ),
+            known={symbol: span.last for symbol, span in known.items()},
+            known_facts={key: span.last for key, span in facts.items()},
+            assets=tuple(sorted({i.base for i in self._market.instruments})),
+            cursor=cursor,
+        )
+
+    def read_facts(self) -> None:
+        """Learn from the store how far each source's observations reach."""
+        for placed in self._providers:
+            source = placed.provider.source
+            self._facts.setdefault(source, self._store.known_facts(source))
+
+    async def probe(self, provider: Provider, span: int) -> str:
+        """Ask a provider for the recent past, store nothing, and return what came in words.
+
+        Args:
+            provider: whom to ask.
+            span: how far back, microseconds.
+
+        Raises:
+            WeftError: it failed, or what it gave cannot be used.
+        """
+        now = self._clock.now()
+        assets = tuple(sorted({i.base for i in self._market.instruments}))
+        request = Request(self._base, (), self._base.floor(now - span), assets=assets)
+        counts = dict.fromkeys(("candles", "observations", "texts", "problems"), 0)
+        batches = provider.fetch(request, self.connections.client(provider), self._clock)
+        try:
+            async for batch in batches:
+                for what in ("candles", "observations", "texts"):
+                    frame = getattr(batch, what)
+                    counts[what] += 0 if frame is None else len(frame)
+                counts["problems"] += len(batch.problems)
+        except WeftError:
+            raise
+        except Exception as error:
+            raise fault(f"provider {provider.name}", error) from error
+        told = [f"{count:,} {what}" for what, count in counts.items() if count]
+        return ", ".join(told) or "nothing new"
+
+    def newest_fact(self, source: str) -> int | None:
+        """Return the event time of a source's newest observation, None where it has none."""
+        return max((span.last for span in self._facts.get(source, {}).values()), default=None)
 
     def _keep(self, source: str, batch: Batch, collected: Collected) -> pl.DataFrame:
         """Store a batch: the facts before the cursor that says they need not be asked again.
@@ -198,6 +254,7 @@ class Collector:
             checked = clean_candles(batch.candles, self._base, now, collected.provider)
             collected.problems += checked.problems
             stored = self._store.append_candles(source, checked.frame)
+            collected.reached = _latest(checked.frame["open_time"]) or collected.reached
             added = stored.rows
             collected.problems += self._late(stored)
             collected.new += stored.new
@@ -207,6 +264,7 @@ class Collector:
             facts = clean_observations(batch.observations, now, collected.provider)
             collected.problems += facts.problems
             noted = self._store.append_observations(source, facts.frame)
+            collected.reached = _latest(facts.frame["event_time"]) or collected.reached
             collected.new += noted.new
             collected.restated += noted.restated
             self._note(source, noted.rows)
@@ -222,14 +280,13 @@ class Collector:
         return added
 
     def _note(self, source: str, rows: pl.DataFrame) -> None:
-        """Remember how far the series of a source reach."""
-        latest = rows.group_by("metric", "scope", "entity").agg(
-            pl.col("event_time").max().to_physical()
-        )
+        """Remember from where to where the series of a source reach."""
+        time = pl.col("event_time").to_physical()
+        spans = rows.group_by("metric", "scope", "entity").agg(first=time.min(), last=time.max())
         known = self._facts.setdefault(source, {})
-        for *names, last in latest.iter_rows():
-            key = FactKey(*names)
-            known[key] = max(last, known.get(key, last))
+        for *names, first, last in spans.iter_rows():
+            key, span = FactKey(*names), Span(first, last)
+            known[key] = span.joined(known.get(key, span))
 
     def _late(self, stored: Appended) -> list[str]:
         """Return a line for each symbol with candles known too late for their own row."""
@@ -253,6 +310,16 @@ class Collector:
             "raise decision_delay_seconds to have them"
             for symbol, count, most, first in found.iter_rows()
         ]
+
+
+def _latest(times: pl.Series) -> int | None:
+    latest = times.to_physical().max()
+    return latest if isinstance(latest, int) else None
+
+
+def _reaching(source: str) -> str:
+    """Return under which name it is kept how far back a source was asked for in full."""
+    return f"{source} reaching back"
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:

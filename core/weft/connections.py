@@ -9,7 +9,7 @@ from typing import Any, Self, cast
 
 from weft.clock import Clock
 from weft.components.provider import Provider
-from weft.errors import ConfigError
+from weft.errors import ConfigError, WeftError
 from weft.http.client import Http
 from weft.http.status import SourceStatus
 
@@ -36,17 +36,26 @@ class Connections:
         self._entered = 0
         self._clients: dict[str, Http] = {}
         self._closed: dict[str, SourceStatus] = {}
+        self._refused: dict[str, WeftError] = {}
         self._stack = AsyncExitStack()
 
     def client(self, provider: Provider) -> Http:
-        """Return the client of a provider; one that refuses to ask where it declares no API."""
+        """Return the client of a provider; one that refuses to ask where it declares no API.
+
+        Raises:
+            ConfigError: its key or address cannot be one.
+        """
+        if provider.name in self._refused:
+            raise self._refused[provider.name]
         found = self._clients.get(provider.name)
         return found or cast("Http", _Undeclared(provider.name))
 
     def status(self) -> list[SourceStatus]:
         """Return how each source is doing, or was when it was asked last."""
         now = {name: client.status() for name, client in self._clients.items()}
-        return [status for _, status in sorted({**self._closed, **now}.items())]
+        # A client just opened knows less than the one before it did at its end.
+        asked = {name: status for name, status in now.items() if status.requests}
+        return [status for _, status in sorted({**now, **self._closed, **asked}.items())]
 
     async def __aenter__(self) -> Self:
         self._entered += 1
@@ -61,19 +70,24 @@ class Connections:
 
             cache = await self._stack.enter_async_context(ResponseCache(self._cache))
         for name, provider in self._providers.items():
-            if provider.web is not None:
-                self._clients[name] = await self._stack.enter_async_context(
-                    Http(
-                        provider.web,
-                        name=name,
-                        clock=self._clock,
-                        # Only pauses between attempts are drawn from it.
-                        rng=random.Random(name),  # noqa: S311 - no secret depends on it
-                        key=provider.config.api_key,
-                        base_url=provider.base_url,
-                        cache=cache,
-                    )
+            if provider.web is None:
+                continue
+            try:
+                client = Http(
+                    provider.web,
+                    name=name,
+                    clock=self._clock,
+                    # Only pauses between attempts are drawn from it.
+                    rng=random.Random(name),  # noqa: S311 - no secret depends on it
+                    key=provider.config.api_key,
+                    base_url=provider.base_url,
+                    cache=cache,
                 )
+            except WeftError as error:
+                # One provider's mistake is told when it is asked, and does not stop the others.
+                self._refused[name] = error
+            else:
+                self._clients[name] = await self._stack.enter_async_context(client)
 
     async def __aexit__(
         self,
@@ -83,7 +97,8 @@ class Connections:
     ) -> None:
         self._entered -= 1
         if not self._entered:
-            self._closed |= {name: client.status() for name, client in self._clients.items()}
+            ended = {name: client.status() for name, client in self._clients.items()}
+            self._closed |= {name: status for name, status in ended.items() if status.requests}
             self._clients.clear()
             await self._stack.aclose()
 

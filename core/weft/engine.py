@@ -19,7 +19,7 @@ from weft.plugins.manager import HookManager
 from weft.reporting import Reporter
 from weft.signal import Report
 from weft.store.store import Store
-from weft.times import iso
+from weft.times import SECOND, iso
 
 
 @dataclass(slots=True)
@@ -55,6 +55,18 @@ class Engine:
     ) -> list[Collected]:
         """Fetch what is new from every provider, and store it; see `Collector.collect`."""
         return await self.collector.collect(progress, since=since, in_time=in_time)
+
+    def awaited(self, patience_seconds: float) -> list[str]:
+        """Return the symbols whose candle for the newest decision row may still come.
+
+        Args:
+            patience_seconds: how long after its decision is due a row waits for its candles.
+        """
+        row = self.latest_close()
+        due = row + self.market.plan.delay
+        if self.clock.now() >= due + patience_seconds * SECOND:
+            return []
+        return self.market.awaited(row, self.composition.max_age_candles)
 
     def latest_close(self) -> int:
         """Return the newest decision row there is to compose at, microseconds since 1970.

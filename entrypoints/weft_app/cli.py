@@ -17,9 +17,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+providers_app = typer.Typer(help="How the sources are doing.", no_args_is_help=True)
 plugins_app = typer.Typer(help="What is installed, and what of it is used.", no_args_is_help=True)
 config_app = typer.Typer(help="Check the configuration.", no_args_is_help=True)
 ledger_app = typer.Typer(help="The record of every signal.", no_args_is_help=True)
+app.add_typer(providers_app, name="providers")
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(config_app, name="config")
 app.add_typer(ledger_app, name="ledger")
@@ -83,12 +85,95 @@ def serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    sandbox: Annotated[
+        bool,
+        typer.Option(
+            "--sandbox", help="Where no real source is configured, serve over a made-up market."
+        ),
+    ] = False,
     overrides: SetOption = None,
 ) -> None:
     """Compose at every close, and serve the signals over HTTP."""
     from weft_app.commands import serve as command  # noqa: PLC0415 - keeps --help fast
 
-    command.run(config, host, port, overrides or [])
+    command.run(config, host, port, overrides or [], sandbox=sandbox)
+
+
+@app.command()
+def backfill(
+    *,
+    since: Annotated[
+        str | None, typer.Option(help="ISO 8601 time; history_days ago if left out.")
+    ] = None,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Fetch history as far back as it is wanted. Goes on where it was interrupted."""
+    from weft_app.commands import backfill as command  # noqa: PLC0415 - keeps --help fast
+
+    if not command.run(since, config, overrides or []):
+        raise typer.Exit(1)
+
+
+@app.command()
+def metrics(
+    *,
+    available: Annotated[
+        bool, typer.Option("--available", help="Only those that a provider that is on brings.")
+    ] = False,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the metrics a layer can ask for, and who brings them."""
+    from weft_app.commands import metrics as command  # noqa: PLC0415 - keeps --help fast
+
+    command.run(config, overrides or [], as_json=as_json, available=available)
+
+
+@app.command()
+def sandbox(
+    *,
+    port: Annotated[int, typer.Option(help="Where to listen, on 127.0.0.1.")] = 8390,
+    seed: Annotated[int, typer.Option(help="Another seed is another market.")] = 7,
+    speed: Annotated[float, typer.Option(help="Sandbox seconds a second.", min=0)] = 1.0,
+    start: Annotated[
+        str | None, typer.Option(help="First instant of its time, ISO 8601; now if left out.")
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Folder of real candles to serve instead of made-up ones.")
+    ] = None,
+) -> None:
+    """Serve a made-up market through the protocols of all providers, on loopback."""
+    from weft_app.commands import sandbox as command  # noqa: PLC0415 - keeps --help fast
+
+    command.run(port, seed, speed, start, replay)
+
+
+@providers_app.command("status")
+def providers_status(
+    *, config: ConfigOption = None, overrides: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Show state, latency, quota left, freshness and errors of each provider."""
+    from weft_app.commands import providers as command  # noqa: PLC0415 - keeps --help fast
+
+    command.status(config, overrides or [], as_json=as_json)
+
+
+@providers_app.command("check")
+def providers_check(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Providers; all that are on if none is named.")
+    ] = None,
+    *,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Ask each provider once, store nothing, and say what came or what is wrong."""
+    from weft_app.commands import providers as command  # noqa: PLC0415 - keeps --help fast
+
+    if not command.check(names or [], config, overrides or []):
+        raise typer.Exit(1)
 
 
 @plugins_app.command("list")

@@ -89,15 +89,15 @@ class LiveService:
                 row = interval.floor(clock.now() - delay) + interval.micros
                 due = row + delay
                 await clock.sleep_until(due + _SETTLE)
-                while clock.now() < due + interval.micros and not await self._round(row, due):
+                while clock.now() < due + interval.micros and not await self._round(row):
                     await clock.sleep_until(clock.now() + _POLL)
 
-    async def _round(self, row: int, due: int) -> bool:
+    async def _round(self, row: int) -> bool:
         """Fetch, and compose once all candles of a row are in or time is up; return whether."""
         try:
             self.collected = await self.engine.update(in_time=True)
             self.failure = None
-            if not self._is_news() or self._waits(row, due):
+            if not self._is_news() or self.engine.awaited(self.wait_seconds):
                 return False
             published = await asyncio.to_thread(self.compose)
             failed = await self.engine.carry_out(published.report)
@@ -108,12 +108,6 @@ class LiveService:
             log.warning("round failed: %s", error)
             return False
         return parse_time(published.report.as_of) >= row
-
-    def _waits(self, row: int, due: int) -> bool:
-        """Whether a symbol's candle may still come in time to be composed with the others."""
-        if self.engine.clock.now() >= due + self.wait_seconds * SECOND:
-            return False
-        return bool(self.engine.market.awaited(row, self.engine.composition.max_age_candles))
 
     def _is_news(self) -> bool:
         if self.published is None:

@@ -16,8 +16,10 @@ import weft
 from weft.errors import nearest
 from weft.plugins.records import PluginRecord
 from weft.signal import Report, Signal
+from weft.sources import provider_status
 from weft.times import SECOND, iso, parse_time
 from weft_app.live import LiveService, Published
+from weft_app.status import ProviderState
 
 _JSON = "application/json"
 
@@ -132,6 +134,11 @@ def _add_status(app: FastAPI, service: LiveService, plugins: Sequence[PluginReco
         if published is None:
             response.status_code = 503
         return _health(service, published)
+
+    @app.get("/providers/status")
+    def providers_status() -> list[ProviderState]:
+        """Return how each provider is doing: state, latency, quota left, freshness, error."""
+        return [ProviderState.of(one) for one in provider_status(service.engine)]
 
     @app.get("/plugins")
     def list_plugins() -> list[dict[str, Any]]:

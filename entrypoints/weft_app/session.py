@@ -20,6 +20,7 @@ console = Console(stderr=True, highlight=False)
 """Everything that is not the answer goes to stderr, so that stdout can be piped."""
 
 _MOST_PROBLEMS_SHOWN = 20
+_PAUSE = 2 * SECOND
 
 
 def open_engine(config: Path | None, overrides: Sequence[str]) -> Engine:
@@ -31,8 +32,13 @@ def open_engine(config: Path | None, overrides: Sequence[str]) -> Engine:
     return assemble(load_settings(config, overrides), Registry(discover()))
 
 
-async def bring_up_to_date(engine: Engine) -> list[Collected]:
-    """Fetch what is new, showing what arrives; print what was refused or repaired."""
+async def bring_up_to_date(engine: Engine, wait_seconds: float = 0.0) -> list[Collected]:
+    """Fetch what is new, showing what arrives; print what was refused or repaired.
+
+    Args:
+        engine: whose store to fill.
+        wait_seconds: how long after a close to ask again for candles that are still missing.
+    """
     with _bar("[dim]{task.fields[note]}") as progress:
         task = progress.add_task("Collecting", total=None, note="")
 
@@ -40,8 +46,12 @@ async def bring_up_to_date(engine: Engine) -> list[Collected]:
             progress.update(task, note=f"{collected.provider}: {collected.new:,} new")
 
         collected = await engine.update(show)
+        while engine.awaited(wait_seconds):
+            progress.update(task, note="waiting for the last candles")
+            await engine.clock.sleep_until(engine.clock.now() + _PAUSE)
+            collected = await engine.update(show)
     for one in collected:
-        _print_problems(one)
+        print_problems(one)
     return collected
 
 
@@ -88,7 +98,8 @@ def _bar(*extra: str) -> Progress:
     )
 
 
-def _print_problems(collected: Collected) -> None:
+def print_problems(collected: Collected) -> None:
+    """Print what was refused or repaired of what a provider brought, and why it stopped."""
     lines = collected.problems + ([collected.error] if collected.error else [])
     for line in lines[:_MOST_PROBLEMS_SHOWN]:
         console.print(f"[yellow]{collected.provider}:[/] {line}", markup=True, soft_wrap=True)

@@ -63,12 +63,14 @@ class CandleProvider(Provider):
     Attributes:
         intervals: what the exchange calls each length of candle, by Weft's name for it.
         hosts: domains at which its data is real, its test networks excepted.
+        gaps: whether candles without a trade are left out.
         settle_seconds: how long after its close a candle may still change.
         unlisted: symbols that the exchange was found not to list.
     """
 
     intervals: ClassVar[Mapping[str, str]]
     hosts: ClassVar[tuple[str, ...]] = ()
+    gaps: ClassVar[bool] = False
     settle_seconds: float = 0.0
 
     class Config(CandleConfig):
@@ -78,8 +80,9 @@ class CandleProvider(Provider):
         super().__init__(config)
         self._described: dict[str, Instrument] = {}
         self.unlisted: set[str] = set()
+        self._begun: set[str] = set()
         # Its options decide how many requests are open at once.
-        self.web = self.web and replace(self.web, concurrent=self.config.requests_in_flight)  # type: ignore[misc]
+        self.web = self.web and replace(self.web, concurrent=self.config.requests_in_flight)
 
     @property
     def source_kind(self) -> SourceKind:
@@ -120,8 +123,12 @@ class CandleProvider(Provider):
             )
         # Where something is known the next candle follows, however long ago that was: no hole.
         since = {symbol: known + step for symbol, known in request.known.items()}
-        symbols = dict.fromkeys(request.symbols or self.config.symbols)
-        due = deque((s, since.get(s, request.since)) for s in symbols if s not in self.unlisted)
+        self._begun |= set(request.known)
+        asked = dict.fromkeys(request.symbols or self.config.symbols)
+        symbols = [symbol for symbol in asked if symbol not in self.unlisted]
+        if any(symbol not in self._described for symbol in symbols):
+            await self.prepare(http)
+        due = deque((symbol, since.get(symbol, request.since)) for symbol in symbols)
         running: set[asyncio.Task[tuple[Batch, tuple[str, int] | None]]] = set()
         try:
             while due or running:
@@ -146,34 +153,38 @@ class CandleProvider(Provider):
         """Return one page of a symbol's candles, and where the next one starts if there is one."""
         instruments: tuple[Instrument, ...] = ()
         try:
-            if symbol not in self._described:
+            described = self._described.get(symbol)
+            if described is None:
                 described = await self.instrument(http, symbol)
                 instruments = (described,)
-                self._described[symbol] = described
-            listed = self._described[symbol].listed
+            listed = described.listed
             first = interval.ceil(start if listed is None else max(start, interval.floor(listed)))
             # Before the request: what it was unfinished for may be closed by the time it comes.
             now = clock.now()
-            if first + interval.micros > now:
-                return Batch(instruments=instruments), None
-            page = await self.page(http, symbol, interval, first, now)
+            page = None
+            if first + interval.micros <= now:
+                page = await self.page(http, symbol, interval, first, now)
         except UnlistedSymbolError:
             self.unlisted.add(symbol)
             told = f"{symbol}: {self.name} lists no such symbol; not asked for again"
             return Batch(problems=(f"{told} until the next start",)), None
+        # Not before: what is described here is handed out below.
+        self._described[symbol] = described
+        if page is None:
+            return Batch(instruments=instruments), None
         settled = int(self.settle_seconds * SECOND)
         closed_by = min(now, _told_time(page.answer, now)) - settled
         rows = {r[0]: r for r in page.rows if first <= r[0] <= closed_by - interval.micros}
-        following = page.following
-        if following is None or following + interval.micros > now:
-            more = None
-        else:
-            more = (symbol, following)
-        if not rows:
-            return Batch(instruments=instruments), more
-        frame = pl.DataFrame([rows[t] for t in sorted(rows)], _SCHEMA, orient="row").with_columns(
-            symbol=pl.lit(symbol), interval=pl.lit(interval.name)
-        )
+        more = None
+        # Where nothing comes after candles, nothing is asked beyond: a hole would never be filled.
+        if page.following and (rows or self.gaps or symbol not in self._begun):
+            more = (symbol, page.following) if page.following + interval.micros <= now else None
+        frame = None
+        if rows:
+            self._begun.add(symbol)
+            frame = pl.DataFrame([rows[t] for t in sorted(rows)], _SCHEMA, orient="row")
+            names = {"symbol": pl.lit(symbol), "interval": pl.lit(interval.name)}
+            frame = frame.with_columns(**names)
         return Batch(candles=frame, instruments=instruments), more
 
 

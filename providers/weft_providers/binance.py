@@ -12,18 +12,19 @@ from weft.components.series import Point, Wanted
 from weft.http import Api, Http, RateLimit
 from weft.market.instruments import Instrument
 from weft.times import Interval
-from weft_providers._binance import classify, read_instrument, read_klines
+from weft_providers._binance import classify, cost_of, read_book, read_instrument, read_page
 from weft_providers._candles import Page
-from weft_providers._exchange import Book, ExchangeConfig, ExchangeProvider, depth_series
+from weft_providers._exchange import ExchangeConfig, ExchangeProvider, depth_series
 
 _INTERVALS = "1s 1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w"
-_MILLI = 1_000
+_DEPTH_COSTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
+"""Weights of an order book, up to so many levels."""
 
 
 class Binance(ExchangeProvider):
     """Closed spot candles of chosen pairs, oldest first, and what their order books say now.
 
-    A candle is known at its close; Binance does not revise closed ones. A book is known when it
+    A candle is known at its close; closed ones are not revised as a rule. A book is known when it
     came, and there is no history of books. Depth counts USDT and its like as dollars, and is left
     out where the levels asked for do not reach 1 % from the middle.
     """
@@ -68,16 +69,8 @@ class Binance(ExchangeProvider):
 
     async def page(self, http: Http, symbol: str, interval: Interval, first: int, now: int) -> Page:
         """Return the oldest candles from `first` on."""
-        size = self.config.page_size
-        params = {
-            "symbol": symbol,
-            "interval": self.intervals[interval.name],
-            "startTime": -(-first // _MILLI),
-            "limit": size,
-        }
-        answer = await http.get("/api/v3/klines", params=params, cost=2)
-        rows = read_klines(answer.read, first)
-        return Page(rows, answer, rows[-1][0] + interval.micros if len(rows) >= size else None)
+        name, size = self.intervals[interval.name], self.config.page_size
+        return await read_page(http, "/api/v3/klines", name, symbol, interval, first, size, cost=2)
 
     async def read(self, http: Http, wanted: Wanted) -> list[Point]:
         """Return what the order book says, as one value."""
@@ -85,13 +78,7 @@ class Binance(ExchangeProvider):
 
     async def read_group(self, http: Http, group: Sequence[Wanted]) -> Mapping[Wanted, list[Point]]:
         """Return what one answer with the order book says."""
-        levels, series = self.config.depth_levels, group[0].series
-        cost = next(c for most, c in _DEPTH_COSTS if levels <= most)
-        params = {"symbol": group[0].own_id, "limit": levels}
-        answer = await http.get(series.path, params=params, cost=cost)
-        book = Book(answer.read.rows("bids"), answer.read.rows("asks"))
+        levels, first = self.config.depth_levels, group[0]
+        cost = cost_of(levels, _DEPTH_COSTS)
+        book, answer = await read_book(http, first.series.path, first.own_id, levels, cost)
         return self.book_points(group, book, answer.fetched_at, answer.fetched_at)
-
-
-_DEPTH_COSTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
-"""Weights of an order book, up to so many levels."""

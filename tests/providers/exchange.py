@@ -123,7 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
         status, headers, body = self.server.answer(parts.path, params)
         with self.server.lock:
             self.server.at_once -= 1
-        self.send_response(status)
+        # A Date of its own stands alone.
+        (self.send_response_only if "Date" in headers else self.send_response)(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()

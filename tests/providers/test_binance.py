@@ -378,6 +378,97 @@ def test_what_came_together_with_a_failure_is_not_lost(
         assert [b.problems for b in came] == [("came",)]
 
 
+def test_a_clock_that_is_ahead_closes_no_candle(exchange: Exchange) -> None:
+    """The server says by its Date that the last hour is not over."""
+    exchange.now = (LISTED + 3 * HOUR - 2 * SECOND) // 1000
+
+    def dated(path: str, params: dict[str, str]) -> Reply:
+        status, headers, body = exchange.sound_answer(path, params)
+        return status, {**headers, "Date": "Thu, 01 Jan 2026 02:59:58 GMT"}, body
+
+    exchange.faults = [dated]
+    clock = SimulatedClock(LISTED + 3 * HOUR + SECOND)
+    assert opens(fetch(exchange, clock=clock)) == [LISTED, LISTED + HOUR]
+
+
+def test_what_was_described_is_described_again_where_its_candles_failed(
+    exchange: Exchange,
+) -> None:
+    provider = Binance(Binance.Config(base_url=exchange.url))
+    exchange.faults = [once(refusal(400, -1120, "Invalid interval."))]
+
+    async def go() -> list[Batch]:
+        clock = SimulatedClock(NOW)
+        async with opened(provider, clock) as http:
+            request = Request(H1, ("BTCUSDT",), LISTED)
+            return [b async for b in provider.fetch(request, http, clock)]
+
+    with pytest.raises(RefusedError):
+        asyncio.run(go())
+    assert [i.symbol for b in asyncio.run(go()) for i in b.instruments] == ["BTCUSDT"]
+    assert [i for b in asyncio.run(go()) for i in b.instruments] == []
+
+
+# The order book
+
+
+def values(batches: list[Batch]) -> dict[str, float]:
+    frames = [b.observations for b in batches if b.observations is not None]
+    rows = pl.concat(frames).iter_rows(named=True) if frames else ()
+    return {row["metric"]: row["value"] for row in rows}
+
+
+def test_the_order_book_becomes_four_metrics(exchange: Exchange) -> None:
+    # Eight levels of 2 on each side, a quarter apart: those from 99 to 101 are within 1 %.
+    assert values(fetch(exchange)) == pytest.approx(
+        {
+            "bid_depth_usd": 2 * (99.75 + 99.5 + 99.25 + 99),
+            "ask_depth_usd": 2 * (100.25 + 100.5 + 100.75 + 101),
+            "book_imbalance": -5 / 800,
+            "bid_ask_spread": 0.5 / 100,
+        }
+    )
+    (asked,) = (params for path, params in exchange.asked if path == "/api/v3/depth")
+    assert asked == {"symbol": "BTCUSDT", "limit": "1000"}
+    frame = next(b.observations for b in fetch(exchange) if b.observations is not None)
+    assert frame["entity"].unique().to_list() == ["BTCUSDT"]
+    assert set(frame["known_at"].to_physical()) == set(frame["event_time"].to_physical()) == {NOW}
+
+
+BOOKS: dict[str, tuple[list[list[str]], list[list[str]], set[str]]] = {
+    "one side": ([], [["100", "1"]], set()),
+    "crossed": ([["101", "1"]], [["100", "1"]], set()),
+    "shallow": ([["99.9", "1"]], [["100.1", "1"]], {"book_imbalance", "bid_ask_spread"}),
+    "one side shallow": (
+        [["99.9", "1"], ["90", "5"]],
+        [["100.1", "1"]],
+        {"book_imbalance", "bid_ask_spread"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOOKS)
+def test_a_book_that_says_too_little(exchange: Exchange, name: str) -> None:
+    bids, asks, expected = BOOKS[name]
+    exchange.faults = [
+        lambda path, _: found({"bids": bids, "asks": asks}) if path.endswith("depth") else None
+    ]
+    told = values(fetch(exchange))
+    assert set(told) == expected
+    # Equal distances are compared: what only one side reached does not count.
+    assert told.get("book_imbalance", 0) == pytest.approx(0, abs=0.01)
+
+
+def test_candles_alone(exchange: Exchange) -> None:
+    assert values(fetch(exchange, only="candles")) == {}
+    assert {path for path, _ in exchange.asked} == {"/api/v3/exchangeInfo", "/api/v3/klines"}
+
+
+def test_a_pair_without_dollars_has_no_depth_in_dollars(exchange: Exchange) -> None:
+    exchange.symbols["ETHBTC"] = ("ETH", 0.05)
+    assert set(values(fetch(exchange, "ETHBTC"))) == {"book_imbalance", "bid_ask_spread"}
+
+
 # Identity
 
 

@@ -1,6 +1,7 @@
 """Providers: each brings candles or observations from one source."""
 
 import hashlib
+import re
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from weft.clock import Clock
     from weft.http import Api, Http
+
+
+_FOR_TRYING = re.compile("test|demo|sandbox|paper")
 
 
 class SourceKind(StrEnum):
@@ -110,7 +114,7 @@ class Provider(Component):
     """
 
     kind: ClassVar[str] = "provider"
-    web: "ClassVar[Api | None]" = None
+    web: "Api | None" = None
     metrics: ClassVar[tuple[str, ...]] = ()
     fallback: ClassVar[bool] = False
 
@@ -124,14 +128,15 @@ class Provider(Component):
     def source_kind(self) -> SourceKind:
         """What its data is; a plain value in the class body does as well.
 
-        A source that is asked over HTTP is real at the host its `web` names, and below it.
+        A source that is asked over HTTP is real at the host its `web` names, and at others of the
+        same domain but for those whose name says that they are for trying things out.
         """
         if self.web is None or not self.base_url:
             return SourceKind.REAL
         official, host = (urlsplit(u).hostname or "" for u in (self.web.base_url, self.base_url))
         domain = ".".join(official.split(".")[-2:])
-        real = host == official or host.endswith(f".{domain}")
-        return SourceKind.REAL if real else SourceKind.SANDBOX
+        below = host.endswith(f".{domain}") and not _FOR_TRYING.search(host)
+        return SourceKind.REAL if host == official or below else SourceKind.SANDBOX
 
     def ready(self) -> bool:
         """Whether ``enabled: auto`` switches it on: it has the path or key it needs."""
@@ -140,10 +145,10 @@ class Provider(Component):
     @property
     def source(self) -> str:
         """Name under which its rows are stored; differs wherever the rows may differ."""
-        if self.web is None or self.base_url == self.web.base_url:
+        asked = (self.base_url or "").rstrip("/")
+        if self.web is None or asked == self.web.base_url.rstrip("/"):
             return self.name
-        own = hashlib.sha256(str(self.base_url).rstrip("/").encode()).hexdigest()[:8]
-        return f"{self.name}-{own}"
+        return f"{self.name}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
 
     @abstractmethod
     def fetch(self, request: Request, http: "Http", clock: "Clock") -> AsyncIterator[Batch]:

@@ -85,7 +85,7 @@ class Wanted:
         entity: canonical name: ``BTC``, ``BTCUSDT``; empty for the market.
         own_id: what the source calls the entity.
         since: earliest event time wanted, microseconds since 1970.
-        until: latest one.
+        until: latest one that was there when the fetch began.
     """
 
     series: Series
@@ -150,6 +150,9 @@ class SeriesProvider(Provider):
     def __init__(self, config: ComponentConfig | None = None) -> None:
         super().__init__(config)
         self._given_up: set[FactKey] = set()
+        self._told: list[str] = []
+        self._lacking: dict[type[ProviderError], tuple[ProviderError, list[str]]] = {}
+        self._told_before: set[str] = set()
         known = {series.metric for series in self.series}
         for metric in (*self.config.metrics, *self.config.series):
             if metric not in known:
@@ -164,7 +167,8 @@ class SeriesProvider(Provider):
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
         """Return the values of one series over a span, all pages of them, in any order.
 
-        Values outside the span, and such as are not known yet, may be among them.
+        Values from before the span, and such as are not known yet, may be among them. What else
+        there is to say goes to `tell`; a series that will not be had at all, to `give_up`.
 
         Raises:
             SourceError: it cannot be had.
@@ -209,7 +213,7 @@ class SeriesProvider(Provider):
                     yield _batch(rows)
                     rows = []
                 if isinstance(error, NotCoveredError | UnlistedSymbolError | RefusedError):
-                    yield Batch(problems=tuple(self._give_up(group, error)))
+                    self.give_up(group, error)
                 elif error is not None:
                     failed = failed or error
                     if isinstance(error, UnauthorisedError | ForbiddenError):
@@ -219,8 +223,9 @@ class SeriesProvider(Provider):
             for other in pending:
                 other.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
-        if rows:
-            yield _batch(rows)
+        if rows or self._told or self._lacking:
+            yield replace(_batch(rows), problems=(*self._told, *self._given_up_lines()))
+            self._told, self._lacking = [], {}
         if failed is not None:
             raise failed
 
@@ -276,11 +281,31 @@ class SeriesProvider(Provider):
             extra={**series.extra, **own.extra},
         )
 
-    def _give_up(self, group: Sequence[Wanted], error: ProviderError) -> Iterable[str]:
-        for one in group:
+    def tell(self, line: str, *, once: bool = False) -> None:
+        """Say something about what came, among the problems of this fetch.
+
+        Args:
+            line: for people.
+            once: whether to leave it out where it was said before.
+        """
+        if not once or line not in self._told_before:
+            self._told_before.add(line)
+            self._told.append(line)
+
+    def give_up(self, wanted: Iterable[Wanted], error: ProviderError) -> None:
+        """Do not ask for some series again until the next start, and say why."""
+        _, names = self._lacking.setdefault(type(error), (error, []))
+        for one in wanted:
             self._given_up.add(FactKey(one.series.metric, one.series.scope.value, one.entity))
-        names = ", ".join(f"{o.series.metric} {o.entity}".strip() for o in group)
-        yield f"{names}: {error.message}; not asked for again until the next start"
+            names.append(f"{one.series.metric} {one.entity}".strip())
+
+    def _given_up_lines(self) -> Iterable[str]:
+        for error, names in self._lacking.values():
+            first = "of the first, " if len(names) > 1 else ""
+            yield (
+                f"{', '.join(names)}: {first}{error.message}; not asked for again until the next "
+                "start"
+            )
 
 
 _Row = tuple[str, str, str, int, int, float]
@@ -296,7 +321,7 @@ def _rows(found: Mapping[Wanted, list[Point]], now: int) -> list[_Row]:
             known_at = point.event_time + series.lag_micros
             if point.known_at is not None:
                 known_at = max(point.known_at, point.event_time)
-            if known_at <= now and wanted.since <= point.event_time <= wanted.until:
+            if known_at <= now and wanted.since <= point.event_time:
                 value = point.value * series.factor
                 rows.append(
                     (
@@ -315,6 +340,8 @@ def _batch(rows: list[_Row]) -> Batch:
     import polars as pl  # noqa: PLC0415 - listing providers needs no frames
 
     names = ("metric", "scope", "entity", "event_time", "known_at", "value")
+    if not rows:
+        return Batch()
     frame = pl.DataFrame(rows, schema=list(names), orient="row")
     micros = pl.col("event_time", "known_at").cast(pl.Datetime("us", "UTC"))
-    return Batch(observations=frame.with_columns(micros))
+    return Batch(observations=frame.sort(names[:-1]).with_columns(micros))

@@ -9,6 +9,7 @@ from statistics import median
 from weft.http.errors import (
     BannedError,
     NotCoveredError,
+    RefusedError,
     SourceError,
     UnauthorisedError,
     UnlistedSymbolError,
@@ -75,7 +76,7 @@ class Tally:
     def failed(self, error: SourceError) -> None:
         """Note a request that failed in the end."""
         # A plain no to one question says nothing against the source.
-        self.failing = not isinstance(error, UnlistedSymbolError | NotCoveredError)
+        self.failing = not isinstance(error, UnlistedSymbolError | NotCoveredError | RefusedError)
         self.last_error = error
 
     def show(

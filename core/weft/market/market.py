@@ -18,7 +18,7 @@ from weft.market.panels import HotPanel, latest_traded, panel_of
 from weft.market.plan import Plan
 from weft.market.reconcile import Reconciliation
 from weft.market.view import MarketData, View
-from weft.store.store import Store
+from weft.store.store import Span, Store
 from weft.times import Interval, iso, to_datetime
 
 
@@ -91,10 +91,11 @@ class Market:
         for listing in self.listings.values():
             self.instruments.add(listing.series[0].instrument)
 
-    def known_until(self, source: str) -> dict[str, int]:
-        """Return the latest open time of each symbol's candles from one source."""
+    def known_spans(self, source: str) -> dict[str, Span]:
+        """Return first and last open time of each symbol's candles from one source."""
+        length = self.plan.base.micros
         return {
-            series.instrument.symbol: series.last_close - self.plan.base.micros
+            listing.symbol: Span(series.first_close - length, series.last_close - length)
             for listing in self.listings.values()
             for series in listing.series
             if series.source == source

@@ -65,46 +65,57 @@ def metric_panel(
         rule: how sources are reconciled.
         plan: says how long the decision interval is, and when its decision is taken.
     """
-    columns = _columns(instruments)
     telling = [s for s in sources if any(subject.source == s for subject in facts)]
-    shape = (len(telling), len(rows), len(instruments))
-    values, ages = np.full(shape, np.nan), np.full(shape, np.nan)
-    decided = rows + plan.delay
-    for place, source in enumerate(telling):
-        mine = (subject for subject in facts if subject.source == source)
-        for subject in sorted(mine, key=_how_particular):
-            reached = columns.get((subject.scope, subject.entity), [])
-            if not reached:
-                continue
-            value, event = _known(facts[subject], decided)
-            known = ~np.isnan(value)
-            cells = np.ix_(known, np.array(reached, dtype=np.intp))
-            values[place][cells] = value[known, None]
-            ages[place][cells] = ((decided - event) / SECOND)[known, None]
-    found = reconcile(rule, values, ages, plan.interval.micros / SECOND)
+    panels = [
+        _of_one_source(
+            {subject: series for subject, series in facts.items() if subject.source == source},
+            instruments,
+            rows + plan.delay,
+        )
+        for source in telling
+    ]
+    if len(panels) == 1:
+        # What one source says needs no reconciling, and most metrics have just one.
+        (values, ages), unknown = panels[0], np.broadcast_to(np.nan, panels[0][0].shape)
+        return MetricPanel(name, rows, values, ages, (~np.isnan(values)).view(np.int8), unknown)
+    shape = (len(panels), len(rows), len(instruments))
+    stacked = np.empty((2, *shape))
+    for place, panel in enumerate(panels):
+        stacked[0, place], stacked[1, place] = panel
+    found = reconcile(rule, stacked[0], stacked[1], plan.interval.micros / SECOND)
     return MetricPanel(name, rows, found.values, found.ages, found.sources, found.spread)
 
 
-def _known(series: FactSeries, rows: Times) -> tuple[FloatPanel, Times]:
+def _of_one_source(
+    facts: Mapping[Subject, FactSeries], instruments: Sequence[Instrument], decided: Times
+) -> tuple[FloatPanel, FloatPanel]:
+    """Return values and ages (time, symbol) of what one source knew at each instant."""
     from weft.market.asof import latest_known  # noqa: PLC0415 - numba takes long to import
 
-    found: tuple[FloatPanel, Times] = latest_known(
-        series.event_time, series.known_at, series.value, rows
+    numbers = {(subject.scope, subject.entity): n for n, subject in enumerate(facts)}
+    # An instrument's own facts count most, the market's least.
+    reaching = np.array(
+        [
+            [
+                numbers.get((Scope.INSTRUMENT.value, instrument.symbol), -1),
+                numbers.get((Scope.ASSET.value, instrument.base), -1),
+                numbers.get((Scope.MARKET.value, ""), -1),
+            ]
+            for instrument in instruments
+        ],
+        dtype=np.int64,
+    ).reshape(-1, len(Scope))
+    series = list(facts.values())
+    lengths = [len(one.value) for one in series]
+    values, ages = (np.empty((len(decided), len(instruments))) for _ in range(2))
+    latest_known(
+        np.concatenate([one.event_time for one in series]),
+        np.concatenate([one.known_at for one in series]),
+        np.concatenate([one.value for one in series]),
+        np.cumsum([0, *lengths]),
+        reaching,
+        decided,
+        values,
+        ages,
     )
-    return found
-
-
-def _columns(instruments: Sequence[Instrument]) -> dict[tuple[str, str], list[int]]:
-    """Return the columns that a fact reaches, by scope and entity."""
-    reached: dict[tuple[str, str], list[int]] = {
-        (Scope.MARKET.value, ""): list(range(len(instruments)))
-    }
-    for column, instrument in enumerate(instruments):
-        reached.setdefault((Scope.ASSET.value, instrument.base), []).append(column)
-        reached.setdefault((Scope.INSTRUMENT.value, instrument.symbol), []).append(column)
-    return reached
-
-
-def _how_particular(subject: Subject) -> tuple[int, str]:
-    """Return a key that sorts the market's facts first, and an instrument's own last."""
-    return list(Scope)[::-1].index(Scope(subject.scope)), subject.entity
+    return values, ages

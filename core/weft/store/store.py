@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 import polars as pl
@@ -22,6 +22,7 @@ from weft.market.candles import FIELDS
 from weft.market.columns import UTC_MICROS
 from weft.market.instruments import Instrument, Kind
 from weft.store.lake import Lake, Query, Snapshot
+from weft.store.news import news, on_schema
 from weft.store.tables import CANDLES, CURSORS, INSTRUMENTS, OBSERVATIONS, TEXTS, Table
 from weft.times import Interval, to_datetime
 
@@ -51,6 +52,17 @@ class Appended:
     new: int
     restated: int
     unchanged: int
+
+
+class Span(NamedTuple):
+    """From where to where a series reaches, microseconds since 1970."""
+
+    first: int
+    last: int
+
+    def joined(self, other: "Span") -> "Span":
+        """Return the span over both."""
+        return Span(min(self.first, other.first), max(self.last, other.last))
 
 
 class Store:
@@ -214,16 +226,17 @@ class Store:
             {"source": list(sources)},
         )
 
-    def known_facts(self, source: str) -> dict[FactKey, int]:
-        """Return the latest event time stored of each series of a source's observations."""
+    def known_facts(self, source: str) -> dict[FactKey, Span]:
+        """Return the event times between which each series of a source's observations lies."""
+        time = pl.col("event_time").to_physical()
         rows = self._read(
             OBSERVATIONS,
             lambda rows: rows.group_by("metric", "scope", "entity").agg(
-                pl.col("event_time").max().to_physical()
+                first=time.min(), last=time.max()
             ),
             {"source": [source]},
         )
-        return {FactKey(*key): last for *key, last in rows.iter_rows()}
+        return {FactKey(*key): Span(first, last) for *key, first, last in rows.iter_rows()}
 
     def describe_instruments(self, source: str, instruments: Sequence[Instrument]) -> None:
         """Record what a source says about its instruments, where that is news."""
@@ -282,7 +295,7 @@ class Store:
     ) -> Appended:
         if frame.is_empty():
             return Appended(pl.DataFrame(schema=table.schema), pl.Series(dtype=pl.Boolean), 0, 0, 0)
-        rows = _on_schema(frame, table, partition)
+        rows = on_schema(frame, table, partition)
         time = key[-1]
         span = pl.col(time).is_between(rows[time].min(), rows[time].max())
         only = {c: rows[c].unique().to_list() for c in table.partitions}
@@ -301,7 +314,7 @@ class Store:
                 only,
             )
             stamp = self._stamp()
-            added, is_new = _news(rows, latest, key, values, self._clock.now())
+            added, is_new = news(rows, latest, key, values, self._clock.now())
             added = added.with_columns(recorded_at=pl.lit(stamp).cast(UTC_MICROS))
             if self.lake.append(table, added, seen=seen, writer=partition["source"]):
                 new = int(is_new.sum())
@@ -351,49 +364,3 @@ class Store:
                 where=f"lake {self.lake.url}",
                 hint="Upgrade Weft, or point storage.lake at another folder",
             ) from error
-
-
-def _on_schema(frame: pl.DataFrame, table: Table, partition: Mapping[str, str]) -> pl.DataFrame:
-    rows = frame.with_columns(pl.lit(v).alias(c) for c, v in partition.items())
-    schema = {name: kind for name, kind in table.schema.items() if name != "recorded_at"}
-    if missing := [c for c in schema if c not in rows.columns]:
-        raise SchemaError(
-            f"column {missing[0]!r} is missing; found {', '.join(map(repr, frame.columns))}",
-            where=partition["source"],
-        )
-    return rows.select(pl.col(name).cast(kind) for name, kind in schema.items())
-
-
-def _news(
-    rows: pl.DataFrame,
-    latest: pl.DataFrame,
-    key: tuple[str, ...],
-    values: tuple[str, ...],
-    now: int,
-) -> tuple[pl.DataFrame, pl.Series]:
-    """Return the rows that say something not stored yet, and which of them are new facts.
-
-    Args:
-        rows: what came.
-        latest: the version known last of every fact that is stored, columns beginning with was_.
-        key: columns that tell facts apart.
-        values: columns that hold what they say.
-        now: present instant, microseconds since 1970.
-    """
-    rows_of = rows.columns
-    rows = rows.sort("known_at", maintain_order=True).unique(
-        [*key, "known_at"], keep="last", maintain_order=True
-    )
-    joined = rows.join(latest, on=list(key), how="left", maintain_order="left")
-    new = pl.col("was_known_at").is_null()
-    newest = pl.struct(key).is_last_distinct()
-    other = ~pl.all_horizontal(pl.col(v).eq_missing(pl.col(f"was_{v}")) for v in values)
-    # A read as of this very instant may have been answered already.
-    next_instant = pl.lit(to_datetime(now + 1)).cast(UTC_MICROS)
-    after = pl.col("was_known_at") + pl.duration(microseconds=1)
-    added = joined.filter(new | (newest & other)).with_columns(
-        known_at=pl.when(new)
-        .then("known_at")
-        .otherwise(pl.max_horizontal("known_at", after, next_instant))
-    )
-    return added.select(rows_of), added.select(new.alias("is_new")).to_series()

@@ -2,21 +2,39 @@
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from weft.assembly import assemble
-from weft.config.loading import load_settings
+from weft.config.loading import LoadedSettings, load_settings
 from weft.errors import ConfigError, MissingDependencyError
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
+from weft_app.demo import sandboxed
 from weft_app.live import LiveService
 from weft_app.session import bring_up_to_date, compile_features, console, warn_about
 
 
-def run(config: Path | None, host: str | None, port: int | None, overrides: Sequence[str]) -> None:
+def run(
+    config: Path | None,
+    host: str | None,
+    port: int | None,
+    overrides: Sequence[str],
+    *,
+    sandbox: bool = False,
+) -> None:
     """Compose once, then listen until stopped.
+
+    Args:
+        config: config file; None for the default one.
+        host: address to listen on; None for the configured one.
+        port: where to listen; None for the configured one.
+        overrides: keys to override, as ``key.path=value``.
+        sandbox: whether to start a made-up market behind all providers, where no real source is
+            configured.
 
     Raises:
         ConfigError: the address cannot be listened on, or is open to others without a token.
@@ -33,7 +51,19 @@ def run(config: Path | None, host: str | None, port: int | None, overrides: Sequ
             hint="pip install 'weft[api]'",
         ) from error
 
-    loaded = load_settings(config, overrides)
+    with ExitStack() as stack:
+        if sandbox:
+            overrides = stack.enter_context(sandboxed(config, overrides))
+        _serve(load_settings(config, overrides), host, port, create_app, uvicorn.run)
+
+
+def _serve(
+    loaded: LoadedSettings,
+    host: str | None,
+    port: int | None,
+    create_app: Callable[..., Any],
+    listen: Callable[..., None],
+) -> None:
     server = loaded.settings.server
     host, port = host or server.host, port or server.port
     token = server.token.get_secret_value() if server.token else None
@@ -42,7 +72,8 @@ def run(config: Path | None, host: str | None, port: int | None, overrides: Sequ
     registry = Registry(discover())
     engine = assemble(loaded, registry)
     service = LiveService(engine, wait_seconds=loaded.settings.runtime.wait_seconds)
-    service.collected = asyncio.run(bring_up_to_date(engine))
+    wait = loaded.settings.runtime.wait_seconds
+    service.collected = asyncio.run(bring_up_to_date(engine, wait))
     compile_features(engine)
     published = service.compose()
     warn_about(published.report, engine)
@@ -59,7 +90,7 @@ def run(config: Path | None, host: str | None, port: int | None, overrides: Sequ
         allowed_hosts=[*server.allowed_hosts, host],
         plugins=registry.records(),
     )
-    uvicorn.run(app, host=host, port=port, log_level="warning", ws="websockets-sansio")
+    listen(app, host=host, port=port, log_level="warning", ws="websockets-sansio")
     engine.close()
 
 

@@ -16,6 +16,7 @@ from weft.signal import Direction, Report, Signal
 from weft.times import parse_time
 from weft_app.session import bring_up_to_date, compile_features, open_engine, warn_about
 
+_PATIENCE_SECONDS = 20.0
 _ROOM_FOR_REASONS = 110
 _COLOURS = {Direction.LONG: "green", Direction.SHORT: "red", Direction.NEUTRAL: "dim"}
 
@@ -32,7 +33,7 @@ def run(
     """Bring the store up to date, compose, record and print."""
     instant = None if as_of is None else parse_time(as_of)
     engine = open_engine(config, overrides)
-    asyncio.run(bring_up_to_date(engine))
+    asyncio.run(bring_up_to_date(engine, wait_seconds=_PATIENCE_SECONDS if instant is None else 0))
     view = engine.view(instant)
     compile_features(engine)
     report = engine.report(engine.compose(view))

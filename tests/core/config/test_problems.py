@@ -13,8 +13,10 @@ FILE = [
     ("server:\n  prot: 1\n", "server.prot: unknown key; did you mean port? (config.yaml:2)"),
     (
         "runtime:\n  zzz: 1\n",
-        "runtime.zzz: unknown key; known here: deadline_seconds, threads, wait_seconds "
-        "(config.yaml:2)",
+        (
+            "runtime.zzz: unknown key; known here: deadline_seconds, threads, wait_seconds "
+            "(config.yaml:2)"
+        ),
     ),
     (
         "server: {port: abc}\n",

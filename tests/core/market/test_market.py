@@ -234,6 +234,26 @@ def test_a_fact_that_becomes_known_before_the_decision_counts(store: Store) -> N
         assert_array_equal(metric.times, [FRIDAY + DAY])
 
 
+def test_facts_taken_in_show_like_those_read_from_disk(store: Store) -> None:
+    store.append_candles("a", candles("BTCUSDT", coin_hours(FRIDAY, FRIDAY + DAY)))
+    needs = [MetricNeed("m", 20)]
+    live = market_of(store, "a", needs=needs)
+    for hour, value in enumerate([1.0, 2.0, 3.0, 2.5]):
+        event = FRIDAY + min(hour, 2) * HOUR
+        fact = ("m", "asset", "BTC", event, event + HOUR + hour, value)
+        added = store.append_observations(
+            "a", pl.DataFrame([fact], OBSERVATION_SCHEMA, orient="row")
+        )
+        live.take_in_facts(added.rows)
+        disk = market_of(store, "a", needs=needs)
+        found, expected = (
+            market.view(FRIDAY + DAY).restricted(needs, "x").metric("m") for market in (live, disk)
+        )
+        assert_array_equal(found.values, expected.values)
+        assert_array_equal(found.age_seconds, expected.age_seconds)
+    assert found.values[-1, 0] == 3.0
+
+
 def test_the_market_as_recorded_then_shows_nothing_written_since(tmp_path: Path) -> None:
     clock = SimulatedClock(FRIDAY + 30 * DAY)
     store = Store(Lake(tmp_path), clock)

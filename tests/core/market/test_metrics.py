@@ -5,8 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from weft.components.needs import metric
 from weft.market.asof import latest_known
-from weft.times import SECOND
+from weft.market.facts import FactSeries, Subject
+from weft.market.instruments import Instrument, describe
+from weft.market.metrics import MetricPanel, metric_panel
+from weft.market.plan import Plan
+from weft.market.reconcile import Rule
+from weft.times import HOUR, SECOND, Interval
 
 Fact = tuple[int, int, float]
 """Event time, known at, value."""
@@ -33,15 +39,18 @@ def by_asking_everything(history: list[Fact], rows: list[int]) -> list[tuple[flo
 
 def ask(history: list[Fact], rows: list[int]) -> list[tuple[float, float]]:
     in_order = sorted(history, key=lambda fact: (fact[1], fact[0]))
-    instants = np.array(rows, dtype=np.int64)
-    value, event = latest_known(
+    values, ages = np.empty((len(rows), 1)), np.empty((len(rows), 1))
+    latest_known(
         np.array([event for event, _, _ in in_order], dtype=np.int64),
         np.array([at for _, at, _ in in_order], dtype=np.int64),
         np.array([value for _, _, value in in_order], dtype=np.float64),
-        instants,
+        np.array([0, len(history)]),
+        np.array([[0]]),
+        np.array(rows, dtype=np.int64),
+        values,
+        ages,
     )
-    age = np.where(np.isnan(value), np.nan, (instants - event) / SECOND)
-    return list(zip(value.tolist(), age.tolist(), strict=True))
+    return list(zip(values[:, 0].tolist(), ages[:, 0].tolist(), strict=True))
 
 
 rows_asked = st.lists(st.integers(-2, 30), max_size=12).map(sorted)
@@ -76,3 +85,44 @@ def test_a_late_correction_of_an_old_event_hides_no_newer_one() -> None:
 def test_nothing_known_is_nan_in_every_row() -> None:
     assert_array_equal(ask([], [1, 2]), np.full((2, 2), np.nan))
     assert_array_equal(ask([(5, 5, 1.0)], []), [])
+
+
+H1 = Interval.parse("1h")
+COINS = (describe("BTCUSDT"), Instrument(symbol="BTC-PERP", base="BTC", quote="USD"))
+
+
+def panel(rule: Rule, **said: dict[tuple[str, str], float]) -> MetricPanel:
+    """One row, an hour after each source said what it says of scopes and entities."""
+    one, known = np.array([0]), np.array([HOUR])
+    facts = {
+        Subject(source, *subject): FactSeries(one, known, np.array([value]))
+        for source, subjects in said.items()
+        for subject, value in subjects.items()
+    }
+    plan = Plan(H1, H1, (metric("m"),), {})
+    return metric_panel("m", facts, tuple(said), COINS, known, rule, plan)
+
+
+def test_the_more_particular_fact_counts_within_a_source() -> None:
+    facts = {("market", ""): 1.0, ("asset", "BTC"): 2.0, ("instrument", "BTC-PERP"): 3.0}
+    found = panel(Rule.PRIORITY, a=facts)
+    assert found.values.tolist() == [[2.0, 3.0]]
+    assert found.sources.tolist() == [[1, 1]]
+    assert np.isnan(found.spread).all()
+    assert found.age_seconds.tolist() == [[3600.0, 3600.0]]
+
+
+def test_two_sources_are_reconciled_and_their_disagreement_shows() -> None:
+    first, second = {("asset", "BTC"): 2.0}, {("market", ""): 5.0}
+    found = panel(Rule.MEDIAN, a=first, b=second)
+    assert found.values.tolist() == [[3.5, 3.5]]
+    assert found.sources.tolist() == [[2, 2]]
+    assert found.spread.tolist() == [[3.0, 3.0]]
+    assert panel(Rule.PRIORITY, b=second, a=first).values.tolist() == [[5.0, 5.0]]
+
+
+def test_what_reaches_no_column_leaves_it_unknown() -> None:
+    found = panel(Rule.PRIORITY, a={("asset", "ETH"): 1.0})
+    assert np.isnan(found.values).all()
+    assert found.sources.tolist() == [[0, 0]]
+    assert panel(Rule.PRIORITY).values.shape == (1, 2)

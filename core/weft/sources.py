@@ -1,0 +1,81 @@
+"""How every source of a composition is doing: for the API, the command line and the dashboard."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from weft.components.provider import Provider
+from weft.engine import Engine
+from weft.http.status import SourceStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStatus:
+    """How one provider is doing. Instants are microseconds since 1970.
+
+    Attributes:
+        name: its key in config.yaml.
+        kind: real, sandbox or synthetic.
+        source: name its rows are stored under.
+        state: of its API (see `weft.http.status.SourceState`); ``local`` where it has none.
+        last_success: when it last answered; None where it has not, or has no API.
+        latency_seconds: median of its last answers.
+        left: units left of each rate limit.
+        requests: asked for since the start.
+        stale: answered from the cache because the source failed.
+        newest_candle: close of its newest candle that is stored.
+        newest_fact: event time of its newest observation that is stored.
+        new: facts it brought in the last round.
+        restated: facts it brought with another value than before in the last round.
+        problems: what was refused or repaired in the last round.
+        error: why it stopped early, or its last failed request; None where neither.
+    """
+
+    name: str
+    kind: str
+    source: str
+    state: str
+    last_success: int | None
+    latency_seconds: float | None
+    left: Mapping[str, int]
+    requests: int
+    stale: int
+    newest_candle: int | None
+    newest_fact: int | None
+    new: int
+    restated: int
+    problems: tuple[str, ...]
+    error: str | None
+
+
+def provider_status(engine: Engine) -> list[ProviderStatus]:
+    """Return how each provider of a composition is doing, in the order of their preference."""
+    asked = {status.name: status for status in engine.collector.connections.status()}
+    return [
+        _status(engine, placed.provider, asked.get(placed.provider.name))
+        for placed in engine.composition.providers
+    ]
+
+
+def _status(engine: Engine, provider: Provider, asked: SourceStatus | None) -> ProviderStatus:
+    latest = engine.collector.latest.get(provider.name)
+    error = latest.error if latest else None
+    state = "local" if provider.web is None else "idle"
+    opens = [span.last for span in engine.market.known_spans(provider.source).values()]
+    base = engine.composition.base.micros
+    return ProviderStatus(
+        name=provider.name,
+        kind=provider.source_kind.value,
+        source=provider.source,
+        state=asked.state.value if asked else state,
+        last_success=asked.last_success if asked else None,
+        latency_seconds=asked.latency_seconds if asked else None,
+        left=asked.left if asked else {},
+        requests=asked.requests if asked else 0,
+        stale=asked.stale if asked else 0,
+        newest_candle=max(opens) + base if opens else None,
+        newest_fact=engine.collector.newest_fact(provider.source),
+        new=latest.new if latest else 0,
+        restated=latest.restated if latest else 0,
+        problems=tuple(latest.problems) if latest else (),
+        error=error or (asked.last_error if asked else None),
+    )

@@ -1,0 +1,84 @@
+"""The sandbox as every provider at once: something to try Weft on, without a key or a network."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from weft.assembly import compose_settings
+from weft.components.provider import HttpConfig, Provider, SourceKind
+from weft.config.loading import load_settings
+from weft.errors import MissingDependencyError, PluginError
+from weft.plugins.discovery import discover
+from weft.plugins.registry import Registry
+from weft_app.session import console
+
+PORT = 8390
+"""Where the sandbox listens: always the same, for what it brings is kept by its address."""
+
+_APIS = {"binance_futures": "binance"}
+"""Whose API a provider asks, where that is not called as the provider is."""
+
+
+_KEYS = {"reddit": "sandbox:sandbox"}
+"""Keys of another form than a single word."""
+
+
+@contextmanager
+def sandboxed(
+    config: Path | None, overrides: Sequence[str], port: int = PORT
+) -> Iterator[list[str]]:
+    """Run the sandbox, and yield overrides that make every provider it speaks for ask it.
+
+    Where the configuration names a source of real data, no sandbox is started, and the overrides
+    come back as they are: made-up data never stands beside real data.
+
+    Args:
+        config: config file; None for the default one.
+        overrides: keys to override, as ``key.path=value``; they win over the sandbox's.
+        port: where the sandbox listens.
+
+    Raises:
+        MissingDependencyError: the packages of the `api` extra are not installed.
+        WeftError: the configuration is wrong, or the port is taken.
+    """
+    registry = Registry(discover())
+    composition, _ = compose_settings(load_settings(config, overrides), registry)
+    if composition.data_kind is SourceKind.REAL:
+        console.print("[dim]The configuration names real data; the sandbox is not needed.")
+        yield list(overrides)
+        return
+    try:
+        from weft_app.sandbox import Sandbox  # noqa: PLC0415 - an optional dependency
+        from weft_app.sandbox.app import find_apis  # noqa: PLC0415 - an optional dependency
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"needs the package {error.name}", where="sandbox", hint="pip install 'weft[api]'"
+        ) from error
+    with Sandbox(port=port) as sandbox:
+        apis = find_apis()
+        through = []
+        for name in _asked_over_http(registry):
+            api = _APIS.get(name, name)
+            if api in apis:
+                through += [
+                    f"providers.{name}.enabled=true",
+                    f"providers.{name}.on_error=degrade",
+                    f"providers.{name}.base_url={sandbox.url(api)}",
+                    f"providers.{name}.api_key={_KEYS.get(name, 'sandbox')}",
+                ]
+        yield [*through, *overrides]
+
+
+def _asked_over_http(registry: Registry) -> list[str]:
+    """Return the names of providers that ask an API and can be pointed elsewhere."""
+    names = []
+    for record in registry.records():
+        if record.kind != Provider.kind:
+            continue
+        try:
+            cls = registry.load(record.kind, f"{record.dist}:{record.name}")
+        except PluginError:
+            continue
+        if issubclass(cls, Provider) and cls.web and issubclass(cls.Config, HttpConfig):
+            names.append(record.name)
+    return names

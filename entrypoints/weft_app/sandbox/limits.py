@@ -1,0 +1,100 @@
+"""How much a client used of what an API grants it."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one client may use in a window of real time.
+
+    Attributes:
+        name: unique within the API.
+        amount: units in one window.
+        seconds: length of the window; windows are aligned to the clock, as exchanges do it.
+    """
+
+    name: str
+    amount: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """The state of a budget after a call.
+
+    Attributes:
+        used: units used in this window, the present call included.
+        amount: units granted.
+        reset_seconds: until the window ends.
+    """
+
+    used: int
+    amount: int
+    reset_seconds: float
+
+    @property
+    def left(self) -> int:
+        """Units that are left in this window."""
+        return max(self.amount - self.used, 0)
+
+    @property
+    def over(self) -> bool:
+        """Whether more was used than granted."""
+        return self.used > self.amount
+
+    @property
+    def retry_after(self) -> int:
+        """Whole seconds until the window ends."""
+        return max(ceil(self.reset_seconds), 1)
+
+
+class Usage:
+    """Counts what every client used, in windows of real (not sandbox) time.
+
+    Args:
+        scale: factor on all budgets: below 1 makes limits easy to hit, `inf` takes them away.
+        clock: seconds.
+    """
+
+    def __init__(self, scale: float = 1.0, clock: Callable[[], float] = time.time) -> None:
+        self._scale, self._clock = scale, clock
+        self._lock = threading.Lock()
+        self._used: dict[tuple[str, str, int], int] = {}
+        self._ignored: dict[tuple[str, str], int] = {}
+
+    def charge(
+        self, api: str, client: str, budgets: tuple[Budget, ...], costs: Mapping[str, int]
+    ) -> dict[str, Meter]:
+        """Count a call, and return the meters of the budgets it costs something of."""
+        now = self._clock()
+        meters = {}
+        with self._lock:
+            if len(self._used) > 10_000:
+                self._used.clear()
+            for budget in budgets:
+                if budget.name in costs:
+                    window = int(now // budget.seconds)
+                    key = (f"{api}/{budget.name}", client, window)
+                    self._used[key] = used = self._used.get(key, 0) + costs[budget.name]
+                    amount = budget.amount * self._scale
+                    granted = budget.amount * 1_000 if amount == float("inf") else int(amount)
+                    left = (window + 1) * budget.seconds - now
+                    meters[budget.name] = Meter(used, max(granted, 1), left)
+        return meters
+
+    def ignored(self, api: str, client: str, *, again: bool) -> int:
+        """Return how often in a row a client called while it was over a limit."""
+        with self._lock:
+            count = self._ignored.get((api, client), 0) + 1 if again else 0
+            self._ignored[api, client] = count
+            return count
+
+    def reset(self) -> None:
+        """Forget what was used."""
+        with self._lock:
+            self._used.clear()
+            self._ignored.clear()

@@ -1,0 +1,268 @@
+"""Messari: assets, protocols, unlocks, events and attention, in one envelope.
+
+Fees, revenue, value locked and posts are series of the world; unlock schedules and the dates of
+governance events are drawn for each coin, and the schedule is open to the future, as it is there.
+"""
+
+import uuid
+from typing import Any
+
+import numpy as np
+
+from weft.arrays import Floats, Times
+from weft.times import DAY, HOUR, SECOND, iso
+from weft_app.sandbox.coins import OPENING, Coin
+from weft_app.sandbox.draws import hashed, key_of
+from weft_app.sandbox.limits import Budget
+from weft_app.sandbox.paging import numbered
+from weft_app.sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
+from weft_app.sandbox.recipes import recipe_of
+from weft_app.sandbox.venues import REFERENCE
+from weft_app.sandbox.world import World
+
+PROTOCOLS = {"aave": "AAVE", "uniswap": "UNI"}
+LOCKED = frozenset({"SOL", "AVAX", "DOT", "UNI", "ATOM", "NEAR", "AAVE", "ARB", "FIL"})
+_STEPS = {"5m": 300 * SECOND, "15m": 900 * SECOND, "1h": HOUR, "1d": DAY}
+_MOST_EVENTS = 100
+_TOLD = {
+    Problem.BAD_PARAMETER: (400, "invalid parameter: {}"),
+    Problem.NOT_FOUND: (404, "not found"),
+    Problem.PLAN: (403, "your plan does not include this route"),
+    Problem.RATE_LIMITED: (429, "too many requests"),
+    Problem.BANNED: (429, "too many requests"),
+    Problem.SERVER: (500, "internal server error"),
+}
+
+
+def _errors(problem: Problem, detail: str) -> Answer:
+    status, text = _TOLD.get(problem, (401, "unauthorized: no valid API key"))
+    wait = {"Retry-After": detail} if status == 429 else {}
+    return Answer({"error": text.format(detail), "data": None}, status, wait)
+
+
+api = Api(
+    "messari",
+    errors=_errors,
+    key=Key(header="x-messari-api-key"),
+    budgets=(Budget("minute", 200, 60),),
+)
+
+
+def slug_of(coin: Coin) -> str:
+    """Return what Messari's addresses call a coin."""
+    return coin.title.lower().replace(" ", "-")
+
+
+def id_of(coin: Coin) -> str:
+    """Return a coin's id."""
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, coin.name))
+
+
+def locked_share(coin: Coin, days: Times) -> Floats:
+    """Return the share of supply that unlocks at the start of each day: a trickle, and cliffs."""
+    draw = hashed(key_of("messari-unlocks", coin.name), days // DAY)
+    cliff = days // DAY % 30 == key_of("messari-cliff", coin.name) % 30
+    return np.asarray(2e-5 + np.where(cliff, 0.01 * draw, 0.0))
+
+
+def _told(data: Json, **metadata: Json) -> Json:
+    return {"error": None, "data": data, "metadata": metadata}
+
+
+def _listed(ask: Ask) -> list[Coin]:
+    return [coin for coin in ask.world.coins if coin.listed <= ask.now]
+
+
+def _named(name: str, among: list[Coin]) -> Coin:
+    for coin in among:
+        if name in {slug_of(coin), id_of(coin)}:
+            return coin
+    raise Refusal(Problem.NOT_FOUND)
+
+
+def _brief(coin: Coin) -> dict[str, Any]:
+    names = {"name": coin.title, "slug": slug_of(coin), "symbol": coin.name}
+    return {"id": id_of(coin), **names}
+
+
+def _price(ask: Ask, coin: Coin) -> float:
+    return ask.world.price(REFERENCE, coin, ask.now) * coin.tick
+
+
+@api.get("/metrics/v2/assets", open=True)
+def assets(ask: Ask) -> Json:
+    """Return a page of the assets."""
+    size, page = ask.integer("limit", 10, 1, 500), ask.integer("page", 1, 1)
+    return _told([_brief(coin) for coin in numbered(_listed(ask), page, size)], page=page)
+
+
+@api.get("/metrics/v2/assets/details")
+def details(ask: Ask) -> Json:
+    """Return the present state of assets; names nobody knows are left out."""
+    wanted = set((ask.query.get("slugs") or ask.query.get("assetIDs") or "").split(","))
+    if wanted == {""}:
+        raise Refusal(Problem.BAD_PARAMETER, "slugs")
+    rows = []
+    for rank, coin in enumerate(_listed(ask), 1):
+        if wanted & {slug_of(coin), id_of(coin)}:
+            price = _price(ask, coin)
+            cap = {"circulatingUsd": price * coin.supply, "dominance": None}
+            supply = {"circulating": coin.supply, "max": None, "total": coin.supply}
+            data = {"priceUsd": price, "priceAt": iso(ask.now // SECOND * SECOND)}
+            data |= {"marketcap": cap, "supply": supply}
+            rows.append({**_brief(coin), "rank": rank, "tags": [], "marketData": data})
+    return _told(rows)
+
+
+@api.get("/metrics/v2/protocols/{id}/metrics/core/time-series/{step}", plan=True)
+def protocol(ask: Ask) -> Json:
+    """Return a protocol's day or hour, in rows that `pointSchemas` names; the last is partial."""
+    name, step = PROTOCOLS.get(ask.path["id"]), _STEPS.get(ask.path["step"])
+    if name is None or step is None or ask.world.coin[name].listed > ask.now:
+        raise Refusal(Problem.NOT_FOUND)
+    opens, ends = _span(ask, step)
+    # What a day will come to is not known before it ends: the last row shows what is so far.
+    known = np.minimum(ends, ask.now)
+    series = ask.world.series
+    fees, revenue = series("fees", name, known), series("revenue", name, known)
+    share = np.where(ends > ask.now, (ask.now - opens) / step, 1.0)
+    columns = {
+        "time": ("Time", opens // SECOND),
+        "tvl-24-hour-usd": ("TVL", series("tvl", name, known)),
+        "active-addresses-24-hour": ("Active addresses", series("active_addresses", name, known)),
+        "fees-24-hour-usd": ("Fees", fees * share),
+        "fees-supply-side-24-hour-usd": ("Supply side", np.maximum(fees - revenue, 0) * share),
+    }
+    schemas = [
+        {"name": title, "slug": slug, "description": title, "is_timestamp": slug == "time"}
+        for slug, (title, _) in columns.items()
+    ]
+    points = [list(row) for row in zip(*(c.tolist() for _, c in columns.values()), strict=True)]
+    for row, opening in zip(points, opens.tolist(), strict=True):
+        if opening // DAY % 17 == 3:
+            row[2] = None
+    return _told({"points": points}, granularity=ask.path["step"], pointSchemas=schemas)
+
+
+def _span(ask: Ask, step: int) -> tuple[Times, Times]:
+    """Return starts and ends of the steps asked for, the one that runs included."""
+    end = min(ask.instant("end", ask.now, unit=SECOND), ask.now)
+    first = max(ask.instant("start", end - 30 * step, unit=SECOND), OPENING)
+    opens = np.arange(-(-first // step) * step, end, step)
+    return opens, opens + step
+
+
+@api.get("/token-unlocks/v1/assets", open=True)
+def unlocking(ask: Ask) -> Json:
+    """Return the assets with unlock data."""
+    rows = [_brief(coin) for coin in _listed(ask) if coin.name in LOCKED]
+    rows = rows[: ask.integer("limit", 100, 1)]
+    return _told([{**row, "serialId": i, "otherInfo": None} for i, row in enumerate(rows)])
+
+
+def _schedule(ask: Ask) -> tuple[Coin, Times, Floats]:
+    coin = _named(ask.path["id"], [c for c in _listed(ask) if c.name in LOCKED])
+    first = ask.instant("startTime", ask.now - 30 * DAY, unit=None)
+    end = ask.instant("endTime", ask.now + 365 * DAY, unit=None)
+    days = np.arange(-(-max(first, coin.listed) // DAY) * DAY, end + 1, DAY)
+    return coin, days, locked_share(coin, days) * coin.supply
+
+
+@api.get("/token-unlocks/v1/assets/{id}/unlocks", plan=True)
+def unlocks(ask: Ask) -> Json:
+    """Return what unlocks each day, by recipient; dollars are at the present price."""
+    coin, days, native = _schedule(ask)
+    ask.text("interval", "DAILY", ("DAILY",))
+    price = _price(ask, coin)
+    allocations = [
+        {
+            "allocationRecipient": recipient,
+            "dailySnapshots": [
+                {
+                    "timestamp": iso(day),
+                    "unlockedInPeriodNative": share * amount,
+                    "unlockedInPeriodUSD": share * amount * price,
+                }
+                for day, amount in zip(days.tolist(), native.tolist(), strict=True)
+            ],
+        }
+        for recipient, share in (("Team", 0.4), ("Investors", 0.6))
+    ]
+    return _told({"asset": _brief(coin), "interval": "DAILY", "allocations": allocations})
+
+
+@api.get("/token-unlocks/v1/assets/{id}/events", plan=True)
+def cliffs(ask: Ask) -> Json:
+    """Return the days on which much unlocks at once."""
+    coin, days, native = _schedule(ask)
+    rows = []
+    for day, amount in zip(days.tolist(), native.tolist(), strict=True):
+        if amount > 1e-3 * coin.supply:
+            share = {"percentOfTotalAllocation": amount / coin.supply}
+            cliff = {"amountNative": amount, "amountUSD": amount * _price(ask, coin), **share}
+            rows.append({"timestamp": iso(day), "cliff": cliff, "dailyLinearRateChange": None})
+    return _told({"asset": _brief(coin), "unlockEvents": rows})
+
+
+def governance(world: World, now: int) -> list[tuple[int, Coin, str]]:
+    """Return when events were recorded, of which coin and category, newest first."""
+    days = np.arange(max(OPENING, now - 400 * DAY) // DAY, now // DAY + 1)
+    found = []
+    for coin in world.coins:
+        draw = hashed(key_of("messari-events", coin.name), days)
+        for day, chance in zip(days.tolist(), draw.tolist(), strict=True):
+            kind = "Governance" if chance < 0.35 else "Partnership"
+            for number in range(2 if chance < 0.1 else int(chance < 0.45)):
+                at = day * DAY + int(chance * 1e6) % 20 * HOUR + number * HOUR
+                if max(coin.listed, OPENING) <= at <= now:
+                    found.append((at, coin, kind))
+    return sorted(found, key=lambda event: (-event[0], event[1].name))
+
+
+@api.get("/intel/v1/events", plan=True)
+def events(ask: Ask) -> Json:
+    """Return events, newest first; `limit` is cut at 100."""
+    size = min(ask.integer("limit", 10, 1), _MOST_EVENTS)
+    page = ask.integer("page", 1, 1)
+    rows = [
+        {
+            "id": str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{coin.name} {at}")),
+            "eventName": f"{coin.title}: {kind}",
+            "eventDate": iso(at + 5 * DAY),
+            "submissionDate": iso(at),
+            "category": kind,
+            "subcategory": "Proposal",
+            "importance": "Medium",
+            "status": "Confirmed",
+            "primaryAssets": [_brief(coin)],
+            "secondaryAssets": [],
+        }
+        for at, coin, kind in numbered(governance(ask.world, ask.now), page, size)
+    ]
+    return _told(rows, page=page, limit=size)
+
+
+@api.get("/signal/v1/assets/time-series/{step}", plan=True)
+def signal(ask: Ask) -> Json:
+    """Return mindshare, sentiment and posts of an asset; the last point is still running."""
+    step = {"1h": HOUR, "1d": DAY}.get(ask.path["step"])
+    if step is None:
+        raise Refusal(Problem.NOT_FOUND)
+    coin = _named(ask.text("assetIds"), _listed(ask))
+    opens, ends = _span(ask, step)
+    known, series = np.minimum(ends, ask.now), ask.world.series
+    mindshare = series("mindshare", coin.name, known) / recipe_of("mindshare").level * 5.0
+    moods = series("social_sentiment", coin.name, known)
+    posts = series("social_volume", coin.name, known)
+    points = [
+        {
+            "time": opening // SECOND,
+            "mindshare": {"rank": 1, "percentage": share},
+            "sentiment": {"score": mood},
+            "postMetrics": {"totalPosts": round(post), "uniqueAuthorsMentioning": round(post / 2)},
+        }
+        for opening, share, mood, post in zip(
+            *(c.tolist() for c in (opens, mindshare, moods, posts)), strict=True
+        )
+    ]
+    return _told({"asset": _brief(coin), "points": points})

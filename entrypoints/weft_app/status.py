@@ -1,0 +1,56 @@
+"""The status of providers as the API and the command line hand it out."""
+
+from typing import Self
+
+from pydantic import BaseModel
+
+from weft.sources import ProviderStatus
+from weft.times import iso
+
+
+class ProviderState(BaseModel):
+    """How one provider is doing. Instants are ISO 8601 UTC.
+
+    `state` is local for a provider without an API; else idle before it was asked, ok, degraded
+    where its last request failed, open while it is left alone after failures, unauthorised or
+    banned. `left` tells the units left of each rate limit.
+    """
+
+    name: str
+    kind: str
+    state: str
+    last_success: str | None
+    latency_seconds: float | None
+    left: dict[str, int]
+    requests: int
+    stale: int
+    newest_candle: str | None
+    newest_fact: str | None
+    new: int
+    restated: int
+    problems: list[str]
+    error: str | None
+
+    @classmethod
+    def of(cls, status: ProviderStatus) -> Self:
+        """Return a status as it is handed out."""
+        return cls(
+            name=status.name,
+            kind=status.kind,
+            state=status.state,
+            last_success=_iso(status.last_success),
+            latency_seconds=status.latency_seconds,
+            left=dict(status.left),
+            requests=status.requests,
+            stale=status.stale,
+            newest_candle=_iso(status.newest_candle),
+            newest_fact=_iso(status.newest_fact),
+            new=status.new,
+            restated=status.restated,
+            problems=list(status.problems),
+            error=status.error,
+        )
+
+
+def _iso(instant: int | None) -> str | None:
+    return None if instant is None else iso(instant)

@@ -1,0 +1,149 @@
+"""Texts of any source: what they are about, what is left of them without markup, what repeats."""
+
+import hashlib
+import html
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+if TYPE_CHECKING:
+    import polars as pl
+
+NAMES: Final[Mapping[str, str]] = {
+    "bitcoin": "BTC",
+    "ethereum": "ETH",
+    "ether": "ETH",
+    "binance coin": "BNB",
+    "solana": "SOL",
+    "ripple": "XRP",
+    "dogecoin": "DOGE",
+    "cardano": "ADA",
+    "avalanche": "AVAX",
+    "chainlink": "LINK",
+    "polkadot": "DOT",
+    "litecoin": "LTC",
+    "tron": "TRX",
+    "bitcoin cash": "BCH",
+    "bitcoin sv": "BSV",
+    "ethereum classic": "ETC",
+    "uniswap": "UNI",
+    "cosmos": "ATOM",
+    "near protocol": "NEAR",
+    "aave": "AAVE",
+    "arbitrum": "ARB",
+    "filecoin": "FIL",
+    "pepe": "PEPE",
+    "shiba inu": "SHIB",
+    "toncoin": "TON",
+    "monero": "XMR",
+    "hyperliquid": "HYPE",
+    "bnb": "BNB",
+}
+"""Names of coins in lower case, and the assets they stand for."""
+
+_ORDINARY_WORDS: Final = {"avalanche", "cosmos", "pepe", "ether", "tron", "ripple"}
+"""Names that mean a coin only with a capital letter."""
+_AMBIGUOUS: Final = {"LINK", "DOT", "NEAR", "ATOM", "UNI", "ONE", "GAS", "FOR", "TON", "OP", "HYPE"}
+"""Tickers that mean a coin only as ``$LINK`` or ``(LINK)``."""
+_SPEECH = re.compile(r"<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z!?][^<>]*>", re.DOTALL)
+_FIRST_APPEARED = re.compile(r"\s*The post .{1,300} (first appeared|appeared first) on .{1,80}$")
+_SHORTEST_TITLE = 4
+
+
+class AssetFinder:
+    """Finds the assets that a text is about, by their names and tickers.
+
+    Args:
+        names: further names and the assets they stand for.
+        assets: further tickers to look for.
+    """
+
+    def __init__(self, names: Mapping[str, str] | None = None, assets: Iterable[str] = ()) -> None:
+        known = {**NAMES, **{name.casefold(): asset for name, asset in (names or {}).items()}}
+        # The longest first: Bitcoin Cash is no Bitcoin.
+        ordered = sorted(known, key=lambda name: (-len(name), name))
+        alternatives = [
+            re.escape(name.title()) if name in _ORDINARY_WORDS else f"(?i:{re.escape(name)})"
+            for name in ordered
+        ]
+        self._names = re.compile(rf"(?<!\w)({'|'.join(alternatives)})(?!\w)")
+        tickers = sorted({*known.values(), *assets}, key=lambda ticker: (-len(ticker), ticker))
+        self._tickers = re.compile(
+            rf"(?<![\w$])(\$|\()?({'|'.join(map(re.escape, tickers))})(?![\w-])"
+        )
+        self._known = known
+
+    def find(self, text: str) -> list[str]:
+        """Return the assets, each once, in alphabetical order."""
+        found = {self._known[match.casefold()] for match in self._names.findall(text)}
+        for mark, ticker in self._tickers.findall(text):
+            if mark or ticker not in _AMBIGUOUS:
+                found.add(ticker)
+        return sorted(found)
+
+
+def plain(text: str) -> str:
+    """Return a text without markup and entities, on one line."""
+    # Feeds escape twice now and then; markup that shows only then goes as well.
+    for _ in range(2):
+        text = html.unescape(_TAG.sub(" ", _SPEECH.sub(" ", text)))
+    text = " ".join(_TAG.sub(" ", text).split())
+    return _FIRST_APPEARED.sub("", text)
+
+
+def same_link(url: str) -> str:
+    """Return what is left of an address where it is the same page: no campaign, no fragment."""
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        return url.strip()
+    query = [(k, v) for k, v in parse_qsl(parts.query) if not k.lower().startswith("utm_")]
+    host = (parts.netloc or "").lower().removeprefix("www.")
+    tail = f"?{urlencode(query)}" if query else ""
+    return f"{host}{parts.path.rstrip('/')}{tail}"
+
+
+def same_title(title: str) -> str | None:
+    """Return what is left of a title where it is the same; None where it is too short to tell."""
+    words = re.findall(r"\w+", title.casefold())
+    return " ".join(words) if len(words) >= _SHORTEST_TITLE else None
+
+
+def digest(*parts: str) -> str:
+    """Return a short name for a text, the same in every process."""
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One text as `Batch.texts` takes it; instants in microseconds since 1970."""
+
+    id: str
+    event_time: int
+    known_at: int
+    title: str
+    summary: str
+    url: str
+    feed: str
+    assets: list[str]
+    credibility: float
+
+
+def frame_of(texts: Iterable[Text]) -> "pl.DataFrame":
+    """Return texts as a table for `Batch.texts`."""
+    import polars as pl  # noqa: PLC0415 - listing providers needs no frames
+
+    rows = [tuple(getattr(text, name) for name in Text.__slots__) for text in texts]
+    strings = dict.fromkeys(("id", "title", "summary", "url", "feed"), pl.String())
+    schema = {
+        **dict.fromkeys(Text.__slots__, pl.Int64()),
+        **strings,
+        "assets": pl.List(pl.String()),
+        "credibility": pl.Float64(),
+    }
+    frame = pl.DataFrame(rows, schema=schema, orient="row").sort("id", "event_time", "known_at")
+    micros = pl.col("event_time", "known_at").cast(pl.Datetime("us", "UTC"))
+    return frame.with_columns(micros)

@@ -1,0 +1,96 @@
+"""Candles from Coinbase Exchange, through its public REST API.
+
+Documentation: https://docs.cdp.coinbase.com/exchange/introduction/welcome.
+"""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from weft.components.base import ComponentConfig
+from weft.http import Api, Http, RateLimit, Reader, UnlistedSymbolError
+from weft.market.instruments import Instrument
+from weft.times import Interval, iso
+from weft_providers._candles import CandleConfig, CandleProvider, Page, Row
+
+_STEPS_BEFORE = 10
+"""Rows from slightly before the start may come."""
+
+
+class Coinbase(CandleProvider):
+    """Closed candles of chosen products such as ``BTC-USD``, oldest first, resumed where they end.
+
+    A candle is known at its close, but is taken a moment later: right after its close it may still
+    be incomplete. Later changes are not announced. Buckets without a trade are left out, and stay
+    holes. There are no 2h, 4h and 1w candles.
+    """
+
+    name = "coinbase"
+    web = Api(base_url="https://api.exchange.coinbase.com", limits=(RateLimit(10, 1),))
+    hosts = ("coinbase.com",)
+    gaps = True
+    intervals: ClassVar = {
+        "1m": "60",
+        "5m": "300",
+        "15m": "900",
+        "1h": "3600",
+        "6h": "21600",
+        "1d": "86400",
+    }
+
+    class Config(CandleConfig):
+        """Options."""
+
+        symbols: tuple[str, ...] = Field(
+            default=("BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD", "DOGE-USD"),
+            description="products to fetch where none are asked for in particular",
+        )
+        page_size: int = Field(default=300, ge=1, le=300, description="candles in one request")
+        settle_seconds: float = Field(
+            default=5.0, ge=0, description="how long after its close a candle is taken"
+        )
+
+    config: Config
+
+    def __init__(self, config: ComponentConfig | None = None) -> None:
+        super().__init__(config)
+        self._listed: dict[str, Reader] = {}
+        self.settle_seconds = self.config.settle_seconds
+
+    async def prepare(self, http: Http) -> None:
+        """Ask for the list of products, which comes as a whole."""
+        answer = await http.get("/products")
+        self._listed = {entry.text("id"): entry for entry in answer.read.rows()}
+
+    async def instrument(self, http: Http, symbol: str) -> Instrument:
+        """Return what the list of products says."""
+        entry = self._listed.get(symbol)
+        if entry is None:
+            raise UnlistedSymbolError(f"there is no {symbol}", where=self.name)
+        return Instrument(
+            symbol=symbol,
+            base=entry.text("base_currency"),
+            quote=entry.text("quote_currency"),
+            venue="coinbase",
+            tick=entry.number("quote_increment"),
+            lot=entry.number("base_increment"),
+        )
+
+    async def page(self, http: Http, symbol: str, interval: Interval, first: int, now: int) -> Page:
+        """Return the candles of one span, in which some may be left out."""
+        step, following = interval.micros, first + self.config.page_size * interval.micros
+        params: dict[str, str | int] = {
+            "granularity": self.intervals[interval.name],
+            "start": iso(first),
+            # Both ends are included.
+            "end": iso(following - step),
+        }
+        answer = await http.get(f"/products/{symbol}/candles", params=params)
+        rows: list[Row] = []
+        for row in answer.read.rows():
+            opened = row.instant(0, unit="s")
+            if not first - _STEPS_BEFORE * step <= opened < following:
+                raise row.at(0).unexpected("a time between start and end")
+            low, high, o, c, v = (row.number(i) for i in range(1, 6))
+            rows.append((opened, o, high, low, c, v))
+        return Page(rows, answer, following)

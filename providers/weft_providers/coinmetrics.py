@@ -1,0 +1,183 @@
+"""Network data from Coin Metrics: hash rate, valuation, supply, activity; one request for all."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import Field
+
+from weft.components.base import ComponentConfig
+from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.http import Api, NotCoveredError, QueryKey, RateLimit, Reader, RefusedError
+from weft.times import HOUR, SECOND, iso
+
+if TYPE_CHECKING:
+    from weft.http import Http
+
+_COMPLETE = "AssetEODCompletionTime"
+
+
+def _daily(metric: str, path: str, factor: float = 1.0, **extra: object) -> Series:
+    # Asked for from the first hour on: when a value was known is told with it.
+    return Series(metric=metric, path=path, lag="15m", factor=factor, extra=extra)
+
+
+class CoinMetrics(SeriesProvider):
+    """Daily network data of many assets, in canonical units: hashes a second, shares, US dollars.
+
+    A value of a day is true at the day's end, and known once its review status was set and the
+    day's set complete, or `assumed_lag_hours` later where neither is told. Values go from flash to
+    reviewed and revised, and only the present ones are served: of pulled history, what was
+    reviewed later counts as known later.
+
+    The free host, for non-commercial use, has a part of the metrics: set `base_url` to
+    ``https://community-api.coinmetrics.io``, and no key. What the catalogue lacks is told.
+
+    https://docs.coinmetrics.io/api/v4
+    """
+
+    name = "coinmetrics"
+    web = Api(
+        base_url="https://api.coinmetrics.io",
+        key=QueryKey("api_key"),
+        # The free host's; a key allows far more than is asked for here.
+        limits=(RateLimit(10, 6, remaining="x-ratelimit-remaining", reset="x-ratelimit-reset"),),
+        classify=lambda status, _body, _headers: NotCoveredError if status == 403 else None,
+    )
+    series = (
+        _daily("hash_rate", "HashRate", 1e12),
+        _daily("nvt", "NVTAdj"),
+        _daily("realized_cap_usd", "CapRealUSD"),
+        _daily("market_cap_usd", "CapMrktCurUSD"),
+        _daily("thermocap_usd", "RevAllTimeUSD"),
+        _daily("mvrv", "CapMVRVCur"),
+        _daily("mvrv_zscore", "CapMVRVZ"),
+        _daily("nupl", "NUPL"),
+        _daily("sopr", "SOPR"),
+        _daily("supply_in_profit", "SplyUTXOProf", rest="SplyUTXOLoss"),
+        _daily("hodl_over_1y", "SplyActPct1yr", 0.01, less_than=100.0),
+        _daily("active_addresses", "AdrActCnt"),
+    )
+
+    class Config(SeriesConfig):
+        """Options."""
+
+        page_size: int = Field(default=10_000, ge=1, le=10_000, description="rows in one answer")
+        assumed_lag_hours: float = Field(
+            default=6.0, ge=0, description="until a value is known that says nothing about it"
+        )
+
+    config: Config
+
+    def __init__(self, config: ComponentConfig | None = None) -> None:
+        super().__init__(config)
+        self._listed: dict[str, set[tuple[str, str]]] = {}
+
+    def ready(self) -> bool:
+        """Whether there is a key, or a host that may need none."""
+        return super().ready() or self.config.base_url is not None
+
+    def own_id(self, series: Series, entity: str) -> str | None:
+        """Return what it calls an asset: in lower case."""
+        own = super().own_id(series, entity)
+        return own and own.lower()
+
+    def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
+        """Return what is asked for together: everything of one frequency and span."""
+        together: dict[object, list[Wanted]] = {}
+        for one in wanted:
+            together.setdefault((one.series.step, one.since), []).append(one)
+        return together.values()
+
+    async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
+        """Return the values of one series over a span."""
+        return list((await self.read_group(http, [wanted])).get(wanted, []))
+
+    async def read_group(self, http: "Http", group: Sequence[Wanted]) -> dict[Wanted, list[Point]]:
+        """Return the values of those that the catalogue lists."""
+        offered: list[Wanted] = []
+        for asset in dict.fromkeys(one.own_id for one in group):
+            own = [one for one in group if one.own_id == asset]
+            try:
+                listed = await self._catalogue(http, asset)
+            except RefusedError as error:
+                self.give_up(own, error)
+                continue
+            found = [o for o in own if {(m, o.series.step) for m in _names(o.series)} <= listed]
+            lacking = [one for one in own if one not in found]
+            if lacking:
+                absent = NotCoveredError("the catalogue does not list it for this key")
+                self.give_up(lacking, absent)
+            offered += found
+        rows = await self._rows(http, offered) if offered else {}
+        return {one: list(self._points(rows.get(one.own_id, []), one)) for one in offered}
+
+    async def _catalogue(self, http: "Http", asset: str) -> set[tuple[str, str]]:
+        """Return the metrics that the key can read of an asset, each with its frequencies."""
+        if asset not in self._listed:
+            answer = await http.get("/v4/catalog-v2/asset-metrics", params={"assets": asset})
+            self._listed[asset] = {
+                (metric.text("metric"), frequency.text("frequency"))
+                for entry in answer.read.rows("data")
+                for metric in entry.rows("metrics")
+                for frequency in metric.rows("frequencies")
+            }
+        return self._listed[asset]
+
+    async def _rows(self, http: "Http", group: Sequence[Wanted]) -> dict[str, list[Reader]]:
+        """Return the rows of all pages, by asset."""
+        step = group[0].series.step_micros
+        metrics = dict.fromkeys(name for one in group for name in _names(one.series))
+        params: dict[str, str | int] = {
+            "assets": ",".join(dict.fromkeys(one.own_id for one in group)),
+            "metrics": ",".join([*metrics, _COMPLETE]),
+            "frequency": group[0].series.step,
+            # Rows are stamped with the start of what they cover.
+            "start_time": iso((group[0].since - step) // SECOND * SECOND),
+            "end_time": iso(group[0].until // SECOND * SECOND),
+            "page_size": self.config.page_size,
+            "paging_from": "start",
+            # Not every asset has every metric: what one lacks must not cost the others theirs.
+            "ignore_forbidden_errors": "true",
+            "ignore_unsupported_errors": "true",
+        }
+        rows: dict[str, list[Reader]] = {}
+        pages: list[object] = []
+        while True:
+            answer = await http.get("/v4/timeseries/asset-metrics", params=params)
+            for row in answer.read.rows("data"):
+                rows.setdefault(row.text("asset"), []).append(row)
+            if not answer.read.has("next_page_url"):
+                return rows
+            pages.append(params)
+            # The key in it is sent anew, and to no other host than before.
+            query = parse_qsl(urlsplit(answer.read.text("next_page_url")).query)
+            params = {name: value for name, value in query if name != "api_key"}
+            if params in pages:
+                raise answer.read.at("next_page_url").unexpected("another page")
+
+    def _points(self, rows: Sequence[Reader], wanted: Wanted) -> Iterable[Point]:
+        series, names = wanted.series, _names(wanted.series)
+        if rows and not any(names[0] in row.value for row in rows):
+            rows[-1].at(names[0])
+        for row in rows:
+            unfinished = _COMPLETE in row.value and not row.has(_COMPLETE)
+            if unfinished or not all(row.has(name) for name in names):
+                continue
+            end = row.instant("time", unit="iso") + series.step_micros
+            value, *rest = (row.number(name) for name in names)
+            value = value / (value + sum(rest) or 1.0) if rest else value
+            if "less_than" in series.extra:
+                value = series.extra["less_than"] - value
+            yield Point(end, value, self._known_at(row, names, end))
+
+    def _known_at(self, row: Reader, names: Sequence[str], end: int) -> int:
+        told = [f"{name}-status-time" for name in names if row.has(f"{name}-status-time")]
+        instants = [row.instant(name, unit="iso") for name in told]
+        if row.has(_COMPLETE):
+            instants.append(row.instant(_COMPLETE, unit="s"))
+        return max(instants, default=end + int(self.config.assumed_lag_hours * HOUR))
+
+
+def _names(series: Series) -> list[str]:
+    return [series.path, *([series.extra["rest"]] if "rest" in series.extra else [])]

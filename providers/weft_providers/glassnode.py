@@ -1,0 +1,166 @@
+"""On-chain metrics from Glassnode: valuation, exchange flows, holders, miners."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from weft.components.base import ComponentConfig
+from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.http import Api, HeaderKey, NotCoveredError, RateLimit, Reader
+from weft.times import DAY, SECOND, Interval
+
+if TYPE_CHECKING:
+    from weft.http import Http
+
+_LAG = "3h"
+_RESOLUTIONS = {"1d": "24h"}
+_FLOWS = {"params": {"c": "native", "e": "aggregated"}}
+_UNDER_1M = ("24h", "1d_1w", "1w_1m")
+_OVER_1Y = ("1y_2y", "2y_3y", "3y_5y", "5y_7y", "7y_10y", "more_10y")
+
+
+def _daily(metric: str, path: str, extra: Mapping[str, Any] | None = None) -> Series:
+    return Series(metric=metric, path=path, lag=_LAG, extra=extra or {})
+
+
+class Glassnode(SeriesProvider):
+    """On-chain metrics of a day, in canonical units: coins, shares, ratios, US dollars.
+
+    A value of a day is true at the day's end and known three hours later, the conservative end of
+    Glassnode's own figures; set `lag` of a series for finer resolutions (``step: 1h, lag: 15m``).
+    The newest points may change, and exchange metrics are rewritten as addresses get new labels:
+    pulled history is not what was known then. `point_in_time` reads the forms that are never
+    rewritten, each known when it was computed; they are stored as a source of their own.
+
+    https://docs.glassnode.com/basic-api/endpoints
+    """
+
+    name = "glassnode"
+    web = Api(
+        base_url="https://api.glassnode.com",
+        key=HeaderKey("X-Api-Key"),
+        limits=(
+            RateLimit(
+                600,
+                60,
+                name="requests a minute",
+                remaining="x-rate-limit-remaining",
+                reset="x-rate-limit-reset",
+            ),
+        ),
+        # A plan, tier or stretch of history that was not bought; other series may be covered.
+        classify=lambda status, _body, _headers: NotCoveredError if status == 403 else None,
+    )
+    series = (
+        _daily("nupl", "indicators/net_unrealized_profit_loss"),
+        _daily("sopr", "indicators/sopr"),
+        _daily("mvrv", "market/mvrv"),
+        _daily("mvrv_zscore", "market/mvrv_z_score"),
+        _daily("puell_multiple", "indicators/puell_multiple"),
+        _daily("reserve_risk", "indicators/reserve_risk"),
+        _daily("market_cap_usd", "market/marketcap_usd"),
+        _daily("realized_cap_usd", "market/marketcap_realized_usd"),
+        _daily("exchange_inflow", "transactions/transfers_volume_to_exchanges_sum", _FLOWS),
+        _daily("exchange_outflow", "transactions/transfers_volume_from_exchanges_sum", _FLOWS),
+        _daily("exchange_netflow", "transactions/transfers_volume_exchanges_net", _FLOWS),
+        _daily("exchange_reserve", "distribution/balance_exchanges", _FLOWS),
+        _daily("stablecoin_supply_ratio", "indicators/ssr", {"fields": ("v",)}),
+        _daily("hodl_over_1y", "supply/hodl_waves", {"fields": _OVER_1Y}),
+        _daily("hodl_under_1m", "supply/hodl_waves", {"fields": _UNDER_1M}),
+    )
+
+    class Config(SeriesConfig):
+        """Options."""
+
+        point_in_time: bool = Field(
+            default=False, description="prefer the forms of metrics that are never rewritten"
+        )
+        history_days: int | None = Field(
+            default=None, ge=1, description="how far back the plan reaches; null for all there is"
+        )
+
+    config: Config
+
+    def __init__(self, config: ComponentConfig | None = None) -> None:
+        super().__init__(config)
+        self._paths: dict[tuple[str, str], str] = {}
+
+    def _as_configured(self, series: Series) -> Series:
+        own = super()._as_configured(series)
+        # Asked for within minutes, since it says itself when it was known.
+        return replace(own, lag="5m") if self.config.point_in_time else own
+
+    @property
+    def source(self) -> str:
+        """Differs for values that are never rewritten."""
+        return f"{super().source}-pit" if self.config.point_in_time else super().source
+
+    def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
+        """Return what is asked for together: metrics that are parts of one answer."""
+        together: dict[object, list[Wanted]] = {}
+        for one in wanted:
+            key = (one.series.path, one.series.step, one.own_id, one.since)
+            together.setdefault(key, []).append(one)
+        return together.values()
+
+    async def read_group(
+        self, http: "Http", group: Sequence[Wanted]
+    ) -> Mapping[Wanted, list[Point]]:
+        """Return the values of metrics that are parts of one answer."""
+        first = group[0]
+        step = first.series.step_micros
+        path = await self._path(http, first)
+        # Rows are stamped with the start of what they cover.
+        since = first.since - step
+        if self.config.history_days is not None:
+            since = max(since, first.until - self.config.history_days * DAY)
+        params = {
+            **first.series.extra.get("params", {}),
+            "a": first.own_id,
+            "i": _RESOLUTIONS.get(first.series.step, first.series.step),
+            "s": since // SECOND,
+            "u": first.until // SECOND,
+        }
+        answer = await http.get(f"/v1/metrics/{path}", params=params)
+        rows = answer.read.rows()
+        return {one: list(self._points(rows, one.series, path)) for one in group}
+
+    async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
+        """Return the values of one series over a span."""
+        return list((await self.read_group(http, [wanted]))[wanted])
+
+    async def _path(self, http: "Http", wanted: Wanted) -> str:
+        path = wanted.series.path
+        if not self.config.point_in_time:
+            return path
+        key = (path, wanted.own_id)
+        if key not in self._paths:
+            about = {"path": f"/{path}", "a": wanted.own_id}
+            answer = await http.get("/v1/metadata/metric", params=about, ttl=DAY / SECOND)
+            has_twin = answer.read.has("refs", "metric_variant", "pit")
+            self._paths[key] = f"{path}_pit" if has_twin else path
+            if not has_twin:
+                self.tell(
+                    f"{wanted.series.metric} {wanted.entity}: has no point-in-time form; "
+                    "its history is as known today"
+                )
+        return self._paths[key]
+
+    def _points(self, rows: Sequence[Reader], series: Series, path: str) -> Iterable[Point]:
+        """Return the values of rows; one that is null, or a sum with a part that is, is none."""
+        fields = series.extra.get("fields", ())
+        ways: list[tuple[str, ...]] = [("o", field) for field in fields] or [("v",)]
+        for row in rows:
+            if row.at(ways[0][0]).value is None:
+                continue
+            parts = [row.at(*way) for way in ways]
+            if all(part.value is not None for part in parts):
+                end = row.instant("t", unit="s") + series.step_micros
+                known_at = None
+                if path.endswith("_pit"):
+                    known_at = row.instant("computed_at", unit="s")
+                elif self.config.point_in_time:
+                    known_at = end + Interval.parse(_LAG).micros
+                yield Point(end, sum(part.number() for part in parts), known_at)

@@ -1,0 +1,173 @@
+"""Scores and social activity of coins from LunarCrush."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from weft.components.base import ComponentConfig
+from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.http.api import Api, HeaderKey, Headers, RateLimit
+from weft.http.errors import (
+    NotCoveredError,
+    RateLimitedError,
+    SourceError,
+    UnavailableError,
+    UnlistedSymbolError,
+)
+from weft.times import DAY, SECOND
+
+if TYPE_CHECKING:
+    from weft.http import Http, Reader
+    from weft.http.asked import Params
+
+_TOLD = {
+    "not found": UnlistedSymbolError,
+    "subscription": NotCoveredError,
+    "plan": NotCoveredError,
+    "limit": RateLimitedError,
+}
+_PAGE = 1_000
+
+
+def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401
+    if status == 404:
+        return UnlistedSymbolError
+    if status != 200 or not body.get("error"):
+        return None
+    text = str(body["error"]).lower()
+    return next((kind for words, kind in _TOLD.items() if words in text), UnavailableError)
+
+
+def _limits(minute: int, day: int) -> tuple[RateLimit, ...]:
+    spans = ((minute, 60.0), (day, 86_400.0))
+    return tuple(RateLimit(units, seconds, per_request=True) for units, seconds in spans)
+
+
+class LunarCrush(SeriesProvider):
+    """Galaxy Score, AltRank, sentiment, posts, who posts, and the share of spam among it.
+
+    A day counts from its end, and is taken to be known an hour later; LunarCrush tells it almost
+    at once. The last three days are asked again, as a change of search terms rewrites them; larger
+    rewrites of history are not followed. The scores' history is not stated to be what was told at
+    the time, so that scores are taken as they are now: each fetch gives one value, true and known
+    at that instant; `scores_history` takes the daily history instead. Of influencers, all who
+    posted in a day are counted: the list of a topic's creators holds the largest only.
+
+    https://github.com/lunarcrush/api
+    """
+
+    name = "lunarcrush"
+    web = Api(
+        base_url="https://lunarcrush.com/api4",
+        key=HeaderKey("Authorization", "Bearer "),
+        limits=(
+            RateLimit(10, 60.0, per_request=True),
+            RateLimit(2_000, 86_400.0, per_request=True),
+        ),
+        classify=_classify,
+    )
+    series = (
+        Series(metric="galaxy_score", path="galaxy_score", step="30m", extra={"now": True}),
+        Series(metric="alt_rank", path="alt_rank", step="30m", extra={"now": True}),
+        Series(metric="social_sentiment", path="sentiment", factor=0.02),
+        Series(metric="social_dominance", path="social_dominance", factor=0.01),
+        Series(metric="social_volume", path="posts_active"),
+        Series(metric="influencers", path="contributors_created"),
+        Series(metric="spam_share", path="spam", extra={"of": "posts_created"}),
+    )
+
+    class Config(SeriesConfig):
+        """Options."""
+
+        requests_per_minute: int = Field(default=10, ge=1, description="what the plan allows")
+        requests_per_day: int = Field(default=2_000, ge=1, description="what the plan allows")
+
+    config: Config
+
+    def __init__(self, config: ComponentConfig | None = None) -> None:
+        super().__init__(config)
+        own = _limits(self.config.requests_per_minute, self.config.requests_per_day)
+        self.web = replace(type(self).web, limits=own)
+
+    def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
+        """Return the scores of all coins as one group, and the history of each coin as another."""
+        together: dict[str, list[Wanted]] = {}
+        for one in wanted:
+            together.setdefault("" if _is_now(one) else one.own_id, []).append(one)
+        return together.values()
+
+    async def read_group(
+        self, http: "Http", group: Sequence[Wanted]
+    ) -> Mapping[Wanted, list[Point]]:
+        """Return the values of a group."""
+        if _is_now(group[0]):
+            return await self._scores(http, group)
+        first = min(one.since for one in group) - DAY
+        params: Params = {
+            "bucket": "day",
+            "start": first // SECOND,
+            "end": group[0].until // SECOND,
+        }
+        path = f"/public/coins/{group[0].own_id}/time-series/v2"
+        read = (await http.get(path, params=params)).read
+        generated = read.instant("config", "generated", unit="s")
+        found: dict[Wanted, list[Point]] = {one: [] for one in group}
+        ends = [(row.instant("time", unit="s") + DAY, row) for row in read.rows("data")]
+        ends.sort(key=itemgetter(0))
+        for _, latest in ends[-1:]:
+            for one in group:
+                # Early days lack fields, the last one must not.
+                latest.at(one.series.path)
+        for end, row in ends:
+            for one, points in found.items():
+                value = _value(one.series, row) if end <= generated else None
+                if value is not None:
+                    points.append(Point(end, value))
+        return found
+
+    async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
+        """Return the values of one series."""
+        return list((await self.read_group(http, [wanted]))[wanted])
+
+    async def _scores(self, http: "Http", group: Sequence[Wanted]) -> Mapping[Wanted, list[Point]]:
+        """Return what the list of coins says now, read until all coins wanted are found."""
+        found: dict[Wanted, list[Point]] = {}
+        page, more = 0, True
+        while more and len(found) < len(group):
+            params: Params = {"sort": "market_cap_rank", "limit": _PAGE, "page": page}
+            answer = await http.get("/public/coins/list/v2", params=params)
+            rows = answer.read.rows("data")
+            for row in rows:
+                names = {row.text("symbol"), str(row.integer("id"))}
+                # Symbols are not unique: the larger coin comes first.
+                for one in (one for one in group if one not in found and one.own_id in names):
+                    row.at(one.series.path)
+                    value = _value(one.series, row)
+                    told = [] if value is None else [value]
+                    found[one] = [Point(one.until, v, answer.fetched_at) for v in told]
+            page += 1
+            more = bool(rows) and page * _PAGE < answer.read.integer("config", "total_rows")
+            if rows and not more:
+                lacking = [one for one in group if one not in found]
+                if lacking:
+                    absent = UnlistedSymbolError("it is not in the list of coins", where=self.name)
+                    self.give_up(lacking, absent)
+        return found
+
+
+def _is_now(wanted: Wanted) -> bool:
+    return bool(wanted.series.extra.get("now"))
+
+
+def _value(series: Series, row: "Reader") -> float | None:
+    names = (series.path, series.extra.get("of", series.path))
+    if not all(row.has(name) for name in names):
+        return None
+    value, of = (row.number(name) for name in names)
+    if "of" in series.extra:
+        return value / of if of else None
+    # Sentiment is the share of favourable posts in percent.
+    return value - 50.0 if series.metric == "social_sentiment" else value

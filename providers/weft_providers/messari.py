@@ -1,0 +1,199 @@
+"""Unlocks, governance, protocol fundamentals and attention from Messari."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.http.api import Api, HeaderKey, Headers, RateLimit
+from weft.http.errors import NotCoveredError, SourceError, UnavailableError, UnlistedSymbolError
+from weft.times import DAY, iso
+
+if TYPE_CHECKING:
+    from weft.http import Http
+
+_Found = Mapping[Wanted, list[Point]]
+_AHEAD, _PAGE = 30 * DAY, 100
+# What stands after the minus goes to suppliers.
+_KEPT = "fees-24-hour-usd - fees-supply-side-24-hour-usd"
+_SLUGS = """
+    BTC:bitcoin ETH:ethereum BNB:bnb SOL:solana XRP:xrp DOGE:dogecoin ADA:cardano AVAX:avalanche
+    LINK:chainlink DOT:polkadot LTC:litecoin TRX:tron BCH:bitcoin-cash UNI:uniswap ATOM:cosmos
+    NEAR:near-protocol AAVE:aave ARB:arbitrum FIL:filecoin PEPE:pepe
+"""
+
+
+def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401
+    own = {403: NotCoveredError, 404: UnlistedSymbolError}.get(status)
+    return UnavailableError if status == 200 and body["error"] is not None else own
+
+
+def _series(
+    metric: str, kind: str, path: str, lag: str = "1s", step: str = "1d", factor: float = 1.0
+) -> Series:
+    extra = {"kind": kind}
+    return Series(metric=metric, path=path, step=step, lag=lag, factor=factor, extra=extra)
+
+
+class Messari(SeriesProvider):
+    """Coming unlocks, governance events, protocols' fees, revenue and value locked, attention.
+
+    Values of a day count from its end; when they are published is not stated: those of protocols
+    are taken to be known 12 hours later, attention 6, and days may be restated. Unlocks and market
+    cap are told as they are now: each fetch gives one value, true and known at that instant. They
+    are priced here, from coins: Messari's own dollars are not those of the day. Governance events
+    are counted on the day Messari recorded them, not the day they are about.
+
+    https://docs.messari.io
+    """
+
+    name = "messari"
+    web = Api(
+        base_url="https://api.messari.io",
+        key=HeaderKey("x-messari-api-key"),
+        limits=(RateLimit(200, 60.0, per_request=True),),
+        classify=_classify,
+    )
+    series = (
+        _series("unlock_usd", "unlocks", "priceUsd", step="5h"),
+        _series("unlock_share", "unlocks", "supply.circulating", step="5h"),
+        _series("market_cap_usd", "details", "marketcap.circulatingUsd", step="30m"),
+        _series("governance_events", "events", "Governance", "1h"),
+        _series("tvl_usd", "protocol", "tvl-24-hour-usd", "12h"),
+        _series("fees_usd", "protocol", "fees-24-hour-usd", "12h"),
+        _series("revenue_usd", "protocol", _KEPT, "12h"),
+        _series("social_sentiment", "signal", "sentiment.score", "6h"),
+        _series("social_volume", "signal", "postMetrics.totalPosts", "6h"),
+        _series("mindshare", "signal", "mindshare.percentage", "6h", factor=0.01),
+    )
+    only_ids = True
+    ids: ClassVar[Mapping[str, str]] = dict(pair.split(":") for pair in _SLUGS.split())
+
+    class Config(SeriesConfig):
+        """Options."""
+
+        protocols: Mapping[str, str] = Field(
+            default={"AAVE": "aave", "UNI": "uniswap"}, description="slugs of assets' protocols"
+        )
+        dataset: str = Field(default="core", description="protocol dataset the columns are of")
+        events_path: str = Field(default="/intel/v1/events", description="list of events")
+        events_days: int = Field(default=90, ge=1, description="how far back events are listed")
+        events_post: bool = Field(default=False, description="whether that list is asked by POST")
+        signal_asset: str = Field(default="assetIds", description="parameter that names the asset")
+        signal_time: Literal["s", "ms", "iso"] = Field(default="s", description="form of its times")
+
+    config: Config
+
+    def own_id(self, series: Series, entity: str) -> str | None:
+        """Return the slug of an asset, or of its protocol."""
+        protocol = series.extra["kind"] == "protocol"
+        return self.config.protocols.get(entity) if protocol else super().own_id(series, entity)
+
+    def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
+        """Return together what one endpoint tells: of one asset, or events of all."""
+        together: dict[tuple[str, str], list[Wanted]] = {}
+        for one in wanted:
+            kind = one.series.extra["kind"]
+            together.setdefault((kind, "" if kind == "events" else one.own_id), []).append(one)
+        return together.values()
+
+    async def read_group(self, http: "Http", group: Sequence[Wanted]) -> _Found:
+        """Return the values of a group."""
+        ask = {"protocol": self._protocol, "signal": self._signal, "events": self._events}
+        return await ask.get(group[0].series.extra["kind"], self._present)(http, group)
+
+    async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
+        """Return the values of one series."""
+        return list((await self.read_group(http, [wanted]))[wanted])
+
+    async def _protocol(self, http: "Http", group: Sequence[Wanted]) -> _Found:
+        path = f"/metrics/v2/protocols/{group[0].own_id}/metrics/{self.config.dataset}"
+        read = (await http.get(f"{path}/time-series/1d", params=_span(group))).read
+        schemas = read.at("metadata", "pointSchemas")
+        columns = {
+            "time" if column.at("is_timestamp").value is True else column.text("slug"): index
+            for index, column in enumerate(schemas.rows())
+        }
+        found: dict[Wanted, list[Point]] = {one: [] for one in group}
+        for one, points in found.items():
+            names = one.series.path.split(" - ")
+            if not {"time", *names} <= columns.keys():
+                raise schemas.unexpected(f"columns with {', '.join(('time', *names))}")
+            for row in read.rows("data", "points"):
+                if all(row.has(columns[name]) for name in names):
+                    value, *less = (row.number(columns[name]) for name in names)
+                    end = row.instant(columns["time"], unit="s") + DAY
+                    points.append(Point(end, value - sum(less)))
+        return found
+
+    async def _signal(self, http: "Http", group: Sequence[Wanted]) -> _Found:
+        params = {self.config.signal_asset: group[0].own_id, **_span(group)}
+        read = (await http.get("/signal/v1/assets/time-series/1d", params=params)).read
+        found: dict[Wanted, list[Point]] = {one: [] for one in group}
+        for row in read.rows("data", "points"):
+            end = row.instant("time", unit=self.config.signal_time) + DAY
+            for one, points in found.items():
+                place = row.at(*one.series.path.split("."))
+                if place.value is not None:
+                    points.append(Point(end, place.number()))
+        return found
+
+    async def _events(self, http: "Http", group: Sequence[Wanted]) -> _Found:
+        last = group[0].until // DAY
+        first = max((min(one.since for one in group) - 1) // DAY, last - self.config.events_days)
+        path, post = self.config.events_path, self.config.events_post
+        counts, seen, oldest = Counter[tuple[str, int]](), set[str](), last
+        for page in count(1):
+            asked = {"limit": _PAGE, "page": page}
+            answer = await (http.post(path, json=asked) if post else http.get(path, params=asked))
+            new = {row.text("id"): row for row in answer.read.rows("data")}
+            days = [row.instant("submissionDate", unit="iso") // DAY for row in new.values()]
+            for (own, row), day in zip(new.items(), days, strict=True):
+                if own not in seen and row.text("category") == group[0].series.path:
+                    counts.update((coin.text("slug"), day) for coin in row.rows("primaryAssets"))
+            oldest = min([oldest, *days])
+            if len(new) < _PAGE or max(days) < first or new.keys() <= seen:
+                break
+            seen |= new.keys()
+        # Only of days that the list reaches back to is it known that nothing happened.
+        whole = range(max(first, oldest), last)
+        return {one: [Point((d + 1) * DAY, counts[one.own_id, d]) for d in whole] for one in group}
+
+    async def _present(self, http: "Http", group: Sequence[Wanted]) -> _Found:
+        slug, until = group[0].own_id, group[0].until
+        kind = group[0].series.extra["kind"]
+        coins = await self._unlocked(http, slug, until) if kind == "unlocks" else 0.0
+        answer = await http.get("/metrics/v2/assets/details", params={"slugs": slug})
+        rows = [row for row in answer.read.rows("data") if row.text("slug") == slug]
+        if not rows:
+            raise UnlistedSymbolError(f"there is no asset {slug}", where=self.name)
+        market = rows[0].at("marketData")
+        found: dict[Wanted, list[Point]] = {one: [] for one in group}
+        for one, points in found.items():
+            if told := market.number(*one.series.path.split("."), null=0.0):
+                own = {"unlock_usd": coins * told, "unlock_share": coins / told}
+                points.append(Point(until, own.get(one.series.metric, told), answer.fetched_at))
+        return found
+
+    async def _unlocked(self, http: "Http", slug: str, now: int) -> float:
+        """Return the coins that unlock within the coming 30 days."""
+        listed = await http.get("/token-unlocks/v1/assets", params={"limit": 1_000}, ttl=3_600)
+        ids = [row.text("id") for row in listed.read.rows("data") if row.text("slug") == slug]
+        if not ids:
+            raise UnlistedSymbolError(f"{slug} has no unlock schedule", where=self.name)
+        times = {"startTime": iso(now), "endTime": iso(now + _AHEAD), "interval": "DAILY"}
+        answer = await http.get(f"/token-unlocks/v1/assets/{ids[0]}/unlocks", params=times)
+        return sum(
+            day.number("unlockedInPeriodNative", null=0.0)
+            for part in answer.read.rows("data", "allocations")
+            for day in part.rows("dailySnapshots")
+            if now < day.instant("timestamp", unit="iso") <= now + _AHEAD
+        )
+
+
+def _span(group: Sequence[Wanted]) -> dict[str, str]:
+    first = min(one.since for one in group) - DAY
+    return {"start": iso(first), "end": iso(group[0].until)}

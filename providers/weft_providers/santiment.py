@@ -1,0 +1,193 @@
+"""Social, development and on-chain metrics from Santiment, several in one GraphQL request."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from weft.clock import Clock
+from weft.components.base import ComponentConfig
+from weft.components.provider import Batch, Request
+from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.http import Api, HeaderKey, RateLimit, Reader, errors
+from weft.times import DAY, HOUR, SECOND, iso
+from weft_providers._santiment import held_back, meaning, refused, timeseries
+
+if TYPE_CHECKING:
+    from weft.http import Http
+
+_SLUGS = (
+    "BTC:bitcoin ETH:ethereum BNB:binance-coin SOL:solana XRP:xrp DOGE:dogecoin ADA:cardano "
+    "AVAX:avalanche LINK:chainlink DOT:polkadot-new LTC:litecoin TRX:tron BCH:bitcoin-cash "
+    "UNI:uniswap ATOM:cosmos NEAR:near-protocol AAVE:aave ARB:arbitrum FIL:filecoin PEPE:pepe"
+)
+_LONG_STEPS, _SLACK_STEPS = 10, 3
+
+
+def _daily(metric: str, path: str, lag: str = "2h", factor: float = 1.0) -> Series:
+    return Series(metric=metric, path=path, lag=lag, factor=factor)
+
+
+class Santiment(SeriesProvider):
+    """What is said and built and moved: counts of a day, shares, coins; plus is in, minus out.
+
+    A value of a day is true at the day's end. On-chain ones settle within two hours, and late
+    posts are added to social ones for twelve: then they count as known, later where the plan
+    holds them back. Social values may be computed anew for a month, and exchange flows as
+    addresses get labels: pulled history is not what was known then. Social series have a form
+    with a cut-off: ``series: {social_volume: {lag: 2h, extra: {version: "2.1"}}}``. In August 2026
+    the vendor called its development data unreliable for the time being.
+
+    https://academy.santiment.net/for-developers/
+    """
+
+    name = "santiment"
+    web = Api(
+        base_url="https://api.santiment.net",
+        key=HeaderKey("Authorization", "Apikey "),
+        # Of the smallest plan; every query in a request counts.
+        limits=(
+            RateLimit(100, 60, remaining="x-ratelimit-remaining-minute"),
+            RateLimit(500, 3600, remaining="x-ratelimit-remaining-hour"),
+        ),
+        classify=meaning,
+    )
+    ids = dict(pair.split(":") for pair in _SLUGS.split())  # noqa: RUF012
+    series = (
+        _daily("social_volume", "social_volume_total", "12h"),
+        _daily("social_dominance", "social_dominance_total", "12h", 0.01),
+        _daily("dev_activity", "dev_activity", "4h"),
+        _daily("large_transactions", "whale_transaction_count_100k_usd_to_inf"),
+        _daily("whale_transactions", "whale_transaction_count_1m_usd_to_inf"),
+        _daily("age_consumed", "age_consumed"),
+        _daily("mean_coin_age", "mean_age"),
+        _daily("mvrv", "mvrv_usd"),
+        _daily("exchange_inflow", "exchange_inflow"),
+        _daily("exchange_outflow", "exchange_outflow"),
+        # Called a balance, and a flow.
+        _daily("exchange_netflow", "exchange_balance"),
+    )
+
+    class Config(SeriesConfig):
+        """Options."""
+
+        queries_per_request: int = Field(
+            default=10, ge=1, le=50, description="series asked for at once; each counts as a call"
+        )
+        page_size: int = Field(default=1_000, ge=2, description="values of a series in one answer")
+        known_when_computed: bool = Field(
+            default=False, description="count a value as known no sooner than it was last computed"
+        )
+
+    config: Config
+
+    def __init__(self, config: ComponentConfig | None = None) -> None:
+        super().__init__(config)
+        self._held_back: dict[str, int] | None = None
+        self._cut: set[tuple[str, int]] = set()
+
+    def own_id(self, series: Series, entity: str) -> str | None:
+        """Return the slug of an asset."""
+        own = super().own_id(series, entity)
+        return own and own.lower()
+
+    def _as_configured(self, series: Series) -> Series:
+        own = super()._as_configured(series)
+        held = (self._held_back or {}).get(own.path, 0)
+        return replace(own, lag=f"{-(-held // HOUR)}h") if held > own.lag_micros else own
+
+    async def fetch(self, request: Request, http: "Http", clock: Clock) -> AsyncIterator[Batch]:
+        """Yield what is due, and tell what was cut or refused on the way.
+
+        Raises:
+            SourceError: the source failed, or a series came in another form than expected.
+        """
+        if self._held_back is None and any(self._wanted(request, clock.now())):
+            await self._ask_access(http, clock.now())
+        async for batch in super().fetch(request, http, clock):
+            yield batch
+
+    async def _ask_access(self, http: "Http", now: int) -> None:
+        """Learn how long the plan holds which metrics back, and tell it."""
+        chosen = self.config.metrics or self.metrics
+        ours = {self._as_configured(s).path: s.metric for s in self.series if s.metric in chosen}
+        self._held_back = held = await held_back(http, now)
+        late = {metric: held[path] / DAY for path, metric in ours.items() if path in held}
+        if late:
+            told = f"the plan holds back {', '.join(late)}, up to {max(late.values()):.0f} days"
+            self.tell(f"{told}; they count as known that much later")
+
+    def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
+        """Return what is asked for together: series of one step and span, so many at once."""
+        together: dict[object, list[Wanted]] = {}
+        for one in wanted:
+            together.setdefault((one.series.step, one.since), []).append(one)
+        size = self.config.queries_per_request
+        return [
+            same[at : at + size] for same in together.values() for at in range(0, len(same), size)
+        ]
+
+    async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
+        """Return the values of one series over a span."""
+        return (await self.read_group(http, [wanted])).get(wanted, [])
+
+    async def read_group(self, http: "Http", group: Sequence[Wanted]) -> dict[Wanted, list[Point]]:
+        """Return the values of those that were not refused, in pieces that are not too complex."""
+        found: dict[Wanted, list[Point]] = {one: [] for one in group}
+        step, until = group[0].series.step_micros, group[0].until
+        # Values are stamped with the start of what they cover.
+        first = -(-(group[0].since - step) // step) * step
+        for start in range(first, until, self.config.page_size * step):
+            end = min(start + self.config.page_size * step, until) - SECOND
+            asked = {f"q{index}": one for index, one in enumerate(found)}
+            computed_at = self.config.known_when_computed
+            queries = [
+                timeseries(a, o, start, end, computed_at=computed_at) for a, o in asked.items()
+            ]
+            query = {"query": f"{{ {' '.join(queries)} }}"}
+            answer = await http.post("/graphql", json=query, cost=len(queries))
+            failed = refused(answer)
+            for alias, one in asked.items():
+                if alias not in failed:
+                    found[one] += self._points(answer.read.at("data", alias), one.series)
+                elif type(failed[alias]) is errors.SourceError:
+                    self.tell(f"{one.series.metric} {one.entity}: {failed[alias].message}")
+                else:
+                    self.give_up([one], failed[alias])
+            found = {one: found[one] for alias, one in asked.items() if alias not in failed}
+            if not found:
+                break
+        for one, points in found.items():
+            self._note_cut(one, first, points)
+        return found
+
+    def _points(self, read: Reader, series: Series) -> Iterable[Point]:
+        for row in read.rows("timeseriesDataJson"):
+            if row.at("value").value is not None:
+                end = row.instant("datetime", unit="iso") + series.step_micros
+                known_at = end + series.lag_micros
+                if self.config.known_when_computed and row.has("computedAt"):
+                    known_at = max(known_at, row.instant("computedAt", unit="iso"))
+                yield Point(end, row.number("value"), known_at)
+
+    def _note_cut(self, one: Wanted, first: int, points: Sequence[Point]) -> None:
+        """Tell where less came than was asked for: neither plan nor chain says so by itself."""
+        step, name = one.series.step_micros, f"{one.series.metric} {one.entity}"
+        if not points:
+            if one.until - one.since > _LONG_STEPS * step:
+                none = errors.NotCoveredError("no values at all; its chain may not be covered")
+                self.give_up([one], none)
+            return
+        begin, end = points[0].event_time, points[-1].event_time
+        missing = {
+            f"from {iso(begin)} on": begin - step - first,
+            f"up to {iso(end)}": one.until - one.series.lag_micros - end,
+        }
+        for side, (text, gap) in enumerate(missing.items()):
+            if gap > _SLACK_STEPS * step and (name, side) not in self._cut:
+                self._cut.add((name, side))
+                self.tell(
+                    f"{name}: came only {text}, though asked for {iso(first)} to {iso(one.until)}; "
+                    "the plan cuts it, or the asset is younger or gone"
+                )

@@ -1,0 +1,53 @@
+"""The Fear & Greed Index against the sandbox."""
+
+import numpy as np
+
+from tests.providers.sandboxed import NOW, Sandboxed, fetch
+from weft.http import UnavailableError
+from weft.times import DAY, HOUR, MINUTE
+from weft_app.sandbox import Sandbox
+from weft_app.sandbox.world import World
+from weft_providers.alternative_me import AlternativeMe
+
+MIDNIGHT = NOW // DAY * DAY
+
+
+class TestAlternativeMe(Sandboxed):
+    provider = AlternativeMe
+    drift = "timestamp"
+    keyed = False
+    planned = False
+
+    def test_what_it_does_not_know_is_told_and_not_asked_for_again(self, server: Sandbox) -> None:
+        """It is asked about the market alone."""
+
+    def test_a_value_is_of_the_midnight_it_came_out_at(self, server: Sandbox, world: World) -> None:
+        rows = fetch(self.made(server), since=NOW - 400 * DAY).of("fear_greed", "")
+        times = np.array([row.event_time for row in rows])
+        assert times.tolist() == list(range(MIDNIGHT - 399 * DAY, MIDNIGHT + 1, DAY))
+        assert [row.value for row in rows] == np.rint(
+            world.series("fear_greed", None, times)
+        ).tolist()
+        assert {row.known_at - row.event_time for row in rows} == {15 * MINUTE}
+
+    def test_the_value_of_today_counts_a_quarter_of_an_hour_after_midnight(
+        self, server: Sandbox
+    ) -> None:
+        for late, newest in ((15 * MINUTE, MIDNIGHT), (15 * MINUTE - 1, MIDNIGHT - DAY)):
+            server.clock.move(MIDNIGHT + late, 0)
+            found = fetch(self.made(server), now=MIDNIGHT + late).of("fear_greed", "")
+            assert found[-1].event_time == newest
+
+    def test_only_what_is_due_is_asked_for(self, server: Sandbox) -> None:
+        provider = self.made(server)
+        known = fetch(provider).known
+        server.clock.move(NOW + DAY, 0)
+        asked = fetch(provider, now=NOW + DAY, known=known).asked
+        assert [params["limit"] for _, _, params in asked] == [6]
+        assert fetch(provider, now=MIDNIGHT + 23 * HOUR, known=known).asked == []
+
+    def test_an_error_told_with_status_200_is_one(self) -> None:
+        assert AlternativeMe.web is not None
+        assert AlternativeMe.web.classify is not None
+        told = {"data": None, "metadata": {"error": "try again"}}
+        assert AlternativeMe.web.classify(200, told, {}) is UnavailableError

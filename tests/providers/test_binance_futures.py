@@ -1,0 +1,376 @@
+"""USDT-M futures against the sandbox, whose world is the independent answer."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.providers.sandboxed import NOW, SINCE, Fetched, Row, fetch, serve
+from weft.components.provider import FactKey, SourceKind
+from weft.errors import ConfigError
+from weft.http import BannedError, SchemaChangedError
+from weft.market.checks import clean_candles
+from weft.market.instruments import Kind
+from weft.times import DAY, HOUR, MINUTE, SECOND, Interval
+from weft_app.sandbox import Sandbox
+from weft_app.sandbox.bars import Grid
+from weft_app.sandbox.venues import PERPETUAL
+from weft_providers._binance_metrics import FUNDING_COST, STATISTICS_COST
+from weft_providers.binance_futures import BinanceFutures
+
+LAST_HOUR = NOW // HOUR * HOUR
+STAMPED = (
+    "open_interest_usd",
+    "long_short_ratio",
+    "top_long_short_accounts",
+    "top_long_short_positions",
+    "taker_buy_sell_ratio",
+)
+BOOK = ("bid_depth_usd", "ask_depth_usd", "book_imbalance", "bid_ask_spread")
+
+
+@pytest.fixture(scope="module")
+def _served() -> Iterator[Sandbox]:
+    yield from serve("binance")
+
+
+@pytest.fixture
+def server(_served: Sandbox) -> Iterator[Sandbox]:
+    yield _served
+    _served.heal()
+    _served.clock.move(NOW, 0)
+
+
+def made(server: Sandbox, **options: Any) -> BinanceFutures:
+    options = {"symbols": ("BTCUSDT",), **options}
+    return BinanceFutures(BinanceFutures.Config(base_url=server.url("binance"), **options))
+
+
+def candles(fetched: Fetched, symbol: str = "BTCUSDT") -> pl.DataFrame:
+    return pl.concat(fetched.candles).filter(pl.col("symbol") == symbol)
+
+
+def of(fetched: Fetched, metric: str, symbol: str = "BTCUSDT") -> list[Row]:
+    return fetched.of(metric, symbol)
+
+
+# Candles
+
+
+def test_candles_are_those_of_the_perpetual(server: Sandbox) -> None:
+    fetched = fetch(made(server, page_size=50, metrics=("funding_rate",)))
+    assert (fetched.error, fetched.problems) == (None, [])
+    frame = candles(fetched)
+    first = -(-SINCE // HOUR) * HOUR
+    assert frame["open_time"].to_physical().to_list() == list(range(first, LAST_HOUR, HOUR))
+    assert [len(page) for page in fetched.candles] == [50, 50, 43]
+    coin = server.world.coin["BTC"]
+    bars = server.world.candles(PERPETUAL, coin, Grid.of("1h"), first, LAST_HOUR, NOW)
+    for name in ("open", "high", "low", "close"):
+        np.testing.assert_allclose(frame[name].to_numpy(), getattr(bars, name) * coin.tick)
+    np.testing.assert_allclose(frame["volume"].to_numpy(), bars.volume * coin.step)
+    checked = clean_candles(frame, Interval.parse("1h"), NOW, "binance_futures")
+    assert checked.problems == ()
+
+
+def test_candles_go_on_where_they_end(server: Sandbox) -> None:
+    known = {"BTCUSDT": LAST_HOUR - 3 * HOUR}
+    frame = candles(fetch(made(server), known_candles=known))
+    assert frame["open_time"].to_physical().to_list() == [LAST_HOUR - 2 * HOUR, LAST_HOUR - HOUR]
+
+
+def test_contracts_are_described_and_listed_once(server: Sandbox) -> None:
+    provider = made(server, symbols=("BTCUSDT", "ARBUSDT", "NOSUCHUSDT"))
+    fetched = fetch(
+        provider, since=NOW - 500 * DAY, interval="1w", known_candles={"BTCUSDT": NOW - 3 * HOUR}
+    )
+    bitcoin, arbitrum = sorted(fetched.instruments, key=lambda i: i.symbol, reverse=True)
+    assert (bitcoin.base, bitcoin.quote, bitcoin.kind) == ("BTC", "USDT", Kind.PERPETUAL)
+    assert (bitcoin.tick, bitcoin.lot, bitcoin.delisted) == (0.01, 0.00001, None)
+    assert arbitrum.listed == server.world.coin["ARB"].listed
+    told = "NOSUCHUSDT: binance_futures lists no such symbol; not asked for again"
+    assert fetched.problems == [f"{told} until the next start"]
+    # No page is asked for from before it was listed.
+    starts = [p["startTime"] for _, path, p in fetched.asked if path == "/fapi/v1/klines"]
+    assert min(starts) * 1000 > arbitrum.listed - 7 * DAY
+    again = fetch(provider, known_candles={"BTCUSDT": LAST_HOUR - HOUR, "ARBUSDT": LAST_HOUR})
+    assert "/fapi/v1/exchangeInfo" not in [path for _, path, _ in again.asked]
+    assert (again.problems, again.instruments) == ([], [])
+
+
+@pytest.mark.parametrize("interval", ["1m", "5m", "30m", "4h", "12h", "1d", "1w"])
+def test_intervals(server: Sandbox, interval: str) -> None:
+    step = Interval.parse(interval)
+    since = NOW - max(1500 * MINUTE, 3 * step.micros)
+    frame = candles(fetch(made(server, metrics=BOOK), interval=interval, since=since))
+    opens = frame["open_time"].to_physical().to_list()
+    assert opens == list(range(step.ceil(since), NOW - step.micros + 1, step.micros))
+
+
+def test_seconds_there_are_none(server: Sandbox) -> None:
+    fetched = fetch(made(server), interval="1s")
+    assert "there are no 1s candles. Choose one of 1m, 3m" in str(fetched.error)
+
+
+def test_metrics_alone(server: Sandbox) -> None:
+    fetched = fetch(made(server, only="metrics", assets=("ETH",), symbols=("BTCUSDT", "ETHUSDT")))
+    assert fetched.candles == fetched.instruments == []
+    assert {row.entity for row in fetched.rows} == {"ETHUSDT"}
+    assert {row.metric for row in fetched.rows} == set(BinanceFutures.metrics)
+
+
+# Metrics
+
+
+def test_every_metric_comes_and_is_known_after_it_was_true(server: Sandbox) -> None:
+    fetched = fetch(made(server))
+    assert (fetched.error, fetched.problems) == (None, [])
+    assert {row.metric for row in fetched.rows} == set(BinanceFutures.metrics)
+    assert {(row.scope, row.entity) for row in fetched.rows} == {("instrument", "BTCUSDT")}
+    assert all(SINCE <= row.event_time <= row.known_at <= NOW for row in fetched.rows)
+
+
+def test_funding_is_known_when_it_is_paid(server: Sandbox) -> None:
+    rows = of(fetch(made(server)), "funding_rate")
+    coin = server.world.coin["BTC"]
+    times = server.world.derivatives.funding_times(coin, SINCE, NOW)
+    assert [row.event_time for row in rows] == times.tolist()
+    assert all(row.known_at == row.event_time for row in rows)
+    rates = server.world.derivatives.funding_rates(PERPETUAL, coin, times)
+    np.testing.assert_allclose([row.value for row in rows], rates, atol=1e-9)
+
+
+def test_funding_is_read_to_the_end(server: Sandbox) -> None:
+    fetched = fetch(made(server, metrics=("funding_rate",), only="metrics"), since=NOW - 400 * DAY)
+    assert len(fetched.rows) == len({row.event_time for row in fetched.rows}) == 1200
+    assert len(fetched.asked) == 2
+
+
+@pytest.mark.parametrize("metric", STAMPED)
+def test_what_is_stamped_is_known_a_period_later(server: Sandbox, metric: str) -> None:
+    rows = of(fetch(made(server)), metric)
+    first = -(-SINCE // HOUR) * HOUR
+    assert [row.event_time for row in rows] == list(range(first, LAST_HOUR, HOUR))
+    assert {row.known_at - row.event_time for row in rows} == {HOUR}
+
+
+def test_ratios_and_open_interest_are_the_worlds(server: Sandbox) -> None:
+    fetched, world = fetch(made(server)), server.world
+    coin = world.coin["BTC"]
+    times = np.array([row.event_time for row in of(fetched, "long_short_ratio")])
+    for metric, own in (
+        ("long_short_ratio", "long_short_ratio"),
+        ("top_long_short_accounts", "top_account_ratio"),
+        ("top_long_short_positions", "top_position_ratio"),
+    ):
+        values = [row.value for row in of(fetched, metric)]
+        np.testing.assert_allclose(values, world.series(own, "BTC", times), atol=1e-4)
+    held = world.derivatives.open_interest(PERPETUAL, coin, times)
+    rows = [row for row in of(fetched, "open_interest") if row.event_time != NOW]
+    np.testing.assert_allclose([row.value for row in rows], held, rtol=1e-6)
+    prices = [world.price(PERPETUAL, coin, int(t)) * coin.tick for t in times]
+    dollars = [row.value for row in of(fetched, "open_interest_usd")]
+    np.testing.assert_allclose(dollars, held * prices, rtol=1e-6)
+    bars = world.candles(PERPETUAL, coin, Grid.of("1h"), int(times[0]) - HOUR, int(times[-1]), NOW)
+    taken = bars.taker / (bars.volume - bars.taker)
+    values = [row.value for row in of(fetched, "taker_buy_sell_ratio")]
+    np.testing.assert_allclose(values, taken, atol=1e-4)
+
+
+def test_open_interest_of_this_moment(server: Sandbox) -> None:
+    provider = made(server, metrics=("open_interest",))
+    first = fetch(provider)
+    last = of(first, "open_interest")[-1]
+    assert last.event_time == last.known_at == NOW
+    coin = server.world.coin["BTC"]
+    now = server.world.derivatives.open_interest(PERPETUAL, coin, np.array([NOW]))[0]
+    assert last.value == pytest.approx(now, abs=1e-5)
+    # The next round a minute later asks for the moment alone; one after a pause fills the pause.
+    server.clock.move(NOW + MINUTE, 0)
+    soon = fetch(provider, now=NOW + MINUTE, known=first.known)
+    assert [row.event_time for row in soon.rows] == [NOW + MINUTE]
+    server.clock.move(NOW + 6 * HOUR, 0)
+    late = fetch(provider, now=NOW + 6 * HOUR, known=soon.known)
+    assert {LAST_HOUR + i * HOUR for i in range(1, 6)} < {row.event_time for row in late.rows}
+
+
+def test_statistics_reach_back_thirty_days_in_pages(server: Sandbox) -> None:
+    fetched = fetch(made(server, metrics=("long_short_ratio",)), since=NOW - 90 * DAY)
+    assert fetched.problems == []
+    rows = fetched.rows
+    assert [r.event_time for r in rows] == list(range(rows[0].event_time, LAST_HOUR, HOUR))
+    assert NOW - 30 * DAY <= rows[0].event_time <= NOW - 30 * DAY + 2 * HOUR
+    assert len([1 for _, path, _ in fetched.asked if path.startswith("/futures/data")]) == 2
+
+
+def test_another_period(server: Sandbox) -> None:
+    own = {"long_short_ratio": {"step": "5m", "lag": "1m"}}
+    rows = fetch(made(server, metrics=("long_short_ratio",), series=own)).rows
+    # Never earlier than a period after its stamp, whatever the lag.
+    assert {row.known_at - row.event_time for row in rows} == {5 * MINUTE}
+    assert rows[1].event_time - rows[0].event_time == 5 * MINUTE
+
+
+def test_what_the_order_book_says(server: Sandbox) -> None:
+    fetched = fetch(made(server, metrics=BOOK, only="metrics"))
+    assert len(fetched.asked) == 1
+    coin = server.world.coin["BTC"]
+    book = server.world.book(PERPETUAL, coin, NOW, 1000)
+    bids, asks = book.bids * [coin.tick, coin.step], book.asks * [coin.tick, coin.step]
+    middle = (bids[0, 0] + asks[0, 0]) / 2
+    below = bids[bids[:, 0] >= middle * 0.99].prod(axis=1).sum()
+    above = asks[asks[:, 0] <= middle * 1.01].prod(axis=1).sum()
+    expected = {
+        "bid_depth_usd": below,
+        "ask_depth_usd": above,
+        "book_imbalance": (below - above) / (below + above),
+        "bid_ask_spread": (asks[0, 0] - bids[0, 0]) / middle,
+    }
+    for metric, value in expected.items():
+        (row,) = of(fetched, metric)
+        assert row.value == pytest.approx(value, rel=1e-9)
+        assert NOW - SECOND < row.event_time <= row.known_at == NOW
+
+
+def test_a_book_that_does_not_reach_one_percent_has_no_depth(server: Sandbox) -> None:
+    provider = made(server, metrics=BOOK, depth_levels=50)
+    fetched = fetch(provider)
+    assert {row.metric for row in fetched.rows} == {"book_imbalance", "bid_ask_spread"}
+    (problem,) = fetched.problems
+    assert problem.startswith("BTCUSDT: the book came 0.")
+    assert problem.endswith("no bid_depth_usd, ask_depth_usd; raise depth_levels")
+    assert fetch(provider).problems == []
+
+
+def test_dollars_are_counted_where_the_quote_is_one() -> None:
+    provider = BinanceFutures()
+    usd, ratio = (
+        next(s for s in provider.series if s.metric == metric)
+        for metric in ("open_interest_usd", "long_short_ratio")
+    )
+    assert provider.own_id(usd, "BTCUSDT") == provider.own_id(usd, "BTCUSDC")[:-1] + "T"  # type: ignore[index]
+    assert provider.own_id(usd, "ETHBTC") is None
+    assert provider.own_id(ratio, "ETHBTC") == "ETHBTC"
+
+
+def test_what_is_known_is_asked_for_when_it_is_due(server: Sandbox) -> None:
+    provider = made(server, metrics=(*STAMPED, "open_interest", *BOOK), only="metrics")
+    known = fetch(provider).known
+    assert fetch(provider, known=known).asked == []
+    later = NOW + HOUR
+    server.clock.move(later, 0)
+    again = fetch(provider, now=later, known=known)
+    assert {row.metric for row in again.rows} == set(provider.config.metrics)
+    assert all(again.known[key] > last for key, last in known.items())
+    assert all(row.event_time >= LAST_HOUR - 5 * HOUR for row in again.rows)
+
+
+def test_funding_is_looked_for_every_hour(server: Sandbox) -> None:
+    provider = made(server, metrics=("funding_rate",), only="metrics")
+    paid = NOW // (8 * HOUR) * 8 * HOUR
+    known = {FactKey("funding_rate", "instrument", "BTCUSDT"): paid}
+
+    def asked(minutes: int) -> int:
+        return len(fetch(provider, known=known, now=paid + HOUR + minutes * MINUTE).asked)
+
+    assert asked(0) == 0
+    # What is paid on the hour may be told a little later.
+    assert [asked(minutes) for minutes in (1, 1, 2, 3, 30, 59, 60, 61, 62, 63)] == [
+        *(1, 1, 1, 0, 0, 0),
+        *(1, 1, 1, 0),
+    ]
+
+
+# Faults
+
+
+def test_an_unknown_symbol_without_candles_is_told_and_not_asked_again(server: Sandbox) -> None:
+    provider = made(server, symbols=("NOSUCHUSDT",), only="metrics")
+    first = fetch(provider)
+    assert (first.error, first.rows) == (None, [])
+    assert all("not asked for again" in line for line in first.problems)
+    assert fetch(provider).asked == []
+
+
+def test_a_metric_nobody_knows_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no metric 'funding'.*Did you mean funding_rate"):
+        BinanceFutures(BinanceFutures.Config(metrics=("funding",)))
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "metric"),
+    [
+        ("/fapi/v1/fundingRate", "fundingRate", "funding_rate"),
+        ("/fapi/v1/openInterest", "openInterest", "open_interest"),
+        ("/futures/data/openInterestHist", "sumOpenInterest", "open_interest"),
+        ("/futures/data/globalLongShortAccountRatio", "longShortRatio", "long_short_ratio"),
+        ("/futures/data/takerlongshortRatio", "buySellRatio", "taker_buy_sell_ratio"),
+    ],
+)
+def test_another_form_is_told_and_nothing_of_it_kept(
+    server: Sandbox, path: str, name: str, metric: str
+) -> None:
+    server.fault({"kind": "rename_field", "path": path, "field": name})
+    fetched = fetch(made(server))
+    assert isinstance(fetched.error, SchemaChangedError)
+    assert name in str(fetched.error)
+    assert of(fetched, metric) == []
+    assert len(fetched.rows) > 0
+
+
+def test_a_book_of_another_form(server: Sandbox) -> None:
+    server.fault({"kind": "list_dict", "path": "/fapi/v1/depth"})
+    fetched = fetch(made(server))
+    assert isinstance(fetched.error, SchemaChangedError)
+    assert not {row.metric for row in fetched.rows} & set(BOOK)
+
+
+def test_answers_without_rows(server: Sandbox) -> None:
+    server.fault({"kind": "empty_rows", "path": "/futures/data/*"})
+    fetched = fetch(made(server))
+    assert (fetched.error, fetched.problems) == (None, [])
+    assert {row.metric for row in fetched.rows} == {"funding_rate", "open_interest", *BOOK}
+
+
+def test_the_same_page_again_and_again_ends(server: Sandbox) -> None:
+    server.fault({"kind": "cursor_loop", "path": "/fapi/v1/fundingRate"})
+    provider = made(server, metrics=("funding_rate",), only="metrics")
+    assert len(fetch(provider, since=NOW - 700 * DAY).asked) <= 3
+
+
+def test_limits_are_waited_for(server: Sandbox) -> None:
+    server.fault({"kind": "rate_limit", "count": 3})
+    fetched = fetch(made(server))
+    assert fetched.error is None
+    assert {row.metric for row in fetched.rows} == set(BinanceFutures.metrics)
+
+
+def test_a_ban_ends_it_at_once(server: Sandbox) -> None:
+    server.fault({"kind": "ban", "path": "/futures/data/*"})
+    fetched = fetch(made(server))
+    assert isinstance(fetched.error, BannedError)
+    assert candles(fetched).height > 100
+
+
+def test_limits_without_weight_are_kept_as_weight() -> None:
+    (weight,) = BinanceFutures.web.limits
+    assert weight.units / STATISTICS_COST * 300 / weight.seconds <= 1000
+    assert weight.units / FUNDING_COST * 300 / weight.seconds <= 500
+
+
+# Identity
+
+
+@pytest.mark.parametrize(
+    ("base_url", "kind"),
+    [
+        (None, SourceKind.REAL),
+        ("https://demo-fapi.binance.com", SourceKind.SANDBOX),
+        ("https://testnet.binancefuture.com", SourceKind.SANDBOX),
+        ("http://127.0.0.1:9000/binance", SourceKind.SANDBOX),
+    ],
+)
+def test_only_the_exchange_itself_gives_real_data(base_url: str | None, kind: SourceKind) -> None:
+    assert BinanceFutures(BinanceFutures.Config(base_url=base_url)).source_kind is kind

@@ -1,0 +1,178 @@
+"""Reddit against the sandbox."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from tests.providers.sandboxed import CANARY, NOW, serve
+from tests.providers.texts import Came, fetch
+from weft.components.provider import FactKey
+from weft.errors import ConfigError
+from weft.http import SchemaChangedError, UnauthorisedError
+from weft.times import DAY, HOUR, MINUTE, SECOND
+from weft_app.sandbox import Sandbox
+from weft_providers.reddit import Reddit
+
+MIDNIGHT = NOW // DAY * DAY
+SUBS = ("CryptoCurrency", "Bitcoin", "ethereum", "CryptoMarkets", "solana", "cardano")
+NAMES = {"BTC": "Bitcoin", "ETH": "Ethereum"}
+
+
+@pytest.fixture(scope="module")
+def _served() -> Iterator[Sandbox]:
+    yield from serve("reddit")
+
+
+@pytest.fixture
+def server(_served: Sandbox) -> Iterator[Sandbox]:
+    yield _served
+    _served.heal()
+    _served.clock.move(NOW, 0)
+
+
+def made(server: Sandbox, key: str = f"app:{CANARY}", **options: Any) -> Reddit:
+    return Reddit(Reddit.Config(base_url=server.url("reddit"), api_key=SecretStr(key), **options))
+
+
+def counts(came: Came, asset: str) -> dict[int, float]:
+    return {row.event_time: row.value for row in came.rows if row.entity == asset}
+
+
+def mentions(server: Sandbox, asset: str, day: int) -> int:
+    """Posts of a day that mention an asset, or stand where all do, from the world's news."""
+    found = 0
+    for item in server.world.news(day - HOUR, day + DAY):
+        own = {"Bitcoin": "BTC", "ethereum": "ETH"}.get(SUBS[item.number % 6])
+        # Bitcoin Cash is no Bitcoin.
+        about = item.coin == asset
+        times = [item.time + number * 30 * SECOND for number in range(20)]
+        found += sum(day <= t < day + DAY for t in times) if about or own == asset else 0
+    return found
+
+
+def test_posts_come_as_texts_known_when_they_were_fetched(server: Sandbox) -> None:
+    came = fetch(made(server), since=NOW - 2 * DAY)
+    assert (came.error, came.problems) == (None, [])
+    assert {t["feed"] for t in came.texts} == {f"r/{sub}" for sub in SUBS}
+    assert all(t["event_time"] <= t["known_at"] == NOW for t in came.texts)
+    news = server.world.news(NOW - DAY, NOW - 10 * MINUTE)
+    for item in news:
+        same = [t for t in came.texts if t["event_time"] == item.time]
+        assert f"{item.title}?" in {t["title"] for t in same}
+        told = next(t for t in same if t["title"] == f"{item.title}?")
+        assert told["summary"] == f"{item.text} Ups & downs of 0."
+        assert item.coin in told["assets"]
+        assert told["url"].startswith("https://www.reddit.com/r/")
+
+
+def test_removed_posts_have_no_body(server: Sandbox) -> None:
+    bodies = [t["summary"] for t in fetch(made(server), since=NOW - 2 * DAY).texts]
+    assert "" in bodies
+    assert "[removed]" not in bodies
+
+
+def test_pages_are_read_as_far_as_wanted(server: Sandbox) -> None:
+    provider = made(server, subreddits={"Bitcoin": ""})
+    texts = fetch(provider, since=NOW - 4 * DAY).texts
+    assert len(texts) > 300
+    assert len({t["id"] for t in texts}) == len(texts)
+    assert min(t["event_time"] for t in texts) < MIDNIGHT - 3 * DAY
+
+
+def test_mentions_are_counted_a_day_once_it_is_over(server: Sandbox) -> None:
+    came = fetch(made(server), since=NOW - 4 * DAY)
+    for asset in NAMES:
+        found = counts(came, asset)
+        assert sorted(found) == [MIDNIGHT - back * DAY for back in (2, 1, 0)]
+        for end, value in found.items():
+            assert value == mentions(server, asset, end - DAY)
+            assert value > 0
+    assert {row.known_at for row in came.rows} == {NOW}
+
+
+def test_days_beyond_the_listings_are_not_counted(server: Sandbox) -> None:
+    found = counts(fetch(made(server), since=NOW - 30 * DAY), "BTC")
+    assert 3 <= len(found) < 8
+    assert all(value > 0 for value in found.values())
+
+
+def test_only_what_is_new_is_asked_for_and_brought(server: Sandbox) -> None:
+    provider = made(server)
+    first = fetch(provider, since=NOW - 4 * DAY)
+    known = {FactKey("social_volume", "asset", r.entity): MIDNIGHT for r in first.rows}
+    options: dict[str, Any] = {"known": known, "cursor": first.cursor, "since": NOW - 4 * DAY}
+    again = fetch(provider, **options)
+    assert (again.texts, again.rows) == ([], [])
+    server.clock.move(NOW + HOUR, 0)
+    later = fetch(provider, now=NOW + HOUR, **options)
+    assert 0 < len(later.texts) < 120
+    assert all(t["known_at"] == NOW + HOUR for t in later.texts)
+    server.clock.move(NOW + DAY, 0)
+    tomorrow = fetch(provider, now=NOW + DAY, **options)
+    assert counts(tomorrow, "BTC") == {MIDNIGHT + DAY: mentions(server, "BTC", MIDNIGHT)}
+
+
+def test_a_subreddit_that_cannot_be_read_is_told_and_nothing_is_counted(server: Sandbox) -> None:
+    came = fetch(made(server, subreddits={"Bitcoin": "", "privatecoins": "", "nosuch": ""}))
+    assert came.error is None
+    assert len(came.problems) == 2
+    assert came.texts
+    assert came.rows == []
+
+
+def test_a_token_that_is_refused_is_renewed_once(server: Sandbox) -> None:
+    provider = made(server)
+    fetch(provider, since=NOW - DAY)
+    server.fault({"kind": "revoked_key", "path": "/r/*", "count": 1})
+    assert fetch(provider, since=NOW - DAY).error is None
+    server.heal()
+    server.fault({"kind": "revoked_key", "path": "/r/*"})
+    assert isinstance(fetch(provider, since=NOW - DAY).error, UnauthorisedError)
+
+
+def test_a_key_nobody_knows(server: Sandbox) -> None:
+    came = fetch(made(server, "invalid:secret"))
+    assert isinstance(came.error, UnauthorisedError)
+    assert (came.texts, came.rows) == ([], [])
+
+
+def test_a_key_of_another_form() -> None:
+    with pytest.raises(ConfigError, match="client_id:client_secret"):
+        Reddit(Reddit.Config(api_key=SecretStr("just-one-part")))
+
+
+def test_another_form_is_told_and_nothing_of_it_kept(server: Sandbox) -> None:
+    server.fault({"kind": "rename_field", "field": "data", "path": "/r/*"})
+    came = fetch(made(server))
+    assert isinstance(came.error, SchemaChangedError)
+    assert (came.texts, came.rows) == ([], [])
+
+
+def test_an_empty_listing_is_no_day_without_mentions(server: Sandbox) -> None:
+    server.fault({"kind": "empty_rows", "path": "/r/*"})
+    came = fetch(made(server))
+    assert (came.error, came.texts, came.rows) == (None, [], [])
+
+
+def test_neither_key_nor_token_is_shown_anywhere(
+    server: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    told = []
+    for fault in (
+        {"kind": "status", "status": 500},
+        {"kind": "revoked_key"},
+        {"kind": "missing_field", "field": "data"},
+        {"kind": "redirect"},
+    ):
+        server.heal()
+        server.fault(fault)
+        came = fetch(made(server))
+        assert came.error is not None
+        told += [str(came.error), repr(came.error), *came.problems]
+    shown = "".join([*told, caplog.text])
+    assert CANARY not in shown
+    assert f"tok{NOW // DAY}" not in shown

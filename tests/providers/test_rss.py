@@ -1,0 +1,221 @@
+"""Feeds against the sandbox, which has each below the name of its host."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.providers.sandboxed import NOW, serve
+from tests.providers.texts import fetch
+from weft.components.provider import SourceKind
+from weft.http import ForbiddenError
+from weft.times import DAY, HOUR, MINUTE
+from weft_app.sandbox import Sandbox
+from weft_providers._feeds import Feed
+from weft_providers._texts import AssetFinder, plain, same_link, same_title
+from weft_providers.rss import Rss
+
+ATOM = Feed(url="https://blog.example.com/atom.xml")
+RDF = Feed(url="https://www.federalreserve.gov/feeds/h15.xml")
+
+
+@pytest.fixture(scope="module")
+def _served() -> Iterator[Sandbox]:
+    yield from serve("rss")
+
+
+@pytest.fixture
+def server(_served: Sandbox) -> Iterator[Sandbox]:
+    yield _served
+    _served.heal()
+    _served.clock.move(NOW, 0)
+
+
+def made(server: Sandbox, **options: Any) -> Rss:
+    return Rss(Rss.Config(base_url=server.url("rss"), **options))
+
+
+def test_every_feed_brings_texts_that_pass_the_checks(server: Sandbox) -> None:
+    came = fetch(made(server))
+    assert (came.error, came.problems) == (None, [])
+    assert {t["feed"] for t in came.texts} == set(Rss.Config().feeds) - {"sec"}
+    assert len(Rss.Config().feeds) >= 12
+    assert all(0.4 <= t["credibility"] <= 1 for t in came.texts)
+    assert all(t["event_time"] <= t["known_at"] == NOW for t in came.texts)
+
+
+def test_a_text_is_what_was_published_without_markup(server: Sandbox) -> None:
+    news = server.world.news(NOW - 2 * DAY, NOW)
+    texts = fetch(made(server)).texts
+    told = {(t["title"], t["event_time"]): t for t in texts}
+    # Some are told by a feed that nobody asked for.
+    found = [i for i in news if (f"{i.title} & more, {i.number}", i.time) in told]
+    assert len(found) > 0.9 * len(news)
+    for item in found:
+        text = told[f"{item.title} & more, {item.number}", item.time]
+        assert text["summary"] == item.text
+        assert item.coin in text["assets"]
+
+
+def test_a_story_that_several_bring_comes_once_from_the_first(server: Sandbox) -> None:
+    texts = fetch(made(server)).texts
+    for item in server.world.news(NOW - DAY, NOW - HOUR):
+        same = [t for t in texts if t["title"].endswith(f" {item.number}")]
+        assert [t["event_time"] for t in same] in ([item.time], [])
+
+
+@pytest.mark.parametrize("feed", [ATOM, RDF], ids=["atom", "rdf"])
+def test_other_kinds_of_feeds(server: Sandbox, feed: Feed) -> None:
+    came = fetch(made(server, feeds={"own": feed}))
+    assert came.problems == []
+    assert len(came.texts) > 5
+    assert all(NOW - 12 * DAY < t["event_time"] <= NOW for t in came.texts)
+    assert all("<" not in t["title"] + t["summary"] for t in came.texts)
+    assert all(t["url"].startswith("https://") for t in came.texts)
+
+
+def test_what_was_brought_is_not_brought_again(server: Sandbox) -> None:
+    provider = made(server)
+    first = fetch(provider)
+    assert fetch(provider).texts == []
+    server.clock.move(NOW + 6 * HOUR, 0)
+    later = fetch(provider, now=NOW + 6 * HOUR)
+    assert later.texts
+    assert not {t["id"] for t in later.texts} & {t["id"] for t in first.texts}
+    assert {t["known_at"] for t in later.texts} == {NOW + 6 * HOUR}
+
+
+def test_after_a_restart_the_same_names_are_given(server: Sandbox) -> None:
+    texts = [fetch(made(server)).texts for _ in range(2)]
+    assert texts[0] == texts[1]
+
+
+def test_an_unchanged_feed_is_confirmed_and_known_since_it_came(
+    server: Sandbox, tmp_path: Path
+) -> None:
+    feeds = {"own": RDF}
+    first = fetch(made(server, feeds=feeds), cache=tmp_path)
+    again = fetch(made(server, feeds=feeds), cache=tmp_path, now=NOW + HOUR)
+    assert again.texts == first.texts
+
+
+def test_an_edited_text_is_a_further_version(server: Sandbox) -> None:
+    provider = made(server, feeds={"own": RDF})
+    (old, *_) = fetch(provider).texts
+    provider._versions[old["id"]] = "what it said before"
+    server.clock.move(NOW + MINUTE, 0)
+    (new,) = fetch(provider, now=NOW + MINUTE).texts
+    assert (new["id"], new["event_time"]) == (old["id"], old["event_time"])
+    assert new["known_at"] == NOW + MINUTE
+
+
+def test_a_date_to_come_counts_from_when_it_was_first_seen(server: Sandbox) -> None:
+    # Who asks believes that it is earlier than the publishers do.
+    early = NOW - 2 * DAY
+    first = fetch(made(server, feeds={"own": RDF}), now=early)
+    ahead = [t for t in first.texts if t["event_time"] == early]
+    assert ahead
+    again = fetch(made(server, feeds={"own": RDF}), now=NOW, cursor=first.cursor)
+    assert {t["id"] for t in again.texts if t["event_time"] == early} == {t["id"] for t in ahead}
+
+
+def test_a_feed_that_fails_is_told_and_the_others_go_on(server: Sandbox) -> None:
+    server.fault({"kind": "status", "status": 403, "path": "/decrypt.co/*"})
+    server.fault({"kind": "html", "path": "/blockworks.co/*"})
+    server.fault({"kind": "reset_body", "path": "/u.today/*"})
+    came = fetch(made(server))
+    assert came.error is None
+    told = "\n".join(came.problems)
+    assert [name for name in ("decrypt", "blockworks", "utoday") if f"{name}: " in told] == [
+        "decrypt",
+        "blockworks",
+        "utoday",
+    ]
+    assert {"decrypt", "blockworks", "utoday"}.isdisjoint(t["feed"] for t in came.texts)
+    assert len({t["feed"] for t in came.texts}) > 15
+
+
+def test_where_no_feed_can_be_read_it_fails(server: Sandbox) -> None:
+    server.fault({"kind": "status", "status": 403})
+    came = fetch(made(server))
+    assert isinstance(came.error, ForbiddenError)
+    assert came.texts == []
+
+
+def test_what_came_of_a_feed_that_is_cut_off_is_kept(server: Sandbox) -> None:
+    server.fault({"kind": "truncate", "share": 0.5})
+    came = fetch(made(server, feeds={"own": RDF}))
+    assert 1 <= len(came.texts) <= 6
+
+
+def test_who_wants_to_know_who_asks_is_told(server: Sandbox) -> None:
+    assert not any(t["feed"] == "sec" for t in fetch(made(server)).texts)
+    came = fetch(made(server, contact="somebody@example.com"))
+    assert came.problems == []
+    assert any(t["feed"] == "sec" for t in came.texts)
+
+
+def test_without_another_address_each_feed_is_asked_at_its_host(server: Sandbox) -> None:
+    url = server.url("rss") + "/www.federalreserve.gov/feeds/h15.xml"
+    provider = Rss(Rss.Config(feeds={"own": Feed(url=url)}))
+    came = fetch(provider)
+    assert len(came.texts) > 5
+    assert came.requests == 0
+    assert (provider.source, provider.source_kind) == ("rss", SourceKind.REAL)
+
+
+def test_the_sandbox_sends_nothing_twice(server: Sandbox) -> None:
+    url = server.url("rss") + "/decrypt.co/feed"
+    first = httpx.get(url)
+    again = httpx.get(url, headers={"If-None-Match": first.headers["etag"]})
+    assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
+
+
+# Texts of any source
+
+
+@pytest.mark.parametrize(
+    ("text", "assets"),
+    [
+        ("Bitcoin and ETH rise", ["BTC", "ETH"]),
+        ("Bitcoin Cash forks", ["BCH"]),
+        ("Ethereum Classic is not it", ["ETC"]),
+        ("click the LINK, then a DOT", []),
+        ("$LINK and (DOT) and Chainlink", ["DOT", "LINK"]),
+        ("an avalanche of cosmos", []),
+        ("Avalanche and Cosmos", ["ATOM", "AVAX"]),
+        ("bitcoiners and ETHICS", []),
+        ("SOL/USDT", ["SOL"]),
+    ],
+)
+def test_assets_are_found_by_name_and_ticker(text: str, assets: list[str]) -> None:
+    assert AssetFinder().find(text) == assets
+
+
+def test_further_names_and_tickers() -> None:
+    finder = AssetFinder({"Maker": "MKR"}, ["JUP"])
+    assert finder.find("maker and JUP") == ["JUP", "MKR"]
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("<p>A &amp; B</p>", "A & B"),
+        ("&lt;b&gt;bold&lt;/b&gt; &amp;#8217;s", "bold \u2019s"),
+        ("<script>alert(1)</script>x", "x"),
+        ("price < 5 and > 3", "price < 5 and > 3"),
+        ("News. The post News appeared first on Somewhere.", "News."),
+        ("a<br/>b\n\tc", "a b c"),
+    ],
+)
+def test_markup_goes_and_words_stay(text: str, left: str) -> None:
+    assert plain(text) == left
+
+
+def test_what_is_the_same_page_or_title() -> None:
+    assert same_link("https://www.a.com/x/?utm_source=rss#top") == same_link("http://a.com/x")
+    assert same_link("https://a.com/?p=1") != same_link("https://a.com/?p=2")
+    assert same_title("Bitcoin\u2019s price: up AGAIN!") == same_title("bitcoin s price up again")
+    assert same_title("Market update") is None
