@@ -9,7 +9,7 @@ from rich.console import Console
 
 import weft
 
-NAMES = ("startup", "features", "compose", "asof", "store")
+NAMES = ("startup", "features", "compose", "asof", "store", "cycle")
 
 
 def main(names: list[str]) -> None:

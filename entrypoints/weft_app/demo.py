@@ -15,11 +15,11 @@ from weft_app.session import console
 PORT = 8390
 """Where the sandbox listens: always the same, for what it brings is kept by its address."""
 
-_APIS = {"binance_futures": "binance"}
+API_OF = {"binance_futures": "binance"}
 """Whose API a provider asks, where that is not called as the provider is."""
 
 
-_KEYS = {"reddit": "sandbox:sandbox"}
+KEY_OF = {"reddit": "sandbox:sandbox"}
 """Keys of another form than a single word."""
 
 
@@ -58,13 +58,13 @@ def sandboxed(
         apis = find_apis()
         through = []
         for name in _asked_over_http(registry):
-            api = _APIS.get(name, name)
+            api = API_OF.get(name, name)
             if api in apis:
                 through += [
                     f"providers.{name}.enabled=true",
                     f"providers.{name}.on_error=degrade",
                     f"providers.{name}.base_url={sandbox.url(api)}",
-                    f"providers.{name}.api_key={_KEYS.get(name, 'sandbox')}",
+                    f"providers.{name}.api_key={KEY_OF.get(name, 'sandbox')}",
                 ]
         yield [*through, *overrides]
 

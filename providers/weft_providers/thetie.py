@@ -133,10 +133,12 @@ class TheTie(SeriesProvider):
             part = missing[begin : begin + size]
             params: Params = {self.config.hash_param: ",".join(part)}
             answer = await http.get(self.config.metadata_path, params=params)
-            for row in self._rows(answer):
+            rows = {row.text("link_hash"): row for row in self._rows(answer)}
+            if rows and rows.keys().isdisjoint(part):
+                raise answer.read.unexpected("about the items that were asked for")
+            for item, row in rows.items():
                 coins = row.rows(self.config.coins_field)
-                found = frozenset(coin.text().upper() for coin in coins)
-                self._coins[row.text("link_hash")] = found
+                self._coins[item] = frozenset(coin.text().upper() for coin in coins)
         for item in list(self._coins)[: max(0, len(self._coins) - _MOST_REMEMBERED)]:
             if item not in items:
                 del self._coins[item]

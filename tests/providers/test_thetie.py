@@ -79,3 +79,9 @@ class TestTheTie(Sandboxed):
         fetched = fetch(self.made(server, neutral_score=0.5, score_span=0.5))
         assert isinstance(fetched.error, SchemaChangedError)
         assert fetched.rows == []
+
+    def test_an_answer_about_other_items_is_no_answer(self, server: Sandbox) -> None:
+        server.fault({"kind": "cursor_loop", "path": "/v1/news_metadata"})
+        fetched = fetch(self.made(server))
+        assert isinstance(fetched.error, SchemaChangedError)
+        assert fetched.rows == []

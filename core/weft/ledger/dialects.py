@@ -5,6 +5,8 @@ to half a minute, and a table that the database itself lets grow at its end and 
 Whoever owns the database can still take the guards away; the seals are there to show it.
 """
 
+import sqlite3
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import sqlalchemy as sa
 from weft.errors import StorageError
 
 _WAIT_SECONDS = 30
+_TRIES_A_SECOND = 50
 
 _SQLITE_TRIGGERS = {
     "no_update": "BEFORE UPDATE ON entries",
@@ -109,8 +112,9 @@ class SQLite(Dialect):
             # The driver would begin transactions by itself, too late and never IMMEDIATE.
             connection.isolation_level = None
             wait = f"busy_timeout={_WAIT_SECONDS * 1000}"
-            for pragma in (wait, "journal_mode=WAL", "synchronous=FULL"):
+            for pragma in (wait, "synchronous=FULL"):
                 connection.execute(f"PRAGMA {pragma}")
+            _write_ahead(connection)
 
         @sa.event.listens_for(engine, "begin")
         def begin(connection: sa.Connection) -> None:
@@ -130,6 +134,23 @@ class SQLite(Dialect):
                 "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
             )
         connection.exec_driver_sql(f"PRAGMA user_version={version}")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch a database to its write-ahead log, where it is not yet.
+
+    While another process is switching it SQLite says at once that it is locked, whatever the
+    timeout is.
+    """
+    for left in reversed(range(_WAIT_SECONDS * _TRIES_A_SECOND)):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if not left:
+                raise
+            time.sleep(1 / _TRIES_A_SECOND)
+        else:
+            return
 
 
 class PostgreSQL(Dialect):

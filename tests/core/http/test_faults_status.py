@@ -85,8 +85,8 @@ async def test_429_without_end_ends() -> None:
         (451, {418}, ForbiddenError, SourceState.DEGRADED),
         (401, {418}, UnauthorisedError, SourceState.UNAUTHORISED),
         (402, {418}, NotCoveredError, SourceState.IDLE),
-        (400, {418}, RefusedError, SourceState.DEGRADED),
-        (404, {418}, RefusedError, SourceState.DEGRADED),
+        (400, {418}, RefusedError, SourceState.IDLE),
+        (404, {418}, RefusedError, SourceState.IDLE),
     ],
 )
 def test_what_repeating_makes_worse_is_not_repeated(

@@ -50,3 +50,12 @@ def test_without_a_secret_nothing_changes(text: str) -> None:
 
 def test_a_secret_that_holds_another_goes_as_a_whole() -> None:
     assert Redactor([SecretStr("abc"), SecretStr("abcdef")])("x abcdef y") == f"x {MARK} y"
+
+
+def test_what_basic_authentication_wraps_up_is_a_secret_too() -> None:
+    wrapped = base64.b64encode(b"an-id:pass+word/7").decode()
+    redact = Redactor([SecretStr(wrapped)])
+    told = redact(f"bad {wrapped}, bad pass+word/7, bad an-id:pass%2Bword%2F7, but an-id")
+    assert told == "bad ***, bad ***, bad ***, but an-id"
+    assert redact.found_in(b'{"error": "pass+word\\/7"}')
+    assert Redactor([SecretStr("c2hvcnQ6YQ==")])("a b c") == "a b c"

@@ -25,9 +25,7 @@ class Tides(Provider):
         symbol: str = "TIDEUSDT"
         height: float = 0.02
 
-    async def fetch(
-        self, request: Request, http: Http, clock: Clock
-    ) -> AsyncIterator[Batch]:
+    async def fetch(self, request: Request, http: Http, clock: Clock) -> AsyncIterator[Batch]:
         """Yield every candle that has closed."""
         step = request.interval.micros
         first = request.known.get(self.config.symbol, request.since - step) + step
