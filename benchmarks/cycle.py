@@ -28,27 +28,6 @@ COINS = (
     *("BTC", "ETH", "BNB", "SOL", "XRP", "DOGE", "ADA", "AVAX", "LINK", "DOT"),
     *("LTC", "TRX", "BCH", "UNI", "ATOM", "NEAR", "AAVE", "ARB", "FIL", "PEPE"),
 )
-    "BTC",
-    "ETH",
-    "BNB",
-    "SOL",
-    "XRP",
-    "DOGE",
-    "ADA",
-    "AVAX",
-    "LINK",
-    "DOT",
-    "LTC",
-    "TRX",
-    "BCH",
-    "UNI",
-    "ATOM",
-    "NEAR",
-    "AAVE",
-    "ARB",
-    "FIL",
-    "PEPE",
-]
 PAIRS = ",".join(f"{coin}USDT" for coin in COINS)
 SYMBOLS = {
     "binance": f"[{PAIRS}]",
