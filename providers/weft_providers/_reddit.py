@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from weft.http.api import Api, HeaderKey
 from weft.http.errors import UnauthorisedError
 from weft.times import DAY, SECOND
-from weft_providers._hosts import Hosts, post_form
+from weft_providers._hosts import Hosts
 from weft_providers._texts import Text
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Listings:
     async def _new_token(self, hosts: Hosts, clock: "Clock") -> tuple[SecretStr, int]:
         gate = await hosts.client(*self._gate)
         form = {"grant_type": "client_credentials"}
-        answer = await post_form(gate, "/api/v1/access_token", form, self._headers)
+        answer = await gate.post("/api/v1/access_token", fields=form, headers=self._headers)
         told = answer.read
         if told.has("error"):
             raise UnauthorisedError(f"{answer.what} gave no token", where=answer.where)

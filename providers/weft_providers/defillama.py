@@ -106,7 +106,7 @@ class DefiLlama(SeriesProvider):
 
     async def fetch(self, request: Request, http: "Http", clock: "Clock") -> AsyncIterator[Batch]:
         """Yield what is due, from each host what it has; see `SeriesProvider.fetch`."""
-        async with Hosts(http, self.name, clock) as self._hosts:
+        async with Hosts(http) as self._hosts:
             async for batch in super().fetch(request, http, clock):
                 yield batch
 

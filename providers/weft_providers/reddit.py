@@ -106,7 +106,7 @@ class Reddit(Provider):
         }
         due = _next_midnight(min(counted.values(), default=today))
         seen: dict[str, int] = json.loads(request.cursor or "{}")
-        async with Hosts(http, self.name, clock) as hosts:
+        async with Hosts(http) as hosts:
             await self._listings.log_in(hosts, clock)
             found = await asyncio.gather(
                 *(

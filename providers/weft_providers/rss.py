@@ -91,7 +91,7 @@ class Rss(Provider):
             for name, feed in self.config.feeds.items()
             if self.config.contact or not feed.needs_contact
         }
-        async with Hosts(http, self.name, clock) as hosts:
+        async with Hosts(http) as hosts:
             answers = await asyncio.gather(*(self._read(http, hosts, f) for f in feeds.values()))
         finder = AssetFinder(self.config.names, request.assets)
         # When what bears no date, or one to come, was first seen.

@@ -84,9 +84,7 @@ class Synthetic(Provider):
         text = self.config.model_dump_json()
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
-    async def fetch(
-        self, request: Request, http: Http, clock: Clock
-    ) -> AsyncIterator[Batch]:
+    async def fetch(self, request: Request, http: Http, clock: Clock) -> AsyncIterator[Batch]:
         """Yield one batch with all candles closed by now that are not known yet.
 
         Raises:

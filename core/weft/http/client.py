@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import urlencode
 
 import orjson
 from pydantic import SecretStr
@@ -112,19 +113,21 @@ class Http:
         self,
         path: str,
         *,
-        json: Any,  # noqa: ANN401 - JSON
+        json: Any = None,  # noqa: ANN401 - JSON
+        fields: Mapping[str, str] | None = None,
         params: Params | None = None,
         ttl: float | None = None,
         cost: int = 1,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Return the answer to a query sent as JSON, for GraphQL and the like.
+        """Return the answer to a query sent as JSON, for GraphQL and the like, or as a form.
 
         It is retried as a GET is, so it must not change anything at the source.
 
         Args:
             path: below the base address, beginning with a slash.
-            json: the body.
+            json: the body; left out where `fields` are given.
+            fields: the body as a form, as tokens are asked for.
             params: of the query; those that are None are left out.
             ttl: seconds an answer may be old, as for `get`.
             cost: units it takes of the rate limits.
@@ -134,9 +137,32 @@ class Http:
             SourceError: one of the tree in `weft.http.errors`.
             ValueError: the path or the cost cannot be one.
         """
-        content = orjson.dumps(json)
-        own = {"content-type": "application/json", **(headers or {})}
+        if fields is None:
+            content, kind = orjson.dumps(json), "application/json"
+        else:
+            content, kind = urlencode(fields).encode(), "application/x-www-form-urlencoded"
+        own = {"content-type": kind, **(headers or {})}
         return await self._ask(self._asked("POST", path, params, content, own, ttl, cost, "json"))
+
+    def elsewhere(self, api: Api, key: SecretStr | None = None) -> "Http":
+        """Return a client of another host of the same source; whoever asks for it closes it.
+
+        It has limits and a circuit breaker of its own. It keeps its answers where this one does,
+        and what it does counts in this one's status.
+
+        Args:
+            api: what is at that host.
+            key: sent there as the api says; this client's own key goes to no other host.
+
+        Raises:
+            ConfigError: the address or the key cannot be one.
+        """
+        other = Http(
+            api, name=self._name, clock=self._clock, rng=self._rng, key=key, cache=self._cache
+        )
+        # One source, one status.
+        other._tally = self._tally
+        return other
 
     def status(self) -> SourceStatus:
         """Return how the source is doing."""

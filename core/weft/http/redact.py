@@ -18,6 +18,7 @@ _LOGGERS = (
     "httpcore.http2",
     "httpcore.proxy",
 )
+_SHORTEST_PASSWORD = 6
 
 
 class Redactor:
@@ -28,7 +29,8 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[SecretStr] = ()) -> None:
-        raw = {secret.get_secret_value() for secret in secrets} - {""}
+        given = {secret.get_secret_value() for secret in secrets} - {""}
+        raw = given | {part for secret in given for part in _credentials(secret)}
         forms = raw | {form for secret in raw for form in _base64(secret)}
         # The longest first: one secret may be a part of another.
         ordered = sorted(forms, key=lambda form: (-len(form), form))
@@ -57,6 +59,18 @@ class Redactor:
 def _base64(secret: str) -> Iterable[str]:
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         yield encode(secret.encode()).decode().rstrip("=")
+
+
+def _credentials(secret: str) -> Iterable[str]:
+    """Return what HTTP basic authentication wraps up: ``user:password``, and the password."""
+    try:
+        text = base64.b64decode(secret, validate=True).decode("ascii")
+    except ValueError:
+        return
+    _, colon, password = text.partition(":")
+    # Something short that happens to decode would blot out half of every message.
+    if colon and text.isprintable() and len(password) >= _SHORTEST_PASSWORD:
+        yield from (text, password)
 
 
 def _spellings(char: str) -> str:
