@@ -7,11 +7,12 @@ from typing import Any
 
 import polars as pl
 
+from weft.batches import Held, join
 from weft.clock import Clock
 from weft.components.provider import Batch, FactKey, Provider, Request
 from weft.composition import PlacedProvider
 from weft.connections import Connections
-from weft.errors import ProviderError, WeftError
+from weft.errors import DataError, ProviderError, WeftError
 from weft.market.checks import clean_candles, clean_observations, clean_texts
 from weft.market.market import Market
 from weft.runner import fault
@@ -166,16 +167,31 @@ class Collector:
         added: list[pl.DataFrame] = []
         http = self.connections.client(provider)
 
-        def keep(batch: Batch) -> None:
-            added.append(self._keep(source, batch, collected))
+        held = Held(asyncio.get_running_loop().time)
+
+        def keep(batches: list[Batch]) -> None:
+            for whole, parts in join(batches):
+                try:
+                    added.append(self._keep(source, whole, collected))
+                except DataError:
+                    # One that cannot be used must not cost those that came before it.
+                    added.extend(self._keep(source, part, collected) for part in parts)
+
+        async def store() -> None:
+            async with turn:
+                await _to_the_end(asyncio.to_thread(keep, held.take()))
+            progress(collected)
 
         try:
             async for batch in provider.fetch(request, http, self._clock):
-                async with turn:
-                    await _to_the_end(asyncio.to_thread(keep, batch))
-                progress(collected)
+                if held.add(batch):
+                    await store()
         finally:
-            self._market.take_in(source, added)
+            try:
+                if held:
+                    await store()
+            finally:
+                self._market.take_in(source, added)
         if since is not None:
             self._store.save_cursor(_reaching(source), self._base, str(since))
 

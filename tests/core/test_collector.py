@@ -14,6 +14,7 @@ from weft.clock import Clock, SimulatedClock
 from weft.errors import LookAheadError
 from weft.http import Http
 from weft.market.instruments import describe
+from weft.store.tables import CANDLES
 from weft.times import HOUR, MINUTE, parse_time
 
 NOW = parse_time("2026-04-01T00:00:00Z")
@@ -24,9 +25,7 @@ class Delayed(Provider):
 
     name = "delayed"
 
-    async def fetch(
-        self, request: Request, http: Http, clock: Clock
-    ) -> AsyncIterator[Batch]:
+    async def fetch(self, request: Request, http: Http, clock: Clock) -> AsyncIterator[Batch]:
         opened = np.arange(NOW - 30 * HOUR, NOW - HOUR, HOUR)
         frame = pl.DataFrame(
             {
@@ -59,3 +58,55 @@ def test_candles_known_too_late_for_their_row_are_told_once(tmp_path: Path, dela
         assert line.startswith("XCOINUSDT: 29 candles, the first at 2026-03-30T18:00:00Z")
         assert "60 seconds" in line
         assert "raise decision_delay_seconds" in line
+
+
+class Pages(Provider):
+    """One coin, an hour a batch; the last one is spoilt on demand."""
+
+    name = "pages"
+
+    class Config(Provider.Config):
+        spoilt: bool = False
+
+    async def fetch(self, request: Request, http: Http, clock: Clock) -> AsyncIterator[Batch]:
+        for hour in range(30):
+            opened = NOW - (30 - hour) * HOUR
+            if opened <= request.known.get("XCOINUSDT", 0):
+                continue
+            spoilt = self.config.spoilt and hour == 20
+            frame = pl.DataFrame(
+                {
+                    "symbol": ["XCOINUSDT"],
+                    "interval": ["1h"],
+                    "open_time": pl.Series([opened]).cast(pl.Datetime("us", "UTC")),
+                    **{field: [1.0] for field in ("open", "high", "low", "close")},
+                    "volume": ["a lot" if spoilt else "1.5"],
+                }
+            )
+            yield Batch(candles=frame, instruments=(describe("XCOINUSDT"),), cursor=str(hour))
+
+
+def test_many_small_batches_are_one_commit(tmp_path: Path) -> None:
+    options = ["providers.pages.enabled=true"]
+    engine = make_engine(tmp_path, *options, extra=[Pages], clock=SimulatedClock(NOW))
+    (collected,) = asyncio.run(engine.update())
+    assert collected.new == 30
+    assert engine.store.lake.snapshot(CANDLES).version == 1  # 0 makes the table
+    assert engine.store.cursor("pages", engine.composition.base) == "29"
+    (again,) = asyncio.run(engine.update())
+    assert again.new == 0
+
+
+def test_a_batch_that_cannot_be_used_costs_none_that_came_before_it(tmp_path: Path) -> None:
+    options = ["providers.pages.enabled=true", "providers.pages.on_error=degrade"]
+    spoilt = [*options, "providers.pages.spoilt=true"]
+    clock = SimulatedClock(NOW)
+    engine = make_engine(tmp_path, *spoilt, extra=[Pages], clock=clock)
+    (collected,) = asyncio.run(engine.update())
+    assert collected.error is not None
+    assert "volume" in collected.error
+    assert collected.new == 20
+    assert engine.market.known_spans("pages")["XCOINUSDT"].last == NOW - 11 * HOUR
+    mended = make_engine(tmp_path, *options, extra=[Pages], clock=clock)
+    (rest,) = asyncio.run(mended.update())
+    assert (rest.new, rest.error) == (10, None)

@@ -154,8 +154,8 @@ class Provider(Component):
     def fetch(self, request: Request, http: "Http", clock: "Clock") -> AsyncIterator[Batch]:
         """Yield batches until everything asked for, and closed by now, has been given.
 
-        Each batch is stored before the next is asked for, so a long download that is cut off
-        resumes where it stopped.
+        What was yielded is stored within seconds, and in any case before the fetch ends or fails,
+        so a long download that is cut off resumes where it stopped.
 
         Args:
             request: what is wanted, and what is there already.
