@@ -1,7 +1,9 @@
 """Collecting: asks every provider for what is new, checks it, stores it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +21,8 @@ from weft.runner import fault
 from weft.store.store import Appended, Span, Store
 from weft.store.tables import CANDLES
 from weft.times import DAY, SECOND, Interval, iso
+
+log = logging.getLogger("weft.collector")
 
 
 @dataclass(slots=True)
@@ -83,6 +87,48 @@ class Collector:
         self._clock = clock
         self.history_days = history_days
         self._facts: dict[str, dict[FactKey, Span]] = {}
+        self._turn: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+
+    @property
+    def turn(self) -> asyncio.Lock:
+        """Held by whoever writes to the store or the market, or needs them to stand still."""
+        loop = asyncio.get_running_loop()
+        if self._turn is None or self._turn[0] is not loop:
+            # A lock belongs to the loop in which somebody waited for it.
+            self._turn = loop, asyncio.Lock()
+        return self._turn[1]
+
+    async def keep(self, provider: Provider, batch: Batch) -> None:
+        """Store what a provider's streams brought between rounds.
+
+        Raises:
+            WeftError: it cannot be stored.
+        """
+        source, collected = provider.source, Collected(provider.name)
+        added: list[pl.DataFrame] = []
+
+        def keep() -> None:
+            if source not in self._facts:
+                self._facts[source] = self._store.known_facts(source)
+            added.append(self._keep(source, batch, collected))
+
+        async with self.turn:
+            try:
+                await _to_the_end(asyncio.to_thread(keep))
+            finally:
+                self._market.take_in(source, added)
+        for line in collected.problems:
+            log.info("provider %s, streams: %s", provider.name, line)
+
+    def request(self, provider: Provider) -> Request:
+        """Return what a provider is asked for now."""
+        self.read_facts()
+        return self._request(provider.source, None)
+
+    def known(self, provider: Provider) -> dict[str, int]:
+        """Return the open time of a provider's newest stored candle, by symbol."""
+        spans = self._market.known_spans(provider.source)
+        return {symbol: span.last for symbol, span in spans.items()}
 
     async def collect(
         self,
@@ -105,7 +151,7 @@ class Collector:
         """
         # The store is written by one provider at a time, in a thread of its own, so that
         # waiting for the disk keeps nobody from listening to the network.
-        turn = asyncio.Lock()
+        turn = self.turn
         told = progress or _ignore
         async with self.connections:
             rounds = [self._ask(p, turn, told, since, in_time=in_time) for p in self._providers]
@@ -183,9 +229,10 @@ class Collector:
             progress(collected)
 
         try:
-            async for batch in provider.fetch(request, http, self._clock):
-                if held.add(batch):
-                    await store()
+            async with _closing(provider.fetch(request, http, self._clock)) as batches:
+                async for batch in batches:
+                    if held.add(batch):
+                        await store()
         finally:
             try:
                 if held:
@@ -336,6 +383,16 @@ def _latest(times: pl.Series) -> int | None:
 def _reaching(source: str) -> str:
     """Return under which name it is kept how far back a source was asked for in full."""
     return f"{source} reaching back"
+
+
+@asynccontextmanager
+async def _closing(batches: AsyncIterator[Batch]) -> AsyncIterator[AsyncIterator[Batch]]:
+    """Let a fetch that is broken off end at once, and not when its memory is collected."""
+    try:
+        yield batches
+    finally:
+        if isinstance(batches, AsyncGenerator):
+            await batches.aclose()
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:

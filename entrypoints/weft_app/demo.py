@@ -23,6 +23,10 @@ KEY_OF = {"reddit": "sandbox:sandbox"}
 """Keys of another form than a single word."""
 
 
+STREAMS_OF = {"binance": "[candles]", "binance_futures": "[candles, liquidations]"}
+"""What is followed live."""
+
+
 @contextmanager
 def sandboxed(
     config: Path | None, overrides: Sequence[str], port: int = PORT
@@ -65,6 +69,11 @@ def sandboxed(
                     f"providers.{name}.on_error=degrade",
                     f"providers.{name}.base_url={sandbox.url(api)}",
                     f"providers.{name}.api_key={KEY_OF.get(name, 'sandbox')}",
+                ]
+            if name in STREAMS_OF:
+                through += [
+                    f"providers.{name}.streams={STREAMS_OF[name]}",
+                    f"providers.{name}.stream_url={sandbox.url(api, 'ws')}",
                 ]
         yield [*through, *overrides]
 

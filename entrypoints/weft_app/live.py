@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from weft.collector import Collected
 from weft.engine import Engine
 from weft.errors import WeftError
 from weft.signal import Report, to_json
+from weft.stream import Streamer, StreamStatus, sources_of
+from weft.stream.streamer import Source
 from weft.times import SECOND, parse_time
 
 log = logging.getLogger("weft.live")
@@ -50,6 +54,7 @@ class LiveService:
         failure: why the latest round failed; None where it did not.
         awaited: symbols whose candle had not come when the latest signals were composed.
         wait_seconds: how long after a decision is due to wait for candles still missing.
+        streamer: the streams beside the rounds; None before `run`.
     """
 
     engine: Engine
@@ -58,6 +63,7 @@ class LiveService:
     failure: str | None = None
     awaited: list[str] = field(default_factory=list)
     wait_seconds: float = 60.0
+    streamer: Streamer | None = None
 
     def compose(self) -> Published:
         """Compose at the newest close, record the signals and publish them."""
@@ -84,13 +90,50 @@ class LiveService:
         interval = self.engine.composition.interval
         delay = self.engine.market.plan.delay
         clock = self.engine.clock
-        async with self.engine.collector.connections:
+        async with self.engine.collector.connections, self._streaming():
             while True:
                 row = interval.floor(clock.now() - delay) + interval.micros
                 due = row + delay
                 await clock.sleep_until(due + _SETTLE)
                 while clock.now() < due + interval.micros and not await self._round(row):
                     await clock.sleep_until(clock.now() + _POLL)
+
+    def stream_status(self) -> list[StreamStatus]:
+        """Return how the live streams are doing; none before `run`."""
+        return [] if self.streamer is None else self.streamer.status()
+
+    def check(self) -> None:
+        """Find mistakes in how streams are configured before anybody waits for them.
+
+        Raises:
+            ConfigError: a provider cannot follow what its options ask for.
+        """
+        self._stream_sources()
+
+    def _stream_sources(self) -> list[Source]:
+        providers = [placed.provider for placed in self.engine.composition.providers]
+        return sources_of(providers, self.engine.collector.request)
+
+    @asynccontextmanager
+    async def _streaming(self) -> AsyncIterator[None]:
+        """Run the streams of all providers that have some, as long as rounds follow each other."""
+        engine, collector = self.engine, self.engine.collector
+        self.streamer = Streamer(
+            self._stream_sources(),
+            interval=engine.composition.base,
+            keep=collector.keep,
+            client=collector.connections.client,
+            known=collector.known,
+            clock=engine.clock,
+            # Only pauses between attempts are drawn from it.
+            rng=random.Random(0),  # noqa: S311 - no secret depends on it
+        )
+        running = asyncio.create_task(self.streamer.run())
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
     async def _round(self, row: int) -> bool:
         """Fetch, and compose once all candles of a row are in or time is up; return whether."""
@@ -99,7 +142,9 @@ class LiveService:
             self.failure = None
             if not self._is_news() or self.engine.awaited(self.wait_seconds):
                 return False
-            published = await asyncio.to_thread(self.compose)
+            # What streams bring meanwhile waits: the market must not change under a composition.
+            async with self.engine.collector.turn:
+                published = await asyncio.to_thread(self.compose)
             failed = await self.engine.carry_out(published.report)
             if failed:
                 self.failure = "; ".join(f"sink {n}: {why}" for n, why in failed.items())

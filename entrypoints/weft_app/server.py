@@ -138,7 +138,8 @@ def _add_status(app: FastAPI, service: LiveService, plugins: Sequence[PluginReco
     @app.get("/providers/status")
     def providers_status() -> list[ProviderState]:
         """Return how each provider is doing: state, latency, quota left, freshness, error."""
-        return [ProviderState.of(one) for one in provider_status(service.engine)]
+        streams = service.stream_status()
+        return [ProviderState.of(one, streams) for one in provider_status(service.engine)]
 
     @app.get("/plugins")
     def list_plugins() -> list[dict[str, Any]]:

@@ -1,11 +1,56 @@
 """The status of providers as the API and the command line hand it out."""
 
+from collections.abc import Iterable
 from typing import Self
 
 from pydantic import BaseModel
 
 from weft.sources import ProviderStatus
+from weft.stream import StreamStatus
 from weft.times import iso
+
+
+class StreamView(BaseModel):
+    """How one live stream of a provider is doing.
+
+    `gaps` counts places where something was missed and asked for again; `conflated` counts updates
+    replaced by a newer one before anybody looked.
+    """
+
+    name: str
+    state: str
+    connected_since: str | None
+    last_message: str | None
+    lag_seconds: float | None
+    messages: int
+    reconnects: int
+    gaps: int
+    conflated: int
+    duplicates: int
+    malformed: int
+    dropped: int
+    silent: list[str]
+    error: str | None
+
+    @classmethod
+    def of(cls, status: StreamStatus) -> Self:
+        """Return a status as it is handed out."""
+        return cls(
+            name=status.name,
+            state=status.state.value,
+            connected_since=_iso(status.connected_since),
+            last_message=_iso(status.last_message),
+            lag_seconds=status.lag_seconds,
+            messages=status.messages,
+            reconnects=status.reconnects,
+            gaps=status.gaps,
+            conflated=status.conflated,
+            duplicates=status.duplicates,
+            malformed=status.malformed,
+            dropped=status.dropped,
+            silent=list(status.silent),
+            error=status.last_error,
+        )
 
 
 class ProviderState(BaseModel):
@@ -30,10 +75,16 @@ class ProviderState(BaseModel):
     restated: int
     problems: list[str]
     error: str | None
+    streams: list[StreamView] = []
 
     @classmethod
-    def of(cls, status: ProviderStatus) -> Self:
-        """Return a status as it is handed out."""
+    def of(cls, status: ProviderStatus, streams: Iterable[StreamStatus] = ()) -> Self:
+        """Return a status as it is handed out.
+
+        Args:
+            status: of the provider.
+            streams: of all providers; its own are picked.
+        """
         return cls(
             name=status.name,
             kind=status.kind,
@@ -49,6 +100,7 @@ class ProviderState(BaseModel):
             restated=status.restated,
             problems=list(status.problems),
             error=status.error,
+            streams=[StreamView.of(one) for one in streams if one.provider == status.name],
         )
 
 

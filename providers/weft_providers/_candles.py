@@ -8,7 +8,7 @@ import asyncio
 import re
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import ClassVar
@@ -24,7 +24,7 @@ from weft.errors import ProviderError
 from weft.http import Answer, Http, UnlistedSymbolError
 from weft.market.candles import FIELDS
 from weft.market.instruments import Instrument
-from weft.times import DAY, SECOND, Interval, to_micros
+from weft.times import DAY, SECOND, Interval, iso, to_micros
 
 _SCHEMA = {"open_time": pl.Datetime("us", "UTC")} | dict.fromkeys(FIELDS, pl.Float64())
 _TEST_NETWORK = re.compile("testnet|sandbox|demo")
@@ -156,6 +156,9 @@ class CandleProvider(Provider):
             described = self._described.get(symbol)
             if described is None:
                 described = await self.instrument(http, symbol)
+                if described.symbol != symbol:
+                    told = f"{symbol}: {self.name} describes it as {described.symbol}"
+                    return Batch(problems=(f"{told}; its candles are not taken",)), None
                 instruments = (described,)
             listed = described.listed
             first = interval.ceil(start if listed is None else max(start, interval.floor(listed)))
@@ -174,7 +177,11 @@ class CandleProvider(Provider):
             return Batch(instruments=instruments), None
         settled = int(self.settle_seconds * SECOND)
         closed_by = min(now, _told_time(page.answer, now)) - settled
-        rows = {r[0]: r for r in page.rows if first <= r[0] <= closed_by - interval.micros}
+        # Two versions of one candle stay two, for the checks to refuse.
+        rows = {r: r[0] for r in page.rows if first <= r[0] <= closed_by - interval.micros}
+        problems = self._out_of_place(symbol, page.rows, interval, now)
+        if any((opened - interval.floor(0)) % interval.micros for opened in rows.values()):
+            rows = {}
         more = None
         # Where nothing comes after candles, nothing is asked beyond: a hole would never be filled.
         if page.following and (rows or self.gaps or symbol not in self._begun):
@@ -182,10 +189,27 @@ class CandleProvider(Provider):
         frame = None
         if rows:
             self._begun.add(symbol)
-            frame = pl.DataFrame([rows[t] for t in sorted(rows)], _SCHEMA, orient="row")
+            frame = pl.DataFrame(sorted(rows), _SCHEMA, orient="row")
             names = {"symbol": pl.lit(symbol), "interval": pl.lit(interval.name)}
             frame = frame.with_columns(**names)
-        return Batch(candles=frame, instruments=instruments), more
+        return Batch(candles=frame, instruments=instruments, problems=problems), more
+
+    @staticmethod
+    def _out_of_place(
+        symbol: str, rows: Iterable[Row], interval: Interval, now: int
+    ) -> tuple[str, ...]:
+        """Return what is wrong with the stamps of candles, which all lie on one grid by now."""
+        opened = [row[0] for row in rows]
+        told = []
+        if ahead := [t for t in opened if t > now]:
+            told.append(f"{len(ahead)} candles refused, in the future, first at {iso(min(ahead))}")
+        off = [t for t in opened if (t - interval.floor(0)) % interval.micros]
+        if off:
+            told.append(
+                f"no candle of a page is taken: {len(off)} open off the {interval} grid, first at "
+                f"{iso(min(off))}"
+            )
+        return tuple(f"{symbol}: {line}" for line in told)
 
 
 def _told_time(answer: Answer, now: int) -> int:

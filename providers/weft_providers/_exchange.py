@@ -16,7 +16,7 @@ from weft.market.instruments import Scope, split_pair
 from weft.times import HOUR, MINUTE
 from weft_providers._candles import CandleConfig, CandleProvider
 
-_DOLLARS = frozenset({"USD", "USDT", "USDC", "FDUSD", "BUSD", "TUSD"})
+DOLLARS = frozenset({"USD", "USDT", "USDC", "FDUSD", "BUSD", "TUSD"})
 _WITHIN = 0.01
 _LATE = 2 * MINUTE
 _DEPTH_METRICS = ("bid_depth_usd", "ask_depth_usd", "book_imbalance", "bid_ask_spread")
@@ -75,7 +75,7 @@ class ExchangeProvider(CandleProvider, SeriesProvider):
     def own_id(self, series: Series, entity: str) -> str | None:
         """Return what the exchange calls a symbol; None where dollars are no unit of it."""
         _, quote, _ = split_pair(entity) or (entity, "USD", 1)
-        if series.metric.endswith("_usd") and quote not in _DOLLARS:
+        if series.metric.endswith("_usd") and quote not in DOLLARS:
             return None
         return super().own_id(series, entity)
 

@@ -107,7 +107,8 @@ class Listings:
             data = answer.read.at("data")
             page = [_post(child) for child in data.rows("children")]
             posts += page
-            after = data.text("after") if data.has("after") else None
+            # A listing whose next page is not named is another form, and not the last page.
+            after = None if data.at("after").value is None else data.text("after")
             if not page or after is None or posts[-1].created < floor:
                 break
         reach = posts[-1].created if posts else answer.fetched_at

@@ -8,13 +8,16 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from weft.components.provider import Request
 from weft.components.series import Point, Wanted
 from weft.http import Api, Http, RateLimit
 from weft.market.instruments import Instrument
+from weft.stream import StreamSpec
 from weft.times import Interval
 from weft_providers._binance import classify, cost_of, read_book, read_instrument, read_page
 from weft_providers._candles import Page
 from weft_providers._exchange import ExchangeConfig, ExchangeProvider, depth_series
+from weft_providers.binance_stream import StreamOptions, spot_streams
 
 _INTERVALS = "1s 1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w"
 _DEPTH_COSTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
@@ -44,8 +47,9 @@ class Binance(ExchangeProvider):
     hosts = ("binance.com", "binance.vision")
     intervals: ClassVar = {Interval.parse(name).name: name for name in _INTERVALS.split()}
     series = depth_series("/api/v3/depth")
+    streamed_metrics = ("trade_count", "taker_buy_sell_ratio", "vwap")
 
-    class Config(ExchangeConfig):
+    class Config(ExchangeConfig, StreamOptions):
         """Options."""
 
         symbols: tuple[str, ...] = Field(
@@ -61,6 +65,10 @@ class Binance(ExchangeProvider):
         )
 
     config: Config
+
+    def streams(self, request: Request) -> Sequence[StreamSpec]:
+        """Return the streams its options ask for."""
+        return spot_streams(self, request)
 
     async def instrument(self, http: Http, symbol: str) -> Instrument:
         """Return what exchangeInfo says about a pair."""

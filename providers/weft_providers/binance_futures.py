@@ -9,14 +9,17 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from weft.components.base import ComponentConfig
+from weft.components.provider import Request
 from weft.components.series import Point, Wanted
 from weft.http import Api, Http, RateLimit, Reader, UnlistedSymbolError
 from weft.market.instruments import Instrument, Kind
+from weft.stream import StreamSpec
 from weft.times import Interval
 from weft_providers._binance import classify, cost_of, read_book, read_instrument, read_page
 from weft_providers._binance_metrics import SERIES, read_metrics
 from weft_providers._candles import Page
 from weft_providers._exchange import ExchangeConfig, ExchangeProvider
+from weft_providers.binance_stream import StreamOptions, futures_streams
 
 _INTERVALS = "1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w"
 _KLINE_COSTS = ((99, 1), (499, 2), (1000, 5), (1500, 10))
@@ -50,8 +53,9 @@ class BinanceFutures(ExchangeProvider):
     hosts = ("binance.com",)
     intervals: ClassVar = {Interval.parse(name).name: name for name in _INTERVALS.split()}
     series = SERIES
+    streamed_metrics = ("long_liquidations_usd", "short_liquidations_usd", "trade_count", "vwap")
 
-    class Config(ExchangeConfig):
+    class Config(ExchangeConfig, StreamOptions):
         """Options."""
 
         symbols: tuple[str, ...] = Field(
@@ -64,6 +68,10 @@ class BinanceFutures(ExchangeProvider):
         )
 
     config: Config
+
+    def streams(self, request: Request) -> Sequence[StreamSpec]:
+        """Return the streams its options ask for."""
+        return futures_streams(self, request)
 
     def __init__(self, config: ComponentConfig | None = None) -> None:
         super().__init__(config)

@@ -1,6 +1,7 @@
 """Decentralised finance from DefiLlama: value locked, fees, volumes, stablecoins."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -106,8 +107,9 @@ class DefiLlama(SeriesProvider):
 
     async def fetch(self, request: Request, http: "Http", clock: "Clock") -> AsyncIterator[Batch]:
         """Yield what is due, from each host what it has; see `SeriesProvider.fetch`."""
-        async with Hosts(http) as self._hosts:
-            async for batch in super().fetch(request, http, clock):
+        batches = super().fetch(request, http, clock)
+        async with Hosts(http) as self._hosts, aclosing(batches):  # type: ignore[type-var]  # a generator is one
+            async for batch in batches:
                 yield batch
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:

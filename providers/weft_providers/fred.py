@@ -1,12 +1,12 @@
 """Rates, the dollar and stock volatility from FRED, every vintage of every value."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from weft.components.provider import Batch, Request
+from weft.components.provider import Request
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.http.api import Api, Headers, QueryKey, RateLimit
 from weft.http.errors import (
@@ -96,11 +96,9 @@ class Fred(SeriesProvider):
 
     config: Config
 
-    async def fetch(self, request: Request, http: "Http", clock: "Clock") -> AsyncIterator[Batch]:
-        """Yield what is due, and new vintages of the weeks before; see `SeriesProvider.fetch`."""
+    async def begin(self, request: Request, http: "Http", clock: "Clock") -> None:
+        """Remember how far back to look for new vintages at most."""
         self._earliest = request.since
-        async for batch in super().fetch(request, http, clock):
-            yield batch
 
     async def read_group(
         self, http: "Http", group: Sequence[Wanted]

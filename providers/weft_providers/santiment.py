@@ -1,6 +1,6 @@
 """Social, development and on-chain metrics from Santiment, several in one GraphQL request."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from weft.clock import Clock
 from weft.components.base import ComponentConfig
-from weft.components.provider import Batch, Request
+from weft.components.provider import Request
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.http import Api, HeaderKey, RateLimit, Reader, errors
 from weft.times import DAY, HOUR, SECOND, iso
@@ -97,16 +97,10 @@ class Santiment(SeriesProvider):
         held = (self._held_back or {}).get(own.path, 0)
         return replace(own, lag=f"{-(-held // HOUR)}h") if held > own.lag_micros else own
 
-    async def fetch(self, request: Request, http: "Http", clock: Clock) -> AsyncIterator[Batch]:
-        """Yield what is due, and tell what was cut or refused on the way.
-
-        Raises:
-            SourceError: the source failed, or a series came in another form than expected.
-        """
+    async def begin(self, request: Request, http: "Http", clock: Clock) -> None:
+        """Learn once what the plan holds back."""
         if self._held_back is None and any(self._wanted(request, clock.now())):
             await self._ask_access(http, clock.now())
-        async for batch in super().fetch(request, http, clock):
-            yield batch
 
     async def _ask_access(self, http: "Http", now: int) -> None:
         """Learn how long the plan holds which metrics back, and tell it."""

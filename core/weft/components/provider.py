@@ -110,12 +110,14 @@ class Provider(Component):
         web: the HTTP API it asks; None for a source that is not asked over HTTP. Its `Config` then
             derives from `HttpConfig`.
         metrics: canonical metrics it can bring (see `weft.vocabulary`).
+        streamed_metrics: those that only its live streams bring.
         fallback: used on its own accord only when no other provider is.
     """
 
     kind: ClassVar[str] = "provider"
     web: "Api | None" = None
     metrics: ClassVar[tuple[str, ...]] = ()
+    streamed_metrics: ClassVar[tuple[str, ...]] = ()
     fallback: ClassVar[bool] = False
 
     @property

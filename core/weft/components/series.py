@@ -174,6 +174,13 @@ class SeriesProvider(Provider):
             SourceError: it cannot be had.
         """
 
+    async def begin(self, request: Request, http: "Http", clock: "Clock") -> None:
+        """Learn what has to be known before it is settled what is due.
+
+        Raises:
+            SourceError: it cannot be had.
+        """
+
     def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
         """Return what is asked for together: each alone, unless the source answers several."""
         return ([one] for one in wanted)
@@ -201,6 +208,7 @@ class SeriesProvider(Provider):
             UnlistedSymbolError,
         )
 
+        await self.begin(request, http, clock)
         wanted = list(self._wanted(request, clock.now()))
         rows: list[_Row] = []
         failed: ProviderError | None = None
@@ -245,7 +253,12 @@ class SeriesProvider(Provider):
                 own_id = self.own_id(series, entity)
                 known = request.known_facts.get(key)
                 step, lag = series.step_micros, series.lag_micros
-                if key in self._given_up or own_id is None:
+                if own_id is None:
+                    named = entity in self.config.assets and series.scope is Scope.ASSET
+                    if named and self.only_ids:
+                        self.tell(f"{entity}: no id is known for it; set ids.{entity}", once=True)
+                    continue
+                if key in self._given_up:
                     continue
                 if known is None:
                     yield Wanted(series, entity, own_id, request.since, now)

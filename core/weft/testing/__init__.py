@@ -9,6 +9,11 @@ In a test of your own plugin::
         check()
 
 or, without pytest, ``check_layer(Momentum()).raise_if_failed()``.
+
+A provider is checked against something that stands for its API, a server or a transport::
+
+    api = httpx.MockTransport(answer)
+    check_provider(Tides(), api, now=NOW, days=10).raise_if_failed()
 """
 
 from weft.testing.conformance import (
@@ -19,13 +24,24 @@ from weft.testing.conformance import (
     parametrize_with_checks,
 )
 from weft.testing.history import History, random_history
+from weft.testing.provider_case import ProviderCase, StandIn
+from weft.testing.providers import (
+    PROVIDER_CHECKS,
+    check_provider,
+    parametrize_provider_checks,
+)
 
 __all__ = [
+    "PROVIDER_CHECKS",
     "CheckResult",
     "ConformanceReport",
     "History",
+    "ProviderCase",
+    "StandIn",
     "check_feature",
     "check_layer",
+    "check_provider",
+    "parametrize_provider_checks",
     "parametrize_with_checks",
     "random_history",
 ]

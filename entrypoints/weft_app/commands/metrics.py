@@ -65,7 +65,7 @@ def _brought(registry: Registry) -> dict[str, list[str]]:
         except PluginError:
             continue
         if issubclass(cls, Provider):
-            for metric in cls.metrics:
+            for metric in (*cls.metrics, *cls.streamed_metrics):
                 brought.setdefault(metric, []).append(record.name)
     return brought
 

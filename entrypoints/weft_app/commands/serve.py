@@ -75,6 +75,7 @@ def _serve(
     wait = loaded.settings.runtime.wait_seconds
     service.collected = asyncio.run(bring_up_to_date(engine, wait))
     compile_features(engine)
+    service.check()
     published = service.compose()
     warn_about(published.report, engine)
     shown = f"[{host}]" if ":" in host else host

@@ -1,0 +1,181 @@
+"""Runs the streams of all providers that have some, beside whoever asks for the rest."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from weft.clock import Clock
+from weft.components.provider import Provider, Request
+from weft.errors import WeftError
+from weft.http.client import Http
+from weft.runner import fault
+from weft.stream.context import Context
+from weft.stream.events import Candle
+from weft.stream.feed import Feed
+from weft.stream.gate import Gate
+from weft.stream.outbox import Keep, Outbox
+from weft.stream.spec import Streaming, StreamSpec, Topic
+from weft.stream.status import StreamState, StreamStatus, Tally
+from weft.times import Interval
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_PAUSE_SECONDS = 60.0
+
+Source: TypeAlias = tuple[Provider, Sequence[StreamSpec]]
+"""A provider, and its streams."""
+
+
+def sources_of(
+    providers: Iterable[Provider], request: Callable[[Provider], Request]
+) -> list[Source]:
+    """Return the providers that have streams, with what they have.
+
+    Args:
+        providers: of a composition.
+        request: what is asked of each.
+
+    Raises:
+        WeftError: options for streams do not fit together.
+    """
+    streaming = [provider for provider in providers if isinstance(provider, Streaming)]
+    found = [(provider, provider.streams(request(provider))) for provider in streaming]
+    return [(provider, specs) for provider, specs in found if specs]
+
+
+class Streamer:
+    """Runs streams until cancelled, whatever happens to them.
+
+    Each connection has its own queue, and each provider its own way to the store: a slow one keeps
+    none of the others waiting.
+
+    Args:
+        sources: whose streams, from `sources_of`.
+        interval: of candles and sums.
+        keep: stores a batch; called again with the same one where it fails.
+        client: a provider's open HTTP client, for what was missed.
+        known: the open time of the newest stored candle of a provider, by symbol. Candles of a
+            symbol with none are left to whoever fetches its history.
+        clock: tells the time, and waits.
+        rng: draws pauses; no number that is stored depends on it.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        *,
+        interval: Interval,
+        keep: Keep,
+        client: Callable[[Provider], Http],
+        known: Callable[[Provider], Mapping[str, int]],
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._sources, self._interval, self._keep = sources, interval, keep
+        self._client, self._known = client, known
+        self._clock, self._rng = clock, rng
+        self._gates: dict[str, Gate] = {}
+        self._feeds: dict[tuple[str, str], Feed] = {}
+        self._outboxes: dict[str, Outbox] = {}
+        self._stopped = False
+
+    async def run(self) -> None:
+        """Run until cancelled; connections are then closed properly."""
+        tasks: list[asyncio.Task[None]] = []
+        self._stopped = False
+        try:
+            for provider, specs in self._sources:
+                rng = self._own_rng()
+                outbox = Outbox(provider, self._interval, self._keep, self._clock, rng)
+                self._outboxes[provider.name] = outbox
+                tasks.append(asyncio.create_task(outbox.run()))
+                for spec in specs:
+                    for name, topics in _shares(spec):
+                        own = replace(spec, name=name, topics=topics)
+                        follow = self._follow(provider, own, outbox)
+                        tasks.append(asyncio.create_task(follow))
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._stopped = True
+
+    def status(self) -> list[StreamStatus]:
+        """Return how each stream is doing."""
+        return [self._show(name, feed.status()) for (name, _), feed in sorted(self._feeds.items())]
+
+    def unfinished(self) -> dict[str, dict[str, Candle]]:
+        """Return the newest unfinished candles by provider and symbol, for display only."""
+        found: dict[str, dict[str, Candle]] = {}
+        for (name, _), feed in self._feeds.items():
+            found.setdefault(name, {}).update(feed.unfinished)
+        return found
+
+    def _show(self, name: str, status: StreamStatus) -> StreamStatus:
+        outbox = self._outboxes[name]
+        error, state = status.last_error, status.state
+        if outbox.failure is not None:
+            error = f"{type(outbox.failure).__name__}: {outbox.failure}"
+        since = status.connected_since
+        if self._stopped:
+            state, since = StreamState.STOPPED, None
+        dropped = status.dropped + outbox.dropped
+        return replace(
+            status, state=state, connected_since=since, dropped=dropped, last_error=error
+        )
+
+    async def _follow(self, provider: Provider, spec: StreamSpec, outbox: Outbox) -> None:
+        """Follow one connection's topics, and begin anew should that ever fail."""
+        failures = 0
+        tally = Tally(provider.name, spec.name)
+        while True:
+            context = Context(
+                provider=provider,
+                spec=spec,
+                interval=self._interval,
+                http=self._client(provider),
+                known=lambda: self._known(provider),
+                outbox=outbox,
+                tally=tally,
+                clock=self._clock,
+                rng=self._own_rng(),
+            )
+            feed = Feed(context, spec.topics, self._gate(spec))
+            self._feeds[provider.name, spec.name] = feed
+            try:
+                await feed.run()
+            except Exception as error:  # noqa: BLE001 - a callback may raise anything; others go on
+                tally.last_error = error if isinstance(error, WeftError) else _cause(tally, error)
+                _log.exception("%s failed, and begins anew", tally.where)
+            failures += 1
+            await context.pause(failures)
+
+    def _gate(self, spec: StreamSpec) -> Gate:
+        host = urlsplit(spec.url).netloc
+        if host not in self._gates:
+            self._gates[host] = Gate(spec.limits, self._clock, self._own_rng())
+        return self._gates[host]
+
+    def _own_rng(self) -> random.Random:
+        # What one connection draws must not depend on how often another one failed.
+        return random.Random(self._rng.getrandbits(64))  # noqa: S311 - no secret depends on it
+
+
+def _cause(tally: Tally, error: Exception) -> WeftError:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, WeftError) else fault(tally.where, error)
+
+
+def _shares(spec: StreamSpec) -> list[tuple[str, tuple[Topic, ...]]]:
+    """Return the topics of each connection, and its name."""
+    size = spec.limits.topics_per_connection
+    shares = [spec.topics[i : i + size] for i in range(0, len(spec.topics), size)]
+    if len(shares) == 1:
+        return [(spec.name, shares[0])]
+    return [(f"{spec.name} {n} of {len(shares)}", share) for n, share in enumerate(shares, 1)]

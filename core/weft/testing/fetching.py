@@ -1,0 +1,222 @@
+"""One fetch of a provider to its end, and all that came of it."""
+
+import asyncio
+import random
+import ssl
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache as once
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import polars as pl
+
+from weft.clock import SimulatedClock
+from weft.components.provider import Batch, FactKey, Provider, Request
+from weft.http import Http, ResponseCache, SourceStatus
+from weft.market.checks import clean_candles, clean_observations, clean_texts
+from weft.testing.provider_case import ProviderCase, Row
+from weft.testing.wiretap import Ask, Tap
+from weft.times import Interval
+
+
+class Known(NamedTuple):
+    """What a store would know after some fetches."""
+
+    candles: Mapping[str, int]
+    facts: Mapping[FactKey, int]
+    cursor: str | None
+
+
+NOTHING = Known({}, {}, None)
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What came of one fetch.
+
+    Attributes:
+        began: when it began.
+        ended: when it ended; pauses count.
+        rows: what may be stored of it.
+        refused: what the checks before the store say against its rows.
+        batches: as they came.
+        problems: lines it told.
+        error: what ended it early.
+        asked: requests, in the order they went out.
+        status: of its client at the end.
+    """
+
+    began: int
+    ended: int = 0
+    rows: set[Row] = field(default_factory=set)
+    refused: list[str] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    error: Exception | None = None
+    asked: list[Ask] = field(default_factory=list)
+    status: SourceStatus | None = None
+
+    def take(self, batch: Batch, interval: Interval, now: int, source: str) -> None:
+        """Put a batch through the checks before the store, and keep what passes."""
+        self.batches.append(batch)
+        self.problems += batch.problems
+        if batch.candles is not None:
+            candles = clean_candles(batch.candles, interval, now, source)
+            self._add("candle", candles.frame, candles.problems)
+        if batch.observations is not None:
+            facts = clean_observations(batch.observations, now, source)
+            self._add("fact", facts.frame, facts.problems)
+        if batch.texts is not None:
+            texts = clean_texts(batch.texts, now, source)
+            frame = texts.frame.with_columns(pl.col("assets").list.join(" "))
+            self._add("text", frame, texts.problems)
+
+    def _add(self, kind: str, frame: pl.DataFrame, problems: Collection[str]) -> None:
+        self.refused += problems
+        micros = frame.with_columns(pl.selectors.temporal().to_physical())
+        self.rows |= {(kind, *row) for row in micros.iter_rows()}
+
+    @property
+    def known(self) -> Known:
+        """What a store would know now."""
+        candles: dict[str, int] = {}
+        facts: dict[FactKey, int] = {}
+        for kind, *row in self.rows:
+            if kind == "candle":
+                candles[row[0]] = max(row[2], candles.get(row[0], row[2]))
+            elif kind == "fact":
+                key = FactKey(*row[:3])
+                facts[key] = max(row[3], facts.get(key, row[3]))
+        cursors = [batch.cursor for batch in self.batches if batch.cursor is not None]
+        return Known(candles, facts, cursors[-1] if cursors else None)
+
+    @property
+    def lasting(self) -> set[Row]:
+        """The rows that a later fetch gives again: not what is told as of the moment it is asked.
+
+        Such rows are known when they came, and have no history.
+        """
+        return {row for row in self.rows if known_at(row) < self.began}
+
+
+def known_at(row: Row) -> int:
+    """Return when a row was known."""
+    at = {"candle": 9, "fact": 5, "text": 3}[row[0]]
+    instant: int = row[at]
+    return instant
+
+
+def event_time(row: Row) -> int:
+    """Return when a row was true; for a candle when it opened."""
+    at = {"candle": 3, "fact": 4, "text": 2}[row[0]]
+    instant: int = row[at]
+    return instant
+
+
+def key_of(row: Row) -> Row:
+    """Return what a row is about, without what it says and since when that is known."""
+    return row[: {"candle": 4, "fact": 5, "text": 2}[row[0]]]
+
+
+def fetch(
+    case: ProviderCase,
+    provider: Provider | None = None,
+    tap: Tap | None = None,
+    **options: Any,  # noqa: ANN401 - as `fetching` has them
+) -> Fetched:
+    """Run one fetch to its end, in an event loop of its own; see `run_fetch`."""
+    return asyncio.run(run_fetch(case, provider or case.made(), tap, **options))
+
+
+async def run_fetch(
+    case: ProviderCase,
+    provider: Provider,
+    tap: Tap | None = None,
+    *,
+    now: int | None = None,
+    known: Known = NOTHING,
+    limits: bool = False,
+    cache: Path | None = None,
+    fetched: Fetched | None = None,
+) -> Fetched:
+    """Run one fetch to its end.
+
+    Args:
+        case: what to ask, and whom.
+        provider: who asks; state it has stays with it.
+        tap: on the wire.
+        now: what time it is; the stand-in's own time if None.
+        known: what is stored already.
+        limits: whether to keep to the API's rate limits. Waiting moves the clock on.
+        cache: folder to keep answers in.
+        fetched: filled meanwhile, for who breaks it off.
+    """
+    clock = SimulatedClock(case.stand_in.now if now is None else now)
+    fetched = fetched or Fetched(clock.now())
+    tap = tap or new_tap(case)
+    interval = Interval.parse(case.interval)
+    request = Request(
+        interval,
+        case.symbols,
+        case.since,
+        known.candles,
+        known.facts,
+        case.assets,
+        known.cursor,
+    )
+    async with opened(provider, clock, tap, limits=limits, cache=cache) as http:
+        try:
+            async for batch in provider.fetch(request, http, clock):
+                fetched.take(batch, interval, clock.now(), provider.source)
+        except Exception as error:  # noqa: BLE001 - whatever it raises is what is judged
+            fetched.error = error
+        fetched.status = http.status()
+    fetched.asked, fetched.ended = tap.asked, clock.now()
+    return fetched
+
+
+def new_tap(case: ProviderCase, **options: Any) -> Tap:  # noqa: ANN401 - options of a tap
+    """Return a tap before what stands for the API."""
+    api = case.stand_in.api
+    return Tap(api if isinstance(api, httpx.AsyncBaseTransport) else None, **options)
+
+
+@asynccontextmanager
+async def opened(
+    provider: Provider,
+    clock: SimulatedClock,
+    tap: Tap,
+    *,
+    limits: bool = False,
+    cache: Path | None = None,
+) -> AsyncIterator[Http]:
+    """Open a provider's client behind a tap, as the engine would."""
+    if provider.web is None:
+        raise AssertionError(f"provider {provider.name} declares no API: set `web = Api(...)`")
+    web = provider.web if limits else replace(provider.web, limits=())
+    with tap.listening():
+        kept = None if cache is None else ResponseCache(cache)
+        try:
+            async with Http(
+                web,
+                name=provider.name,
+                clock=clock,
+                rng=random.Random(1),  # noqa: S311 - no secret depends on it
+                key=provider.config.api_key,
+                base_url=provider.base_url,
+                cache=kept,
+                tls=_trust(),
+            ) as http:
+                yield http
+        finally:
+            if kept is not None:
+                await kept.aclose()
+
+
+@once
+def _trust() -> ssl.SSLContext:
+    # Reading all authorities takes longer than many a fetch.
+    return ssl.create_default_context()

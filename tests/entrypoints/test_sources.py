@@ -1,0 +1,102 @@
+"""The commands about sources, against the sandbox: what a user sees of providers and metrics."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import Weft
+from weft.vocabulary import METRICS
+from weft_app.sandbox import Sandbox
+from weft_app.sandbox.protocols import alternative_me, binance, glassnode
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(apis=[alternative_me.api, binance.api, glassnode.api]) as running:
+        yield running
+
+
+@pytest.fixture
+def through(sandbox: Sandbox) -> list[str]:
+    """Overrides that switch three sources on."""
+    sandbox.heal()
+    return [
+        "--set=history_days=10",
+        "--set=providers.binance.enabled=true",
+        f"--set=providers.binance.base_url={sandbox.url('binance')}",
+        "--set=providers.binance.symbols=[BTCUSDT, ETHUSDT]",
+        "--set=providers.alternative_me.enabled=true",
+        f"--set=providers.alternative_me.base_url={sandbox.url('alternative_me')}",
+        f"--set=providers.glassnode.base_url={sandbox.url('glassnode')}",
+        "--set=providers.glassnode.api_key=a-good-key",
+        "--set=providers.glassnode.metrics=[sopr, nupl]",
+    ]
+
+
+def test_backfill_brings_history_and_does_not_ask_for_it_again(
+    weft: Weft, through: list[str]
+) -> None:
+    first = weft("backfill", *through)
+    assert first.code == 0, first.err
+    assert first.err.count("complete") == 3
+    states = {s["name"]: s for s in weft("providers", "status", "--json", *through).json()}
+    assert set(states) == {"binance", "alternative_me", "glassnode"}
+    assert states["binance"]["kind"] == "sandbox"
+    assert states["binance"]["newest_candle"] is not None
+    assert states["glassnode"]["newest_fact"] is not None
+    again = weft("backfill", *through)
+    assert "glassnode" in again.err
+    further = weft("backfill", "--since=2026-06-01T00:00:00Z", *through)
+    assert further.code == 0
+    signals = weft("signals", "--json", *through).json()["signals"]
+    assert {signal["symbol"] for signal in signals} == {"BTCUSDT", "ETHUSDT"}
+    assert {signal["data"]["kind"] for signal in signals} == {"sandbox"}
+
+
+def test_backfill_says_which_source_failed_and_keeps_what_the_others_brought(
+    weft: Weft, through: list[str], sandbox: Sandbox
+) -> None:
+    sandbox.fault({"kind": "revoked_key", "provider": "glassnode"})
+    done = weft("backfill", *through)
+    assert done.code == 1
+    assert "UnauthorisedError" in done.err or "Check the key" in done.err
+    assert done.err.count("complete") == 2
+    assert "a-good-key" not in done.err
+
+
+def test_check_explains_what_a_source_answers(
+    weft: Weft, through: list[str], sandbox: Sandbox
+) -> None:
+    fine = weft("providers", "check", *through)
+    assert fine.code == 0, fine.err
+    assert "binance: " in fine.err
+    assert "candles" in fine.err
+    sandbox.fault({"kind": "status", "provider": "alternative_me", "status": 503})
+    broken = weft("providers", "check", "alternative_me", *through)
+    assert broken.code == 1
+    assert "HTTP 503" in broken.err
+    mistyped = weft("providers", "check", "binanc", *through)
+    assert mistyped.code == 1
+    assert "Did you mean binance?" in mistyped.err
+
+
+def test_metrics_lists_the_vocabulary_and_what_is_available(weft: Weft, through: list[str]) -> None:
+    rows = {row["name"]: row for row in weft("metrics", "--json", *through).json()}
+    assert set(METRICS) <= set(rows)
+    assert rows["sopr"]["available_from"] == ["glassnode"]
+    assert "cryptoquant" in rows["sopr"]["providers"]
+    assert rows["vix"]["available_from"] == []
+    assert all(row["providers"] for name, row in rows.items() if name in METRICS), [
+        name for name, row in rows.items() if not row["providers"]
+    ]
+    available = weft("metrics", "--json", "--available", *through).json()
+    assert {row["name"] for row in available} == {
+        name for name, row in rows.items() if row["available_from"]
+    }
+    assert "fear_greed" in weft("metrics", *through).out
+
+
+def test_the_sandbox_says_how_it_is_reached(weft: Weft, sandbox: Sandbox) -> None:
+    taken = weft("sandbox", "--port", str(sandbox.port))
+    assert taken.code == 1
+    assert "cannot listen" in taken.err
