@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from weft.components.provider import Provider
 from weft.engine import Engine
-from weft.http.status import SourceStatus
+from weft.http.status import SourceState, SourceStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class ProviderStatus:
         new: facts it brought in the last round.
         restated: facts it brought with another value than before in the last round.
         problems: what was refused or repaired in the last round.
-        error: why it stopped early, or its last failed request; None where neither.
+        error: why it stopped early, or its last request failed; None where neither.
     """
 
     name: str
@@ -59,6 +59,8 @@ def provider_status(engine: Engine) -> list[ProviderStatus]:
 def _status(engine: Engine, provider: Provider, asked: SourceStatus | None) -> ProviderStatus:
     latest = engine.collector.latest.get(provider.name)
     error = latest.error if latest else None
+    if error is None and asked and asked.state is not SourceState.OK:
+        error = asked.last_error
     state = "local" if provider.web is None else "idle"
     opens = [span.last for span in engine.market.known_spans(provider.source).values()]
     base = engine.composition.base.micros
@@ -77,5 +79,5 @@ def _status(engine: Engine, provider: Provider, asked: SourceStatus | None) -> P
         new=latest.new if latest else 0,
         restated=latest.restated if latest else 0,
         problems=tuple(latest.problems) if latest else (),
-        error=error or (asked.last_error if asked else None),
+        error=error,
     )

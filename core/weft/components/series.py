@@ -254,8 +254,8 @@ class SeriesProvider(Provider):
                 known = request.known_facts.get(key)
                 step, lag = series.step_micros, series.lag_micros
                 if own_id is None:
-                    named = entity in self.config.assets and series.scope is Scope.ASSET
-                    if named and self.only_ids:
+                    known = entity in self.ids or entity in self.config.ids
+                    if self.only_ids and series.scope is Scope.ASSET and not known:
                         self.tell(f"{entity}: no id is known for it; set ids.{entity}", once=True)
                     continue
                 if key in self._given_up:
