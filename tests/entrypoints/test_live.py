@@ -33,9 +33,7 @@ class Flaky(Synthetic):
     late_seconds: ClassVar[int] = 0
     asked: ClassVar[int] = 0
 
-    async def fetch(
-        self, request: Request, http: Http, clock: Clock
-    ) -> AsyncIterator[Batch]:
+    async def fetch(self, request: Request, http: Http, clock: Clock) -> AsyncIterator[Batch]:
         type(self).asked += 1
         if self.cut:
             raise ProviderError("the line is cut", where="provider flaky")

@@ -80,6 +80,11 @@ CASES: Mapping[str, Mapping[str, Any]] = {
     "nansen": {"unknown": {"assets": ("NOSUCH",), "ids": {"NOSUCH": "ethereum:0xdead"}}},
     "token_terminal": {"unknown": {"assets": ("NOSUCH",), "ids": {"NOSUCH": "no-such"}}},
     "kaiko": {"days": 2},
+    "reddit": {
+        "options": {"subreddits": {"Bitcoin": "BTC"}},
+        "key_form": "client:{}",
+        "unknown": {},
+    },
     "thetie": {"unknown": {}},
     "santiment": {
         "pages": {"page_size": 3},
@@ -96,6 +101,9 @@ EXCUSES: Mapping[str, Mapping[str, str]] = {
     },
     "messari": {
         "every_field_counts": "a day on which nothing unlocks is told as null",
+    },
+    "reddit": {
+        "every_field_counts": "a next page that is null is how a listing says that it ends",
     },
     "rss": {
         "what_is_no_data_is_typed": "half a feed is read as far as it goes, and a story that it "
