@@ -9,6 +9,7 @@ import pytest
 import weft
 from weft.plugins import hookspecs
 from weft.plugins.records import GROUPS
+from weft.testing import PROVIDER_CHECKS
 from weft.testing.conformance import CHECKS
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +45,9 @@ def test_every_base_class_named_is_public_and_has_the_methods_named() -> None:
 
 def test_every_check_of_the_kit_is_described() -> None:
     section = PLUGINS.partition("## Conformance")[2]
-    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(CHECKS)
+    checks, _, of_providers = section.partition("### Providers")
+    assert re.findall(r"^\| `(\w+)` \|", checks, re.MULTILINE) == list(CHECKS)
+    assert re.findall(r"^\| `(\w+)` \|", of_providers, re.MULTILINE) == list(PROVIDER_CHECKS)
 
 
 @pytest.mark.parametrize(
