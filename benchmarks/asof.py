@@ -108,7 +108,7 @@ _PREPARED: tuple[pl.DataFrame, list[pl.DataFrame]] | None = None
 
 
 def _prepare(facts: list[Facts], rows: Times) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
-    global _PREPARED  # noqa: PLW0603 - made once, outside of what is timed
+    global _PREPARED  # noqa: PLW0603  # made once, outside of what is timed
     _PREPARED = (_grid(rows), [_frame(each) for each in facts])
     return _PREPARED
 

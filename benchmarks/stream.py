@@ -146,7 +146,7 @@ def _pointed(spec: StreamSpec, url: str) -> StreamSpec:
 
 def _usage() -> tuple[float, float]:
     used = resource.getrusage(resource.RUSAGE_SELF)
-    with open("/proc/self/statm", encoding="ascii") as told:  # noqa: PTH123
+    with open("/proc/self/statm", encoding="ascii") as told:  # noqa: PTH123  # a file of the kernel
         resident = int(told.read().split()[1]) * resource.getpagesize() / 2**20
     return used.ru_utime + used.ru_stime, resident
 
@@ -199,7 +199,7 @@ async def _feed(messages: list[bytes], connection: ServerConnection) -> None:
     started = loop.time()
     for first in range(0, len(frames), CHUNK):
         connection.transport.write(b"".join(frames[first : first + CHUNK]))
-        while connection.transport.get_write_buffer_size() > 1 << 20:  # noqa: ASYNC110
+        while connection.transport.get_write_buffer_size() > 1 << 20:  # noqa: ASYNC110  # waits for a time, not an event
             await asyncio.sleep(0.001)
         if rate:
             await asyncio.sleep(max(0.0, started + first / rate - loop.time()))

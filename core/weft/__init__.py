@@ -101,7 +101,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - the module protocol for lazy attributes says Any
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # the module protocol for lazy attributes says Any
     try:
         home = _HOME_OF[name]
     except KeyError:

@@ -82,7 +82,7 @@ class _Builder:
         place = f" ({origin})" if origin else ""
         self.problems.append(f"{key}{place}: {error}")
 
-    def one(self, kind: str, slot: Slot) -> Any:  # noqa: ANN401 - of the kind the key names
+    def one(self, kind: str, slot: Slot) -> Any:  # noqa: ANN401  # of the kind the key names
         """Return the component of a section that holds just one and is called by its kind."""
         # A None is never used: `finish` raises first.
         return self.build(kind, kind, slot.use, slot)

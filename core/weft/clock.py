@@ -35,7 +35,7 @@ class SystemClock:
     async def sleep_until(self, instant: int) -> None:
         """Return once the machine's clock has passed `instant`."""
         # The wall clock may be set, and the machine suspended, while asleep: look now and then.
-        while (remaining := instant - self.now()) > 0:  # noqa: ASYNC110 - waits for a time, no event
+        while (remaining := instant - self.now()) > 0:  # noqa: ASYNC110  # waits for a time, no event
             await asyncio.sleep(min(max(remaining / SECOND, _SHORTEST_NAP), _LONGEST_NAP))
 
 

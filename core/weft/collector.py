@@ -191,7 +191,7 @@ class Collector:
                 where=f"provider {provider.name}",
                 hint="What it brought is kept; raise its deadline_seconds, or ask it for less",
             )
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+        except Exception as error:  # noqa: BLE001  # a plugin may raise anything
             failed = fault(f"provider {provider.name}", error)
         else:
             return collected, None

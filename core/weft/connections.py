@@ -66,7 +66,7 @@ class Connections:
     async def _open(self) -> None:
         cache = None
         if self._cache is not None and any(p.web for p in self._providers.values()):
-            from weft.http.cache import ResponseCache  # noqa: PLC0415 - only for who keeps answers
+            from weft.http.cache import ResponseCache  # noqa: PLC0415  # only for who keeps answers
 
             cache = await self._stack.enter_async_context(ResponseCache(self._cache))
         for name, provider in self._providers.items():
@@ -78,7 +78,7 @@ class Connections:
                     name=name,
                     clock=self._clock,
                     # Only pauses between attempts are drawn from it.
-                    rng=random.Random(name),  # noqa: S311 - no secret depends on it
+                    rng=random.Random(name),  # noqa: S311  # no secret depends on it
                     key=provider.config.api_key,
                     base_url=provider.base_url,
                     cache=cache,
@@ -109,7 +109,7 @@ class _Undeclared:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __getattr__(self, attribute: str) -> Any:  # noqa: ANN401 - nothing is ever returned
+    def __getattr__(self, attribute: str) -> Any:  # noqa: ANN401  # nothing is ever returned
         raise ConfigError(
             f"asks over HTTP (http.{attribute}) without saying which API",
             where=f"provider {self._name}",

@@ -33,7 +33,7 @@ def call(component: str, function: Callable[[], T], deadline_seconds: float) -> 
     def run() -> None:
         try:
             box.append(function())
-        except BaseException as error:  # noqa: BLE001 - sys.exit() and Rust panics are none of Exception
+        except BaseException as error:  # noqa: BLE001  # sys.exit() and Rust panics are none of Exception
             raised.append(error)
 
     thread = threading.Thread(target=run, name=f"weft-{component}", daemon=True)

@@ -74,7 +74,7 @@ def signals(
     record: Annotated[bool, typer.Option(help="Write the signals to the ledger.")] = True,
 ) -> None:
     """Compose signals and print them."""
-    from weft_app.commands import signals as command  # noqa: PLC0415 - keeps --help fast
+    from weft_app.commands import signals as command  # noqa: PLC0415  # keeps --help fast
 
     command.run(symbols or [], config, as_of, overrides or [], as_json=as_json, record=record)
 
@@ -94,7 +94,7 @@ def serve(
     overrides: SetOption = None,
 ) -> None:
     """Compose at every close, and serve the signals over HTTP."""
-    from weft_app.commands import serve as command  # noqa: PLC0415 - keeps --help fast
+    from weft_app.commands import serve as command  # noqa: PLC0415  # keeps --help fast
 
     command.run(config, host, port, overrides or [], sandbox=sandbox)
 
@@ -109,7 +109,7 @@ def backfill(
     overrides: SetOption = None,
 ) -> None:
     """Fetch history as far back as it is wanted. Goes on where it was interrupted."""
-    from weft_app.commands import backfill as command  # noqa: PLC0415 - keeps --help fast
+    from weft_app.commands import backfill as command  # noqa: PLC0415  # keeps --help fast
 
     if not command.run(since, config, overrides or []):
         raise typer.Exit(1)
@@ -126,7 +126,7 @@ def metrics(
     as_json: JsonOption = False,
 ) -> None:
     """List the metrics a layer can ask for, and who brings them."""
-    from weft_app.commands import metrics as command  # noqa: PLC0415 - keeps --help fast
+    from weft_app.commands import metrics as command  # noqa: PLC0415  # keeps --help fast
 
     command.run(config, overrides or [], as_json=as_json, available=available)
 
@@ -145,7 +145,7 @@ def sandbox(
     ] = None,
 ) -> None:
     """Serve a made-up market through the protocols of all providers, on loopback."""
-    from weft_app.commands import sandbox as command  # noqa: PLC0415 - keeps --help fast
+    from weft_app.commands import sandbox as command  # noqa: PLC0415  # keeps --help fast
 
     command.run(port, seed, speed, start, replay)
 
@@ -155,7 +155,7 @@ def providers_status(
     *, config: ConfigOption = None, overrides: SetOption = None, as_json: JsonOption = False
 ) -> None:
     """Show state, latency, quota left, freshness and errors of each provider."""
-    from weft_app.commands import providers as command  # noqa: PLC0415 - keeps --help fast
+    from weft_app.commands import providers as command  # noqa: PLC0415  # keeps --help fast
 
     command.status(config, overrides or [], as_json=as_json)
 
@@ -170,7 +170,7 @@ def providers_check(
     overrides: SetOption = None,
 ) -> None:
     """Ask each provider once, store nothing, and say what came or what is wrong."""
-    from weft_app.commands import providers as command  # noqa: PLC0415 - keeps --help fast
+    from weft_app.commands import providers as command  # noqa: PLC0415  # keeps --help fast
 
     if not command.check(names or [], config, overrides or []):
         raise typer.Exit(1)
@@ -181,7 +181,7 @@ def plugins_list(
     *, config: ConfigOption = None, overrides: SetOption = None, as_json: JsonOption = False
 ) -> None:
     """List every installed component and whether it is used."""
-    from weft_app.commands import plugins as command  # noqa: PLC0415 - keeps --help fast
+    from weft_app.commands import plugins as command  # noqa: PLC0415  # keeps --help fast
 
     command.list_all(config, overrides or [], as_json=as_json)
 
@@ -193,7 +193,7 @@ def plugins_info(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a component is for, what it needs and its options."""
-    from weft_app.commands import plugins as command  # noqa: PLC0415 - keeps --help fast
+    from weft_app.commands import plugins as command  # noqa: PLC0415  # keeps --help fast
 
     command.info(name, as_json=as_json)
 
@@ -201,7 +201,7 @@ def plugins_info(
 @config_app.command("check")
 def config_check(*, config: ConfigOption = None, overrides: SetOption = None) -> None:
     """Check every key and every component without composing anything."""
-    from weft_app.commands import config as command  # noqa: PLC0415 - keeps --help fast
+    from weft_app.commands import config as command  # noqa: PLC0415  # keeps --help fast
 
     command.check(config, overrides or [])
 
@@ -218,7 +218,7 @@ def replay(
     overrides: SetOption = None,
 ) -> None:
     """Compose recorded signals again, from what was known when they were made."""
-    from weft_app.commands import replay as command  # noqa: PLC0415 - keeps --help fast
+    from weft_app.commands import replay as command  # noqa: PLC0415  # keeps --help fast
 
     if not command.run(ids or [], last, config, overrides or []):
         raise typer.Exit(1)
@@ -227,7 +227,7 @@ def replay(
 @app.command()
 def doctor(*, config: ConfigOption = None, overrides: SetOption = None) -> None:
     """Look for what could keep Weft from working on this machine."""
-    from weft_app.commands import doctor as command  # noqa: PLC0415 - keeps --help fast
+    from weft_app.commands import doctor as command  # noqa: PLC0415  # keeps --help fast
 
     command.run(config, overrides or [])
 
@@ -243,7 +243,7 @@ def ledger_verify(
     overrides: SetOption = None,
 ) -> None:
     """Check that no recorded signal was changed, removed or inserted."""
-    from weft_app.commands import ledger as command  # noqa: PLC0415 - keeps --help fast
+    from weft_app.commands import ledger as command  # noqa: PLC0415  # keeps --help fast
 
     command.verify(config, overrides or [], seal)
 

@@ -52,8 +52,8 @@ def sandboxed(
         yield list(overrides)
         return
     try:
-        from weft_app.sandbox import Sandbox  # noqa: PLC0415 - an optional dependency
-        from weft_app.sandbox.app import find_apis  # noqa: PLC0415 - an optional dependency
+        from weft_app.sandbox import Sandbox  # noqa: PLC0415  # an optional dependency
+        from weft_app.sandbox.app import find_apis  # noqa: PLC0415  # an optional dependency
     except ImportError as error:
         raise MissingDependencyError(
             f"needs the package {error.name}", where="sandbox", hint="pip install 'weft[api]'"

@@ -126,7 +126,7 @@ class LiveService:
             known=collector.known,
             clock=engine.clock,
             # Only pauses between attempts are drawn from it.
-            rng=random.Random(0),  # noqa: S311 - no secret depends on it
+            rng=random.Random(0),  # noqa: S311  # no secret depends on it
         )
         running = asyncio.create_task(self.streamer.run())
         try:

@@ -14,7 +14,7 @@ _MILLI = 1_000
 _UNKNOWN_SYMBOL, _ILLEGAL_CHARACTERS = -1121, -1100
 
 
-def classify(status: int, body: Any, headers: Headers) -> type[SourceError] | None:  # noqa: ANN401, ARG001
+def classify(status: int, body: Any, headers: Headers) -> type[SourceError] | None:  # noqa: ANN401, ARG001  # JSON, in the form the contract fixes
     """Return what one of Binance's own codes means, where the status does not say it."""
     told = body if status >= 400 and isinstance(body, dict) else {}
     if told.get("code") == _UNKNOWN_SYMBOL:
@@ -24,7 +24,7 @@ def classify(status: int, body: Any, headers: Headers) -> type[SourceError] | No
     return None
 
 
-def read_instrument(entry: Reader, kind: Kind = Kind.SPOT, **known: Any) -> Instrument:  # noqa: ANN401
+def read_instrument(entry: Reader, kind: Kind = Kind.SPOT, **known: Any) -> Instrument:  # noqa: ANN401  # JSON, in the form the contract fixes
     """Return an instrument as exchangeInfo describes it.
 
     Args:

@@ -56,11 +56,11 @@ class ExchangeProvider(CandleProvider, SeriesProvider):
             ProviderError: the exchange has no such candles, cannot be read, or refuses.
         """
         if self.config.only != "metrics":
-            async with aclosing(CandleProvider.fetch(self, request, http, clock)) as candles:  # type: ignore[type-var]
+            async with aclosing(CandleProvider.fetch(self, request, http, clock)) as candles:  # type: ignore[type-var]  # an async generator can be closed
                 async for batch in candles:
                     yield batch
         if self.config.only != "candles":
-            async with aclosing(SeriesProvider.fetch(self, request, http, clock)) as metrics:  # type: ignore[type-var]
+            async with aclosing(SeriesProvider.fetch(self, request, http, clock)) as metrics:  # type: ignore[type-var]  # an async generator can be closed
                 async for batch in metrics:
                     yield batch
 

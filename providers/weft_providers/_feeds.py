@@ -76,7 +76,7 @@ def items_of(answer: "Answer") -> list[Item]:
     Raises:
         MalformedError: it is none, such as the page of a firewall.
     """
-    import feedparser  # type: ignore[import-untyped]  # noqa: PLC0415 - listing providers parses nothing
+    import feedparser  # type: ignore[import-untyped]  # noqa: PLC0415  # listing providers parses nothing
 
     told = {"content-type": answer.headers.get("content-type", "")}
     # A stream, since a text that looks like one would be opened as an address.

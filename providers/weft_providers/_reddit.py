@@ -121,7 +121,7 @@ class Listings:
     ) -> "Answer":
         for last in (False, True):
             await self.log_in(hosts, clock)
-            assert self._token is not None  # noqa: S101 - logged in
+            assert self._token is not None  # noqa: S101  # logged in
             token = self._token
             http = await hosts.client(self._web, token[0])
             try:
@@ -172,7 +172,7 @@ def mentions(texts: Iterable[Text], days: range, counted: Mapping[str, int], now
 
 def observations_of(rows: list[Row]) -> "pl.DataFrame":
     """Return rows as a table for `Batch.observations`."""
-    import polars as pl  # noqa: PLC0415 - listing providers needs no frames
+    import polars as pl  # noqa: PLC0415  # listing providers needs no frames
 
     names = ["metric", "scope", "entity", "event_time", "known_at", "value"]
     micros = pl.col("event_time", "known_at").cast(pl.Datetime("us", "UTC"))

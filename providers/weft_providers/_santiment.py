@@ -21,7 +21,7 @@ _SAID: Mapping[str, type[errors.SourceError]] = {
 _MOST_TOLD = 200
 
 
-def meaning(status: int, body: Any, _: Headers) -> type[errors.SourceError] | None:  # noqa: ANN401
+def meaning(status: int, body: Any, _: Headers) -> type[errors.SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     """Return what an answer stands for; errors come with HTTP 200, as a list or an object."""
     told = (body or {}).get("errors") or []
     text = json.dumps(told)

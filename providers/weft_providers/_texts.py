@@ -134,7 +134,7 @@ class Text:
 
 def frame_of(texts: Iterable[Text]) -> "pl.DataFrame":
     """Return texts as a table for `Batch.texts`."""
-    import polars as pl  # noqa: PLC0415 - listing providers needs no frames
+    import polars as pl  # noqa: PLC0415  # listing providers needs no frames
 
     rows = [tuple(getattr(text, name) for name in Text.__slots__) for text in texts]
     strings = dict.fromkeys(("id", "title", "summary", "url", "feed"), pl.String())

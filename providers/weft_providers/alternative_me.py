@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from weft.http import Http
 
 
-def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401
+def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     if status == 200 and body is not None and body["metadata"]["error"]:
         return UnavailableError
     return None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NOT_THERE = ("metric not", "market data not")
 
 
-def _classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401
+def _classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     # Its bodies are not documented.
     return {403: NotCoveredError, 404: UnlistedSymbolError}.get(status)
 

@@ -44,7 +44,7 @@ _MEANINGS: dict[int, type[SourceError]] = {
 _MILLI = 1_000
 
 
-def classify(status: int, body: Any, headers: Headers) -> type[SourceError] | None:  # noqa: ANN401, ARG001
+def classify(status: int, body: Any, headers: Headers) -> type[SourceError] | None:  # noqa: ANN401, ARG001  # JSON, in the form the contract fixes
     """Return what a code means: most errors come with HTTP 200."""
     if status != 200 or body["retCode"] == 0:
         return None

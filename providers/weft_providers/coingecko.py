@@ -33,7 +33,7 @@ _CODES: Mapping[int, type[SourceError]] = {
 }
 
 
-def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401
+def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     if status < 400:
         return None
     if status == 404 or (status == 400 and "not found" in str(body["error"])):

@@ -36,7 +36,7 @@ _CODES = {
 }
 
 
-def _meaning(_status: int, body: Any, _headers: Headers) -> type[SourceError] | None:  # noqa: ANN401
+def _meaning(_status: int, body: Any, _headers: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     # The code in the body should agree with that of HTTP, but nobody promises it.
     return None if body is None else _CODES.get(int(body["status"]["code"]))
 

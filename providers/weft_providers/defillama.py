@@ -27,7 +27,7 @@ _STABLECOINS, _YIELDS = "https://stablecoins.llama.fi", "https://yields.llama.fi
 _TOTALS = {"excludeTotalDataChart": "false", "excludeTotalDataChartBreakdown": "true"}
 
 
-def _classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401
+def _classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     # The one path there is for each series: what is not found, or refused, is its chain or slug.
     return UnlistedSymbolError if status in {400, 404} else None
 

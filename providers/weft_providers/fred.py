@@ -27,7 +27,7 @@ _OBSERVATIONS = "/fred/series/observations"
 _MISSING = "."
 
 
-def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401
+def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     # A bad key, an unknown series and a bad value all have status 400.
     told = str(body["error_message"]) if status == 400 else ""
     if "api_key" in told:

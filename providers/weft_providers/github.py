@@ -24,7 +24,7 @@ _HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "20
 _COMMITS, _DEVELOPERS = "commit_activity", "contributors"
 
 
-def _classify(status: int, body: Any, headers: Headers) -> type[SourceError] | None:  # noqa: ANN401
+def _classify(status: int, body: Any, headers: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     if status == 202:
         # The statistics are being computed: none yet, which is not none at all.
         return UnavailableError

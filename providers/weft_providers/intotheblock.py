@@ -19,7 +19,7 @@ _HISTORY, _PRESENT = "financial", "overview"
 _MILLIS_FROM = 1e11
 
 
-def _classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401
+def _classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     # Its bodies are not documented.
     return {403: NotCoveredError, 404: UnlistedSymbolError}.get(status)
 

@@ -32,7 +32,7 @@ _TOLD = {
 _PAGE = 1_000
 
 
-def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401
+def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     if status == 404:
         return UnlistedSymbolError
     if status != 200 or not body.get("error"):

@@ -26,7 +26,7 @@ _SLUGS = """
 """
 
 
-def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401
+def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     own = {403: NotCoveredError, 404: UnlistedSymbolError}.get(status)
     return UnavailableError if status == 200 and body["error"] is not None else own
 

@@ -33,7 +33,7 @@ _TOKENS = """
 """
 
 
-def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401
+def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     if status == 403:
         # Used up, everything is refused, until there are new ones; a plan lacks one endpoint.
         used_up = b"credit" in orjson.dumps(body).lower()

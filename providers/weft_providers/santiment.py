@@ -53,7 +53,7 @@ class Santiment(SeriesProvider):
         ),
         classify=meaning,
     )
-    ids = dict(pair.split(":") for pair in _SLUGS.split())  # noqa: RUF012
+    ids = dict(pair.split(":") for pair in _SLUGS.split())  # noqa: RUF012  # read only
     series = (
         _daily("social_volume", "social_volume_total", "12h"),
         _daily("social_dominance", "social_dominance_total", "12h", 0.01),

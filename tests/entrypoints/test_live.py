@@ -60,7 +60,7 @@ def service(tmp_path: Path) -> LiveService:
 async def run_until(service: LiveService, instant: int) -> None:
     """Let the service run until the simulated clock has passed an instant."""
     task = asyncio.create_task(service.run())
-    while service.engine.clock.now() < instant and not task.done():  # noqa: ASYNC110 - no event
+    while service.engine.clock.now() < instant and not task.done():  # noqa: ASYNC110  # no event
         await asyncio.sleep(0.005)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

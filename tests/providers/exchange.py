@@ -132,5 +132,5 @@ class _Handler(BaseHTTPRequestHandler):
         if int(headers.get("Content-Length", 0)) > len(body):
             self.close_connection = True
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the base class
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # its name in the base class
         pass

@@ -63,7 +63,7 @@ async def download(
     request = Request(Interval.parse(interval), tuple(symbols), since, known)
     async with opened(provider, clock) as http:
         async for batch in provider.fetch(request, http, clock):
-            batches.append(batch)  # noqa: PERF401 - what came before an error is wanted too
+            batches.append(batch)  # noqa: PERF401  # what came before an error is wanted too
 
 
 def fetch(

@@ -250,7 +250,7 @@ def test_dollars_are_counted_where_the_quote_is_one() -> None:
         next(s for s in provider.series if s.metric == metric)
         for metric in ("open_interest_usd", "long_short_ratio")
     )
-    assert provider.own_id(usd, "BTCUSDT") == provider.own_id(usd, "BTCUSDC")[:-1] + "T"  # type: ignore[index]
+    assert provider.own_id(usd, "BTCUSDT") == provider.own_id(usd, "BTCUSDC")[:-1] + "T"  # type: ignore[index]  # what a fault may bring
     assert provider.own_id(usd, "ETHBTC") is None
     assert provider.own_id(ratio, "ETHBTC") == "ETHBTC"
 

@@ -184,7 +184,7 @@ def test_a_sandbox_never_passes_for_real() -> None:
     ):
         for kind in (Spot, Futures):
             with pytest.raises(ConfigError, match="not of the same kind"):
-                kind(kind.Config(streams=streams, **options)).streams(request("BTCUSDT"))  # type: ignore[arg-type]
+                kind(kind.Config(streams=streams, **options)).streams(request("BTCUSDT"))  # type: ignore[arg-type]  # what a fault may bring
 
 
 def test_spot_has_no_liquidations() -> None:
@@ -224,5 +224,5 @@ def _forced(running: Any, close: int, *, sells: bool) -> float:
 def test_addresses_of_the_sandbox() -> None:
     with sandbox(0) as still:
         provider = made(Spot, still, streams=("candles",))
-        (spec,) = provider.streams(request("BTCUSDT"))  # type: ignore[attr-defined]
+        (spec,) = provider.streams(request("BTCUSDT"))  # type: ignore[attr-defined]  # what a fault may bring
         assert spec.url == still.url("binance", "ws") + "/ws"

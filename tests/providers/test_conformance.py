@@ -267,7 +267,7 @@ class Leaving(Tides):
 
 class Telling(Tides):
     async def fetch(self, request: Request, http: Http, clock: Clock) -> AsyncIterator[Batch]:
-        yield Batch(problems=(f"asked with {self.config.api_key.get_secret_value()}",))  # type: ignore[union-attr]
+        yield Batch(problems=(f"asked with {self.config.api_key.get_secret_value()}",))  # type: ignore[union-attr]  # what a fault may bring
         async for batch in super().fetch(request, http, clock):
             yield batch
 

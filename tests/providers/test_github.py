@@ -114,7 +114,7 @@ class TestGitHub(Sandboxed):
         assert asyncio.run(twice()) == [False, True]
 
     def test_a_token_lifts_the_limit(self, server: Sandbox) -> None:
-        assert self.made(server).web.limits[0].units == 5_000  # type: ignore[union-attr]
+        assert self.made(server).web.limits[0].units == 5_000  # type: ignore[union-attr]  # what a fault may bring
         without = GitHub(GitHub.Config())
         assert without.web.limits[0].units == 60
         assert without.ready()

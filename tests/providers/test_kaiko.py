@@ -27,8 +27,8 @@ class TestKaiko(Sandboxed):
     provider = Kaiko
     drift = "price"
     drifting = ("vwap", "cross_exchange_spread")
-    options = {"book_history_days": 6}  # noqa: RUF012 - a ClassVar of the base
-    unknown = {"assets": ("NOSUCH",), "instruments": {"XUSDT": "binc/spot/x-usdt"}}  # noqa: RUF012
+    options = {"book_history_days": 6}  # noqa: RUF012  # a ClassVar of the base
+    unknown = {"assets": ("NOSUCH",), "instruments": {"XUSDT": "binc/spot/x-usdt"}}  # noqa: RUF012  # read only
 
     def test_depth_is_in_dollars_at_the_end_of_its_hour(
         self, server: Sandbox, world: World

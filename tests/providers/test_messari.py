@@ -21,8 +21,8 @@ class TestMessari(Sandboxed):
     provider = Messari
     drift = "mindshare"
     drifting = ("mindshare",)
-    options = {"assets": ("AAVE", "UNI")}  # noqa: RUF012 - a ClassVar of the base
-    unknown = {"assets": ("NOSUCH",), "ids": {"NOSUCH": "no-such"}, "metrics": ("mindshare",)}  # noqa: RUF012
+    options = {"assets": ("AAVE", "UNI")}  # noqa: RUF012  # a ClassVar of the base
+    unknown = {"assets": ("NOSUCH",), "ids": {"NOSUCH": "no-such"}, "metrics": ("mindshare",)}  # noqa: RUF012  # read only
 
     def test_protocols_by_day(self, server: Sandbox, world: World) -> None:
         fetched = fetch(self.made(server))

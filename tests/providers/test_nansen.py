@@ -23,7 +23,7 @@ class TestNansen(Sandboxed):
     provider = Nansen
     drift = "net_flow_24h_usd"
     drifting = ("smart_money_netflow_usd",)
-    unknown = {"assets": ("NOSUCH",), "ids": {"NOSUCH": "ethereum:0xdead"}}  # noqa: RUF012
+    unknown = {"assets": ("NOSUCH",), "ids": {"NOSUCH": "ethereum:0xdead"}}  # noqa: RUF012  # read only
 
     def test_flows_and_holders_as_of_now(self, server: Sandbox, world: World) -> None:
         fetched = fetch(self.made(server, assets=ALL))

@@ -18,8 +18,8 @@ class TestTokenTerminal(Sandboxed):
     provider = TokenTerminal
     drift = "tvl"
     drifting = ("tvl_usd",)
-    options = {"assets": ("AAVE", "UNI")}  # noqa: RUF012 - a ClassVar of the base
-    unknown = {"assets": ("NOSUCH",), "ids": {"NOSUCH": "no-such"}}  # noqa: RUF012
+    options = {"assets": ("AAVE", "UNI")}  # noqa: RUF012  # a ClassVar of the base
+    unknown = {"assets": ("NOSUCH",), "ids": {"NOSUCH": "no-such"}}  # noqa: RUF012  # read only
 
     def test_days_in_canonical_units(self, server: Sandbox, world: World) -> None:
         fetched = fetch(self.made(server))

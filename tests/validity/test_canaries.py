@@ -121,7 +121,7 @@ class Random(Layer):
 
     def score(self, view: View) -> Scores:
         close = view.candles().close
-        noise = np.random.uniform(-1, 1, close.shape)  # noqa: NPY002 - the fault to be caught
+        noise = np.random.uniform(-1, 1, close.shape)  # noqa: NPY002  # the fault to be caught
         return view.scores(np.where(np.isnan(close), np.nan, noise))
 
 
@@ -216,7 +216,7 @@ class TooShort(StepFeature):
     state_size = 2
 
     @step
-    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:  # noqa: N805 - static
+    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:  # noqa: N805  # static
         """Take one candle."""
         state[1] += (0.01 if state[0] > 0.0 else 1.0) * (bar.close - state[1])
         state[0] = 1.0

@@ -85,12 +85,12 @@ class StepFeature(Feature):
         return ()
 
 
-def step(function: Step) -> Any:  # noqa: ANN401 - a numba dispatcher; numba publishes no types
+def step(function: Step) -> Any:  # noqa: ANN401  # a numba dispatcher; numba publishes no types
     """Compile a step function; use it as a decorator inside a `StepFeature`.
 
     Division follows IEEE rules, as in NumPy: a zero divisor gives inf or NaN and raises nothing.
     """
-    from numba import njit  # noqa: PLC0415 - numba takes a quarter of a second to import
+    from numba import njit  # noqa: PLC0415  # numba takes a quarter of a second to import
 
     return staticmethod(njit(error_model="numpy")(function))
 

@@ -200,7 +200,7 @@ class SeriesProvider(Provider):
         Raises:
             SourceError: the source failed, or a series came in another form than expected.
         """
-        from weft.http.errors import (  # noqa: PLC0415 - listing providers needs no client
+        from weft.http.errors import (  # noqa: PLC0415  # listing providers needs no client
             ForbiddenError,
             NotCoveredError,
             RefusedError,
@@ -350,7 +350,7 @@ def _rows(found: Mapping[Wanted, list[Point]], now: int) -> list[_Row]:
 
 
 def _batch(rows: list[_Row]) -> Batch:
-    import polars as pl  # noqa: PLC0415 - listing providers needs no frames
+    import polars as pl  # noqa: PLC0415  # listing providers needs no frames
 
     names = ("metric", "scope", "entity", "event_time", "known_at", "value")
     if not rows:

@@ -96,7 +96,7 @@ def _component(slot: Slot, config: ComponentConfig) -> dict[str, Any]:
     return described
 
 
-def _canonical(value: object) -> Any:  # noqa: ANN401 - any JSON value
+def _canonical(value: object) -> Any:  # noqa: ANN401  # any JSON value
     """Return plain JSON values without local and secret fields, in an order that never varies."""
     if isinstance(value, BaseModel):
         return {

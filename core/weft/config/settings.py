@@ -60,12 +60,12 @@ class Slot(Section):
 
     @field_validator("enabled")
     @classmethod
-    def _auto_is_for_providers(cls, value: bool | Literal["auto"]) -> bool | Literal["auto"]:  # noqa: FBT001 - pydantic calls it
+    def _auto_is_for_providers(cls, value: bool | Literal["auto"]) -> bool | Literal["auto"]:  # noqa: FBT001  # pydantic calls it
         if value == "auto" and not issubclass(cls, ProviderSlot):
             raise ValueError("only providers can be `auto`; write true or false")
         return value
 
-    def __repr_args__(self) -> Any:  # noqa: ANN401 - pydantic keeps the type to itself
+    def __repr_args__(self) -> Any:  # noqa: ANN401  # pydantic keeps the type to itself
         # Options may hold secrets, and only the component knows which.
         return [(name, getattr(self, name)) for name in type(self).model_fields]
 

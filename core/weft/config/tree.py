@@ -86,7 +86,7 @@ def _child(node: Given, part: str | int) -> Given | None:
     return inner[part] if is_index else None
 
 
-def plain(given: Given) -> Any:  # noqa: ANN401 - whatever YAML can hold
+def plain(given: Given) -> Any:  # noqa: ANN401  # whatever YAML can hold
     """Return the values of a tree without their origins."""
     if isinstance(given.value, dict):
         return {key: plain(inner) for key, inner in given.value.items()}

@@ -131,7 +131,7 @@ class _Reader:
     def _inside(self, node: Node, path: KeyPath) -> dict[str, Given] | list[Given]:
         if isinstance(node, MappingNode):
             return self._map(node, path)
-        assert isinstance(node, SequenceNode)  # noqa: S101 - YAML has no fourth kind of node
+        assert isinstance(node, SequenceNode)  # noqa: S101  # YAML has no fourth kind of node
         return [
             self.read(inner, (*path, index), self._at(inner))
             for index, inner in enumerate(node.value)

@@ -15,11 +15,11 @@ _arrays: Any = arrayobj  # numba publishes no types for them
 _cgutils: Any = cgutils
 
 
-def _array_at(dtype: Any) -> Any:  # noqa: ANN401 - numba's types
+def _array_at(dtype: Any) -> Any:  # noqa: ANN401  # numba's types
     result = numba_types.Array(dtype, 1, "C")
 
-    def typed(_typing: Any, _address: Any, _count: Any) -> Any:  # noqa: ANN401
-        def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+    def typed(_typing: Any, _address: Any, _count: Any) -> Any:  # noqa: ANN401  # numba publishes no types
+        def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # noqa: ANN401  # numba publishes no types
             width = context.get_abi_sizeof(context.get_data_type(dtype))
             itemsize = context.get_constant(numba_types.intp, width)
             view = _arrays.make_array(result)(context, builder)
@@ -31,7 +31,7 @@ def _array_at(dtype: Any) -> Any:  # noqa: ANN401 - numba's types
                 itemsize=itemsize,
                 meminfo=None,
             )
-            return view._getvalue()  # noqa: SLF001 - numba's own way to hand over a struct
+            return view._getvalue()  # noqa: SLF001  # numba's own way to hand over a struct
 
         return result(numba_types.int64, numba_types.int64), generate
 
@@ -48,8 +48,8 @@ flags_at: Any = intrinsic(_array_at(numba_types.int8))
 """``flags_at(address, count)``: int8 numbers likewise."""
 
 
-def _call(_typing: Any, address: Any, arguments: Any) -> Any:  # noqa: ANN401
-    def generate(_context: Any, builder: Any, _signature: Any, given: Any) -> Any:  # noqa: ANN401
+def _call(_typing: Any, address: Any, arguments: Any) -> Any:  # noqa: ANN401  # numba publishes no types
+    def generate(_context: Any, builder: Any, _signature: Any, given: Any) -> Any:  # noqa: ANN401  # numba publishes no types
         numbers = _cgutils.unpack_tuple(builder, given[1])
         number = ir.IntType(64)
         function = ir.FunctionType(number, [number] * len(numbers))
@@ -62,11 +62,11 @@ call: Any = intrinsic(_call)
 """``call(address, numbers)``: call the function there with a tuple of int64; it returns one."""
 
 
-def _cells(_typing: Any, array: Any, _first: Any, _count: Any, _stride: Any) -> Any:  # noqa: ANN401
+def _cells(_typing: Any, array: Any, _first: Any, _count: Any, _stride: Any) -> Any:  # noqa: ANN401  # numba publishes no types
     result = numba_types.Array(array.dtype, 1, "A", readonly=not array.mutable)
     index = numba_types.int64
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401  # numba publishes no types
         source = _arrays.make_array(signature.args[0])(context, builder, arguments[0])
         size = context.get_abi_sizeof(context.get_data_type(array.dtype))
         width = context.get_constant(numba_types.intp, size)
@@ -79,7 +79,7 @@ def _cells(_typing: Any, array: Any, _first: Any, _count: Any, _stride: Any) -> 
             itemsize=width,
             meminfo=None,
         )
-        return view._getvalue()  # noqa: SLF001 - numba's own way to hand over a struct
+        return view._getvalue()  # noqa: SLF001  # numba's own way to hand over a struct
 
     return result(array, index, index, index), generate
 
@@ -93,20 +93,20 @@ once. The memory belongs to an argument of the kernel and so outlives the result
 
 
 def _stream(
-    _typing: Any,  # noqa: ANN401
-    target: Any,  # noqa: ANN401
-    _into: Any,  # noqa: ANN401
-    source: Any,  # noqa: ANN401
-    _begin: Any,  # noqa: ANN401
-    _lines: Any,  # noqa: ANN401
-) -> Any:  # noqa: ANN401
+    _typing: Any,  # noqa: ANN401  # numba publishes no types
+    target: Any,  # noqa: ANN401  # numba publishes no types
+    _into: Any,  # noqa: ANN401  # numba publishes no types
+    source: Any,  # noqa: ANN401  # numba publishes no types
+    _begin: Any,  # noqa: ANN401  # numba publishes no types
+    _lines: Any,  # noqa: ANN401  # numba publishes no types
+) -> Any:  # noqa: ANN401  # numba publishes no types
     index = numba_types.int64
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401  # numba publishes no types
         line = ir.VectorType(ir.DoubleType(), LINE)
         past_the_cache = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
 
-        def pointer(array: int, at: Any) -> Any:  # noqa: ANN401
+        def pointer(array: int, at: Any) -> Any:  # noqa: ANN401  # numba publishes no types
             data = _arrays.make_array(signature.args[array])(context, builder, arguments[array])
             start = builder.gep(data.data, [builder.add(arguments[array + 1], at)])
             return builder.bitcast(start, line.as_pointer())

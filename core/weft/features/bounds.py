@@ -62,7 +62,7 @@ def _checked(dispatcher: Dispatcher, done: dict[Dispatcher, Dispatcher]) -> Disp
     return done[dispatcher]
 
 
-def _replaced(value: Any, names: tuple[str, ...], done: dict[Dispatcher, Dispatcher]) -> Any:  # noqa: ANN401 - whatever a global may hold
+def _replaced(value: Any, names: tuple[str, ...], done: dict[Dispatcher, Dispatcher]) -> Any:  # noqa: ANN401  # whatever a global may hold
     """Return what stands for a global: a function checked, or a module with its functions so."""
     if isinstance(value, Dispatcher):
         return _checked(value, done)

@@ -60,7 +60,7 @@ class FeatureEngine:
         """
         driver()
         for feature in features:
-            self._run(feature).kernel  # noqa: B018 - reading it compiles it
+            self._run(feature).kernel  # noqa: B018  # reading it compiles it
             if progress is not None:
                 progress(feature.name)
 

@@ -5,7 +5,7 @@ import types
 from typing import Any
 
 
-def fingerprint(*functions: Any) -> str:  # noqa: ANN401 - plain functions or dispatchers
+def fingerprint(*functions: Any) -> str:  # noqa: ANN401  # plain functions or dispatchers
     """Return a digest of functions' code and of every helper and constant they use."""
     digest = hashlib.sha256()
     fed: set[types.FunctionType] = set()
@@ -14,12 +14,12 @@ def fingerprint(*functions: Any) -> str:  # noqa: ANN401 - plain functions or di
     return digest.hexdigest()[:16]
 
 
-def _python_of(value: Any) -> Any:  # noqa: ANN401 - whatever a global may hold
+def _python_of(value: Any) -> Any:  # noqa: ANN401  # whatever a global may hold
     """Return the Python function behind a dispatcher or an intrinsic; others as they are."""
     return getattr(value, "py_func", None) or getattr(value, "_defn", None) or value
 
 
-def _feed(digest: Any, function: types.FunctionType, fed: set[types.FunctionType]) -> None:  # noqa: ANN401 - hashlib's object
+def _feed(digest: Any, function: types.FunctionType, fed: set[types.FunctionType]) -> None:  # noqa: ANN401  # hashlib's object
     if function in fed:
         return
     fed.add(function)
@@ -36,7 +36,7 @@ def _feed(digest: Any, function: types.FunctionType, fed: set[types.FunctionType
             digest.update(repr(value).encode())
 
 
-def _feed_code(digest: Any, code: types.CodeType) -> tuple[str, ...]:  # noqa: ANN401 - hashlib's object
+def _feed_code(digest: Any, code: types.CodeType) -> tuple[str, ...]:  # noqa: ANN401  # hashlib's object
     """Feed a code object and those inside it; return the names they look up."""
     names = code.co_names
     digest.update(code.co_code)

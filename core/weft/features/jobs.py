@@ -100,10 +100,10 @@ def run_jobs(
         )
 
 
-def _drive(  # noqa: PLR0913, PLR0917 - numba passes no keywords
+def _drive(  # noqa: PLR0913, PLR0917  # numba passes no keywords
     presence: IntPanel,
     time: Times,
-    open: FloatPanel,  # noqa: A002 - the field's standard name
+    open: FloatPanel,  # noqa: A002  # the field's standard name
     high: FloatPanel,
     low: FloatPanel,
     close: FloatPanel,
@@ -159,7 +159,7 @@ def _drive(  # noqa: PLR0913, PLR0917 - numba passes no keywords
 
 
 @cache
-def driver() -> Any:  # noqa: ANN401 - a numba dispatcher
+def driver() -> Any:  # noqa: ANN401  # a numba dispatcher
     """Return `_drive`, compiled on first use."""
     try:
         return njit(_DRIVE, cache=True, nogil=True)(_drive)

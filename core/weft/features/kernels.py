@@ -47,21 +47,21 @@ _ENTRY = numba_types.int64(*[numba_types.int64] * _NUMBERS)
 class _Disjoint(Compiler):
     """Numba's compiler, told that a loop's arguments do not overlap, and that Python calls none."""
 
-    def define_pipelines(self) -> Any:  # noqa: ANN401 - a list of numba's pass managers
+    def define_pipelines(self) -> Any:  # noqa: ANN401  # a list of numba's pass managers
         self.state.flags.noalias = True
         self.state.flags.no_cpython_wrapper = True
         self.state.flags.no_cfunc_wrapper = True
         return super().define_pipelines()  # type: ignore[no-untyped-call]  # numba's, untyped
 
 
-def _run_loop(*_arguments: Any) -> None:  # noqa: ANN401 - see `loop`
+def _run_loop(*_arguments: Any) -> None:  # noqa: ANN401  # see `loop`
     """Stand for a feature's loop, which takes this name in each copy of the entry."""
 
 
-def _enter(  # noqa: PLR0913, PLR0917 - addresses and numbers, all of them int64
+def _enter(  # noqa: PLR0913, PLR0917  # addresses and numbers, all of them int64
     presence: int,
     time: int,
-    open: int,  # noqa: A002 - the field's standard name
+    open: int,  # noqa: A002  # the field's standard name
     high: int,
     low: int,
     close: int,
@@ -107,7 +107,7 @@ def _enter(  # noqa: PLR0913, PLR0917 - addresses and numbers, all of them int64
             left,
             right,
         )
-    except Exception:  # noqa: BLE001 - numba catches nothing narrower
+    except Exception:  # noqa: BLE001  # numba catches nothing narrower
         return 1
     return 0
 
@@ -117,7 +117,7 @@ _uncached: set[str] = set()
 _compiling = threading.Lock()
 
 
-def compile_step(name: str, step: Any, outputs: int) -> Kernel:  # noqa: ANN401 - a numba dispatcher
+def compile_step(name: str, step: Any, outputs: int) -> Kernel:  # noqa: ANN401  # a numba dispatcher
     """Return the panel loop of a step, compiled once per process and kept on disk where possible.
 
     Args:
@@ -138,7 +138,7 @@ def is_cached_on_disk() -> bool:
     return not _uncached
 
 
-def _compile(identity: str, step: Any, outputs: int) -> Any:  # noqa: ANN401 - a dispatcher, and numba's callback
+def _compile(identity: str, step: Any, outputs: int) -> Any:  # noqa: ANN401  # a dispatcher, and numba's callback
     # A step that stays a call of its own is taken for one symbol at a time.
     inlined = njit(error_model="numpy", inline="always")(step.py_func)
     own = _copy(loop, f"_loop_{identity}", _step=inlined, _OUTPUTS=outputs)
@@ -152,13 +152,13 @@ def _compile(identity: str, step: Any, outputs: int) -> Any:  # noqa: ANN401 - a
         return _jit(entry, cache=False)
 
 
-def _copy(function: Any, name: str, **replaced: Any) -> types.FunctionType:  # noqa: ANN401 - globals
+def _copy(function: Any, name: str, **replaced: Any) -> types.FunctionType:  # noqa: ANN401  # globals
     """Return a function under another name, with some of its globals replaced."""
     code = function.__code__.replace(co_name=name, co_qualname=name)
     return types.FunctionType(code, {**function.__globals__, **replaced}, name)
 
 
-def _jit(entry: types.FunctionType, *, cache: bool) -> Any:  # noqa: ANN401 - numba's callback
+def _jit(entry: types.FunctionType, *, cache: bool) -> Any:  # noqa: ANN401  # numba's callback
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NumbaWarning)
         return cfunc(_ENTRY, cache=cache, error_model="numpy")(entry)

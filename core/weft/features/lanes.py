@@ -44,7 +44,7 @@ def clear_state(state: State, symbols: BoolPanel) -> None:
 
 
 @njit(error_model="numpy", inline="always")
-def differ(kinds: Any, leading: Any, width: int) -> bool:  # noqa: ANN401 - arrays of any number
+def differ(kinds: Any, leading: Any, width: int) -> bool:  # noqa: ANN401  # arrays of any number
     """Return whether any lane differs from the first in kind or in its leading cell."""
     found = False
     for lane in range(width):
@@ -55,7 +55,7 @@ def differ(kinds: Any, leading: Any, width: int) -> bool:  # noqa: ANN401 - arra
 
 
 @njit(error_model="numpy", inline="always")
-def run_end(kinds: Any, leading: Any, start: int, width: int) -> int:  # noqa: ANN401
+def run_end(kinds: Any, leading: Any, start: int, width: int) -> int:  # noqa: ANN401  # numba publishes no types
     """Return where the lanes end that are like lane `start` in kind and leading cell."""
     stop = start + 1
     while stop < width and kinds[stop] == kinds[start] and leading[stop] == leading[start]:
@@ -64,20 +64,20 @@ def run_end(kinds: Any, leading: Any, start: int, width: int) -> int:  # noqa: A
 
 
 @njit(error_model="numpy", inline="always")
-def fill(tile: Any, corner: int, count: int, rows: int, value: float) -> None:  # noqa: ANN401
+def fill(tile: Any, corner: int, count: int, rows: int, value: float) -> None:  # noqa: ANN401  # numba publishes no types
     """Set every row of `count` lanes from `corner` on."""
     for row in range(rows):
         cells(tile, corner + row * STRIDE, count, 1)[:] = value
 
 
 @njit(error_model="numpy", inline="always")
-def _copy(into: Any, numbers: Any) -> None:  # noqa: ANN401 - arrays of numba's
+def _copy(into: Any, numbers: Any) -> None:  # noqa: ANN401  # arrays of numba's
     for k in range(len(into)):
         into[k] = numbers[k]
 
 
 @njit(error_model="numpy", inline="always")
-def write(out: Floats, into: int, tile: Floats, begin: int, width: int, past: bool) -> None:  # noqa: FBT001 - numba passes no keywords
+def write(out: Floats, into: int, tile: Floats, begin: int, width: int, past: bool) -> None:  # noqa: FBT001  # numba passes no keywords
     """Copy `width` numbers of a tile into a panel, past the cache if `past`."""
     uneven = width
     if past:

@@ -25,10 +25,10 @@ def _step(_state: Floats, _bar: Bar, _params: Floats, _out: Floats) -> None:
     """Stand for the feature's step, which takes this name in each copy of the loop."""
 
 
-def loop(  # noqa: PLR0913, PLR0917 - a kernel takes its arrays one by one
+def loop(  # noqa: PLR0913, PLR0917  # a kernel takes its arrays one by one
     presence: IntPanel,
     time: Times,
-    open: Floats,  # noqa: A002 - the field's standard name
+    open: Floats,  # noqa: A002  # the field's standard name
     high: Floats,
     low: Floats,
     close: Floats,

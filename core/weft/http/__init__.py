@@ -84,7 +84,7 @@ __all__ = [
 
 
 # Naming an Api must not pay for a client: listing providers builds none.
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the name stands for
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOME_OF[name]), name)

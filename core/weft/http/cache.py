@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import diskcache  # type: ignore[import-untyped]
+import diskcache  # type: ignore[import-untyped]  # they publish no types
 import orjson
-from diskcache.core import MODE_BINARY, MODE_RAW  # type: ignore[import-untyped]
+from diskcache.core import MODE_BINARY, MODE_RAW  # type: ignore[import-untyped]  # they publish no types
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -42,25 +42,25 @@ class Kept:
     body: bytes = field(repr=False)
 
 
-class _BytesOnly(diskcache.Disk):  # type: ignore[misc]
+class _BytesOnly(diskcache.Disk):  # type: ignore[misc]  # its parent publishes no types
     """Stores bytes and nothing else; the parent would unpickle whatever a row claims to be."""
 
-    def put(self, key: Any) -> tuple[str, bool]:  # noqa: ANN401 - the parent's contract
+    def put(self, key: Any) -> tuple[str, bool]:  # noqa: ANN401  # the parent's contract
         if not isinstance(key, str):
             raise TypeError("keys are texts")
         return key, True
 
-    def get(self, key: Any, raw: Any) -> str:  # noqa: ANN401 - the parent's contract
+    def get(self, key: Any, raw: Any) -> str:  # noqa: ANN401  # the parent's contract
         if not (raw and isinstance(key, str)):
             raise ValueError("not a key written here")
         return key
 
-    def store(self, value: Any, read: Any, key: Any = None) -> Any:  # noqa: ANN401 - as above
+    def store(self, value: Any, read: Any, key: Any = None) -> Any:  # noqa: ANN401  # as above
         if type(value) is not bytes:
             raise TypeError("values are bytes")
         return super().store(value, read=False, key=key)
 
-    def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> bytes:  # noqa: ANN401
+    def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> bytes:  # noqa: ANN401  # the parent's contract
         if mode not in {MODE_RAW, MODE_BINARY}:
             raise ValueError("not a value written here")
         found = super().fetch(mode, filename, value, read=False)

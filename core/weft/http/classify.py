@@ -32,7 +32,7 @@ _MOST_TOLD = 200
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 
-def meaning(api: Api, status: int, parsed: Any, headers: Headers) -> type[SourceError] | None:  # noqa: ANN401
+def meaning(api: Api, status: int, parsed: Any, headers: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     """Return the error that an answer stands for, or None where it is what was asked for."""
     own = _own_meaning(api, status, parsed, headers)
     if own is not None:
@@ -46,7 +46,7 @@ def meaning(api: Api, status: int, parsed: Any, headers: Headers) -> type[Source
     return None if status in {200, 203, 304} else RefusedError
 
 
-def _own_meaning(api: Api, status: int, parsed: Any, headers: Headers) -> type[SourceError] | None:  # noqa: ANN401
+def _own_meaning(api: Api, status: int, parsed: Any, headers: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     if api.classify is None:
         return None
     try:

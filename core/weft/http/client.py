@@ -113,7 +113,7 @@ class Http:
         self,
         path: str,
         *,
-        json: Any = None,  # noqa: ANN401 - JSON
+        json: Any = None,  # noqa: ANN401  # JSON
         fields: Mapping[str, str] | None = None,
         params: Params | None = None,
         ttl: float | None = None,

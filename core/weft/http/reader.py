@@ -33,7 +33,7 @@ class Reader:
 
     def __init__(
         self,
-        value: Any,  # noqa: ANN401 - JSON
+        value: Any,  # noqa: ANN401  # JSON
         where: str,
         what: str,
         path: str = "$",
@@ -183,7 +183,7 @@ class Reader:
     def _changed(self, told: str) -> SchemaChangedError:
         return SchemaChangedError(self._redact(f"{self._what}: {told}"), where=self._where)
 
-    def _shown(self, value: Any) -> str:  # noqa: ANN401 - JSON
+    def _shown(self, value: Any) -> str:  # noqa: ANN401  # JSON
         match value:
             case None:
                 return "null"
@@ -198,14 +198,14 @@ class Reader:
                 return str(value)[:40]
 
 
-def _step(value: Any, step: str | int) -> Any:  # noqa: ANN401 - JSON
+def _step(value: Any, step: str | int) -> Any:  # noqa: ANN401  # JSON
     if isinstance(step, str):
         return value.get(step, _MISSING) if _is_map(value) else _MISSING
     fits = isinstance(value, list) and -len(value) <= step < len(value)
     return value[step] if fits else _MISSING
 
 
-def _is_map(value: Any) -> bool:  # noqa: ANN401 - JSON
+def _is_map(value: Any) -> bool:  # noqa: ANN401  # JSON
     return isinstance(value, Mapping)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 
-def parse_json(body: bytes) -> Any:  # noqa: ANN401 - JSON
+def parse_json(body: bytes) -> Any:  # noqa: ANN401  # JSON
     """Return what a UTF-8 body holds; a byte order mark is ignored.
 
     Of a key that stands twice the last value holds. Integers beyond 64 bits become floats.

@@ -108,7 +108,7 @@ class SQLite(Dialect):
                 ) from error
 
         @sa.event.listens_for(engine, "connect")
-        def set_up(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type
+        def set_up(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's own type
             # The driver would begin transactions by itself, too late and never IMMEDIATE.
             connection.isolation_level = None
             wait = f"busy_timeout={_WAIT_SECONDS * 1000}"

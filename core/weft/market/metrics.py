@@ -90,7 +90,7 @@ def _of_one_source(
     facts: Mapping[Subject, FactSeries], instruments: Sequence[Instrument], decided: Times
 ) -> tuple[FloatPanel, FloatPanel]:
     """Return values and ages (time, symbol) of what one source knew at each instant."""
-    from weft.market.asof import latest_known  # noqa: PLC0415 - numba takes long to import
+    from weft.market.asof import latest_known  # noqa: PLC0415  # numba takes long to import
 
     numbers = {(subject.scope, subject.entity): n for n, subject in enumerate(facts)}
     # An instrument's own facts count most, the market's least.

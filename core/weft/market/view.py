@@ -212,7 +212,7 @@ class View:
 
         Columns: close_time (UTC), open, high, low, close, volume.
         """
-        import polars as pl  # noqa: PLC0415 - panels alone do without it
+        import polars as pl  # noqa: PLC0415  # panels alone do without it
 
         panel = self.candles(interval)
         if symbol not in panel.symbols:

@@ -24,5 +24,5 @@ def attempt(function: Callable[[], T]) -> T | Raised:
         return function()
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - the loader's boundary: anything may be raised
+    except BaseException as error:  # noqa: BLE001  # the loader's boundary: anything may be raised
         return Raised(error)

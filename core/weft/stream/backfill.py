@@ -56,7 +56,7 @@ class Backfills:
             except WeftError as error:
                 self._context.tally.last_error = error
                 failures += 1
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            except Exception as error:  # noqa: BLE001  # a plugin may raise anything
                 self._context.tally.last_error = fault(
                     f"provider {self._context.provider.name}", error
                 )
@@ -79,7 +79,7 @@ class Backfills:
             known={hole.symbol: hole.first - context.interval.micros},
         )
         batches = context.spec.backfill(request, context.http, context.clock)
-        async with aclosing(batches) as given:  # type: ignore[type-var]
+        async with aclosing(batches) as given:  # type: ignore[type-var]  # an async generator can be closed
             async for batch in given:
                 context.outbox.instruments(batch.instruments)
                 context.outbox.problems(batch.problems)

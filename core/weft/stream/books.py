@@ -90,7 +90,7 @@ class Books:
                     return
             except WeftError as error:
                 self._context.tally.last_error = error
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            except Exception as error:  # noqa: BLE001  # a plugin may raise anything
                 self._context.tally.last_error = fault(self._context.tally.where, error)
             attempts += 1
             await self._context.pause(attempts)

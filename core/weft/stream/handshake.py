@@ -35,7 +35,7 @@ _MEANINGS: Mapping[int, type[SourceError]] = {
 _CLOSE_SECONDS = 2.0
 _FRAMES_READ_AHEAD = 256
 # The library writes headers, and so tokens, to its log.
-_SILENT = logging.Logger("weft.stream.wire", logging.CRITICAL)  # noqa: LOG001 - has no parent
+_SILENT = logging.Logger("weft.stream.wire", logging.CRITICAL)  # noqa: LOG001  # has no parent
 NORMAL, _TOO_LARGE = 1000, 1009
 
 

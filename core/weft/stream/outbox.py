@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from weft.clock import Clock
 from weft.components.provider import Batch, Provider
@@ -21,6 +21,8 @@ Keep: TypeAlias = Callable[[Provider, Batch], Awaitable[object]]
 """Stores a batch. Called for one batch of a provider at a time."""
 
 _GATHER_SECONDS = 0.2
+_T = TypeVar("_T")
+
 _MOST = 50_000
 _LONGEST_PAUSE_SECONDS = 60.0
 
@@ -90,7 +92,7 @@ class Outbox:
             await asyncio.sleep(_GATHER_SECONDS)
             try:
                 batch = await self._batch()
-            except Exception as error:  # noqa: BLE001 - what cannot be a batch must not end the stream
+            except Exception as error:  # noqa: BLE001  # what cannot be a batch must not end the stream
                 self.dropped += 1
                 self._failed(error)
                 continue
@@ -100,7 +102,7 @@ class Outbox:
                 await asyncio.sleep(self._rng.uniform(0, bound))
                 failures += 1
 
-    def _add(self, rows: list, new: Iterable) -> None:  # type: ignore[type-arg]
+    def _add(self, rows: list[_T], new: Iterable[_T]) -> None:
         rows += new
         self._filled.set()
         if len(self._candles) + len(self._facts) > _MOST:
@@ -133,7 +135,7 @@ class Outbox:
                 len(f) for f in (batch.candles, batch.observations) if f is not None
             )
             self._failed(error)
-        except Exception as error:  # noqa: BLE001 - who stores may fail in any way; the stream goes on
+        except Exception as error:  # noqa: BLE001  # who stores may fail in any way; the stream goes on
             self._failed(error)
             return False
         else:

@@ -103,7 +103,7 @@ class Socket:
                 await (await self._ping(self._connection))
                 # Whoever reads was woken by what came before the pong; let them finish.
                 await asyncio.sleep(0)
-                while self._stuck:  # noqa: ASYNC110 - as rare as it is short
+                while self._stuck:  # noqa: ASYNC110  # as rare as it is short
                     await asyncio.sleep(_LOOK_SECONDS)
                 await asyncio.sleep(0)
         except (ConnectionClosed, TimeoutError):
@@ -123,7 +123,7 @@ class Socket:
             except (SourceError, ValueError) as error:
                 await self._misread(error)
                 continue
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            except Exception as error:  # noqa: BLE001  # a plugin may raise anything
                 await self._misread(fault(where, error))
                 continue
             if parsed.sent_at is not None:
@@ -173,7 +173,7 @@ class Socket:
             await self._say(self._spec.subscribe([topic.name for topic in chunk], request))
         try:
             async with asyncio.timeout(limits.acknowledge_seconds):
-                while self._unconfirmed:  # noqa: ASYNC110 - once for each connection
+                while self._unconfirmed:  # noqa: ASYNC110  # once for each connection
                     await asyncio.sleep(_LOOK_SECONDS)
         except TimeoutError:
             names = in_words(t.name for chunk in self._unconfirmed.values() for t in chunk)
@@ -214,7 +214,7 @@ class Socket:
 
     async def _turn(self) -> None:
         time = asyncio.get_running_loop().time
-        while (at := self._told.earliest(1, now := int(time() * SECOND))) > now:  # noqa: ASYNC110
+        while (at := self._told.earliest(1, now := int(time() * SECOND))) > now:  # noqa: ASYNC110  # waits for a time, not an event
             await asyncio.sleep((at - now) / SECOND)
         self._told.take(1, now)
 

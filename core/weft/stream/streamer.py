@@ -149,7 +149,7 @@ class Streamer:
             self._feeds[provider.name, spec.name] = feed
             try:
                 await feed.run()
-            except Exception as error:  # noqa: BLE001 - a callback may raise anything; others go on
+            except Exception as error:  # noqa: BLE001  # a callback may raise anything; others go on
                 tally.last_error = error if isinstance(error, WeftError) else _cause(tally, error)
                 _log.exception("%s failed, and begins anew", tally.where)
             failures += 1
@@ -163,7 +163,7 @@ class Streamer:
 
     def _own_rng(self) -> random.Random:
         # What one connection draws must not depend on how often another one failed.
-        return random.Random(self._rng.getrandbits(64))  # noqa: S311 - no secret depends on it
+        return random.Random(self._rng.getrandbits(64))  # noqa: S311  # no secret depends on it
 
 
 def _cause(tally: Tally, error: Exception) -> WeftError:

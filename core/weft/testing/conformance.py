@@ -150,7 +150,7 @@ def parametrize_with_checks(
     The test takes one argument, ``check``, and calls it. A check in `expected_failures` is
     marked as an expected failure with the reason given.
     """
-    import pytest  # noqa: PLC0415 - the kit works without pytest
+    import pytest  # noqa: PLC0415  # the kit works without pytest
 
     excused = expected_failures or {}
     return pytest.mark.parametrize(
@@ -273,9 +273,9 @@ def steps_agree(subject: Subject) -> None:
 def deterministic(subject: Subject) -> None:
     """The same view gives the same bits, whatever the global random state."""
     history = subject.history(seed=4)
-    np.random.seed(1)  # noqa: NPY002 - the global state is what must not matter
+    np.random.seed(1)  # noqa: NPY002  # the global state is what must not matter
     first = subject.over(history, _STEPS)
-    np.random.seed(2)  # noqa: NPY002 - the global state is what must not matter
+    np.random.seed(2)  # noqa: NPY002  # the global state is what must not matter
     second = subject.over(history, _STEPS)
     _expect_equal(second, first, "it was asked a second time", tolerance=0.0)
 
@@ -331,7 +331,7 @@ def imports_light(subject: Subject) -> None:
     """Importing the component's module imports none of the heavy packages."""
     module = type(subject.component).__module__
     code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run(  # noqa: S603 - our own interpreter, a module name we imported
+    done = subprocess.run(  # noqa: S603  # our own interpreter, a module name we imported
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     _require(done.returncode == 0, f"{module} cannot be imported alone: {done.stderr[-500:]}")
@@ -355,7 +355,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
 """Every check by name, in the order they run."""
 
 
-def _require(condition: bool, message: str) -> None:  # noqa: FBT001 - reads like the assert it is
+def _require(condition: bool, message: str) -> None:  # noqa: FBT001  # reads like the assert it is
     # No assert statement: those vanish under `python -O`.
     if not condition:
         raise AssertionError(message)

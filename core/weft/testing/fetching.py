@@ -125,7 +125,7 @@ def fetch(
     case: ProviderCase,
     provider: Provider | None = None,
     tap: Tap | None = None,
-    **options: Any,  # noqa: ANN401 - as `fetching` has them
+    **options: Any,  # noqa: ANN401  # as `fetching` has them
 ) -> Fetched:
     """Run one fetch to its end, in an event loop of its own; see `run_fetch`."""
     return asyncio.run(run_fetch(case, provider or case.made(), tap, **options))
@@ -171,14 +171,14 @@ async def run_fetch(
         try:
             async for batch in provider.fetch(request, http, clock):
                 fetched.take(batch, interval, clock.now(), provider.source)
-        except Exception as error:  # noqa: BLE001 - whatever it raises is what is judged
+        except Exception as error:  # noqa: BLE001  # whatever it raises is what is judged
             fetched.error = error
         fetched.status = http.status()
     fetched.asked, fetched.ended = tap.asked, clock.now()
     return fetched
 
 
-def new_tap(case: ProviderCase, **options: Any) -> Tap:  # noqa: ANN401 - options of a tap
+def new_tap(case: ProviderCase, **options: Any) -> Tap:  # noqa: ANN401  # options of a tap
     """Return a tap before what stands for the API."""
     api = case.stand_in.api
     return Tap(api if isinstance(api, httpx.AsyncBaseTransport) else None, **options)
@@ -204,7 +204,7 @@ async def opened(
                 web,
                 name=provider.name,
                 clock=clock,
-                rng=random.Random(1),  # noqa: S311 - no secret depends on it
+                rng=random.Random(1),  # noqa: S311  # no secret depends on it
                 key=provider.config.api_key,
                 base_url=provider.base_url,
                 cache=kept,

@@ -81,7 +81,7 @@ class ProviderCase:
         """The earliest instant asked for, microseconds since 1970."""
         return Interval.parse(self.interval).floor(self.stand_in.now - int(self.days * DAY))
 
-    def made(self, **options: Any) -> Provider:  # noqa: ANN401 - options of any component
+    def made(self, **options: Any) -> Provider:  # noqa: ANN401  # options of any component
         """Return the provider afresh, remembering nothing, with some options changed."""
         config = self.provider.config
         own = {name: getattr(config, name) for name in config.model_fields_set}

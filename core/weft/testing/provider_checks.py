@@ -174,7 +174,7 @@ def any_order_of_answers(case: ProviderCase) -> None:
     """In whatever order requests finish, the same comes."""
     clean = sound(case)
     for seed in (1, 2):
-        tap = new_tap(case, order=random.Random(seed))  # noqa: S311 - no secret
+        tap = new_tap(case, order=random.Random(seed))  # noqa: S311  # no secret
         turned = fetch(case, tap=tap)
         require_fine(turned, "answers out of turn")
         require_same(turned.rows, clean.rows, f"answers came in another order (seed {seed})")
@@ -279,7 +279,7 @@ async def _left_at_a_batch(case: ProviderCase) -> Fetched:
     request = Request(interval, case.symbols, case.since, assets=case.assets)
     async with opened(provider, clock, new_tap(case)) as http:
         batches = provider.fetch(request, http, clock)
-        async with aclosing(batches) as left:  # type: ignore[type-var]
+        async with aclosing(batches) as left:  # type: ignore[type-var]  # an async generator can be closed
             async for batch in left:
                 fetched.take(batch, interval, clock.now(), provider.source)
                 break

@@ -51,7 +51,7 @@ def check_provider(
     *,
     now: int | None = None,
     expected_failures: Mapping[str, str] | None = None,
-    **case: Any,  # noqa: ANN401 - as ProviderCase has them
+    **case: Any,  # noqa: ANN401  # as ProviderCase has them
 ) -> ConformanceReport:
     """Check a provider against its contract, with something that stands for its API.
 
@@ -88,7 +88,7 @@ def parametrize_provider_checks(
         cases: the providers, and what stands for their APIs.
         expected_failures: by provider's name, checks it is known to fail, and why that is right.
     """
-    import pytest  # noqa: PLC0415 - the kit works without pytest
+    import pytest  # noqa: PLC0415  # the kit works without pytest
 
     excused = expected_failures or {}
     return pytest.mark.parametrize(

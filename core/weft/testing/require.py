@@ -4,7 +4,7 @@ from weft.testing.fetching import Fetched
 from weft.testing.provider_case import Row
 
 
-def require(condition: bool, message: str) -> None:  # noqa: FBT001 - reads like the assert it is
+def require(condition: bool, message: str) -> None:  # noqa: FBT001  # reads like the assert it is
     """Raise an AssertionError unless something holds."""
     if not condition:
         raise AssertionError(message)

@@ -36,7 +36,7 @@ def rewritten(body: bytes, change: Callable[[Any], Any]) -> bytes:
     return orjson.dumps(change(data))
 
 
-def emptied(node: Any) -> Any:  # noqa: ANN401 - JSON
+def emptied(node: Any) -> Any:  # noqa: ANN401  # JSON
     """Return JSON whose lists of records are empty."""
     if isinstance(node, list):
         return [] if node and isinstance(node[0], list | dict) else [emptied(n) for n in node]
@@ -49,7 +49,7 @@ def field_names(memory: dict[Ask, Reply]) -> list[str]:
     """Return the names of all fields in the answers, in the order they appear."""
     names: dict[str, None] = {}
 
-    def look(node: Any) -> Any:  # noqa: ANN401 - JSON
+    def look(node: Any) -> Any:  # noqa: ANN401  # JSON
         if isinstance(node, dict):
             names.update(dict.fromkeys(node))
         for child in node.values() if isinstance(node, dict) else node:
@@ -65,7 +65,7 @@ def field_names(memory: dict[Ask, Reply]) -> list[str]:
 def field_spoilt(field: str, change: Callable[[dict[str, Any], str], None]) -> Spoil:
     """Change a field wherever it stands."""
 
-    def walk(node: Any) -> Any:  # noqa: ANN401 - JSON
+    def walk(node: Any) -> Any:  # noqa: ANN401  # JSON
         if isinstance(node, dict) and field in node:
             change(node, field)
         for child in node.values() if isinstance(node, dict) else node:
@@ -89,7 +89,7 @@ def _rename(record: dict[str, Any], field: str) -> None:
     record[f"{field}V2"] = record.pop(field)
 
 
-def _set(value: Any) -> Callable[[dict[str, Any], str], None]:  # noqa: ANN401 - JSON
+def _set(value: Any) -> Callable[[dict[str, Any], str], None]:  # noqa: ANN401  # JSON
     def change(record: dict[str, Any], field: str) -> None:
         # Of the same type it would be an answer as good as any.
         if type(record[field]) is not type(value):

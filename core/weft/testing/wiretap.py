@@ -111,7 +111,7 @@ class Tap:
         class TappedWire(Wire):
             """Hands each request to the tap."""
 
-            def __init__(self, where: str, api: Api, base: httpx.URL, *rest: Any) -> None:  # noqa: ANN401 - as the base
+            def __init__(self, where: str, api: Api, base: httpx.URL, *rest: Any) -> None:  # noqa: ANN401  # as the base
                 super().__init__(where, api, base, *rest)
                 key = rest[0]
                 self._answers = transport

@@ -72,7 +72,7 @@ def _brought(registry: Registry) -> dict[str, list[str]]:
 
 def _own(brought: dict[str, list[str]]) -> list[Metric]:
     """Return the metrics that providers bring beside the canonical ones."""
-    from weft.market.instruments import Scope  # noqa: PLC0415 - only for the few that have any
+    from weft.market.instruments import Scope  # noqa: PLC0415  # only for the few that have any
 
     names = sorted(brought.keys() - METRICS.keys())
     return [Metric(n, "", Scope.ASSET, "as its provider says", "others") for n in names]

@@ -22,7 +22,7 @@ def run(port: int, seed: int, speed: float, start: str | None, replay: Path | No
         WeftError: the port is taken, or the folder holds no candles.
     """
     try:
-        from weft_app import sandbox  # noqa: PLC0415 - an optional dependency
+        from weft_app import sandbox  # noqa: PLC0415  # an optional dependency
     except ImportError as error:
         raise MissingDependencyError(
             f"needs the package {error.name}",

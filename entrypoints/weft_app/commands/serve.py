@@ -41,9 +41,9 @@ def run(
         MissingDependencyError: the packages of the `api` extra are not installed.
     """
     try:
-        import uvicorn  # noqa: PLC0415 - an optional dependency
+        import uvicorn  # noqa: PLC0415  # an optional dependency
 
-        from weft_app.server import create_app  # noqa: PLC0415 - an optional dependency
+        from weft_app.server import create_app  # noqa: PLC0415  # an optional dependency
     except ImportError as error:
         raise MissingDependencyError(
             f"needs the package {error.name}",

@@ -55,5 +55,5 @@ class SandboxClock:
 
     async def sleep_until(self, instant: int) -> None:
         """Return once the sandbox reached an instant, even where its speed changes meanwhile."""
-        while (left := self.seconds_until(instant)) > 0:  # noqa: ASYNC110 - waits for a time, no event
+        while (left := self.seconds_until(instant)) > 0:  # noqa: ASYNC110  # waits for a time, no event
             await asyncio.sleep(min(left, _NAP_SECONDS))

@@ -113,7 +113,7 @@ class Armed:
         self.seen = self.struck = 0
         self.memory: dict[str, Any] = {}
         """What a fault keeps from one request to the next."""
-        self.random = random.Random(fault.seed)  # noqa: S311 - faults are no secrets
+        self.random = random.Random(fault.seed)  # noqa: S311  # faults are no secrets
 
     def strike(self) -> bool:
         """Whether it strikes this time."""

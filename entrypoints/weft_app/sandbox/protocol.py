@@ -62,7 +62,7 @@ class Answer:
             return json.dumps(self.body).encode()
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a failure of the sandbox
+class Refusal(Exception):  # noqa: N818  # an answer, not a failure of the sandbox
     """Raised by a handler to answer with an error.
 
     Args:
@@ -150,7 +150,7 @@ class Api:
         methods: tuple[str, ...] = ("GET",),
         costs: Mapping[str, Cost] | None = None,
         plan: bool = False,
-        open: bool = False,  # noqa: A002 - the word for it
+        open: bool = False,  # noqa: A002  # the word for it
     ) -> Callable[[Handler], Handler]:
         """Register a handler: a function of `Ask` that returns JSON or an `Answer`.
 

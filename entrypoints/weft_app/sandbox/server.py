@@ -45,7 +45,7 @@ class Sandbox:
         apis: which to serve; all by default.
     """
 
-    def __init__(  # noqa: PLR0913 - all by keyword
+    def __init__(  # noqa: PLR0913  # all by keyword
         self,
         *,
         seed: int = 7,

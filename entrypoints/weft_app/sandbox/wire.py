@@ -76,7 +76,7 @@ class HttpProtocol(HttpToolsProtocol):
 class SocketProtocol(WebSocketsSansIOProtocol):
     """WebSocket that tells the application which transport it is on, and of control frames."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - uvicorn decides
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  # uvicorn decides
         super().__init__(*args, **options)
         self.pongs: list[bytes] = []
         self.control_frames = 0

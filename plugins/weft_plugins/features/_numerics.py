@@ -44,10 +44,10 @@ def two_sum(a: float, b: float) -> tuple[float, float]:
     return total, (a - (total - part)) + (b - part)
 
 
-def _fma(_typing: Any, _a: Any, _b: Any, _c: Any) -> Any:  # noqa: ANN401 - numba's types
+def _fma(_typing: Any, _a: Any, _b: Any, _c: Any) -> Any:  # noqa: ANN401  # numba's types
     number = numba_types.float64
 
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # noqa: ANN401  # numba publishes no types
         return builder.fma(*arguments)
 
     return number(number, number, number), generate

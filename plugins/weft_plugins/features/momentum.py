@@ -64,7 +64,7 @@ class Rsi(StepFeature):
 
 
 @njit(error_model="numpy", forceinline=True)
-def _slow_close(state: Floats, at: int, close: float, window: float, counts: bool) -> None:  # noqa: FBT001 - numba passes no keywords
+def _slow_close(state: Floats, at: int, close: float, window: float, counts: bool) -> None:  # noqa: FBT001  # numba passes no keywords
     """Let a slow candle's close into the RSI kept at `state[at:]`, if it counts."""
     taken, last, gain, loss = state[at], state[at + 1], state[at + 2], state[at + 3]
     change = close - last

@@ -20,11 +20,11 @@ def _tick(clock: float, limit: float) -> float:
 
 
 @njit(error_model="numpy", forceinline=True)
-def _block_above(  # noqa: PLR0913, PLR0917 - numba passes no keywords
+def _block_above(  # noqa: PLR0913, PLR0917  # numba passes no keywords
     state: Floats,
     at: int,
     seen: float,
-    open: float,  # noqa: A002 - the field's standard name
+    open: float,  # noqa: A002  # the field's standard name
     high: float,
     low: float,
     close: float,

@@ -48,7 +48,7 @@ class Mean(StepFeature):
         return (self.config.window,)
 
     @step
-    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:  # noqa: N805 - a compiled step is static
+    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:  # noqa: N805  # a compiled step is static
         """Take one candle."""
         state[0] += 1.0
         state[1] += (bar.close - state[1]) / params[0]
@@ -65,7 +65,7 @@ class Echo(StepFeature):
     state_size = 2
 
     @step
-    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:  # noqa: N805 - a compiled step is static
+    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:  # noqa: N805  # a compiled step is static
         """Take one candle."""
         # The first cell differs between symbols, so that no two of them step together.
         state[0] = bar.close

@@ -30,7 +30,7 @@ class Correct(StepFeature):
     state_size = 3
 
     @step
-    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:  # noqa: N805 - a compiled step is static
+    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:  # noqa: N805  # a compiled step is static
         """Take one candle."""
         seen = state[0]
         out[0] = bar.close + state[2] if seen >= 1.0 else float("nan")
@@ -51,7 +51,7 @@ class OutputTooMany(Correct):
     name = "output_too_many"
 
     @step
-    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:  # noqa: N805 - a compiled step is static
+    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:  # noqa: N805  # a compiled step is static
         """Take one candle."""
         out[0] = bar.close
         out[1] = bar.open
@@ -63,7 +63,7 @@ class OptionTooMany(Correct):
     name = "option_too_many"
 
     @step
-    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:  # noqa: N805 - a compiled step is static
+    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:  # noqa: N805  # a compiled step is static
         """Take one candle."""
         out[0] = bar.close
         if state[0] > 100.0:
@@ -78,7 +78,7 @@ class NoState(Correct):
     state_size = 0
 
     @step
-    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:  # noqa: N805 - a compiled step is static
+    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:  # noqa: N805  # a compiled step is static
         """Take one candle."""
         out[0] = bar.close
 

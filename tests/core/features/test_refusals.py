@@ -45,7 +45,7 @@ class Raises(Mean):
     name = "raises"
 
     @step
-    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:  # noqa: N805 - a compiled step is static
+    def advance(state: Floats, bar: Bar, params: Floats, out: Floats) -> None:  # noqa: N805  # a compiled step is static
         """Take one candle."""
         if bar.close == 7.0:
             raise ValueError

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import diskcache  # type: ignore[import-untyped]
+import diskcache  # type: ignore[import-untyped]  # it publishes no types
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,7 +143,7 @@ async def test_a_full_cache_lets_the_oldest_go(tmp_path: Path) -> None:
             await cache.put(str(number), kept(LARGE))
         assert await cache.get("0") is None
         assert await cache.get("29") == kept(LARGE)
-    assert len(list(tmp_path.rglob("*.val"))) < 10  # noqa: ASYNC240 - a few files
+    assert len(list(tmp_path.rglob("*.val"))) < 10  # noqa: ASYNC240  # a few files
 
 
 @aio

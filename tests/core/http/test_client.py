@@ -176,7 +176,7 @@ async def test_who_gives_up_leaves_nothing_behind() -> None:
 
     async with serving(silent) as server, client(server, concurrent=1) as http:
         asking = asyncio.create_task(http.get("/x"))
-        while not server.seen:  # noqa: ASYNC110 - the server has no event for it
+        while not server.seen:  # noqa: ASYNC110  # the server has no event for it
             await asyncio.sleep(0.001)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -51,7 +51,7 @@ def test_the_unit_of_integers_is_told_by_their_size(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    at=st.datetimes(datetime(1973, 4, 1), datetime(2261, 1, 1)),  # noqa: DTZ001 - drawn as UTC
+    at=st.datetimes(datetime(1973, 4, 1), datetime(2261, 1, 1)),  # noqa: DTZ001  # drawn as UTC
     scale=st.sampled_from([1, 10**3, 10**6, 10**9]),
 )
 def test_no_instant_is_mistaken_for_one_in_another_unit(at: datetime, scale: int) -> None:
@@ -94,7 +94,7 @@ def test_any_unit_and_zone_of_a_timestamp_is_converted(unit: str) -> None:
 
 
 def test_a_time_without_zone_is_utc_and_says_so() -> None:
-    plain = column([datetime(2024, 1, 1)])  # noqa: DTZ001 - the matter of the test
+    plain = column([datetime(2024, 1, 1)])  # noqa: DTZ001  # the matter of the test
     assert times(plain) == [START]
     assert note(plain) == "open_time has no time zone: read as UTC"
 

@@ -23,7 +23,7 @@ from weft.store.lake import Lake, Query
 from weft.store.tables import CANDLES, CURSORS, OBSERVATIONS, Table
 from weft.times import HOUR
 
-EVERYTHING: Query = lambda rows: rows.sort("open_time", "symbol", "known_at")  # noqa: E731 - a query is a value
+EVERYTHING: Query = lambda rows: rows.sort("open_time", "symbol", "known_at")  # noqa: E731  # a query is a value
 
 
 def candles(first: int, count: int, source: str = "binance", interval: str = "1h") -> pl.DataFrame:

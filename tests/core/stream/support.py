@@ -141,7 +141,7 @@ class Live:
 def made(kind: type[Provider], running: Sandbox, **options: Any) -> Provider:
     """A provider that asks, and listens to, the sandbox."""
     base, own = running.url("binance"), running.url("binance", "ws")
-    return kind(kind.Config(base_url=base, stream_url=own, **options))  # type: ignore[call-arg]
+    return kind(kind.Config(base_url=base, stream_url=own, **options))  # type: ignore[call-arg]  # what a fault may bring
 
 
 @asynccontextmanager
@@ -164,7 +164,7 @@ async def live(
     kept.known = dict.fromkeys(symbols, started - interval.micros)
     request = Request(interval, symbols, since=started)
     own = replace(PATIENT, **limits)
-    specs = [change(replace(s, limits=own)) for s in provider.streams(request)]  # type: ignore[attr-defined]
+    specs = [change(replace(s, limits=own)) for s in provider.streams(request)]  # type: ignore[attr-defined]  # what a fault may bring
 
     async def store(_: Provider, batch: Batch) -> None:
         if keep is not None:
@@ -188,7 +188,7 @@ async def live(
         if gate is not None:
             streamer._gates[urlsplit(specs[0].url).netloc] = gate
         task = asyncio.create_task(streamer.run())
-        while specs and not streamer.status():  # noqa: ASYNC110 - a turn of the loop
+        while specs and not streamer.status():  # noqa: ASYNC110  # a turn of the loop
             await asyncio.sleep(0)
         try:
             yield Live(streamer, kept, provider, http, task, started, running)
@@ -206,7 +206,7 @@ async def check_candles(one: Live, symbol: str = "BTCUSDT") -> None:
     clock = one.streamer._clock
     told: dict[int, tuple[float, ...]] = {}
     request = Request(MINUTES, (symbol,), since=opens[0])
-    async for batch in Binance.fetch(one.provider, request, one.http, clock):  # type: ignore[arg-type]
+    async for batch in Binance.fetch(one.provider, request, one.http, clock):  # type: ignore[arg-type]  # what a fault may bring
         if batch.candles is not None:
             told |= {
                 c.open_time: (c.open, c.high, c.low, c.close, c.volume)

@@ -148,7 +148,7 @@ async def test_w8_a_subscription_nobody_confirms_is_noticed() -> None:
 
     async with venue(behave) as url:
         with sandbox(0) as still:
-            change = lambda spec: replace(spec, url=url)  # noqa: E731
+            change = lambda spec: replace(spec, url=url)  # noqa: E731  # a function is the value
             async with live(still, change=change, acknowledge_seconds=0.3) as one:
                 await one.until(lambda: one.status.last_error)
                 assert "btcusdt@kline_1m was not confirmed" in str(one.status.last_error)

@@ -154,7 +154,7 @@ async def test_w13_a_candle_from_the_future_is_not_taken(fast: Sandbox) -> None:
         parse = spec.parse
 
         def later(message: object) -> object:
-            parsed = parse(message)  # type: ignore[arg-type]
+            parsed = parse(message)  # type: ignore[arg-type]  # what a fault may bring
             moved = [
                 e._replace(open_time=e.open_time + 9_000 * SECOND, closed=True)
                 if isinstance(e, Candle)
@@ -163,7 +163,7 @@ async def test_w13_a_candle_from_the_future_is_not_taken(fast: Sandbox) -> None:
             ]
             return parsed._replace(events=tuple(moved))
 
-        return replace(spec, parse=later)  # type: ignore[arg-type]
+        return replace(spec, parse=later)  # type: ignore[arg-type]  # what a fault may bring
 
     async with live(fast, change=ahead) as one:
         await one.until(lambda: one.status.dropped)

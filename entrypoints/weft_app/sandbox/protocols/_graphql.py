@@ -61,7 +61,7 @@ def _arguments(tokens: Iterator[str], variables: Mapping[str, Any], end: str) ->
     return found
 
 
-def _value(word: str, tokens: Iterator[str], variables: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def _value(word: str, tokens: Iterator[str], variables: Mapping[str, Any]) -> Any:  # noqa: ANN401  # JSON, in the form the contract fixes
     if word == "$":
         return variables.get(next(tokens))
     if word == "{":

@@ -215,7 +215,7 @@ def _rows(ask: Ask, coin: Coin, names: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _values(ask: Ask, name: str, coin: Coin, times: Any) -> Any:  # noqa: ANN401 - arrays
+def _values(ask: Ask, name: str, coin: Coin, times: Any) -> Any:  # noqa: ANN401  # arrays
     metric = _METRICS[name]
     told = ask.world.series(metric.series, coin.name, times) / metric.scale
     match name:

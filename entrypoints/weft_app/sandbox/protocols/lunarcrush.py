@@ -42,7 +42,7 @@ api = Api(
 def social(world: World, coin: Coin, ends: Times) -> dict[str, Any]:
     """Return the columns of a coin, each row as it is known at the end of its bucket."""
 
-    def series(name: str) -> Any:  # noqa: ANN401 - an array
+    def series(name: str) -> Any:  # noqa: ANN401  # an array
         return world.series(name, coin.name, ends)
 
     posts = np.rint(series("social_volume")).astype(np.int64)

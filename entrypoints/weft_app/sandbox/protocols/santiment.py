@@ -60,7 +60,7 @@ _METRICS = {
 }
 
 
-class _Refused(Exception):  # noqa: N818 - told in the body of a sound answer
+class _Refused(Exception):  # noqa: N818  # told in the body of a sound answer
     """What is wrong with one field of a query."""
 
 
@@ -227,14 +227,14 @@ def _complexity(ask: Ask, one: Field) -> int:
     return int(weight / _PLAN_FACTOR)
 
 
-def _step(text: Any) -> int:  # noqa: ANN401
+def _step(text: Any) -> int:  # noqa: ANN401  # JSON, in the form the contract fixes
     try:
         return Interval.parse(str(text)).micros
     except TimeError:
         raise _Refused(f"The interval {text} is not valid.") from None
 
 
-def _instant(ask: Ask, text: Any) -> int:  # noqa: ANN401
+def _instant(ask: Ask, text: Any) -> int:  # noqa: ANN401  # JSON, in the form the contract fixes
     relative = re.fullmatch(r"utc_now(?:-(\d+[smhdw]))?", str(text))
     try:
         if relative:
@@ -248,7 +248,7 @@ def _slug(coin: Coin) -> str:
     return _SLUGS.get(coin.name, coin.title.lower())
 
 
-def _coin(ask: Ask, slug: Any) -> Coin:  # noqa: ANN401
+def _coin(ask: Ask, slug: Any) -> Coin:  # noqa: ANN401  # JSON, in the form the contract fixes
     for coin in ask.world.coins:
         if _slug(coin) == slug:
             return coin
