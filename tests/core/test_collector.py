@@ -11,6 +11,7 @@ import pytest
 from tests.support import make_engine
 from weft import Batch, Provider, Request
 from weft.clock import Clock, SimulatedClock
+from weft.collector import Collected
 from weft.errors import LookAheadError
 from weft.http import Http
 from weft.market.instruments import describe
@@ -110,3 +111,45 @@ def test_a_batch_that_cannot_be_used_costs_none_that_came_before_it(tmp_path: Pa
     mended = make_engine(tmp_path, *options, extra=[Pages], clock=clock)
     (rest,) = asyncio.run(mended.update())
     assert (rest.new, rest.error) == (10, None)
+
+
+class Stuck(Provider):
+    """Brings a candle, and then nothing more, for ever."""
+
+    name = "stuck"
+
+    async def fetch(self, request: Request, http: Http, clock: Clock) -> AsyncIterator[Batch]:
+        frame = pl.DataFrame(
+            {
+                "symbol": ["STUCKUSDT"],
+                "interval": ["1h"],
+                "open_time": pl.Series([NOW - HOUR]).cast(pl.Datetime("us", "UTC")),
+                **{field: [1.0] for field in ("open", "high", "low", "close", "volume")},
+            }
+        )
+        yield Batch(candles=frame, instruments=(describe("STUCKUSDT"),))
+        await asyncio.Event().wait()
+
+
+def test_a_source_that_hangs_delays_a_live_round_by_no_more_than_its_deadline(
+    tmp_path: Path,
+) -> None:
+    options = [
+        "providers.pages.enabled=true",
+        "providers.stuck.enabled=true",
+        "providers.stuck.on_error=degrade",
+        "providers.stuck.deadline_seconds=0.3",
+    ]
+    clock = SimulatedClock(NOW)
+    engine = make_engine(tmp_path, *options, extra=[Pages, Stuck], clock=clock)
+
+    async def live() -> list[Collected]:
+        async with asyncio.timeout(30):
+            return await engine.update(in_time=True)
+
+    brought = {one.provider: one for one in asyncio.run(live())}
+    assert "was not done within 0.3 seconds" in str(brought["stuck"].error)
+    assert brought["pages"].error is None
+    # What it brought before it hung is kept, and seen.
+    assert set(engine.market.listings) == {"XCOINUSDT", "STUCKUSDT"}
+    assert engine.market.view(NOW).candles().close[-1].tolist() == [1.0, 1.0]
