@@ -30,8 +30,9 @@ class Artemis(SeriesProvider):
     twelve hours later. History is recomputed when labels or methods change, and there are no
     vintages: what is backfilled is as known today, what is stored first is kept.
 
-    A metric that Artemis does not have for an asset is told so with HTTP 200, and not asked for
-    again. Documentation: https://docs.artemis.ai
+    Commits and developers are asked for only where `series` gives their keys, which Artemis does
+    not document: {dev_commits: {path: ...}}. A metric that Artemis does not have for an asset is
+    told so with HTTP 200, and not asked for again. Documentation: https://docs.artemis.ai
     """
 
     name = "artemis"
@@ -45,6 +46,8 @@ class Artemis(SeriesProvider):
         Series(metric="transactions", path="DAILY_TXNS", lag="12h"),
         Series(metric="tvl_usd", path="TVL", lag="12h"),
         Series(metric="market_cap_usd", path="MC", lag="12h"),
+        Series(metric="dev_commits", path="WEEKLY_COMMITS", lag="12h", confirmed=False),
+        Series(metric="active_developers", path="WEEKLY_DEVELOPERS", lag="12h", confirmed=False),
     )
 
     class Config(SeriesConfig):

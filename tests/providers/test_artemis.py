@@ -74,3 +74,15 @@ class TestArtemis(Sandboxed):
         series = {"transactions": {"path": "daily_txns"}}
         provider = self.made(server, metrics=("transactions",), series=series)
         assert len(fetch(provider).of("transactions", "ETH")) > 3
+
+    def test_a_metric_whose_key_is_not_known_is_asked_for_where_the_config_names_it(
+        self, server: Sandbox
+    ) -> None:
+        assert not any("WEEKLY" in path for _, path, _ in fetch(self.made(server)).asked)
+        own = {"dev_commits": {"path": "FEES"}}
+        fetched = fetch(self.made(server, series=own, metrics=("dev_commits", "fees_usd")))
+        values = [
+            [row.value for row in fetched.of(metric, "ETH")]
+            for metric in ("dev_commits", "fees_usd")
+        ]
+        assert values[0] == values[1] != []

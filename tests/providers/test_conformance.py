@@ -40,7 +40,7 @@ NOW = parse_time("2024-03-20T12:34:56Z")
 MODULES = [i.name for i in pkgutil.iter_modules(weft_providers.__path__) if i.name[0] != "_"]
 
 CASES: Mapping[str, Mapping[str, Any]] = {
-    "artemis": {"absent": ("revenue_usd",)},
+    "artemis": {"absent": ("revenue_usd", "dev_commits", "active_developers")},
     "alternative_me": {"unknown": {}},
     "binance": {
         "options": {"symbols": ("BTCUSDT", "ETHUSDT")},

@@ -39,6 +39,8 @@ class Series:
         scope: what it is a fact about.
         factor: what a value is multiplied by to get the canonical unit.
         extra: whatever else the module needs to ask for it.
+        confirmed: whether the source is known to have it under this path; otherwise it is asked
+            for only where the config names the path.
     """
 
     metric: str
@@ -48,6 +50,7 @@ class Series:
     scope: Scope = Scope.ASSET
     factor: float = 1.0
     extra: Mapping[str, Any] = field(default_factory=dict)
+    confirmed: bool = True
 
     @property
     def step_micros(self) -> int:
@@ -246,7 +249,8 @@ class SeriesProvider(Provider):
     def _wanted(self, request: Request, now: int) -> Iterable[Wanted]:
         chosen = set(self.config.metrics) or set(self.metrics)
         for series in map(self._as_configured, self.series):
-            if series.metric not in chosen:
+            named = series.metric in self.config.series
+            if series.metric not in chosen or not (series.confirmed or named):
                 continue
             for entity in self.entities(series, request):
                 key = FactKey(series.metric, series.scope.value, entity)
