@@ -23,7 +23,8 @@ def admin_routes(desk: Desk, faults: Faults, apis: tuple[str, ...]) -> list[Base
 
     ``GET /_sandbox`` tells time, speed and APIs. ``POST /_sandbox/faults`` takes one fault or a
     list of them, ``GET`` tells which there are and how often each struck, ``DELETE`` takes all
-    back and gives all rate limits anew, or takes back one with ``?id=``. ``POST /_sandbox/clock`` takes ``now`` (ISO 8601) and ``speed``.
+    back and gives all rate limits anew, or takes back one with ``?id=``.
+    ``POST /_sandbox/clock`` takes ``now`` (ISO 8601) and ``speed``.
     """
 
     async def about(_: Request) -> Response:
