@@ -18,12 +18,12 @@ from rich.table import Table
 
 from weft.assembly import assemble
 from weft.clock import SystemClock
-from weft.components.provider import HttpConfig, Provider
 from weft.config.loading import load_settings
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.times import HOUR, iso
 from weft_app.demo import API_OF, KEY_OF
+from weft_app.installed import asked_over_http
 
 LATENCY_SECONDS = 0.05
 DAYS = 3
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _measure(url: str) -> None:
-    names = _providers()
+    names = asked_over_http(Registry(discover()))
     for _ in range(2):
         together, new = _cycle(url, names)  # the first round makes the market
     alone = {name: _cycle(url, [name])[0] for name in names}
@@ -115,17 +115,6 @@ def _at(url: str, now: int) -> None:
     late = {"kind": "latency", "seconds": LATENCY_SECONDS}
     httpx.post(f"{url}/_sandbox/faults", json=late).raise_for_status()
     httpx.post(f"{url}/_sandbox/clock", json={"now": iso(now)}).raise_for_status()
-
-
-def _providers() -> list[str]:
-    registry = Registry(discover())
-    names = []
-    for record in registry.records():
-        if record.kind == Provider.kind and record.dist == "weft":
-            cls = registry.load(record.kind, record.name)
-            if issubclass(cls, Provider) and cls.web and issubclass(cls.Config, HttpConfig):
-                names.append(record.name)
-    return names
 
 
 def _free_port() -> int:

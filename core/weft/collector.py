@@ -108,8 +108,7 @@ class Collector:
         added: list[pl.DataFrame] = []
 
         def keep() -> None:
-            if source not in self._facts:
-                self._facts[source] = self._store.known_facts(source)
+            self._facts_of(source)
             added.append(self._keep(source, batch, collected))
 
         async with self.turn:
@@ -122,7 +121,6 @@ class Collector:
 
     def request(self, provider: Provider) -> Request:
         """Return what a provider is asked for now."""
-        self.read_facts()
         return self._request(provider.source, None)
 
     def known(self, provider: Provider) -> dict[str, int]:
@@ -207,8 +205,7 @@ class Collector:
         collected: Collected,
     ) -> None:
         source = provider.source
-        if source not in self._facts:
-            self._facts[source] = await asyncio.to_thread(self._store.known_facts, source)
+        await asyncio.to_thread(self._facts_of, source)
         request = self._request(source, since)
         added: list[pl.DataFrame] = []
         http = self.connections.client(provider)
@@ -244,10 +241,9 @@ class Collector:
 
     def _request(self, source: str, since: int | None) -> Request:
         known = self._market.known_spans(source)
-        facts = self._facts[source]
-        reached = self._store.cursor(_reaching(source), self._base)
+        facts = self._facts_of(source)
         cursor = self._store.cursor(source, self._base)
-        if since is not None and (reached is None or int(reached) > since):
+        if since is not None and not self._reaches(source, since):
             # Series that begin too late are asked for anew. What is there already is stored once.
             soon = since + 2 * max(self._base.micros, DAY)
             known = {symbol: span for symbol, span in known.items() if span.first <= soon}
@@ -265,11 +261,21 @@ class Collector:
             cursor=cursor,
         )
 
+    def _reaches(self, source: str, since: int) -> bool:
+        """Whether a source was asked in full as far back as `since` before."""
+        reached = self._store.cursor(_reaching(source), self._base)
+        return reached is not None and int(reached) <= since
+
+    def _facts_of(self, source: str) -> dict[FactKey, Span]:
+        """Return how far a source's observations reach, read from the store the first time."""
+        if source not in self._facts:
+            self._facts[source] = self._store.known_facts(source)
+        return self._facts[source]
+
     def read_facts(self) -> None:
         """Learn from the store how far each source's observations reach."""
         for placed in self._providers:
-            source = placed.provider.source
-            self._facts.setdefault(source, self._store.known_facts(source))
+            self._facts_of(placed.provider.source)
 
     async def probe(self, provider: Provider, span: int) -> str:
         """Ask a provider for the recent past, store nothing, and return what came in words.

@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from weft.assembly import compose_settings
-from weft.components.provider import HttpConfig, Provider, SourceKind
+from weft.components.provider import SourceKind
 from weft.config.loading import load_settings
-from weft.errors import MissingDependencyError, PluginError
+from weft.errors import MissingDependencyError
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
+from weft_app.installed import asked_over_http
 from weft_app.session import console
 
 PORT = 8390
@@ -61,7 +62,7 @@ def sandboxed(
     with Sandbox(port=port) as sandbox:
         apis = find_apis()
         through = []
-        for name in _asked_over_http(registry):
+        for name in asked_over_http(registry):
             api = API_OF.get(name, name)
             if api in apis:
                 through += [
@@ -76,18 +77,3 @@ def sandboxed(
                     f"providers.{name}.stream_url={sandbox.url(api, 'ws')}",
                 ]
         yield [*through, *overrides]
-
-
-def _asked_over_http(registry: Registry) -> list[str]:
-    """Return the names of providers that ask an API and can be pointed elsewhere."""
-    names = []
-    for record in registry.records():
-        if record.kind != Provider.kind:
-            continue
-        try:
-            cls = registry.load(record.kind, f"{record.dist}:{record.name}")
-        except PluginError:
-            continue
-        if issubclass(cls, Provider) and cls.web and issubclass(cls.Config, HttpConfig):
-            names.append(record.name)
-    return names

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from weft.assembly import compose_settings
-from weft.components.provider import Provider
 from weft.config.loading import load_settings
-from weft.errors import PluginError
+from weft.market.instruments import Scope
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.vocabulary import METRICS, Metric
+from weft_app.installed import provider_classes
 
 
 def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, available: bool) -> None:
@@ -57,22 +57,13 @@ def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, availab
 def _brought(registry: Registry) -> dict[str, list[str]]:
     """Return which providers can bring each metric; those that cannot be loaded bring none."""
     brought: dict[str, list[str]] = {}
-    for record in registry.records():
-        if record.kind != Provider.kind:
-            continue
-        try:
-            cls = registry.load(record.kind, f"{record.dist}:{record.name}")
-        except PluginError:
-            continue
-        if issubclass(cls, Provider):
-            for metric in (*cls.metrics, *cls.streamed_metrics):
-                brought.setdefault(metric, []).append(record.name)
+    for name, cls in provider_classes(registry):
+        for metric in (*cls.metrics, *cls.streamed_metrics):
+            brought.setdefault(metric, []).append(name)
     return brought
 
 
 def _own(brought: dict[str, list[str]]) -> list[Metric]:
     """Return the metrics that providers bring beside the canonical ones."""
-    from weft.market.instruments import Scope  # noqa: PLC0415  # only for the few that have any
-
     names = sorted(brought.keys() - METRICS.keys())
     return [Metric(n, "", Scope.ASSET, "as its provider says", "others") for n in names]
