@@ -55,6 +55,7 @@ _ROWS: Final = {
         ("slippage", "share", _INSTRUMENT, "cost of a market order of 100,000 USD"),
         ("vwap", "quote", _INSTRUMENT, "volume-weighted price of an interval"),
         ("trade_count", "count", _INSTRUMENT, "trades of an interval"),
+        ("bid_ask_imbalance", "-1 to 1", _ASSET, "bid less ask volume of all venues over both"),
         ("cross_exchange_spread", "share", _ASSET, "dearest less cheapest venue over the middle"),
     ),
     "exchange flows": (
@@ -83,6 +84,7 @@ _ROWS: Final = {
         ("realized_cap_usd", "USD", _ASSET, "coins at the price they last moved at"),
         ("thermocap_usd", "USD", _ASSET, "all miner revenue so far"),
         ("market_cap_usd", "USD", _ASSET, "circulating supply at the present price"),
+        ("fully_diluted_cap_usd", "USD", _ASSET, "all supply there will be, at the present price"),
         ("puell_multiple", "ratio", _ASSET, "value mined in a day over its yearly mean"),
         ("reserve_risk", "ratio", _ASSET, "price over the confidence of long holders"),
         ("nvt", "ratio", _ASSET, "market cap over value transferred in a day"),
@@ -117,6 +119,17 @@ _ROWS: Final = {
         ("dev_commits", "count", _ASSET, "commits to its repositories, a week"),
         ("active_developers", "count", _ASSET, "who committed within a week"),
     ),
+    "ecosystem": (
+        ("activity_share", "share", _ASSET, "of its peers' and its own active users, a day"),
+        ("fees_share", "share", _ASSET, "of the fees of its peers and its own, a day"),
+        ("tvl_share", "share", _ASSET, "of the value locked in its peers and itself"),
+        ("developer_share", "share", _ASSET, "of its peers' and its own active developers"),
+    ),
+    "supply": (
+        ("circulating_supply", "coins", _ASSET, "in circulation"),
+        ("max_supply", "coins", _ASSET, "that there will ever be; none where unlimited"),
+        ("supply_inflation", "share", _ASSET, "growth of the supply in circulation over a year"),
+    ),
     "events": (
         ("unlock_usd", "USD", _ASSET, "tokens that unlock within the coming 30 days"),
         ("unlock_share", "share", _ASSET, "of supply that unlocks within the coming 30 days"),
@@ -128,6 +141,8 @@ _ROWS: Final = {
         ("social_sentiment", "-1 to 1", _ASSET, "of posts; + is favourable"),
         ("news_sentiment", "-1 to 1", _ASSET, "of articles; + is favourable"),
         ("news_volume", "count", _ASSET, "articles, a day"),
+        ("news_dominance", "share", _ASSET, "of all articles of a day, those about it"),
+        ("news_entities", "count", _ASSET, "people, firms and topics in its articles, a day"),
         ("galaxy_score", "0 to 100", _ASSET, "social and market health"),
         ("alt_rank", "rank", _ASSET, "1 is best"),
         ("influencers", "count", _ASSET, "accounts that posted on it"),

@@ -1,6 +1,6 @@
 """The sandbox as every provider at once: something to try Weft on, without a key or a network."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +26,24 @@ KEY_OF = {"reddit": "sandbox:sandbox"}
 
 STREAMS_OF = {"binance": "[candles]", "binance_futures": "[candles, liquidations]"}
 """What is followed live."""
+
+
+SERIES_OF: Mapping[str, Mapping[str, Mapping[str, str | float]]] = {
+    "artemis": {
+        "dev_commits": {"path": "/weekly-commits"},
+        "active_developers": {"path": "/weekly-active-devs"},
+        "developer_share": {"path": "/weekly-active-devs"},
+    },
+    "intotheblock": {"bid_ask_imbalance": {"path": "bidAskVolumes.bidVolume/askVolume"}},
+    "messari": {"supply_inflation": {"path": "supply.circulating-supply"}},
+    "thetie": {
+        "news_entities": {"path": "entities"},
+        "social_sentiment": {"path": "/v1/social_sentiment.sentiment_score"},
+        "social_volume": {"path": "/v1/social_sentiment.tweet_volume"},
+        "social_dominance": {"path": "/v1/social_sentiment.dominance", "factor": 0.01},
+    },
+}
+"""Where the sandbox tells what is not documented publicly, by provider and metric."""
 
 
 @contextmanager
@@ -71,6 +89,9 @@ def sandboxed(
                     f"providers.{name}.base_url={sandbox.url(api)}",
                     f"providers.{name}.api_key={KEY_OF.get(name, 'sandbox')}",
                 ]
+            for metric, options in SERIES_OF.get(name, {}).items():
+                series = f"providers.{name}.series.{metric}"
+                through += [f"{series}.{option}={value}" for option, value in options.items()]
             if name in STREAMS_OF:
                 through += [
                     f"providers.{name}.streams={STREAMS_OF[name]}",

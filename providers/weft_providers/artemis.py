@@ -1,5 +1,6 @@
-"""Fees, users and value of chains and protocols, from Artemis."""
+"""Fees, users and value of chains and protocols, and their share among peers, from Artemis."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,38 @@ from weft.times import DAY, iso, parse_time
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig
-    from weft.http import Http, Reader
+    from weft.http import Answer, Http, Reader
     from weft.http.asked import Params
 
 _NOT_THERE = ("metric not", "market data not")
+_NOT_YET = "latest data not"
+_WEEK = 7 * DAY
+_PEERS = {
+    "chains": (
+        *("BTC", "ETH", "BNB", "SOL", "TRX", "AVAX", "ARB", "OP", "POL", "NEAR", "SUI", "APT"),
+        *("ADA", "DOT", "ATOM", "TON", "SEI"),
+    ),
+    "exchanges": ("UNI", "CAKE", "CRV", "SUSHI", "DYDX"),
+    "lending": ("AAVE", "COMP", "MORPHO"),
+}
+_Days = dict[int, float]
 
 
 def _classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     # Its bodies are not documented.
     return {403: NotCoveredError, 404: UnlistedSymbolError}.get(status)
+
+
+def _daily(metric: str, path: str) -> Series:
+    return Series(metric=metric, path=path, lag="12h")
+
+
+def _weekly(metric: str, path: str, **extra: Any) -> Series:  # noqa: ANN401  # as the field of `Series`
+    return Series(metric=metric, path=path, step="1w", lag="12h", extra=extra, confirmed=False)
+
+
+def _share(metric: str, path: str) -> Series:
+    return Series(metric=metric, path=path, lag="12h", extra={"share": True})
 
 
 class Artemis(SeriesProvider):
@@ -30,9 +54,18 @@ class Artemis(SeriesProvider):
     twelve hours later. History is recomputed when labels or methods change, and there are no
     vintages: what is backfilled is as known today, what is stored first is kept.
 
-    Commits and developers are asked for only where `series` gives their keys, which Artemis does
-    not document: {dev_commits: {path: ...}}. A metric that Artemis does not have for an asset is
-    told so with HTTP 200, and not asked for again. Documentation: https://docs.artemis.ai
+    A share compares an asset with those it stands beside in `peers`: on a day t it is
+    x(t) / (sum of p(t) over the asset and its peers), where x and p are fees, active users, value
+    locked or developers. Each counts from its first value on; a day on which one of them has none
+    is left out, for the sum would be too small. Where nobody else has the metric there is no share.
+    Other peers make other shares: start afresh when changing them.
+
+    Commits and developers, and shares of developers, are asked for only where `series` names their
+    path, since on the present host it is not documented publicly: of the older host's
+    {dev_commits: {path: /weekly-commits}, active_developers: {path: /weekly-active-devs}}, rows of
+    date and val are expected, a date being the first of its week; a name without a slash is a key
+    as `/supported-metrics/` spells it, of a value a day. A metric that Artemis does not have for an
+    asset is told so with HTTP 200, and not asked for again. Documentation: https://docs.artemis.ai
     """
 
     name = "artemis"
@@ -40,14 +73,18 @@ class Artemis(SeriesProvider):
         base_url="https://data-svc.artemisxyz.com", key=QueryKey("APIKey"), classify=_classify
     )
     series = (
-        Series(metric="fees_usd", path="FEES", lag="12h"),
-        Series(metric="revenue_usd", path="REVENUE", lag="12h"),
-        Series(metric="active_users", path="DAU", lag="12h"),
-        Series(metric="transactions", path="DAILY_TXNS", lag="12h"),
-        Series(metric="tvl_usd", path="TVL", lag="12h"),
-        Series(metric="market_cap_usd", path="MC", lag="12h"),
-        Series(metric="dev_commits", path="WEEKLY_COMMITS", lag="12h", confirmed=False),
-        Series(metric="active_developers", path="WEEKLY_DEVELOPERS", lag="12h", confirmed=False),
+        _daily("fees_usd", "FEES"),
+        _daily("revenue_usd", "REVENUE"),
+        _daily("active_users", "DAU"),
+        _daily("transactions", "DAILY_TXNS"),
+        _daily("tvl_usd", "TVL"),
+        _daily("market_cap_usd", "MC"),
+        _share("fees_share", "FEES"),
+        _share("activity_share", "DAU"),
+        _share("tvl_share", "TVL"),
+        _weekly("dev_commits", "/weekly-commits"),
+        _weekly("active_developers", "/weekly-active-devs"),
+        _weekly("developer_share", "/weekly-active-devs", share=True),
     )
 
     class Config(SeriesConfig):
@@ -55,6 +92,9 @@ class Artemis(SeriesProvider):
 
         data_path: str = Field(
             default="/data/api/{metric}/", description="with the slash it ends with"
+        )
+        peers: Mapping[str, tuple[str, ...]] = Field(
+            default=_PEERS, description="who is compared with whom, by a name of your own"
         )
         days_per_request: int = Field(
             default=1_000, ge=1, le=1_000, description="longer spans are asked for in parts"
@@ -68,31 +108,136 @@ class Artemis(SeriesProvider):
         limits = (RateLimit(self.config.requests_per_minute, 60),)
         self.web = replace(type(self).web, limits=limits)
 
+    def own_id(self, series: Series, entity: str) -> str | None:
+        """Return what Artemis calls an asset; None for a share of one without peers."""
+        if series.extra.get("share") and self._peers_of(entity) is None:
+            self.tell(f"{entity}: it has no peers to be compared with; name it in peers", once=True)
+            return None
+        return super().own_id(series, entity)
+
+    def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
+        """Return together the shares of one metric among the same peers; all else alone."""
+        together: dict[tuple[str, str], list[Wanted]] = {}
+        for one in wanted:
+            shared = one.series.extra.get("share")
+            among = f"peers {self._peers_of(one.entity)}" if shared else one.entity
+            together.setdefault((one.series.metric, among), []).append(one)
+        return together.values()
+
+    async def read_group(
+        self, http: "Http", group: Sequence[Wanted]
+    ) -> Mapping[Wanted, list[Point]]:
+        """Return the values of one series, or of a share of several assets."""
+        if group[0].series.extra.get("share"):
+            return await self._shares(http, group)
+        return {one: await self.read(http, one) for one in group}
+
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
         """Return the days of a span, asked for in parts."""
-        path = self.config.data_path.format(metric=wanted.series.path)
+        if wanted.series.extra.get("share"):
+            return list((await self._shares(http, [wanted])).get(wanted, []))
+        names = (wanted.own_id,)
+        days = (await self._histories(http, wanted.series, names, wanted.since, wanted.until))[
+            names[0]
+        ]
+        if isinstance(days, UnlistedSymbolError):
+            raise days
+        return [Point(end, value) for end, value in sorted(days.items())]
+
+    async def _shares(self, http: "Http", group: Sequence[Wanted]) -> Mapping[Wanted, list[Point]]:
+        series = group[0].series
+        peers = self.config.peers[self._peers_of(group[0].entity) or ""]
+        ids = {**self.ids, **self.config.ids}
+        names = tuple(dict.fromkeys(ids.get(peer, peer) for peer in peers))
+        since = min(one.since for one in group)
+        told = await self._histories(http, series, names, since - _WEEK, group[0].until)
+        found: dict[Wanted, list[Point]] = {}
+        for one in group:
+            own = told[one.own_id]
+            if isinstance(own, UnlistedSymbolError):
+                self.give_up([one], own)
+                continue
+            others = {n: d for n, d in told.items() if n != one.own_id and isinstance(d, dict)}
+            shares = ((end, _share_of(own, [*others.values()], end)) for end in sorted(own))
+            # Before that, it is not known who had begun.
+            found[one] = [Point(e, s) for e, s in shares if s is not None and e >= since]
+            late = [n for n, d in others.items() if own and max(d, default=0) < max(own) - _WEEK]
+            if late:
+                told_late = f"{', '.join(late)} tell nothing any more; take them out of peers"
+                self.tell(f"{series.metric} {one.entity}: {told_late}", once=True)
+        return found
+
+    def _peers_of(self, entity: str) -> str | None:
+        return next((name for name, peers in self.config.peers.items() if entity in peers), None)
+
+    async def _histories(
+        self, http: "Http", series: Series, names: Sequence[str], since: int, until: int
+    ) -> "dict[str, _Days | UnlistedSymbolError]":
+        """Return values by the end of their day or week, or why there are none, by asset."""
+        told: dict[str, _Days | UnlistedSymbolError] = {}
+        if series.path.startswith("/"):
+            for name in names:
+                told[name] = await _weeks(http, series, name, since, until)
+            return told
         # An event time is the end of its day.
-        first, last = wanted.since // DAY * DAY - DAY, wanted.until // DAY * DAY
-        step = self.config.days_per_request * DAY
-        points: list[Point] = []
+        first, last = since // DAY * DAY - DAY, until // DAY * DAY
+        # It is not stated whether the limit is on rows of each asset, or of all of them.
+        step = max(self.config.days_per_request // len(names), 1) * DAY
         for begin in range(first, last + 1, step):
             params: Params = {
-                "symbols": wanted.own_id.lower(),
+                "symbols": ",".join(name.lower() for name in names),
                 "startDate": iso(begin)[:10],
                 "endDate": iso(min(begin + step - DAY, last))[:10],
                 "granularity": "DAY",
                 "limit": self.config.days_per_request,
             }
+            path = self.config.data_path.format(metric=series.path)
             answer = await http.get(path, params=params)
             symbols = answer.read.at("data", "symbols")
-            rows = _named(_named(symbols, wanted.own_id), wanted.series.path)
-            if isinstance(rows.value, str):
-                if rows.value.lower().startswith(_NOT_THERE):
-                    told = f"{answer.what}: {answer.redact(rows.value)[:80]}"
-                    raise UnlistedSymbolError(told, where=answer.where)
-                continue
-            points += [_point(row) for row in rows.rows() if row.at("val").value is not None]
-        return sorted(points, key=lambda point: point.event_time)
+            for name in names:
+                part = _values(answer, _named(_named(symbols, name), series.path))
+                before = told.get(name)
+                if isinstance(part, dict) and isinstance(before, dict):
+                    before.update(part)
+                elif not isinstance(before, dict):
+                    told[name] = part
+        return told
+
+
+async def _weeks(
+    http: "Http", series: Series, name: str, since: int, until: int
+) -> "_Days | UnlistedSymbolError":
+    days_back = (until - since) // DAY + 14
+    params: Params = {"ecosystem": name.lower(), "includeForks": "false", "daysBack": days_back}
+    try:
+        answer = await http.get(series.path, params=params)
+    except UnlistedSymbolError as error:
+        return error
+    rows = answer.read.rows() if isinstance(answer.json, list) else answer.read.rows("data")
+    return dict(_value(row, _WEEK) for row in rows if row.at("val").value is not None)
+
+
+def _values(answer: "Answer", place: "Reader") -> "_Days | UnlistedSymbolError":
+    """Return the days in an answer; an error stands there as a text."""
+    if not isinstance(place.value, str):
+        return dict(_value(row, DAY) for row in place.rows() if row.at("val").value is not None)
+    if place.value.lower().startswith(_NOT_YET):
+        return {}
+    if place.value.lower().startswith(_NOT_THERE):
+        told = f"{answer.what}: {answer.redact(place.value)[:80]}"
+        return UnlistedSymbolError(told, where=answer.where)
+    raise place.unexpected("days, or one of the texts that say there are none")
+
+
+def _share_of(own: _Days, others: Sequence[_Days], end: int) -> float | None:
+    """Return an asset's part of a day's sum; None where the sum is not known."""
+    # Of whom nothing came at all it is not known that there was nothing yet.
+    parts = [own, *(days for days in others if not days or min(days) <= end)]
+    # What is below zero, as revenue after rewards may be, is no part of a whole.
+    if len(parts) < 2 or any(days.get(end, -1.0) < 0 for days in parts):
+        return None
+    whole = sum(days[end] for days in parts)
+    return own[end] / whole if whole else None
 
 
 def _named(place: "Reader", name: str) -> "Reader":
@@ -102,7 +247,7 @@ def _named(place: "Reader", name: str) -> "Reader":
     return place.at(own)
 
 
-def _point(row: "Reader") -> Point:
+def _value(row: "Reader", length: int) -> tuple[int, float]:
     with row.parsing():
         day = parse_time(f"{row.text('date')[:10]}T00:00:00Z")
-    return Point(day + DAY, row.number("val"))
+    return day + length, row.number("val")

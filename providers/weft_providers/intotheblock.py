@@ -13,9 +13,10 @@ from weft.times import DAY, iso, parse_time
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig
-    from weft.http import Http, Reader
+    from weft.http import Answer, Http, Reader
 
 _HISTORY, _PRESENT = "financial", "overview"
+_OPTIONAL = "byTimeHeldComposition"
 _MILLIS_FROM = 1e11
 
 
@@ -24,8 +25,9 @@ def _classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # 
     return {403: NotCoveredError, 404: UnlistedSymbolError}.get(status)
 
 
-def _daily(metric: str, path: str, unit: str) -> Series:
-    return Series(metric=metric, path=path, lag="12h", extra={"from": _HISTORY, "unit": unit})
+def _daily(metric: str, path: str, unit: str, *, confirmed: bool = True) -> Series:
+    extra = {"from": _HISTORY, "unit": unit}
+    return Series(metric=metric, path=path, lag="12h", extra=extra, confirmed=confirmed)
 
 
 def _present(metric: str, path: str, unit: str) -> Series:
@@ -39,11 +41,14 @@ class IntoTheBlock(SeriesProvider):
 
     The value of a day is true at its end, and counts as known twelve hours later. What is told as
     of now bears no date and has no history: it is known when it came. Clusters of addresses are
-    redrawn, which probably restates history; what is stored first is kept. What is missing for a
-    coin stays missing.
+    redrawn, which probably restates history; what is stored first is kept. Holding times are known
+    to be missing for some coins, which is told; anything else that is missing is another form.
 
     Needs a contract. The reference is not public, and the schema is unconfirmed: every path and
-    field may be set in the config. Company: https://www.intotheblock.com
+    field may be set in the config. The path of the bid and ask imbalance is not documented
+    publicly: it is asked for only where `series` names it, as a list of days and either one field
+    from -1 to 1 (of percent with factor: 0.01), or the volumes of both sides, of which it is
+    (bids - asks) / (bids + asks): {bid_ask_imbalance: {path: list.bids/asks}}. Company: https://www.intotheblock.com
     """
 
     name = "intotheblock"
@@ -57,9 +62,10 @@ class IntoTheBlock(SeriesProvider):
         _daily("large_transactions", "largeTxs.adjustedCount", "count"),
         _daily("in_the_money", "inOutOfTheMoneyHistory.inPercentage", "share"),
         _daily("out_of_the_money", "inOutOfTheMoneyHistory.outPercentage", "share"),
+        _daily("bid_ask_imbalance", "", "imbalance", confirmed=False),
         _present("large_holder_share", "concentration", "share"),
-        _present("hodl_over_1y", "byTimeHeldComposition.hodler", "part"),
-        _present("hodl_under_1m", "byTimeHeldComposition.trader", "part"),
+        _present("hodl_over_1y", f"{_OPTIONAL}.hodler", "part"),
+        _present("hodl_under_1m", f"{_OPTIONAL}.trader", "part"),
     )
 
     class Config(SeriesConfig):
@@ -106,7 +112,8 @@ class IntoTheBlock(SeriesProvider):
             answer = await http.get(path.format(symbol=symbol), params=span)
             return {one: self._days(answer.read, one.series) for one in group}
         answer = await http.get(self.config.present_path.format(symbol=symbol))
-        found = {one: self._now(answer.read, one.series) for one in group}
+        lacking = self._lacking_of(answer, group)
+        found = {one: self._now(answer.read, one.series) for one in group if one not in lacking}
         at = answer.fetched_at
         return {
             one: [Point(min(at, one.until), value, at)]
@@ -114,25 +121,41 @@ class IntoTheBlock(SeriesProvider):
             if value is not None
         }
 
+    def _lacking_of(self, answer: "Answer", group: Sequence[Wanted]) -> Sequence[Wanted]:
+        """Return what a coin lacks; give it up, and say so."""
+        held = {name for name, place in answer.read.fields().items() if place.value is not None}
+        present = [s for s in map(self._as_configured, self.series) if s.extra["from"] == _PRESENT]
+        others = {_table(series) for series in present} - {_OPTIONAL}
+        # Where nothing else is there either, the form is another one.
+        if _OPTIONAL in held or not others & held:
+            return []
+        lacking = [one for one in group if _table(one.series) == _OPTIONAL]
+        if lacking:
+            told = f"there is no {_OPTIONAL}, which some coins lack; if all do, it was renamed"
+            self.give_up(lacking, UnlistedSymbolError(f"{answer.what}: {told}", where=self.name))
+        return lacking
+
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
         """Return the values of one series."""
         return list((await self.read_group(http, [wanted]))[wanted])
 
     def _days(self, read: "Reader", series: Series) -> list[Point]:
         table, _, field = series.path.partition(".")
-        if not read.has(table):
-            return []
-        rows = [row for row in read.rows(table) if row.at(field).value is not None]
-        values = [row.number(field) for row in rows]
-        scale = self._scale(series, max(values, default=0.0))
-        days = [self._day(row) for row in rows]
-        found = sorted(zip(days, values, strict=True))
-        return [Point(day + DAY, value * scale) for day, value in found]
+        first, _, second = field.partition("/")
+        found = []
+        for row in read.rows(table):
+            if any(row.at(name).value is None for name in (first, second) if name):
+                continue
+            value = _imbalance(row, first, second) if second else row.number(first)
+            if series.extra["unit"] == "imbalance" and abs(value or 0.0) * series.factor > 1:
+                raise row.at(first).unexpected("from -1 to 1; of percent the factor is 0.01")
+            if value is not None:
+                found.append((self._day(row), value))
+        scale = self._scale(series, max((value for _, value in found), default=0.0))
+        return [Point(day + DAY, value * scale) for day, value in sorted(found)]
 
     def _now(self, read: "Reader", series: Series) -> float | None:
         table, _, field = series.path.partition(".")
-        if not read.has(table):
-            return None
         if series.extra["unit"] == "part":
             parts = read.fields(table)
             whole = sum(part.number() for part in parts.values())
@@ -153,3 +176,12 @@ class IntoTheBlock(SeriesProvider):
                 return parse_time(f"{place.value[:10]}T00:00:00Z")
         unit: Literal["s", "ms"] = "ms" if place.number() > _MILLIS_FROM else "s"
         return place.instant(unit=unit) // DAY * DAY
+
+
+def _table(series: Series) -> str:
+    return series.path.partition(".")[0]
+
+
+def _imbalance(row: "Reader", bids: str, asks: str) -> float | None:
+    bid, ask = row.number(bids), row.number(asks)
+    return (bid - ask) / (bid + ask) if bid + ask > 0 else None

@@ -1,7 +1,8 @@
-"""Unlocks, governance, protocol fundamentals and attention from Messari."""
+"""Unlocks, governance, supply, protocol fundamentals and attention from Messari."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -13,10 +14,10 @@ from weft.http.errors import NotCoveredError, SourceError, UnavailableError, Unl
 from weft.times import DAY, iso
 
 if TYPE_CHECKING:
-    from weft.http import Http
+    from weft.http import Http, Reader
 
 _Found = Mapping[Wanted, list[Point]]
-_AHEAD, _PAGE = 30 * DAY, 100
+_AHEAD, _PAGE, _YEAR = 30 * DAY, 100, 365 * DAY
 # What stands after the minus goes to suppliers.
 _KEPT = "fees-24-hour-usd - fees-supply-side-24-hour-usd"
 _SLUGS = """
@@ -32,20 +33,39 @@ def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  
 
 
 def _series(
-    metric: str, kind: str, path: str, lag: str = "1s", step: str = "1d", factor: float = 1.0
+    metric: str,
+    kind: str,
+    path: str,
+    lag: str = "1s",
+    step: str = "1d",
+    factor: float = 1.0,
+    *,
+    confirmed: bool = True,
 ) -> Series:
-    extra = {"kind": kind}
-    return Series(metric=metric, path=path, step=step, lag=lag, factor=factor, extra=extra)
+    return Series(
+        metric=metric,
+        path=path,
+        step=step,
+        lag=lag,
+        factor=factor,
+        extra={"kind": kind},
+        confirmed=confirmed,
+    )
 
 
 class Messari(SeriesProvider):
     """Coming unlocks, governance events, protocols' fees, revenue and value locked, attention.
 
     Values of a day count from its end; when they are published is not stated: those of protocols
-    are taken to be known 12 hours later, attention 6, and days may be restated. Unlocks and market
-    cap are told as they are now: each fetch gives one value, true and known at that instant. They
-    are priced here, from coins: Messari's own dollars are not those of the day. Governance events
-    are counted on the day Messari recorded them, not the day they are about.
+    are taken to be known 12 hours later, attention 6, and days may be restated. Unlocks, supply and
+    market caps are told as they are now: each fetch gives one value, true and known at that
+    instant. Unlocks are priced here, from coins: Messari's own dollars are not those of the day. A
+    coin without a limit has no most supply. Governance events are counted on the day Messari
+    recorded them, not the day they are about.
+
+    Inflation is s(t) / s(t - 365 days) - 1 of the supply s in circulation. Which of the datasets of
+    `/metrics/v2/assets/metrics` has that by day is not documented publicly: it is asked for only
+    where `series` names dataset and column, {supply_inflation: {path: dataset.column}}.
 
     https://docs.messari.io
     """
@@ -61,6 +81,10 @@ class Messari(SeriesProvider):
         _series("unlock_usd", "unlocks", "priceUsd", step="5h"),
         _series("unlock_share", "unlocks", "supply.circulating", step="5h"),
         _series("market_cap_usd", "details", "marketcap.circulatingUsd", step="30m"),
+        _series("fully_diluted_cap_usd", "details", "marketcap.fullyDilutedUsd", step="30m"),
+        _series("circulating_supply", "details", "supply.circulating", step="5h"),
+        _series("max_supply", "details", "supply.max", step="5h"),
+        _series("supply_inflation", "asset", "", "12h", confirmed=False),
         _series("governance_events", "events", "Governance", "1h"),
         _series("tvl_usd", "protocol", "tvl-24-hour-usd", "12h"),
         _series("fees_usd", "protocol", "fees-24-hour-usd", "12h"),
@@ -102,7 +126,12 @@ class Messari(SeriesProvider):
 
     async def read_group(self, http: "Http", group: Sequence[Wanted]) -> _Found:
         """Return the values of a group."""
-        ask = {"protocol": self._protocol, "signal": self._signal, "events": self._events}
+        ask = {
+            "protocol": self._protocol,
+            "asset": self._growth,
+            "signal": self._signal,
+            "events": self._events,
+        }
         return await ask.get(group[0].series.extra["kind"], self._present)(http, group)
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
@@ -112,21 +141,19 @@ class Messari(SeriesProvider):
     async def _protocol(self, http: "Http", group: Sequence[Wanted]) -> _Found:
         path = f"/metrics/v2/protocols/{group[0].own_id}/metrics/{self.config.dataset}"
         read = (await http.get(f"{path}/time-series/1d", params=_span(group))).read
-        schemas = read.at("metadata", "pointSchemas")
-        columns = {
-            "time" if column.at("is_timestamp").value is True else column.text("slug"): index
-            for index, column in enumerate(schemas.rows())
-        }
-        found: dict[Wanted, list[Point]] = {one: [] for one in group}
-        for one, points in found.items():
-            names = one.series.path.split(" - ")
-            if not {"time", *names} <= columns.keys():
-                raise schemas.unexpected(f"columns with {', '.join(('time', *names))}")
-            for row in read.rows("data", "points"):
-                if all(row.has(columns[name]) for name in names):
-                    value, *less = (row.number(columns[name]) for name in names)
-                    end = row.instant(columns["time"], unit="s") + DAY
-                    points.append(Point(end, value - sum(less)))
+        return {one: _column(read, one.series.path) for one in group}
+
+    async def _growth(self, http: "Http", group: Sequence[Wanted]) -> _Found:
+        """Return by how much something grew over a year, by day."""
+        found: dict[Wanted, list[Point]] = {}
+        for one in group:
+            dataset, _, column = one.series.path.rpartition(".")
+            path = f"/metrics/v2/assets/{one.own_id}/metrics/{dataset}/time-series/1d"
+            span = _span([replace(one, since=one.since - _YEAR)])
+            read = (await http.get(path, params=span)).read
+            held = {point.event_time: point.value for point in _column(read, column)}
+            before = {end: held.get(end - _YEAR, 0.0) for end in held}
+            found[one] = [Point(e, v / before[e] - 1) for e, v in held.items() if before[e] > 0]
         return found
 
     async def _signal(self, http: "Http", group: Sequence[Wanted]) -> _Found:
@@ -187,7 +214,7 @@ class Messari(SeriesProvider):
         times = {"startTime": iso(now), "endTime": iso(now + _AHEAD), "interval": "DAILY"}
         answer = await http.get(f"/token-unlocks/v1/assets/{ids[0]}/unlocks", params=times)
         return sum(
-            day.number("unlockedInPeriodNative", null=0.0)
+            _unlocked_on(day)
             for part in answer.read.rows("data", "allocations")
             for day in part.rows("dailySnapshots")
             if now < day.instant("timestamp", unit="iso") <= now + _AHEAD
@@ -197,3 +224,28 @@ class Messari(SeriesProvider):
 def _span(group: Sequence[Wanted]) -> dict[str, str]:
     first = min(one.since for one in group) - DAY
     return {"start": iso(first), "end": iso(group[0].until)}
+
+
+def _column(read: "Reader", path: str) -> list[Point]:
+    """Return the days of a column, or of one less others, of an answer in rows."""
+    schemas = read.at("metadata", "pointSchemas")
+    columns = {
+        "time" if column.at("is_timestamp").value is True else column.text("slug"): index
+        for index, column in enumerate(schemas.rows())
+    }
+    names = path.split(" - ")
+    if not {"time", *names} <= columns.keys():
+        raise schemas.unexpected(f"columns with {', '.join(('time', *names))}")
+    points = []
+    for row in read.rows("data", "points"):
+        if all(row.has(columns[name]) for name in names):
+            value, *less = (row.number(columns[name]) for name in names)
+            end = row.instant(columns["time"], unit="s") + DAY
+            points.append(Point(end, value - sum(less)))
+    return points
+
+
+def _unlocked_on(day: "Reader") -> float:
+    native, dollars = day.at("unlockedInPeriodNative"), day.at("unlockedInPeriodUSD")
+    # Null in coins and dollars alike is a day without any; in one alone, something is amiss.
+    return 0.0 if native.value is None and dollars.value is None else native.number()

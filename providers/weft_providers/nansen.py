@@ -10,7 +10,13 @@ from pydantic import Field
 from weft.components.base import ComponentConfig
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.http.api import Api, HeaderKey, Headers, RateLimit
-from weft.http.errors import ForbiddenError, NotCoveredError, SourceError, UnlistedSymbolError
+from weft.http.errors import (
+    ForbiddenError,
+    NotCoveredError,
+    RefusedError,
+    SourceError,
+    UnlistedSymbolError,
+)
 from weft.times import DAY, iso, parse_time
 
 if TYPE_CHECKING:
@@ -64,6 +70,10 @@ class Nansen(SeriesProvider):
     labels: for that reason nothing is taken from the past; of bridges, only the last whole day,
     known from when it was asked. A token below the threshold of a list has no value, not zero.
     Every call costs credits, which is why a value is asked for every five hours at most.
+
+    The flow over bridges is what leaves the wallets labelled as theirs. That there is such a label
+    is not documented publicly: `bridge_label` names it, ``bridge`` unless it is set, and where
+    Nansen refuses it, the metric is left out and the option named.
 
     https://docs.nansen.ai
     """
@@ -165,7 +175,11 @@ class Nansen(SeriesProvider):
         span = {"from": iso(one.until - 4 * DAY)[:10], "to": iso(one.until)[:10]}
         body = {"chain": chain, "token_address": address, "date": span}
         body |= {"label": self.config.bridge_label, "pagination": {"page": 1, "per_page": 100}}
-        read, at = await self._ask(http, one.series.path, body)
+        try:
+            read, at = await self._ask(http, one.series.path, body)
+        except RefusedError as error:
+            label = f"set bridge_label if {self.config.bridge_label!r} is no label there"
+            raise RefusedError(f"{error.message}; {label}", where=self.name) from None
         held: dict[int, Reader] = {}
         for row in read.rows("data"):
             with row.parsing():

@@ -1,6 +1,6 @@
-"""The tone of the news about each asset, from The TIE."""
+"""The tone of the news and of posts about each asset, from The TIE."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +12,9 @@ from weft.http.errors import NotCoveredError, SourceError, UnlistedSymbolError
 from weft.times import DAY, iso, parse_time
 
 if TYPE_CHECKING:
+    from weft.clock import Clock
     from weft.components.base import ComponentConfig
+    from weft.components.provider import Request
     from weft.http import Answer, Http, Reader
     from weft.http.asked import Params
 
@@ -32,16 +34,41 @@ class _Scored(NamedTuple):
     score: float
 
 
+class _About(NamedTuple):
+    """What a news item is about: tickers of coins, and names of people, firms and topics."""
+
+    coins: frozenset[str] = frozenset()
+    entities: frozenset[str] = frozenset()
+
+
+def _social(metric: str, **extra: Any) -> Series:  # noqa: ANN401  # as the field of `Series`
+    own = {"kind": "social", "param": "coin", **extra}
+    return Series(metric=metric, lag="1h", extra=own, confirmed=False)
+
+
 class TheTie(SeriesProvider):
-    """The mean tone of a day's news items about an asset, and how many there were.
+    """The mean tone of a day's news about an asset, how much there was, and the tone of posts.
 
     The source stamps a score with the instant it was computed at, which is when it could be known;
     a day's value is true at its end, and counts as known an hour later. An item scored again
     counts with the last score of its day. A day that the answer does not reach back to the
-    beginning of is left out, and so is the tone of a day without news.
+    beginning of is left out, and so is the tone of a day without news. A day has no items about an
+    asset only if there ever was one: of an asset that none has been about nothing is known, which
+    is told.
 
     Needs a contract. Which coins an item is about comes from a second route, whose path and fields
-    are unconfirmed: they may be set in the config. Documentation: https://docs.thetie.io
+    are unconfirmed: they may be set in the config. Not documented publicly at all, and asked for
+    only where `series` names the path, are
+
+    - the names in an item: {news_entities: {path: entities}}, a field beside the coins that is a
+      list of texts; a day's number is that of different names in all items about the asset;
+    - posts: {social_sentiment: {path: /v1/somewhere.some_field}}, and so for social_volume and
+      social_dominance: rows as of news, each with its `timestamp`, of one coin that the parameter
+      `coin` names (another: {extra: {param: symbol}}). The last row of a day is its value, known
+      an hour after the day. Tone is 0 to 100, 50 being neutral (extra: neutral, span); of a
+      dominance in percent the factor is 0.01.
+
+    Documentation: https://docs.thetie.io
     """
 
     name = "thetie"
@@ -53,6 +80,11 @@ class TheTie(SeriesProvider):
     series = (
         Series(metric="news_sentiment", path="score", lag="1h"),
         Series(metric="news_volume", path="count", lag="1h"),
+        Series(metric="news_dominance", path="share", lag="1h"),
+        Series(metric="news_entities", lag="1h", confirmed=False),
+        _social("social_sentiment", neutral=50.0, span=50.0),
+        _social("social_volume"),
+        _social("social_dominance"),
     )
 
     class Config(SeriesConfig):
@@ -83,51 +115,106 @@ class TheTie(SeriesProvider):
         super().__init__(config)
         limits = (RateLimit(self.config.requests_per_minute, 60),)
         self.web = replace(type(self).web, limits=limits)
-        self._coins: dict[str, frozenset[str]] = {}
+        self._about: dict[str, _About] = {}
+        self._seen: set[str] = set()
+
+    async def begin(self, request: "Request", http: "Http", clock: "Clock") -> None:
+        """Learn which assets there has been news about."""
+        of_news = {series.metric for series in self.series if "kind" not in series.extra}
+        self._seen |= {key.entity for key in request.known_facts if key.metric in of_news}
 
     def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
-        """Return all together: items are told without regard to what they are about."""
-        return [wanted] if wanted else []
+        """Return all news together, told without regard to what it is about; posts by asset."""
+        together: dict[tuple[str, str], list[Wanted]] = {}
+        for one in wanted:
+            posts = one.series.extra.get("kind") == "social"
+            call = (_endpoint(one.series)[0], one.own_id) if posts else ("", "")
+            together.setdefault(call, []).append(one)
+        return together.values()
 
     async def read_group(
         self, http: "Http", group: Sequence[Wanted]
     ) -> Mapping[Wanted, list[Point]]:
-        """Return the days of every asset, from the items of all."""
-        params: Params = {"limit": self.config.items_per_request}
-        if self.config.since_param:
-            since = min(one.since for one in group) // DAY * DAY - DAY
-            params = {**params, self.config.since_param: iso(since)[:19].replace("T", " ")}
+        """Return the days of every asset, from the items of all, or those of one asset's posts."""
+        if group[0].series.extra.get("kind") == "social":
+            return await self._posts(http, group)
+        params = self._asked(min(one.since for one in group))
         answer = await http.get(self.config.sentiment_path, params=params)
         scored = sorted(self._scored(row) for row in self._rows(answer))
         if not scored:
             return {}
         await self._look_up(http, {one.item for one in scored})
+        self._tell_unknown(group)
         # The oldest item may not be the first of its day.
         first = -(-scored[0].instant // DAY) * DAY
         days = range(first, group[0].until // DAY * DAY, DAY)
-        return {one: list(self._days(one, scored, days)) for one in group}
+        known = [one for one in group if self._is_known(one)]
+        return {one: list(self._days(one, scored, days)) for one in known}
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
         """Return the days of one series."""
         return list((await self.read_group(http, [wanted])).get(wanted, []))
 
+    def _asked(self, since: int) -> "Params":
+        params: Params = {"limit": self.config.items_per_request}
+        if self.config.since_param:
+            text = iso(since // DAY * DAY - DAY)[:19].replace("T", " ")
+            return {**params, self.config.since_param: text}
+        return params
+
+    def _is_known(self, wanted: Wanted) -> bool:
+        return not self._seen.isdisjoint({wanted.own_id.upper(), wanted.entity})
+
+    def _tell_unknown(self, group: Sequence[Wanted]) -> None:
+        for one in group:
+            if not self._is_known(one):
+                self.tell(
+                    f"{one.entity}: unknown, none of the latest news is about it; it is looked for "
+                    f"again in each round. If it has another name there, set ids.{one.entity}",
+                    once=True,
+                )
+
     def _days(self, wanted: Wanted, scored: Sequence[_Scored], days: range) -> Iterable[Point]:
-        coin = wanted.own_id.upper()
+        coin, nothing = wanted.own_id.upper(), _About()
         # Sorted by time, so that the last score of an item stays.
         last: dict[int, dict[str, float]] = {day: {} for day in days}
+        every: dict[int, set[str]] = {day: set() for day in days}
         for one in scored:
             day = one.instant // DAY * DAY
-            if day in last and coin in self._coins.get(one.item, ()):
-                last[day][one.item] = one.score
+            if day in last:
+                every[day].add(one.item)
+                if coin in self._about.get(one.item, nothing).coins:
+                    last[day][one.item] = one.score
         for day, scores in last.items():
-            if wanted.series.metric == "news_volume":
-                yield Point(day + DAY, float(len(scores)))
-            elif scores:
-                yield Point(day + DAY, sum(scores.values()) / len(scores))
+            value: float | None
+            match wanted.series.metric:
+                case "news_volume":
+                    value = float(len(scores))
+                case "news_dominance":
+                    value = len(scores) / len(every[day]) if every[day] else None
+                case "news_entities":
+                    value = float(len({n for item in scores for n in self._about[item].entities}))
+                case _:
+                    value = sum(scores.values()) / len(scores) if scores else None
+            if value is not None:
+                yield Point(day + DAY, value)
+
+    async def _posts(self, http: "Http", group: Sequence[Wanted]) -> Mapping[Wanted, list[Point]]:
+        path, _ = _endpoint(group[0].series)
+        asked = {group[0].series.extra["param"]: group[0].own_id}
+        params = {**self._asked(min(one.since for one in group)), **asked}
+        answer = await http.get(path, params=params)
+        rows = sorted(((_stamp(row), row) for row in self._rows(answer)), key=lambda told: told[0])
+        # Sorted by time, so that the last row of a day stays.
+        last = {instant // DAY * DAY: row for instant, row in rows}
+        return {
+            one: [Point(day + DAY, value) for day, row in last.items() for value in _post(one, row)]
+            for one in group
+        }
 
     async def _look_up(self, http: "Http", items: set[str]) -> None:
         """Learn what items are about."""
-        missing = sorted(items - self._coins.keys())
+        missing = sorted(items - self._about.keys())
         size = self.config.hashes_per_request
         for begin in range(0, len(missing), size):
             part = missing[begin : begin + size]
@@ -137,11 +224,14 @@ class TheTie(SeriesProvider):
             if rows and rows.keys().isdisjoint(part):
                 raise answer.read.unexpected("about the items that were asked for")
             for item, row in rows.items():
-                coins = row.rows(self.config.coins_field)
-                self._coins[item] = frozenset(coin.text().upper() for coin in coins)
-        for item in list(self._coins)[: max(0, len(self._coins) - _MOST_REMEMBERED)]:
+                coins = _names(row, self.config.coins_field, str.upper)
+                own = self.config.series.get("news_entities")
+                entities = _names(row, own.path, str.casefold) if own and own.path else frozenset()
+                self._about[item] = _About(coins, entities)
+                self._seen |= coins
+        for item in list(self._about)[: max(0, len(self._about) - _MOST_REMEMBERED)]:
             if item not in items:
-                del self._coins[item]
+                del self._about[item]
 
     def _rows(self, answer: "Answer") -> "list[Reader]":
         if isinstance(answer.json, list):
@@ -149,9 +239,34 @@ class TheTie(SeriesProvider):
         return answer.read.rows(self.config.rows_field)
 
     def _scored(self, row: "Reader") -> _Scored:
-        with row.parsing():
-            instant = parse_time(f"{row.text('timestamp').replace(' ', 'T')}Z")
         score = (row.number("sentiment_score") - self.config.neutral_score) / self.config.score_span
         if not -1 <= score <= 1:
             raise row.at("sentiment_score").unexpected("a score on its scale")
-        return _Scored(instant, row.text("link_hash"), score)
+        return _Scored(_stamp(row), row.text("link_hash"), score)
+
+
+def _endpoint(series: Series) -> tuple[str, str]:
+    """Return path and field that the path of a series of posts is made of."""
+    path, _, field = series.path.rpartition(".")
+    return path or field, field
+
+
+def _stamp(row: "Reader") -> int:
+    with row.parsing():
+        return parse_time(f"{row.text('timestamp').replace(' ', 'T')}Z")
+
+
+def _names(row: "Reader", field: str, spelled: Callable[[str], str]) -> frozenset[str]:
+    return frozenset(spelled(place.text()) for place in row.rows(field))
+
+
+def _post(wanted: Wanted, row: "Reader") -> Iterable[float]:
+    _, field = _endpoint(wanted.series)
+    if row.at(field).value is None:
+        return
+    value, extra = row.number(field), wanted.series.extra
+    if "neutral" in extra:
+        value = (value - extra["neutral"]) / extra["span"]
+        if not -1 <= value <= 1:
+            raise row.at(field).unexpected("a score on its scale")
+    yield value

@@ -1,18 +1,19 @@
 """The commands about sources, against the sandbox: what a user sees of providers and metrics."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.support import Weft
 from weft.vocabulary import METRICS
 from weft_app.sandbox import Sandbox
-from weft_app.sandbox.protocols import alternative_me, binance, glassnode
+from weft_app.sandbox.protocols import alternative_me, artemis, binance, glassnode
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(apis=[alternative_me.api, binance.api, glassnode.api]) as running:
+    with Sandbox(apis=[alternative_me.api, artemis.api, binance.api, glassnode.api]) as running:
         yield running
 
 
@@ -94,6 +95,30 @@ def test_metrics_lists_the_vocabulary_and_what_is_available(weft: Weft, through:
         name for name, row in rows.items() if row["available_from"]
     }
     assert "fear_greed" in weft("metrics", *through).out
+
+
+def test_metrics_says_what_waits_for_the_config(
+    weft: Weft, through: list[str], sandbox: Sandbox
+) -> None:
+    on = [
+        *through,
+        "--set=providers.artemis.enabled=true",
+        f"--set=providers.artemis.base_url={sandbox.url('artemis')}",
+        "--set=providers.artemis.api_key=a-key",
+    ]
+
+    def row(*more: str) -> dict[str, Any]:
+        rows = weft("metrics", "--json", *on, *more).json()
+        (found,) = [row for row in rows if row["name"] == "developer_share"]
+        return dict(found)
+
+    waiting = row()
+    assert waiting["providers"] == ["artemis"]
+    assert waiting["available_from"] == []
+    assert "set providers.artemis.series.developer_share.path" in waiting["waiting"]["artemis"]
+    assert "developer_share is not asked of artemis: its path" in weft("metrics", *on).out
+    named = row("--set=providers.artemis.series.developer_share.path=/weekly-active-devs")
+    assert (named["available_from"], named["waiting"]) == (["artemis"], {})
 
 
 def test_the_sandbox_says_how_it_is_reached(weft: Weft, sandbox: Sandbox) -> None:

@@ -28,6 +28,7 @@ from weft.testing import (
 )
 from weft.testing.provider_case import Row
 from weft.times import DAY, HOUR, SECOND, Interval, parse_time
+from weft_app.demo import SERIES_OF
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.bars import Grid
 from weft_app.sandbox.venues import BYBIT_LINEAR, COINBASE, PERPETUAL, REFERENCE, Venue
@@ -40,7 +41,7 @@ NOW = parse_time("2024-03-20T12:34:56Z")
 MODULES = [i.name for i in pkgutil.iter_modules(weft_providers.__path__) if i.name[0] != "_"]
 
 CASES: Mapping[str, Mapping[str, Any]] = {
-    "artemis": {"absent": ("revenue_usd", "dev_commits", "active_developers")},
+    "artemis": {"days": 21, "absent": ("revenue_usd",)},
     "alternative_me": {"unknown": {}},
     "binance": {
         "options": {"symbols": ("BTCUSDT", "ETHUSDT")},
@@ -85,7 +86,6 @@ CASES: Mapping[str, Mapping[str, Any]] = {
         "key_form": "client:{}",
         "unknown": {},
     },
-    "thetie": {"unknown": {}},
     "santiment": {
         "pages": {"page_size": 3},
         "unknown": {"assets": ("NOSUCH",), "ids": {"NOSUCH": "no-such"}},
@@ -98,9 +98,6 @@ EXCUSES: Mapping[str, Mapping[str, str]] = {
         "steps_equal_backfill": "a value under review is known anew when its status changes, so "
         "history counts as known later than it was",
         "every_field_counts": "values without the time of a status count as known after the lag",
-    },
-    "messari": {
-        "every_field_counts": "a day on which nothing unlocks is told as null",
     },
     "reddit": {
         "every_field_counts": "a next page that is null is how a listing says that it ends",
@@ -166,6 +163,8 @@ def case(cls: type[Provider]) -> ProviderCase:
     if cls.web is not None and cls.web.key is not None:
         key = SecretStr(own.get("key_form", "{}").format("a-key"))
         options = {"api_key": key, **options}
+    if cls.name in SERIES_OF:
+        options = {"series": SERIES_OF[cls.name], **options}
     stand_in = StandIn(
         api=lambda: sandbox().url(api),
         now=NOW,

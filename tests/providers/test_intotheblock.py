@@ -73,9 +73,71 @@ class TestIntoTheBlock(Sandboxed):
             "/eth/overview",
         ]
 
-    def test_what_a_coin_lacks_is_no_zero(self, server: Sandbox) -> None:
-        fetched = fetch(self.made(server, assets=("XRP",), metrics=("hodl_over_1y",)))
-        assert (fetched.error, fetched.rows) == (None, [])
+    def test_what_a_coin_lacks_is_told_and_no_zero(self, server: Sandbox) -> None:
+        provider = self.made(server, assets=("XRP",))
+        fetched = fetch(provider)
+        assert fetched.error is None
+        assert not {"hodl_over_1y", "hodl_under_1m"} & {row.metric for row in fetched.rows}
+        assert fetched.of("large_holder_share", "XRP")
+        (problem,) = fetched.problems
+        assert problem.startswith("hodl_over_1y XRP, hodl_under_1m XRP: ")
+        assert "byTimeHeldComposition" in problem
+        assert fetch(provider).problems == []
+
+    @pytest.mark.parametrize(
+        ("metric", "path"),
+        [
+            ("large_transactions", "gone.adjustedCount"),
+            ("in_the_money", "gone.inPercentage"),
+            ("large_holder_share", "gone"),
+            ("hodl_over_1y", "gone.hodler"),
+        ],
+    )
+    def test_a_table_that_is_gone_is_another_form(
+        self, server: Sandbox, metric: str, path: str
+    ) -> None:
+        fetched = fetch(self.made(server, metrics=(metric,), series={metric: {"path": path}}))
+        assert isinstance(fetched.error, SchemaChangedError)
+        assert "no .gone" in str(fetched.error)
+        assert fetched.rows == []
+
+    def test_where_more_is_gone_no_coin_is_taken_to_lack_it(self, server: Sandbox) -> None:
+        series = {"large_holder_share": {"path": "gone"}}
+        fetched = fetch(
+            self.made(server, assets=("XRP",), metrics=("hodl_over_1y",), series=series)
+        )
+        assert isinstance(fetched.error, SchemaChangedError)
+
+    def test_bids_and_asks_come_once_their_path_is_named(
+        self, server: Sandbox, world: World
+    ) -> None:
+        metrics = ("bid_ask_imbalance",)
+        unnamed = self.made(server, metrics=metrics)
+        assert fetch(unnamed).asked == []
+        assert "series.bid_ask_imbalance.path" in unnamed.waiting()["bid_ask_imbalance"]
+        named = {"bid_ask_imbalance": {"path": "bidAskVolumes.bidVolume/askVolume"}}
+        provider = self.made(server, metrics=metrics, series=named)
+        assert provider.waiting() == {}
+        rows = fetch(provider).of("bid_ask_imbalance")
+        times = np.array([row.event_time for row in rows])
+        assert times.tolist() == list(range(MIDNIGHT - 5 * DAY, MIDNIGHT + 1, DAY))
+        truth = world.series("bid_ask_imbalance", "BTC", times)
+        assert [row.value for row in rows] == pytest.approx(truth)
+        assert {row.known_at - row.event_time for row in rows} == {12 * HOUR}
+
+    @pytest.mark.parametrize("factor", [1.0, 1e-3])
+    def test_one_field_of_imbalance_may_be_named_too(self, server: Sandbox, factor: float) -> None:
+        own = {"path": "largeTxs.adjustedCount", "factor": factor}
+        metrics = ("bid_ask_imbalance", "large_transactions")
+        provider = self.made(server, metrics=metrics, series={"bid_ask_imbalance": own})
+        fetched = fetch(provider)
+        if factor == 1.0:
+            assert isinstance(fetched.error, SchemaChangedError)
+            assert "from -1 to 1" in str(fetched.error)
+            assert fetched.rows == []
+        else:
+            counts = [row.value * factor for row in fetched.of("large_transactions")]
+            assert [row.value for row in fetched.of("bid_ask_imbalance")] == counts != []
 
     def test_percent_is_told_from_shares(self, server: Sandbox) -> None:
         metrics = ("large_holder_share",)

@@ -7,7 +7,12 @@ from tests.providers.sandboxed import NOW, SINCE, Sandboxed, fetch
 from weft.http import SchemaChangedError
 from weft.times import DAY, HOUR
 from weft_app.sandbox import Sandbox
-from weft_app.sandbox.protocols.messari import governance, locked_share
+from weft_app.sandbox.protocols.messari import (
+    governance,
+    locked_share,
+    max_supply,
+    supply_at,
+)
 from weft_app.sandbox.recipes import recipe_of
 from weft_app.sandbox.venues import REFERENCE
 from weft_app.sandbox.world import World
@@ -70,6 +75,55 @@ class TestMessari(Sandboxed):
         assert row.value == pytest.approx(share * coin.supply * price)
         (row,) = fetched.of("market_cap_usd", "AAVE")
         assert row.value == pytest.approx(coin.supply * price)
+
+    def test_the_numbers_of_a_profile_as_of_now(self, server: Sandbox, world: World) -> None:
+        fetched = fetch(self.made(server, assets=("AAVE", "ETH")))
+        for name in ("AAVE", "ETH"):
+            coin = world.coin[name]
+            price, most = world.price(REFERENCE, coin, NOW) * coin.tick, max_supply(coin)
+            (row,) = fetched.of("circulating_supply", name)
+            assert (row.event_time, row.known_at, row.value) == (NOW, NOW, coin.supply)
+            (row,) = fetched.of("fully_diluted_cap_usd", name)
+            assert row.value == pytest.approx((most or coin.supply) * price)
+            # Without a limit, there is no such number.
+            assert [row.value for row in fetched.of("max_supply", name)] == [most][
+                : most is not None
+            ]
+        profiles = [asked for _, path, asked in fetched.asked if path.endswith("/details")]
+        # Once with the unlocks of the one that has any, once without for each.
+        assert len(profiles) == 3
+
+    def test_inflation_comes_once_its_column_is_named(self, server: Sandbox, world: World) -> None:
+        metrics = ("supply_inflation",)
+        unnamed = self.made(server, metrics=metrics)
+        assert fetch(unnamed).asked == []
+        assert "series.supply_inflation.path" in unnamed.waiting()["supply_inflation"]
+        own = {"supply_inflation": {"path": "supply.circulating-supply"}}
+        fetched = fetch(self.made(server, metrics=metrics, series=own))
+        rows = fetched.of("supply_inflation", "UNI")
+        assert [row.event_time for row in rows] == ENDS.tolist()
+        assert {row.known_at - row.event_time for row in rows} == {12 * HOUR}
+        now, before = (supply_at(world.coin["UNI"], ENDS - back) for back in (0, 365 * DAY))
+        assert [row.value for row in rows] == pytest.approx((now - before) / before)
+        assert rows[0].value > 0.001
+        wrong = {"supply_inflation": {"path": "supply.nosuch"}}
+        changed = fetch(self.made(server, metrics=metrics, series=wrong))
+        assert isinstance(changed.error, SchemaChangedError)
+
+    def test_a_day_without_coins_and_dollars_unlocks_nothing(self, server: Sandbox) -> None:
+        metrics = ("unlock_share",)
+        (whole,) = fetch(self.made(server, assets=("AAVE",), metrics=metrics)).of(*metrics, "AAVE")
+        server.fault({"kind": "null_field", "field": "unlockedInPeriodUSD"})
+        (same,) = fetch(self.made(server, assets=("AAVE",), metrics=metrics)).of(*metrics, "AAVE")
+        assert same == whole
+        server.fault({"kind": "null_field", "field": "unlockedInPeriodNative"})
+        (less,) = fetch(self.made(server, assets=("AAVE",), metrics=metrics)).of(*metrics, "AAVE")
+        assert less.value < whole.value
+        server.heal()
+        server.fault({"kind": "null_field", "field": "unlockedInPeriodNative"})
+        fetched = fetch(self.made(server, assets=("AAVE",), metrics=metrics))
+        assert isinstance(fetched.error, SchemaChangedError)
+        assert fetched.rows == []
 
     def test_a_coin_without_a_schedule_is_told_and_left_out(self, server: Sandbox) -> None:
         provider = self.made(server, assets=("BTC",))

@@ -52,6 +52,16 @@ class TestNansen(Sandboxed):
         assert (row.event_time, row.known_at) == (today, NOW)
         assert row.value == pytest.approx((before - after) * price)
 
+    @pytest.mark.parametrize(
+        ("options", "label"), [({}, "bridge"), ({"bridge_label": "exchange"}, "exchange")]
+    )
+    def test_the_label_of_bridges_is_a_matter_of_config(
+        self, server: Sandbox, options: dict[str, str], label: str
+    ) -> None:
+        fetched = fetch(self.made(server, metrics=("bridge_netflow_usd",), **options))
+        assert [body["label"] for _, _, body in fetched.asked] == [label] * 2
+        assert len(fetched.rows) == 2
+
     def test_all_pages_come(self, server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(nansen, "_PAGE", 3)
         options: dict[str, Any] = {"assets": ALL, "metrics": ("smart_money_holders",)}
@@ -86,6 +96,7 @@ class TestNansen(Sandboxed):
         assert fetched.error is None
         (problem,) = fetched.problems
         assert problem.startswith("bridge_netflow_usd BTC, bridge_netflow_usd ETH: ")
+        assert "set bridge_label if 'nosuch' is no label there" in problem
         assert fetched.of("whale_netflow_usd", "ETH")
 
     def test_no_more_credits_are_spent_than_wanted(self, server: Sandbox) -> None:

@@ -4,12 +4,15 @@ from statistics import fmean
 from typing import Any, ClassVar
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
+from weft.components.provider import FactKey
 from weft.http import SchemaChangedError
 from weft.times import DAY, HOUR, SECOND, parse_time
 from weft_app.sandbox import Sandbox
+from weft_app.sandbox.protocols.thetie import entities
 from weft_app.sandbox.world import World
 from weft_providers.thetie import TheTie
 
@@ -83,5 +86,78 @@ class TestTheTie(Sandboxed):
     def test_an_answer_about_other_items_is_no_answer(self, server: Sandbox) -> None:
         server.fault({"kind": "cursor_loop", "path": "/v1/news_metadata"})
         fetched = fetch(self.made(server))
+        assert isinstance(fetched.error, SchemaChangedError)
+        assert fetched.rows == []
+
+    def test_of_an_asset_nobody_writes_about_nothing_is_known(self, server: Sandbox) -> None:
+        provider = self.made(server, assets=("BTC", "NOSUCH"))
+        fetched = fetch(provider)
+        assert fetched.error is None
+        assert {row.entity for row in fetched.rows} == {"BTC"}
+        (problem,) = fetched.problems
+        assert problem.startswith("NOSUCH: unknown")
+        # It may yet be written about: that is looked for again, and told once.
+        assert fetch(provider).problems == []
+
+    def test_an_asset_that_was_written_about_stays_known(self, server: Sandbox) -> None:
+        known = {FactKey("news_volume", "asset", "NOSUCH"): NOW - 5 * DAY}
+        fetched = fetch(self.made(server, assets=("NOSUCH",)), known=known)
+        assert fetched.problems == []
+        assert {row.value for row in fetched.of("news_volume", "NOSUCH")} == {0.0}
+
+    def test_a_share_is_of_all_items_of_the_day(self, server: Sandbox, world: World) -> None:
+        rows = fetch(self.made(server, metrics=("news_dominance",))).of("news_dominance")
+        assert len(rows) == 6
+        for row in rows:
+            day = row.event_time - DAY
+            every = sum(len(told(world, asset, day)) for asset in world.coin)
+            assert row.value == pytest.approx(len(told(world, "BTC", day)) / every)
+
+    def test_names_are_counted_once_a_day_once_their_field_is_named(
+        self, server: Sandbox, world: World
+    ) -> None:
+        assert fetch(self.made(server, metrics=("news_entities",))).asked == []
+        own = {"news_entities": {"path": "entities"}}
+        rows = fetch(self.made(server, metrics=tuple(own), series=own)).of("news_entities")
+        assert len(rows) == 6
+        for row in rows:
+            day = row.event_time - DAY
+            items = [
+                item
+                for item in world.news(day - DAY, day + DAY, "BTC")
+                if day <= item.time + 40 * SECOND < day + DAY
+                or (item.number % 11 == 0 and day <= item.time + 3 * HOUR < day + DAY)
+            ]
+            assert row.value == len({name for item in items for name in entities(item)})
+
+    def test_posts_come_once_their_path_is_named(self, server: Sandbox, world: World) -> None:
+        metrics = ("social_sentiment", "social_volume", "social_dominance")
+        unnamed = self.made(server, metrics=metrics)
+        assert fetch(unnamed).asked == []
+        assert set(metrics) < unnamed.waiting().keys()
+        own = dict(zip(metrics, ("sentiment_score", "tweet_volume", "dominance"), strict=True))
+        named: dict[str, Any] = {m: {"path": f"/v1/social_sentiment.{f}"} for m, f in own.items()}
+        named["social_dominance"]["factor"] = 0.01
+        fetched = fetch(self.made(server, metrics=metrics, series=named))
+        assert [path for _, path, _ in fetched.asked] == ["/v1/social_sentiment"] * 2
+        ends = np.arange(MIDNIGHT - 5 * DAY, MIDNIGHT + 1, DAY)
+        for metric in metrics:
+            rows = fetched.of(metric, "ETH")
+            assert [row.event_time for row in rows] == ends.tolist()
+            truth = world.series(metric, "ETH", ends - 20 * SECOND)
+            truth = np.rint(truth) if metric == "social_volume" else truth
+            assert [row.value for row in rows] == pytest.approx(truth)
+            assert {row.known_at - row.event_time for row in rows} == {HOUR}
+
+    def test_posts_about_an_asset_it_does_not_know(self, server: Sandbox) -> None:
+        named = {"social_sentiment": {"path": "/v1/social_sentiment.sentiment_score"}}
+        provider = self.made(server, metrics=tuple(named), series=named, assets=("NOSUCH",))
+        (problem,) = fetch(provider).problems
+        assert problem.startswith("social_sentiment NOSUCH: ")
+        assert fetch(provider).asked == []
+
+    def test_posts_on_another_scale_are_another_form(self, server: Sandbox) -> None:
+        named = {"social_sentiment": {"path": "/v1/social_sentiment.tweet_volume"}}
+        fetched = fetch(self.made(server, metrics=tuple(named), series=named))
         assert isinstance(fetched.error, SchemaChangedError)
         assert fetched.rows == []

@@ -248,9 +248,9 @@ class SeriesProvider(Provider):
 
     def _wanted(self, request: Request, now: int) -> Iterable[Wanted]:
         chosen = set(self.config.metrics) or set(self.metrics)
+        waiting = self.waiting()
         for series in map(self._as_configured, self.series):
-            named = series.metric in self.config.series
-            if series.metric not in chosen or not (series.confirmed or named):
+            if series.metric not in chosen or series.metric in waiting:
                 continue
             for entity in self.entities(series, request):
                 key = FactKey(series.metric, series.scope.value, entity)
@@ -270,6 +270,17 @@ class SeriesProvider(Provider):
                     again = known - _STEPS_ASKED_AGAIN * step
                     yield Wanted(series, entity, own_id, again, now)
 
+    def waiting(self) -> Mapping[str, str]:
+        """Return metrics that are not asked for until the config says more, and why, for people."""
+        return {
+            series.metric: (
+                f"its path is not documented publicly: set providers.{self.name}.series."
+                f"{series.metric}.path"
+            )
+            for series in self.series
+            if not (series.confirmed or self._path_of(series.metric))
+        }
+
     def entities(self, series: Series, request: Request) -> Iterable[str]:
         """Return what a series is asked for about: assets, symbols, or the market."""
         if series.scope is Scope.MARKET:
@@ -284,6 +295,10 @@ class SeriesProvider(Provider):
         if series.scope is Scope.ASSET and self.only_ids:
             return known.get(entity)
         return known.get(entity, entity)
+
+    def _path_of(self, metric: str) -> str | None:
+        own = self.config.series.get(metric)
+        return own.path if own else None
 
     def _as_configured(self, series: Series) -> Series:
         own = self.config.series.get(series.metric)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from weft.assembly import compose_settings
+from weft.components.series import SeriesProvider
 from weft.config.loading import load_settings
 from weft.market.instruments import Scope
 from weft.plugins.discovery import discover
@@ -29,21 +30,27 @@ def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, availab
     """
     registry = Registry(discover())
     composition, _ = compose_settings(load_settings(config, overrides), registry)
-    on = {placed.provider.name for placed in composition.providers}
+    on = {placed.provider.name: placed.provider for placed in composition.providers}
+    waiting = {n: p.waiting() for n, p in on.items() if isinstance(p, SeriesProvider)}
     brought = _brought(registry)
     rows = []
     for metric in (*METRICS.values(), *_own(brought)):
         by = brought.get(metric.name, [])
-        if not available or on.intersection(by):
-            rows.append((metric, [name for name in by if name in on], by))
+        why = {n: waiting[n][metric.name] for n in by if metric.name in waiting.get(n, {})}
+        here = [name for name in by if name in on and name not in why]
+        if not available or here:
+            rows.append((metric, here, by, why))
     if as_json:
-        told = [asdict(m) | {"available_from": here, "providers": by} for m, here, by in rows]
+        told = [
+            asdict(metric) | {"available_from": here, "providers": by, "waiting": why}
+            for metric, here, by, why in rows
+        ]
         sys.stdout.write(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
     table = Table("metric", "unit", "of", "what it is", "brought by", title_justify="left")
-    table.title = f"{sum(1 for _, here, _ in rows if here)} of {len(rows)} available"
+    table.title = f"{sum(1 for _, here, *_ in rows if here)} of {len(rows)} available"
     group = ""
-    for metric, here, by in rows:
+    for metric, here, by, _ in rows:
         if metric.group != group:
             group = metric.group
             table.add_section()
@@ -51,7 +58,11 @@ def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, availab
         table.add_row(
             metric.name, metric.unit, metric.scope.value, metric.meaning, ", ".join(names)
         )
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    for metric, _, _, why in rows:
+        for name, reason in why.items():
+            console.print(f"{metric.name} is not asked of {name}: {reason}", soft_wrap=True)
 
 
 def _brought(registry: Registry) -> dict[str, list[str]]:

@@ -20,7 +20,8 @@ table is the truth that a layer, a model or an evaluation may be held against:
 | exchange_reserve | +168 | -0.15 | | funding_pressure | -72 | +0.60 |
 | miner_outflow | +24 | -0.08 | | vix | -24 | -0.35 |
 | etf_flow | -24 | +0.45 | | dxy | +72 | -0.12 |
-| us10y | 0 | 0 | | gold, fees, hash_rate, ... | 0 | 0 |
+| bid_ask_imbalance | +6 | +0.10 | | us10y | 0 | 0 |
+| gold, fees, hash_rate, ... | 0 | 0 | | | | |
 
 Correlations are of an hourly series with the volatility-scaled return of the window; with the
 plain return they are some hundredths smaller. What has 0 hours is noise and tells nothing, and so
@@ -94,6 +95,7 @@ RECIPES = {
     "social_volume": Recipe(9_000.0, 0.5, -24, 0.40),
     "social_sentiment": _index(8, 0.10, -1.0, 1.0),
     "social_dominance": _index(0, 0.0, 0.0, 0.5),
+    "bid_ask_imbalance": _index(6, 0.10, -1.0, 1.0),
     "news_sentiment": _index(12, 0.12, -1.0, 1.0),
     "google_trends": _index(-168, 0.50),
     "galaxy_score": _index(-24, 0.30),

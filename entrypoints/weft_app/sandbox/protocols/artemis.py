@@ -1,4 +1,8 @@
-"""Artemis: several metrics of several assets at once, errors as texts where values should be."""
+"""Artemis: several metrics of several assets at once, errors as texts where values should be.
+
+Commits and developers are told as on the older host; the form of those answers is not documented
+publicly, and taken to be that of all others.
+"""
 
 import numpy as np
 
@@ -9,6 +13,7 @@ from weft_app.sandbox.limits import Budget
 from weft_app.sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
 from weft_app.sandbox.venues import REFERENCE
 
+_WEEK = 7 * DAY
 _READY = 6 * HOUR
 """A day's value appears so long after its end."""
 _METRICS = {
@@ -119,3 +124,28 @@ def supported(ask: Ask) -> Json:
             for key, (_, label, unit) in _METRICS.items()
         ]
     }
+
+
+def weekly(ask: Ask, name: str, scale: float) -> Json:
+    """Return the whole weeks of a series of an ecosystem, by their first day, oldest first."""
+    coin, days = ask.text("ecosystem").upper(), ask.integer("daysBack", 90, 1, 10_000)
+    ask.text("includeForks", "false", ("true", "false"))
+    if coin not in ask.world.coin:
+        raise Refusal(Problem.NOT_FOUND)
+    first = max(ask.now - days * DAY, OPENING)
+    begins = np.arange(-(-first // _WEEK) * _WEEK, ask.now - _READY - _WEEK + 1, _WEEK)
+    values = np.rint(ask.world.series(name, coin, begins + _WEEK) * scale)
+    rows = zip(begins.tolist(), values.tolist(), strict=True)
+    return {"data": [{"date": iso(begin)[:10], "val": value} for begin, value in rows]}
+
+
+@api.get("/weekly-commits", plan=True)
+def commits(ask: Ask) -> Json:
+    """Tell commits to an ecosystem's repositories."""
+    return weekly(ask, "developer_activity", 7.0)
+
+
+@api.get("/weekly-active-devs", plan=True)
+def developers(ask: Ask) -> Json:
+    """Tell who committed to them."""
+    return weekly(ask, "developer_activity", 2.0)

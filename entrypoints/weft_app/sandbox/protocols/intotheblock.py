@@ -1,4 +1,7 @@
-"""IntoTheBlock: holders, signals and daily history of a coin. Real bodies of errors are unknown."""
+"""IntoTheBlock: holders, signals and daily history of a coin. Real bodies of errors are unknown.
+
+Where bids and asks are told is not documented publicly: here they are a list of the history.
+"""
 
 import numpy as np
 
@@ -94,6 +97,8 @@ def financial(ask: Ask) -> Json:
     ends = days + DAY
     profit = ask.world.series("supply_in_profit", coin, ends)
     found = ask.world.coin[coin]
+    volume = ask.world.series("book_volume", coin, ends)
+    tilt = ask.world.series("bid_ask_imbalance", coin, ends)
     price = [ask.world.price(REFERENCE, found, end) * found.tick for end in ends.tolist()]
     return {
         "name": found.title,
@@ -105,6 +110,7 @@ def financial(ask: Ask) -> Json:
         ),
         "breakEvenPriceHistory": rows(inPercentage=profit * 0.94, outPercentage=(1 - profit) * 0.9),
         "volatility": rows(volatility60=ask.world.series("volatility60", coin, ends)),
+        "bidAskVolumes": rows(bidVolume=volume * (1 + tilt), askVolume=volume * (1 - tilt)),
         "largeTxs": rows(adjustedCount=np.rint(ask.world.series("whale_transfers", coin, ends))),
     }
 

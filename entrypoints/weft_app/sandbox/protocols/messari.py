@@ -2,6 +2,8 @@
 
 Fees, revenue, value locked and posts are series of the world; unlock schedules and the dates of
 governance events are drawn for each coin, and the schedule is open to the future, as it is there.
+Supply grew evenly to what it is. Which dataset tells it by day is not documented publicly: here it
+is ``supply``, column ``circulating-supply``.
 """
 
 import uuid
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from weft.arrays import Floats, Times
-from weft.times import DAY, HOUR, SECOND, iso
+from weft.times import DAY, HOUR, SECOND, YEAR, iso, parse_time
 from weft_app.sandbox.coins import OPENING, Coin
 from weft_app.sandbox.draws import hashed, key_of
 from weft_app.sandbox.limits import Budget
@@ -21,9 +23,11 @@ from weft_app.sandbox.venues import REFERENCE
 from weft_app.sandbox.world import World
 
 PROTOCOLS = {"aave": "AAVE", "uniswap": "UNI"}
+UNLIMITED = frozenset({"ETH", "SOL", "DOGE", "DOT", "ATOM", "NEAR"})
 LOCKED = frozenset({"SOL", "AVAX", "DOT", "UNI", "ATOM", "NEAR", "AAVE", "ARB", "FIL"})
 _STEPS = {"5m": 300 * SECOND, "15m": 900 * SECOND, "1h": HOUR, "1d": DAY}
 _MOST_EVENTS = 100
+_SUPPLY_AS_OF = parse_time("2024-01-01T00:00:00Z")
 _TOLD = {
     Problem.BAD_PARAMETER: (400, "invalid parameter: {}"),
     Problem.NOT_FOUND: (404, "not found"),
@@ -58,11 +62,27 @@ def id_of(coin: Coin) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, coin.name))
 
 
+def sector_of(coin: Coin) -> str:
+    """Return the sector of a coin's profile."""
+    return "DeFi" if coin.name in PROTOCOLS.values() else "Memes" if coin.beta > 1.55 else "Layer 1"
+
+
 def locked_share(coin: Coin, days: Times) -> Floats:
     """Return the share of supply that unlocks at the start of each day: a trickle, and cliffs."""
     draw = hashed(key_of("messari-unlocks", coin.name), days // DAY)
     cliff = days // DAY % 30 == key_of("messari-cliff", coin.name) % 30
     return np.asarray(2e-5 + np.where(cliff, 0.01 * draw, 0.0))
+
+
+def supply_at(coin: Coin, times: Times) -> Floats:
+    """Return the coins in circulation: each year some more, at a rate of the coin's own."""
+    rate = 0.08 * key_of("messari-inflation", coin.name) / 2**63
+    return np.asarray(coin.supply * np.exp(rate * (times - _SUPPLY_AS_OF) / YEAR))
+
+
+def max_supply(coin: Coin) -> float | None:
+    """Return the coins there will ever be, None where there is no limit."""
+    return None if coin.name in UNLIMITED else coin.supply * 1.25
 
 
 def _told(data: Json, **metadata: Json) -> Json:
@@ -106,11 +126,14 @@ def details(ask: Ask) -> Json:
     for rank, coin in enumerate(_listed(ask), 1):
         if wanted & {slug_of(coin), id_of(coin)}:
             price = _price(ask, coin)
+            most = max_supply(coin)
             cap = {"circulatingUsd": price * coin.supply, "dominance": None}
-            supply = {"circulating": coin.supply, "max": None, "total": coin.supply}
+            cap["fullyDilutedUsd"] = price * (most or coin.supply)
+            supply = {"circulating": coin.supply, "max": most, "total": coin.supply}
             data = {"priceUsd": price, "priceAt": iso(ask.now // SECOND * SECOND)}
             data |= {"marketcap": cap, "supply": supply}
-            rows.append({**_brief(coin), "rank": rank, "tags": [], "marketData": data})
+            about = {"category": "Cryptocurrency", "sector": sector_of(coin), "tags": []}
+            rows.append({**_brief(coin), "rank": rank, **about, "marketData": data})
     return _told(rows)
 
 
@@ -133,6 +156,10 @@ def protocol(ask: Ask) -> Json:
         "fees-24-hour-usd": ("Fees", fees * share),
         "fees-supply-side-24-hour-usd": ("Supply side", np.maximum(fees - revenue, 0) * share),
     }
+    return _table(ask, columns, opens)
+
+
+def _table(ask: Ask, columns: dict[str, tuple[str, Any]], opens: Times) -> Json:
     schemas = [
         {"name": title, "slug": slug, "description": title, "is_timestamp": slug == "time"}
         for slug, (title, _) in columns.items()
@@ -142,6 +169,22 @@ def protocol(ask: Ask) -> Json:
         if opening // DAY % 17 == 3:
             row[2] = None
     return _told({"points": points}, granularity=ask.path["step"], pointSchemas=schemas)
+
+
+@api.get("/metrics/v2/assets/{id}/metrics/supply/time-series/{step}", plan=True)
+def supply(ask: Ask) -> Json:
+    """Return an asset's supply by step, in rows that `pointSchemas` names."""
+    coin, step = _named(ask.path["id"], _listed(ask)), _STEPS.get(ask.path["step"])
+    if step is None:
+        raise Refusal(Problem.NOT_FOUND)
+    opens, ends = _span(ask, step)
+    held = supply_at(coin, np.minimum(ends, ask.now))
+    columns = {
+        "time": ("Time", opens // SECOND),
+        "circulating-supply": ("Circulating supply", held),
+        "issued": ("Issued", held - supply_at(coin, opens)),
+    }
+    return _table(ask, columns, opens)
 
 
 def _span(ask: Ask, step: int) -> tuple[Times, Times]:

@@ -1,9 +1,13 @@
 """The TIE: scores of news items from 1 to 5, what the items are about, and how they spread.
 
 An item is scored 40 seconds after it appeared; every eleventh is scored again three hours later.
+Where posts and the names in an item are told is not documented publicly: here posts have a path
+and a score from 0 to 100, four times a day, and names stand beside the coins.
 """
 
 from functools import lru_cache
+
+import numpy as np
 
 from weft.times import DAY, HOUR, SECOND, iso
 from weft_app.sandbox.coins import OPENING
@@ -13,6 +17,9 @@ from weft_app.sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refu
 from weft_app.sandbox.world import World
 
 _DELAY, _AGAIN, _SPAN = 40 * SECOND, 3 * HOUR, 10 * DAY
+_STEP, _BEFORE = 6 * HOUR, 20 * SECOND
+"""Posts are told so often, and so long before."""
+_NAMED = ("ETF", "Regulation", "Federal Reserve", "Stablecoins", "Mining", "Security", "Upgrades")
 _MASK = 0x5A5A_1234_ABCD
 _ITEMS_AN_HOUR = 64
 """Numbers of news items count up to this within an hour of the world."""
@@ -96,8 +103,42 @@ def news_metadata(ask: Ask) -> Json:
             if item.number == number:
                 link = f"https://news.example.com/{number}"
                 told = {"link_hash": name, "title": item.title, "link": link}
-                rows.append(told | {"coins": [item.coin], "topics": ["markets"]})
+                rows.append(told | {"coins": [item.coin], "entities": entities(item)})
     return {"data": rows}
+
+
+def entities(item: NewsItem) -> list[str]:
+    """Return the people, firms and topics an item names."""
+    first, second = item.number % len(_NAMED), item.number // 7 % len(_NAMED)
+    return [item.outlet, *dict.fromkeys((_NAMED[first], _NAMED[second]))]
+
+
+@api.get("/v1/social_sentiment", plan=True)
+def social_sentiment(ask: Ask) -> Json:
+    """Tell the tone of posts, how many there are, and their share of all; newest first."""
+    limit, coin = ask.integer("limit", 100, 1, 1_000), ask.text("coin").upper()
+    if coin not in ask.world.coin:
+        raise Refusal(Problem.NOT_FOUND)
+    times = np.arange((ask.now + _BEFORE) // _STEP, OPENING // _STEP, -1)[:limit] * _STEP - _BEFORE
+    columns = [
+        50 + 50 * ask.world.series("social_sentiment", coin, times),
+        np.rint(ask.world.series("social_volume", coin, times)),
+        100 * ask.world.series("social_dominance", coin, times),
+    ]
+    return {
+        "data": [
+            {
+                "coin": coin,
+                "timestamp": _time(time),
+                "sentiment_score": tone,
+                "tweet_volume": posts,
+                "dominance": share,
+            }
+            for time, tone, posts, share in zip(
+                times.tolist(), *(column.tolist() for column in columns), strict=True
+            )
+        ]
+    }
 
 
 @api.get("/v1/trending_news/historical", plan=True)
