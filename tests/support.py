@@ -17,8 +17,10 @@ from weft.plugins.registry import Registry
 from weft.signal import (
     DataNote,
     Direction,
+    ForecastView,
     LayerStatus,
     LayerView,
+    RegimeView,
     Signal,
     Versions,
     with_id,
@@ -50,7 +52,11 @@ def make_engine(
     clock: Clock | None = None,
 ) -> Engine:
     """Return an engine with its lake and ledger in a folder, and classes of the test's own."""
-    places = [f"storage.lake={folder}/lake", f"storage.ledger=sqlite:///{folder}/ledger.db"]
+    places = [
+        f"storage.lake={folder}/lake",
+        f"storage.ledger=sqlite:///{folder}/ledger.db",
+        f"storage.models={folder}/models",
+    ]
     loaded = load_settings(overrides=[*places, *overrides], environ={})
     return assemble(loaded, Registry(discover(), extra), clock)
 
@@ -79,6 +85,13 @@ _SAMPLE = Signal(
     position_size=0.1,
     layers=(LayerView("technical", 12.5, 1.0, 0.6, LayerStatus.OK, {"rsi": 61.0}),),
     missing_layers={"chain": "no key"},
+    forecasts=(
+        ForecastView("trees", "a0a0", 0.5, 0.55, 0.002, {"0.05": -0.03}, {"epistemic": 0.01}),
+    ),
+    regime=RegimeView("bull", {"bull": 0.75}, 0.05, 20.0, 0.8, "b1b1"),
+    risk={"var_99": 0.04},
+    sizing={"fractional_kelly": 0.07},
+    missing_models={"models.transformer": "not trained yet"},
     data=DataNote("real", "binance", "live", _AS_OF, 0.0, 1.0),
     versions=Versions("0.1.0", "c0ffee", {"layer:technical": "weft 0.1.0"}, {}),
 )

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from weft.components.execution import Allocator, Executor, Sink
     from weft.components.feature import Feature, PanelFeature, StepFeature, step
     from weft.components.layer import Layer, Scores
-    from weft.components.model import Forecast, Model, Regime, RegimeState
-    from weft.components.needs import candles, feature, metric
+    from weft.components.model import Forecast, Model, Outlook, Regime, RegimeState
+    from weft.components.needs import candles, feature, forecasts, metric, news, regime
     from weft.components.provider import Batch, HttpConfig, Provider, Request
-    from weft.components.risk import Levels, Risk, Sizer
+    from weft.components.risk import Levels, Risk, Sizer, Sizes
     from weft.components.series import Point, Series, SeriesProvider, Wanted
+    from weft.components.trained import Artifact, Evaluation, Trained, Training
     from weft.components.universe import Universe
     from weft.engine import Engine
     from weft.market.candles import Candles
@@ -38,10 +39,11 @@ _HOMES = {
     "weft.components.execution": ("Allocator", "Executor", "Sink"),
     "weft.components.feature": ("Feature", "PanelFeature", "StepFeature", "step"),
     "weft.components.layer": ("Layer", "Scores"),
-    "weft.components.model": ("Forecast", "Model", "Regime", "RegimeState"),
-    "weft.components.needs": ("candles", "feature", "metric"),
+    "weft.components.model": ("Forecast", "Model", "Outlook", "Regime", "RegimeState"),
+    "weft.components.needs": ("candles", "feature", "forecasts", "metric", "news", "regime"),
     "weft.components.provider": ("Batch", "HttpConfig", "Provider", "Request"),
-    "weft.components.risk": ("Levels", "Risk", "Sizer"),
+    "weft.components.risk": ("Levels", "Risk", "Sizer", "Sizes"),
+    "weft.components.trained": ("Artifact", "Evaluation", "Trained", "Training"),
     "weft.components.series": ("Point", "Series", "SeriesProvider", "Wanted"),
     "weft.components.universe": ("Universe",),
     "weft.engine": ("Engine",),
@@ -57,12 +59,14 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "API_VERSION",
     "Allocator",
+    "Artifact",
     "Batch",
     "Candles",
     "Component",
     "ComponentConfig",
     "Engine",
     "Ensemble",
+    "Evaluation",
     "Executor",
     "Feature",
     "Forecast",
@@ -75,6 +79,7 @@ __all__ = [
     "Levels",
     "Local",
     "Model",
+    "Outlook",
     "PanelFeature",
     "Point",
     "Provider",
@@ -88,15 +93,21 @@ __all__ = [
     "Signal",
     "Sink",
     "Sizer",
+    "Sizes",
     "StepFeature",
+    "Trained",
+    "Training",
     "Universe",
     "View",
     "Wanted",
     "__version__",
     "candles",
     "feature",
+    "forecasts",
     "hookimpl",
     "metric",
+    "news",
+    "regime",
     "step",
 ]
 

@@ -14,7 +14,14 @@ from weft.components.base import Component, ComponentConfig
 from weft.components.feature import Feature
 from weft.components.needs import FeatureNeed
 from weft.components.provider import Provider, SourceKind
-from weft.composition import Composition, Placed, PlacedLayer, PlacedProvider
+from weft.composition import (
+    Composition,
+    Placed,
+    PlacedLayer,
+    PlacedModel,
+    PlacedProvider,
+    PlacedRegime,
+)
 from weft.config.loading import LoadedSettings
 from weft.config.resolve import composition_hash, validate_options
 from weft.config.settings import Slot
@@ -22,6 +29,9 @@ from weft.connections import Connections
 from weft.engine import Engine
 from weft.errors import ConfigError, MissingDependencyError, PluginError
 from weft.features.engine import FeatureEngine
+from weft.learning.artifacts import Artifacts
+from weft.learning.champions import Champions
+from weft.learning.trainer import Rules, Trainer
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market
 from weft.market.plan import make_plan
@@ -38,6 +48,7 @@ if TYPE_CHECKING:
     from weft.components.ensemble import Ensemble
     from weft.components.execution import Sink
     from weft.components.layer import Layer
+    from weft.components.model import Model, Regime
     from weft.components.risk import Risk, Sizer
     from weft.components.universe import Universe
 
@@ -64,19 +75,19 @@ class _Builder:
         except MissingDependencyError as error:
             # A provider nobody switched on by name needs no packages.
             if slot.enabled != "auto":
-                self._lacks(key, name, slot, error)
+                self._lacks(key, slot, error)
             return None
         except PluginError as error:
-            self._lacks(key, name, slot, error)
+            self._lacks(key, slot, error)
             return None
         record = self.registry.find(kind, slot.use)
         self.configs[key] = config
         self.plugins[f"{kind}:{name}"] = f"{record.dist} {record.version}"
         return cls(config)
 
-    def _lacks(self, key: str, name: str, slot: Slot, error: PluginError) -> None:
+    def _lacks(self, key: str, slot: Slot, error: PluginError) -> None:
         if slot.on_error == "degrade":
-            self.missing[name] = str(error)
+            self.missing[key] = str(error)
             return
         origin = self.loaded.origins.at((*key.split("."), "use"))
         place = f" ({origin})" if origin else ""
@@ -142,7 +153,25 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
         Connections([placed.provider for placed in composition.providers], clock, cache),
     )
     ledger = Ledger(settings.storage.ledger, clock)
-    engine = Engine(composition, store, ledger, market, collector, features, hooks, clock)
+    artifacts = Artifacts(Path(settings.storage.models))
+    champions = Champions(ledger, artifacts)
+    training = settings.training
+    rules = Rules(
+        training.shadow_share, training.shadow_days_most, training.promote_above, training.seed
+    )
+    trainer = Trainer(composition, market, champions, artifacts, ledger, rules)
+    engine = Engine(
+        composition,
+        store,
+        ledger,
+        market,
+        collector,
+        features,
+        hooks,
+        clock,
+        champions,
+        trainer,
+    )
     hooks.engine_ready(EngineContext(settings=settings, plugins=registry.records()))
     return engine
 
@@ -163,10 +192,11 @@ def compose_settings(
     sizer: Sizer = builder.one("sizer", settings.sizer)
     layers: dict[str, Layer] = builder.many("layer", "layers", settings.layers)
     sinks: dict[str, Sink] = builder.many("sink", "sinks", settings.sinks)
-    missing = dict(builder.missing)
+    models: dict[str, Model] = builder.many("model", "models", settings.models)
+    regime = _regime(builder)
     builder.problems += [
         f"{section}: this version of Weft does not use it yet; leave it out"
-        for section in ("models", "regime", "allocator", "executor")
+        for section in ("allocator", "executor")
         if getattr(settings, section)
     ]
     providers = _providers(builder)
@@ -198,10 +228,33 @@ def compose_settings(
             artifacts={},
         ),
         weights={n: slot.weight for n, slot in settings.layers.items() if slot.enabled is True},
-        missing=missing,
+        missing=_below("layers", builder.missing),
         deadline_seconds=deadline,
+        models=tuple(
+            PlacedModel(model, _place(name, settings.models[name], deadline))
+            for name, model in models.items()
+        ),
+        regime=regime,
+        silent={
+            k: why for k, why in builder.missing.items() if k.startswith(("models.", "regime"))
+        },
     )
     return composition, make_feature
+
+
+def _below(section: str, missing: Mapping[str, str]) -> dict[str, str]:
+    """Return the entries of a section, by what stands in their keys after it."""
+    under = f"{section}."
+    return {k.removeprefix(under): why for k, why in missing.items() if k.startswith(under)}
+
+
+def _regime(builder: _Builder) -> PlacedRegime | None:
+    slot = builder.loaded.settings.regime
+    if slot is None or not slot.enabled:
+        return None
+    built: Regime | None = builder.one("regime", slot)
+    deadline = builder.loaded.settings.runtime.deadline_seconds
+    return None if built is None else PlacedRegime(built, _place("regime", slot, deadline))
 
 
 def _hooks(loaded: LoadedSettings, registry: Registry) -> HookManager:

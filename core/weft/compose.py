@@ -1,20 +1,30 @@
 """Composing: from a view to signals, by calling the components in their order. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
+from typing import TypeVar
 
-import numpy as np
-
-from weft.arrays import BoolPanel, FloatPanel, IntPanel
+from weft.answers import (
+    checked_forecast,
+    checked_regime,
+    checked_scores,
+    expect_fusion,
+    expect_shape,
+)
+from weft.arrays import BoolPanel
 from weft.components.base import Component
 from weft.components.ensemble import Fusion
 from weft.components.layer import Layer, Scores
-from weft.components.risk import Levels
-from weft.composition import Composition
-from weft.errors import ComponentError
+from weft.components.model import Forecast, Model, Outlook, RegimeState
+from weft.components.risk import Levels, Sizes
+from weft.components.trained import Learned
+from weft.composition import Composition, Placed
 from weft.market.view import View
 from weft.runner import attempt, call
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +37,12 @@ class Composed:
         scores: what each layer that answered said.
         missing: layers that did not answer, and why.
         fusion: what the ensemble made of them.
-        levels: entry, stop loss and take profit.
-        size: fraction of equity, 0 or more.
+        levels: entry, stop loss, take profit, and what can be lost.
+        sizes: fractions of equity, and what stands behind them.
+        regime: where the market stands; None where nobody says.
+        outlooks: what each model that answered forecasts.
+        silent: models, regime or sizer that did not answer or are not trained, and why.
+        artifacts: digest of each artifact that was used, by the component's key in config.
     """
 
     view: View
@@ -37,118 +51,164 @@ class Composed:
     missing: Mapping[str, str]
     fusion: Fusion
     levels: Levels
-    size: FloatPanel
+    sizes: Sizes
+    regime: RegimeState | None
+    outlooks: Mapping[str, Outlook]
+    silent: Mapping[str, str]
+    artifacts: Mapping[str, str]
 
 
-def compose(composition: Composition, view: View) -> Composed:
+def compose(
+    composition: Composition,
+    view: View,
+    learned: Mapping[str, Learned] = MappingProxyType({}),
+    problems: Mapping[str, str] = MappingProxyType({}),
+) -> Composed:
     """Return what a composition says on the decision rows of a view.
 
     The same view, options and artifacts give the same result to the last bit: no clock, no
     random number and nothing remembered from call to call goes in.
 
+    Args:
+        composition: the components.
+        view: what was known.
+        learned: what the trained ones have learnt by the first decision row, by their keys in
+            config: ``models.transformer``, ``regime``.
+        problems: why some have learnt nothing, or not what they should have, by key.
+
     Raises:
         ComponentError: a component that must not be missing failed.
     """
-    deadline = composition.deadline_seconds
-
-    def sees(component: Component) -> View:
-        return view.restricted(component.needs, f"{component.kind} {component.name}")
-
-    rule = composition.universe
-    members = call(_title(rule), lambda: rule.members(sees(rule)), deadline)
-    _expect_shape(_title(rule), members, view)
-    view = view.with_universe(members)
-
-    scores: dict[str, Scores] = {}
-    missing = dict(composition.missing)
-    for placed in composition.layers:
-        layer, name = placed.layer, placed.place.name
-        title = f"layer {name}"
-        answer = partial(_score, layer, sees(layer), title)
-        if placed.place.required:
-            scores[name] = call(title, answer, placed.place.deadline_seconds)
-            continue
-        outcome = attempt(title, answer, placed.place.deadline_seconds)
-        if outcome.value is None:
-            missing[name] = outcome.failure or "gave no reason"
-        else:
-            scores[name] = outcome.value
-
-    ensemble, risk, sizer = composition.ensemble, composition.risk, composition.sizer
-    weights = composition.weights
-    fusion = call(
-        _title(ensemble), lambda: ensemble.fuse(sees(ensemble), scores, weights), deadline
+    parts = _Parts(
+        composition, learned, dict(composition.missing), {**composition.silent, **problems}
     )
-    _expect_fusion(_title(ensemble), fusion, view)
-    levels = call(_title(risk), lambda: risk.levels(sees(risk), fusion), deadline)
-    for panel in (levels.entry, levels.stop_loss, levels.take_profit):
-        _expect_shape(_title(risk), panel, view)
-    size = call(_title(sizer), lambda: sizer.size(sees(sizer), fusion, levels), deadline)
-    _expect_shape(_title(sizer), size, view)
-    return Composed(view, members, scores, missing, fusion, levels, size)
+    deadline = composition.deadline_seconds
+    rule, ensemble = composition.universe, composition.ensemble
+    risk, sizer = composition.risk, composition.sizer
+
+    members = call(_title(rule), lambda: rule.members(parts.sees(view, rule)), deadline)
+    expect_shape(_title(rule), members, view)
+    view = view.with_universe(members)
+    state = parts.regime(view)
+    view = view.with_regime(state)
+    outlooks = parts.outlooks(view)
+    view = view.with_forecasts(outlooks)
+    scores = parts.scores(view)
+
+    fusion = call(
+        _title(ensemble),
+        lambda: ensemble.fuse(parts.sees(view, ensemble, "ensemble"), scores, composition.weights),
+        deadline,
+    )
+    expect_fusion(_title(ensemble), fusion, view)
+    levels = call(
+        _title(risk), lambda: risk.levels(parts.sees(view, risk, "risk"), fusion), deadline
+    )
+    priced = (levels.entry, levels.stop_loss, levels.take_profit)
+    for panel in (*priced, *levels.figures.values()):
+        expect_shape(_title(risk), panel, view)
+    sizes = call(
+        _title(sizer),
+        lambda: sizer.size(parts.sees(view, sizer, "sizer"), fusion, levels),
+        deadline,
+    )
+    for panel in (sizes.fraction, *sizes.evidence.values()):
+        expect_shape(_title(sizer), panel, view)
+    return Composed(
+        view=view,
+        universe=members,
+        scores=scores,
+        missing=parts.missing,
+        fusion=fusion,
+        levels=levels,
+        sizes=sizes,
+        regime=state,
+        outlooks=outlooks,
+        silent=parts.silent,
+        artifacts={key: one.digest for key, one in sorted(learned.items())},
+    )
+
+
+@dataclass(slots=True)
+class _Parts:
+    """Asks the components of a composition that come in numbers, or may be missing."""
+
+    composition: Composition
+    learned: Mapping[str, Learned]
+    missing: dict[str, str]
+    silent: dict[str, str]
+
+    def __post_init__(self) -> None:
+        for key in self.composition.trained.keys() - self.learned.keys():
+            self.silent.setdefault(key, "not trained yet: `weft train` trains it")
+
+    def sees(self, view: View, component: Component, key: str = "") -> View:
+        """Return a view as a component may see it, with what it has learnt."""
+        ready = self.learned[key].ready if key in self.learned else None
+        return view.restricted(component.needs, _title(component), ready)
+
+    def regime(self, view: View) -> RegimeState | None:
+        """Return where the market stands; None where nobody says."""
+        placed = self.composition.regime
+        if placed is None or "regime" not in self.learned:
+            return None
+        regime, title = placed.regime, _title(placed.regime)
+        seen = self.sees(view, regime, "regime")
+        return _answer(
+            title,
+            lambda: checked_regime(regime.detect(seen), seen, title),
+            placed.place,
+            self.silent,
+            "regime",
+        )
+
+    def outlooks(self, view: View) -> dict[str, Outlook]:
+        """Return what the models that are trained forecast."""
+        found = {}
+        for placed in self.composition.models:
+            key, title = f"models.{placed.place.name}", f"model {placed.place.name}"
+            if key not in self.learned:
+                continue
+            predict = partial(_predict, placed.model, self.sees(view, placed.model, key), title)
+            forecast = _answer(title, predict, placed.place, self.silent, key)
+            if forecast is not None:
+                known = self.learned[key]
+                found[placed.place.name] = Outlook(forecast, known.trust, known.digest)
+        return found
+
+    def scores(self, view: View) -> dict[str, Scores]:
+        """Return what the layers say."""
+        found = {}
+        for placed in self.composition.layers:
+            name = placed.place.name
+            title = f"layer {name}"
+            seen = self.sees(view, placed.layer, f"layers.{name}")
+            score = partial(_score, placed.layer, seen, title)
+            said = _answer(title, score, placed.place, self.missing, name)
+            if said is not None:
+                found[name] = said
+        return found
+
+
+def _answer(
+    title: str, function: Callable[[], T], place: Placed, missing: dict[str, str], key: str
+) -> T | None:
+    """Return a component's answer; where it may be missing and failed, None and a line why."""
+    if place.required:
+        return call(title, function, place.deadline_seconds)
+    outcome = attempt(title, function, place.deadline_seconds)
+    if outcome.value is None:
+        missing[key] = outcome.failure or "gave no reason"
+    return outcome.value
+
+
+def _predict(model: Model, view: View, title: str) -> Forecast:
+    return checked_forecast(model.predict(view), view, title)
 
 
 def _score(layer: Layer, view: View, title: str) -> Scores:
-    return checked(layer.score(view), view, title)
-
-
-def checked(scores: object, view: View, title: str) -> Scores:
-    """Return a layer's answer, having made sure that it keeps to the contract.
-
-    Raises:
-        ComponentError: wrong type or shape, a score beyond ±100, a confidence beyond 0 to 1.
-    """
-    if not isinstance(scores, Scores):
-        raise ComponentError(
-            f"returned {type(scores).__name__}, expected Scores",
-            where=title,
-            hint="End score() with `return view.scores(...)`",
-        )
-    _expect_within(title, "score", scores.score, (-100.0, 100.0), view)
-    _expect_within(title, "confidence", scores.confidence, (0.0, 1.0), view)
-    for panel in scores.evidence.values():
-        _expect_shape(title, panel, view)
-    return scores
-
-
-def _expect_fusion(title: str, fusion: Fusion, view: View) -> None:
-    for name, panel, low, high in (
-        ("score", fusion.score, -100.0, 100.0),
-        ("confidence", fusion.confidence, 0.0, 100.0),
-        ("direction", fusion.direction, -1, 1),
-    ):
-        _expect_within(title, name, panel, (low, high), view)
-        if np.isnan(panel).any():
-            raise ComponentError(
-                f"returned a {name} that is not a number",
-                where=title,
-                hint="Where no layer has an opinion, everything is 0",
-            )
-
-
-def _expect_within(
-    title: str, name: str, panel: FloatPanel | IntPanel, bounds: tuple[float, float], view: View
-) -> None:
-    _expect_shape(title, panel, view)
-    low, high = bounds
-    # A comparison with NaN is false, so that no opinion passes.
-    outside = (panel < low) | (panel > high)
-    if outside.any():
-        row, column = np.argwhere(outside)[0]
-        raise ComponentError(
-            f"returned a {name} of {panel[row, column]:g} for {view.symbols[column]}, "
-            f"expected {low:g} to {high:g}",
-            where=title,
-            hint="Scale it, for instance with 100 * np.tanh(...)",
-        )
+    return checked_scores(layer.score(view), view, title)
 
 
 def _title(component: Component) -> str:
     return f"{component.kind} {component.name}"
-
-
-def _expect_shape(title: str, panel: object, view: View) -> None:
-    expected = (view.steps, len(view.symbols))
-    if not isinstance(panel, np.ndarray) or panel.shape != expected:
-        came = panel.shape if isinstance(panel, np.ndarray) else type(panel).__name__
-        raise ComponentError(f"returned a panel of {came}, expected {expected}", where=title)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from weft.components.ensemble import Ensemble
 from weft.components.execution import Sink
 from weft.components.layer import Layer
+from weft.components.model import Model, Regime
 from weft.components.needs import CandleNeed, Need
 from weft.components.provider import Provider, SourceKind
 from weft.components.risk import Risk, Sizer
+from weft.components.trained import Trained
 from weft.components.universe import Universe
 from weft.signal import Versions
 from weft.times import Interval
@@ -46,6 +48,22 @@ class PlacedLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedModel:
+    """A model and how it is used."""
+
+    model: Model
+    place: Placed
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedRegime:
+    """A regime and how it is used."""
+
+    regime: Regime
+    place: Placed
+
+
+@dataclass(frozen=True, slots=True)
 class PlacedProvider:
     """A provider and how it is used."""
 
@@ -72,6 +90,9 @@ class Composition:
         versions: what goes into every signal.
         weights: base weight of every enabled layer, the missing ones included.
         missing: layers that could not be loaded and may be missing, and why.
+        models: in the order of their names.
+        regime: tells the state of the market; None for none.
+        silent: models or a regime that could not be loaded and may be missing, and why.
         deadline_seconds: for components without a deadline of their own.
     """
 
@@ -90,12 +111,27 @@ class Composition:
     weights: Mapping[str, float]
     missing: Mapping[str, str] = field(default_factory=dict)
     deadline_seconds: float = 20.0
+    models: tuple[PlacedModel, ...] = ()
+    regime: PlacedRegime | None = None
+    silent: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def trained(self) -> dict[str, Trained]:
+        """Every component that is trained, by its key in config: ``models.transformer``."""
+        slots: dict[str, Component] = {f"models.{m.place.name}": m.model for m in self.models}
+        if self.regime is not None:
+            slots["regime"] = self.regime.regime
+        slots |= {f"layers.{placed.place.name}": placed.layer for placed in self.layers}
+        slots |= {"ensemble": self.ensemble, "risk": self.risk, "sizer": self.sizer}
+        return {key: one for key, one in slots.items() if isinstance(one, Trained)}
 
     @property
     def needs(self) -> tuple[Need, ...]:
         """What all components together ask the view for, and what a signal says of its data."""
         asking: list[Component] = [self.universe, self.ensemble, self.risk, self.sizer]
         asking += [placed.layer for placed in self.layers]
+        asking += [placed.model for placed in self.models]
+        asking += [self.regime.regime] if self.regime is not None else []
         needs = [need for component in asking for need in component.needs]
         return (*needs, CandleNeed(None, COVERAGE_ROWS))
 

@@ -11,6 +11,8 @@ from weft.compose import Composed, compose
 from weft.composition import Composition
 from weft.errors import LookAheadError
 from weft.features.engine import FeatureEngine
+from weft.learning.champions import Champions, InUse
+from weft.learning.trainer import Trainer
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market
 from weft.market.view import View
@@ -35,6 +37,8 @@ class Engine:
         features: computes features; holds nothing but caches.
         hooks: told of every composition that was recorded.
         clock: tells the time.
+        champions: which artifacts are in use.
+        trainer: trains the components that are trained.
     """
 
     composition: Composition
@@ -45,6 +49,8 @@ class Engine:
     features: FeatureEngine
     hooks: HookManager
     clock: Clock
+    champions: Champions
+    trainer: Trainer
 
     async def update(
         self,
@@ -115,7 +121,13 @@ class Engine:
         """Return what the composition says on a view's decision rows. Pure."""
         # Here, because compiling would count against the deadline of the first layer that asks.
         self.features.compile(self.step_features())
-        return compose(self.composition, view)
+        in_use = self.in_use(view)
+        return compose(self.composition, view, in_use.learned, in_use.problems)
+
+    def in_use(self, view: View) -> InUse:
+        """Return what the trained components had learnt by a view's first decision row."""
+        recorded_by = view.loaded.read_at or None
+        return self.champions.at(self.composition.trained, int(view.times[0]), recorded_by)
 
     def report(self, composed: Composed, row: int = -1) -> Report:
         """Return the signals of one decision row."""

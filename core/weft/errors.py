@@ -10,6 +10,10 @@
     │   ├── IncompatiblePluginError   written for another version of the contracts
     │   ├── MissingDependencyError    installed, but something it imports is not
     │   └── ComponentError            raised, overran its deadline or returned nonsense
+    ├── LearningError             a component that is trained
+    │   ├── NotTrainedError           there is no artifact of it yet
+    │   ├── TrainingError             nothing can be learnt from what there is
+    │   └── ArtifactError             an artifact is damaged, or made by something else
     ├── DataError                 data that came in, or is asked for, is unusable
     │   ├── SchemaError               a column is missing or has the wrong type
     │   ├── NoDataError               nothing is there: an empty folder, an empty window
@@ -96,6 +100,22 @@ class MissingDependencyError(PluginError):
 
 class ComponentError(PluginError):
     """A component raised, overran its deadline, or returned something outside its contract."""
+
+
+class LearningError(WeftError):
+    """A component that is trained cannot be trained or used."""
+
+
+class NotTrainedError(LearningError):
+    """There is no artifact of a component that is known at the instant in question."""
+
+
+class TrainingError(LearningError):
+    """Nothing can be learnt from what there is, or the training diverged."""
+
+
+class ArtifactError(LearningError):
+    """An artifact is damaged, was tampered with, or was made by another version."""
 
 
 class DataError(WeftError):

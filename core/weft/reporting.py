@@ -1,7 +1,11 @@
 """From composed panels to signals that people and programs read."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 
+from weft.arrays import FloatPanel
 from weft.components.provider import SourceKind
 from weft.compose import Composed
 from weft.composition import COVERAGE_ROWS, Composition
@@ -10,8 +14,10 @@ from weft.market.view import View
 from weft.signal import (
     DataNote,
     Direction,
+    ForecastView,
     LayerStatus,
     LayerView,
+    RegimeView,
     Report,
     Signal,
     number,
@@ -78,7 +84,7 @@ class Reporter:
         acts = direction is not Direction.NEUTRAL
         stop = number(levels.stop_loss[row, column]) if acts else None
         take = number(levels.take_profit[row, column]) if acts else None
-        size = number(composed.size[row, column]) if acts else None
+        size = number(composed.sizes.fraction[row, column]) if acts else None
         return with_id(
             Signal(
                 id="",
@@ -97,8 +103,13 @@ class Reporter:
                 position_size=size or 0.0,
                 layers=self._layers(composed, row, column),
                 missing_layers=composed.missing,
+                forecasts=self._forecasts(composed, row, column),
+                regime=self._regime(composed, row),
+                risk=_figures(levels.figures, row, column),
+                sizing=_figures(composed.sizes.evidence, row, column),
+                missing_models=composed.silent,
                 data=self._data(composed.view, candles, at, column),
-                versions=self._composition.versions,
+                versions=replace(self._composition.versions, artifacts=composed.artifacts),
             )
         )
 
@@ -113,11 +124,43 @@ class Reporter:
                     weight=number(composed.fusion.weights[name][row, column]) or 0.0,
                     confidence=number(scores.confidence[row, column]),
                     status=LayerStatus.NO_OPINION if score is None else LayerStatus.OK,
-                    evidence={k: number(p[row, column]) for k, p in scores.evidence.items()},
+                    evidence=_figures(scores.evidence, row, column),
                 )
             )
         absent = [LayerView(n, None, 0.0, None, LayerStatus.FAILED, {}) for n in composed.missing]
         return tuple(sorted(found + absent, key=lambda layer: layer.name))
+
+    def _forecasts(self, composed: Composed, row: int, column: int) -> tuple[ForecastView, ...]:
+        return tuple(
+            ForecastView(
+                model=name,
+                artifact=outlook.artifact,
+                trust=outlook.trust,
+                probability_up=number(outlook.forecast.probability_up[row, column]),
+                mean=number(outlook.forecast.mean[row, column]),
+                quantiles={
+                    f"{level:g}": number(panel[row, column])
+                    for level, panel in sorted(outlook.forecast.quantiles.items())
+                },
+                evidence=_figures(outlook.forecast.evidence, row, column),
+            )
+            for name, outlook in sorted(composed.outlooks.items())
+            if number(outlook.forecast.probability_up[row, column]) is not None
+        )
+
+    def _regime(self, composed: Composed, row: int) -> RegimeView | None:
+        state = composed.regime
+        if state is None or np.isnan(state.probability[row]).any():
+            return None
+        likeliest = int(np.argmax(state.probability[row]))
+        return RegimeView(
+            name=state.names[likeliest],
+            probability=dict(zip(state.names, map(number, state.probability[row]), strict=True)),
+            change_probability=number(state.change_probability[row]),
+            expected_duration=number(state.expected_duration[likeliest]),
+            position_multiplier=number(state.position_multiplier[row]),
+            artifact=composed.artifacts["regime"],
+        )
 
     def _data(self, view: View, candles: Candles, at: int, column: int) -> DataNote:
         last = _last_close(candles, at, column)
@@ -135,6 +178,10 @@ class Reporter:
             age_seconds=None if last is None else (int(candles.times[at]) - last) / SECOND,
             coverage=float(np.count_nonzero(window == Presence.TRADED) / expected),
         )
+
+
+def _figures(panels: Mapping[str, FloatPanel], row: int, column: int) -> dict[str, float | None]:
+    return {name: number(panel[row, column]) for name, panel in panels.items()}
 
 
 def _last_close(candles: Candles, at: int, column: int) -> int | None:

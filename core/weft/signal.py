@@ -50,6 +50,50 @@ class LayerView:
 
 
 @dataclass(frozen=True, slots=True)
+class ForecastView:
+    """What one model forecasts of a symbol's return until the horizon.
+
+    Attributes:
+        model: its name in config.
+        artifact: digest of what it was trained to.
+        trust: 0 (no better than knowing nothing, on what came after its training) to 1.
+        probability_up: chance that the price rises, 0 to 1; None where it has no forecast.
+        mean: expected log return.
+        quantiles: log return at each level, by the level as text: ``0.05``.
+        evidence: further figures, such as how far repeated passes disagree.
+    """
+
+    model: str
+    artifact: str
+    trust: float
+    probability_up: float | None
+    mean: float | None
+    quantiles: Mapping[str, float | None]
+    evidence: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RegimeView:
+    """Where the market stands.
+
+    Attributes:
+        name: the likeliest state.
+        probability: of each state, by name.
+        change_probability: chance that the next candle is in another state.
+        expected_duration: candles the likeliest state lasts on average; None for endless.
+        position_multiplier: what it does to sizes, 0 to 1.
+        artifact: digest of what it was trained to.
+    """
+
+    name: str
+    probability: Mapping[str, float | None]
+    change_probability: float | None
+    expected_duration: float | None
+    position_multiplier: float | None
+    artifact: str
+
+
+@dataclass(frozen=True, slots=True)
 class DataNote:
     """What a signal was made of.
 
@@ -78,7 +122,7 @@ class Versions:
         weft: version of the engine.
         config: digest of every setting that can change a signal.
         plugins: distribution and version of each component, by kind and name.
-        artifacts: digest of each model's artifact, by model.
+        artifacts: digest of each artifact used, by the component's key in config.
     """
 
     weft: str
@@ -109,6 +153,12 @@ class Signal:
         position_size: fraction of equity, 0 or more.
         layers: what each enabled layer said.
         missing_layers: enabled layers that did not answer, and why.
+        forecasts: what each trained model that answered forecasts.
+        regime: where the market stands; None where nobody says.
+        risk: what can be lost, as named figures.
+        sizing: what stands behind the size, as named figures.
+        missing_models: models, regime or sizer that did not answer or are not trained, by their
+            keys in config, and why.
         data: what it was made of.
         versions: what composed it.
     """
@@ -129,6 +179,11 @@ class Signal:
     position_size: float
     layers: tuple[LayerView, ...]
     missing_layers: Mapping[str, str]
+    forecasts: tuple[ForecastView, ...]
+    regime: RegimeView | None
+    risk: Mapping[str, float | None]
+    sizing: Mapping[str, float | None]
+    missing_models: Mapping[str, str]
     data: DataNote
     versions: Versions
 

@@ -70,7 +70,7 @@ def test_many_rows_at_once_say_what_row_by_row_says(tmp_path: Path) -> None:
         single = engine.compose(engine.view(as_of))
         np.testing.assert_array_equal(whole.fusion.score[row], single.fusion.score[0])
         np.testing.assert_array_equal(whole.levels.stop_loss[row], single.levels.stop_loss[0])
-        np.testing.assert_array_equal(whole.size[row], single.size[0])
+        np.testing.assert_array_equal(whole.sizes.fraction[row], single.sizes.fraction[0])
         assert engine.report(whole, row).to_json() == engine.report(single).to_json()
 
 

@@ -18,8 +18,10 @@ from tests.support import sample_signal
 from weft.signal import (
     DataNote,
     Direction,
+    ForecastView,
     LayerStatus,
     LayerView,
+    RegimeView,
     Report,
     Signal,
     Versions,
@@ -42,6 +44,26 @@ layers = st.builds(
     status=st.sampled_from(LayerStatus),
     evidence=st.dictionaries(names, maybe, max_size=3),
 )
+figures = st.dictionaries(names, maybe, max_size=2)
+forecasts = st.builds(
+    ForecastView,
+    model=names,
+    artifact=names,
+    trust=finite,
+    probability_up=maybe,
+    mean=maybe,
+    quantiles=figures,
+    evidence=figures,
+)
+regimes = st.builds(
+    RegimeView,
+    name=names,
+    probability=figures,
+    change_probability=maybe,
+    expected_duration=maybe,
+    position_multiplier=maybe,
+    artifact=names,
+)
 signals = st.builds(
     Signal,
     id=st.just(""),
@@ -60,6 +82,11 @@ signals = st.builds(
     position_size=finite,
     layers=st.lists(layers, max_size=3).map(tuple),
     missing_layers=texts,
+    forecasts=st.lists(forecasts, max_size=2).map(tuple),
+    regime=st.none() | regimes,
+    risk=figures,
+    sizing=figures,
+    missing_models=texts,
     data=st.builds(DataNote, names, names, names, st.none() | names, maybe, finite),
     versions=st.builds(Versions, names, names, texts, texts),
 )

@@ -1,30 +1,17 @@
-"""Models and regimes: what is trained, kept as an artifact, and known as of an instant."""
+"""Models and regimes: what is trained on history, and says what is ahead or what is now."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from weft.arrays import FloatPanel
-from weft.components.base import Component
+from weft.arrays import FloatPanel, Floats
+from weft.components.trained import Evaluation, Trained, Training
 
 if TYPE_CHECKING:
     from weft.market.view import View
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """What a training leaves behind.
-
-    Attributes:
-        files: file names and contents, in safe formats only: UBJ, safetensors, JSON; no pickle.
-        card: data span, features, config, code version, metrics and seed, as JSON values.
-    """
-
-    files: Mapping[str, bytes]
-    card: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +21,29 @@ class Forecast:
     Attributes:
         mean: expected log return.
         probability_up: chance that the return is positive, 0 to 1.
-        quantiles: log return at each level, for instance 0.05, 0.5 and 0.95.
+        quantiles: log return at each level, for instance 0.05, 0.5 and 0.95; never crossing.
+        evidence: further named panels, such as how far repeated passes disagree.
     """
 
     mean: FloatPanel
     probability_up: FloatPanel
     quantiles: Mapping[float, FloatPanel]
+    evidence: Mapping[str, FloatPanel] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A model's forecast, and how far it has earned to be listened to.
+
+    Attributes:
+        forecast: what it says.
+        trust: 0 (not better than knowing nothing, on what came after its training) to 1.
+        artifact: digest of the artifact it says it with.
+    """
+
+    forecast: Forecast
+    trust: float
+    artifact: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,38 +54,68 @@ class RegimeState:
         names: one for each state.
         probability: of each state at each decision row, given the past alone (steps, state).
         transition: chance of going from a state (row) to another (column) within one candle.
-        position_multiplier: what each decision row's state does to position sizes (steps,).
+        multipliers: what each state does to position sizes, 0 to 1 (state,).
     """
 
     names: tuple[str, ...]
     probability: FloatPanel
     transition: FloatPanel
-    position_multiplier: FloatPanel
+    multipliers: Floats
+
+    @property
+    def position_multiplier(self) -> Floats:
+        """What the mixture of states does to position sizes at each decision row (steps,)."""
+        expected: Floats = self.probability @ self.multipliers
+        return expected
+
+    @property
+    def change_probability(self) -> Floats:
+        """Chance that the next candle is in another state than this one (steps,)."""
+        leaving: Floats = self.probability @ (1.0 - np.diag(self.transition))
+        return leaving
+
+    @property
+    def expected_duration(self) -> Floats:
+        """Candles each state lasts on average once it is entered (state,)."""
+        leaving = 1.0 - np.diag(self.transition)
+        endless = np.full_like(leaving, np.inf)
+        duration: Floats = np.divide(1.0, leaving, out=endless, where=leaving > 0.0)
+        return duration
+
+    def last(self, rows: int) -> "RegimeState":
+        """Return the state at the last `rows` decision rows."""
+        kept = self.probability[len(self.probability) - rows :]
+        return RegimeState(self.names, kept, self.transition, self.multipliers)
 
 
-class Model(Component):
+class Model(Trained):
     """Something that is trained on history and forecasts returns."""
 
     kind: ClassVar[str] = "model"
 
     @abstractmethod
-    def fit(self, view: "View", rng: np.random.Generator) -> Artifact:
-        """Train on the rows of `view`, drawing all randomness from `rng`."""
+    def predict(self, view: "View") -> Forecast:
+        """Return a forecast for each decision row and symbol, by `view.learned`."""
 
-    @abstractmethod
-    def predict(self, view: "View", artifact: Artifact) -> Forecast:
-        """Return a forecast for each decision row and symbol."""
+    def contributions(self, view: "View") -> Mapping[str, FloatPanel]:
+        """Return what each feature adds to the forecast of each decision row and symbol.
+
+        In the model's own units, such as log-odds; empty where the model cannot say.
+        """
+        return {}
+
+    def evaluate(self, view: "View", training: Training) -> Evaluation:
+        """Return the log loss of the chance of a rise, and that of saying one half."""
+        from weft.learning.outcomes import direction_losses  # noqa: PLC0415  # made when training
+
+        return direction_losses(view, self.predict(view), training.horizon)
 
 
-class Regime(Component):
+class Regime(Trained):
     """Tells the state of the market. Trained like a model; inferred without looking ahead."""
 
     kind: ClassVar[str] = "regime"
 
     @abstractmethod
-    def fit(self, view: "View", rng: np.random.Generator) -> Artifact:
-        """Train on the rows of `view`, drawing all randomness from `rng`."""
-
-    @abstractmethod
-    def detect(self, view: "View", artifact: Artifact) -> RegimeState:
+    def detect(self, view: "View") -> RegimeState:
         """Return the filtered probability of each state at each decision row."""

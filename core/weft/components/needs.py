@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from weft.times import Interval
+from weft.times import DAY, Interval
 
 Scalar: TypeAlias = str | int | float | bool
 
@@ -34,7 +34,24 @@ class FeatureNeed:
     lookback: int
 
 
-Need: TypeAlias = CandleNeed | MetricNeed | FeatureNeed
+@dataclass(frozen=True, slots=True)
+class NewsNeed:
+    """Texts published up to `reach` microseconds before the first decision row."""
+
+    reach: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastNeed:
+    """What every trained model of the composition forecasts on the decision rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegimeNeed:
+    """Where the market stands on the decision rows."""
+
+
+Need: TypeAlias = CandleNeed | MetricNeed | FeatureNeed | NewsNeed | ForecastNeed | RegimeNeed
 
 
 def candles(interval: str | None = None, *, warmup: int) -> CandleNeed:
@@ -65,3 +82,18 @@ def feature(
     """
     parsed = None if interval is None else Interval.parse(interval)
     return FeatureNeed(name, tuple(sorted(params.items())), parsed, lookback)
+
+
+def news(*, days: float) -> NewsNeed:
+    """Ask for texts published in the `days` before each decision row."""
+    return NewsNeed(round(days * DAY))
+
+
+def forecasts() -> ForecastNeed:
+    """Ask for what the models forecast. Models themselves cannot."""
+    return ForecastNeed()
+
+
+def regime() -> RegimeNeed:
+    """Ask for the state of the market. The regime itself cannot."""
+    return RegimeNeed()

@@ -1,7 +1,8 @@
 """Sizers and risk models: how much of a signal to hold, and what can be lost."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from weft.arrays import FloatPanel
@@ -20,11 +21,26 @@ class Levels:
         entry: price the signal was composed at.
         stop_loss: where the idea is wrong.
         take_profit: where it has paid.
+        figures: what can be lost, as named panels, such as the value at risk.
     """
 
     entry: FloatPanel
     stop_loss: FloatPanel
     take_profit: FloatPanel
+    figures: Mapping[str, FloatPanel] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much of each signal to hold (steps, symbol).
+
+    Attributes:
+        fraction: of equity, 0 or more; the direction gives the sign.
+        evidence: what stands behind it, as named panels, such as what other rules would hold.
+    """
+
+    fraction: FloatPanel
+    evidence: Mapping[str, FloatPanel] = field(default_factory=dict)
 
 
 class Risk(Component):
@@ -38,10 +54,10 @@ class Risk(Component):
 
 
 class Sizer(Component):
-    """Decides how much of each signal to hold."""
+    """Decides how much of each signal to hold. One that is trained derives from `Trained` too."""
 
     kind: ClassVar[str] = "sizer"
 
     @abstractmethod
-    def size(self, view: "View", fusion: Fusion, levels: Levels) -> FloatPanel:
-        """Return the fraction of equity to hold, 0 or more; the direction gives the sign."""
+    def size(self, view: "View", fusion: Fusion, levels: Levels) -> Sizes:
+        """Return the fraction of equity to hold of each signal."""

@@ -115,6 +115,7 @@ def _with_places(settings: Settings, folder: Path) -> Settings:
     moved = {
         "lake": _lake(storage.lake, folder),
         "ledger": _ledger(storage.ledger, folder),
+        "models": str(_absolute(storage.models, folder)),
         "cache": storage.cache and str(_absolute(storage.cache, folder)),
     }
     return settings.model_copy(update={"storage": storage.model_copy(update=moved)})

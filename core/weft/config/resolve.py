@@ -89,6 +89,14 @@ def composition_hash(settings: Settings, configs: Mapping[str, ComponentConfig])
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
+def canonical_options(config: ComponentConfig) -> str:
+    """Return a component's options as text, but for secrets and those that say where things are.
+
+    Equal options give equal texts.
+    """
+    return json.dumps(_canonical(config), sort_keys=True, separators=(",", ":"))
+
+
 def _component(slot: Slot, config: ComponentConfig) -> dict[str, Any]:
     described: dict[str, Any] = {"use": slot.use, "options": _canonical(config)}
     if isinstance(slot, LayerSlot):

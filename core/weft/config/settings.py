@@ -82,6 +82,16 @@ class LayerSlot(Slot):
     weight: float = Field(default=1.0, ge=0)
 
 
+class TrainedSlot(Slot):
+    """A component that may be one that is trained.
+
+    Attributes:
+        retrain: how often it is trained anew while serving; None for never.
+    """
+
+    retrain: IntervalText | None = None
+
+
 class FeatureSlot(Slot):
     """Which distribution's feature a name stands for, where several offer one."""
 
@@ -103,12 +113,14 @@ class Storage(Section):
     Attributes:
         lake: folder of the Delta tables.
         ledger: SQLAlchemy URL of the ledger.
+        models: folder of what the models were trained to.
         cache: folder of the answers of APIs; None to keep none.
     """
 
     lake: str = Field(min_length=1)
     # A URL of a database server carries its password.
     ledger: str = Field(min_length=1, repr=False)
+    models: str = Field(min_length=1)
     cache: str | None = Field(default=None, min_length=1)
 
 
@@ -122,6 +134,25 @@ class Reconcile(Section):
 
     rule: Rule = Rule.PRIORITY
     metrics: dict[str, Rule] = {}
+
+
+class TrainingSection(Section):
+    """How models are trained, judged and taken into use.
+
+    Attributes:
+        shadow_share: share of the rows that is kept from a training, to judge it on.
+        shadow_days_most: days of these at most.
+        promote_above: standard errors by which a new artifact has to be better than the one in
+            use, on rows that came after both were trained.
+        seed: of everything random in a training.
+        scheduled: whether components with `retrain` are trained anew while serving.
+    """
+
+    shadow_share: float = Field(default=0.2, gt=0.0, lt=0.9)
+    shadow_days_most: float = Field(default=60.0, gt=0.0)
+    promote_above: float = Field(default=1.0, ge=0.0)
+    seed: int = Field(default=7, ge=0)
+    scheduled: bool = True
 
 
 class Server(Section):
@@ -171,16 +202,17 @@ class Settings(Section):
     providers: dict[str, ProviderSlot] = {}
     features: dict[str, FeatureSlot] = {}
     layers: dict[str, LayerSlot] = {}
-    models: dict[str, Slot] = {}
-    regime: Slot | None = None
-    ensemble: Slot
-    risk: Slot
-    sizer: Slot
+    models: dict[str, TrainedSlot] = {}
+    regime: TrainedSlot | None = None
+    ensemble: TrainedSlot
+    risk: TrainedSlot
+    sizer: TrainedSlot
     allocator: Slot | None = None
     executor: Slot | None = None
     sinks: dict[str, Slot] = {}
     hooks: tuple[str, ...] = ()
     reconcile: Reconcile = Reconcile()
+    training: TrainingSection = TrainingSection()
     storage: Storage
     server: Server = Server()
     runtime: Runtime = Runtime()

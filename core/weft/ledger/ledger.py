@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from weft.clock import Clock
 from weft.errors import LedgerTamperedError, StorageError, WeftError
 from weft.ledger.dialects import Dialect, dialect_of
-from weft.signal import Signal
+from weft.signal import Signal, to_json
 
 SCHEMA_VERSION = 2
 SHORTEST_PREFIX = 6
@@ -56,9 +56,9 @@ class Entry:
 
     Attributes:
         seq: its place, from 1.
-        kind: what it records: ``signal``.
+        kind: what it records: ``signal``, ``training`` or ``promotion``.
         key: the signal's id.
-        symbol: what it is about.
+        symbol: what it is about; of a training or promotion, the component's key in config.
         as_of: the decision row, ISO 8601 UTC.
         known_by: rows of the store recorded after it were not looked at when the signal was
             composed, microseconds since 1970.
@@ -79,8 +79,17 @@ class Entry:
     seal: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    key: str
+    symbol: str
+    as_of: str
+    known_by: int
+    body: str
+
+
 class Ledger:
-    """The record of one engine's signals.
+    """The record of one engine's signals, and of what its models were trained to.
 
     Args:
         url: where the database is, as SQLAlchemy writes it: ``sqlite:///path/ledger.db``, or
@@ -114,24 +123,43 @@ class Ledger:
         Raises:
             StorageError: the database refused; nothing was written.
         """
+        rows = [_Row(s.id, s.symbol, s.as_of, known_by, s.to_json().decode()) for s in signals]
+        return self._write("signal", rows)
+
+    def note(self, kind: str, about: str, as_of: str, body: Mapping[str, Any]) -> str:
+        """Write down something else than a signal, and return its key.
+
+        Args:
+            kind: what it is: ``training`` or ``promotion``.
+            about: the component's key in config.
+            as_of: the decision row up to which all that it rests on was known, ISO 8601 UTC.
+            body: what there is to say, as plain values.
+
+        Raises:
+            StorageError: the database refused; nothing was written.
+        """
+        text = to_json(body).decode()
+        now = self._clock.now()
+        key = hashlib.sha256(f"{kind} {about} {as_of} {now} {text}".encode()).hexdigest()[:32]
+        self._write(kind, [_Row(key, about, as_of, now, text)])
+        return key
+
+    def _write(self, kind: str, told: "Sequence[_Row]") -> int:
+        """Write those rows that are not there yet, all of them or none; return how many."""
         with self._transaction(writing=True) as connection:
-            known = self._known(connection, [signal.id for signal in signals])
+            known = self._known(connection, kind, [row.key for row in told])
             seq, seal = self._head(connection)
             rows = []
-            for signal in signals:
-                if signal.id in known:
+            for one in told:
+                if one.key in known:
                     continue
-                known.add(signal.id)
+                known.add(one.key)
                 seq += 1
                 row = {
                     "seq": seq,
-                    "kind": "signal",
-                    "key": signal.id,
-                    "symbol": signal.symbol,
-                    "as_of": signal.as_of,
-                    "known_by": known_by,
+                    "kind": kind,
+                    **asdict(one),
                     "recorded_at": self._clock.now(),
-                    "body": signal.to_json().decode(),
                 }
                 seal = _seal(seal, row)
                 rows.append({**row, "seal": seal})
@@ -139,14 +167,31 @@ class Ledger:
                 connection.execute(sa.insert(_entries), rows)
             return len(rows)
 
-    def entries(self, symbol: str | None = None, limit: int | None = None) -> Iterator[Entry]:
-        """Yield rows, the newest first.
+    def notes(self, kind: str, after: int = 0) -> list[Entry]:
+        """Return the rows of one kind, the oldest first.
 
         Args:
-            symbol: only rows about this symbol.
+            kind: ``training`` or ``promotion``.
+            after: only rows whose place is beyond this one.
+        """
+        query = (
+            sa.select(_entries)
+            .where(_entries.c.kind == kind, _entries.c.seq > after)
+            .order_by(_entries.c.seq)
+        )
+        with self._transaction(writing=False) as connection:
+            return [_entry(row) for row in connection.execute(query).mappings()]
+
+    def entries(self, symbol: str | None = None, limit: int | None = None) -> Iterator[Entry]:
+        """Yield recorded signals, the newest first.
+
+        Args:
+            symbol: only those about this symbol.
             limit: at most so many.
         """
-        query = sa.select(_entries).order_by(_entries.c.seq.desc())
+        query = (
+            sa.select(_entries).where(_entries.c.kind == "signal").order_by(_entries.c.seq.desc())
+        )
         if symbol is not None:
             query = query.where(_entries.c.symbol == symbol)
         # A page at a time, so that a slow reader holds no transaction open.
@@ -263,9 +308,9 @@ class Ledger:
         )
 
     @staticmethod
-    def _known(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
+    def _known(connection: sa.Connection, kind: str, keys: Sequence[str]) -> set[str]:
         """Return those of `keys` that are there."""
-        query = sa.select(_entries.c.key).where(_entries.c.kind == "signal")
+        query = sa.select(_entries.c.key).where(_entries.c.kind == kind)
         known: set[str] = set()
         # A statement takes only so many parameters.
         for start in range(0, len(keys), _PAGE):
@@ -322,7 +367,7 @@ def _read_body(row: sa.RowMapping) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         body = None
     if not isinstance(body, dict):
-        raise _tampered(f"row {row['seq']} holds no signal")
+        raise _tampered(f"row {row['seq']} holds nothing that Weft writes")
     return body
 
 

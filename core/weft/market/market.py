@@ -6,18 +6,20 @@ import polars as pl
 
 from weft.arrays import Times
 from weft.components.feature import Feature
-from weft.components.needs import FeatureNeed
+from weft.components.needs import FeatureNeed, Need
 from weft.errors import LookAheadError, NoDataError
 from weft.features.engine import BLOCK, FeatureEngine
 from weft.market.candles import LONGEST_CLOSURE, Candles, aggregate, remembered_rows
+from weft.market.data import MarketData
 from weft.market.facts import Facts
 from weft.market.instruments import Instrument, InstrumentTable
 from weft.market.listings import Listings, Series, list_symbols
 from weft.market.metrics import MetricPanel, metric_panel
+from weft.market.news import NO_NEWS, News, Texts
 from weft.market.panels import HotPanel, latest_traded, panel_of
-from weft.market.plan import Plan
+from weft.market.plan import Plan, make_plan
 from weft.market.reconcile import Reconciliation
-from weft.market.view import MarketData, View
+from weft.market.view import View
 from weft.store.store import Span, Store
 from weft.times import Interval, iso, to_datetime
 
@@ -46,6 +48,7 @@ class Market:
         self.plan = plan
         self._store = store
         self._facts = Facts(store, sources)
+        self._texts = Texts(store, sources)
         self._reconciliation = reconciliation or Reconciliation()
         self._sources = tuple(sources)
         self.make_feature = make_feature
@@ -61,13 +64,29 @@ class Market:
         closes = [listing.last_close for listing in self.listings.values()]
         return self.plan.interval.floor(max(closes)) if closes else None
 
+    def rows_until(self, last: int) -> int:
+        """Return the decision rows from the first that any candle reaches to a later one."""
+        closes = [listing.first_close for listing in self.listings.values()]
+        if not closes:
+            return 0
+        first = self.plan.interval.ceil(min(closes))
+        return max(0, (last - first) // self.plan.interval.micros + 1)
+
+    def planned_for(self, needs: Sequence[Need]) -> "Market":
+        """Return the market as it is read for other needs."""
+        plan = self.plan
+        fresh = make_plan(plan.interval, plan.base, needs, self.make_feature, plan.delay)
+        return self._with(self._store, fresh)
+
     def as_recorded(self, instant: int) -> "Market":
         """Return the market as its store was at an instant, for a replay."""
-        store = self._store.as_recorded(instant)
+        return self._with(self._store.as_recorded(instant), self.plan)
+
+    def _with(self, store: Store, plan: Plan) -> "Market":
         return Market(
             store,
             self._sources,
-            self.plan,
+            plan,
             self.make_feature,
             self._features,
             self._reconciliation,
@@ -124,6 +143,10 @@ class Market:
     def take_in_facts(self, rows: pl.DataFrame) -> None:
         """Let views see observations that were just stored."""
         self._facts.take_in(rows)
+
+    def take_in_texts(self, rows: pl.DataFrame) -> None:
+        """Let views see texts that were just stored."""
+        self._texts.take_in(rows)
 
     def take_in(self, source: str, added: Sequence[pl.DataFrame]) -> None:
         """Let views see candles that were just stored.
@@ -240,8 +263,16 @@ class Market:
             engine=self._features,
             listings=tuple(self.listings[i.symbol] for i in instruments),
             read_at=read_at,
+            news=self._news(first, last),
+            delay=self.plan.delay,
         )
         return View(data, steps)
+
+    def _news(self, first: int, last: int) -> News:
+        reach = self.plan.news_reach
+        if reach is None:
+            return NO_NEWS
+        return self._texts.between(first - reach, last + self.plan.delay)
 
     def _columns(self, as_of: int) -> tuple[Instrument, ...]:
         """Every instrument that had a candle by `as_of`, also those that died since."""

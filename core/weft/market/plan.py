@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from weft.components.feature import Feature, StepFeature
-from weft.components.needs import FeatureNeed, MetricNeed, Need
+from weft.components.needs import CandleNeed, FeatureNeed, MetricNeed, Need, NewsNeed
 from weft.errors import ConfigError
 from weft.features.engine import first_row_needed
 from weft.times import Interval
@@ -33,7 +33,9 @@ class Plan:
     def intervals(self) -> tuple[Interval, ...]:
         """Every interval a panel is wanted of, the finest first."""
         wanted = {self.interval}
-        wanted |= {n.interval for n in self.needs if not isinstance(n, MetricNeed) and n.interval}
+        wanted |= {
+            n.interval for n in self.needs if isinstance(n, CandleNeed | FeatureNeed) and n.interval
+        }
         return tuple(sorted(wanted))
 
     @property
@@ -44,6 +46,11 @@ class Plan:
             if isinstance(need, MetricNeed):
                 wanted[need.name] = max(need.warmup, wanted.get(need.name, 0))
         return wanted
+
+    @property
+    def news_reach(self) -> int | None:
+        """How long before the first decision row texts are wanted; None where none are."""
+        return max((n.reach for n in self.needs if isinstance(n, NewsNeed)), default=None)
 
     def features(self) -> tuple[FeatureNeed, ...]:
         """Return every feature that is asked for."""
@@ -61,7 +68,10 @@ class Plan:
         index = interval.index(newest)
         needed = index
         for need in self.needs:
-            if _own(need, self.interval) != interval:
+            if (
+                not isinstance(need, CandleNeed | FeatureNeed | MetricNeed)
+                or _own(need, self.interval) != interval
+            ):
                 continue
             if isinstance(need, FeatureNeed):
                 # Looking back is counted in decision rows, whatever candles it is computed on.
@@ -132,7 +142,7 @@ def make_plan(
     return plan
 
 
-def _own(need: Need, decision: Interval) -> Interval:
+def _own(need: CandleNeed | FeatureNeed | MetricNeed, decision: Interval) -> Interval:
     """Return the candles a need is about."""
     return decision if isinstance(need, MetricNeed) else need.interval or decision
 
@@ -141,6 +151,10 @@ def _reaching_back(need: Need, lookback: int, decision: Interval) -> Need:
     """Return what a feature needs that is asked for `lookback` earlier decision rows as well."""
     if isinstance(need, FeatureNeed):
         return replace(need, lookback=need.lookback + lookback)
+    if isinstance(need, NewsNeed):
+        return NewsNeed(need.reach + lookback * decision.micros)
+    if not isinstance(need, CandleNeed | MetricNeed):
+        return need
     # Upside-down floor division rounds up.
     rows = -(-lookback * decision.micros // _own(need, decision).micros)
     return replace(need, warmup=need.warmup + rows)

@@ -1,55 +1,37 @@
 """The view: everything that was known at an instant, and nothing else."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from weft.arrays import BoolPanel, FloatPanel, Times, read_only
-from weft.components.feature import Feature, PanelFeature, StepFeature
+from weft.components.feature import PanelFeature, StepFeature
 from weft.components.layer import Scores
-from weft.components.needs import CandleNeed, FeatureNeed, MetricNeed, Need, Scalar
+from weft.components.needs import (
+    CandleNeed,
+    FeatureNeed,
+    ForecastNeed,
+    MetricNeed,
+    Need,
+    NewsNeed,
+    RegimeNeed,
+    Scalar,
+)
 from weft.components.needs import feature as feature_need
-from weft.errors import ComponentError, DataError, nearest
-from weft.features.engine import FeatureEngine
+from weft.errors import ComponentError, DataError, NotTrainedError, nearest
 from weft.market.candles import FIELDS, Candles
+from weft.market.data import MarketData
 from weft.market.instruments import Instrument
-from weft.market.listings import Listing
 from weft.market.metrics import MetricPanel
+from weft.market.news import News
 from weft.times import Interval, iso
 
 if TYPE_CHECKING:
     import polars as pl
 
-
-@dataclass(frozen=True, slots=True)
-class MarketData:
-    """What was loaded for a view. Components never see it; they ask the view.
-
-    Attributes:
-        interval: the decision interval.
-        instruments: one per column of every panel.
-        candles: panels by interval, far enough back for everything that is asked of them.
-        metrics: panels by name, on the rows of the decision candles.
-        make_feature: builds a feature from its name and options.
-        engine: computes features.
-        listings: where the candles of each column come from.
-        read_at: when the store was read, microseconds since 1970; 0 where there is none.
-        universe: which symbols were chosen, on the decision rows; None while choosing.
-        computed: outputs of features, by what was asked for and on how many decision rows.
-    """
-
-    interval: Interval
-    instruments: tuple[Instrument, ...]
-    candles: Mapping[Interval, Candles]
-    metrics: Mapping[str, MetricPanel]
-    make_feature: Callable[[FeatureNeed], Feature]
-    engine: FeatureEngine
-    listings: tuple[Listing, ...] = ()
-    read_at: int = 0
-    universe: BoolPanel | None = None
-    computed: dict[tuple[FeatureNeed, int], Mapping[str, FloatPanel]] = field(default_factory=dict)
+    from weft.components.model import Outlook, RegimeState
 
 
 class View:
@@ -60,6 +42,8 @@ class View:
         steps: decision rows at the end of the panels: 1 for live, more for history.
         needs: what may be asked for; None for everything loaded.
         component: whose view it is, for error messages.
+        learned: what the component was trained to, made ready by its `load`; None where it was
+            not.
     """
 
     def __init__(
@@ -68,10 +52,12 @@ class View:
         steps: int = 1,
         needs: Sequence[Need] | None = None,
         component: str = "view",
+        learned: object = None,
     ) -> None:
         self._data = data
         self._needs = needs
         self._component = component
+        self._learned = learned
         self.steps = steps
 
     # What it is about
@@ -207,6 +193,71 @@ class View:
             )
         return outputs[wanted]
 
+    def news(self) -> News:
+        """Return the texts published within the declared days before the first row, and since.
+
+        A text counts on a decision row if its `known_at` is not after `decided` of that row.
+
+        Raises:
+            ComponentError: the component did not declare that it needs them.
+        """
+        reaches = [need.reach for need in self._needs or () if isinstance(need, NewsNeed)]
+        if self._needs is None:
+            return self._data.news
+        if not reaches:
+            raise self._undeclared("news(days=...)")
+        return self._data.news.between(int(self.times[0]) - max(reaches), int(self.decided[-1]))
+
+    @property
+    def decided(self) -> Times:
+        """When each row's decision is taken, microseconds since 1970 (steps,)."""
+        return self.times + self._data.delay
+
+    def regime(self) -> "RegimeState | None":
+        """Return where the market stands on the decision rows; None where nobody says.
+
+        Raises:
+            ComponentError: the component did not declare that it needs it, or asks for rows
+                before the decision rows.
+        """
+        self._expect_declared(RegimeNeed, "regime()")
+        state = self._data.regime
+        if state is None:
+            return None
+        self._expect_rows(len(state.probability))
+        return state.last(self.steps)
+
+    def forecasts(self) -> "Mapping[str, Outlook]":
+        """Return what each trained model forecasts on the decision rows, by its name in config.
+
+        Raises:
+            ComponentError: the component did not declare that it needs them.
+        """
+        self._expect_declared(ForecastNeed, "forecasts()")
+        for outlook in self._data.outlooks.values():
+            self._expect_rows(len(outlook.forecast.mean))
+        return self._data.outlooks
+
+    @property
+    def learned(self) -> Any:  # noqa: ANN401  # whatever the component's `load` returned
+        """What the component was trained to, as known at the first decision row.
+
+        Raises:
+            NotTrainedError: it was not trained by then.
+        """
+        if self._learned is None:
+            raise NotTrainedError(
+                f"was not trained by {iso(int(self.times[0]))}",
+                where=self._component,
+                hint="`weft train` trains it; `weft guide` says what that needs",
+            )
+        return self._learned
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is something in `learned`."""
+        return self._learned is not None
+
     def frame(self, symbol: str, interval: str | None = None) -> "pl.DataFrame":
         """Return one symbol's candles as a polars frame, for people: one row per candle traded.
 
@@ -269,7 +320,17 @@ class View:
             if isinstance(self._data.make_feature(key[0]), StepFeature)
         }
         data = replace(self._data, universe=read_only(members), computed=computed)
-        return View(data, self.steps, self._needs, self._component)
+        return View(data, self.steps, self._needs, self._component, self._learned)
+
+    def with_regime(self, state: "RegimeState | None") -> "View":
+        """Return this view knowing where the market stands on its decision rows."""
+        data = replace(self._data, regime=state)
+        return View(data, self.steps, self._needs, self._component, self._learned)
+
+    def with_forecasts(self, outlooks: "Mapping[str, Outlook]") -> "View":
+        """Return this view knowing what the models forecast on its decision rows."""
+        data = replace(self._data, outlooks=outlooks)
+        return View(data, self.steps, self._needs, self._component, self._learned)
 
     @property
     def loaded(self) -> MarketData:
@@ -286,9 +347,9 @@ class View:
             )
         return self._data
 
-    def restricted(self, needs: Sequence[Need], component: str) -> "View":
+    def restricted(self, needs: Sequence[Need], component: str, learned: object = None) -> "View":
         """Return this view as `component` may see it: what it declared, warm-up and all."""
-        return View(self._data, self.steps, needs, component)
+        return View(self._data, self.steps, needs, component, learned)
 
     # How it finds things
 
@@ -335,6 +396,18 @@ class View:
         first = max(0, self._row_of(panel, int(times[0])))
         other = self._data.engine.panels(feature, panel, len(panel) - first)
         return {name: read_only(_align(values, panel, times)) for name, values in other.items()}
+
+    def _expect_declared(self, kind: type[Need], need: str) -> None:
+        if self._needs is not None and not any(isinstance(n, kind) for n in self._needs):
+            raise self._undeclared(need)
+
+    def _expect_rows(self, known: int) -> None:
+        if known < self.steps:
+            raise ComponentError(
+                "asked for forecasts or the regime on rows before the decision rows",
+                where=self._component,
+                hint="They are known on the decision rows alone",
+            )
 
     def _undeclared(self, need: str) -> ComponentError:
         return ComponentError(

@@ -88,8 +88,10 @@ class Store:
     def mark(self) -> int:
         """Return an instant that lies after all rows written through this object so far.
 
-        Rows written later are recorded after it.
+        Rows written later are recorded after it. Of a store as it was at an instant, that one.
         """
+        if self._recorded_by is not None:
+            return self._recorded_by
         with self._lock:
             self._latest = max(self._clock.now(), self._latest)
             return self._latest

@@ -21,9 +21,11 @@ from weft.testing.conformance import (
     ConformanceReport,
     check_feature,
     check_layer,
+    check_trained,
     parametrize_with_checks,
 )
 from weft.testing.history import History, random_history
+from weft.testing.opinions import with_forecasts, with_news, with_regime
 from weft.testing.provider_case import ProviderCase, StandIn
 from weft.testing.providers import (
     PROVIDER_CHECKS,
@@ -41,7 +43,11 @@ __all__ = [
     "check_feature",
     "check_layer",
     "check_provider",
+    "check_trained",
     "parametrize_provider_checks",
     "parametrize_with_checks",
     "random_history",
+    "with_forecasts",
+    "with_news",
+    "with_regime",
 ]

@@ -3,27 +3,24 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weft.arrays import FloatPanel
-from weft.components.base import Component
-from weft.components.feature import Feature, StepFeature
+from weft.components.feature import Feature
 from weft.components.layer import Layer
-from weft.components.needs import FeatureNeed, MetricNeed, Need
-from weft.components.needs import feature as feature_need
-from weft.compose import checked
-from weft.errors import ComponentError
-from weft.features.bounds import OutOfBoundsError, check_bounds
-from weft.market.candles import Candles, candles_from_arrays
-from weft.market.view import View
-from weft.testing.history import History, installed_feature, random_history
+from weft.components.model import Model, Regime
+from weft.errors import ComponentError, LearningError
+from weft.features.bounds import OutOfBoundsError
+from weft.learning.formats import check_files
+from weft.testing.subjects import Panels, Subject, Testable, TrainedSubject, subject_of
 
 if TYPE_CHECKING:
     import pytest
+
+    from weft.arrays import FloatPanel
 
 HEAVY = ("pandas", "torch", "sklearn", "xgboost", "lightgbm", "transformers", "matplotlib")
 """Packages a component may use, but must not import before it is called."""
@@ -31,10 +28,7 @@ HEAVY = ("pandas", "torch", "sklearn", "xgboost", "lightgbm", "transformers", "m
 TOLERANCE = 1e-9
 """How far an answer over many rows may be from the same answer row by row."""
 
-_ROWS = 2600
 _STEPS = 120
-
-Panels = Mapping[str, FloatPanel]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,49 +69,6 @@ class ConformanceReport:
             )
 
 
-@dataclass(slots=True)
-class Subject:
-    """A component under test, and how its answer is read as named panels.
-
-    Attributes:
-        component: what is tested.
-        needs: what its view has to hold.
-        evaluate: its answer to a view, as panels of (steps, symbol).
-        bounds: lowest and highest value allowed in a panel, by name.
-    """
-
-    component: Component
-    needs: Sequence[Need]
-    evaluate: Callable[[View], Panels]
-    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        """Kind and name."""
-        return f"{self.component.kind} {self.component.name}"
-
-    def history(self, seed: int, *, flaws: bool = True, rows: int = _ROWS) -> History:
-        """Return a random market with the metrics the component asks for."""
-        metrics = tuple(need.name for need in self.needs if isinstance(need, MetricNeed))
-        return random_history(seed, rows=rows, metrics=metrics, flaws=flaws)
-
-    def over(self, history: History, steps: int) -> Panels:
-        """Return the component's answer for the last `steps` rows of a history."""
-        return self.evaluate(self.view(history, steps))
-
-    def view(self, history: History, steps: int) -> View:
-        """Return what the component may see of a history."""
-        return history.view(
-            self.needs, steps=steps, component=self.title, make_feature=self._make_feature
-        )
-
-    def _make_feature(self, need: FeatureNeed) -> Feature:
-        own = self.component
-        if isinstance(own, Feature) and need in self.needs:
-            return own
-        return installed_feature(need)
-
-
 def check_layer(
     layer: Layer, *, expected_failures: Mapping[str, str] | None = None
 ) -> ConformanceReport:
@@ -127,7 +78,7 @@ def check_layer(
         layer: the layer with its options.
         expected_failures: names of checks it is known to fail, and why that is right.
     """
-    return _report(_layer_subject(layer), expected_failures or {})
+    return _report(subject_of(layer), expected_failures or {})
 
 
 def check_feature(
@@ -138,11 +89,21 @@ def check_feature(
     A step that leaves its arrays would corrupt this process, so it is never run without checks of
     its bounds; what comes of that is then the only result, `stays_in_bounds`.
     """
-    return _report(_feature_subject(feature), expected_failures or {})
+    return _report(subject_of(feature), expected_failures or {})
+
+
+def check_trained(
+    component: Model | Regime, *, expected_failures: Mapping[str, str] | None = None
+) -> ConformanceReport:
+    """Check a model or a regime against its contract, like `check_layer`.
+
+    It is trained on a random market first: give it options under which that takes a few seconds.
+    """
+    return _report(subject_of(component), expected_failures or {})
 
 
 def parametrize_with_checks(
-    components: Sequence[Layer | Feature],
+    components: Sequence[Testable],
     expected_failures: Mapping[str, str] | None = None,
 ) -> "pytest.MarkDecorator":
     """Return a pytest decorator that runs a test once for each component and check.
@@ -157,53 +118,16 @@ def parametrize_with_checks(
         "check",
         [
             pytest.param(
-                partial(check, subject),
+                check,
                 id=f"{subject.title.replace(' ', ':')}-{name}",
                 marks=[pytest.mark.xfail(reason=excused[name], strict=True)]
                 if name in excused
                 else [],
             )
-            for subject in map(_subject, components)
-            for name, check in CHECKS.items()
+            for subject in map(subject_of, components)
+            for name, check in checks_of(subject).items()
         ],
     )
-
-
-def _subject(component: Layer | Feature) -> Subject:
-    if isinstance(component, Layer):
-        return _layer_subject(component)
-    return _feature_subject(component)
-
-
-def _layer_subject(layer: Layer) -> Subject:
-    def evaluate(view: View) -> Panels:
-        scores = checked(layer.score(view), view, f"layer {layer.name}")
-        return {"score": scores.score, "confidence": scores.confidence, **scores.evidence}
-
-    return Subject(
-        layer, layer.needs, evaluate, {"score": (-100.0, 100.0), "confidence": (0.0, 1.0)}
-    )
-
-
-def _feature_subject(feature: Feature) -> Subject:
-    need = feature_need(feature.name, **feature.config.model_dump())
-
-    @cache
-    def stay_in_bounds() -> None:
-        if isinstance(feature, StepFeature):
-            check_bounds(feature, _candles(random_history(9, rows=_ROWS)))
-
-    def evaluate(view: View) -> Panels:
-        stay_in_bounds()
-        return {output: view.feature(need, output=output) for output in feature.outputs}
-
-    return Subject(feature, [need], evaluate)
-
-
-def _candles(history: History) -> Candles:
-    rows = np.arange(history.rows, dtype=np.int64)
-    times = history.first_close + rows * history.interval.micros
-    return candles_from_arrays(history.interval, times, history.instruments, dict(history.candles))
 
 
 def _report(subject: Subject, excused: Mapping[str, str]) -> ConformanceReport:
@@ -211,13 +135,13 @@ def _report(subject: Subject, excused: Mapping[str, str]) -> ConformanceReport:
 
 
 def _results(subject: Subject, excused: Mapping[str, str]) -> Iterator[CheckResult]:
-    for name, check in CHECKS.items():
+    for name, check in checks_of(subject).items():
         try:
-            check(subject)
+            check()
         except OutOfBoundsError as error:
             yield CheckResult("stays_in_bounds", passed=False, message=str(error))
             return
-        except (AssertionError, ComponentError, ValueError, IndexError) as error:
+        except (AssertionError, ComponentError, LearningError, ValueError, IndexError) as error:
             yield CheckResult(name, passed=False, message=str(error), excuse=excused.get(name))
         else:
             yield CheckResult(name, passed=True)
@@ -324,7 +248,8 @@ def ignores_column_order(subject: Subject) -> None:
     order = np.array([2, 0, 3, 1])
     straight = subject.over(history, 5)
     turned = subject.over(history.columns(order), 5)
-    _expect_equal(turned, {n: p[:, order] for n, p in straight.items()}, "columns were reordered")
+    wanted = {n: p[:, order] for n, p in straight.items()} if subject.by_symbol else straight
+    _expect_equal(turned, wanted, "columns were reordered")
 
 
 def imports_light(subject: Subject) -> None:
@@ -336,6 +261,27 @@ def imports_light(subject: Subject) -> None:
     )
     _require(done.returncode == 0, f"{module} cannot be imported alone: {done.stderr[-500:]}")
     _require(done.stdout.strip() == "[]", f"{module} imports {done.stdout.strip()}")
+
+
+def trains_reproducibly(subject: TrainedSubject) -> None:
+    """Training twice on the same rows with the same seed gives the same artifact."""
+    first, second = subject.train(), subject.train()
+    _require(first.card == second.card, "the card differs the second time")
+    for name, content in first.files.items():
+        _require(content == second.files.get(name), f"{name} differs the second time")
+
+
+def keeps_safe_artifacts(subject: TrainedSubject) -> None:
+    """The artifact has files of safe formats alone, and a card of JSON values."""
+    check_files(subject.artifact, subject.title)
+
+
+def says_what_it_needs(subject: TrainedSubject) -> None:
+    """A view that begins with the first rows there are is trained on, or refused with a reason."""
+    try:
+        subject.train(rows=3)
+    except LearningError as error:
+        _require(bool(str(error)), "too little history is refused without a word")
 
 
 CHECKS: dict[str, Callable[[Subject], None]] = {
@@ -353,6 +299,23 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
     )
 }
 """Every check by name, in the order they run."""
+
+TRAINED_CHECKS: dict[str, Callable[[TrainedSubject], None]] = {
+    check.__name__: check
+    for check in (trains_reproducibly, keeps_safe_artifacts, says_what_it_needs)
+}
+"""Further checks of what is trained."""
+
+
+def checks_of(subject: Subject) -> dict[str, Callable[[], None]]:
+    """Return the checks that apply to a component, by name."""
+    checks: dict[str, Callable[[], None]] = {}
+    checks |= {name: partial(check, subject) for name, check in CHECKS.items()}
+    if not subject.by_symbol:
+        del checks[silent_where_unknown.__name__]
+    if isinstance(subject, TrainedSubject):
+        checks |= {name: partial(check, subject) for name, check in TRAINED_CHECKS.items()}
+    return checks
 
 
 def _require(condition: bool, message: str) -> None:  # noqa: FBT001  # reads like the assert it is

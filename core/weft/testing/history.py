@@ -1,13 +1,14 @@
 """A market held in arrays, from which views of any component can be taken without a store."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
 
 from weft.arrays import FloatPanel, RowCounts
 from weft.components.feature import Feature
+from weft.components.model import Forecast, Outlook, RegimeState
 from weft.components.needs import FeatureNeed, Need
 from weft.errors import ConfigError
 from weft.features.engine import FeatureEngine
@@ -19,10 +20,12 @@ from weft.market.candles import (
     find_presence,
     remembered_rows,
 )
+from weft.market.data import MarketData
 from weft.market.instruments import Instrument, describe
 from weft.market.metrics import MetricPanel
+from weft.market.news import NO_NEWS, News
 from weft.market.plan import Plan, make_plan
-from weft.market.view import MarketData, View
+from weft.market.view import View
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.times import Interval, parse_time
@@ -54,6 +57,9 @@ class History:
         instruments: one per column.
         candles: open, high, low, close and volume, each (time, symbol); NaN where there is none.
         metrics: panels on the same rows, by metric name; missing ones read as NaN.
+        news: texts, of which each view holds those known by its last row.
+        regime: where the market stood at each row; None where nobody says.
+        outlooks: what models forecast at each row, by model.
         first_close: close of the first row, microseconds since 1970.
     """
 
@@ -61,6 +67,9 @@ class History:
     instruments: tuple[Instrument, ...]
     candles: Mapping[str, FloatPanel]
     metrics: Mapping[str, FloatPanel]
+    news: News = NO_NEWS
+    regime: RegimeState | None = None
+    outlooks: Mapping[str, Outlook] = field(default_factory=dict)
     first_close: int = START
 
     @property
@@ -70,11 +79,19 @@ class History:
 
     def cut(self, rows: int) -> "History":
         """Return the first `rows` rows: what was known then."""
-        return self._map(lambda panel: panel[:rows])
+        kept = self._map(lambda panel: panel[:rows])
+        state = self.regime and replace(self.regime, probability=self.regime.probability[:rows])
+        return replace(kept, regime=state)
 
     def after(self, rows: int, replacement: Callable[[FloatPanel], FloatPanel]) -> "History":
-        """Return this history with everything after the first `rows` rows replaced."""
-        return self._map(lambda panel: np.concatenate([panel[:rows], replacement(panel[rows:])]))
+        """Return this history with everything after the first `rows` rows replaced.
+
+        Later texts are left out.
+        """
+        changed = self._map(lambda panel: np.concatenate([panel[:rows], replacement(panel[rows:])]))
+        known_by = self.first_close + (rows - 1) * self.interval.micros
+        since = int(self.news.event_time.min(initial=0))
+        return replace(changed, news=self.news.between(since, known_by))
 
     def columns(self, order: np.ndarray) -> "History":
         """Return this history with its symbols in another order."""
@@ -89,6 +106,7 @@ class History:
         component: str = "component",
         make_feature: Callable[[FeatureNeed], Feature] = installed_feature,
         engine: FeatureEngine | None = None,
+        learned: object = None,
     ) -> View:
         """Return what was known at the last row, cut to what is asked for.
 
@@ -98,6 +116,7 @@ class History:
             component: whose view it is, for error messages.
             make_feature: builds features; the installed ones by default.
             engine: computes features; a new one by default.
+            learned: what the component was trained to, as its `load` returned it.
         """
         plan = make_plan(self.interval, self.interval, needs, make_feature)
         last = self.first_close + (self.rows - 1) * self.interval.micros
@@ -105,7 +124,7 @@ class History:
         sessions = not all(instrument.always_open for instrument in self.instruments)
         rows = max(plan.base_rows(first, last, sessions=sessions), steps)
         data = self._data(plan, rows, steps, make_feature, engine or FeatureEngine(1))
-        return View(data, steps, needs, component)
+        return View(data, steps, needs, component, learned)
 
     def _data(
         self,
@@ -134,7 +153,14 @@ class History:
             metrics={n: self._metric(n, times[-(steps + w) :]) for n, w in plan.metrics.items()},
             make_feature=make_feature,
             engine=engine,
+            news=self._news_of(plan, int(times[-steps]), last),
+            regime=self.regime and self.regime.last(steps),
+            outlooks={name: _last(outlook, steps) for name, outlook in self.outlooks.items()},
         )
+
+    def _news_of(self, plan: Plan, first: int, last: int) -> News:
+        reach = plan.news_reach
+        return NO_NEWS if reach is None else self.news.between(first - reach, last)
 
     def _since_traded(self, rows: int) -> RowCounts | None:
         """Return rows since each symbol traded just before the last `rows` rows."""
@@ -165,6 +191,7 @@ class History:
             self,
             candles={name: change(panel) for name, panel in self.candles.items()},
             metrics={name: change(panel) for name, panel in self.metrics.items()},
+            outlooks={name: _changed(outlook, change) for name, outlook in self.outlooks.items()},
         )
 
     def _tail(self, panel: FloatPanel, rows: int) -> FloatPanel:
@@ -172,6 +199,22 @@ class History:
         missing = max(0, rows - len(panel))
         before = np.full((missing, panel.shape[1]), np.nan)
         return np.ascontiguousarray(np.concatenate([before, panel[len(panel) - rows + missing :]]))
+
+
+def _changed(outlook: Outlook, change: Callable[[FloatPanel], FloatPanel]) -> Outlook:
+    """Return an outlook with all its panels changed."""
+    said = outlook.forecast
+    forecast = Forecast(
+        mean=change(said.mean),
+        probability_up=change(said.probability_up),
+        quantiles={level: change(panel) for level, panel in said.quantiles.items()},
+        evidence={name: change(panel) for name, panel in said.evidence.items()},
+    )
+    return replace(outlook, forecast=forecast)
+
+
+def _last(outlook: Outlook, steps: int) -> Outlook:
+    return _changed(outlook, lambda panel: panel[-steps:])
 
 
 def random_history(

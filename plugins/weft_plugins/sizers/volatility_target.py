@@ -2,18 +2,14 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from pydantic import Field
 
-from weft.arrays import FloatPanel
 from weft.components.base import ComponentConfig
 from weft.components.ensemble import Fusion
 from weft.components.needs import Need, feature
-from weft.components.risk import Levels, Sizer
+from weft.components.risk import Levels, Sizer, Sizes
 from weft.market.view import View
-from weft.times import HOUR, YEAR
-
-_SESSION_HOURS_A_YEAR = 252 * 6.5
+from weft_plugins.sizers._volatility import volatility_sizes
 
 
 class VolatilityTarget(Sizer):
@@ -44,23 +40,16 @@ class VolatilityTarget(Sizer):
         """Realised volatility."""
         return [feature("volatility", window=self.config.window)]
 
-    def size(self, view: View, fusion: Fusion, levels: Levels) -> FloatPanel:
+    def size(self, view: View, fusion: Fusion, levels: Levels) -> Sizes:
         """Return the fraction of equity to hold."""
-        a_candle = view.feature("volatility", window=self.config.window)
-        a_year = a_candle * np.sqrt(_candles_a_year(view))
-        known = np.isfinite(a_year) & np.isfinite(levels.entry) & (fusion.direction != 0)
-        wanted = np.divide(
-            self.config.target, a_year, out=np.full_like(a_year, np.inf), where=a_year > 0.0
+        config = self.config
+        return Sizes(
+            volatility_sizes(
+                view,
+                fusion,
+                levels,
+                window=config.window,
+                target=config.target,
+                largest=config.largest,
+            )
         )
-        return np.where(known, np.minimum(wanted, self.config.largest), 0.0)
-
-
-def _candles_a_year(view: View) -> FloatPanel:
-    """Return how many candles of each symbol's market fit into a year of trading (symbol,)."""
-    always = np.array([instrument.always_open for instrument in view.instruments])
-    hours = np.where(always, YEAR / HOUR, _SESSION_HOURS_A_YEAR)
-    daily_or_longer = view.interval.micros >= 24 * HOUR
-    length = view.interval.micros / HOUR
-    if daily_or_longer:
-        return np.where(always, YEAR / HOUR / length, 252.0 * 24.0 / length)
-    return hours / length

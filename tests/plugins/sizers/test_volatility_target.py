@@ -19,7 +19,7 @@ def sizes(config: VolatilityTarget.Config, direction: int = 1, interval: str = "
         np.zeros(shape), np.zeros(shape), np.full(shape, direction, np.int8), {}, calibrated=False
     )
     prices = np.ones(shape)
-    return sizer.size(view, fusion, Levels(prices, prices, prices))
+    return sizer.size(view, fusion, Levels(prices, prices, prices)).fraction
 
 
 def test_size_times_realised_volatility_is_the_target() -> None:

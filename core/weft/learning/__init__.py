@@ -1,0 +1,1 @@
+"""Learning without fooling oneself: outcomes, purged splits, artifacts, and who is promoted."""

@@ -1,0 +1,210 @@
+"""Artifacts on disk: a folder for each, named by the digest of all that is in it."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from weft.components.trained import Artifact
+from weft.errors import ArtifactError, StorageError
+from weft.learning.formats import check_files
+
+FORMAT: Final = 1
+_CARD: Final = "card.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An artifact and its model card.
+
+    Attributes:
+        digest: of the card, which holds the digests of all files.
+        artifact: the component's own files, and its own part of the card.
+        about: what the engine adds to the card: component, options, span of the data, versions.
+    """
+
+    digest: str
+    artifact: Artifact
+    about: Mapping[str, Any]
+
+
+class Artifacts:
+    """The artifacts of one engine. Nothing in them is ever executed.
+
+    Args:
+        folder: where they are; made when something is kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def keep(self, key: str, artifact: Artifact, about: Mapping[str, Any]) -> Kept:
+        """Write an artifact, whole or not at all.
+
+        Args:
+            key: the component's key in config: ``models.transformer``.
+            artifact: what its training left behind.
+            about: what the engine has to say of it, as JSON values.
+
+        Raises:
+            ArtifactError: a file is of no safe format, or the card is no JSON.
+            StorageError: it cannot be written.
+        """
+        check_files(artifact, key)
+        card = {
+            "format": FORMAT,
+            "key": key,
+            "about": dict(about),
+            "card": dict(artifact.card),
+            "files": {name: _digest(content) for name, content in artifact.files.items()},
+        }
+        text = orjson.dumps(card, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
+        digest = _digest(text)[:32]
+        try:
+            self._write(self._place(key, digest), {**artifact.files, _CARD: text})
+        except OSError as error:
+            raise StorageError(
+                f"an artifact cannot be written: {error}",
+                where=f"models folder {self.folder}",
+                hint="Check free space and permissions, or point storage.models elsewhere",
+            ) from error
+        return Kept(digest, artifact, dict(about))
+
+    def read(self, key: str, digest: str) -> Kept:
+        """Return an artifact, having made sure that no bit of it was changed.
+
+        Raises:
+            ArtifactError: it is missing, damaged, or of another format.
+        """
+        folder = self._place(key, digest)
+        text = self._file(folder, _CARD)
+        if _digest(text)[:32] != digest:
+            raise self._damaged(folder, f"{_CARD} is not the one the artifact was named after")
+        card = orjson.loads(text)
+        if card.get("format") != FORMAT:
+            raise ArtifactError(
+                f"has format {card.get('format')}; this Weft reads {FORMAT}",
+                where=str(folder),
+                hint="Train it anew with `weft train`, or use the Weft that made it",
+            )
+        files = {name: self._file(folder, name) for name in card["files"]}
+        for name, content in files.items():
+            if _digest(content) != card["files"][name]:
+                raise self._damaged(folder, f"{name} was changed since it was written")
+        return Kept(digest, Artifact(files, card["card"]), card["about"])
+
+    def digests(self, key: str) -> list[str]:
+        """Return the digests of a component's artifacts."""
+        folder = self.folder / key
+        if not folder.is_dir():
+            return []
+        return sorted(p.name for p in folder.iterdir() if (p / _CARD).is_file())
+
+    def _place(self, key: str, digest: str) -> Path:
+        return self.folder / key / digest
+
+    @staticmethod
+    def _write(place: Path, files: Mapping[str, bytes]) -> None:
+        if place.is_dir():
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=place.parent) as made:
+            whole = Path(made, "whole")
+            whole.mkdir()
+            for name, content in files.items():
+                _write_through(whole / name, content)
+            whole.rename(place)
+        _sync_folder(place.parent)
+
+    def _file(self, folder: Path, name: str) -> bytes:
+        if Path(name).name != name:
+            raise self._damaged(folder, f"its card names a file elsewhere, {name!r}")
+        try:
+            return (folder / name).read_bytes()
+        except OSError as error:
+            raise self._damaged(folder, f"{name} cannot be read: {error.strerror}") from error
+
+    @staticmethod
+    def _damaged(folder: Path, what: str) -> ArtifactError:
+        return ArtifactError(
+            what,
+            where=f"artifact {folder.name} of {folder.parent.name}",
+            hint="Restore the folder from a backup, or train anew with `weft train`",
+        )
+
+
+class FolderCheckpoints:
+    """Keeps the state of one training in a folder, for a training of the same kind to go on from.
+
+    Args:
+        folder: where; removed by `clear`.
+        signature: what tells one training from another: options, rows, version.
+    """
+
+    def __init__(self, folder: Path, signature: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._signature = orjson.dumps(signature, option=orjson.OPT_SORT_KEYS)
+
+    def load(self) -> Mapping[str, bytes] | None:
+        """Return the files saved last, or None where there are none, or of another training."""
+        try:
+            if (self._folder / "signature").read_bytes() != self._signature:
+                return None
+            names = [path for path in self._folder.iterdir() if path.name != "signature"]
+            return {path.name: path.read_bytes() for path in names}
+        except OSError:
+            # A training that cannot go on from where it was begins anew.
+            return None
+
+    def save(self, files: Mapping[str, bytes]) -> None:
+        """Keep these files, in place of those saved before.
+
+        Raises:
+            ArtifactError: a file is of no safe format.
+            StorageError: they cannot be written.
+        """
+        check_files(Artifact(files, {}), "checkpoint")
+        try:
+            self._folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".new-", dir=self._folder.parent) as made:
+                whole = Path(made, "whole")
+                whole.mkdir()
+                for name, content in {**files, "signature": self._signature}.items():
+                    _write_through(whole / name, content)
+                self.clear()
+                whole.rename(self._folder)
+        except OSError as error:
+            raise StorageError(
+                f"a checkpoint cannot be written: {error}", where=str(self._folder)
+            ) from error
+
+    def clear(self) -> None:
+        """Remove what is kept."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

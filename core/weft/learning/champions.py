@@ -1,0 +1,209 @@
+"""Which artifact of a component is in use, as of any instant: the champion."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from weft.components.trained import Learned, Trained
+from weft.config.resolve import canonical_options
+from weft.errors import ArtifactError, LearningError
+from weft.learning.artifacts import Artifacts, Kept
+from weft.ledger.ledger import Entry, Ledger
+from weft.times import iso, parse_time
+
+PROMOTION: Final = "promotion"
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """An artifact taken into use.
+
+    Attributes:
+        key: the component's key in config.
+        digest: of the artifact.
+        effective_at: decision row from which on it is used: all that it rests on, and all that
+            it was judged by, was known by then. Microseconds since 1970.
+        recorded_at: when it was decided, microseconds since 1970.
+        trust: how far it has shown that it knows more than nothing, 0 to 1.
+        why: in words.
+        figures: what it was judged by.
+    """
+
+    key: str
+    digest: str
+    effective_at: int
+    recorded_at: int
+    trust: float
+    why: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """What the trained components have learnt as of an instant.
+
+    Attributes:
+        learned: artifacts ready for use, by the component's key in config.
+        problems: why a component has none, or not the latest, by key.
+    """
+
+    learned: Mapping[str, Learned]
+    problems: Mapping[str, str]
+
+
+class Champions:
+    """Knows the champion of each component as of any instant. Safe to use from several threads.
+
+    Promotions stand in the ledger, so none can be taken back or backdated without a trace; the
+    latest that was effective by an instant, and recorded by another, is the champion then.
+
+    Args:
+        ledger: where promotions stand.
+        artifacts: where the artifacts are.
+    """
+
+    def __init__(self, ledger: Ledger, artifacts: Artifacts) -> None:
+        self._ledger = ledger
+        self._artifacts = artifacts
+        self._promotions: list[Promotion] = []
+        self._read_to = 0
+        self._ready: dict[tuple[str, str, str], Learned] = {}
+        self._lock = threading.Lock()
+
+    def promote(self, promotion: Promotion) -> None:
+        """Write down that an artifact is taken into use.
+
+        Raises:
+            StorageError: it cannot be written; the champion stays.
+        """
+        body = {
+            "artifact": promotion.digest,
+            "trust": promotion.trust,
+            "why": promotion.why,
+            "figures": dict(promotion.figures),
+        }
+        self._ledger.note(PROMOTION, promotion.key, iso(promotion.effective_at), body)
+
+    def promotions(self, key: str) -> list[Promotion]:
+        """Return every promotion of a component, in the order they were decided."""
+        return [one for one in self._all() if one.key == key]
+
+    def ranked(self, key: str, as_of: int, recorded_by: int | None = None) -> list[Promotion]:
+        """Return the promotions effective at an instant, the champion first.
+
+        Args:
+            key: the component's key in config.
+            as_of: a decision row, microseconds since 1970.
+            recorded_by: leave out what was decided later than this; None for nothing.
+        """
+        effective = [
+            one
+            for one in self._all()
+            if one.key == key
+            and one.effective_at <= as_of
+            and (recorded_by is None or one.recorded_at <= recorded_by)
+        ]
+        # Of two that are effective from one row on, the one decided last.
+        return sorted(effective, key=lambda p: (p.effective_at, p.recorded_at), reverse=True)
+
+    def at(
+        self,
+        components: Mapping[str, Trained],
+        as_of: int,
+        recorded_by: int | None = None,
+    ) -> InUse:
+        """Return what components have learnt as of a decision row.
+
+        An artifact that is damaged, or was made with other options, is passed over for the one
+        that was champion before it, and the problem is told.
+        """
+        learned: dict[str, Learned] = {}
+        problems: dict[str, str] = {}
+        for key, component in components.items():
+            ranked = self.ranked(key, as_of, recorded_by)
+            found, trouble = self._first_usable(key, component, ranked)
+            if found is not None:
+                learned[key] = found
+            if trouble:
+                problems[key] = "; ".join(trouble)
+        return InUse(learned, problems)
+
+    def in_use(self, key: str, component: Trained, as_of: int) -> Kept | None:
+        """Return the artifact a component uses as of a decision row, None where there is none."""
+        for promotion in self.ranked(key, as_of):
+            try:
+                self._make_ready(key, component, promotion)
+                return self._artifacts.read(key, promotion.digest)
+            except LearningError:
+                continue
+        return None
+
+    def _first_usable(
+        self, key: str, component: Trained, ranked: Iterable[Promotion]
+    ) -> tuple[Learned | None, list[str]]:
+        trouble: list[str] = []
+        for promotion in ranked:
+            try:
+                return self._make_ready(key, component, promotion), trouble
+            except LearningError as error:
+                reason = f"artifact {promotion.digest[:8]} is not used: {error}"
+                if reason not in trouble:
+                    trouble.append(reason)
+        return None, trouble
+
+    def _make_ready(self, key: str, component: Trained, promotion: Promotion) -> Learned:
+        options = canonical_options(component.config)
+        known = (key, promotion.digest, options)
+        with self._lock:
+            if known in self._ready:
+                held = self._ready[known]
+                return Learned(held.digest, held.ready, promotion.trust)
+        kept = self._artifacts.read(key, promotion.digest)
+        expect_made_by(component, kept, options)
+        ready = component.load(kept.artifact)
+        found = Learned(promotion.digest, ready, promotion.trust)
+        with self._lock:
+            self._ready[known] = found
+        return found
+
+    def _all(self) -> list[Promotion]:
+        with self._lock:
+            for entry in self._ledger.notes(PROMOTION, after=self._read_to):
+                self._promotions.append(_promotion(entry))
+                self._read_to = entry.seq
+            return list(self._promotions)
+
+
+def expect_made_by(component: Trained, kept: Kept, options: str) -> None:
+    """Make sure that a component with these options made an artifact.
+
+    Raises:
+        ArtifactError: another component did, or the same with other options.
+    """
+    made_by = kept.about.get("component")
+    if made_by != f"{component.kind} {component.name}":
+        raise ArtifactError(
+            f"was made by {made_by}",
+            where=f"{component.kind} {component.name}",
+            hint="Train it anew with `weft train`",
+        )
+    if kept.about.get("options") != options:
+        raise ArtifactError(
+            "was made with other options than those in config",
+            where=f"{component.kind} {component.name}",
+            hint="Train it anew with `weft train`, or set the options back",
+        )
+
+
+def _promotion(entry: Entry) -> Promotion:
+    body = entry.body
+    return Promotion(
+        key=entry.symbol,
+        digest=str(body["artifact"]),
+        effective_at=parse_time(entry.as_of),
+        recorded_at=entry.recorded_at,
+        trust=float(body["trust"]),
+        why=str(body["why"]),
+        figures=dict(body.get("figures") or {}),
+    )

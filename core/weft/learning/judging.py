@@ -1,0 +1,74 @@
+"""Judging artifacts on rows that came after their training: who is better, and by how much."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from weft.arrays import Floats
+from weft.components.trained import Evaluation
+
+_FULL_TRUST: Final = 3.0
+_NO_TRUST: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How much smaller one loss is than another, on the same rows.
+
+    Attributes:
+        gain: mean of the differences; above 0 where the first is better.
+        standard_error: of that mean.
+        blocks: spans of time it was measured over, which do not overlap.
+    """
+
+    gain: float
+    standard_error: float
+    blocks: int
+
+    @property
+    def t(self) -> float:
+        """The gain in standard errors; 0 where nothing can be said."""
+        if self.standard_error > 0.0:
+            return self.gain / self.standard_error
+        return 0.0
+
+
+def compare(better: Floats, worse: Floats, horizon: int) -> Comparison:
+    """Return how much smaller the losses `better` are than `worse`.
+
+    Outcomes of neighbouring rows overlap and move together. So the differences are averaged over
+    spans of `horizon` rows first, whose means are nearly independent, and the standard error is
+    theirs. Rows where either loss is NaN are left out.
+
+    Args:
+        better: a loss for each row (rows,).
+        worse: another loss for the same rows (rows,).
+        horizon: rows an outcome spans.
+    """
+    gain = worse - better
+    count = len(gain) // horizon
+    if count:
+        spans = gain[len(gain) - count * horizon :].reshape(count, horizon)
+        known = ~np.isnan(spans)
+        there = known.any(axis=1)
+        spans, known = spans[there], known[there]
+    if not count or not len(spans):
+        return Comparison(0.0, 0.0, 0)
+    means = np.where(known, spans, 0.0).sum(axis=1) / known.sum(axis=1)
+    error = float(np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
+    return Comparison(float(np.mean(means)), error, len(means))
+
+
+def trust_in(skill: Comparison) -> float:
+    """Return how far an artifact is to be listened to, by its gain over the baseline: 0 to 1.
+
+    Gains of up to one standard error, which pure noise shows in one of six trainings, earn
+    nothing; three standard errors earn full trust; between them it grows evenly.
+    """
+    return float(np.clip((skill.t - _NO_TRUST) / (_FULL_TRUST - _NO_TRUST), 0.0, 1.0))
+
+
+def skill_of(evaluation: Evaluation, horizon: int) -> Comparison:
+    """Return how much better an artifact is than its baseline."""
+    return compare(evaluation.loss, evaluation.baseline, horizon)

@@ -1,0 +1,75 @@
+"""Outcomes: what came of a row, known only once its horizon has passed."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from weft.arrays import BoolPanel, FloatPanel, Floats
+from weft.components.trained import Evaluation
+
+if TYPE_CHECKING:
+    from weft.components.model import Forecast
+    from weft.market.view import View
+
+_SURE = 1e-6
+
+
+def forward_returns(close: FloatPanel, horizon: int) -> FloatPanel:
+    """Return the log return from each row's close to the close `horizon` rows later.
+
+    NaN in the last `horizon` rows, whose outcome is not known, and wherever one of the two closes
+    is missing (time, symbol).
+    """
+    found = np.full_like(close, np.nan)
+    if 0 < horizon < len(close):
+        found[:-horizon] = np.log(close[horizon:] / close[:-horizon])
+    return found
+
+
+def uniqueness(labelled: FloatPanel, horizon: int) -> FloatPanel:
+    """Return how much of each outcome's span it has for itself, 0 to 1 (time, symbol).
+
+    The outcome of a row spans the `horizon` rows after it. Its uniqueness is the mean, over these
+    rows, of one over the number of outcomes of the same symbol that span the row; overlapping
+    outcomes tell the same story and must not count as many. Inside a series with an outcome on
+    each row it is 1 / horizon. López de Prado, Advances in Financial Machine Learning (2018),
+    section 4.3.
+
+    Args:
+        labelled: NaN where a row has no outcome.
+        horizon: rows an outcome spans.
+    """
+    there = ~np.isnan(labelled)
+    ahead = np.zeros((len(there) + horizon + 1, there.shape[1]))
+    # An outcome of row r is alive on rows r + 1 to r + horizon.
+    ahead[1 : len(there) + 1] += there
+    ahead[horizon + 1 : len(there) + horizon + 1] -= there
+    alive = np.cumsum(ahead, axis=0)[:-1]
+    share = np.divide(1.0, alive, out=np.zeros_like(alive), where=alive > 0.5)
+    total = np.concatenate([np.zeros((1, there.shape[1])), np.cumsum(share, axis=0)])
+    first = np.arange(len(there)) + 1
+    mean = (total[first + horizon] - total[first]) / horizon
+    return np.where(there, mean, 0.0)
+
+
+def direction_losses(view: "View", forecast: "Forecast", horizon: int) -> Evaluation:
+    """Return the log loss of a forecast's chance of a rise, and that of saying one half.
+
+    Each row's loss is the mean over the symbols that are in the universe, have a forecast, and
+    whose outcome is known.
+    """
+    close = view.candles().close[-view.steps :]
+    outcome = np.where(view.universe, forward_returns(close, horizon), np.nan)
+    rose = outcome > 0.0
+    chance = np.clip(forecast.probability_up, _SURE, 1.0 - _SURE)
+    loss = -np.where(rose, np.log(chance), np.log1p(-chance))
+    counts = ~np.isnan(outcome) & ~np.isnan(chance) & (outcome != 0.0)
+    return Evaluation(_row_means(loss, counts), _row_means(np.full_like(loss, np.log(2)), counts))
+
+
+def _row_means(values: FloatPanel, counts: BoolPanel) -> Floats:
+    """Return the mean of each row's values that count; NaN where none does."""
+    number = counts.sum(axis=1)
+    total = np.where(counts, values, 0.0).sum(axis=1)
+    mean: Floats = np.divide(total, number, out=np.full(len(values), np.nan), where=number > 0)
+    return mean

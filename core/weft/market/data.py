@@ -1,0 +1,56 @@
+"""What was loaded for a view."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from weft.arrays import BoolPanel, FloatPanel
+from weft.components.feature import Feature
+from weft.components.needs import FeatureNeed
+from weft.features.engine import FeatureEngine
+from weft.market.candles import Candles
+from weft.market.instruments import Instrument
+from weft.market.listings import Listing
+from weft.market.metrics import MetricPanel
+from weft.market.news import NO_NEWS, News
+from weft.times import Interval
+
+if TYPE_CHECKING:
+    from weft.components.model import Outlook, RegimeState
+
+
+@dataclass(frozen=True, slots=True)
+class MarketData:
+    """What was loaded for a view. Components never see it; they ask the view.
+
+    Attributes:
+        interval: the decision interval.
+        instruments: one per column of every panel.
+        candles: panels by interval, far enough back for everything that is asked of them.
+        metrics: panels by name, on the rows of the decision candles.
+        make_feature: builds a feature from its name and options.
+        engine: computes features.
+        listings: where the candles of each column come from.
+        read_at: when the store was read, microseconds since 1970; 0 where there is none.
+        news: texts, far enough back for everything that is asked of them.
+        delay: how long after a close its decision is taken, microseconds.
+        universe: which symbols were chosen, on the decision rows; None while choosing.
+        regime: where the market stands on the decision rows; None where nobody says.
+        outlooks: what the models forecast on the decision rows, by model.
+        computed: outputs of features, by what was asked for and on how many decision rows.
+    """
+
+    interval: Interval
+    instruments: tuple[Instrument, ...]
+    candles: Mapping[Interval, Candles]
+    metrics: Mapping[str, MetricPanel]
+    make_feature: Callable[[FeatureNeed], Feature]
+    engine: FeatureEngine
+    listings: tuple[Listing, ...] = ()
+    read_at: int = 0
+    news: News = NO_NEWS
+    delay: int = 0
+    universe: BoolPanel | None = None
+    regime: "RegimeState | None" = None
+    outlooks: "Mapping[str, Outlook]" = field(default_factory=dict)
+    computed: dict[tuple[FeatureNeed, int], Mapping[str, FloatPanel]] = field(default_factory=dict)
