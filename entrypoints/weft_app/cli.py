@@ -21,10 +21,12 @@ providers_app = typer.Typer(help="How the sources are doing.", no_args_is_help=T
 plugins_app = typer.Typer(help="What is installed, and what of it is used.", no_args_is_help=True)
 config_app = typer.Typer(help="Check the configuration.", no_args_is_help=True)
 ledger_app = typer.Typer(help="The record of every signal.", no_args_is_help=True)
+models_app = typer.Typer(help="What was trained, and what is in use.", no_args_is_help=True)
 app.add_typer(providers_app, name="providers")
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(config_app, name="config")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(models_app, name="models")
 
 ConfigOption = Annotated[
     Path | None,
@@ -143,11 +145,12 @@ def sandbox(
     replay: Annotated[
         Path | None, typer.Option(help="Folder of real candles to serve instead of made-up ones.")
     ] = None,
+    coins: Annotated[int, typer.Option(help="How many.", min=20, max=100)] = 20,
 ) -> None:
     """Serve a made-up market through the protocols of all providers, on loopback."""
     from weft_app.commands import sandbox as command  # noqa: PLC0415  # keeps --help fast
 
-    command.run(port, seed, speed, start, replay)
+    command.run(port, seed, speed, start, replay, coins)
 
 
 @providers_app.command("status")
@@ -222,6 +225,112 @@ def replay(
 
     if not command.run(ids or [], last, config, overrides or []):
         raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names in config: xgboost_majors, regime, sizer; all by default."),
+    ] = None,
+    *,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", help="Train as of a past instant; nothing later is looked at."),
+    ] = None,
+    fetch: Annotated[bool, typer.Option(help="Ask the providers for what is new first.")] = True,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Train models, judge them on what came after, and promote those that are better."""
+    from weft_app.commands import train as command  # noqa: PLC0415  # keeps --help fast
+
+    if not command.run(models or [], as_of, config, overrides or [], fetch=fetch):
+        raise typer.Exit(1)
+
+
+@app.command()
+def guide(
+    *,
+    fetch: Annotated[bool, typer.Option(help="Ask the providers for what is new first.")] = False,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what data each model needs, what there is, and how long the rest takes."""
+    from weft_app.commands import guide as command  # noqa: PLC0415  # keeps --help fast
+
+    command.run(config, overrides or [], as_json=as_json, fetch=fetch)
+
+
+@app.command()
+def explain(
+    symbol: Annotated[str, typer.Argument(help="Whose signal, such as BTCUSDT.")],
+    *,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", help="Compose as of a past instant: 2025-03-01T00:00:00Z."),
+    ] = None,
+    top: Annotated[int, typer.Option(help="Features of each model at most.", min=1)] = 8,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what each layer adds to a signal, and what moved each model's forecast."""
+    from weft_app.commands import explain as command  # noqa: PLC0415  # keeps --help fast
+
+    command.run(symbol, config, as_of, overrides or [], top=top, as_json=as_json)
+
+
+@models_app.command("list")
+def models_list(
+    *, config: ConfigOption = None, overrides: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """List what is trained, and which artifact of it is in use."""
+    from weft_app.commands import models as command  # noqa: PLC0415  # keeps --help fast
+
+    command.show_list(config, overrides or [], as_json=as_json)
+
+
+@models_app.command("show")
+def models_show(
+    name: Annotated[str, typer.Argument(help="Its name in config, such as transformer.")],
+    *,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the model card of what is in use, and every promotion before it."""
+    from weft_app.commands import models as command  # noqa: PLC0415  # keeps --help fast
+
+    command.show(name, config, overrides or [], as_json=as_json)
+
+
+@models_app.command("promote")
+def models_promote(
+    name: Annotated[str, typer.Argument(help="Its name in config, such as transformer.")],
+    artifact: Annotated[str, typer.Argument(help="Digest of the artifact, or how it begins.")],
+    *,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Take an artifact into use, whatever it was judged to be."""
+    from weft_app.commands import models as command  # noqa: PLC0415  # keeps --help fast
+
+    command.promote(name, artifact, config, overrides or [])
+
+
+@models_app.command("rollback")
+def models_rollback(
+    name: Annotated[str, typer.Argument(help="Its name in config, such as transformer.")],
+    *,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Take the artifact into use again that was used before the present one."""
+    from weft_app.commands import models as command  # noqa: PLC0415  # keeps --help fast
+
+    command.roll_back(name, config, overrides or [])
 
 
 @app.command()

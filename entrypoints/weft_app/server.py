@@ -14,6 +14,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 import weft
 from weft.errors import nearest
+from weft.learning.status import ModelStatus, model_status
 from weft.plugins.records import PluginRecord
 from weft.signal import Report, Signal
 from weft.sources import provider_status
@@ -140,6 +141,11 @@ def _add_status(app: FastAPI, service: LiveService, plugins: Sequence[PluginReco
         """Return how each provider is doing: state, latency, quota left, freshness, error."""
         streams = service.stream_status()
         return [ProviderState.of(one, streams) for one in provider_status(service.engine)]
+
+    @app.get("/models/status")
+    def models_status() -> list[ModelStatus]:
+        """Return what each trained component uses, since when, and how far it is trusted."""
+        return model_status(service.engine)
 
     @app.get("/plugins")
     def list_plugins() -> list[dict[str, Any]]:

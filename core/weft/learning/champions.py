@@ -98,14 +98,14 @@ class Champions:
             recorded_by: leave out what was decided later than this; None for nothing.
         """
         effective = [
-            one
-            for one in self._all()
+            (one.effective_at, number, one)
+            for number, one in enumerate(self._all())
             if one.key == key
             and one.effective_at <= as_of
             and (recorded_by is None or one.recorded_at <= recorded_by)
         ]
         # Of two that are effective from one row on, the one decided last.
-        return sorted(effective, key=lambda p: (p.effective_at, p.recorded_at), reverse=True)
+        return [one for _, _, one in sorted(effective, key=lambda p: p[:2], reverse=True)]
 
     def at(
         self,

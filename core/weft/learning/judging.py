@@ -10,6 +10,7 @@ from weft.components.trained import Evaluation
 
 _FULL_TRUST: Final = 3.0
 _NO_TRUST: Final = 1.0
+_MOST_ERRORS: Final = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,11 @@ class Comparison:
 
     @property
     def t(self) -> float:
-        """The gain in standard errors; 0 where nothing can be said."""
-        if self.standard_error > 0.0:
-            return self.gain / self.standard_error
-        return 0.0
+        """The gain in standard errors, a thousand at most; 0 where nothing can be said."""
+        if self.blocks < 2 or self.gain == 0.0:
+            return 0.0
+        least = abs(self.gain) / _MOST_ERRORS
+        return self.gain / max(self.standard_error, least)
 
 
 def compare(better: Floats, worse: Floats, horizon: int) -> Comparison:

@@ -122,15 +122,11 @@ class Trainer:
         component = self.composition.trained[key]
         micros = self.composition.interval.micros
         rows = self.market.rows_until(last)
-        most = int(self.rules.shadow_days_most * DAY // micros)
-        shadow = max(min(int(rows * self.rules.shadow_share), most), 1)
-        least = component.least_rows
+        shadow, least = self._shadow_rows(rows), component.least_rows
         if rows - shadow < least:
-            needed = int(np.ceil(least / (1.0 - self.rules.shadow_share)))
-            needed = min(needed, least + most)
-            missing = max(needed - rows, 1)
+            missing = self._rows_needed(least) - rows
             raise TrainingError(
-                f"needs {needed:,} rows of {self.composition.interval} candles, of which it "
+                f"needs {rows + missing:,} rows of {self.composition.interval} candles, of which it "
                 f"trains on {least:,}; there are {rows:,}, {missing:,} are missing and will be "
                 f"there at {iso(last + missing * micros)}",
                 where=key,
@@ -139,6 +135,18 @@ class Trainer:
         taken = min(rows - shadow, component.most_rows)
         trained_to = last - shadow * micros
         return Span(trained_to - (taken - 1) * micros, trained_to, last, taken, shadow)
+
+    def _shadow_rows(self, rows: int) -> int:
+        """Return how many of so many rows are kept to judge on."""
+        most = int(self.rules.shadow_days_most * DAY // self.composition.interval.micros)
+        return max(min(int(rows * self.rules.shadow_share), most), 1)
+
+    def _rows_needed(self, least: int) -> int:
+        """Return how many rows there have to be so that `least` are left to train on."""
+        rows = least + 1
+        while rows - self._shadow_rows(rows) < least:
+            rows += least - (rows - self._shadow_rows(rows))
+        return rows
 
     def train(self, key: str, last: int, progress: TrainingProgress = ignore_progress) -> Trial:
         """Train a component, judge it, and promote it if it is better than what is in use.

@@ -13,12 +13,21 @@ from rich.table import Table
 
 from weft.assembly import compose_settings
 from weft.components.base import Component
-from weft.components.needs import CandleNeed, FeatureNeed, MetricNeed, Need
+from weft.components.needs import (
+    CandleNeed,
+    FeatureNeed,
+    ForecastNeed,
+    MetricNeed,
+    Need,
+    NewsNeed,
+    RegimeNeed,
+)
 from weft.config.loading import load_settings
 from weft.errors import ConfigError, PluginConflictError, UnknownPluginError, nearest
 from weft.plugins.discovery import discover
 from weft.plugins.records import PluginRecord, Status
 from weft.plugins.registry import Registry
+from weft.times import DAY
 
 _COLOURS = {Status.ACTIVE: "green", Status.DISCOVERED: "dim", Status.DISABLED: "dim"}
 
@@ -127,6 +136,12 @@ def _plain(value: object) -> object:
 def _say(need: Need) -> str:
     if isinstance(need, MetricNeed):
         return f"metric {need.name}"
+    if isinstance(need, NewsNeed):
+        return f"texts of the {need.reach / DAY:g} days before"
+    if isinstance(need, ForecastNeed):
+        return "forecasts of the models"
+    if isinstance(need, RegimeNeed):
+        return "state of the market"
     interval = need.interval or "decision interval"
     if isinstance(need, CandleNeed):
         return f"candles of the {interval}, {need.warmup} before"

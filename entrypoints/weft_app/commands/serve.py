@@ -15,6 +15,7 @@ from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft_app.demo import sandboxed
 from weft_app.live import LiveService
+from weft_app.scheduler import Retrainer, retrained, scheduled
 from weft_app.session import bring_up_to_date, compile_features, console, warn_about
 
 
@@ -54,11 +55,14 @@ def run(
     with ExitStack() as stack:
         if sandbox:
             overrides = stack.enter_context(sandboxed(config, overrides))
-        _serve(load_settings(config, overrides), host, port, create_app, uvicorn.run)
+        loaded = load_settings(config, overrides)
+        retrainer = Retrainer(config, overrides)
+        _serve(loaded, retrainer, host, port, create_app, uvicorn.run)
 
 
 def _serve(
     loaded: LoadedSettings,
+    retrainer: Retrainer,
     host: str | None,
     port: int | None,
     create_app: Callable[..., Any],
@@ -91,7 +95,9 @@ def _serve(
         allowed_hosts=[*server.allowed_hosts, host],
         plugins=registry.records(),
     )
-    listen(app, host=host, port=port, log_level="warning", ws="websockets-sansio")
+    every = retrained(loaded.settings, list(engine.composition.trained))
+    with scheduled(every, retrainer):
+        listen(app, host=host, port=port, log_level="warning", ws="websockets-sansio")
     engine.close()
 
 

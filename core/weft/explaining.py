@@ -1,0 +1,65 @@
+"""Explaining: what stands behind one signal, down to the features of each model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from weft.engine import Engine
+from weft.errors import NoDataError
+from weft.market.view import View
+from weft.runner import attempt
+from weft.signal import Report, Signal, number
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One signal, and what moved each model's forecast.
+
+    Attributes:
+        report: all signals of the row.
+        signal: the one explained.
+        features: for each model, what its strongest features add to its forecast, in its own
+            units, the strongest first.
+    """
+
+    report: Report
+    signal: Signal
+    features: Mapping[str, Mapping[str, float]]
+
+
+def explain(engine: Engine, view: View, symbol: str, top: int = 8) -> Explanation:
+    """Return what stands behind a symbol's signal at the last decision row of a view.
+
+    Args:
+        engine: composes.
+        view: what was known.
+        symbol: whose signal.
+        top: features of each model at most.
+
+    Raises:
+        NoDataError: the symbol has no signal at that row.
+    """
+    composed = engine.compose(view)
+    report = engine.report(composed)
+    signal = next((one for one in report.signals if one.symbol == symbol), None)
+    if signal is None:
+        raise NoDataError(
+            f"{symbol} has no signal at {report.as_of}: "
+            f"{report.omitted.get(symbol, 'its candles begin only later')}"
+        )
+    column = view.symbols.index(symbol)
+    learned = engine.in_use(view).learned
+    features: dict[str, dict[str, float]] = {}
+    for placed in engine.composition.models:
+        name, model = placed.place.name, placed.model
+        if name not in composed.outlooks:
+            continue
+        ready = learned[f"models.{name}"].ready
+        seen = composed.view.restricted(model.needs, f"model {name}", ready)
+        deadline = placed.place.deadline_seconds
+        outcome = attempt(f"model {name}", partial(model.contributions, seen), deadline)
+        added = {n: number(panel[-1, column]) for n, panel in (outcome.value or {}).items()}
+        known = {n: value for n, value in added.items() if value}
+        strongest = sorted(known, key=lambda n: -abs(known[n]))[:top]
+        features[name] = {n: known[n] for n in strongest}
+    return Explanation(report, signal, features)

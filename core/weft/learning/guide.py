@@ -1,0 +1,76 @@
+"""What training needs: rows of history, time to gather them, and time to train."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from weft.errors import TrainingError
+from weft.learning.trainer import TRAINING
+from weft.times import Interval, iso
+
+if TYPE_CHECKING:
+    from weft.engine import Engine
+
+INTERVALS: Final = tuple(Interval.parse(text) for text in ("1m", "5m", "15m", "1h", "4h"))
+CANDLES: Final = (500, 1_000, 2_000, 5_000, 10_000, 20_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What one component needs to be trained.
+
+    Attributes:
+        key: its key in config.
+        least_rows: rows to train on without which it is not trained.
+        most_rows: rows beyond which older ones are left out.
+        rows: decision rows there are.
+        ready: whether it can be trained now.
+        note: why not, and when; or what the training would use.
+        seconds_per_row: how long the latest training on this machine took for a row; None where
+            there was none.
+    """
+
+    key: str
+    least_rows: int
+    most_rows: int
+    rows: int
+    ready: bool
+    note: str
+    seconds_per_row: float | None
+
+    def seconds(self, candles: int) -> float | None:
+        """Return how long training on so many candles takes, by the latest training here."""
+        if self.seconds_per_row is None:
+            return None
+        return min(candles, self.most_rows) * self.seconds_per_row
+
+
+def requirements(engine: "Engine") -> list[Requirement]:
+    """Return what each trained component of an engine needs, by its key in config."""
+    last = engine.latest_close()
+    trainings = engine.ledger.notes(TRAINING)
+    found = []
+    for key, component in sorted(engine.composition.trained.items()):
+        own = [entry.body for entry in trainings if entry.symbol == key]
+        try:
+            span = engine.trainer.span(key, last)
+        except TrainingError as error:
+            ready, note = False, error.message
+        else:
+            ready = True
+            note = (
+                f"would train on {span.rows:,} rows through {iso(span.trained_to)} and be judged "
+                f"on the {span.shadow_rows:,} after them"
+            )
+        pace = own[-1]["seconds"] / own[-1]["figures"]["rows"] if own else None
+        found.append(
+            Requirement(
+                key=key,
+                least_rows=component.least_rows,
+                most_rows=component.most_rows,
+                rows=engine.market.rows_until(last),
+                ready=ready,
+                note=note,
+                seconds_per_row=pace,
+            )
+        )
+    return found

@@ -1,0 +1,128 @@
+"""`weft explain`: why a signal says what it says, down to the features of each model."""
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from weft.explaining import Explanation, explain
+from weft.signal import LayerView, Signal, to_json
+from weft.times import parse_time
+from weft_app.session import bring_up_to_date, compile_features, open_engine, warn_about
+
+_BAR = 20
+
+
+def run(
+    symbol: str,
+    config: Path | None,
+    as_of: str | None,
+    overrides: Sequence[str],
+    *,
+    top: int,
+    as_json: bool,
+) -> None:
+    """Compose, and print what stands behind one symbol's signal.
+
+    Raises:
+        UnknownSymbolError: no provider has brought it.
+        NoDataError: it has no signal at that row.
+    """
+    engine = open_engine(config, overrides)
+    try:
+        asyncio.run(bring_up_to_date(engine))
+        compile_features(engine)
+        view = engine.view(None if as_of is None else parse_time(as_of))
+        name = engine.market.instruments[symbol].symbol
+        told = explain(engine, view, name, top)
+        warn_about(told.report, engine)
+    finally:
+        engine.close()
+    if as_json:
+        body = {"signal": told.signal, "features": told.features}
+        sys.stdout.write(to_json(body).decode() + "\n")
+        return
+    console = Console(highlight=False)
+    _print_head(console, told.signal)
+    console.print(_layers(told.signal))
+    for line in _missing(told.signal):
+        console.print(f"[yellow]missing[/]  {line}")
+    _print_models(console, told)
+    _print_figures(console, "Risk", told.signal.risk)
+    _print_figures(console, "Size", told.signal.sizing)
+
+
+def _print_head(console: Console, signal: Signal) -> None:
+    console.print(
+        f"[bold]{signal.symbol}[/] as of {signal.as_of}, {signal.horizon} ahead: "
+        f"[bold]{signal.direction.value}[/], score {signal.score:+.1f}, confidence "
+        f"{signal.confidence:.0f}{'' if signal.calibrated else ' (orders signals, no chance)'}"
+    )
+    if signal.regime is not None:
+        state = signal.regime
+        chances = ", ".join(f"{n} {p:.0%}" for n, p in state.probability.items() if p is not None)
+        console.print(
+            f"Regime {state.name} ({chances}); chance of a change within a candle "
+            f"{state.change_probability or 0.0:.1%}, sizes times "
+            f"{state.position_multiplier or 0.0:.2f}"
+        )
+
+
+def _layers(signal: Signal) -> Table:
+    table = Table(title="What each layer adds to the score", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("layer", no_wrap=True)
+    for name in ("score", "weight", "adds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("because")
+    for layer in sorted(signal.layers, key=lambda one: -abs(_added(one))):
+        added = _added(layer)
+        bar = "█" * round(_BAR * min(abs(added), 100.0) / 100.0)
+        table.add_row(
+            layer.name,
+            "" if layer.score is None else f"{layer.score:+.1f}",
+            f"{layer.weight:.0%}",
+            f"{added:+.1f}",
+            f"[{'green' if added > 0 else 'red'}]{bar}",
+            _largest(layer.evidence) if layer.score is not None else layer.status.value,
+        )
+    return table
+
+
+def _added(layer: LayerView) -> float:
+    return 0.0 if layer.score is None else layer.score * layer.weight
+
+
+def _largest(evidence: Mapping[str, float | None], count: int = 4) -> str:
+    known = [(name, value) for name, value in evidence.items() if value is not None]
+    known.sort(key=lambda pair: -abs(pair[1]))
+    return ", ".join(f"{name} {value:.4g}" for name, value in known[:count])
+
+
+def _missing(signal: Signal) -> list[str]:
+    gone = {**signal.missing_layers, **signal.missing_models}
+    return [f"{name}: {why}" for name, why in gone.items()]
+
+
+def _print_models(console: Console, told: Explanation) -> None:
+    for one in told.signal.forecasts:
+        quantiles = ", ".join(
+            f"{level}: {value:+.2%}" for level, value in one.quantiles.items() if value is not None
+        )
+        console.print(
+            f"[bold]{one.model}[/] {one.artifact[:8]}, trust {one.trust:.2f}: chance of a rise "
+            f"{one.probability_up or 0.0:.1%}, mean {one.mean or 0.0:+.2%}  [dim]{quantiles}"
+        )
+        features = told.features.get(one.model, {})
+        if features:
+            console.print("  " + ", ".join(f"{n} {v:+.3f}" for n, v in features.items()))
+
+
+def _print_figures(console: Console, title: str, figures: Mapping[str, float | None]) -> None:
+    known = [f"{name} {value:.4g}" for name, value in figures.items() if value is not None]
+    if known:
+        console.print(f"[bold]{title}[/]  " + ", ".join(known))

@@ -1,0 +1,82 @@
+"""`weft guide`: what each model needs, what there is, and how long the rest takes."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from weft.learning.guide import CANDLES, INTERVALS, Requirement, requirements
+from weft.signal import to_json
+from weft.times import SECOND
+from weft_app.session import bring_up_to_date, open_engine
+
+_UNITS = (("years", 31_557_600), ("days", 86_400), ("hours", 3_600), ("minutes", 60))
+
+
+def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, fetch: bool) -> None:
+    """Print what training needs."""
+    engine = open_engine(config, overrides)
+    try:
+        if fetch:
+            asyncio.run(bring_up_to_date(engine))
+        needed = requirements(engine)
+    finally:
+        engine.close()
+    if as_json:
+        sys.stdout.write(to_json(needed).decode() + "\n")
+        return
+    console = Console(highlight=False)
+    console.print(_needs(needed))
+    console.print(_gathering())
+    console.print(_times(needed))
+
+
+def _needs(needed: Sequence[Requirement]) -> Table:
+    table = Table(title="What there is", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("component", "rows needed", "at most", "rows here"):
+        table.add_column(name, justify="left" if name == "component" else "right", no_wrap=True)
+    table.add_column("now")
+    for one in needed:
+        word = "[green]ready[/]: " if one.ready else "[yellow]not yet[/]: "
+        numbers = (f"{count:,}" for count in (one.least_rows, one.most_rows, one.rows))
+        table.add_row(one.key, *numbers, word + one.note)
+    return table
+
+
+def _gathering() -> Table:
+    title = "How long gathering so many candles takes from nothing"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("candles", justify="right")
+    for interval in INTERVALS:
+        table.add_column(interval.name, justify="right", no_wrap=True)
+    for candles in CANDLES:
+        spans = (_duration(candles * interval.micros / SECOND) for interval in INTERVALS)
+        table.add_row(f"{candles:,}", *spans)
+    return table
+
+
+def _times(needed: Sequence[Requirement]) -> Table:
+    title = "How long training takes on this machine, by the latest training here"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("component", no_wrap=True)
+    for candles in CANDLES:
+        table.add_column(f"{candles:,}", justify="right", no_wrap=True)
+    for one in needed:
+        times = [one.seconds(candles) for candles in CANDLES]
+        if one.seconds_per_row is None:
+            cells = ["not measured yet", *[""] * (len(CANDLES) - 1)]
+        else:
+            cells = [_duration(time) if time is not None else "" for time in times]
+        table.add_row(one.key, *cells)
+    return table
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in _UNITS:
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:,.1f} s"

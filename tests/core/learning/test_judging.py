@@ -1,0 +1,54 @@
+"""Who is better: differences of losses over spans that do not overlap."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from weft.components.trained import Evaluation
+from weft.learning.judging import compare, skill_of, trust_in
+
+
+def test_the_mean_and_its_error_are_those_of_a_t_test_over_spans() -> None:
+    rng = np.random.default_rng(0)
+    better, worse = rng.normal(0.0, 1.0, 600), rng.normal(0.1, 1.0, 600)
+    spans = (worse - better).reshape(50, 12).mean(axis=1)
+    expected = stats.ttest_1samp(spans, 0.0)
+    came = compare(better, worse, 12)
+    assert came.t == pytest.approx(expected.statistic)
+    assert came.gain == pytest.approx(spans.mean())
+    assert came.blocks == 50
+
+
+def test_rows_without_an_outcome_do_not_count() -> None:
+    better, worse = np.zeros(24), np.ones(24)
+    better[:12] = np.nan
+    worse[13:] = np.nan
+    assert compare(better, worse, 12).blocks == 1
+    assert compare(better, worse, 12).gain == 1.0
+
+
+@pytest.mark.parametrize("rows", [0, 5, 12])
+def test_nothing_can_be_said_of_too_few_rows(rows: int) -> None:
+    came = compare(np.zeros(rows), np.ones(rows), 12)
+    assert came.t == 0.0
+    assert trust_in(came) == 0.0
+
+
+def test_overlapping_outcomes_of_noise_earn_trust_about_as_rarely_as_they_should() -> None:
+    """Each loss moves with the next eleven; counting rows as independent would find much skill."""
+    trusted = 0
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        noise = np.convolve(rng.normal(0.0, 1.0, 731), np.ones(12), "valid")
+        trusted += trust_in(compare(np.zeros(720), noise, 12)) > 0.5
+    # Half of full trust is two standard errors: one in forty-four, and a little more as the
+    # means of neighbouring spans move together.
+    assert trusted / 400 < 0.10
+
+
+def test_a_real_gain_earns_full_trust() -> None:
+    rng = np.random.default_rng(1)
+    loss = rng.normal(0.0, 1.0, 6000)
+    evaluation = Evaluation(loss, loss + rng.normal(0.2, 1.0, 6000))
+    assert trust_in(skill_of(evaluation, 12)) == 1.0
+    assert trust_in(skill_of(Evaluation(evaluation.baseline, evaluation.loss), 12)) == 0.0

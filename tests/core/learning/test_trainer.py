@@ -1,0 +1,272 @@
+"""Training end to end over a real store: what is used when, and what happens when it fails."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from tests.support import fetch, make_engine
+from weft import Artifact, Evaluation, Forecast, Model, Training, View, candles
+from weft.clock import SimulatedClock
+from weft.components.base import ComponentConfig
+from weft.components.needs import Need
+from weft.engine import Engine
+from weft.errors import ArtifactError, LearningError, TrainingError
+from weft.learning.status import model_status
+from weft.ledger.ledger import Ledger
+from weft.replay import replay
+from weft.times import DAY, HOUR, iso, parse_time
+
+NOW = parse_time("2026-04-01T00:00:00Z")
+KEY = "models.leaning"
+
+
+class Leaning(Model):
+    """Gives every symbol the same chance of a rise, one that the test chooses."""
+
+    name = "leaning"
+    chance: ClassVar[float] = 0.6
+    quality: ClassVar[float] = 0.1
+    seen: ClassVar[list[tuple[int, int, int]]] = []
+    fails: ClassVar[bool] = False
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        depth: int = 3
+
+    @property
+    def needs(self) -> Sequence[Need]:
+        return [candles(warmup=0)]
+
+    @property
+    def least_rows(self) -> int:
+        return 500
+
+    @property
+    def most_rows(self) -> int:
+        return 2000
+
+    def fit(self, view: View, training: Training) -> Artifact:
+        Leaning.seen.append((int(view.times[0]), int(view.times[-1]), training.horizon))
+        training.progress(1, 1, loss=0.5)
+        if Leaning.fails:
+            raise TrainingError("diverged", where="model leaning")
+        learnt = {"chance": Leaning.chance, "quality": Leaning.quality}
+        return Artifact({"learnt.json": json.dumps(learnt).encode()}, {"epochs": 1})
+
+    def load(self, artifact: Artifact) -> dict[str, float]:
+        learnt: dict[str, float] = json.loads(artifact.files["learnt.json"])
+        if "chance" not in learnt:
+            raise ArtifactError("has no chance", where="model leaning")
+        return learnt
+
+    def predict(self, view: View) -> Forecast:
+        chance = np.full((view.steps, len(view.symbols)), view.learned["chance"])
+        return Forecast(np.zeros_like(chance), chance, {})
+
+    def evaluate(self, view: View, training: Training) -> Evaluation:
+        noise = np.random.default_rng(view.times).normal(0.0, 0.05, view.steps)
+        return Evaluation(0.7 - view.learned["quality"] + noise, np.full(view.steps, 0.7))
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> None:
+    Leaning.chance, Leaning.quality, Leaning.fails = 0.6, 0.1, False
+    Leaning.seen.clear()
+
+
+def engine_at(folder: Path, now: int = NOW, *overrides: str) -> Engine:
+    options = ["models.leaning.on_error=degrade", "layers.ml.use=ml", "history_days=120"]
+    return fetch(
+        make_engine(folder, *options, *overrides, extra=[Leaning], clock=SimulatedClock(now))
+    )
+
+
+def advance(engine: Engine, hours: int) -> int:
+    assert isinstance(engine.clock, SimulatedClock)
+    engine.clock.advance_to(engine.clock.now() + hours * HOUR)
+    fetch(engine)
+    return engine.latest_close()
+
+
+def artifact_at(engine: Engine, as_of: int) -> str | None:
+    return engine.compose(engine.view(as_of)).artifacts.get(KEY)
+
+
+def test_an_untrained_model_is_told_and_nothing_waits_for_it(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    signal = engine.report(engine.compose(engine.view(NOW))).signals[0]
+    assert "weft train" in signal.missing_models[KEY]
+    assert signal.forecasts == ()
+
+
+def test_a_trained_model_speaks_and_the_signal_names_its_artifact(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    trial = engine.trainer.train(KEY, NOW)
+    assert trial.promoted
+    signal = engine.report(engine.compose(engine.view(NOW))).signals[0]
+    assert signal.versions.artifacts == {KEY: trial.digest}
+    assert signal.forecasts[0].probability_up == 0.6
+    assert signal.forecasts[0].trust == trial.trust == 1.0
+    assert not signal.missing_models
+
+
+def test_it_is_judged_on_rows_that_came_after_those_it_was_trained_on(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    span = engine.trainer.train(KEY, NOW).span
+    assert Leaning.seen == [(span.first, span.trained_to, 12)]
+    assert span.judged_to == NOW
+    assert span.trained_to == NOW - span.shadow_rows * HOUR
+    assert span.rows == (span.trained_to - span.first) // HOUR + 1
+    assert span.shadow_rows == pytest.approx(0.2 * engine.market.rows_until(NOW), abs=1)
+
+
+def test_nothing_was_known_of_it_before_it_was_judged(tmp_path: Path) -> None:
+    """A row before the last one that judged it was composed without it, and stays so."""
+    engine = engine_at(tmp_path)
+    before = engine.report(engine.compose(engine.view(NOW - HOUR))).to_json()
+    trial = engine.trainer.train(KEY, NOW)
+    assert artifact_at(engine, NOW) == trial.digest
+    assert artifact_at(engine, NOW - HOUR) is None
+    assert engine.report(engine.compose(engine.view(NOW - HOUR))).to_json() == before
+
+
+def test_many_rows_use_what_was_known_at_the_first_of_them(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    engine.trainer.train(KEY, NOW)
+    later = advance(engine, 5)
+    assert engine.compose(engine.view(later, steps=6)).artifacts
+    assert not engine.compose(engine.view(later, steps=7)).artifacts
+
+
+@pytest.mark.parametrize(("quality", "promoted"), [(0.2, True), (0.1, False), (0.05, False)])
+def test_a_challenger_is_promoted_only_when_it_is_better(
+    tmp_path: Path, quality: float, promoted: bool
+) -> None:
+    engine = engine_at(tmp_path)
+    first = engine.trainer.train(KEY, NOW)
+    later = advance(engine, 30 * 24)
+    Leaning.quality, Leaning.chance = quality, 0.7
+    second = engine.trainer.train(KEY, later)
+    assert second.promoted is promoted
+    assert artifact_at(engine, later) == (second if promoted else first).digest
+    assert artifact_at(engine, later - HOUR) == first.digest
+    status = model_status(engine)[0]
+    assert (status.trainings, status.promotions) == (2, 1 + promoted)
+
+
+def test_rows_the_champion_was_trained_on_do_not_count_in_the_comparison(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    engine.trainer.train(KEY, NOW)
+    Leaning.quality = 0.3
+    # The champion of an hour ago was judged on these rows, and not trained on them.
+    assert engine.trainer.train(KEY, advance(engine, 1)).against is not None
+    span = engine.trainer.span(KEY, engine.latest_close())
+    assert span.trained_to >= NOW - span.shadow_rows * HOUR
+
+
+def test_a_training_that_fails_leaves_the_champion(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    first = engine.trainer.train(KEY, NOW)
+    Leaning.fails = True
+    with pytest.raises(TrainingError, match="diverged"):
+        engine.trainer.train(KEY, NOW)
+    assert artifact_at(engine, NOW) == first.digest
+
+
+def test_too_little_history_says_how_much_is_missing_and_when_it_will_be_there(
+    tmp_path: Path,
+) -> None:
+    engine = engine_at(tmp_path, NOW, "history_days=20")
+    rows = engine.market.rows_until(NOW)
+    with pytest.raises(TrainingError) as caught:
+        engine.trainer.train(KEY, NOW)
+    missing = 624 - rows
+    assert f"there are {rows}, {missing} are missing" in str(caught.value)
+    assert iso(NOW + missing * HOUR) in str(caught.value)
+    # And then it is there.
+    engine.trainer.span(KEY, NOW + missing * HOUR)
+    with pytest.raises(TrainingError):
+        engine.trainer.span(KEY, NOW + (missing - 1) * HOUR)
+
+
+def test_a_damaged_artifact_gives_way_to_the_last_good_one(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    first = engine.trainer.train(KEY, NOW)
+    later = advance(engine, 30 * 24)
+    Leaning.quality = 0.5
+    second = engine.trainer.train(KEY, later)
+    assert second.promoted
+    path = tmp_path / "models" / KEY / second.digest / "learnt.json"
+    path.write_bytes(path.read_bytes() + b" ")
+    fresh = engine_at(tmp_path, later)
+    composed = fresh.compose(fresh.view(later))
+    assert composed.artifacts[KEY] == first.digest
+    assert second.digest[:8] in composed.silent[KEY]
+    assert "learnt.json" in composed.silent[KEY]
+
+
+def test_an_artifact_made_with_other_options_is_not_used(tmp_path: Path) -> None:
+    engine_at(tmp_path).trainer.train(KEY, NOW)
+    other = engine_at(tmp_path, NOW, "models.leaning.depth=4")
+    composed = other.compose(other.view(NOW))
+    assert KEY not in composed.artifacts
+    assert "other options" in composed.silent[KEY]
+    assert other.trainer.train(KEY, NOW).promoted
+
+
+def test_going_back_uses_the_artifact_before_and_leaves_the_past(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    first = engine.trainer.train(KEY, NOW)
+    middle = advance(engine, 30 * 24)
+    Leaning.quality = 0.4
+    second = engine.trainer.train(KEY, middle)
+    later = advance(engine, 5)
+    engine.trainer.roll_back(KEY, later)
+    assert artifact_at(engine, later) == first.digest
+    assert artifact_at(engine, later - HOUR) == second.digest
+    engine.trainer.promote(KEY, second.digest[:10], later, "by hand")
+    assert artifact_at(engine, later) == second.digest
+
+
+def test_there_may_be_nothing_to_go_back_to(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    with pytest.raises(LearningError, match="no artifact to go back to"):
+        engine.trainer.roll_back(KEY, NOW)
+    with pytest.raises(LearningError, match="0 artifacts begin with"):
+        engine.trainer.promote(KEY, "abc", NOW, "by hand")
+
+
+def test_a_replay_uses_the_artifact_that_was_used_then(tmp_path: Path) -> None:
+    """A promotion decided later, though effective from the same row on, does not show."""
+    engine = engine_at(tmp_path)
+    engine.trainer.train(KEY, NOW)
+    advance(engine, 0)
+    view = engine.view(NOW)
+    report = engine.report(engine.compose(view))
+    engine.record(report, view)
+    assert isinstance(engine.clock, SimulatedClock)
+    engine.clock.advance_to(engine.clock.now() + 10)
+    Leaning.quality, Leaning.chance = 0.5, 0.9
+    assert engine.trainer.train(KEY, NOW).promoted
+    engine.clock.advance_to(engine.clock.now() + 10)
+    assert engine.report(engine.compose(engine.view(NOW))).to_json() != report.to_json()
+    assert all(made.same for made in replay(engine, engine.ledger.entries()))
+
+
+def test_every_training_stands_in_the_ledger_and_its_chain_holds(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    engine.trainer.train(KEY, NOW)
+    engine.trainer.train(KEY, advance(engine, 24))
+    notes = engine.ledger.notes("training")
+    assert [note.symbol for note in notes] == [KEY, KEY]
+    assert [note.body["promoted"] for note in notes] == [True, False]
+    assert engine.ledger.verify()[0] == 3
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db", SimulatedClock(NOW + DAY))
+    assert len(ledger.notes("promotion")) == 1
+    assert not list(ledger.entries())
+    ledger.close()
