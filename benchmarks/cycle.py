@@ -1,8 +1,11 @@
 """One live cycle over all sources at once, against what the slowest of them takes alone.
 
-The sandbox runs in a process of its own and answers each request 50 ms late. Three days are
-collected first; then an hour passes, and what is due is fetched: that is what is timed. A source
-alone is bound by its own paging and rate limit; together they should take little more than that.
+The sandbox runs in a process of its own and answers each request 50 ms late. A day of a hundred
+symbols is collected first; then an hour passes, and what is due is fetched: that is what is timed.
+A source alone is bound by its own paging and rate limit; together they should take little more.
+
+`bound` is what no client can beat: the requests a source made, 50 ms each, so many at once as it is
+asked; or what its rate limit makes so many requests wait, where that is longer.
 """
 
 import asyncio
@@ -11,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
+from math import ceil
 
 import httpx
 from rich.console import Console
@@ -18,32 +23,54 @@ from rich.table import Table
 
 from weft.assembly import assemble
 from weft.clock import SystemClock
+from weft.components.provider import Provider
 from weft.config.loading import load_settings
+from weft.engine import Engine
+from weft.http.status import SourceStatus
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.times import HOUR, iso
 from weft_app.demo import API_OF, KEY_OF
 from weft_app.installed import asked_over_http
+from weft_app.sandbox.coins import COINS
+from weft_app.sandbox.more_coins import MORE_COINS
 
 LATENCY_SECONDS = 0.05
-DAYS = 3
-COINS = (
-    *("BTC", "ETH", "BNB", "SOL", "XRP", "DOGE", "ADA", "AVAX", "LINK", "DOT"),
-    *("LTC", "TRX", "BCH", "UNI", "ATOM", "NEAR", "AAVE", "ARB", "FIL", "PEPE"),
-)
-PAIRS = ",".join(f"{coin}USDT" for coin in COINS)
+IN_FLIGHT = 8
+"""Requests an exchange is asked at once, as one sets it who follows so many symbols."""
+DAYS = 1
+NAMES = [coin.name for coin in COINS + MORE_COINS]
+PAIRS = f"[{','.join(f'{name}USDT' for name in NAMES)}]"
 SYMBOLS = {
-    "binance": f"[{PAIRS}]",
-    "binance_futures": f"[{PAIRS}]".replace("PEPE", "1000PEPE"),
-    "bybit": f"[{PAIRS}]".replace("PEPE", "1000PEPE"),
-    "coinbase": f"[{','.join(f'{coin}-USD' for coin in COINS)}]",
+    **dict.fromkeys(("binance", "binance_futures", "bybit"), PAIRS),
+    "coinbase": f"[{','.join(f'{name}-USD' for name in NAMES)}]",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """What a live cycle took.
+
+    Attributes:
+        seconds: from its begin to its end.
+        cpu_seconds: of this process; what the sandbox takes comes on top.
+        new: facts it brought.
+        requests: it made.
+        bound_seconds: the longest time that any of its sources needs in any case.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    new: int
+    requests: int
+    bound_seconds: float
 
 
 def main() -> None:
     """Measure and print."""
     port = _free_port()
     command = [sys.executable, "-m", "weft_app.cli", "sandbox", "--port", str(port)]
+    command += ["--coins", str(len(NAMES))]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as sandbox:
         try:
             _wait_for(port)
@@ -54,24 +81,30 @@ def main() -> None:
 
 def _measure(url: str) -> None:
     names = asked_over_http(Registry(discover()))
-    for _ in range(2):
-        together, new = _cycle(url, names)  # the first round makes the market
-    alone = {name: _cycle(url, [name])[0] for name in names}
-    slowest = max(alone, key=alone.__getitem__)
-    table = Table("source", "seconds alone", title_justify="left")
-    table.title = f"{len(names)} sources, {len(COINS)} coins, an hour later: {new:,} new facts"
-    for name, seconds in sorted(alone.items(), key=lambda item: -item[1]):
-        table.add_row(name, f"{seconds:.2f}")
+    # First alone: what is fetched before the clock starts makes the market for all.
+    alone = {name: _cycle(url, [name]) for name in names}
+    together = _cycle(url, names)
+    slowest = max(alone, key=lambda name: alone[name].seconds)
+    table = Table("source", "seconds alone", "bound", "requests", "CPU", title_justify="left")
+    table.title = (
+        f"{len(names)} sources, {len(NAMES)} symbols, an hour later: {together.new:,} new facts"
+    )
+    for name, one in sorted(alone.items(), key=lambda item: -item[1].seconds):
+        numbers = (one.seconds, one.bound_seconds, one.cpu_seconds)
+        seconds, bound, cpu = (f"{number:.2f}" for number in numbers)
+        table.add_row(name, seconds, bound, f"{one.requests}", cpu)
     console = Console(highlight=False)
     console.print(table)
+    total = sum(one.seconds for one in alone.values())
     console.print(
-        f"All at once {together:.2f} s: {together / alone[slowest]:.2f}x of the slowest alone "
-        f"({slowest}); one after the other they take {sum(alone.values()):.1f} s.\n"
+        f"All at once {together.seconds:.2f} s, {together.cpu_seconds:.2f} s of it this process's "
+        f"CPU: {together.seconds / alone[slowest].seconds:.2f}x of the slowest alone ({slowest}), "
+        f"{together.seconds / together.bound_seconds:.2f}x of the highest bound; one after the "
+        f"other they take {total:.1f} s.\n"
     )
 
 
-def _cycle(url: str, names: list[str]) -> tuple[float, int]:
-    """Return the seconds a cycle takes, and how many facts it brought."""
+def _cycle(url: str, names: list[str]) -> Cycle:
     clock = _Shifted()
     _at(url, clock.now())
     with tempfile.TemporaryDirectory(prefix="weft-bench-") as folder:
@@ -85,25 +118,54 @@ def _cycle(url: str, names: list[str]) -> tuple[float, int]:
             ]
             if name in SYMBOLS:
                 options.append(f"providers.{name}.symbols={SYMBOLS[name]}")
-        loaded = load_settings(None, [*places, *options])
-        engine = assemble(loaded, Registry(discover()), clock)
+                options.append(f"providers.{name}.requests_in_flight={IN_FLIGHT}")
+        engine = assemble(load_settings(None, [*places, *options]), Registry(discover()), clock)
         first = asyncio.run(engine.update())
-        clock.offset += HOUR
+        clock.offset = 0
         _at(url, clock.now())
-        begin = time.perf_counter()
-        collected = first + asyncio.run(engine.update())
-        seconds = time.perf_counter() - begin
+        before = engine.collector.connections.status()
+        begin, cpu = time.perf_counter(), time.process_time()
+        second = asyncio.run(engine.update())
+        seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
+        requests, bound = _bound(engine, before)
         engine.close()
-    failed = {one.provider: one.error for one in collected if one.error}
+    failed = {one.provider: one.error for one in first + second if one.error}
     if failed:
         raise SystemExit(f"a source failed: {failed}")
-    return seconds, sum(one.new for one in collected[len(first) :])
+    return Cycle(seconds, cpu, sum(one.new for one in second), requests, bound)
+
+
+def _bound(engine: Engine, before: list[SourceStatus]) -> tuple[int, float]:
+    """Return how many requests the last round made, and what the slowest source needs for its."""
+    # A source that had nothing to ask for still shows what it did in the round before.
+    status = (one for one in engine.collector.connections.status() if one not in before)
+    made = {one.name: one.requests for one in status}
+    needs = (
+        _least_seconds(placed.provider, made.get(placed.provider.name, 0))
+        for placed in engine.composition.providers
+    )
+    return sum(made.values()), max(needs)
+
+
+def _least_seconds(provider: Provider, requests: int) -> float:
+    if provider.web is None or not requests:
+        return 0.0
+    waves = ceil(requests / provider.web.concurrent) * LATENCY_SECONDS
+    limits = [
+        (requests - 1) // limit.units * limit.seconds
+        for limit in provider.web.limits
+        if not limit.only
+    ]
+    return max([waves, *limits])
 
 
 class _Shifted(SystemClock):
-    """The machine's clock, which can be moved ahead."""
+    """The machine's clock, which begins an hour behind.
 
-    offset = 0
+    Not ahead: no candle counts as closed before the server's Date header says so.
+    """
+
+    offset = -HOUR
 
     def now(self) -> int:
         return super().now() + self.offset

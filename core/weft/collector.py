@@ -16,6 +16,7 @@ from weft.composition import PlacedProvider
 from weft.connections import Connections
 from weft.errors import DataError, ProviderError, WeftError
 from weft.market.checks import clean_candles, clean_observations, clean_texts
+from weft.market.jumps import LastClose, last_closes
 from weft.market.market import Market
 from weft.runner import fault
 from weft.store.store import Appended, Span, Store
@@ -23,6 +24,9 @@ from weft.store.tables import CANDLES
 from weft.times import DAY, SECOND, Interval, iso
 
 log = logging.getLogger("weft.collector")
+
+_MOST_STREAMED = 20
+"""Lines about one provider's streams that are kept for status."""
 
 
 @dataclass(slots=True)
@@ -65,6 +69,7 @@ class Collector:
     Attributes:
         connections: open them for as long as rounds follow each other.
         latest: what each provider brought when it was asked last, by name.
+        streamed: the latest problems of what each provider's streams brought, by name.
         history_days: how far back the first round reaches.
     """
 
@@ -80,6 +85,7 @@ class Collector:
     ) -> None:
         self.connections = connections
         self.latest: dict[str, Collected] = {}
+        self.streamed: dict[str, tuple[str, ...]] = {}
         self._providers = providers
         self._base = base
         self._store = store
@@ -87,6 +93,7 @@ class Collector:
         self._clock = clock
         self.history_days = history_days
         self._facts: dict[str, dict[FactKey, Span]] = {}
+        self._closes: dict[str, dict[str, LastClose]] = {}
         self._turn: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
     @property
@@ -116,12 +123,15 @@ class Collector:
                 await _to_the_end(asyncio.to_thread(keep))
             finally:
                 self._market.take_in(source, added)
+        told = (*self.streamed.get(provider.name, ()), *collected.problems)
+        self.streamed[provider.name] = told[-_MOST_STREAMED:]
         for line in collected.problems:
             log.info("provider %s, streams: %s", provider.name, line)
 
     def request(self, provider: Provider) -> Request:
         """Return what a provider is asked for now."""
-        return self._request(provider.source, None)
+        source = provider.source
+        return self._request(source, None, self._store.cursor(source, self._base))
 
     def known(self, provider: Provider) -> dict[str, int]:
         """Return the open time of a provider's newest stored candle, by symbol."""
@@ -206,7 +216,8 @@ class Collector:
     ) -> None:
         source = provider.source
         await asyncio.to_thread(self._facts_of, source)
-        request = self._request(source, since)
+        cursor = await asyncio.to_thread(self._store.cursor, source, self._base)
+        request = self._request(source, since, cursor)
         added: list[pl.DataFrame] = []
         http = self.connections.client(provider)
 
@@ -239,10 +250,9 @@ class Collector:
         if since is not None:
             self._store.save_cursor(_reaching(source), self._base, str(since))
 
-    def _request(self, source: str, since: int | None) -> Request:
+    def _request(self, source: str, since: int | None, cursor: str | None) -> Request:
         known = self._market.known_spans(source)
         facts = self._facts_of(source)
-        cursor = self._store.cursor(source, self._base)
         if since is not None and not self._reaches(source, since):
             # Series that begin too late are asked for anew. What is there already is stored once.
             soon = since + 2 * max(self._base.micros, DAY)
@@ -320,8 +330,11 @@ class Collector:
             self._store.describe_instruments(source, batch.instruments)
         if batch.candles is not None:
             now = self._clock.now()
-            checked = clean_candles(batch.candles, self._base, now, collected.provider)
+            before = self._closes.setdefault(source, {})
+            checked = clean_candles(batch.candles, self._base, now, collected.provider, before)
             collected.problems += checked.problems
+            for symbol, last in last_closes(checked.frame).items():
+                before[symbol] = max(last, before.get(symbol, last))
             stored = self._store.append_candles(source, checked.frame)
             collected.reached = _latest(checked.frame["open_time"]) or collected.reached
             added = stored.rows
@@ -344,6 +357,7 @@ class Collector:
             kept = self._store.append_texts(source, texts.frame)
             collected.new += kept.new
             collected.restated += kept.restated
+            self._market.take_in_texts(kept.rows)
         if batch.cursor is not None:
             self._store.save_cursor(source, self._base, batch.cursor)
         return added

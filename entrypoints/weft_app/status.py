@@ -10,55 +10,13 @@ from weft.stream import StreamStatus
 from weft.times import iso
 
 
-class StreamView(BaseModel):
-    """How one live stream of a provider is doing.
-
-    `gaps` counts places where something was missed and asked for again; `conflated` counts updates
-    replaced by a newer one before anybody looked.
-    """
-
-    name: str
-    state: str
-    connected_since: str | None
-    last_message: str | None
-    lag_seconds: float | None
-    messages: int
-    reconnects: int
-    gaps: int
-    conflated: int
-    duplicates: int
-    malformed: int
-    dropped: int
-    silent: list[str]
-    error: str | None
-
-    @classmethod
-    def of(cls, status: StreamStatus) -> Self:
-        """Return a status as it is handed out."""
-        return cls(
-            name=status.name,
-            state=status.state.value,
-            connected_since=_iso(status.connected_since),
-            last_message=_iso(status.last_message),
-            lag_seconds=status.lag_seconds,
-            messages=status.messages,
-            reconnects=status.reconnects,
-            gaps=status.gaps,
-            conflated=status.conflated,
-            duplicates=status.duplicates,
-            malformed=status.malformed,
-            dropped=status.dropped,
-            silent=list(status.silent),
-            error=status.last_error,
-        )
-
-
 class ProviderState(BaseModel):
     """How one provider is doing. Instants are ISO 8601 UTC.
 
     `state` is local for a provider without an API; else idle before it was asked, ok, degraded
     where its last request failed, open while it is left alone after failures, unauthorised or
-    banned. `left` tells the units left of each rate limit.
+    banned. `left` tells the units left of each rate limit. `problems` are those of the last round,
+    then the latest of its streams.
     """
 
     name: str
@@ -75,7 +33,7 @@ class ProviderState(BaseModel):
     restated: int
     problems: list[str]
     error: str | None
-    streams: list[StreamView] = []
+    streams: list[StreamStatus] = []
 
     @classmethod
     def of(cls, status: ProviderStatus, streams: Iterable[StreamStatus] = ()) -> Self:
@@ -100,7 +58,7 @@ class ProviderState(BaseModel):
             restated=status.restated,
             problems=list(status.problems),
             error=status.error,
-            streams=[StreamView.of(one) for one in streams if one.provider == status.name],
+            streams=[one for one in streams if one.provider == status.name],
         )
 
 

@@ -94,7 +94,7 @@ async def read_book(
 ) -> tuple[Book, Answer]:
     """Return the order book of a symbol, and the answer it stood in."""
     answer = await http.get(path, params={"symbol": symbol, "limit": levels}, cost=cost)
-    return Book(answer.read.rows("bids"), answer.read.rows("asks")), answer
+    return Book(answer.read), answer
 
 
 def cost_of(rows: int, costs: Sequence[tuple[int, int]]) -> int:

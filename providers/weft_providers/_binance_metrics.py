@@ -3,15 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 from weft.components.series import Point, Series, Wanted
-from weft.http import Http, Reader
+from weft.http import Http, RateLimit, Reader
 from weft.market.instruments import Scope, split_pair
 from weft.times import DAY
 from weft_providers._exchange import depth_series
 
 _FUNDING, _STATISTICS, _NOW = "funding", "statistics", "now"
-# Two groups of paths have no weight, but limits of their own: 1000 and 500 requests in 5 minutes.
-# Counted as their share of the 2400 a minute, neither limit is ever passed.
-STATISTICS_COST, FUNDING_COST = 12, 24
+STATISTICS_LIMIT = RateLimit(
+    1_000, 300, "statistics in 5 minutes", per_request=True, only=_STATISTICS
+)
+FUNDING_LIMIT = RateLimit(500, 300, "funding in 5 minutes", per_request=True, only=_FUNDING)
+"""Two groups of paths have no weight, but limits of their own."""
 _STATISTICS_PAGE, _FUNDING_PAGE = 500, 1_000
 _KEPT = 30 * DAY
 _MILLI = 1_000
@@ -81,7 +83,7 @@ async def _funding(http: Http, wanted: Wanted) -> list[Point]:
             "startTime": start,
             "limit": _FUNDING_PAGE,
         }
-        answer = await http.get(wanted.series.path, params=params, cost=FUNDING_COST)
+        answer = await http.get(wanted.series.path, params=params, cost=0, group=_FUNDING)
         rows = answer.read.rows()
         for row in rows:
             paid = row.instant("fundingTime", unit="ms")
@@ -114,7 +116,7 @@ async def _statistics(http: Http, wanted: Wanted, since: int) -> list[Reader]:
             "startTime": start // _MILLI,
             "endTime": last // _MILLI,
         }
-        answer = await http.get(wanted.series.path, params=params, cost=STATISTICS_COST)
+        answer = await http.get(wanted.series.path, params=params, cost=0, group=_STATISTICS)
         rows += answer.read.rows()
     return rows
 

@@ -8,7 +8,7 @@ import asyncio
 import re
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import ClassVar
@@ -92,8 +92,8 @@ class CandleProvider(Provider):
         real = own and not _TEST_NETWORK.search(host)
         return SourceKind.REAL if real else SourceKind.SANDBOX
 
-    async def prepare(self, http: Http) -> None:
-        """Ask for what describes all instruments at once, where the exchange has that."""
+    async def prepare(self, http: Http, symbols: Sequence[str]) -> None:
+        """Ask for what describes many instruments at once, where the exchange has that."""
         return
 
     @abstractmethod
@@ -126,8 +126,8 @@ class CandleProvider(Provider):
         self._begun |= set(request.known)
         asked = dict.fromkeys(request.symbols or self.config.symbols)
         symbols = [symbol for symbol in asked if symbol not in self.unlisted]
-        if any(symbol not in self._described for symbol in symbols):
-            await self.prepare(http)
+        if unknown := [symbol for symbol in symbols if symbol not in self._described]:
+            await self.prepare(http, unknown)
         due = deque((symbol, since.get(symbol, request.since)) for symbol in symbols)
         running: set[asyncio.Task[tuple[Batch, tuple[str, int] | None]]] = set()
         try:

@@ -21,9 +21,6 @@ _WITHIN = 0.01
 _LATE = 2 * MINUTE
 _DEPTH_METRICS = ("bid_depth_usd", "ask_depth_usd", "book_imbalance", "bid_ask_spread")
 
-Level = tuple[float, float]
-"""Price and size."""
-
 
 class ExchangeConfig(CandleConfig, SeriesConfig):
     """Options every exchange with metrics has."""
@@ -120,13 +117,11 @@ class Book:
     """An order book, or as much of it as came.
 
     Args:
-        bids: rows that begin with price and size.
-        asks: the same.
+        answer: holds `bids` and `asks`, rows that begin with price and size.
     """
 
-    def __init__(self, bids: Sequence[Reader], asks: Sequence[Reader]) -> None:
-        self._bids = _levels(bids)
-        self._asks = _levels(asks)
+    def __init__(self, answer: Reader) -> None:
+        self._bids, self._asks = (answer.table(side, width=2) for side in ("bids", "asks"))
         # One side may reach further than the other; compared are equal distances.
         self._middle = self.reach = 0.0
         if self._bids and self._asks:
@@ -151,10 +146,6 @@ class Book:
         if self.reach >= _WITHIN:
             found |= {"bid_depth_usd": bids, "ask_depth_usd": asks}
         return found
-
-
-def _levels(rows: Sequence[Reader]) -> list[Level]:
-    return [(row.number(0), row.number(1)) for row in rows]
 
 
 def depth_series(path: str) -> tuple[Series, ...]:

@@ -6,11 +6,13 @@ Paths, limits and error codes: https://github.com/binance/binance-spot-api-docs,
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+import orjson
 from pydantic import Field
 
+from weft.components.base import ComponentConfig
 from weft.components.provider import Request
 from weft.components.series import Point, Wanted
-from weft.http import Api, Http, RateLimit
+from weft.http import Api, Http, RateLimit, Reader, RefusedError, UnlistedSymbolError
 from weft.market.instruments import Instrument
 from weft.stream import StreamSpec
 from weft.times import Interval
@@ -20,6 +22,7 @@ from weft_providers._exchange import ExchangeConfig, ExchangeProvider, depth_ser
 from weft_providers.binance_stream import StreamOptions, spot_streams
 
 _INTERVALS = "1s 1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w"
+_PAIRS_AT_ONCE = 100
 _DEPTH_COSTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
 """Weights of an order book, up to so many levels."""
 
@@ -70,8 +73,27 @@ class Binance(ExchangeProvider):
         """Return the streams its options ask for."""
         return spot_streams(self, request)
 
+    def __init__(self, config: ComponentConfig | None = None) -> None:
+        super().__init__(config)
+        self._listed: dict[str, Reader] = {}
+
+    async def prepare(self, http: Http, symbols: Sequence[str]) -> None:
+        """Ask about many pairs at once, which costs as much as one."""
+        if len(symbols) < 2:
+            return
+        for start in range(0, len(symbols), _PAIRS_AT_ONCE):
+            params = {"symbols": orjson.dumps(symbols[start : start + _PAIRS_AT_ONCE]).decode()}
+            try:
+                answer = await http.get("/api/v3/exchangeInfo", params=params, cost=20)
+            except (RefusedError, UnlistedSymbolError):
+                # One that is not listed spoils it; asked about alone, each tells which it is.
+                continue
+            self._listed |= {e.text("symbol"): e for e in answer.read.rows("symbols")}
+
     async def instrument(self, http: Http, symbol: str) -> Instrument:
         """Return what exchangeInfo says about a pair."""
+        if symbol in self._listed:
+            return read_instrument(self._listed[symbol])
         answer = await http.get("/api/v3/exchangeInfo", params={"symbol": symbol}, cost=20)
         return read_instrument(answer.read.at("symbols", 0))
 

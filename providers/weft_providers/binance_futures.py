@@ -16,7 +16,12 @@ from weft.market.instruments import Instrument, Kind
 from weft.stream import StreamSpec
 from weft.times import Interval
 from weft_providers._binance import classify, cost_of, read_book, read_instrument, read_page
-from weft_providers._binance_metrics import SERIES, read_metrics
+from weft_providers._binance_metrics import (
+    FUNDING_LIMIT,
+    SERIES,
+    STATISTICS_LIMIT,
+    read_metrics,
+)
 from weft_providers._candles import Page
 from weft_providers._exchange import ExchangeConfig, ExchangeProvider
 from weft_providers.binance_stream import StreamOptions, futures_streams
@@ -45,7 +50,11 @@ class BinanceFutures(ExchangeProvider):
     name = "binance_futures"
     web = Api(
         base_url="https://fapi.binance.com",
-        limits=(RateLimit(2_400, 60, "weight a minute", used="x-mbx-used-weight-1m"),),
+        limits=(
+            RateLimit(2_400, 60, "weight a minute", used="x-mbx-used-weight-1m"),
+            STATISTICS_LIMIT,
+            FUNDING_LIMIT,
+        ),
         classify=classify,
         ban_statuses=frozenset({403, 418}),
         longest_wait_seconds=900,
@@ -77,7 +86,7 @@ class BinanceFutures(ExchangeProvider):
         super().__init__(config)
         self._listed: dict[str, Reader] = {}
 
-    async def prepare(self, http: Http) -> None:
+    async def prepare(self, http: Http, symbols: Sequence[str]) -> None:
         """Ask for the list of contracts, which comes as a whole."""
         answer = await http.get("/fapi/v1/exchangeInfo", cost=1)
         self._listed = {entry.text("symbol"): entry for entry in answer.read.rows("symbols")}
@@ -97,7 +106,9 @@ class BinanceFutures(ExchangeProvider):
 
     async def page(self, http: Http, symbol: str, interval: Interval, first: int, now: int) -> Page:
         """Return the oldest candles from `first` on."""
-        name, size = self.intervals[interval.name], self.config.page_size
+        name = self.intervals[interval.name]
+        # A few rows cost a fifth of a full page.
+        size = min(self.config.page_size, (now - first) // interval.micros + 2)
         cost = cost_of(size, _KLINE_COSTS)
         return await read_page(http, "/fapi/v1/klines", name, symbol, interval, first, size, cost)
 

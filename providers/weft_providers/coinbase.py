@@ -3,6 +3,7 @@
 Documentation: https://docs.cdp.coinbase.com/exchange/introduction/welcome.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import Field
@@ -57,7 +58,7 @@ class Coinbase(CandleProvider):
         self._listed: dict[str, Reader] = {}
         self.settle_seconds = self.config.settle_seconds
 
-    async def prepare(self, http: Http) -> None:
+    async def prepare(self, http: Http, symbols: Sequence[str]) -> None:
         """Ask for the list of products, which comes as a whole."""
         answer = await http.get("/products")
         self._listed = {entry.text("id"): entry for entry in answer.read.rows()}

@@ -48,7 +48,14 @@ class Exchange(ThreadingHTTPServer):
         for fault in self.faults:
             if (reply := fault(path, params)) is not None:
                 return reply
+        if path == "/api/v3/exchangeInfo" and "symbols" in params:
+            return self.listed(json.loads(params["symbols"]))
         return self.sound_answer(path, params)
+
+    def listed(self, names: list[str]) -> Reply:
+        if not set(names) <= set(self.symbols):
+            return refusal(400, -1121, "Invalid symbol.")
+        return found({"timezone": "UTC", "symbols": [self.described(n) for n in names]})
 
     def sound_answer(self, path: str, params: dict[str, str]) -> Reply:
         symbol, step = params.get("symbol"), _MILLIS.get(params.get("interval", ""))

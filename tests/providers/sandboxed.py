@@ -49,7 +49,10 @@ class Row(NamedTuple):
 
 @dataclass
 class Fetched:
-    """What one fetch brought, and what it asked for: method, path, and parameters or body."""
+    """What one fetch brought, what it asked for, and what it left of the rate limits.
+
+    Asked are method, path, and parameters or body.
+    """
 
     rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -57,6 +60,7 @@ class Fetched:
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     candles: list[pl.DataFrame] = field(default_factory=list)
     instruments: list[Instrument] = field(default_factory=list)
+    left: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, metric: str, entity: str = "BTC") -> list[Row]:
         """Return the rows of one series, oldest first."""
@@ -145,6 +149,7 @@ async def _fetch(provider: Provider, now: int, request: Request) -> Fetched:
         except ProviderError as error:
             fetched.error = error
         fetched.asked = http.heard
+        fetched.left = http.status().left
     return fetched
 
 

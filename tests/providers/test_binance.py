@@ -1,6 +1,7 @@
 """Binance against a server on this machine that speaks its protocol, faults included."""
 
 import asyncio
+import json
 import random
 import socket
 import threading
@@ -111,6 +112,23 @@ def always(reply: Reply) -> Fault:
 
 
 # The protocol
+
+
+def test_many_pairs_are_described_by_one_request(exchange: Exchange) -> None:
+    exchange.symbols |= {f"C{n}USDT": (f"C{n}", 1.0) for n in range(120)}
+    batches = fetch(exchange, *exchange.symbols, since=NOW - 3 * HOUR)
+    described = [i.symbol for batch in batches for i in batch.instruments]
+    assert sorted(described) == sorted(exchange.symbols)
+    infos = [params for path, params in exchange.asked if path == "/api/v3/exchangeInfo"]
+    assert [len(json.loads(params["symbols"])) for params in infos] == [100, 22]
+
+
+def test_a_pair_that_is_not_listed_spoils_no_other(exchange: Exchange) -> None:
+    batches = fetch(exchange, "BTCUSDT", "NONEUSDT", "1000SATSUSDT", since=NOW - 3 * HOUR)
+    assert {i.symbol for b in batches for i in b.instruments} == {"BTCUSDT", "1000SATSUSDT"}
+    told = [line for batch in batches for line in batch.problems]
+    assert len(told) == 1
+    assert told[0].startswith("NONEUSDT: binance lists no such symbol")
 
 
 def test_all_closed_candles_come_once_and_the_forming_one_does_not(exchange: Exchange) -> None:
@@ -339,7 +357,7 @@ def test_giving_up_half_way_waits_for_nobody(exchange: Exchange) -> None:
     released = threading.Event()
 
     def slow(path: str, params: dict[str, str]) -> Reply | None:
-        if params["symbol"] != "BTCUSDT":
+        if params.get("symbol", "BTCUSDT") != "BTCUSDT":
             released.wait(10)
         return None
 

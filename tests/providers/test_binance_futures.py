@@ -17,7 +17,6 @@ from weft.times import DAY, HOUR, MINUTE, SECOND, Interval
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.bars import Grid
 from weft_app.sandbox.venues import PERPETUAL
-from weft_providers._binance_metrics import FUNDING_COST, STATISTICS_COST
 from weft_providers.binance_futures import BinanceFutures
 
 LAST_HOUR = NOW // HOUR * HOUR
@@ -354,10 +353,30 @@ def test_a_ban_ends_it_at_once(server: Sandbox) -> None:
     assert candles(fetched).height > 100
 
 
-def test_limits_without_weight_are_kept_as_weight() -> None:
-    (weight,) = BinanceFutures.web.limits
-    assert weight.units / STATISTICS_COST * 300 / weight.seconds <= 1000
-    assert weight.units / FUNDING_COST * 300 / weight.seconds <= 500
+def test_paths_without_weight_take_of_their_own_limits_alone(server: Sandbox) -> None:
+    server.desk.usage.reset()
+    fetched = fetch(made(server))
+    paths = [path for _, path, _ in fetched.asked]
+    statistics = sum(path.startswith("/futures/data/") for path in paths)
+    assert statistics
+    assert fetched.left == {
+        # The list of contracts, a page of less than 500 candles, the open interest, the book.
+        "weight a minute": 2_400 - (1 + 2 + 1 + 20),
+        "statistics in 5 minutes": 1_000 - statistics,
+        "funding in 5 minutes": 500 - paths.count("/fapi/v1/fundingRate"),
+    }
+
+
+def test_a_few_candles_are_asked_for_as_such(server: Sandbox) -> None:
+    provider = made(server, only="candles")
+    fetched = fetch(provider, known_candles={"BTCUSDT": LAST_HOUR - 3 * HOUR})
+    assert candles(fetched)["open_time"].to_physical().to_list() == [
+        LAST_HOUR - 2 * HOUR,
+        LAST_HOUR - HOUR,
+    ]
+    (params,) = (params for _, path, params in fetched.asked if path == "/fapi/v1/klines")
+    # Less than a hundred rows cost a fifth of a full page.
+    assert 3 <= params["limit"] < 100
 
 
 # Identity

@@ -102,8 +102,8 @@ class Training:
         checkpoints: keep its state, for a training of more than a minute.
         opinions: what the composition said on the view's decision rows; None where the component
             does not say that it `learns_from_opinions`.
-        previous: the artifact in use so far, made with the same options, to go on from or to
-            match with; None where there is none.
+        previous: what the latest training before this one left behind, with the same options, to
+            go on from or to match with; None where there is none.
     """
 
     rng: np.random.Generator

@@ -41,6 +41,7 @@ class RateLimit:
         seconds: length of the stretch.
         name: how status calls it; made from the numbers where empty.
         per_request: a request takes one unit, whatever its cost.
+        only: counts requests alone that name this group; all requests where empty.
         used: header with the units the server has counted, ours and others' with the same key.
         remaining: header with the units the server has left.
         reset: header with when they are given back, as seconds from now or as an epoch.
@@ -50,6 +51,7 @@ class RateLimit:
     seconds: float
     name: str = ""
     per_request: bool = False
+    only: str = ""
     used: str | None = None
     remaining: str | None = None
     reset: str | None = None

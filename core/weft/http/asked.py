@@ -33,7 +33,9 @@ class Asked:
         cost: units it takes of the rate limits.
         form: how the body is taken.
         what: the request for messages, without secrets.
-        cache_key: digest of everything above that decides the answer, without secrets.
+        cache_key: digest of everything above that decides the answer, without secrets; empty
+            where none is kept.
+        group: which of the limits for a group of requests alone counts it.
     """
 
     method: Literal["GET", "POST"]
@@ -45,6 +47,7 @@ class Asked:
     form: Form
     what: str
     cache_key: str
+    group: str = ""
 
 
 def make_url(base: httpx.URL, path: str, params: Params | None) -> httpx.URL:
@@ -56,8 +59,8 @@ def make_url(base: httpx.URL, path: str, params: Params | None) -> httpx.URL:
     if not path.startswith("/") or path.startswith("//") or set(path) & set("?#\\"):
         raise ValueError(f"a path begins with one slash and has no query of its own: {path!r}")
     wanted = {name: value for name, value in (params or {}).items() if value is not None}
-    url = httpx.URL(f"{base}".rstrip("/") + path)
-    return url.copy_merge_params(wanted) if wanted else url
+    address = f"{base}".rstrip("/") + path
+    return httpx.URL(address, params=wanted) if wanted else httpx.URL(address)
 
 
 def describe(method: str, url: httpx.URL, redact: Redactor) -> str:

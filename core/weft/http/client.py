@@ -4,6 +4,7 @@ import random
 import ssl
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -89,6 +90,7 @@ class Http:
         params: Params | None = None,
         ttl: float | None = None,
         cost: int = 1,
+        group: str = "",
         headers: Mapping[str, str] | None = None,
         form: Form = "json",
     ) -> Answer:
@@ -100,6 +102,7 @@ class Http:
             ttl: seconds an answer may be old. One that is older is confirmed or fetched anew; if
                 that fails for a passing reason, it stands in, marked stale. None keeps nothing.
             cost: units it takes of the rate limits.
+            group: which of the limits for a group of requests alone counts it.
             headers: besides the usual ones.
             form: ``bytes`` for a feed or CSV, to be read from the answer's text or body.
 
@@ -107,7 +110,8 @@ class Http:
             SourceError: one of the tree in `weft.http.errors`.
             ValueError: the path or the cost cannot be one.
         """
-        return await self._ask(self._asked("GET", path, params, None, headers, ttl, cost, form))
+        asked = self._asked("GET", path, params, None, headers, ttl, cost, form)
+        return await self._ask(replace(asked, group=group))
 
     async def post(
         self,
@@ -206,7 +210,8 @@ class Http:
     ) -> Asked:
         url, headers = make_url(self._base, path, params), headers or {}
         what = describe(method, url, self._redact)
-        key = cache_key(method, url, content, headers, form, self._redact)
+        keeps = self._cache is not None and ttl is not None
+        key = cache_key(method, url, content, headers, form, self._redact) if keeps else ""
         return Asked(method, url, content, headers, ttl, cost, form, what, key)
 
     async def _ask(self, asked: Asked) -> Answer:
@@ -237,7 +242,7 @@ class Http:
         self._breaker.check()
         headers = {**asked.headers, **(_conditions(known.kept) if known else {})}
         request = self._wire.build(asked.method, asked.url, asked.content, headers)
-        async with self._limiter.turn(asked.cost):
+        async with self._limiter.turn(asked.cost, asked.group):
             with self._breaker.passage():
                 began = self._clock.now()
                 reply = await self._wire.send(request, asked.what, deadline)

@@ -1,7 +1,7 @@
 """Whose turn it is: the rate limits of one source, shared by everything that asks it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from weft.clock import Clock
@@ -33,31 +33,34 @@ class Limiter:
         ]
         self._slots = asyncio.Semaphore(api.concurrent)
         self._head = asyncio.Lock()
-        self._waiting_units = self._waiting_requests = 0
+        self._waiting = [0] * len(api.limits)
         self._paused_until = 0
 
     @asynccontextmanager
-    async def turn(self, cost: int) -> AsyncIterator[None]:
+    async def turn(self, cost: int, group: str = "") -> AsyncIterator[None]:
         """Wait for a turn of `cost` units, and hold one of the places on the wire meanwhile.
+
+        Args:
+            cost: units it takes of each limit that counts them.
+            group: of requests, for limits that count this group only.
 
         Raises:
             RateLimitedError: the turn is further away than the longest wait; raised at once.
             ValueError: the cost is negative, or more than a limit ever allows.
         """
-        self._check(cost)
-        self._refuse_if_far(self._earliest(cost, queue=True))
-        self._waiting_units += cost
-        self._waiting_requests += 1
+        takes = self._takes(cost, group)
+        self._refuse_if_far(self._earliest(takes, self._waiting))
+        self._queue(takes, 1)
         waiting = True
         try:
             async with self._slots:
-                await self._pass(cost)
-                self._leave_queue(cost)
+                await self._pass(takes)
+                self._queue(takes, -1)
                 waiting = False
                 yield
         finally:
             if waiting:
-                self._leave_queue(cost)
+                self._queue(takes, -1)
 
     def pause(self, seconds: float) -> None:
         """Let nothing through for so long; what is on the wire is not called back."""
@@ -75,28 +78,25 @@ class Limiter:
         now = self._clock.now()
         return {limit.label: max(0, limit.units - w.used(now)) for limit, w in self._windows}
 
-    async def _pass(self, cost: int) -> None:
+    async def _pass(self, takes: Sequence[int]) -> None:
         """Wait at the head of the queue, so that a small request never overtakes a large one."""
         async with self._head:
-            while (at := self._earliest(cost)) > self._clock.now():
+            while (at := self._earliest(takes)) > self._clock.now():
                 # A pause may have come while it waited.
                 self._refuse_if_far(at)
                 await self._clock.sleep_until(at)
             now = self._clock.now()
-            for limit, window in self._windows:
-                window.take(1 if limit.per_request else cost, now)
+            for units, (_, window) in zip(takes, self._windows, strict=True):
+                window.take(units, now)
 
-    def _earliest(self, cost: int, *, queue: bool = False) -> int:
-        now = max(self._clock.now(), self._paused_until)
-        units = self._waiting_units if queue else 0
-        requests = self._waiting_requests if queue else 0
-        instants = [
-            window.earliest(1, now, requests)
-            if limit.per_request
-            else window.earliest(cost, now, units)
-            for limit, window in self._windows
-        ]
-        return max([now, *instants])
+    def _earliest(self, takes: Sequence[int], ahead: Sequence[int] = ()) -> int:
+        """Return when there is room for so many units of each limit, after those ahead."""
+        earliest = now = max(self._clock.now(), self._paused_until)
+        for index, (_, window) in enumerate(self._windows):
+            if takes[index]:
+                others = ahead[index] if ahead else 0
+                earliest = max(earliest, window.earliest(takes[index], now, others))
+        return earliest
 
     def _refuse_if_far(self, at: int) -> None:
         wait = at - self._clock.now()
@@ -108,13 +108,19 @@ class Limiter:
                 retry_after_seconds=wait / SECOND,
             )
 
-    def _check(self, cost: int) -> None:
-        for limit, _ in self._windows:
-            if not limit.per_request and cost > limit.units:
-                raise ValueError(f"a cost of {cost} never fits into {limit.label}")
+    def _takes(self, cost: int, group: str) -> list[int]:
+        """Return the units that a request takes of each limit."""
         if cost < 0:
             raise ValueError(f"a cost is not negative: {cost}")
+        takes = []
+        for limit, _ in self._windows:
+            counts = not limit.only or limit.only == group
+            units = (1 if limit.per_request else cost) if counts else 0
+            if units > limit.units:
+                raise ValueError(f"a cost of {cost} never fits into {limit.label}")
+            takes.append(units)
+        return takes
 
-    def _leave_queue(self, cost: int) -> None:
-        self._waiting_units -= cost
-        self._waiting_requests -= 1
+    def _queue(self, takes: Sequence[int], sign: int) -> None:
+        for index, units in enumerate(takes):
+            self._waiting[index] += sign * units

@@ -4,12 +4,15 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from math import isfinite
 from typing import Any, Literal
 
 from weft.http.errors import SchemaChangedError
 from weft.times import SECOND, YEAR, TimeError, parse_time
 
 _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_PLAIN = re.compile(r"[0-9.+\-\n]*")
+"""Lines of which float takes only such as are decimals, and no others that it would take."""
 _UNITS = {"s": SECOND, "ms": 1_000, "us": 1}
 # Seconds taken for milliseconds land in 1970, milliseconds taken for seconds far beyond 2100.
 _FIRST, _LAST = YEAR, 130 * YEAR
@@ -150,6 +153,34 @@ class Reader:
         if not isinstance(place.value, list):
             raise place.unexpected("a list")
         return [place.at(index) for index in range(len(place.value))]
+
+    def table(self, *way: str | int, width: int) -> list[tuple[float, ...]]:
+        """Return the first numbers of each row of a list of lists, as `number` reads them.
+
+        For the thousands of rows of an order book: much faster than a place for every number.
+
+        Args:
+            way: where the list is.
+            width: numbers to take of each row; it may hold more.
+
+        Raises:
+            SchemaChangedError: something else is there, or nothing, or a row is too short.
+        """
+        place = self.at(*way)
+        rows = place.value
+        if isinstance(rows, list) and all(isinstance(row, list) for row in rows):
+            cells = [row[:width] for row in rows]
+            texts = [cell for row in cells for cell in row]
+            if len(texts) == len(rows) * width and all(type(text) is str for text in texts):
+                try:
+                    if _PLAIN.fullmatch("\n".join(texts)):
+                        numbers = [float(text) for text in texts]
+                        if all(map(isfinite, numbers)):
+                            return list(zip(*[iter(numbers)] * width, strict=True))
+                except ValueError:
+                    # Read one by one below, the one that is no number is found.
+                    pass
+        return [tuple(row.number(i) for i in range(width)) for row in place.rows()]
 
     def fields(self, *way: str | int) -> "dict[str, Reader]":
         """Return the places in an object, by key.

@@ -2,6 +2,7 @@
 
 import re
 import ssl
+from functools import cache
 from urllib.parse import quote
 
 import httpx
@@ -69,11 +70,19 @@ def open_transport(
 ) -> httpx.AsyncBaseTransport:
     """Return a transport for one API that takes nothing from the environment."""
     inner = httpx.AsyncHTTPTransport(
-        verify=tls or True, trust_env=False, limits=httpx.Limits(max_connections=api.concurrent)
+        verify=tls or _public_authorities(),
+        trust_env=False,
+        limits=httpx.Limits(max_connections=api.concurrent),
     )
     if api.key is None or key is None:
         return inner
     return KeyedTransport(inner, base, api.key, key)
+
+
+@cache
+def _public_authorities() -> ssl.SSLContext:
+    """Return whom to trust by default; reading them anew for each client takes a while."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def check_base(where: str, text: str, key: SecretStr | None) -> httpx.URL:

@@ -10,6 +10,7 @@ import numpy as np
 
 import weft
 from weft.components.trained import (
+    Artifact,
     Evaluation,
     Opinions,
     Trained,
@@ -20,14 +21,14 @@ from weft.components.trained import (
 from weft.compose import compose
 from weft.composition import Composition
 from weft.config.resolve import canonical_options
-from weft.errors import LearningError, TrainingError
+from weft.errors import ArtifactError, LearningError, TrainingError
 from weft.learning.artifacts import Artifacts, FolderCheckpoints
-from weft.learning.champions import Champions, Promotion
+from weft.learning.champions import Champions, Promotion, expect_made_by
 from weft.learning.judging import Comparison, compare, skill_of, trust_in
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market
 from weft.market.view import View
-from weft.times import DAY, iso
+from weft.times import DAY, iso, parse_time
 
 TRAINING: Final = "training"
 
@@ -126,8 +127,8 @@ class Trainer:
         if rows - shadow < least:
             missing = self._rows_needed(least) - rows
             raise TrainingError(
-                f"needs {rows + missing:,} rows of {self.composition.interval} candles, of which it "
-                f"trains on {least:,}; there are {rows:,}, {missing:,} are missing and will be "
+                f"needs {rows + missing:,} rows of {self.composition.interval} candles, to train "
+                f"on {least:,} of them; there are {rows:,}, {missing:,} are missing and will be "
                 f"there at {iso(last + missing * micros)}",
                 where=key,
                 hint="`weft backfill --since ...` fetches older ones; `weft guide` says more",
@@ -163,7 +164,7 @@ class Trainer:
         component = self.composition.trained[key]
         span = self.span(key, last)
         options = canonical_options(component.config)
-        previous = self.champions.in_use(key, component, span.trained_to)
+        previous = self._previous(key, component, options, span)
         checkpoints = FolderCheckpoints(
             self.artifacts.folder / "unfinished" / key,
             {"options": options, "span": [span.first, span.trained_to], "seed": self.rules.seed},
@@ -174,7 +175,7 @@ class Trainer:
             training,
             progress=progress,
             checkpoints=checkpoints,
-            previous=previous.artifact if previous else None,
+            previous=previous,
         )
         artifact = component.fit(view, training)
         ready = component.load(artifact)
@@ -257,6 +258,24 @@ class Trainer:
             view = view.with_universe(members)
         title = f"{component.kind} {component.name}"
         return view.restricted(component.needs, title, ready), training
+
+    def _previous(self, key: str, component: Trained, options: str, span: Span) -> Artifact | None:
+        """Return the artifact trained last with the same options, on rows up to these at most.
+
+        Whether it was promoted does not count: that was decided by rows after those it was
+        trained on, which may be among those this training is judged on.
+        """
+        for note in reversed(self.ledger.notes(TRAINING)):
+            if note.symbol != key or parse_time(note.body["trained_through"]) > span.trained_to:
+                continue
+            try:
+                kept = self.artifacts.read(key, note.body["artifact"])
+                expect_made_by(component, kept, options)
+                component.load(kept.artifact)
+            except ArtifactError:
+                continue
+            return kept.artifact
+        return None
 
     def _judge(self, key: str, span: Span, ready: Any) -> Evaluation:  # noqa: ANN401  # what the component works with
         """Return how good something a component learnt is on the rows kept for judging."""

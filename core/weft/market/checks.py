@@ -4,9 +4,10 @@ Rows are refused, never repaired: what comes out is what came in, less what cann
 schema. Every refusal is counted and located in a line that a person can act on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
+from types import MappingProxyType
 from typing import Final
 
 import polars as pl
@@ -15,6 +16,7 @@ from weft.errors import SchemaError
 from weft.market.candles import FIELDS
 from weft.market.columns import UTC_MICROS, Columns, instant
 from weft.market.instruments import Scope
+from weft.market.jumps import ALONE, SHIFTED, WAITS, WICK, LastClose, far_off
 from weft.times import DAY, HOUR, MINUTE, Interval
 
 CANDLE_SCHEMA: Final = pl.Schema(
@@ -106,7 +108,13 @@ class CheckedObservations:
     early: int = 0
 
 
-def clean_candles(frame: pl.DataFrame, interval: Interval, now: int, source: str) -> CheckedCandles:
+def clean_candles(
+    frame: pl.DataFrame,
+    interval: Interval,
+    now: int,
+    source: str,
+    before: Mapping[str, LastClose] = MappingProxyType({}),
+) -> CheckedCandles:
     """Return the candles of `frame` that can be true, on the fixed schema, and what was refused.
 
     A bar stands on its symbol's grid when it is as far off the interval's as most of the
@@ -114,11 +122,16 @@ def clean_candles(frame: pl.DataFrame, interval: Interval, now: int, source: str
     the market rests at weekends, a whole day may be one hour further off: daylight saving. The
     same open time with another `known_at` is a correction and stays.
 
+    A candle whose open or close is far off (`weft.market.jumps.FAR`) both the close before and the
+    open after it is refused. The last one that is far off the close before waits until another
+    one follows; where that one agrees, both are kept, and the jump is told.
+
     Args:
         frame: columns as in `weft.components.provider.Batch`; others are ignored.
         interval: what the candles are to be; rows of another are refused.
         now: present instant, microseconds; nothing later can be known.
         source: who brought them, for messages.
+        before: the newest candle kept of each symbol, where known.
 
     Raises:
         SchemaError: a column is missing, or cannot be what it claims.
@@ -159,7 +172,9 @@ def clean_candles(frame: pl.DataFrame, interval: Interval, now: int, source: str
     ]
     rows, early, refused = _refuse(rows, rules, "open_time", "candle")
     rows, told = _settle(rows, ("symbol", "open_time", "known_at"), FIELDS, "candle")
-    problems = (*columns.notes, *refused, *told)
+    rows, waiting, far = _refuse_far_off(rows, before)
+    early += waiting
+    problems = (*columns.notes, *refused, *told, *far)
     return CheckedCandles(_finish(rows, CANDLE_SCHEMA), problems, early)
 
 
@@ -312,6 +327,20 @@ def _refuse(
         told += _told(part, f"refused, {reason}", time, noun)
         early += len(part) if reason in _EARLY else 0
     return rows.filter(pl.col("broken").is_null()), early, told
+
+
+def _refuse_far_off(
+    rows: pl.DataFrame, before: Mapping[str, LastClose]
+) -> tuple[pl.DataFrame, int, list[str]]:
+    """Return the rows that may follow each other, how many wait, and what is told of jumps."""
+    rows, told = rows.with_columns(far=far_off(rows, before)), list[str]()
+    if rows["far"].null_count() == len(rows):
+        return rows, 0, told
+    for what in (ALONE, WAITS, SHIFTED, WICK):
+        noted = what if what in {SHIFTED, WICK} else f"refused, {what}"
+        told += _told(rows.filter(pl.col("far") == what), noted, "open_time", "candle")
+    waiting = rows.filter(pl.col("far") == WAITS).height
+    return rows.filter(~pl.col("far").is_in([ALONE, WAITS]).fill_null(value=False)), waiting, told
 
 
 def _settle(

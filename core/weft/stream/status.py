@@ -5,8 +5,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import median
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer
 
 from weft.http.errors import BannedError, ForbiddenError, UnauthorisedError
+from weft.times import iso, parse_time
+
+_Instant = Annotated[
+    int,
+    PlainSerializer(iso, return_type=str),
+    BeforeValidator(lambda told: parse_time(told) if isinstance(told, str) else told),
+]
+"""Microseconds since 1970; ISO 8601 UTC where it is handed out."""
 
 
 class StreamState(StrEnum):
@@ -23,6 +34,8 @@ class StreamState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
     """How one stream is doing at one instant, counted since the start.
+
+    The API hands it out as it stands here, with instants in ISO 8601.
 
     Attributes:
         provider: whose stream.
@@ -42,14 +55,14 @@ class StreamStatus:
         malformed: messages that could not be read.
         dropped: events left out, and why is told in the problems of the provider.
         silent: topics that never delivered although they should.
-        last_error: the kind of the last error and its text; None where none.
+        error: the kind of the last error and its text; None where none.
     """
 
     provider: str
     name: str
     state: StreamState
-    connected_since: int | None
-    last_message: int | None
+    connected_since: _Instant | None
+    last_message: _Instant | None
     lag_seconds: float | None
     messages: int
     reconnects: int
@@ -59,7 +72,7 @@ class StreamStatus:
     malformed: int
     dropped: int
     silent: tuple[str, ...]
-    last_error: str | None
+    error: str | None
 
 
 @dataclass(slots=True)
@@ -109,7 +122,7 @@ class Tally:
             malformed=self.malformed,
             dropped=self.dropped,
             silent=self.silent,
-            last_error=None if error is None else f"{type(error).__name__}: {error}",
+            error=None if error is None else f"{type(error).__name__}: {error}",
         )
 
     def _state(self) -> StreamState:

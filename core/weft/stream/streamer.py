@@ -118,16 +118,14 @@ class Streamer:
 
     def _show(self, name: str, status: StreamStatus) -> StreamStatus:
         outbox = self._outboxes[name]
-        error, state = status.last_error, status.state
+        error, state = status.error, status.state
         if outbox.failure is not None:
             error = f"{type(outbox.failure).__name__}: {outbox.failure}"
         since = status.connected_since
         if self._stopped:
             state, since = StreamState.STOPPED, None
         dropped = status.dropped + outbox.dropped
-        return replace(
-            status, state=state, connected_since=since, dropped=dropped, last_error=error
-        )
+        return replace(status, state=state, connected_since=since, dropped=dropped, error=error)
 
     async def _follow(self, provider: Provider, spec: StreamSpec, outbox: Outbox) -> None:
         """Follow one connection's topics, and begin anew should that ever fail."""

@@ -40,7 +40,7 @@ def status(config: Path | None, overrides: Sequence[str], *, as_json: bool) -> N
         sys.stdout.write(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
     table = Table("provider", "data", "state", "last answer", "latency", "left", "newest")
-    table.add_column("error", overflow="fold")
+    table.add_column("error, or the latest problem", overflow="fold")
     for state in states:
         colour = _STATE_COLOURS.get(state.state, "red")
         left = ", ".join(f"{count} ({name})" for name, count in state.left.items())
@@ -54,7 +54,7 @@ def status(config: Path | None, overrides: Sequence[str], *, as_json: bool) -> N
             latency,
             left,
             newest,
-            state.error or "",
+            state.error or next(reversed(state.problems), ""),
         )
     Console(highlight=False).print(table)
 

@@ -7,7 +7,9 @@ from weft.times import parse_time
 from weft_app.session import console
 
 
-def run(port: int, seed: int, speed: float, start: str | None, replay: Path | None) -> None:
+def run(
+    port: int, seed: int, speed: float, start: str | None, replay: Path | None, coins: int = 20
+) -> None:
     """Serve until stopped.
 
     Args:
@@ -16,6 +18,7 @@ def run(port: int, seed: int, speed: float, start: str | None, replay: Path | No
         speed: sandbox seconds a second.
         start: first instant of sandbox time, ISO 8601; now if None.
         replay: folder of real candles to serve in place of made-up prices.
+        coins: how many, 20 to 100.
 
     Raises:
         MissingDependencyError: the packages of the `api` extra are not installed.
@@ -35,4 +38,4 @@ def run(port: int, seed: int, speed: float, start: str | None, replay: Path | No
         "Ctrl-C)"
     )
     first = None if start is None else parse_time(start)
-    sandbox.run(port, seed, speed, replay, start=first)
+    sandbox.run(port, seed, speed, replay, start=first, coins=coins)

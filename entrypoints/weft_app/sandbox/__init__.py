@@ -24,6 +24,7 @@ def run(
     *,
     start: int | None = None,
     replay_shift: bool = True,
+    coins: int = 20,
 ) -> None:
     """Serve until a signal comes.
 
@@ -35,12 +36,14 @@ def run(
         faults: what goes wrong from the beginning.
         start: first instant of sandbox time, in microseconds since 1970; now if None.
         replay_shift: whether the real candles are moved so that they end at the start.
+        coins: how many, 20 to 100.
 
     Raises:
         WeftError: the port is taken.
     """
     Sandbox(
         seed=seed,
+        coins=coins,
         start=start,
         speed=speed,
         replay=replay,

@@ -3,16 +3,19 @@
 import gzip
 import json
 import random
+import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
 
 from weft_app.sandbox.faults import Fault
 from weft_app.sandbox.protocol import Json
+from weft_app.sandbox.stamps import with_times
 
 _MEGABYTE = 1 << 20
+_DECIMAL = re.compile(r"-?\d+(\.\d+)?")
 _HUGE, _HUGE_MARK = "1e400", "a number of 1e400"
 
 
@@ -24,6 +27,8 @@ def corrupted(body: bytes, fault: Fault, chance: random.Random) -> bytes:
         return body
     if fault.kind == "list_dict":
         return _dumped(_turned(data))
+    if fault.kind in {"stamp_unit", "stamp_shift"}:
+        return _dumped(with_times(data, fault))
     rows, put = _rows(data)
     if fault.kind == "duplicate_rows":
         rows[:] = [row for row in rows for _ in range(2)]
@@ -32,7 +37,7 @@ def corrupted(body: bytes, fault: Fault, chance: random.Random) -> bytes:
     elif fault.kind == "empty_rows":
         rows.clear()
     else:
-        change = _CHANGES[fault.kind]
+        change = _scaled(fault.factor) if fault.kind == "scale" else _CHANGES[fault.kind]
         for row in rows:
             _change(row, fault, change, chance)
         if put is not None:
@@ -124,6 +129,17 @@ def _negate(row: Json, key: Json) -> None:
         row[key] = -value
 
 
+def _scaled(factor: float) -> Change:
+    def change(row: Json, key: Json) -> None:
+        value = row[key]
+        if isinstance(value, str) and _DECIMAL.fullmatch(value):
+            row[key] = repr(float(value) * factor)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            row[key] = value * factor
+
+    return change
+
+
 def _enlarge(row: Json, key: Json) -> None:
     row[key] = _HUGE if isinstance(row[key], str) else _HUGE_MARK
 
@@ -138,6 +154,33 @@ _CHANGES: dict[str, Change] = {
     "huge_number": _enlarge,
     "negative": _negate,
 }
+
+
+def doubled_keys(body: bytes) -> bytes:
+    """Return a JSON body in which each key stands twice, first with null and then as it was."""
+    try:
+        data = orjson.loads(body)
+    except ValueError:
+        return body
+    return "".join(_doubled(data)).encode()
+
+
+def _doubled(data: Json) -> Iterator[str]:
+    if isinstance(data, dict):
+        yield "{"
+        for number, (key, value) in enumerate(data.items()):
+            name = json.dumps(key)
+            yield f"{', ' if number else ''}{name}: null, {name}: "
+            yield from _doubled(value)
+        yield "}"
+    elif isinstance(data, list):
+        yield "["
+        for number, value in enumerate(data):
+            yield ", " if number else ""
+            yield from _doubled(value)
+        yield "]"
+    else:
+        yield json.dumps(data)
 
 
 def _dumped(data: Json) -> bytes:

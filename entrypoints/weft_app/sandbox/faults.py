@@ -27,9 +27,13 @@ BodyKind: TypeAlias = Literal[
     "reset_body",  # the connection breaks after `share` of the body
     "slow_body",  # one byte every `seconds`
     "gzip_bomb",  # `size` megabytes of blanks in a few kilobytes
+    "huge_body",  # `size` megabytes of blanks, as the header says
+    "endless_body",  # `size` megabytes of blanks, of which no header says how many
+    "age",  # a cache on the way says that it kept the answer for `seconds`
     "html",  # a page with status 200
     "content_type",  # `text/plain` for JSON
     "bom",  # a byte order mark before the JSON
+    "duplicate_keys",  # every key twice in its object, with null before its value
     "deep",  # nesting `size` levels deep
 ]
 JsonKind: TypeAlias = Literal[
@@ -42,6 +46,9 @@ JsonKind: TypeAlias = Literal[
     "nan",  # `field` is NaN
     "huge_number",  # `field` is 1e400
     "negative",  # `field` times -1
+    "scale",  # `field` times `factor`
+    "stamp_unit",  # every number that is a time times `factor`: another unit
+    "stamp_shift",  # every time `seconds` later
     "duplicate_rows",  # every row twice
     "shuffle_rows",  # rows in another order
     "empty_rows",  # no rows

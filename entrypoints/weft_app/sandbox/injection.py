@@ -8,13 +8,15 @@ from email.utils import format_datetime
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from weft_app.sandbox.corrupt import corrupted, gzip_bomb
+from weft_app.sandbox.corrupt import corrupted, doubled_keys, gzip_bomb
 from weft_app.sandbox.faults import BODY_KINDS, JSON_KINDS, REQUEST_KINDS, Armed, Fault, Faults
 from weft_app.sandbox.protocol import Answer, Api, Problem
 from weft_app.sandbox.wire import WIRE, Wire
 
 _HTML = b"<html><head><title>Maintenance</title></head><body>Please come back later.</body></html>"
 _LONG_SECONDS = 3600.0
+_BLANKS = b" " * (1 << 16)
+_BLANKS_A_MEGABYTE = (1 << 20) // len(_BLANKS)
 _SLOW_SECONDS = 1.0
 
 
@@ -122,6 +124,8 @@ class _Spoilt:
     headers: dict[str, str]
     pause_seconds: float | None = None
     breaks_at: int | None = None
+    megabytes: int | None = None
+    length_told: bool = True
 
     async def hit(self, armed: Armed, path: str) -> None:
         """Let one fault strike."""
@@ -142,6 +146,13 @@ class _Spoilt:
                 self.body = self.body[: int(len(self.body) * fault.share)]
             case "reset_body":
                 self.breaks_at = max(int(len(self.body) * fault.share), 1)
+            case "huge_body" | "endless_body":
+                self.megabytes = fault.size or 1_000
+                self.length_told = fault.kind == "huge_body"
+            case "age":
+                self.headers["age"] = f"{0.0 if fault.seconds is None else fault.seconds:.0f}"
+            case "duplicate_keys":
+                self.body = doubled_keys(self.body)
             case "html":
                 self.body, self.status = _HTML, 200
                 self.headers["content-type"] = "text/html; charset=utf-8"
@@ -157,7 +168,10 @@ class _Spoilt:
 
     async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it the way it became."""
-        self.headers["content-length"] = str(len(self.body))
+        length = len(self.body) if self.megabytes is None else self.megabytes << 20
+        self.headers["content-length"] = str(length)
+        if not self.length_told:
+            del self.headers["content-length"]
         raw = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in self.headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": raw})
         if self.breaks_at is not None:
@@ -170,6 +184,10 @@ class _Spoilt:
                 wire.reset()
             await _until_gone(receive, 1.0)
             return
+        if self.megabytes is not None:
+            for _ in range(self.megabytes * _BLANKS_A_MEGABYTE):
+                await send({"type": "http.response.body", "body": _BLANKS, "more_body": True})
+            self.body = b""
         if self.pause_seconds is not None:
             for byte in self.body:
                 part = bytes([byte])

@@ -15,11 +15,14 @@ class Budget:
         name: unique within the API.
         amount: units in one window.
         seconds: length of the window; windows are aligned to the clock, as exchanges do it.
+        bucket: whether there are no windows, but a bucket of `amount` that fills anew in
+            `seconds`, little by little.
     """
 
     name: str
     amount: int
     seconds: float
+    bucket: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Usage:
         self._scale, self._clock = scale, clock
         self._lock = threading.Lock()
         self._used: dict[tuple[str, str, int], int] = {}
+        self._buckets: dict[tuple[str, str], tuple[float, float]] = {}
         self._ignored: dict[tuple[str, str], int] = {}
 
     def charge(
@@ -76,15 +80,31 @@ class Usage:
             if len(self._used) > 10_000:
                 self._used.clear()
             for budget in budgets:
-                if budget.name in costs:
+                if budget.name in costs and budget.bucket:
+                    meter = self._draw(api, client, budget, costs[budget.name], now)
+                    meters[budget.name] = meter
+                elif budget.name in costs:
                     window = int(now // budget.seconds)
                     key = (f"{api}/{budget.name}", client, window)
                     self._used[key] = used = self._used.get(key, 0) + costs[budget.name]
-                    amount = budget.amount * self._scale
-                    granted = budget.amount * 1_000 if amount == float("inf") else int(amount)
                     left = (window + 1) * budget.seconds - now
-                    meters[budget.name] = Meter(used, max(granted, 1), left)
+                    meters[budget.name] = Meter(used, self._granted(budget), left)
         return meters
+
+    def _draw(self, api: str, client: str, budget: Budget, cost: int, now: float) -> Meter:
+        """Take from a bucket what a call costs; a call that is refused takes nothing."""
+        key, granted = (f"{api}/{budget.name}", client), self._granted(budget)
+        per_second = granted / budget.seconds
+        used, since = self._buckets.get(key, (0.0, now))
+        used = max(used - (now - since) * per_second, 0.0)
+        over = used + cost > granted
+        self._buckets[key] = (used if over else used + cost, now)
+        missing = used + cost - granted
+        return Meter(granted + 1 if over else ceil(used + cost), granted, missing / per_second)
+
+    def _granted(self, budget: Budget) -> int:
+        amount = budget.amount * self._scale
+        return budget.amount * 1_000 if amount == float("inf") else max(int(amount), 1)
 
     def ignored(self, api: str, client: str, *, again: bool) -> int:
         """Return how often in a row a client called while it was over a limit."""
@@ -97,4 +117,5 @@ class Usage:
         """Forget what was used."""
         with self._lock:
             self._used.clear()
+            self._buckets.clear()
             self._ignored.clear()

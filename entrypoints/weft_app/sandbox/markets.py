@@ -9,7 +9,7 @@ from weft.arrays import Floats, Times
 from weft.times import DAY, HOUR, MINUTE
 from weft_app.sandbox.bars import MINUTES, Bars, Grid
 from weft_app.sandbox.cache import Cache
-from weft_app.sandbox.coins import OPENING, Coin
+from weft_app.sandbox.coins import COINS, OPENING, Coin
 from weft_app.sandbox.draws import generator, hashed, key_of
 from weft_app.sandbox.minutes import finished, make_minutes, trades_before
 from weft_app.sandbox.skeleton import Skeleton
@@ -48,15 +48,19 @@ class Markets:
         self, skeleton: Skeleton, days: Callable[[Coin, int], Bars | None] = lambda *_: None
     ) -> None:
         self._skeleton, self._replayed = skeleton, days
-        self._base: Cache[Bars] = Cache(192)
-        self._minutes: Cache[Bars] = Cache(192)
-        self._hours: Cache[Bars] = Cache(512)
-        self._days: Cache[Bars] = Cache(4096)
-        self._trades: Cache[Trades] = Cache(2048)
+        # Who asks for one coin after the other comes back to the first before long.
+        many = -(-len(skeleton.coins) // len(COINS))
+        self._base: Cache[Bars] = Cache(192 * many)
+        self._minutes: Cache[Bars] = Cache(192 * many)
+        self._hours: Cache[Bars] = Cache(512 * many)
+        self._days: Cache[Bars] = Cache(4096 * many)
+        self._trades: Cache[Trades] = Cache(2048 * many)
         self._revisions: tuple[Revision, ...] = ()
 
     def revise(self, revision: Revision | None) -> None:
         """Tell a span of the past differently from now on; None takes all revisions back."""
+        if revision is None and not self._revisions:
+            return
         self._revisions = () if revision is None else (*self._revisions, revision)
         for cache in (self._minutes, self._hours, self._days, self._trades):
             cache.clear()
@@ -148,7 +152,7 @@ class Markets:
         replayed = self._replayed(coin, day)
         if replayed is not None:
             return replayed
-        bars = make_minutes(self._skeleton, self._skeleton.coins.index(coin), day)
+        bars = make_minutes(self._skeleton, self._skeleton.column(coin), day)
         return bars.between(coin.listed, int(bars.open_time[-1]) + 1)
 
     def _elsewhere(self, venue: Venue, coin: Coin, base: Bars) -> Bars:
@@ -175,7 +179,7 @@ class Markets:
     def premium(self, venue: Venue, coin: Coin, times: Times) -> Floats:
         """Return how far the venue's price is above the reference price, as a fraction."""
         hours = self._skeleton.until(int(times.max()) + HOUR)
-        column = self._skeleton.coins.index(coin)
+        column = self._skeleton.column(coin)
         return premium(venue, coin, column, hours, self._skeleton.seed, times)
 
     def trades(self, venue: Venue, coin: Coin, first: int, end: int, now: int) -> Trades:
@@ -193,7 +197,7 @@ class Markets:
     def trades_from(self, venue: Venue, coin: Coin, number: int, limit: int, now: int) -> Trades:
         """Return up to `limit` trades from a number on, as far as they happened by now."""
         hours = self._skeleton.until(now)
-        column = self._skeleton.coins.index(coin)
+        column = self._skeleton.column(coin)
         at = int(np.searchsorted(hours.trades[:, column], number, side="right"))
         first = max(OPENING + at * HOUR, MINUTES.open_of(coin.listed))
         found: list[Trades] = []

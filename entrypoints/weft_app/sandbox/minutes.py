@@ -93,7 +93,7 @@ def _trades_before(skeleton: Skeleton, column: int, day: int) -> int:
 
 def trades_before(skeleton: Skeleton, coin: Coin, hour_open: int) -> int:
     """Return how many trades there were from the opening to the start of an hour."""
-    column = skeleton.coins.index(coin)
+    column = skeleton.column(coin)
     row = (hour_open - OPENING) // HOUR
     return int(skeleton.until(hour_open).trades[row - 1, column]) if row > 0 else 0
 

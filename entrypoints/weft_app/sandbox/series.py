@@ -68,11 +68,10 @@ class Series:
         """
         last = max(int(index.max()) + max(hours, 0) + 1, 1)
         table = self._skeleton.until(OPENING + last * HOUR)
-        column = 0 if coin is None else self._skeleton.column(coin) + 1
-        walk = np.concatenate([[0.0], table.walk[:last, column]])
-        ends = np.clip(index + max(hours, 0), 0, last)
-        begins = np.clip(index + min(hours, 0), 0, last)
-        return np.asarray((walk[ends] - walk[begins]) / np.sqrt(abs(hours)))
+        column = -1 if coin is None else self._skeleton.column(coin)
+        ends = table.walked(column, index + max(hours, 0))
+        begins = table.walked(column, index + min(hours, 0))
+        return np.asarray((ends - begins) / np.sqrt(abs(hours)))
 
 
 def _unit(recipe: Recipe, coin: Coin | None) -> float:

@@ -33,6 +33,7 @@ class Sandbox:
 
     Args:
         seed: another seed is another market.
+        coins: how many, 20 to 100.
         start: first instant of sandbox time; now if None.
         speed: sandbox seconds a second; 0 stands still.
         replay: folder of real candles, as `Replay` reads them.
@@ -49,6 +50,7 @@ class Sandbox:
         self,
         *,
         seed: int = 7,
+        coins: int = 20,
         start: int | None = None,
         speed: float = 1.0,
         replay: Path | None = None,
@@ -60,7 +62,7 @@ class Sandbox:
         apis: Iterable[Api] | None = None,
     ) -> None:
         self.clock = SandboxClock(start, speed)
-        self.world = World(seed, replay, self.clock.now() if replay_shift else None)
+        self.world = World(seed, replay, self.clock.now() if replay_shift else None, coins)
         self.desk = Desk(self.world, self.clock, Usage(limits), dict(options or {}))
         self.faults = Faults()
         self.fault(*faults)

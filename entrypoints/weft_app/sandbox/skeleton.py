@@ -2,11 +2,13 @@
 
 All coins stand in one table of hours that grows block by block as later times are asked for. A
 block depends on its seed and on the block before, so the same hour has the same numbers whoever
-asks first. The table is small (ten years of twenty coins are some 30 MB); minutes and trades are
+asks first. Coins beyond the first twenty are drawn apart: the first have the same hours, however
+many follow. The table is small (ten years of twenty coins are some 30 MB); minutes and trades are
 made from it on demand.
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from weft.arrays import Floats
 from weft.times import HOUR
-from weft_app.sandbox.coins import OPENING, Coin
+from weft_app.sandbox.coins import COINS, OPENING, Coin
 from weft_app.sandbox.draws import Integers, generator
 
 HOURS_A_BLOCK = 28 * 24
@@ -67,6 +69,16 @@ class Hours:
     trades: Integers
     regime: NDArray[np.int8]
 
+    def walked(self, column: int, index: Integers) -> Floats:
+        """Return the sum of shocks from the opening to the start of each hour of `index`.
+
+        Args:
+            column: of the coin; -1 for the market.
+            index: hours since the opening; before it nothing has moved.
+        """
+        steps = self.walk[np.maximum(index, 1) - 1, column + 1]
+        return np.where(index > 0, steps, 0.0)
+
 
 class Skeleton:
     """Makes and keeps the table of hours.
@@ -82,6 +94,7 @@ class Skeleton:
         self._blocks: list[Hours] = []
         self._joined: Hours | None = None
         self._anchor = np.log([coin.price for coin in coins])
+        self._columns = {coin: column for column, coin in enumerate(coins)}
         opening = generator(seed, ("opening",)).normal(-0.3, 0.25, len(coins))
         self.opening: Floats = self._anchor + opening
         """Logarithm of each coin's price at the opening (coins,)."""
@@ -104,7 +117,7 @@ class Skeleton:
 
     def column(self, coin: Coin) -> int:
         """Return which column is a coin's."""
-        return self.coins.index(coin)
+        return self._columns[coin]
 
     def _regimes(self, block: int) -> NDArray[np.int8]:
         rng = generator(self.seed, ("regime",), block)
@@ -118,7 +131,14 @@ class Skeleton:
 
     def _block(self, block: int) -> Hours:
         rng = generator(self.seed, ("hours",), block)
+        further = generator(self.seed, ("hours", "further"), block)
         size, coins = HOURS_A_BLOCK, len(self.coins)
+        widths = (min(coins, len(COINS)), max(coins - len(COINS), 0))
+
+        def each(draw: Callable[[np.random.Generator, tuple[int, int]], Floats]) -> Floats:
+            parts = [draw(r, (size, n)) for r, n in zip((rng, further), widths, strict=True)]
+            return np.concatenate(parts, axis=1)
+
         regime = self._regimes(block)
         # A smooth unrest over the block, 1 on average, on top of the regime's.
         knots = rng.normal(0.0, 0.35, 9)
@@ -136,16 +156,16 @@ class Skeleton:
         common = beta * ((1 - late) * market[:, None] + late * delayed[:, None])
         own_usual = np.array([c.volatility for c in self.coins]) / np.sqrt(HOURS_A_YEAR)
         own_deviation = own_usual * (unrest * busy)[:, None]
-        own = own_deviation * _heavy(rng, (size, coins))
-        hit = rng.random((size, coins)) < _OWN_JUMPS_A_DAY / 24
-        own += hit * rng.normal(0.0, _OWN_JUMP_SIZE, (size, coins))
+        own = own_deviation * each(_heavy)
+        hit = each(lambda r, shape: r.random(shape)) < _OWN_JUMPS_A_DAY / 24
+        own += hit * each(lambda r, shape: r.normal(0.0, _OWN_JUMP_SIZE, shape))
         deviation = np.sqrt((beta * usual[:, None]) ** 2 + own_deviation**2)
         change = common + own
         start = self._blocks[-1].close[-1] if self._blocks else self.opening
         change += (self._anchor - start) * _PULL / size
         shock = np.concatenate([((market - drift) / usual)[:, None], change / deviation], axis=1)
         size_of_move = np.abs(shock[:, 1:])
-        noise = np.exp(rng.normal(0.0, 0.35, (size, coins)))
+        noise = np.exp(each(lambda r, shape: r.normal(0.0, 0.35, shape)))
         activity = busy[:, None] * (0.45 + 0.65 * size_of_move) * noise * unrest[:, None] ** 0.5
         mean = np.array([coin.trades for coin in self.coins]) * 60
         counts = np.rint(np.maximum(mean * np.clip(activity, 0.1, 12.0), 60 * 6)).astype(np.int64)

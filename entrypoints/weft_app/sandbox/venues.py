@@ -78,6 +78,5 @@ def momentum(hours: Hours, column: int, index: Times, memory: int) -> Floats:
         index: hours since the opening.
         memory: how many hours to look back.
     """
-    end, begin = np.maximum(index, 0), np.maximum(index - memory, 0)
-    total = np.concatenate([[0.0], hours.walk[: int(end[-1]), column + 1]])
-    return np.asarray((total[end] - total[begin]) / np.sqrt(memory))
+    end, begin = hours.walked(column, index), hours.walked(column, index - memory)
+    return np.asarray((end - begin) / np.sqrt(memory))

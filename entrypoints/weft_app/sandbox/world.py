@@ -11,6 +11,7 @@ from weft_app.sandbox.book import Book, bucket_of, make_book
 from weft_app.sandbox.coins import COINS, OPENING, Coin
 from weft_app.sandbox.derivatives import Derivatives
 from weft_app.sandbox.markets import Markets, Revision
+from weft_app.sandbox.more_coins import MORE_COINS
 from weft_app.sandbox.news import News, NewsItem
 from weft_app.sandbox.replay import Replay
 from weft_app.sandbox.series import Series
@@ -43,14 +44,26 @@ class World:
         seed: another seed is another market.
         replay: folder of real candles to serve in place of made-up prices.
         replay_end: where the last real candle is moved to; None keeps the files' own dates.
+        coins: how many, 20 to 100; the prices and series of the first do not depend on it. A
+            folder of real candles brings its own.
+
+    Raises:
+        ValueError: there are not so many coins.
     """
 
     def __init__(
-        self, seed: int = 7, replay: Path | None = None, replay_end: int | None = None
+        self,
+        seed: int = 7,
+        replay: Path | None = None,
+        replay_end: int | None = None,
+        coins: int = len(COINS),
     ) -> None:
+        everything = COINS + MORE_COINS
+        if not len(COINS) <= coins <= len(everything):
+            raise ValueError(f"there are {len(COINS)} to {len(everything)} coins, not {coins}")
         self.seed = seed
         files = None if replay is None else Replay(replay, replay_end)
-        self.coins: tuple[Coin, ...] = COINS if files is None else files.coins
+        self.coins: tuple[Coin, ...] = everything[:coins] if files is None else files.coins
         self.coin = MappingProxyType({coin.name: coin for coin in self.coins})
         """By the name exchanges use, for instance ``BTC``."""
         self._skeleton = Skeleton(seed, self.coins)

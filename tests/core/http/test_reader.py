@@ -1,6 +1,7 @@
 """H7, H8, H10: a changed form is named by its field, never guessed at."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,6 +29,34 @@ def test_fields_are_read_where_they_stand() -> None:
     assert not row.has("n")
     assert not row.has("gone", 3)
     assert list(reader().fields("data", 0)) == ["p", "q", "n", "t", "name", "ok"]
+
+
+_TEXTS = ("1.5", "-2", "+.5", "3.", "1e3", "nan", "inf", "1_0", " 1", "", ".", "1\n2", "9" * 400)
+_CELLS = st.one_of(st.sampled_from(_TEXTS), st.floats(allow_nan=True), st.none(), st.booleans())
+
+
+@given(rows=st.lists(st.lists(_CELLS, min_size=1, max_size=4), max_size=4))
+def test_a_table_says_what_its_numbers_say_one_by_one(rows: list[list[Any]]) -> None:
+    place = reader({"t": rows})
+
+    def one_by_one() -> list[tuple[float, ...]]:
+        return [(row.number(0), row.number(1)) for row in place.rows("t")]
+
+    def said(read: Callable[[], list[tuple[float, ...]]]) -> object:
+        try:
+            return read()
+        except SchemaChangedError as error:
+            return str(error)
+
+    assert said(lambda: place.table("t", width=2)) == said(one_by_one)
+
+
+def test_a_table_of_texts_is_read_as_a_whole() -> None:
+    rows = [["1.5", "2", "more"], ["-0.25", "+3.", 7]]
+    assert reader({"t": rows}).table("t", width=2) == [(1.5, 2.0), (-0.25, 3.0)]
+    assert reader({"t": []}).table("t", width=2) == []
+    with pytest.raises(SchemaChangedError, match="should be a list"):
+        reader({"t": {}}).table("t", width=2)
 
 
 @pytest.mark.parametrize(

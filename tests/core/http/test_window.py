@@ -156,3 +156,18 @@ async def test_a_cost_that_never_fits_is_a_mistake() -> None:
     for cost in (6, -1):
         with pytest.raises(ValueError, match="cost"):
             await limiter.turn(cost).__aenter__()
+
+
+@aio
+async def test_a_limit_of_a_group_counts_that_group_alone() -> None:
+    clock = SimulatedClock(NOW)
+    limits = (RateLimit(4, 60, "weight"), RateLimit(2, 300, "s", per_request=True, only="s"))
+    limiter = Limiter("v", Api(base_url="", limits=limits, longest_wait_seconds=300), clock)
+    for cost, group in ((0, "s"), (4, ""), (0, "s"), (0, "other")):
+        async with limiter.turn(cost, group):
+            assert clock.now() == NOW
+    assert limiter.left() == {"weight": 0, "s": 0}
+    async with limiter.turn(1):
+        assert clock.now() == NOW + 60 * SECOND
+    async with limiter.turn(0, "s"):
+        assert clock.now() == NOW + 300 * SECOND

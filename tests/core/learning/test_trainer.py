@@ -31,6 +31,7 @@ class Leaning(Model):
     chance: ClassVar[float] = 0.6
     quality: ClassVar[float] = 0.1
     seen: ClassVar[list[tuple[int, int, int]]] = []
+    previous: ClassVar[list[Artifact | None]] = []
     fails: ClassVar[bool] = False
 
     class Config(ComponentConfig):
@@ -52,6 +53,7 @@ class Leaning(Model):
 
     def fit(self, view: View, training: Training) -> Artifact:
         Leaning.seen.append((int(view.times[0]), int(view.times[-1]), training.horizon))
+        Leaning.previous.append(training.previous)
         training.progress(1, 1, loss=0.5)
         if Leaning.fails:
             raise TrainingError("diverged", where="model leaning")
@@ -77,6 +79,7 @@ class Leaning(Model):
 def _as_it_was() -> None:
     Leaning.chance, Leaning.quality, Leaning.fails = 0.6, 0.1, False
     Leaning.seen.clear()
+    Leaning.previous.clear()
 
 
 def engine_at(folder: Path, now: int = NOW, *overrides: str) -> Engine:
@@ -270,3 +273,15 @@ def test_every_training_stands_in_the_ledger_and_its_chain_holds(tmp_path: Path)
     assert len(ledger.notes("promotion")) == 1
     assert not list(ledger.entries())
     ledger.close()
+
+
+def test_a_training_goes_on_from_the_latest_before_it(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    engine.trainer.train(KEY, NOW)
+    Leaning.quality = 0.0
+    later = advance(engine, 24)
+    assert not engine.trainer.train(KEY, later).promoted
+    engine.trainer.train(KEY, later)
+    engine.trainer.train(KEY, NOW - 24 * HOUR)
+    before = [p and json.loads(p.files["learnt.json"])["quality"] for p in Leaning.previous]
+    assert before == [None, 0.1, 0.0, None]

@@ -46,7 +46,7 @@ async def test_w1_a_broken_connection_leaves_no_hole(
         await one.until(lambda: one.status.reconnects)
         await one.candles(len(one.kept.candles) + 1)
         await check_candles(one)
-        assert "Unavailable" in str(one.status.last_error)
+        assert "Unavailable" in str(one.status.error)
 
 
 @aio
@@ -54,7 +54,7 @@ async def test_w2_a_half_open_connection_is_noticed_by_its_silence(fast: Sandbox
     fast.fault({"kind": "ws_half_open", "count": 1, "skip": 20, "seconds": 30})
     async with live(fast, heartbeat_seconds=0.8, streams=("candles", "trades")) as one:
         await one.until(lambda: one.status.reconnects)
-        assert "not even a pong" in str(one.status.last_error)
+        assert "not even a pong" in str(one.status.error)
         await one.candles(len(one.kept.candles) + 1)
         await check_candles(one)
         coverage = one.feed("spot")._line.coverage
@@ -77,7 +77,7 @@ async def test_w3_a_connection_is_replaced_before_its_end_and_nothing_is_missed(
             await check_candles(one)
             lines, told = list(one.kept.problems), one.kept.of("trade_count")
             closes = sorted(told)
-        assert one.status.last_error is None
+        assert one.status.error is None
         check_sums(one)
         # Those before it came up were not heard as a whole; of the others none is missing.
         assert not any(f"to {iso(close)}" in line for line in lines for close in closes)
@@ -120,7 +120,7 @@ async def test_w8_silence_after_a_confirmation_is_noticed(fast: Sandbox) -> None
 
     async with live(fast, change=impatient, heartbeat_seconds=1.0) as one:
         await one.until(lambda: one.status.reconnects)
-        assert "SilentError" in str(one.status.last_error)
+        assert "SilentError" in str(one.status.error)
         fast.heal()
         await one.candles(2)
         await check_candles(one)
@@ -150,8 +150,8 @@ async def test_w8_a_subscription_nobody_confirms_is_noticed() -> None:
         with sandbox(0) as still:
             change = lambda spec: replace(spec, url=url)  # noqa: E731  # a function is the value
             async with live(still, change=change, acknowledge_seconds=0.3) as one:
-                await one.until(lambda: one.status.last_error)
-                assert "btcusdt@kline_1m was not confirmed" in str(one.status.last_error)
+                await one.until(lambda: one.status.error)
+                assert "btcusdt@kline_1m was not confirmed" in str(one.status.error)
                 assert asked
 
 
@@ -180,7 +180,7 @@ async def test_w10_a_venue_that_refuses_is_asked_at_its_pace() -> None:
         gate = open_gate(clock, limits)
         async with live(still, gate=gate) as one:
             await one.until(lambda: one.status.connected_since)
-            assert "HTTP 503" in str(one.status.last_error)
+            assert "HTTP 503" in str(one.status.error)
             assert clock.now() - NOW >= 600 * SECOND
 
 
@@ -215,5 +215,5 @@ async def test_w12_an_expired_token_is_replaced_once_at_once_and_not_for_ever(
                 await one.until(lambda: one.status.state is StreamState.UNAUTHORISED)
                 await asyncio.sleep(0.3)
                 assert seen == ["Bearer a", "Bearer b"]
-                assert "token expired" in str(one.status.last_error)
+                assert "token expired" in str(one.status.error)
                 assert "Bearer" not in str(one.streamer.status()) + caplog.text

@@ -107,10 +107,10 @@ async def test_w7_what_could_not_be_stored_is_handed_on_again(fast: Sandbox) -> 
             raise OSError("no space")
 
     async with live(fast, keep=fails) as one:
-        await one.until(lambda: "no space" in str(one.status.last_error))
+        await one.until(lambda: "no space" in str(one.status.error))
         await one.candles(2)
         await check_candles(one)
-        assert one.status.last_error is None
+        assert one.status.error is None
 
 
 @aio
@@ -130,7 +130,7 @@ async def test_w11_frames_of_nonsense_are_counted_and_survived(fast: Sandbox, ki
     fast.fault({"kind": kind, "count": 2, "size": 2, "path": "/ws"})
     async with live(fast, largest_bytes=1 << 20) as one:
         await one.until(lambda: one.status.malformed >= 2)
-        assert "MalformedError" in str(one.status.last_error)
+        assert "MalformedError" in str(one.status.error)
         assert (one.status.reconnects > 0) is (kind == "ws_huge")
         await one.candles(2)
         await check_candles(one)

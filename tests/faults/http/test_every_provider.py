@@ -130,6 +130,29 @@ def test_h7_no_provider_makes_rows_of_another_schema(
     assert set(silent(one)) <= {"rss"}
 
 
+@pytest.mark.parametrize("kind", ["rename_field", "missing_field", "null_field", "swap_type"])
+def test_h7_no_provider_makes_other_rows_of_a_field_that_is_not_as_it_was(
+    sandbox: Sandbox, desk: Open, clean: Rows, kind: str
+) -> None:
+    sandbox.fault({"kind": kind, "seed": 3})
+    one = desk()
+    one.collect()
+    assert wrong(one.rows(), clean) == []
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="the vocabulary states no lower bound, so that a count below zero passes the checks",
+)
+def test_h9_no_provider_stores_a_count_below_zero(
+    sandbox: Sandbox, desk: Open, clean: Rows
+) -> None:
+    sandbox.fault({"kind": "negative", "field": "AdrActCnt", "provider": "coinmetrics"})
+    one = desk("coinmetrics")
+    one.collect()
+    assert [row for row in wrong(one.rows(), clean) if row[2] == "active_addresses"] == []
+
+
 @pytest.mark.parametrize("kind", ["nan", "huge_number"])
 def test_h8_no_provider_stores_an_impossible_number(
     sandbox: Sandbox, desk: Open, clean: Rows, kind: str

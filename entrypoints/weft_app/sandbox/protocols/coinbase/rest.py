@@ -43,8 +43,8 @@ api = Api(
     "coinbase",
     errors=_errors,
     key=Key(header="CB-ACCESS-KEY", required=False),
-    # A bucket of 15 that fills by 10 a second, as a window.
-    budgets=(Budget("second", 15, 1.5),),
+    # Ten requests a second, and bursts to 15.
+    budgets=(Budget("second", 15, 1.5, bucket=True),),
 )
 
 

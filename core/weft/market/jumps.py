@@ -1,0 +1,105 @@
+"""Candles far off their neighbours: a slipped decimal, another unit, a coin that was redenominated.
+
+Prices move within a candle, however wildly: the next one opens about where it closed. A price that
+is `FAR` times off both the close before and the open after it is no price. Where it stays, the
+source counts in something else from then on, and nobody but a person can say in what.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import polars as pl
+
+FAR: Final = 50.0
+"""Factor between two prices of which one cannot follow the other; cents for dollars are beyond."""
+
+ALONE: Final = f"{FAR:g} times off the close before and the open after it"
+WAITS: Final = f"{FAR:g} times off the close before, until the next one agrees with it"
+SHIFTED: Final = (
+    f"kept, although {FAR:g} times off the close before: redenominated, or in another unit"
+)
+WICK: Final = f"kept, although its high or low is {FAR:g} times beyond its open and close"
+
+
+class LastClose(NamedTuple):
+    """The newest candle of a symbol that was kept: when it opened, and its close."""
+
+    open_time: int
+    close: float
+
+
+def far_off(rows: pl.DataFrame, before: Mapping[str, LastClose]) -> pl.Series:
+    """Return what is the matter with each candle: `ALONE`, `WAITS`, `SHIFTED`, `WICK` or null.
+
+    Rows that are `ALONE` or `WAITS` are not to be stored.
+
+    Args:
+        rows: candles with prices above zero, sorted by symbol and open_time.
+        before: what was kept earlier; used for a symbol's first row if it opened before that.
+    """
+    rows = _between(rows.select("symbol", "open_time", "open", "high", "low", "close"), before)
+    open_, close, previous, following = (
+        pl.col(name) for name in ("open", "close", "previous", "following")
+    )
+    jumps = _far(open_, previous) | _far(close, previous)
+    outer = pl.max_horizontal("open", "close"), pl.min_horizontal("open", "close")
+    wick = _above(pl.col("high"), outer[0]) | _above(outer[1], pl.col("low"))
+    if not rows.select((jumps | wick).any()).item():
+        return pl.repeat(None, len(rows), dtype=pl.String, eager=True)
+    alone = pl.any_horizontal(
+        (_above(price, previous) & _above(price, following))
+        | (_above(previous, price) & _above(following, price))
+        for price in (open_, close)
+    )
+    rows = rows.with_row_index("row").with_columns(alone=alone)
+    # What follows a slip is compared with what came before it.
+    rest = _between(rows.filter(~pl.col("alone")), before).select(
+        "row",
+        what=pl.when(jumps & following.is_null())
+        .then(pl.lit(WAITS))
+        .when(_far(open_, previous))
+        .then(pl.lit(SHIFTED))
+        .when(wick)
+        .then(pl.lit(WICK)),
+    )
+    joined = rows.join(rest, on="row", how="left", maintain_order="left")
+    return joined.select(pl.when("alone").then(pl.lit(ALONE)).otherwise("what")).to_series()
+
+
+def last_closes(rows: pl.DataFrame) -> dict[str, LastClose]:
+    """Return the newest candle of each symbol; rows are sorted by symbol and open_time."""
+    last = rows.group_by("symbol").agg(
+        pl.col("open_time").last().to_physical(), pl.col("close").last()
+    )
+    return {symbol: LastClose(opened, close) for symbol, opened, close in last.iter_rows()}
+
+
+def _between(rows: pl.DataFrame, before: Mapping[str, LastClose]) -> pl.DataFrame:
+    """Return rows with the close before each and the open after it, null where there is none."""
+    symbol = pl.col("symbol")
+    rows = rows.with_columns(
+        previous=pl.when(symbol == symbol.shift(1)).then(pl.col("close").shift(1)),
+        following=pl.when(symbol == symbol.shift(-1)).then(pl.col("open").shift(-1)),
+    )
+    if before:
+        rows = rows.with_columns(previous=pl.col("previous").fill_null(_earlier(rows, before)))
+    return rows
+
+
+def _earlier(rows: pl.DataFrame, before: Mapping[str, LastClose]) -> pl.Series:
+    kept = pl.DataFrame(
+        [(symbol, *close) for symbol, close in before.items()],
+        {"symbol": pl.String(), "kept_open": pl.Int64(), "kept": pl.Float64()},
+        orient="row",
+    )
+    joined = rows.join(kept, on="symbol", how="left", maintain_order="left")
+    follows = pl.col("kept_open") < pl.col("open_time")
+    return joined.select(pl.when(follows).then(pl.col("kept"))).to_series()
+
+
+def _above(price: pl.Expr, other: pl.Expr) -> pl.Expr:
+    return (price >= FAR * other).fill_null(value=False)
+
+
+def _far(price: pl.Expr, other: pl.Expr) -> pl.Expr:
+    return _above(price, other) | _above(other, price)

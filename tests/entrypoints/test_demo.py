@@ -1,0 +1,30 @@
+"""The sandbox as every provider at once: nothing that it tells waits for the configuration."""
+
+from weft.assembly import compose_settings
+from weft.components.provider import SourceKind
+from weft.components.series import SeriesProvider
+from weft.config.loading import load_settings
+from weft.plugins.discovery import discover
+from weft.plugins.registry import Registry
+from weft_app.demo import SERIES_OF, sandboxed
+
+
+def test_every_path_that_is_not_documented_is_named_for_the_sandbox() -> None:
+    with sandboxed(None, [], port=0) as through:
+        composition, _ = compose_settings(load_settings(None, through), Registry(discover()))
+    providers = {placed.provider.name: placed.provider for placed in composition.providers}
+    assert SERIES_OF.keys() < providers.keys()
+    for provider in providers.values():
+        assert provider.source_kind is not SourceKind.REAL
+        if isinstance(provider, SeriesProvider):
+            assert provider.waiting() == {}
+    dominance = providers["thetie"].config.series["social_dominance"]
+    assert (dominance.path, dominance.factor) == ("/v1/social_sentiment.dominance", 0.01)
+
+
+def test_what_the_user_says_wins() -> None:
+    own = "providers.artemis.series.dev_commits.path=/elsewhere"
+    with sandboxed(None, [own], port=0) as through:
+        composition, _ = compose_settings(load_settings(None, through), Registry(discover()))
+    (artemis,) = [p.provider for p in composition.providers if p.provider.name == "artemis"]
+    assert artemis.config.series["dev_commits"].path == "/elsewhere"
