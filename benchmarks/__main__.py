@@ -9,7 +9,7 @@ from rich.console import Console
 
 import weft
 
-NAMES = ("startup", "features", "compose", "asof", "store", "cycle", "stream")
+NAMES = ("startup", "features", "compose", "models", "asof", "store", "cycle", "stream")
 
 
 def main(names: list[str]) -> None:

@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from weft.config.settings import Settings, TrainedSlot
@@ -93,11 +94,19 @@ class Retrainer:
 
 
 @contextmanager
-def scheduled(every: Mapping[str, Interval], retrainer: Retrainer) -> Iterator[None]:
+def scheduled(
+    every: Mapping[str, Interval], retrainer: Retrainer, at_once: Collection[str] = ()
+) -> Iterator[None]:
     """Train components as often as is said, for as long as the block runs.
 
     A training that is due while another runs waits for it; one that is due while it still runs
     itself is left out.
+
+    Args:
+        every: how often, by the component's key in config.
+        retrainer: trains them.
+        at_once: keys of those whose first training is due now; that of the others is when the
+            time between two has passed.
 
     Raises:
         MissingDependencyError: the packages of the `ml` extra are not installed.
@@ -116,12 +125,14 @@ def scheduled(every: Mapping[str, Interval], retrainer: Retrainer) -> Iterator[N
             hint="pip install 'weft[ml]', or set training.scheduled to false",
         ) from error
     scheduler = BackgroundScheduler(timezone="UTC")
+    now = datetime.now(UTC)
     for key, interval in every.items():
         scheduler.add_job(
             retrainer.train,
             "interval",
             args=[key],
             id=key,
+            next_run_time=now if key in at_once else now + timedelta(microseconds=interval.micros),
             seconds=interval.micros / SECOND,
             coalesce=True,
             max_instances=1,

@@ -88,7 +88,7 @@ def _layers(signal: Signal) -> Table:
             f"{layer.weight:.0%}",
             f"{added:+.1f}",
             f"[{'green' if added > 0 else 'red'}]{bar}",
-            _largest(layer.evidence) if layer.score is not None else layer.status.value,
+            _first(layer.evidence) if layer.score is not None else layer.status.value,
         )
     return table
 
@@ -97,9 +97,9 @@ def _added(layer: LayerView) -> float:
     return 0.0 if layer.score is None else layer.score * layer.weight
 
 
-def _largest(evidence: Mapping[str, float | None], count: int = 4) -> str:
+def _first(evidence: Mapping[str, float | None], count: int = 5) -> str:
+    """Return the first pieces of evidence: layers name the most telling ones first."""
     known = [(name, value) for name, value in evidence.items() if value is not None]
-    known.sort(key=lambda pair: -abs(pair[1]))
     return ", ".join(f"{name} {value:.4g}" for name, value in known[:count])
 
 

@@ -2,14 +2,16 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from weft.assembly import assemble
 from weft.config.loading import LoadedSettings, load_settings
+from weft.config.settings import Settings
+from weft.engine import Engine
 from weft.errors import ConfigError, MissingDependencyError
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
@@ -95,10 +97,23 @@ def _serve(
         allowed_hosts=[*server.allowed_hosts, host],
         plugins=registry.records(),
     )
-    every = retrained(loaded.settings, list(engine.composition.trained))
-    with scheduled(every, retrainer):
+    with _training(engine, loaded.settings, retrainer):
         listen(app, host=host, port=port, log_level="warning", ws="websockets-sansio")
     engine.close()
+
+
+@contextmanager
+def _training(engine: Engine, settings: Settings, retrainer: Retrainer) -> Iterator[None]:
+    """Train anew while serving, what was never trained at once; where that cannot be, say so."""
+    trained = engine.composition.trained
+    every = retrained(settings, list(trained))
+    never = trained.keys() - engine.in_use(engine.view()).learned.keys()
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(scheduled(every, retrainer, never))
+        except MissingDependencyError as error:
+            console.print(f"[yellow]Nothing is trained while serving:[/] {error}", soft_wrap=True)
+        yield
 
 
 def _check_address(host: str, port: int, token: str | None) -> None:

@@ -1,0 +1,1 @@
+"""Models: trained on history, they forecast returns."""

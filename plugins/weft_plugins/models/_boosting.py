@@ -1,0 +1,184 @@
+"""Growing trees with XGBoost, round by round: loaded only once something is trained or used."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import xgboost
+from numpy.typing import NDArray
+
+from weft.arrays import FloatPanel, Floats
+from weft.errors import ArtifactError, TrainingError
+from weft.learning.splits import walk_forward
+from weft_plugins.models._features import Matrix
+from weft_plugins.models._stages import Stages
+
+CLASSES: Final = ("down", "flat", "up")
+"""What may come of a row, in the order the model numbers it."""
+
+_FOLDS = 4
+_SURE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What is learnt from, one entry per row and symbol.
+
+    Attributes:
+        features: columns by name (sample, column).
+        names: of the columns.
+        classes: 0 down, 1 flat, 2 up (sample,).
+        weights: how many outcomes each counts for, 0 to 1 (sample,).
+        starts: decision row of each (sample,).
+    """
+
+    features: Matrix
+    names: tuple[str, ...]
+    classes: NDArray[np.int64]
+    weights: Floats
+    starts: NDArray[np.int64]
+
+    def part(self, at: NDArray[np.int64]) -> "Samples":
+        """Return the samples at these positions."""
+        return Samples(
+            self.features[at], self.names, self.classes[at], self.weights[at], self.starts[at]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How trees are grown.
+
+    Attributes:
+        rounds: of boosting; each grows one tree per class.
+        options: XGBoost's own.
+        where: the component, for error messages.
+    """
+
+    rounds: int
+    options: Mapping[str, Any]
+    where: str
+
+
+def grow(samples: Samples, growth: Growth, stages: Stages, stage: int = 0) -> bytes:
+    """Return the trees of all rounds as UBJ, going on where a training was stopped.
+
+    XGBoost's random numbers within a booster depend on how long it has lived. So each booster
+    lives for the rounds between two checkpoints, and the next one starts from what it wrote:
+    whether the training was stopped in between or not, the trees are the same.
+
+    Raises:
+        TrainingError: the loss is no longer a number, or XGBoost refuses.
+    """
+    try:
+        data = xgboost.QuantileDMatrix(
+            samples.features,
+            samples.classes,
+            weight=samples.weights,
+            feature_names=list(samples.names),
+            nthread=growth.options["nthread"],
+        )
+        trees = stages.begun(stage)
+        while True:
+            begun = bytearray(trees) if trees else None
+            booster = xgboost.Booster(dict(growth.options), [data], model_file=begun)
+            done = booster.num_boosted_rounds()
+            if done >= growth.rounds:
+                return trees or b""
+            for number in range(done, min(done + stages.every, growth.rounds)):
+                booster.update(data, number)
+                loss = float(booster.eval(data).rpartition(":")[2])
+                _expect_number(loss, number, growth)
+                stages.tell(stage, number + 1, loss)
+            trees = bytes(booster.save_raw("ubj"))
+            stages.keep(stage, trees)
+    except xgboost.core.XGBoostError as error:
+        raise TrainingError(f"XGBoost refused: {error}", where=growth.where) from error
+
+
+def read(trees: bytes, threads: int, version: object, where: str) -> xgboost.Booster:
+    """Return trees ready for use.
+
+    The bytes must be known to be whole: XGBoost's reader takes all memory there is when they
+    end too soon.
+
+    Args:
+        trees: as `grow` returned them.
+        threads: processor threads; 0 for all.
+        version: of the XGBoost that wrote them, for the error message.
+        where: the component, for the error message.
+
+    Raises:
+        ArtifactError: this XGBoost cannot read them.
+    """
+    try:
+        return xgboost.Booster({"nthread": threads}, model_file=bytearray(trees))
+    except xgboost.core.XGBoostError as error:
+        raise ArtifactError(
+            f"XGBoost {xgboost.__version__} cannot read what XGBoost {version} wrote: {error}",
+            where=where,
+            hint="Train it anew, or install that version",
+        ) from error
+
+
+def hold_out(
+    samples: Samples, horizon: int, growth: Growth, stages: Stages
+) -> dict[str, float] | None:
+    """Return how trees grown on the first four fifths of time do on the last fifth.
+
+    Samples whose outcome ends less than a horizon before the last fifth begins are left out.
+    None where there is too little for such a test. The losses are mean log losses over the
+    classes, weighted by uniqueness; `base_rate` is that of saying how often each class came.
+    """
+    if len(np.unique(samples.starts)) <= _FOLDS:
+        return None
+    ends = samples.starts + horizon
+    *_, split = walk_forward(samples.starts, ends, _FOLDS, embargo=horizon)
+    known, later = samples.part(split.train), samples.part(split.test)
+    if len(np.unique(known.classes)) < len(CLASSES):
+        return None
+    trees = grow(known, growth, stages)
+    booster = read(trees, growth.options["nthread"], xgboost.__version__, growth.where)
+    usual = np.bincount(known.classes, known.weights, len(CLASSES)) / known.weights.sum()
+    return {
+        "in_sample": _log_loss(probabilities(booster, known.features), known),
+        "out_of_sample": _log_loss(probabilities(booster, later.features), later),
+        "base_rate": _log_loss(np.tile(usual, (len(later.classes), 1)), later),
+        "samples_known": float(len(known.classes)),
+        "samples_later": float(len(later.classes)),
+        "effective_later": float(later.weights.sum()),
+    }
+
+
+def probabilities(booster: xgboost.Booster, features: Matrix) -> FloatPanel:
+    """Return the chance of each class (sample, class); the three add up to 1."""
+    found = np.asarray(booster.inplace_predict(features), dtype=np.float64)
+    shares: FloatPanel = found / found.sum(axis=1, keepdims=True)
+    return shares
+
+
+def contributions(booster: xgboost.Booster, features: Matrix) -> FloatPanel:
+    """Return what each column adds to the log-odds of up over down (sample, column + 1).
+
+    Exact Shapley values of the trees (Lundberg et al. 2020, Nature Machine Intelligence 2). The
+    last column is what the model says before it has looked at anything.
+    """
+    data = xgboost.DMatrix(features, feature_names=booster.feature_names)
+    parts = booster.predict(data, pred_contribs=True, strict_shape=True).astype(np.float64)
+    difference: FloatPanel = parts[:, CLASSES.index("up")] - parts[:, CLASSES.index("down")]
+    return difference
+
+
+def _expect_number(loss: float, number: int, growth: Growth) -> None:
+    if not np.isfinite(loss):
+        raise TrainingError(
+            f"the loss became {loss} in round {number + 1} of {growth.rounds}",
+            where=growth.where,
+            hint="Lower its rate, and look for absurd prices in the history",
+        )
+
+
+def _log_loss(chance: FloatPanel, samples: Samples) -> float:
+    said = chance[np.arange(len(chance)), samples.classes]
+    return float(np.average(-np.log(np.maximum(said, _SURE)), weights=samples.weights))

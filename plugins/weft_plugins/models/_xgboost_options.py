@@ -1,0 +1,85 @@
+"""Options of the boosted trees."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from weft.components.base import ComponentConfig, Local
+from weft_plugins.models import _groups
+from weft_plugins.models._features import FeatureGroup
+from weft_plugins.models._groups import Group
+
+
+class Options(ComponentConfig):
+    """Options: which symbols, what they are judged by, and how the trees are grown."""
+
+    group: Literal["all", "majors", "alts", "memes"] = Field(
+        default="all", description="symbols it learns from and speaks of"
+    )
+    named: Mapping[Group, tuple[str, ...]] = Field(
+        default_factory=lambda: dict(_groups.NAMED),
+        description="assets whose group is known by name; the same for all specialists",
+    )
+    wild: float = Field(
+        default=_groups.WILD,
+        gt=0,
+        description="volatility a year above which an unnamed coin counts among the memes",
+    )
+    features: tuple[FeatureGroup, ...] = Field(
+        default=("base", "momentum", "volume"), min_length=1, description="groups of columns"
+    )
+    threshold: float = Field(
+        default=0.005, gt=0, lt=1, description="log return beyond which a move is one"
+    )
+    trees: int = Field(default=200, ge=1, le=10_000, description="rounds of boosting")
+    depth: int = Field(default=8, ge=1, le=16, description="splits from root to leaf")
+    rate: float = Field(default=0.03, gt=0, le=1, description="learning rate")
+    row_share: float = Field(
+        default=0.8, gt=0, le=1, description="share of the samples each tree is grown on"
+    )
+    column_share: float = Field(
+        default=0.8, gt=0, le=1, description="share of the columns each tree may look at"
+    )
+    least_leaf: float = Field(
+        default=20.0, ge=0, description="smallest sum of curvature (Hessian) in a leaf"
+    )
+    penalty: float = Field(default=1.0, ge=0, description="L2 penalty on leaf values")
+    most_samples: int = Field(
+        default=500_000, ge=1000, description="samples beyond which rows are thinned out evenly"
+    )
+    hold_out: bool = Field(
+        default=True, description="train on the first four fifths too, for figures in the card"
+    )
+    checkpoint_rounds: int = Field(
+        default=25, ge=1, description="rounds after which the state is kept"
+    )
+    threads: Annotated[int, Local()] = Field(
+        default=1, ge=0, description="processor threads, 0 for all; they change no result"
+    )
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        assets = [asset for names in self.named.values() for asset in names]
+        twice = sorted({asset for asset in assets if assets.count(asset) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} cannot be in two groups")
+        return self
+
+    def for_xgboost(self, seed: int) -> dict[str, Any]:
+        """Return XGBoost's own options."""
+        return {
+            "objective": "multi:softprob",
+            "num_class": 3,
+            "eval_metric": "mlogloss",
+            "tree_method": "hist",
+            "max_depth": self.depth,
+            "eta": self.rate,
+            "subsample": self.row_share,
+            "colsample_bytree": self.column_share,
+            "min_child_weight": self.least_leaf,
+            "reg_lambda": self.penalty,
+            "seed": seed,
+            "seed_per_iteration": True,
+            "nthread": self.threads,
+        }

@@ -1,0 +1,155 @@
+"""Training from the command line and while serving."""
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support import Weft, make_engine
+from weft.config.loading import load_settings
+from weft.errors import ConfigError
+from weft.times import Interval
+from weft_app.live import LiveService
+from weft_app.scheduler import Retrainer, retrained, scheduled
+from weft_app.server import create_app
+
+TREES = (
+    "history_days=80",
+    "universe.symbols=[BTCUSDT, ETHUSDT, SOLUSDT, DOGEUSDT]",
+    "models.trees.use=xgboost",
+    "models.trees.trees=5",
+    "models.trees.depth=3",
+    "models.trees.hold_out=false",
+    "layers.ml.use=ml",
+)
+SETS = [word for option in TREES for word in ("--set", option)]
+
+
+def test_a_model_is_trained_used_shown_explained_and_taken_back(weft: Weft) -> None:
+    first = weft("train", *SETS)
+    assert first.code == 0, first.err
+    assert "promoted  models.trees" in first.err
+    signal = weft("signals", "BTCUSDT", "--json", *SETS).json()["signals"][0]
+    assert signal["forecasts"][0]["model"] == "trees"
+    assert {"technical", "ml"} <= {layer["name"] for layer in signal["layers"]}
+    listed = weft("models", "list", "--json", *SETS).json()
+    status = next(one for one in listed if one["key"] == "models.trees")
+    assert status["artifact"] == signal["versions"]["artifacts"]["models.trees"]
+    card = weft("models", "show", "trees", "--json", *SETS).json()
+    assert card["artifact"] == status["artifact"]
+    assert card["component"] == "model xgboost"
+
+    at = ("--as-of", signal["as_of"])
+    told = weft("explain", "BTCUSDT", "--json", *at, *SETS).json()
+    assert told["signal"]["id"] == signal["id"]
+    assert 1 <= len(told["features"]["trees"]) <= 8
+    shown = weft("explain", "BTCUSDT", *at, *SETS).out
+    assert "What each layer adds" in shown
+    assert next(iter(told["features"]["trees"])) in shown
+
+    # Nothing later than this is there, so an earlier training leaves another artifact.
+    assert weft("train", "trees", "--as-of", status["trained_through"], *SETS).code == 0
+    assert weft("models", "rollback", "trees", *SETS).code in {0, 1}
+    done = weft("models", "promote", "trees", status["artifact"][:8], *SETS)
+    assert "uses " + status["artifact"][:8] in done.err
+
+
+def test_the_guide_says_what_is_there_and_what_it_takes(weft: Weft) -> None:
+    weft("signals", *SETS)
+    before = weft("guide", "--json", *SETS).json()
+    trees = next(one for one in before if one["key"] == "models.trees")
+    assert trees["ready"]
+    assert trees["seconds_per_row"] is None
+    assert weft("train", "trees", "--no-fetch", *SETS).code == 0
+    after = weft("guide", "--json", *SETS).json()
+    assert next(one for one in after if one["key"] == "models.trees")["seconds_per_row"] > 0
+    shown = weft("guide", *SETS).out
+    assert "20,000" in shown
+    assert "9 years" in shown
+
+
+def test_what_cannot_be_trained_is_said_with_what_is_missing(weft: Weft) -> None:
+    done = weft("train", *SETS, "--set", "history_days=10")
+    assert done.code == 1
+    assert "are missing and will be there at" in done.err
+    done = weft("train", "tres", *SETS)
+    assert done.code == 1
+    assert "Did you mean trees?" in done.err
+
+
+def test_nothing_to_train_is_said(weft: Weft) -> None:
+    done = weft("train", "--set", "models={}", "--set", "regime=null")
+    assert done.code == 1
+    assert "nothing in this composition is trained" in done.err or "sizer" in done.err
+
+
+def test_retrain_says_how_often(tmp_path: Path) -> None:
+    loaded = load_settings(overrides=[*TREES, "models.trees.retrain=6h"], environ={})
+    keys = ["models.trees", "sizer"]
+    assert retrained(loaded.settings, keys)["models.trees"] == Interval.parse("6h")
+    off = [*TREES, "models.trees.retrain=6h", "training.scheduled=false"]
+    assert retrained(load_settings(overrides=off, environ={}).settings, keys) == {}
+    with pytest.raises(ConfigError, match="retrain"):
+        load_settings(overrides=[*TREES, "models.trees.retrain=often"], environ={})
+
+
+class Counting(Retrainer):
+    """Takes note of what it is asked to train, and takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__(None, [])
+        self.asked: list[str] = []
+        self.ended = threading.Event()
+
+    def train(self, key: str) -> bool:
+        self.asked.append(key)
+        time.sleep(0.1)
+        return True
+
+    def stop(self) -> None:
+        self.ended.set()
+
+
+def test_what_is_scheduled_is_trained_again_and_again_until_the_end() -> None:
+    retrainer = Counting()
+    every = {"a": Interval.parse("1s"), "b": Interval.parse("1h"), "c": Interval.parse("1h")}
+    with scheduled(every, retrainer, at_once={"c"}):
+        deadline = time.monotonic() + 20
+        while retrainer.asked.count("a") < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert [retrainer.asked.count(key) for key in "bc"] == [0, 1]
+    assert retrainer.asked[0] == "c"
+    assert retrainer.ended.is_set()
+
+
+def test_a_process_of_its_own_trains_and_the_server_uses_it_at_the_next_composition(
+    tmp_path: Path,
+) -> None:
+    engine = make_engine(tmp_path, *TREES)
+    asyncio.run(engine.update())
+    service = LiveService(engine)
+    before = service.compose().report.signals[0]
+    assert "models.trees" in before.missing_models
+    places = ("lake", "models")
+    overrides = [*TREES, *(f"storage.{place}={tmp_path}/{place}" for place in places)]
+    retrainer = Retrainer(None, [*overrides, f"storage.ledger=sqlite:///{tmp_path}/ledger.db"])
+    assert retrainer.train("models.trees")
+    after = service.compose().report.signals[0]
+    assert after.versions.artifacts
+    assert asyncio.run(_status(service))[0]["artifact"] == after.versions.artifacts["models.trees"]
+    assert not retrainer.train("models.other")
+    retrainer.stop()
+    assert not retrainer.train("models.trees")
+    engine.close()
+
+
+async def _status(service: LiveService) -> list[dict[str, object]]:
+    app = create_app(service, allowed_hosts=["test"])
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.get("/models/status")
+    told: list[dict[str, object]] = answer.raise_for_status().json()
+    return [one for one in told if one["key"] == "models.trees"]

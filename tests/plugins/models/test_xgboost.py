@@ -1,0 +1,258 @@
+"""Boosted trees: their contract, their forecast, and that nothing but the seed decides."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import xgboost
+
+from tests.plugins.models.trainings import HORIZON, Kept, fitted, market, walk
+from weft.components.trained import Artifact, Training
+from weft.learning.outcomes import forward_returns
+from weft.market.view import View
+from weft.testing import History, parametrize_with_checks
+from weft_plugins.models.xgboost import XGBoost
+
+TINY: dict[str, Any] = {
+    "trees": 8,
+    "depth": 3,
+    "rate": 0.3,
+    "least_leaf": 1.0,
+    "checkpoint_rounds": 3,
+    "threads": 1,
+    "hold_out": False,
+}
+EVERYTHING = ("base", "momentum", "volume", "sentiment", "derivatives")
+
+
+def model(**options: Any) -> XGBoost:
+    return XGBoost(XGBoost.Config(**{**TINY, **options}))
+
+
+MEMES = model(group="memes", wild=0.01, features=EVERYTHING, threshold=0.015)
+ALTS = model(group="alts", wild=50.0, features=("base",))
+
+
+@parametrize_with_checks([model()])
+def test_conformance(check: Callable[[], None]) -> None:
+    check()
+
+
+@pytest.mark.slow
+@parametrize_with_checks([ALTS, MEMES])
+def test_conformance_of_specialists(check: Callable[[], None]) -> None:
+    check()
+
+
+@cache
+def history() -> History:
+    return market(walk(2200, 3, seed=5))
+
+
+@cache
+def rows_to_train_on() -> View:
+    """A view of its own for all trainings alike, so that features are computed once."""
+    return history().view(model(features=EVERYTHING).needs, steps=1800)
+
+
+@cache
+def artifact() -> Artifact:
+    return fitted(model(), rows_to_train_on())
+
+
+@cache
+def artifact_with_figures() -> Artifact:
+    return fitted(model(hold_out=True), rows_to_train_on())
+
+
+def used(steps: int = 40, of: XGBoost | None = None) -> View:
+    asked = of or model()
+    return history().view(asked.needs, steps=steps, learned=asked.load(artifact()))
+
+
+def test_forecast_follows_from_the_chances_of_the_classes() -> None:
+    said = model().predict(used())
+    chance = {name: said.evidence[f"probability_{name}"] for name in ("down", "flat", "up")}
+    np.testing.assert_allclose(sum(chance.values()), 1.0, atol=1e-12)
+    view = rows_to_train_on()
+    outcome = forward_returns(view.candles().close[-1800:], HORIZON)
+    flat = outcome[np.abs(outcome) < 0.005]
+    # The weights of uniqueness hardly differ inside a series that has no holes.
+    rose = (flat > 0.0).mean()
+    expected = chance["up"] + chance["flat"] * rose
+    np.testing.assert_allclose(said.probability_up, expected, atol=2e-3)
+    means = [outcome[outcome < -0.005].mean(), flat.mean(), outcome[outcome > 0.005].mean()]
+    mixture = sum(c * m for c, m in zip(chance.values(), means, strict=True))
+    np.testing.assert_allclose(said.mean, mixture, atol=2e-4)
+    assert list(said.quantiles) == [0.05, 0.25, 0.5, 0.75, 0.95]
+
+
+def test_quantiles_agree_with_the_chance_of_a_fall() -> None:
+    """The quantile at the chance of the class down is the edge of that class."""
+    said = model().predict(used(200))
+    down = said.evidence["probability_down"]
+    for level, quantile in said.quantiles.items():
+        inside = np.where(level < down, quantile < -0.005 + 1e-9, quantile >= -0.005 - 1e-3)
+        assert inside.all()
+
+
+def test_contributions_add_up_to_the_log_odds_of_up_over_down() -> None:
+    view = used()
+    parts = model().contributions(view)
+    said = model().predict(view).evidence
+    odds = np.log(said["probability_up"] / said["probability_down"])
+    np.testing.assert_allclose(sum(parts.values()), odds, atol=2e-5)
+    assert list(parts)[-1] == "baseline"
+    assert tuple(parts)[:-1] == tuple(artifact().card["features"])
+
+
+def test_number_of_threads_changes_no_bit() -> None:
+    options = {"threads": 2, "row_share": 0.6, "column_share": 0.6}
+    view = rows_to_train_on()
+    alone = fitted(model(**{**options, "threads": 1}), view)
+    assert fitted(model(**options), view) == alone
+
+
+def test_another_seed_gives_other_trees() -> None:
+    view = rows_to_train_on()
+    assert fitted(model(), view, seed=2).files != artifact().files
+
+
+@pytest.mark.parametrize("saves", [1, 3, 4, 6])
+def test_a_training_that_was_stopped_gives_the_same_artifact(saves: int) -> None:
+    """Whichever checkpoint it goes on from, in the stage held out or in the last one."""
+    asked, kept = model(hold_out=True), Kept()
+    whole = fitted(asked, rows_to_train_on(), checkpoints=kept)
+    assert whole == artifact_with_figures()
+    assert len(kept.saved) == 7
+    resumed = Kept(kept.saved[:saves])
+    assert fitted(asked, rows_to_train_on(), checkpoints=resumed) == whole
+    assert len(resumed.saved) == len(kept.saved)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no json", "missing"])
+def test_a_damaged_checkpoint_is_as_good_as_none(damage: str) -> None:
+    kept = Kept()
+    fitted(model(), rows_to_train_on(), checkpoints=kept)
+    last = dict(kept.saved[-2])
+    spoilt = {
+        "truncated": {**last, "trees.ubj": last["trees.ubj"][:-100]},
+        "no json": {**last, "state.json": b"{"},
+        "missing": {"state.json": last["state.json"]},
+    }[damage]
+    assert fitted(model(), rows_to_train_on(), checkpoints=Kept([spoilt])) == artifact()
+
+
+def test_progress_is_told_every_round_and_the_loss_falls() -> None:
+    told: list[tuple[float, float, float]] = []
+
+    def progress(done: float, total: float, **figures: float) -> None:
+        told.append((done, total, figures["loss"]))
+
+    training = Training(np.random.default_rng(1), HORIZON, progress)
+    model(hold_out=True).fit(rows_to_train_on(), training)
+    assert [done for done, _, _ in told] == list(range(1, 17))
+    assert {total for _, total, _ in told} == {16}
+    losses = np.array([loss for _, _, loss in told])
+    assert (np.diff(losses[:8]) < 0).all()
+    assert (np.diff(losses[8:]) < 0).all()
+
+
+def test_card_tells_what_the_model_is() -> None:
+    card = artifact().card
+    view = rows_to_train_on()
+    outcome = forward_returns(view.candles().close[-1800:], HORIZON)
+    known = outcome[~np.isnan(outcome)]
+    assert card["classes"] == {
+        "down": int((known < -0.005).sum()),
+        "flat": int((np.abs(known) <= 0.005).sum()),
+        "up": int((known > 0.005).sum()),
+    }
+    # Each symbol's outcomes cover 1,799 rows, of which each is spanned by 12 at most.
+    assert card["effective_samples"] == pytest.approx(3 * 1799 / HORIZON, rel=0.02)
+    assert card["xgboost"] == xgboost.__version__
+    assert card["horizon"] == HORIZON
+    assert card["idle_features"] == []
+
+
+def test_on_noise_the_held_out_loss_shows_that_nothing_was_learnt() -> None:
+    figures = artifact_with_figures().card["hold_out"]
+    assert figures["in_sample"] < figures["base_rate"]
+    assert figures["out_of_sample"] > figures["base_rate"]
+
+
+def test_between_what_is_known_and_what_is_held_out_lies_more_than_a_horizon() -> None:
+    """Of 1,788 rows with an outcome the last fifth is held out: the rows from 1,431 on."""
+    figures = artifact_with_figures().card["hold_out"]
+    assert figures["samples_later"] == 3 * 357
+    assert figures["samples_known"] == 3 * (1431 - 2 * HORIZON)
+
+
+def test_where_a_class_never_came_before_the_last_fifth_there_are_no_figures() -> None:
+    closes = walk(2200, 3, seed=5)
+    closes[:1900] = 100.0 * np.exp(np.linspace(0.0, 20.0, 1900))[:, None]
+    asked = model(hold_out=True)
+    view = market(closes).view(asked.needs, steps=1800)
+    assert fitted(asked, view).card["hold_out"] is None
+
+
+def test_every_round_draws_other_rows_and_columns() -> None:
+    """Learning next to nothing, trees differ only by what they were given to look at."""
+    asked = model(trees=6, rate=1e-6, row_share=0.5, column_share=0.3, checkpoint_rounds=2)
+    learnt = asked.load(fitted(asked, rows_to_train_on()))
+    trees = learnt.booster.get_dump()[::3]
+    roots = {tree.split("]")[0] for tree in trees}
+    assert len(trees) == len(roots) == 6
+
+
+def test_only_rows_in_the_universe_are_learnt_from_and_spoken_of() -> None:
+    asked = model()
+    view = rows_to_train_on()
+    chosen = np.ones((1800, 3), dtype=np.bool_)
+    chosen[:, 1] = False
+    learnt = fitted(asked, view.with_universe(chosen))
+    assert sum(learnt.card["classes"].values()) == 2 * (1800 - HORIZON)
+    two = history().columns(np.array([0, 2])).view(asked.needs, steps=1800)
+    assert fitted(asked, two) == learnt
+    seen = history().view(asked.needs, steps=1800, learned=asked.load(learnt))
+    said = asked.predict(seen.with_universe(chosen))
+    assert np.isnan(said.mean[:, 1]).all()
+    assert not np.isnan(said.mean[:, [0, 2]]).any()
+
+
+def test_too_many_samples_are_thinned_out_evenly_and_count_for_more() -> None:
+    asked = model(most_samples=1000)
+    learnt = fitted(asked, rows_to_train_on())
+    assert sum(learnt.card["classes"].values()) == pytest.approx(3 * 1788 / 6, abs=3)
+    assert learnt.card["effective_samples"] == pytest.approx(3 * 1799 / HORIZON, rel=0.05)
+
+
+def test_a_view_with_nobody_to_speak_of_gets_no_opinion() -> None:
+    asked = model()
+    nobody = used(of=asked).with_universe(np.zeros((40, 3), dtype=np.bool_))
+    assert np.isnan(asked.predict(nobody).mean).all()
+    assert np.isnan(asked.contributions(nobody)["rsi_14"]).all()
+
+
+def test_metrics_that_nobody_brings_are_passed_over() -> None:
+    asked = model(features=EVERYTHING)
+    learnt = fitted(asked, rows_to_train_on())
+    assert set(learnt.card["idle_features"]) >= {"social_sentiment", "funding_rate", "liquidated"}
+    said = asked.predict(history().view(asked.needs, steps=5, learned=asked.load(learnt)))
+    assert not np.isnan(said.mean).any()
+
+
+def test_a_metric_that_tells_what_comes_is_used() -> None:
+    """The rate of funding is made to foretell the outcome; no other column knows it."""
+    base = history()
+    outcome = forward_returns(base.candles["close"], HORIZON)
+    foretold = np.sign(np.nan_to_num(outcome)) * 1e-4
+    knowing = replace(base, metrics={"funding_rate": foretold})
+    asked = model(features=("base", "derivatives"), trees=20)
+    learnt = fitted(asked, knowing.view(asked.needs, steps=1800))
+    parts = asked.contributions(knowing.view(asked.needs, steps=50, learned=asked.load(learnt)))
+    size = {name: np.abs(panel).mean() for name, panel in parts.items() if name != "baseline"}
+    assert size["funding_rate"] > 0.7 * sum(size.values())

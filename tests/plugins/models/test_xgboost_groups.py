@@ -1,0 +1,135 @@
+"""Which specialist a symbol belongs to."""
+
+from dataclasses import replace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tests.plugins.models.trainings import fitted, market, walk
+from weft.market.instruments import Instrument, Kind, describe
+from weft.testing import History, random_history
+from weft_plugins.models._groups import NAMED, Group, group_of, members
+from weft_plugins.models.xgboost import XGBoost
+
+GROUPS: tuple[Group, ...] = get_args(Group)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "group"),
+    [
+        ("BTCUSDT", "majors"),
+        ("ETH-USD", "majors"),
+        ("BNBUSDC", "majors"),
+        ("SOLUSDT", "alts"),
+        ("MATICUSDT", "alts"),
+        ("POLUSDT", "alts"),
+        ("OPUSDT", "alts"),
+        ("1000PEPEUSDT", "memes"),
+        ("1000SHIBUSDT", "memes"),
+        ("1000000BONKUSDT", "memes"),
+        ("DOGE/USDT", "memes"),
+        ("WIFUSDT", "memes"),
+        ("AAPL", "majors"),
+        ("ZECUSDT", None),
+        ("SOLVUSDT", None),
+    ],
+)
+def test_the_asset_decides_whatever_it_is_quoted_in(symbol: str, group: Group | None) -> None:
+    assert group_of(describe(symbol), NAMED) == group
+
+
+def test_an_earlier_name_counts() -> None:
+    renamed = Instrument(symbol="XUSDT", base="X", quote="USDT", renamed_from=("DOGEUSDT",))
+    assert group_of(renamed, NAMED) == "memes"
+
+
+def test_config_can_name_other_assets() -> None:
+    named: dict[Group, tuple[str, ...]] = {"majors": ("SOL",), "memes": ("AAPL",)}
+    assert group_of(describe("SOLUSDT"), named) == "majors"
+    assert group_of(describe("AAPL"), named) == "memes"
+    assert group_of(describe("BTCUSDT"), named) is None
+    with pytest.raises(ValidationError, match="SOL cannot be in two groups"):
+        XGBoost.Config(named={"majors": ("SOL",), "alts": ("SOL", "DOT")})
+
+
+def unnamed() -> History:
+    """Return a calm coin, a wild one, one that turns wild, Bitcoin as wild as any, and a stock."""
+    a_day = 0.01 * np.array([0.5, 3.0, 0.5, 3.0, 3.0])
+    rng = np.random.default_rng(3)
+    shocks = rng.normal(0.0, 1.0, (900, 5)) * a_day
+    shocks[700:, 2] *= 6.0
+    symbols = ("CALMUSDT", "WILDUSDT", "TURNUSDT", "BTCUSDT", "STOCK")
+    return market(100.0 * np.exp(np.cumsum(shocks, axis=0)), symbols=symbols)
+
+
+def membership(history: History, steps: int) -> dict[Group, Any]:
+    view = history.view(XGBoost(XGBoost.Config(group="alts")).needs, steps=steps)
+    return {group: members(view, group, NAMED, 1.2) for group in GROUPS}
+
+
+def test_every_symbol_has_exactly_one_specialist_at_every_row() -> None:
+    for history in (unnamed(), random_history(3, rows=900)):
+        total = sum(panel.astype(int) for panel in membership(history, 800).values())
+        assert (total == 1).all()
+
+
+def test_an_unnamed_coin_goes_by_how_wild_it_has_been() -> None:
+    found = membership(unnamed(), 700)
+    np.testing.assert_array_equal(found["memes"][-1], [False, True, True, False, False])
+    np.testing.assert_array_equal(found["alts"][-1], [True, False, False, False, False])
+    np.testing.assert_array_equal(found["majors"][-1], [False, False, False, True, True])
+    turned = found["memes"][:, 2]
+    # It turns wild at row 700, which is row 500 of the view, and is found out within a day.
+    assert not turned[:500].any()
+    assert turned[524:].all()
+
+
+def test_the_first_rows_of_a_coin_are_an_alts() -> None:
+    found = membership(unnamed(), 900)
+    assert found["alts"][:168, 1].all()
+    assert found["memes"][168 + 1 :, 1].all()
+
+
+def test_membership_is_the_same_row_by_row() -> None:
+    history = unnamed()
+    whole = membership(history, 60)
+    for back in (0, 1, 30, 59):
+        single = membership(history.cut(history.rows - back), 1)
+        for group in GROUPS:
+            np.testing.assert_array_equal(single[group][0], whole[group][59 - back])
+
+
+def test_three_specialists_speak_of_every_symbol_once() -> None:
+    named: dict[Group, tuple[str, ...]] = {
+        "majors": ("BTC",),
+        "alts": ("CALM",),
+        "memes": ("WILD",),
+    }
+    history = market(
+        walk(1400, 5, seed=1, sigma=0.013),
+        symbols=("BTCUSDT", "CALMUSDT", "WILDUSDT", "XUSDT", "YUSDT"),
+    )
+    spoken = np.zeros((60, 5))
+    for group in GROUPS:
+        one = XGBoost(
+            XGBoost.Config(
+                group=group,
+                named=named,
+                features=("base",),
+                trees=2,
+                depth=2,
+                hold_out=False,
+                threads=1,
+            )
+        )
+        learnt = fitted(one, history.view(one.needs, steps=1200))
+        said = one.predict(history.view(one.needs, steps=60, learned=one.load(learnt)))
+        spoken += ~np.isnan(said.probability_up)
+    assert (spoken == 1).all()
+
+
+def test_an_index_is_a_major() -> None:
+    index = replace(describe("SPX"), kind=Kind.INDEX)
+    assert group_of(index, NAMED) == "majors"

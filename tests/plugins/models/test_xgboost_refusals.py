@@ -1,0 +1,226 @@
+"""Boosted trees given what they cannot work with."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.plugins.models.trainings import Kept, fitted, market, walk
+from weft.components.trained import Artifact, Training
+from weft.errors import ArtifactError, MissingDependencyError, NotTrainedError, TrainingError
+from weft.learning.formats import check_files
+from weft.testing import History
+from weft_plugins.models._boosting import Growth, Samples, grow
+from weft_plugins.models._stages import Stages, digest_of
+from weft_plugins.models.xgboost import XGBoost
+
+
+def model(**options: Any) -> XGBoost:
+    tiny = {"trees": 4, "depth": 2, "hold_out": False, "threads": 1, "features": ("base",)}
+    return XGBoost(XGBoost.Config(**{**tiny, **options}))
+
+
+def history(sigma: float = 0.01) -> History:
+    return market(walk(1700, 2, seed=4, sigma=sigma))
+
+
+@cache
+def artifact() -> Artifact:
+    return fitted(model(), history().view(model().needs, steps=1200))
+
+
+# Training
+
+
+def test_too_few_rows_say_how_many_are_missing() -> None:
+    view = history().view(model().needs, steps=400)
+    with pytest.raises(TrainingError, match=r"776 rows .* 1000 are needed: 224 are missing"):
+        fitted(model(), view)
+
+
+def test_a_group_without_symbols_says_whose_rows_are_missing() -> None:
+    asked = model(group="majors")
+    with pytest.raises(TrainingError, match="0 rows of the majors"):
+        fitted(asked, history().view(asked.needs, steps=1200))
+
+
+def test_history_without_a_candle_has_no_outcome() -> None:
+    silent = history().after(0, lambda panel: np.full(panel.shape, np.nan))
+    with pytest.raises(TrainingError, match="1000 are missing"):
+        fitted(model(), silent.view(model().needs, steps=1200))
+
+
+@pytest.mark.parametrize(
+    ("threshold", "message"),
+    [(0.9, "no row is down or up among 0 down, 2376 flat, 0 up"), (1e-12, "no row is flat")],
+)
+def test_an_absent_class_is_named_and_all_are_counted(threshold: float, message: str) -> None:
+    asked = model(threshold=threshold)
+    with pytest.raises(TrainingError, match=message):
+        fitted(asked, history().view(asked.needs, steps=1200))
+
+
+def test_features_that_never_vary_are_refused() -> None:
+    """No metric of these is known."""
+    asked = model(features=("sentiment",))
+    with pytest.raises(TrainingError, match="none of its features ever varies"):
+        fitted(asked, history().view(asked.needs, steps=1200))
+
+
+def test_some_features_that_never_vary_are_passed_over_and_named() -> None:
+    still = history()
+    still = replace(still, candles={**still.candles, "volume": np.ones((1700, 2))})
+    asked = model(features=("base", "volume"))
+    learnt = fitted(asked, still.view(asked.needs, steps=1200))
+    assert "volume_ratio_20" in learnt.card["idle_features"]
+    assert "return_6" not in learnt.card["idle_features"]
+
+
+@pytest.mark.parametrize("weight", [1e38, np.nan, -1.0])
+def test_a_training_that_diverges_is_stopped(weight: float) -> None:
+    rng = np.random.default_rng(0)
+    samples = Samples(
+        rng.normal(size=(300, 2)).astype(np.float32),
+        ("a", "b"),
+        rng.integers(0, 3, 300),
+        np.full(300, weight),
+        np.arange(300),
+    )
+    growth = Growth(5, model().config.for_xgboost(1), "model xgboost")
+    stages = Stages(Training(rng, 12), 5, 1, 5)
+    with pytest.raises(TrainingError, match=r"became (nan|inf)|XGBoost refused"):
+        grow(samples, growth, stages)
+
+
+def test_a_training_killed_half_way_leaves_checkpoints_and_no_artifact() -> None:
+    class Killed(Kept):
+        def save(self, files: Mapping[str, bytes]) -> None:
+            super().save(files)
+            if len(self.saved) == 2:
+                raise KeyboardInterrupt
+
+    asked = model(trees=6, checkpoint_rounds=2)
+    view = history().view(asked.needs, steps=1200)
+    kept = Killed()
+    with pytest.raises(KeyboardInterrupt):
+        fitted(asked, view, checkpoints=kept)
+    assert fitted(asked, view, checkpoints=Kept(kept.saved)) == fitted(asked, view)
+
+
+def test_without_xgboost_the_message_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learnt, view = artifact(), history().view(model().needs, steps=1200)
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'weft\[ml\]'"):
+        model().load(learnt)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'weft\[ml\]'"):
+        fitted(model(), view)
+
+
+# Use
+
+
+def test_without_an_artifact_it_is_not_trained() -> None:
+    with pytest.raises(NotTrainedError):
+        model().predict(history().view(model().needs, steps=1))
+
+
+def changed(**card: Any) -> Artifact:
+    return replace(artifact(), card={**artifact().card, **card})
+
+
+def test_artifact_is_kept_in_safe_formats_and_read_back() -> None:
+    check_files(artifact(), "model")
+    assert model().load(artifact()).booster.num_boosted_rounds() == 4
+
+
+@pytest.mark.parametrize("left", [0, 1, 10, 1000, 10_000, -1])
+def test_truncated_trees_are_refused_before_anything_reads_them(left: int) -> None:
+    """XGBoost's own reader takes all memory there is when a file ends too soon."""
+    trees = artifact().files["model.ubj"]
+    assert len(trees[:left]) < len(trees)
+    with pytest.raises(ArtifactError, match="truncated or changed"):
+        model().load(replace(artifact(), files={"model.ubj": trees[:left]}))
+
+
+def test_trees_with_one_bit_changed_are_refused() -> None:
+    trees = bytearray(artifact().files["model.ubj"])
+    trees[len(trees) // 2] ^= 1
+    with pytest.raises(ArtifactError, match="truncated or changed"):
+        model().load(replace(artifact(), files={"model.ubj": bytes(trees)}))
+
+
+def test_trees_that_this_xgboost_cannot_read_say_which_version_wrote_them() -> None:
+    strange = b'{"learner": 1}'
+    card = {**artifact().card, "xgboost": "9.0.0", "digest": digest_of(strange)}
+    with pytest.raises(ArtifactError, match=r"cannot read what XGBoost 9\.0\.0 wrote"):
+        model().load(Artifact({"model.ubj": strange}, card))
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(ArtifactError, match=r"model\.ubj is missing"):
+        model().load(replace(artifact(), files={}))
+
+
+def test_another_order_of_features_is_refused() -> None:
+    turned = list(reversed(artifact().card["features"]))
+    with pytest.raises(ArtifactError, match="in another order"):
+        model().load(changed(features=turned))
+
+
+def test_other_features_are_named() -> None:
+    with pytest.raises(ArtifactError, match=r"lacks .*rsi_14"):
+        model(features=("base", "momentum")).load(artifact())
+    more = [*artifact().card["features"], "moon_phase"]
+    with pytest.raises(ArtifactError, match="has besides moon_phase"):
+        model().load(changed(features=more))
+
+
+def test_trees_grown_on_other_columns_than_the_card_says_are_refused() -> None:
+    other = model(features=("volume",))
+    learnt = fitted(other, history().view(other.needs, steps=1200))
+    digest = learnt.card["digest"]
+    with pytest.raises(ArtifactError, match="look at other features"):
+        model().load(Artifact(learnt.files, {**artifact().card, "digest": digest}))
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        {"format": 99},
+        {"format": None},
+        {"group": "memes"},
+        {"threshold": 0.02},
+        {"features": None},
+        {"features": 3},
+        {"returns": None},
+        {"returns": {}},
+        {"returns": {"quantiles": [[0.0]], "means": [0.0], "rose": [0.0]}},
+    ],
+)
+def test_an_artifact_of_something_else_is_refused(card: dict[str, Any]) -> None:
+    with pytest.raises(ArtifactError):
+        model().load(changed(**card))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("means", float("nan")), ("rose", 1.5), ("quantiles", 9.0)]
+)
+def test_an_impossible_table_of_returns_is_refused(key: str, value: float) -> None:
+    table = {name: np.array(values) for name, values in artifact().card["returns"].items()}
+    table[key].ravel()[0] = value
+    with pytest.raises(ArtifactError, match="the card's returns"):
+        model().load(changed(returns={name: v.tolist() for name, v in table.items()}))
+
+
+@pytest.mark.parametrize(
+    "options", [{"threshold": 0.0}, {"trees": 0}, {"rate": 2.0}, {"group": "gems"}, {"tree": 5}]
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="1 validation error"):
+        model(**options)

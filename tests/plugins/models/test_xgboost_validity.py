@@ -1,0 +1,177 @@
+"""Boosted trees find what is there, and nothing where nothing is.
+
+Nulls and plants as in López de Prado, Advances in Financial Machine Learning (2018), chapter 7:
+overlapping outcomes of a random walk look foreseeable as soon as samples are shuffled, because the
+samples to train on then hold most of each outcome to test on.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.plugins.models.trainings import HORIZON, fitted, market, walk
+from weft.learning.outcomes import forward_returns
+from weft.learning.splits import Split, purged_folds, walk_forward
+from weft.market.view import View
+from weft.testing import History
+from weft_plugins.models.xgboost import XGBoost
+
+if TYPE_CHECKING:
+    from weft.arrays import BoolPanel, FloatPanel
+
+ROWS = 2200
+SYMBOLS = 4
+FOLDS = 4
+
+GREEDY = XGBoost(
+    XGBoost.Config(
+        trees=12,
+        depth=8,
+        rate=0.5,
+        least_leaf=0.05,
+        threshold=0.01,
+        hold_out=False,
+        checkpoint_rounds=100,
+        threads=1,
+    )
+)
+"""Options under which trees learn their samples by heart, so that any leak shows."""
+
+SOBER = XGBoost(
+    XGBoost.Config(trees=25, depth=3, rate=0.1, threshold=0.01, hold_out=False, threads=1)
+)
+
+
+def band(samples: int) -> float:
+    """Return what the correlation of independent things stays within, for outcomes that overlap.
+
+    Of n outcomes that each span h rows, n / h tell a story of their own; their correlation with
+    anything has a standard deviation of the root of h / n. Four of them make the band.
+    """
+    return float(4.0 * np.sqrt(HORIZON / samples))
+
+
+def shuffled(starts: NDArray[np.int64]) -> Iterator[Split]:
+    """Yield the folds that must not be used: samples drawn at random."""
+    order = np.random.default_rng(0).permutation(len(starts))
+    for test in np.array_split(order, FOLDS):
+        yield Split(np.setdiff1d(order, test), np.sort(test))
+
+
+def out_of_sample(history: History, model: XGBoost, way: str) -> tuple[float, int]:
+    """Return the correlation of forecasts with what came, on samples not trained on."""
+    view = history.view(model.needs, steps=history.rows - 200)
+    outcome = forward_returns(view.candles().close[-view.steps :], HORIZON)
+    rows, symbols = np.nonzero(~np.isnan(outcome))
+    splits = {
+        "walk forward": walk_forward(rows, rows + HORIZON, FOLDS, HORIZON),
+        "purged": purged_folds(rows, rows + HORIZON, FOLDS, HORIZON),
+        "shuffled": shuffled(rows),
+    }[way]
+    said = np.full(outcome.shape, np.nan)
+    for split in splits:
+        learnt = fitted(model, chosen(view, rows[split.train], symbols[split.train]))
+        tested = chosen(view, rows[split.test], symbols[split.test])
+        ready = tested.restricted(model.needs, "test", model.load(learnt))
+        mean = model.predict(ready).mean
+        said = np.where(np.isnan(mean), said, mean)
+    both = ~np.isnan(said) & ~np.isnan(outcome)
+    return float(np.corrcoef(said[both], outcome[both])[0, 1]), int(both.sum())
+
+
+def chosen(view: View, rows: NDArray[np.int64], symbols: NDArray[np.int64]) -> View:
+    """Return a view whose universe is these samples alone."""
+    members: BoolPanel = np.zeros((view.steps, len(view.symbols)), dtype=np.bool_)
+    members[rows, symbols] = True
+    return view.with_universe(members)
+
+
+@cache
+def noise() -> History:
+    return market(walk(ROWS, SYMBOLS, seed=11))
+
+
+@cache
+def planted(strength: float, seed: int = 21, rows: int = ROWS) -> History:
+    """Return a market whose every candle leans the way the last twelve went."""
+    rng = np.random.default_rng(seed)
+    shock = rng.normal(0.0, 1.0, (rows, SYMBOLS))
+    moves: FloatPanel = np.zeros_like(shock)
+    for row in range(rows):
+        momentum = moves[max(0, row - 12) : row].sum(axis=0) / np.sqrt(12.0)
+        moves[row] = shock[row] + strength * np.tanh(momentum)
+    return market(100.0 * np.exp(0.01 * np.cumsum(moves, axis=0)))
+
+
+def test_on_a_random_walk_walking_forward_finds_nothing() -> None:
+    found, samples = out_of_sample(noise(), GREEDY, "walk forward")
+    assert samples > 6000
+    assert abs(found) < band(samples) < 0.2
+
+
+def test_on_a_random_walk_shuffling_finds_what_is_not_there() -> None:
+    """So that the tests beside it are known to have been able to fail."""
+    found, samples = out_of_sample(noise(), GREEDY, "shuffled")
+    assert found > 0.4 > 2 * band(samples)
+
+
+@pytest.mark.slow
+def test_on_a_random_walk_purged_folds_find_nothing() -> None:
+    found, samples = out_of_sample(noise(), GREEDY, "purged")
+    assert abs(found) < band(samples)
+
+
+def test_an_edge_that_was_planted_is_found() -> None:
+    found, samples = out_of_sample(planted(0.3), SOBER, "walk forward")
+    assert found > 1.5 * band(samples)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_sober_trees_on_other_random_walks(seed: int) -> None:
+    history = market(walk(2 * ROWS, SYMBOLS, seed=100 + seed))
+    found, samples = out_of_sample(history, SOBER, "walk forward")
+    assert abs(found) < band(samples)
+
+
+@pytest.mark.slow
+def test_what_is_found_grows_with_what_was_planted_up_to_what_can_be_known() -> None:
+    """The ceiling is the correlation of the outcome with what the planted rule itself says."""
+    found: list[float] = []
+    for strength in (0.05, 0.1, 0.2):
+        history = planted(strength, seed=7, rows=3 * ROWS)
+        close = history.candles["close"]
+        momentum = np.full_like(close, np.nan)
+        momentum[12:] = np.log(close[12:] / close[:-12]) / (0.01 * np.sqrt(12.0))
+        outcome = forward_returns(close, HORIZON)
+        both = ~np.isnan(momentum) & ~np.isnan(outcome)
+        ceiling = float(np.corrcoef(np.tanh(momentum[both]), outcome[both])[0, 1])
+        learnt, samples = out_of_sample(history, SOBER, "walk forward")
+        assert learnt < ceiling + band(samples) / 2
+        found.append(learnt)
+    assert found == sorted(found)
+    assert found[-1] > 0.2
+
+
+def test_attribution_names_what_was_planted() -> None:
+    """Momentum columns carry it; the clock and the volume do not."""
+    history = planted(0.3)
+    learnt = fitted(SOBER, history.view(SOBER.needs, steps=ROWS - 200))
+    view = history.view(SOBER.needs, steps=300, learned=SOBER.load(learnt))
+    parts = SOBER.contributions(view)
+    size: dict[str, Any] = {n: np.abs(p).mean() for n, p in parts.items() if n != "baseline"}
+    total = sum(size.values())
+    clock = sum(size[n] for n in size if n.startswith(("day_", "week_")))
+    momentum = sum(
+        size[n]
+        for n in size
+        if n.startswith(
+            ("return_", "rsi_", "macd", "ema_", "sma_", "bollinger", "directed", "vwap")
+        )
+    )
+    assert clock < 0.15 * total
+    assert momentum > 0.6 * total
