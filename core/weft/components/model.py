@@ -65,14 +65,12 @@ class RegimeState:
     @property
     def position_multiplier(self) -> Floats:
         """What the mixture of states does to position sizes at each decision row (steps,)."""
-        expected: Floats = self.probability @ self.multipliers
-        return expected
+        return _mixture(self.probability, self.multipliers)
 
     @property
     def change_probability(self) -> Floats:
         """Chance that the next candle is in another state than this one (steps,)."""
-        leaving: Floats = self.probability @ (1.0 - np.diag(self.transition))
-        return leaving
+        return _mixture(self.probability, 1.0 - np.diag(self.transition))
 
     @property
     def expected_duration(self) -> Floats:
@@ -119,3 +117,12 @@ class Regime(Trained):
     @abstractmethod
     def detect(self, view: "View") -> RegimeState:
         """Return the filtered probability of each state at each decision row."""
+
+
+def _mixture(probability: FloatPanel, values: Floats) -> Floats:
+    """Return each row's mean of the states' values (steps,)."""
+    # One state after the other: a matrix product has other last bits for other numbers of rows.
+    total = np.zeros(len(probability))
+    for chance, value in zip(probability.T, values, strict=True):
+        total = total + chance * value
+    return total

@@ -1,0 +1,268 @@
+"""The sentiment layer: what is written about a coin, and the mood and attention around it."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from weft.arrays import FloatPanel
+from weft.components.base import ComponentConfig, Local
+from weft.components.layer import Layer, Scores
+from weft.components.needs import MetricNeed, Need, metric, news
+from weft.market.instruments import Instrument, Kind
+from weft.market.news import News
+from weft.market.view import View
+from weft.times import HOUR, parse_time
+from weft_plugins.text.lexicon_words import KNOWLEDGE_CUTOFF
+from weft_plugins.text.reading import Reader
+from weft_plugins.text.social import MEASURED, METRICS, OF_POSTS, SAMPLES, parts
+from weft_plugins.text.stories import REPEATS, Columns, Rules, Sums, Told, add_up
+from weft_plugins.text.tagging import Tags
+from weft_plugins.text.voice import Voice
+
+PARTS: Final = ("texts", *METRICS)
+"""What the score is made of, each with a weight of that name."""
+
+_ABOUT_NOTHING: Final = Tags({}, is_market=False)
+
+
+class Sentiment(Layer):
+    """Scores a coin by the news about it, and by measures of mood and attention.
+
+    A text counts from when it was first seen, until an edited version replaces it. How it sounds is
+    read by FinBERT, or by a lexicon where there are no weights of FinBERT and `on_missing` allows
+    it. It counts by the credibility of its source and halves in weight every `half_life_hours`. A
+    story that several tell counts once, as credible as the most credible of them by then. One feed
+    counts no more than `feed_cap` fresh stories. News of the whole market counts for every coin,
+    with a smaller share. The part of the texts is their mean tone, drawn towards nothing where they
+    are few and old.
+
+    The other parts are metrics (see `weft_plugins.text.social`). The score is the mean of the parts
+    that are known, by their weights, times 100; a weight below 0 turns a part round. Confidence is
+    the share of the weight that is known: a metric that is missing, texts that are few, and posts
+    of which many are spam lower it. Where nothing is known there is no opinion.
+
+    The evidence holds the points of each part, which add up to the score, the metrics as they came
+    (``..._value``), and of the texts: `tone`, `stories`, `tellers`, `feeds`, `age_hours`, whether
+    FinBERT read them (`finbert`), and which share of their weight was published after the reader
+    was made (`after_cutoff`). What was published before, the reader may have learnt from; over
+    history, judge it by the rows where that share is 1.
+    """
+
+    name = "sentiment"
+
+    class Config(ComponentConfig):
+        """Options. Only the ratios of the weights matter."""
+
+        texts: float = Field(default=0.40, ge=-1, le=1, description="weight of news and posts")
+        social_sentiment: float = Field(default=0.15, ge=-1, le=1, description="weight of that")
+        news_sentiment: float = Field(default=0.10, ge=-1, le=1, description="weight of that")
+        galaxy_score: float = Field(default=0.08, ge=-1, le=1, description="weight of that")
+        fear_greed: float = Field(
+            default=0.10, ge=-1, le=1, description="weight; above 0 against the crowd at extremes"
+        )
+        social_volume: float = Field(default=0.05, ge=-1, le=1, description="weight of a surge")
+        social_dominance: float = Field(default=0.05, ge=-1, le=1, description="weight of a surge")
+        alt_rank: float = Field(default=0.07, ge=-1, le=1, description="weight of a better rank")
+        history_rows: int = Field(
+            default=720, ge=SAMPLES, description="rows that volume and ranks are held against"
+        )
+
+        model: str | None = Field(
+            default="ProsusAI/finbert",
+            description="name on the Hugging Face hub, or folder; null for the lexicon",
+        )
+        revision: str = Field(default="main", description="branch, tag or commit of the model")
+        knowledge_cutoff: date = Field(
+            default=date(2019, 8, 27), description="day after which the model has read nothing"
+        )
+        on_missing: Literal["lexicon", "fail"] = Field(
+            default="lexicon", description="what to do where the model's weights are not here"
+        )
+        may_download: bool = Field(default=False, description="whether weights may be fetched")
+        batch_size: int = Field(default=32, ge=1, le=512, description="texts read at once")
+        longest_tokens: int = Field(default=128, ge=16, le=512, description="read of each text")
+        cache: Annotated[Path | None, Local()] = Field(
+            default=None, description="folder in which tones of texts are kept; null for memory"
+        )
+        longest_text: int = Field(
+            default=600, ge=50, le=10_000, description="characters read of a title and a summary"
+        )
+
+        half_life_hours: float = Field(default=12.0, gt=0, description="after which news halve")
+        horizon_hours: float = Field(default=72.0, gt=0, le=720, description="oldest news")
+        same_story: float = Field(
+            default=0.6, gt=0.3, le=1, description="share of a title's words that makes it a copy"
+        )
+        same_story_hours: float = Field(
+            default=24.0, gt=0, le=168, description="furthest apart that copies are"
+        )
+        feed_cap: float = Field(
+            default=3.0, gt=0, description="most that one feed counts, in fresh stories"
+        )
+        few_stories: float = Field(
+            default=1.0, gt=0, description="fresh stories at which texts have half their weight"
+        )
+        market_share: float = Field(
+            default=0.25, ge=0, le=1, description="share of market-wide news in each coin's"
+        )
+        names: Mapping[str, str] = Field(
+            default_factory=dict, description="further names of assets: {maker: MKR}"
+        )
+
+        @model_validator(mode="after")
+        def _some_weight(self) -> Self:
+            if not any(getattr(self, part) for part in PARTS):
+                raise ValueError(f"one of {', '.join(PARTS)} must be other than 0")
+            return self
+
+    config: Config
+
+    def __init__(self, config: ComponentConfig | None = None) -> None:
+        super().__init__(config)
+        self._reader = Reader(self.config.longest_text, self.config.names)
+        self._voice = Voice(
+            self.config.model,
+            revision=self.config.revision,
+            may_fail=self.config.on_missing == "lexicon",
+            may_download=self.config.may_download,
+            batch_size=self.config.batch_size,
+            longest_tokens=self.config.longest_tokens,
+            folder=self.config.cache,
+        )
+        # A call that is left behind at its deadline must not disturb the next one.
+        self._lock = threading.Lock()
+
+    @property
+    def needs(self) -> Sequence[Need]:
+        """The texts, and every metric that has a weight."""
+        wanted = [self._need(name) for name in METRICS if getattr(self.config, name)]
+        if any(need.name in OF_POSTS for need in wanted):
+            wanted.append(metric("spam_share"))
+        reach = self.config.horizon_hours + REPEATS * self.config.same_story_hours
+        return [*wanted, *([news(days=reach / 24.0)] if self.config.texts else [])]
+
+    def _need(self, name: str) -> MetricNeed:
+        return metric(name, warmup=self._spacing * SAMPLES if name in MEASURED else 0)
+
+    @property
+    def _spacing(self) -> int:
+        return max(1, self.config.history_rows // SAMPLES)
+
+    def score(self, view: View) -> Scores:
+        """Return the weighted mean of the parts that are known.
+
+        Raises:
+            ComponentError: the model's weights are not here, or are no model of sentiment, and
+                `on_missing` is ``fail``.
+            MissingDependencyError: likewise, where a package is missing.
+        """
+        names = {need.name for need in self.needs if isinstance(need, MetricNeed)}
+        values = {name: view.metric(name).values for name in sorted(names)}
+        spam = values.pop("spam_share", np.full((view.steps, len(view.symbols)), np.nan))
+        spam = spam[-view.steps :]
+        opinions = parts(values, view.steps, self._spacing)
+        honest = 1.0 - np.clip(np.nan_to_num(spam), 0.0, 1.0)
+        trusts = {name: honest if name in OF_POSTS else np.ones_like(honest) for name in opinions}
+        evidence = {f"{name}_value": values[name][-view.steps :] for name in opinions}
+        if self.config.texts:
+            sums = self._texts(view)
+            trusts["texts"] = sums.weight / (sums.weight + self.config.few_stories)
+            opinions["texts"] = sums.tone * trusts["texts"]
+            evidence |= self._of_texts(sums)
+        return self._fuse(view, opinions, trusts, {**evidence, "spam_share": spam})
+
+    def _fuse(
+        self,
+        view: View,
+        opinions: Mapping[str, FloatPanel],
+        trusts: Mapping[str, FloatPanel],
+        evidence: Mapping[str, FloatPanel],
+    ) -> Scores:
+        weights = {name: float(getattr(self.config, name)) for name in PARTS}
+        shape = (view.steps, len(view.symbols))
+        known = {name: ~np.isnan(panel) for name, panel in opinions.items()}
+        heard = {
+            name: abs(weights[name]) * np.where(known[name], trusts[name], 0.0) for name in opinions
+        }
+        total = sum(heard.values(), np.zeros(shape))
+        speaks = total > 0.0
+        points = {
+            name: np.divide(
+                100.0 * np.sign(weights[name]) * heard[name] * np.nan_to_num(panel),
+                total,
+                out=np.full(shape, np.nan),
+                where=speaks & known[name],
+            )
+            for name, panel in opinions.items()
+        }
+        score = sum((np.nan_to_num(panel) for panel in points.values()), np.zeros(shape))
+        everything = sum(map(abs, weights.values()))
+        return view.scores(
+            # Rounding may carry a sum of points a hair beyond the range of a score.
+            np.where(speaks, np.clip(score, -100.0, 100.0), np.nan),
+            confidence=np.clip(total / everything, 0.0, 1.0),
+            evidence={**points, **evidence},
+        )
+
+    def _texts(self, view: View) -> Sums:
+        config = self.config
+        rules = Rules(
+            alike=config.same_story,
+            window=round(config.same_story_hours * HOUR),
+            horizon=round(config.horizon_hours * HOUR),
+            half_life=config.half_life_hours * HOUR,
+            feed_cap=config.feed_cap,
+            market=config.market_share,
+        )
+        with self._lock:
+            told = self._told(view.news(), view.instruments)
+        return add_up(told, _columns(view.instruments), rules, view.times, view.decided)
+
+    def _told(self, texts: News, instruments: Sequence[Instrument]) -> Told:
+        stocks = {i.base for i in instruments if i.kind is Kind.EQUITY}
+        self._reader.look_for({i.base for i in instruments} - stocks, stocks)
+        reads = [
+            self._reader.read(*said) for said in zip(texts.titles, texts.summaries, strict=True)
+        ]
+        said = zip(reads, texts.titles, texts.summaries, texts.assets, strict=True)
+        tags = [
+            self._reader.tags(title, summary, marks) if read.is_readable else _ABOUT_NOTHING
+            for read, title, summary, marks in said
+        ]
+        about = [bool(tag.assets) or tag.is_market for tag in tags]
+        tones = self._voice.tones(reads, about)
+        late = texts.event_time >= self._cutoff
+        return Told(texts, reads, tags, tones, late)
+
+    @property
+    def _cutoff(self) -> int:
+        """From when on the reader can have learnt nothing of a text, microseconds since 1970."""
+        if self._voice.is_finbert:
+            day = datetime.combine(self.config.knowledge_cutoff, datetime.min.time(), UTC)
+            return parse_time(day.isoformat()) + 24 * HOUR
+        return parse_time(f"{KNOWLEDGE_CUTOFF}T00:00:00Z")
+
+    def _of_texts(self, sums: Sums) -> dict[str, FloatPanel]:
+        finbert = np.full_like(sums.weight, float(self._voice.is_finbert))
+        return {
+            "tone": sums.tone,
+            "stories": sums.stories,
+            "tellers": sums.tellers,
+            "feeds": sums.feeds,
+            "age_hours": sums.age_hours,
+            "after_cutoff": sums.after_cutoff,
+            "finbert": finbert,
+        }
+
+
+def _columns(instruments: Sequence[Instrument]) -> Columns:
+    of_asset = dict[str, list[int]]()
+    for column, instrument in enumerate(instruments):
+        of_asset.setdefault(instrument.base.upper(), []).append(column)
+    coins = [i.kind not in {Kind.EQUITY, Kind.INDEX} for i in instruments]
+    return Columns(of_asset, np.array(coins, dtype=np.bool_))

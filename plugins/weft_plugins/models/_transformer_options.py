@@ -1,0 +1,54 @@
+"""Options of the transformer."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from weft.components.base import ComponentConfig, Local
+
+
+class Options(ComponentConfig):
+    """Options: the network, its training, and what it may use of the machine."""
+
+    window: int = Field(default=96, ge=4, description="candles it looks back over")
+    width: int = Field(default=64, ge=1, description="width of the embedding")
+    layers: int = Field(default=4, ge=1, description="encoder layers; dropout is in the last one")
+    heads: int = Field(default=8, ge=1, description="attention heads; they divide the width")
+    feed_forward: int = Field(default=128, ge=1, description="width of the feed-forward part")
+    dropout: float = Field(default=0.1, gt=0, lt=1, description="share of each dropout mask")
+    passes: int = Field(default=50, ge=2, description="dropout masks a forecast is asked under")
+    noise: Literal["student", "gaussian"] = Field(
+        default="student",
+        description="noise around the path: Student's t with 4 degrees of freedom, or normal",
+    )
+    epochs: int = Field(default=30, ge=1, description="passes over samples of the history, at most")
+    patience: int = Field(
+        default=10, ge=1, description="epochs without a better validation loss before it stops"
+    )
+    windows_per_epoch: int = Field(
+        default=8192, ge=1, description="windows drawn for an epoch, at most"
+    )
+    validation_share: float = Field(
+        default=0.15, gt=0, lt=1, description="share of the rows, the latest, kept to stop by"
+    )
+    validation_windows: int = Field(
+        default=4096, ge=1, description="windows the validation loss is taken over, at most"
+    )
+    batch_size: int = Field(default=64, ge=1, description="windows between two steps")
+    learning_rate: float = Field(
+        default=5e-4, gt=0, description="of AdamW at the start; it is annealed to 0 by a cosine"
+    )
+    weight_decay: float = Field(default=0.01, ge=0, description="of AdamW")
+    clip_norm: float = Field(default=1.0, gt=0, description="length gradients are cut to")
+    device: Annotated[Literal["auto", "cpu", "cuda"], Local()] = Field(
+        default="auto", description="auto: the GPU where there is one with room, else the CPU"
+    )
+    threads: Annotated[int, Local()] = Field(
+        default=0, ge=0, description="CPU threads; 0 leaves them to torch"
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
+        return self

@@ -1,0 +1,142 @@
+"""What the transformer looks at: windows of candles, in units known at each window's end."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weft.arrays import BoolPanel, FloatPanel, Floats
+from weft.market.candles import Candles
+
+INPUTS: Final = ("return", "range", "close_location", "volume", "path")
+"""What is said of each candle, in the order of the network's inputs.
+
+*return* and *range* (log high over low) are in units of the window's volatility, *path* is the log
+distance to the window's last close in units of volatility over the whole window; all three pass
+through asinh, which keeps small ones as they are and large ones ordered. *close_location* goes
+from -1 (closed at the low) to 1 (at the high). *volume* is log(1 + volume over the window's mean).
+"""
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Ends of windows: rows and columns of a candle panel (n,)."""
+
+    rows: Rows
+    columns: Rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def pick(self, which: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "Cells":
+        """Return some of them, in the order given."""
+        return Cells(self.rows[which], self.columns[which])
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Windows of `length` candles, and the close before each, over one candle panel.
+
+    Every number of a window is computed from its own candles alone, so that it does not depend
+    on where the panel begins or ends.
+
+    Attributes:
+        length: candles of a window.
+        log_close: logarithm of the close (time, symbol).
+        log_range: logarithm of high over low.
+        location: where the close lies between low (-1) and high (1); 0 where they are the same.
+        volume: traded quantity.
+        complete: whether a window ends here, and none of its candles is missing.
+    """
+
+    length: int
+    log_close: FloatPanel
+    log_range: FloatPanel
+    location: FloatPanel
+    volume: FloatPanel
+    complete: BoolPanel
+
+    @classmethod
+    def of(cls, candles: Candles, length: int) -> "Windows":
+        """Return the windows of a candle panel."""
+        known = np.isfinite(candles.open + candles.high + candles.low + candles.close)
+        known &= np.isfinite(candles.volume)
+        high, low = candles.high, candles.low
+        reach = np.where(high > low, high - low, 1.0)
+        location = np.where(high > low, (2.0 * candles.close - high - low) / reach, 0.0)
+        return cls(
+            length=length,
+            log_close=np.log(candles.close),
+            log_range=np.log(high / low),
+            location=np.clip(location, -1.0, 1.0),
+            volume=candles.volume,
+            complete=_run_of(known, length + 1),
+        )
+
+    def inputs(self, cells: Cells) -> tuple[FloatPanel, Floats]:
+        """Return windows and the unit their returns are in.
+
+        Args:
+            cells: where they end; each must be `complete`.
+
+        Returns:
+            `INPUTS` of each candle (n, length, inputs), and the root mean square of each window's
+            log returns, its volatility (n,). Where that is 0, the market did not move at all and
+            there is no unit to measure in; all of its inputs are 0.
+        """
+        back = np.arange(-self.length, 1)
+        at = (cells.rows[:, None] + back, cells.columns[:, None])
+        close = self.log_close[at]
+        inside = (at[0][:, 1:], at[1])
+        change = np.diff(close, axis=1)
+        volatility: Floats = np.sqrt(np.mean(change**2, axis=1))
+        unit = np.where(volatility > 0.0, volatility, np.inf)[:, None]
+        volume = self.volume[inside]
+        usual = volume.mean(axis=1, keepdims=True)
+        share = np.divide(volume, usual, out=np.zeros_like(volume), where=usual > 0.0)
+        path = (close[:, 1:] - close[:, -1:]) / (unit * np.sqrt(self.length))
+        found = (
+            np.arcsinh(change / unit),
+            np.arcsinh(self.log_range[inside] / unit),
+            self.location[inside],
+            np.log1p(share),
+            np.arcsinh(path),
+        )
+        moved = volatility[:, None, None] > 0.0
+        return np.where(moved, np.stack(found, axis=-1), 0.0), volatility
+
+    def targets(self, cells: Cells, volatility: Floats, horizon: int) -> FloatPanel:
+        """Return the log return to each of the next `horizon` closes (n, horizon).
+
+        In units of the window's volatility times the root of the candles ahead.
+        """
+        ahead = np.arange(1, horizon + 1)
+        later = self.log_close[cells.rows[:, None] + ahead, cells.columns[:, None]]
+        now = self.log_close[cells.rows, cells.columns][:, None]
+        found: FloatPanel = (later - now) / (volatility[:, None] * np.sqrt(ahead))
+        return found
+
+    def labelled(self, horizon: int) -> BoolPanel:
+        """Return where each of the next `horizon` closes is known (time, symbol)."""
+        known = _run_of(~np.isnan(self.log_close), horizon)
+        found = np.zeros_like(known)
+        found[:-horizon] = known[horizon:]
+        return found
+
+
+def cells_where(chosen: BoolPanel, first: int = 0) -> Cells:
+    """Return the cells that are True, row by row, with rows counted on from `first`."""
+    rows, columns = np.nonzero(chosen)
+    return Cells(rows.astype(np.int64) + first, columns.astype(np.int64))
+
+
+def _run_of(known: BoolPanel, length: int) -> BoolPanel:
+    """Return where the latest `length` rows are all True."""
+    count = np.concatenate([np.zeros((1, known.shape[1]), np.int64), np.cumsum(known, axis=0)])
+    found = np.zeros_like(known)
+    if len(known) >= length:
+        found[length - 1 :] = count[length:] - count[:-length] == length
+    return found

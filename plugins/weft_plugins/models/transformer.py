@@ -1,0 +1,115 @@
+"""A transformer over windows of candles, with dropout passes that say how sure it is."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+
+from weft.components.model import Forecast, Model
+from weft.components.needs import Need, candles
+from weft.components.trained import Artifact, Training
+from weft.errors import MissingDependencyError
+from weft.market.view import View
+from weft_plugins.models._transformer_options import Options
+from weft_plugins.models._transformer_samples import choose_samples
+from weft_plugins.models._transformer_windows import Windows
+
+_WHERE = "model transformer"
+
+
+class Transformer(Model):
+    """Forecasts the path of the next candles from a window of candles of the symbol itself.
+
+    An LSTM embeds the candles, encoder layers (Vaswani et al. 2017, normalised first) relate them,
+    and a head gives location and scale of the log return to each of the next `Training.horizon`
+    closes. Everything that goes in or comes out is in units of the window's own volatility, so
+    one network serves all symbols and price levels.
+
+    A forecast is the mixture of `passes` dropout passes (Gal and Ghahramani 2016). Its evidence
+    splits the standard deviation of the log return into `epistemic`, how far the passes disagree,
+    and `aleatoric`, the noise that they agree on. The masks are part of the artifact, so a
+    forecast is a fixed function of its window.
+
+    Dropout is in the last layer and before the head alone. All else is computed once for all
+    passes, which makes them cheap; the price is that the passes know nothing of how uncertain
+    the lower layers are, so their spread is a lower bound. It still grows away from the training
+    data, because what the layers add to is never squeezed before the masks meet it.
+
+    There is no forecast (NaN) where one of the window's candles, or the close before it, is
+    missing: a hole of one candle silences a symbol for `window` rows, and an interval shorter than
+    a session market's day never has a whole window. Neither is there one where the close did not
+    change within the window.
+    """
+
+    name = "transformer"
+
+    class Config(Options):
+        """Options: the network, its training, and what it may use of the machine."""
+
+    config: Config
+
+    @property
+    def needs(self) -> Sequence[Need]:
+        """A window of candles, and the close before it."""
+        return [candles(warmup=self.config.window)]
+
+    def fit(self, view: View, training: Training) -> Artifact:
+        """Train on the windows that end at a decision row, and whose outcome is known.
+
+        The latest `validation_share` of the rows is kept to stop by; no outcome of a row before
+        it reaches into it. The artifact holds the weights of the epoch that did best there.
+
+        Raises:
+            TrainingError: too few rows, or the training diverged.
+            MissingDependencyError: torch is not installed.
+        """
+        trains = _module("training")
+        artifacts = _module("artifact")
+        windows = Windows.of(view.candles(), self.config.window)
+        samples = choose_samples(windows, view.universe, training.horizon, self.config, _WHERE)
+        build = artifacts.architecture(self.config, training.horizon)
+        fitted = trains.train_network(samples, build, self.config, training, _WHERE)
+        artifact: Artifact = artifacts.write_artifact(fitted, build, self.config, samples)
+        return artifact
+
+    def load(self, artifact: Artifact) -> object:
+        """Return the network of an artifact, ready for forecasts.
+
+        Raises:
+            ArtifactError: it is of another version, for other inputs or options, or damaged.
+            MissingDependencyError: torch is not installed.
+        """
+        build, network, masks = _module("artifact").read_artifact(artifact, self.config, _WHERE)
+        forecasts = _module("forecast")
+        ready: object = forecasts.Forecaster.of(build, network, masks, self.config, _WHERE)
+        return ready
+
+    def predict(self, view: View) -> Forecast:
+        """Return the mixture of all passes for each decision row and symbol."""
+        forecaster = view.learned
+        panel = view.candles()
+        windows = Windows.of(panel, self.config.window)
+        said = forecaster.panel(windows, len(panel) - view.steps)
+        columns = _module("forecast").COLUMNS
+        by_name = {name: said[..., number] for number, name in enumerate(columns)}
+        return Forecast(
+            mean=by_name["mean"],
+            probability_up=by_name["probability_up"],
+            quantiles={level: by_name[level] for level in _module("forecast").LEVELS},
+            evidence={name: by_name[name] for name in ("epistemic", "aleatoric")},
+        )
+
+
+def _module(name: str) -> ModuleType:
+    """Return one of the modules that need torch.
+
+    Raises:
+        MissingDependencyError: torch or safetensors is not installed.
+    """
+    try:
+        return import_module(f"weft_plugins.models._transformer_{name}")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"it needs {error.name}, which cannot be imported ({error})",
+            where=_WHERE,
+            hint="Install it with `pip install 'weft[ml]'`",
+        ) from error

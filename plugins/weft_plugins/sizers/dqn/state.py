@@ -1,0 +1,117 @@
+"""What the agent sees of a signal: seven numbers, all known at the signal's own row."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weft.arrays import BoolPanel, FloatPanel
+from weft.components.ensemble import Fusion
+from weft.components.risk import Levels
+from weft.market.view import View
+from weft_plugins.sizers._volatility import volatility_sizes
+from weft_plugins.sizers.dqn.baselines import Expected, expect
+from weft_plugins.sizers.dqn.config import DqnConfig
+
+StatePanel: TypeAlias = NDArray[np.float64]
+
+LOWEST = np.array([0.0, 0.0, -3.0, -2.0, 0.0, 0.0, 0.0])
+"""Lower bound of each number of a state."""
+
+HIGHEST = np.array([1.0, 1.0, 3.0, 2.0, 1.0, 1.0, 5.0])
+"""Upper bound of each number of a state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Where the signals of a view stand; panels are (steps, symbol).
+
+    Attributes:
+        a_candle: volatility of one candle; NaN where not known.
+        volatility_target: what a constant volatility would hold, as a fraction of equity.
+        full_size: that, times the regime's position multiplier: what a share of 1 holds.
+        expected: what the models expect.
+        multiplier: the regime's position multiplier, 1 where nobody says.
+        change: chance that the regime changes with the next candle, 0 where nobody says.
+    """
+
+    a_candle: FloatPanel
+    volatility_target: FloatPanel
+    full_size: FloatPanel
+    expected: Expected
+    multiplier: FloatPanel
+    change: FloatPanel
+
+    @property
+    def is_signal(self) -> BoolPanel:
+        """Where there is something to size: a direction, an entry, prices that move."""
+        return (self.full_size > 0.0) & (self.a_candle > 0.0)
+
+
+def find_situation(view: View, fusion: Fusion, levels: Levels, config: DqnConfig) -> Situation:
+    """Return where the signals of a view stand."""
+    shape = (view.steps, len(view.symbols))
+    target = volatility_sizes(
+        view,
+        fusion,
+        levels,
+        window=config.window,
+        target=config.target,
+        largest=config.largest,
+    )
+    regime = view.regime()
+    multiplier, change = np.ones(shape), np.zeros(shape)
+    if regime is not None:
+        known = np.isfinite(regime.position_multiplier)[:, None]
+        multiplier = np.where(known, regime.position_multiplier[:, None], multiplier)
+        change = np.where(known, regime.change_probability[:, None], change)
+    return Situation(
+        a_candle=view.feature("volatility", window=config.window),
+        volatility_target=target,
+        full_size=target * multiplier,
+        expected=expect(view.forecasts(), shape),
+        multiplier=multiplier,
+        change=change,
+    )
+
+
+def states(
+    view: View,
+    fusion: Fusion,
+    levels: Levels,
+    situation: Situation,
+    config: DqnConfig,
+    horizon: int,
+) -> StatePanel:
+    """Return the state of every signal (steps, symbol, 7), within `LOWEST` and `HIGHEST`.
+
+    ===================  ===========================================================  ==========
+    number               what it is                                                   where none
+    ===================  ===========================================================  ==========
+    conviction           abs(score) / 100                                             0
+    confidence           confidence / 100                                             0
+    edge                 return the models expect in the signal's direction, over     0
+                         the volatility of `horizon` candles
+    volatility_ratio     log of the recent volatility over the slow one               0
+    position_multiplier  what the regime does to sizes                                1
+    regime_change        chance that the regime changes with the next candle          0
+    reward_risk          distance of the target over that of the stop                 0
+    ===================  ===========================================================  ==========
+    """
+    a_candle = situation.a_candle
+    moving = np.where(a_candle > 0.0, a_candle, np.nan)
+    slow = view.feature("volatility", window=config.slow_window)
+    risk = np.abs(levels.entry - levels.stop_loss)
+    columns = (
+        np.abs(fusion.score) / 100.0,
+        fusion.confidence / 100.0,
+        fusion.direction * situation.expected.mean / (moving * np.sqrt(horizon)),
+        np.log(moving / np.where(slow > 0.0, slow, np.nan)),
+        situation.multiplier,
+        situation.change,
+        np.abs(levels.take_profit - levels.entry) / np.where(risk > 0.0, risk, np.nan),
+    )
+    stacked = np.stack([np.where(np.isfinite(column), column, 0.0) for column in columns], axis=-1)
+    clipped: StatePanel = np.clip(stacked, LOWEST, HIGHEST)
+    return clipped

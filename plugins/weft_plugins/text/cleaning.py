@@ -1,0 +1,57 @@
+"""Texts made plain: one spelling of every character, no markup, and no more than can be read."""
+
+import html
+import re
+import unicodedata
+
+_MARKUP = re.compile(
+    r"<(?:script|style)\b[^>]*>.*?</(?:script|style)\s*>|<[^<>]{0,2000}>", re.IGNORECASE | re.DOTALL
+)
+_WORD = re.compile(r"\$?[^\W_]+(?:['-][^\W_]+)*", re.UNICODE)
+_ASCII_QUOTES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
+_READ_BEFORE_CUT = 4
+
+
+def plain(text: str, longest: int) -> str:
+    """Return a text without markup, control and zero-width characters, on one line.
+
+    Characters that look alike by compatibility (full-width, ligatures) become the plain one, by
+    Unicode's form NFKC.
+
+    Args:
+        text: as published; of very long ones only the beginning is looked at.
+        longest: characters that are kept.
+    """
+    # Cut before anything else, so that no text costs more than another of that length.
+    text = text[: _READ_BEFORE_CUT * longest]
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).translate(_ASCII_QUOTES)
+        text = text[: _READ_BEFORE_CUT * longest]
+        # Cf: zero-width and direction marks. Words must not be split or hidden by them.
+        text = "".join(c for c in text if unicodedata.category(c) not in {"Cf", "Cs", "Co", "Cn"})
+    if "<" in text or "&" in text:
+        text = _MARKUP.sub(" ", html.unescape(_MARKUP.sub(" ", text)))
+    return " ".join(text.split())[:longest]
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a plain text as they are written; ``$BTC`` keeps its sign."""
+    return _WORD.findall(text)
+
+
+def is_readable(text: str, known: int) -> bool:
+    """Return whether a text seems to be English.
+
+    Args:
+        text: plain, with at least one letter in it.
+        known: how many of its words are known to be English.
+    """
+    letters = sum(map(str.isalpha, text))
+    latin = sum(c.isascii() for c in text if c.isalpha())
+    if not letters or latin < 0.7 * letters:
+        return False
+    return known > 0 or text.count(" ") < _SHORT
+
+
+_SHORT = 5
+"""Gaps between words below which a headline in English may well have no common word."""

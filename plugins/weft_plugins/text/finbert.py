@@ -1,0 +1,175 @@
+"""How a text sounds to a language model made for finance: FinBERT, through transformers."""
+
+import threading
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from weft.errors import ComponentError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DECIMALS: Final = 3
+"""Of a tone. What batches a text happened to be in moves the seventh."""
+
+_SIGNS: Final = {"positive": 1.0, "bullish": 1.0, "negative": -1.0, "bearish": -1.0, "neutral": 0.0}
+
+
+class FinBert:
+    """A classifier of texts into positive, negative and neutral, loaded from its weights.
+
+    The tone of a text is the chance of positive less that of negative (Araci 2019, "FinBERT:
+    Financial Sentiment Analysis with Pre-trained Language Models", arXiv:1908.10063), rounded to
+    three decimals.
+
+    Args:
+        model: a name on the Hugging Face hub, or a folder.
+        revision: of the model on the hub: a branch, tag or commit.
+        may_download: whether weights that are not on this machine may be fetched.
+        batch_size: texts read at once.
+        longest_tokens: of a text; the rest of it is not read.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        revision: str = "main",
+        may_download: bool = False,
+        batch_size: int = 32,
+        longest_tokens: int = 128,
+    ) -> None:
+        self.model = model
+        self._revision = revision
+        self._may_download = may_download
+        self._batch_size = batch_size
+        self._longest_tokens = longest_tokens
+        self._lock = threading.Lock()
+        self._ready: tuple[Any, Any, Any] | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the packages are installed, and the weights here or to be fetched."""
+        if find_spec("transformers") is None or find_spec("torch") is None:
+            return False
+        return self._may_download or _has_weights(self.model, self._revision)
+
+    @property
+    def identity(self) -> str:
+        """What its tones depend on besides the text."""
+        return f"{self.model}@{self._revision}/{self._longest_tokens}/{DECIMALS}"
+
+    def read(self, texts: Sequence[str]) -> list[float]:
+        """Return the tone of each text, -1 to +1.
+
+        Raises:
+            MissingDependencyError: transformers or torch is not installed.
+            ComponentError: the weights cannot be loaded, or are of a model for something else.
+        """
+        with self._lock:
+            if self._ready is None:
+                self._ready = self._load()
+            tones = dict[int, float]()
+            for places in self._batches(texts):
+                found = self._read_batch([texts[place] for place in places])
+                tones |= zip(places, found, strict=True)
+        return [tones[place] for place in range(len(texts))]
+
+    def _batches(self, texts: Sequence[str]) -> "Iterator[list[int]]":
+        # Texts of like length together: little of a batch is padding.
+        order = sorted(range(len(texts)), key=lambda place: (len(texts[place]), texts[place]))
+        for start in range(0, len(order), self._batch_size):
+            yield order[start : start + self._batch_size]
+
+    def _read_batch(self, texts: list[str]) -> list[float]:
+        import torch  # noqa: PLC0415  # heavy
+
+        tokenizer, model, signs = self._ready or self._load()
+        inputs = tokenizer(
+            texts,
+            padding=True,
+            truncation=True,
+            max_length=self._longest_tokens,
+            return_tensors="pt",
+        )
+        with torch.inference_mode():
+            logits = model(**inputs).logits.double()
+        tones = torch.softmax(logits, dim=-1) @ signs
+        if not bool(torch.isfinite(tones).all()):
+            raise ComponentError(
+                f"{self.model} gives no number for a text",
+                where="layer sentiment",
+                hint="Its weights are damaged: fetch them again, or set model: null",
+            )
+        return [round(float(tone), DECIMALS) for tone in tones]
+
+    def _load(self) -> tuple[Any, Any, Any]:
+        try:
+            import torch  # noqa: PLC0415  # heavy
+            from safetensors import SafetensorError  # noqa: PLC0415  # comes with transformers
+            from transformers import (  # noqa: PLC0415  # heavy
+                AutoModelForSequenceClassification,
+                AutoTokenizer,
+            )
+            from transformers.utils import logging  # noqa: PLC0415  # heavy
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"{self.model} needs the package {error.name}",
+                where="layer sentiment",
+                hint="pip install 'weft[text]', or set model: null to read by the lexicon",
+            ) from error
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # they publish no types
+        here = {"revision": self._revision, "local_files_only": not self._may_download}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.model, **here)
+            # Weights that are pickled could run anything.
+            model, told = AutoModelForSequenceClassification.from_pretrained(
+                self.model, use_safetensors=True, output_loading_info=True, **here
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise self._unusable(
+                f"cannot be loaded: {str(error).strip().splitlines()[0]}"
+            ) from error
+        if told["missing_keys"] or told["mismatched_keys"]:
+            # Those would be made up at random.
+            raise self._unusable("cannot be loaded: they lack a part of the model")
+        model.eval()
+        return tokenizer, model, torch.tensor(self._signs(model.config.id2label)).double()
+
+    def _unusable(self, why: str) -> ComponentError:
+        return ComponentError(
+            f"the weights of {self.model} {why}",
+            where="layer sentiment",
+            hint="Fetch them once with may_download: true, name a folder or a revision that holds "
+            "them as safetensors, or set model: null to read by the lexicon",
+        )
+
+    def _signs(self, labels: "dict[int, str]") -> list[float]:
+        """Return what each output of the model stands for, by the model's own account."""
+        named = [str(labels[number]).casefold() for number in sorted(labels)]
+        if not {"positive", "negative"} <= set(named) and not {"bullish", "bearish"} <= set(named):
+            raise ComponentError(
+                f"{self.model} tells {', '.join(named)} apart; expected positive and negative",
+                where="layer sentiment",
+                hint="Name a model of sentiment, such as ProsusAI/finbert",
+            )
+        return [_SIGNS.get(name, 0.0) for name in named]
+
+
+_WEIGHTS: Final = ("model.safetensors", "model.safetensors.index.json")
+
+
+def _has_weights(model: str, revision: str) -> bool:
+    """Return whether weights that hold no code are in a folder, or were fetched before."""
+    if Path(model).is_dir():
+        return any((Path(model) / name).is_file() for name in _WEIGHTS)
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415  # comes with transformers
+    from huggingface_hub.errors import HFValidationError  # noqa: PLC0415  # as above
+
+    try:
+        found = [try_to_load_from_cache(model, name, revision=revision) for name in _WEIGHTS]
+    except HFValidationError:
+        return False
+    return any(isinstance(path, str) for path in found)

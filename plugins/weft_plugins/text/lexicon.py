@@ -1,0 +1,132 @@
+"""How a text sounds by its words alone, where no language model is at hand."""
+
+import math
+from typing import Final, NamedTuple
+
+from weft_plugins.text.cleaning import words
+from weft_plugins.text.lexicon_words import BURDENS, NEGATIONS, PHRASES, RELIEFS, STRENGTHS, WEIGHTS
+
+REACH: Final = 3
+"""Words over which a negation or an adverb has an effect."""
+
+_SPREAD: Final = 15.0
+"""How slowly a sum of weights nears ±1: the constant of VADER (Hutto & Gilbert 2014)."""
+
+_SUMMARY: Final = 0.4
+"""What a word of the summary counts beside one of the title."""
+
+_QUESTION: Final = 0.5
+"""What a title that asks counts beside one that tells."""
+
+_LIFTED: Final = -0.7
+"""What is not good is not as bad as what is bad, and the other way round."""
+
+_COMMON_WORDS: Final = """
+the a an of to in on for and as at by with from is are was were be has have will its it after over
+says say said that this new how why what into more than amid about up down us out
+"""
+_COMMON: Final = frozenset(_COMMON_WORDS.split())
+_LONGEST_PHRASE: Final = max(phrase.count(" ") + 1 for phrase in PHRASES)
+_ENDINGS: Final = ("'s", "s", "es", "ed", "d", "ing", "er", "ers", "ly")
+_OPENINGS: Final = frozenset(phrase.split()[0] for phrase in PHRASES)
+
+
+class Reading(NamedTuple):
+    """What the words of a text say.
+
+    Attributes:
+        tone: -1 (bad news) to +1 (good news).
+        known: how many of its words are English for certain.
+    """
+
+    tone: float
+    known: int
+
+
+class Lexicon:
+    """Reads texts by a table of words: negations turn them around, adverbs make them stronger.
+
+    The sum x of the weights becomes x / sqrt(x² + 15), as in VADER (Hutto & Gilbert 2014,
+    https://doi.org/10.1609/icwsm.v8i1.14550).
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, float | None] = {}
+
+    def read(self, title: str, summary: str = "") -> Reading:
+        """Return the tone of a text.
+
+        Args:
+            title: plain (see `weft_plugins.text.cleaning.plain`).
+            summary: plain.
+        """
+        total, known = self._weigh(title)
+        if title.rstrip().endswith("?"):
+            total *= _QUESTION
+        if summary:
+            more, also = self._weigh(summary)
+            total, known = total + _SUMMARY * more, known + also
+        return Reading(total / math.sqrt(total * total + _SPREAD), known)
+
+    def _weigh(self, text: str) -> tuple[float, int]:
+        found = [word.lstrip("$") for word in words(text.casefold())]
+        total, known, place = 0.0, 0, 0
+        while place < len(found):
+            weight, length = self._weight_at(found, place)
+            if weight is None:
+                known += found[place] in _COMMON
+            else:
+                known += 1
+                total += weight * self._turned(found, place) if weight else 0.0
+            place += length
+        return total, known
+
+    def _weight_at(self, found: list[str], place: int) -> tuple[float | None, int]:
+        """Return the weight of the phrase or word at a place, and over how many words it goes."""
+        if found[place] in _OPENINGS:
+            for length in range(min(_LONGEST_PHRASE, len(found) - place), 0, -1):
+                weight = PHRASES.get(" ".join(found[place : place + length]))
+                if weight is not None:
+                    return weight, length
+        return self._weight(found[place]), 1
+
+    def _turned(self, found: list[str], place: int) -> float:
+        before = found[max(0, place - REACH) : place]
+        factor = 1.0
+        if found[place] in BURDENS and not RELIEFS.isdisjoint(
+            before + found[place + 1 : place + 3]
+        ):
+            factor = _LIFTED
+        for word in before:
+            if word in NEGATIONS or word.endswith("n't"):
+                factor *= _LIFTED
+            else:
+                factor *= STRENGTHS.get(word, 1.0)
+        return factor
+
+    def _weight(self, word: str) -> float | None:
+        if word not in self._seen:
+            # What strangers write must not fill the memory.
+            if len(self._seen) > 50_000:
+                self._seen.clear()
+            self._seen[word] = _look_up(word)
+        return self._seen[word]
+
+
+def _look_up(word: str) -> float | None:
+    """Return the weight of a word in whatever form; None where it is not in the table."""
+    if word in WEIGHTS:
+        return WEIGHTS[word]
+    for ending in _ENDINGS:
+        stem = word.removesuffix(ending)
+        if len(stem) < 3 or stem == word:
+            continue
+        forms = [stem, stem + "e"]
+        if stem[-1] == stem[-2]:
+            forms.append(stem[:-1])
+        if stem[-1] == "i":
+            forms.append(stem[:-1] + "y")
+        for form in forms:
+            if form in WEIGHTS:
+                return WEIGHTS[form]
+    return None

@@ -1,0 +1,192 @@
+"""The network against torch's own layers, the noise against scipy, the passes one by one."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from scipy.optimize import brentq
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tests.plugins.models.transformer_cases import BUILD, fresh_network, windows_of
+from weft_plugins.models._transformer_network import (
+    EncoderLayer,
+    Masks,
+    Outputs,
+    build_network,
+    draw_masks,
+)
+from weft_plugins.models._transformer_noise import (
+    NOISES,
+    mixture_log_likelihood,
+    mixture_quantiles,
+)
+
+ORACLES = {"student": stats.t(4), "gaussian": stats.norm()}
+
+
+def torch_layer(layer: EncoderLayer, width: int, hidden: int) -> nn.TransformerEncoderLayer:
+    """Torch's own layer, with the same weights."""
+    twin = nn.TransformerEncoderLayer(
+        width, layer.heads, hidden, 0.0, "gelu", batch_first=True, norm_first=True
+    ).double()
+    nothing = torch.zeros_like(layer.query.bias)
+    twin.load_state_dict(
+        {
+            "self_attn.in_proj_weight": torch.cat(
+                [layer.query.weight, layer.key.weight, layer.value.weight]
+            ),
+            "self_attn.in_proj_bias": torch.cat([layer.query.bias, nothing, layer.value.bias]),
+            "self_attn.out_proj.weight": layer.merge.weight,
+            "self_attn.out_proj.bias": layer.merge.bias,
+            "linear1.weight": layer.widen.weight,
+            "linear1.bias": layer.widen.bias,
+            "linear2.weight": layer.narrow.weight,
+            "linear2.bias": layer.narrow.bias,
+            "norm1.weight": layer.before_attention.weight,
+            "norm1.bias": layer.before_attention.bias,
+            "norm2.weight": layer.before_feed_forward.weight,
+            "norm2.bias": layer.before_feed_forward.bias,
+        }
+    )
+    return twin
+
+
+def with_lively_norms(layer: EncoderLayer) -> EncoderLayer:
+    """The layer in double precision with weights that are not those of a beginning."""
+    generator = torch.Generator().manual_seed(3)
+    for part in (layer.before_attention, layer.before_feed_forward):
+        nn.init.normal_(part.weight, generator=generator)
+        nn.init.normal_(part.bias, generator=generator)
+    return layer.double()
+
+
+@pytest.fixture
+def layer() -> EncoderLayer:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return with_lively_norms(EncoderLayer(BUILD.width, BUILD.heads, BUILD.hidden))
+
+
+@pytest.fixture
+def x() -> Tensor:
+    return torch.randn((5, 16, BUILD.width), generator=torch.Generator().manual_seed(2)).double()
+
+
+def test_a_layer_is_torchs_encoder_layer(layer: EncoderLayer, x: Tensor) -> None:
+    twin = torch_layer(layer, BUILD.width, BUILD.hidden)
+    torch.testing.assert_close(layer(x), twin(x), rtol=0, atol=1e-12)
+
+
+def test_passes_at_once_are_the_passes_one_by_one(layer: EncoderLayer, x: Tensor) -> None:
+    masks = draw_masks(BUILD, 1, 7, torch.Generator().manual_seed(4))
+    masks = masks.to(torch.device("cpu"), torch.float64)
+    at_once = layer.last(x, masks)
+    twin = torch_layer(layer, BUILD.width, BUILD.hidden)
+    for number in range(7):
+        attention, feed_forward, hidden, _ = (mask[:, number, None] for mask in masks)
+        calm = twin.norm1(x) * attention
+        y = x + twin.self_attn(calm, calm, calm, need_weights=False)[0]
+        wide = functional.gelu(twin.linear1(twin.norm2(y) * feed_forward)) * hidden
+        alone = (y + twin.linear2(wide))[:, -1]
+        torch.testing.assert_close(at_once[:, number], alone, rtol=0, atol=1e-12)
+
+
+def test_windows_with_masks_of_their_own_are_those_windows_alone() -> None:
+    network = fresh_network()
+    masks = draw_masks(BUILD, 5, 1, torch.Generator().manual_seed(5))
+    masks = masks.to(torch.device("cpu"), torch.float64)
+    inputs = torch.from_numpy(windows_of(BUILD, 5))
+    together = network(inputs, masks)
+    for number in range(5):
+        own = Masks(*(mask[number : number + 1] for mask in masks))
+        alone = network(inputs[number : number + 1], own)
+        torch.testing.assert_close(together.mean[number], alone.mean[0], rtol=0, atol=1e-12)
+        torch.testing.assert_close(together.scale[number], alone.scale[0], rtol=0, atol=1e-12)
+
+
+def test_masks_keep_the_mean_and_their_share() -> None:
+    masks = draw_masks(BUILD, 400, 20, torch.Generator().manual_seed(6))
+    for mask in masks:
+        assert sorted(set(mask.flatten().tolist())) == pytest.approx([0.0, 1.25])
+        # 400 * 20 * 16 draws: the standard error of the mean is below 0.0014.
+        assert float(mask.mean()) == pytest.approx(1.0, abs=0.006)
+
+
+def test_more_passes_shrink_the_error_of_the_mean_by_their_root() -> None:
+    network = fresh_network()
+    inputs = torch.from_numpy(windows_of(BUILD, 20))
+    masks = draw_masks(BUILD, 1, 1600, torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        said = network(inputs, masks.to(torch.device("cpu"), torch.float64)).mean[..., -1]
+
+    def error(passes: int) -> float:
+        groups = said.reshape(20, -1, passes).mean(dim=2)
+        return float(groups.var(dim=1).mean().sqrt())
+
+    assert error(1) / error(16) == pytest.approx(4.0, rel=0.15)
+    assert error(4) / error(64) == pytest.approx(4.0, rel=0.3)
+
+
+def test_fresh_weights_leave_the_global_random_state() -> None:
+    before = torch.random.get_rng_state()
+    first, second, other = (build_network(BUILD, seed) for seed in (1, 1, 2))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.equal(first.straight.weight, second.straight.weight)
+    assert not torch.equal(first.straight.weight, other.straight.weight)
+
+
+def test_asking_changes_no_statistics_and_leaves_no_gradient() -> None:
+    network = fresh_network()
+    before = copy.deepcopy(network.state_dict())
+    masks = draw_masks(BUILD, 1, 3, torch.Generator().manual_seed(8))
+    with torch.inference_mode():
+        network(
+            torch.from_numpy(windows_of(BUILD, 4)), masks.to(torch.device("cpu"), torch.float64)
+        )
+    after = network.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_noise_is_scipys(name: str) -> None:
+    ours, oracle = NOISES[name], ORACLES[name]
+    z = np.linspace(-30.0, 30.0, 241)
+    tensor = torch.from_numpy(z)
+    np.testing.assert_allclose(ours.log_density(tensor), oracle.logpdf(z), atol=1e-12)
+    np.testing.assert_allclose(ours.chance_below(tensor), oracle.cdf(z), atol=1e-13)
+    for level in (1e-6, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0 - 1e-6):
+        assert ours.quantile(level) == pytest.approx(oracle.ppf(level), rel=1e-8, abs=1e-9)
+    assert ours.variance == pytest.approx(oracle.var())
+
+
+@pytest.mark.parametrize("name", ORACLES)
+@pytest.mark.parametrize("apart", [0.0, 0.3, 20.0])
+def test_quantiles_of_a_mixture_invert_its_distribution(name: str, apart: float) -> None:
+    rng = np.random.default_rng(9)
+    mean = rng.normal(0.0, 1.0, (3, 11)) * apart
+    scale = rng.uniform(0.3, 2.0, (3, 11))
+    levels = (0.05, 0.25, 0.5, 0.75, 0.95)
+    said = Outputs(torch.from_numpy(mean), torch.from_numpy(scale))
+    found = mixture_quantiles(NOISES[name], said, levels).numpy()
+    for row in range(3):
+        for column, level in enumerate(levels):
+
+            def beyond(value: float, row: int = row, level: float = level) -> float:
+                return float(ORACLES[name].cdf((value - mean[row]) / scale[row]).mean() - level)
+
+            expected = brentq(beyond, -1e3, 1e3, xtol=1e-13)
+            assert found[row, column] == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_likelihood_of_a_mixture_is_the_mean_of_its_parts() -> None:
+    rng = np.random.default_rng(10)
+    mean, scale = rng.normal(size=(4, 6, 2)), rng.uniform(0.5, 2.0, (4, 6, 2))
+    outcome = rng.normal(size=(4, 2))
+    said = Outputs(torch.from_numpy(mean), torch.from_numpy(scale))
+    found = mixture_log_likelihood(NOISES["student"], torch.from_numpy(outcome), said)
+    parts = stats.t(4, loc=mean, scale=scale).pdf(outcome[:, None])
+    np.testing.assert_allclose(found, np.log(parts.mean(axis=1)), atol=1e-12)

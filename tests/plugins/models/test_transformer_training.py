@@ -1,0 +1,227 @@
+"""Training the transformer: samples, stopping, going on, diverging, devices."""
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from tests.plugins.models.transformer_cases import HORIZON, TINY, Shelf, Watcher, fit, market, noise
+from weft.errors import ComponentError, TrainingError
+from weft.learning.outcomes import uniqueness
+from weft_plugins.models._transformer_device import cpu_threads, devices_for, on_first_with_room
+from weft_plugins.models._transformer_samples import Samples, choose_samples
+from weft_plugins.models._transformer_windows import Windows
+from weft_plugins.models.transformer import Transformer
+
+WHERE = "model transformer"
+
+
+def samples(config: Transformer.Config = TINY, rows: int = 900) -> Samples:
+    history = noise(rows)
+    view = history.view(Transformer(config).needs, steps=rows - config.window)
+    windows = Windows.of(view.candles(), config.window)
+    return choose_samples(windows, view.universe, HORIZON, config, WHERE)
+
+
+def tuned(**options: object) -> Transformer.Config:
+    return Transformer.Config.model_validate(TINY.model_dump() | options)
+
+
+# Samples
+
+
+def test_no_outcome_learnt_from_reaches_into_the_rows_to_stop_by() -> None:
+    chosen = samples()
+    first = int(chosen.validation.rows.min())
+    assert int(chosen.train.rows.max()) + HORIZON < first
+    # Purged, and no more than that.
+    assert first - int(chosen.train.rows.max()) <= 2 * HORIZON + 1
+
+
+def test_outcomes_of_an_epoch_do_not_overlap() -> None:
+    chosen = samples()
+    seen = set()
+    for seed in range(12):
+        epoch = chosen.of_epoch(np.random.default_rng(seed))
+        drawn = np.full(chosen.windows.complete.shape, np.nan)
+        drawn[epoch.rows, epoch.columns] = 1.0
+        own = uniqueness(drawn, HORIZON)
+        assert own[~np.isnan(drawn)] == pytest.approx(1.0)
+        seen |= set(zip(epoch.rows.tolist(), epoch.columns.tolist(), strict=True))
+    every = set(zip(chosen.train.rows.tolist(), chosen.train.columns.tolist(), strict=True))
+    assert len(seen) > 0.9 * len(every)
+    assert seen <= every
+
+
+def test_an_epoch_is_no_longer_than_allowed() -> None:
+    chosen = samples(tuned(windows_per_epoch=50, validation_windows=20))
+    assert len(chosen.of_epoch(np.random.default_rng(0))) == 50
+    assert len(chosen.validation) == 20
+
+
+def test_symbols_outside_the_universe_are_not_learnt_from() -> None:
+    history = noise()
+    view = history.view(Transformer(TINY).needs, steps=800)
+    members = view.universe.copy()
+    members[:, 1] = False
+    windows = Windows.of(view.candles(), TINY.window)
+    chosen = choose_samples(windows, members, HORIZON, TINY, WHERE)
+    assert set(chosen.train.columns.tolist()) == {0, 2}
+    assert set(chosen.validation.columns.tolist()) == {0, 2}
+
+
+def test_too_little_history_is_refused_with_what_it_takes() -> None:
+    with pytest.raises(TrainingError, match="17 candles without a hole before it, and 4 after"):
+        fit(noise(90))
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_a_market_that_stands_still_or_is_unknown_is_refused(value: float) -> None:
+    with pytest.raises(TrainingError, match="0 outcomes to learn from"):
+        fit(market(np.full((900, 3), value)))
+
+
+# The loop
+
+
+def test_a_training_that_was_stopped_goes_on_to_the_same_artifact() -> None:
+    config = tuned(epochs=4)
+    whole = fit(noise(), config)
+    for stop_after in (1, 4):
+        shelf = Shelf(stop_after=stop_after)
+        with pytest.raises(KeyboardInterrupt):
+            fit(noise(), config, shelf=shelf)
+        watcher = Watcher()
+        resumed = fit(noise(), config, shelf=shelf, progress=watcher)
+        assert resumed.card == whole.card
+        assert resumed.files == whole.files
+        assert watcher.told[0][0] >= stop_after
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda files: {},
+        lambda files: {name: content[:100] for name, content in files.items()},
+        lambda files: files | {"training.json": b"{}"},
+        lambda files: files | {"training.json": b"no json"},
+        lambda files: (
+            files
+            | {"training.json": files["training.json"].replace(b'"version": 1', b'"version": 0')}
+        ),
+    ],
+    ids=["empty", "cut off", "nothing in it", "no json", "another version"],
+)
+def test_a_spoilt_checkpoint_is_not_gone_on_from(
+    spoil: Callable[[dict[str, bytes]], dict[str, bytes]],
+) -> None:
+    whole = fit(noise())
+    shelf = Shelf(stop_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        fit(noise(), shelf=shelf)
+    assert fit(noise(), shelf=Shelf(files=spoil(dict(shelf.files or {})))).files == whole.files
+
+
+def test_a_checkpoint_holds_safe_formats_alone() -> None:
+    shelf = Shelf()
+    fit(noise(), shelf=shelf)
+    assert shelf.files is not None
+    assert sorted(shelf.files) == ["training.json", "training.safetensors"]
+    assert json.loads(shelf.files["training.json"])["history"]["best"] >= 0
+
+
+def test_seeds_decide() -> None:
+    first, second, other = (fit(noise(), seed=seed) for seed in (1, 1, 2))
+    assert first.files == second.files
+    assert first.files != other.files
+
+
+def test_it_stops_early_and_keeps_the_best() -> None:
+    # Validation rows move the other way: whatever is learnt makes them worse.
+    rng = np.random.default_rng(0)
+    returns = rng.normal(0.002, 0.004, (900, 3))
+    returns[770:] = rng.normal(-0.002, 0.004, (130, 3))
+    config = tuned(epochs=30, patience=2, learning_rate=3e-3)
+    training = fit(market(returns), config).card["training"]
+    assert training["epochs"] == training["best_epoch"] + 2 < 30
+    assert training["validation_loss"][training["best_epoch"] - 1] == min(
+        training["validation_loss"]
+    )
+
+
+def test_a_diverging_training_leaves_nothing_behind() -> None:
+    shelf = Shelf()
+    with pytest.raises(TrainingError, match=r"diverged: .* Lower learning_rate"):
+        fit(noise(), tuned(learning_rate=1e30), shelf=shelf)
+    assert shelf.files is None
+
+
+def test_progress_grows_to_the_end_and_tells_the_loss() -> None:
+    watcher = Watcher()
+    fit(noise(), progress=watcher)
+    done = [told[0] for told in watcher.told]
+    assert done == sorted(done)
+    assert watcher.told[-1][:2] == (2.0, 2.0)
+    assert len(watcher.told) > 10
+    assert all(np.isfinite(told[2]["loss"]) for told in watcher.told)
+    assert set(watcher.told[-1][2]) == {"loss", "validation", "best"}
+
+
+def test_it_leaves_threads_and_random_state_as_they_were() -> None:
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    threads = torch.get_num_threads()
+    artifact = fit(noise(), tuned(threads=threads + 1, epochs=1, windows_per_epoch=64))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.get_num_threads() == threads
+    assert artifact.files
+
+
+# Devices
+
+
+def test_threads_are_set_back_even_after_a_failure() -> None:
+    before = torch.get_num_threads()
+
+    def fail() -> None:
+        assert torch.get_num_threads() == before + 1
+        raise TrainingError("on purpose")
+
+    with pytest.raises(TrainingError), cpu_threads(before + 1):
+        fail()
+    assert torch.get_num_threads() == before
+
+
+def test_devices_follow_what_is_there() -> None:
+    kinds = [device.type for device in devices_for("auto", WHERE)]
+    assert kinds == (["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"])
+    assert [device.type for device in devices_for("cpu", WHERE)] == ["cpu"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_without_a_gpu_is_refused_with_a_way_out() -> None:
+    with pytest.raises(ComponentError, match="device: auto"):
+        fit(noise(), tuned(device="cuda"))
+
+
+def test_a_gpu_without_room_hands_over_to_the_cpu() -> None:
+    tried = []
+
+    def work(device: torch.device) -> str:
+        tried.append(device.type)
+        if device.type == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return "done"
+
+    devices = [torch.device("cuda"), torch.device("cpu")]
+    assert on_first_with_room(devices, work, WHERE) == "done"
+    assert tried == ["cuda", "cpu"]
+    with pytest.raises(ComponentError, match="cuda ran out of memory"):
+        on_first_with_room(devices[:1], work, WHERE)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_it_trains_on_a_gpu() -> None:
+    assert fit(noise(), tuned(device="cuda")).card["training"]["epochs"] == 2

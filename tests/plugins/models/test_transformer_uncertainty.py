@@ -1,0 +1,191 @@
+"""What the transformer's numbers mean, on processes whose law is known."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.signal import lfilter
+
+from tests.plugins.models.transformer_cases import fit, market
+from weft.arrays import BoolPanel, FloatPanel
+from weft.components.model import Forecast
+from weft.learning.outcomes import forward_returns
+from weft.market.instruments import describe
+from weft.market.view import View
+from weft.testing.history import History
+from weft.times import Interval
+from weft_plugins.models._transformer_windows import Cells, Windows
+from weft_plugins.models.transformer import Transformer
+
+SMALL = Transformer.Config(
+    window=8,
+    width=16,
+    layers=2,
+    heads=4,
+    feed_forward=16,
+    passes=20,
+    noise="gaussian",
+    epochs=5,
+    windows_per_epoch=3000,
+    batch_size=96,
+    learning_rate=8e-3,
+    threads=1,
+    device="cpu",
+)
+HORIZON = 1
+
+
+@dataclass(frozen=True)
+class Told:
+    """A forecast of rows that came after those it was trained on, and what came of them."""
+
+    view: View
+    forecast: Forecast
+    outcome: FloatPanel
+
+    @property
+    def known(self) -> BoolPanel:
+        return ~np.isnan(self.outcome) & ~np.isnan(self.forecast.mean)
+
+
+def told(history: History, trained: int, config: Transformer.Config = SMALL) -> Told:
+    """Train on the first rows, and forecast those after."""
+    model = Transformer(config)
+    artifact = fit(history.cut(trained), config, horizon=HORIZON)
+    view = history.view(
+        model.needs, steps=history.rows - trained - HORIZON, learned=model.load(artifact)
+    )
+    outcome = forward_returns(view.candles().close, HORIZON)[-view.steps :]
+    return Told(view, model.predict(view), outcome)
+
+
+def correlation(said: Told) -> float:
+    return float(np.corrcoef(said.forecast.mean[said.known], said.outcome[said.known])[0, 1])
+
+
+@cache
+def reverting() -> Told:
+    """Each return takes 0.5 of the one before back."""
+    rng = np.random.default_rng(11)
+    returns = lfilter([1.0], [1.0, 0.5], rng.normal(0.0, 0.01, (1800, 4)), axis=0)
+    return told(market(returns), 1400)
+
+
+@cache
+def announced() -> Told:
+    """Noise is twice as wide after a candle of high volume."""
+    rng = np.random.default_rng(12)
+    wide = rng.random((2400, 4)) < 0.5
+    scale = np.vstack([np.ones((1, 4)), np.where(wide[:-1], 2.0, 1.0)])
+    returns = 0.005 * scale * rng.normal(size=wide.shape)
+    return told(market(returns, np.where(wide, 4.0, 1.0)), 1800)
+
+
+def test_a_planted_edge_is_found_out_of_sample() -> None:
+    said = reverting()
+    # The best there is correlates by 0.5; 1,600 outcomes have a standard error of 0.025.
+    assert 0.38 < correlation(said) < 0.6
+    up = said.forecast.probability_up[said.known]
+    rose = said.outcome[said.known] > 0.0
+    loss = -np.where(rose, np.log(up), np.log1p(-up)).mean()
+    # A perfect forecast of this process has a log loss of 0.60.
+    assert loss < np.log(2.0) - 0.05
+
+
+def test_white_noise_stays_white() -> None:
+    rng = np.random.default_rng(13)
+    said = told(market(rng.normal(0.0, 0.01, (1800, 4))), 1400)
+    count = int(said.known.sum())
+    assert count > 1500
+    assert abs(correlation(said)) < 3.0 / np.sqrt(count)
+
+
+def test_the_spread_grows_away_from_what_was_trained_on() -> None:
+    said = reverting()
+    panel = said.view.candles()
+    windows = Windows.of(panel, SMALL.window)
+    rows = np.arange(len(panel) - 200, len(panel))
+    inputs, _ = windows.inputs(Cells(rows, np.zeros_like(rows)))
+    forecaster = said.view.learned
+    spread = [float(np.median(forecaster.say(inputs * away)[:, 2])) for away in (1, 3, 10, 30)]
+    assert spread[1] > 1.5 * spread[0]
+    assert spread[2] > 2.0 * spread[1]
+    assert spread[3] > 2.0 * spread[2]
+
+
+def test_the_variance_head_learns_noise_that_is_announced() -> None:
+    said = announced()
+    volume = said.view.candles().volume[-said.view.steps :]
+    aleatoric = said.forecast.evidence["aleatoric"]
+    loud, quiet = (
+        float(np.median(aleatoric[said.known & chosen])) for chosen in (volume > 2.0, volume < 2.0)
+    )
+    assert loud == pytest.approx(0.010, rel=0.15)
+    assert quiet == pytest.approx(0.005, rel=0.15)
+
+
+@pytest.mark.parametrize("loud", [True, False])
+def test_intervals_cover_what_they_promise_whatever_the_noise(loud: bool) -> None:
+    said = announced()
+    volume = said.view.candles().volume[-said.view.steps :]
+    chosen = said.known & ((volume > 2.0) == loud)
+    outcome = said.outcome[chosen]
+    for low, high, promised in ((0.05, 0.95, 0.90), (0.25, 0.75, 0.50)):
+        inside = (outcome > said.forecast.quantiles[low][chosen]) & (
+            outcome < said.forecast.quantiles[high][chosen]
+        )
+        # About 1,200 outcomes: a standard error of 0.009 and 0.014.
+        assert inside.mean() == pytest.approx(promised, abs=0.05)
+
+
+def test_the_parts_add_up() -> None:
+    forecast = reverting().forecast
+    known = ~np.isnan(forecast.mean)
+    up, median = forecast.probability_up[known], forecast.quantiles[0.5][known]
+    assert ((up > 0.5) == (median > 0.0)).all()
+    whole = np.sqrt(
+        forecast.evidence["epistemic"][known] ** 2 + forecast.evidence["aleatoric"][known] ** 2
+    )
+    width = forecast.quantiles[0.95][known] - forecast.quantiles[0.05][known]
+    # The mixture of normals is near a normal with the sum of both variances.
+    np.testing.assert_allclose(width / (2 * 1.6449 * whole), 1.0, atol=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_white_noise_stays_white_under_many_seeds(seed: int) -> None:
+    rng = np.random.default_rng([14, seed])
+    heavy = rng.standard_t(4, (2600, 6)) * 0.008
+    said = told(market(heavy), 1800, SMALL.model_copy(update={"noise": "student"}))
+    count = int(said.known.sum())
+    assert abs(correlation(said)) < 3.5 / np.sqrt(count)
+
+
+@pytest.mark.slow
+def test_on_real_history_it_is_calibrated_and_claims_no_more_than_it_knows(
+    real_data: Path,
+) -> None:
+    names = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "ADAUSDT", "LINKUSDT")
+    frames = [
+        pl.read_parquet(real_data / "crypto_perp_1h" / f"{name}.parquet")
+        .sort("open_time")
+        .tail(6000)
+        for name in names
+    ]
+    assert len({tuple(frame["open_time"].to_list()) for frame in frames}) == 1
+    fields = ("open", "high", "low", "close", "volume")
+    candles = {f: np.column_stack([frame[f].to_numpy() for frame in frames]) for f in fields}
+    history = History(Interval.parse("1h"), tuple(map(describe, names)), candles, {})
+    config = SMALL.model_copy(update={"window": 48, "noise": "student", "learning_rate": 2e-3})
+    said = told(history, 4500, config)
+    outcome, up = said.outcome[said.known], said.forecast.probability_up[said.known]
+    for low, high, promised in ((0.05, 0.95, 0.90), (0.25, 0.75, 0.50)):
+        inside = (outcome > said.forecast.quantiles[low][said.known]) & (
+            outcome < said.forecast.quantiles[high][said.known]
+        )
+        assert inside.mean() == pytest.approx(promised, abs=0.06)
+    loss = -np.where(outcome > 0.0, np.log(up), np.log1p(-up)).mean()
+    assert loss < np.log(2.0) + 0.01

@@ -1,0 +1,385 @@
+"""The DQN sizer as a component: sizes, artifacts, going on from earlier trainings."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from hashlib import sha256
+
+import numpy as np
+import pytest
+
+from tests.plugins.sizers.dqn_worlds import (
+    HORIZON,
+    TINY,
+    Kept,
+    fitted,
+    market,
+    opinions,
+    trades_of,
+    view_of,
+)
+from weft.components.risk import Sizes
+from weft.components.trained import Artifact, Opinions, Training
+from weft.errors import ArtifactError, MissingDependencyError, NotTrainedError, TrainingError
+from weft.learning.formats import check_files
+from weft.testing.conformance import HEAVY
+from weft.testing.history import History
+from weft_plugins.sizers.dqn import DqnSizer
+from weft_plugins.sizers.dqn import sizer as sizer_module
+from weft_plugins.sizers.dqn.agent import Agent
+from weft_plugins.sizers.dqn.files import AGENT, POLICY, PROGRESS, packed, unpacked
+from weft_plugins.sizers.dqn.policy import Policy
+from weft_plugins.sizers.dqn.trades import closed_trades
+from weft_plugins.sizers.volatility_target import VolatilityTarget
+
+SIZER = DqnSizer(TINY)
+
+
+@cache
+def artifact() -> Artifact:
+    return fitted(SIZER, market())[0]
+
+
+def wakeful(policy: Policy) -> Policy:
+    """Return a policy that thinks the better of a share the more conviction there is."""
+    # A quarter more is worth it from a conviction of 0.25, 0.5, 0.65 and 0.85 on.
+    hidden = np.zeros((1, 7))
+    hidden[0, 0] = 1.0
+    wants = np.array([[0.0], [0.4], [0.6], [0.8], [1.0]])
+    shift = np.array([0.0, -0.1, -0.2, -0.33, -0.5])
+    layers = ((hidden, np.zeros(1)),)
+    return replace(
+        policy, layers=layers, value=(np.zeros((1, 1)), np.zeros(1)), advantage=(wants, shift)
+    )
+
+
+@cache
+def policy() -> Policy:
+    return wakeful(SIZER.load(artifact()))
+
+
+def sized(history: History, steps: int, learned: object = None, *, among: int = 0) -> Sizes:
+    said = opinions(history, max(steps, among))
+    return SIZER.size(view_of(SIZER, history, steps, learned), said.fusion, said.levels)
+
+
+def panels(sizes: Sizes) -> dict[str, np.ndarray]:
+    return {"fraction": sizes.fraction, **sizes.evidence}
+
+
+# Sizes
+
+
+def test_untrained_it_holds_what_the_volatility_target_and_the_regime_allow() -> None:
+    history, steps = market(), 50
+    sizes = sized(history, steps)
+    plain = VolatilityTarget(VolatilityTarget.Config(window=TINY.window))
+    said = opinions(history, steps)
+    view = history.view(plain.needs, steps=steps)
+    target = plain.size(view, said.fusion, said.levels).fraction
+    assert history.regime is not None
+    multiplier = history.regime.last(steps).position_multiplier[:, None]
+    assert (sizes.evidence["trained"] == 0.0).all()
+    assert np.isnan(sizes.evidence["advantage"]).all()
+    np.testing.assert_array_equal(sizes.evidence["volatility_target"], target)
+    np.testing.assert_allclose(sizes.fraction, target * multiplier)
+    assert sizes.fraction.max() > 0.05
+
+
+def test_trained_it_holds_the_share_that_is_worth_most() -> None:
+    sizes = sized(market(), 300, policy())
+    evidence = sizes.evidence
+    shares = (0.0, 0.25, 0.5, 0.75, 1.0)
+    values = np.stack([evidence[f"value_{100 * s:.0f}"] for s in shares], axis=-1)
+    signal = np.isfinite(values).all(axis=-1)
+    assert (signal == (evidence["full_size"] > 0.0)).all()
+    best = np.array(shares)[values[signal].argmax(axis=-1)]
+    assert (evidence["share"][signal] == best).all()
+    assert set(np.unique(best)) == set(shares)
+    assert (sizes.fraction == evidence["share"] * evidence["full_size"]).all()
+    assert (evidence["share"][~signal] == 0.0).all()
+    np.testing.assert_allclose(
+        evidence["advantage"][signal], values[signal].max(axis=-1) - values[signal][:, 0]
+    )
+    assert (evidence["trained"] == 1.0).all()
+    assert (evidence["constant"][signal] == TINY.constant).all()
+    assert evidence["fractional_kelly"].max() > 0.0
+
+
+def test_without_regime_and_forecasts_it_sizes_all_the_same() -> None:
+    sizes = sized(market(told=False), 50, policy())
+    assert np.isfinite(sizes.fraction).all()
+    assert sizes.fraction.max() > 0.0
+    assert (sizes.evidence["full_size"] == sizes.evidence["volatility_target"]).all()
+
+
+@pytest.mark.parametrize("flaws", [False, True])
+def test_one_row_alone_gets_the_same_bits_as_among_many(flaws: bool) -> None:
+    history, steps = market(flaws=flaws, rows=900), 40
+    whole = panels(sized(history, steps, policy()))
+    for back in range(steps):
+        cut = history.cut(history.rows - back)
+        at = steps - 1 - back
+        for name, panel in panels(sized(cut, 1, policy())).items():
+            np.testing.assert_array_equal(panel[0], whole[name][at], err_msg=name)
+
+
+@pytest.mark.parametrize("poison", [np.nan, 1e9])
+def test_the_future_changes_no_bit(poison: float) -> None:
+    history, steps = market(), 60
+    poisoned = history.after(history.rows - 30, lambda panel: np.full(panel.shape, poison))
+    clean, dirty = panels(sized(history, steps, policy())), panels(sized(poisoned, steps, policy()))
+    for name, panel in clean.items():
+        np.testing.assert_array_equal(dirty[name][:30], panel[:30], err_msg=name)
+
+
+def test_symbols_in_another_order_get_the_same_sizes() -> None:
+    history, order = market(), np.array([2, 0, 3, 1])
+    straight = panels(sized(history, 30, policy()))
+    for name, panel in panels(sized(history.columns(order), 30, policy())).items():
+        np.testing.assert_allclose(panel, straight[name][:, order], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        lambda panel: np.full(panel.shape, np.nan),
+        lambda panel: np.where(np.isnan(panel), np.nan, 1.0),
+        lambda panel: panel * 1e-9,
+        lambda panel: panel * np.exp(np.arange(len(panel)) / 50.0)[:, None],
+    ],
+    ids=["silent", "constant", "tiny", "exploding"],
+)
+def test_every_market_gets_a_size(world: Callable[[np.ndarray], np.ndarray]) -> None:
+    history = market(told=False).after(0, world)
+    for learned in (None, policy()):
+        sizes = sized(history, 60, learned)
+        assert np.isfinite(sizes.fraction).all()
+        assert (sizes.fraction >= 0.0).all()
+        assert (sizes.fraction <= TINY.largest).all()
+
+
+def test_its_modules_import_nothing_heavy() -> None:
+    code = (
+        "import sys, weft_plugins.sizers.dqn; "
+        f"print([m for m in {(*HEAVY, 'gymnasium', 'safetensors')} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# Training
+
+
+def test_an_artifact_is_safe_and_sizes_with_what_it_learnt() -> None:
+    check_files(artifact(), "sizer dqn")
+    assert artifact().card["steps"] == TINY.steps
+    again = fitted(SIZER, market())[0]
+    assert again.card == artifact().card
+    assert again.files == artifact().files
+    sizes = sized(market(), 30, SIZER.load(artifact()))
+    assert (sizes.evidence["trained"] == 1.0).all()
+
+
+def test_a_training_killed_half_way_ends_as_if_it_had_not_been() -> None:
+    kept = Kept(stop_at=1)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(SIZER, market(), checkpoints=kept)
+    half = json.loads(kept.saves[-1][PROGRESS])["steps"]
+    assert 0 < half < TINY.steps
+    resumed, _ = fitted(SIZER, market(), checkpoints=Kept(kept.files))
+    assert resumed.files == artifact().files
+
+
+def test_the_next_training_learns_what_closed_since_and_only_that() -> None:
+    history = market()
+    shorter = history.cut(history.rows - 60)
+    first, _ = fitted(SIZER, shorter, 440)
+    second, _ = fitted(SIZER, history, 500, Kept(first.files))
+    trades = closed_trades(view_of(SIZER, history, 500), opinions(history, 500), TINY, HORIZON)
+    last = tuple(first.card["learnt_until"])
+    newer = trades.after(last)
+    assert 20 < len(newer) < len(trades)
+    # The newest waits for the one after it.
+    assert second.card["steps"] == first.card["steps"] + len(newer) - 1
+    assert tuple(second.card["learnt_until"]) == newer.key(len(newer) - 2)
+    assert second.files[POLICY] != first.files[POLICY]
+    third, _ = fitted(SIZER, history, 500, Kept(second.files))
+    assert third.files == second.files
+    # The same by hand, and in two parts as in one.
+    rng = np.random.default_rng(999)
+    by_hand = SIZER.learn(first, trades, rng, HORIZON)
+    assert by_hand.files == second.files
+    assert SIZER.learn(by_hand, trades, rng, HORIZON) is by_hand
+
+
+def test_learning_in_two_parts_is_learning_at_once() -> None:
+    net = np.random.default_rng(1).normal(0.0, 0.02, 160)
+    trades = trades_of(net, size=0.2, vol=0.02)
+    empty = trades.only(np.arange(0))
+    config = TINY.model_copy(update={"replay_kept": 20_000})
+    sizer = DqnSizer(config)
+    start, _ = fitted(sizer, market())
+    start = replace_progress(start, learnt_until=[-1, -1, ""])
+    rng = np.random.default_rng(0)
+    assert sizer.learn(start, empty, rng, HORIZON) is start
+    at_once = sizer.learn(start, trades, rng, HORIZON)
+    part = sizer.learn(start, trades.only(np.arange(80)), rng, HORIZON)
+    in_two = sizer.learn(part, trades, rng, HORIZON)
+    assert at_once.files == in_two.files
+    assert json.loads(at_once.files[PROGRESS])["equity"] != 1.0
+
+
+def replace_progress(found: Artifact, **changes: object) -> Artifact:
+    """Return an artifact that says something else of itself, honestly digested."""
+    progress = json.loads(found.files[PROGRESS]) | changes
+    return with_file(found, PROGRESS, json.dumps(progress, sort_keys=True).encode())
+
+
+def with_file(found: Artifact, name: str, content: bytes) -> Artifact:
+    digests = {**found.card["sha256"], name: sha256(content).hexdigest()}
+    return Artifact({**found.files, name: content}, {**found.card, "sha256": digests})
+
+
+def damaged(files: Mapping[str, bytes]) -> dict[str, Mapping[str, bytes]]:
+    broken = dict(unpacked(files[AGENT]))
+    broken.pop("online.value.weight")
+    return {
+        "nothing": {},
+        "truncated": {**files, AGENT: files[AGENT][:-7]},
+        "no JSON": {**files, PROGRESS: b"\x80\x04 no pickle either"},
+        "a list": {**files, PROGRESS: b"[]"},
+        "a tensor short": {**files, AGENT: packed(broken)},
+        "of other options": {**files, PROGRESS: b'{"schema": {"version": 0}, "horizon": 6}'},
+    }
+
+
+@pytest.mark.parametrize(
+    "what", ["nothing", "truncated", "no JSON", "a list", "a tensor short", "of other options"]
+)
+def test_checkpoints_that_cannot_be_used_are_passed_over(what: str) -> None:
+    anew, _ = fitted(SIZER, market(), checkpoints=Kept(damaged(artifact().files)[what]))
+    assert anew.files == artifact().files
+
+
+def test_evaluation_is_minus_the_reward_of_policy_and_fallback() -> None:
+    history, steps = market(), 200
+    view = view_of(SIZER, history, steps, policy())
+    training = Training(np.random.default_rng(0), HORIZON, opinions=opinions(history, steps))
+    found = SIZER.evaluate(view, training)
+    assert found.loss.shape == found.baseline.shape == (steps,)
+    assert np.isnan(found.loss[-1])
+    assert (np.isnan(found.loss) == np.isnan(found.baseline)).all()
+    assert np.isfinite(found.loss).sum() > 150
+    # By hand for one trade that is alone on its row.
+    trades = closed_trades(view, opinions(history, steps), TINY, HORIZON)
+    alone = next(n for n in range(len(trades)) if (trades.opened == trades.opened[n]).sum() == 1)
+    row = trades.opened[alone]
+    for share, told in (
+        (sized(history, steps, policy()).evidence["share"][row, trades.column[alone]], found.loss),
+        (1.0, found.baseline),
+    ):
+        gained = share * trades.full_size[alone] * trades.net_return[alone]
+        worth = gained - gained**2 / (2 * TINY.kelly_share)
+        worth -= TINY.drawdown_penalty * max(-gained, 0.0)
+        unit = 3.0 * trades.full_size[alone] * trades.volatility[alone]
+        assert told[row] == pytest.approx(-worth / unit)
+
+
+# What is refused
+
+
+def test_without_opinions_or_enough_trades_nothing_is_trained() -> None:
+    history = market()
+    view = view_of(SIZER, history, 500)
+    rng = np.random.default_rng(1)
+    with pytest.raises(TrainingError, match="no opinions"):
+        SIZER.fit(view, Training(rng, HORIZON))
+    with pytest.raises(TrainingError, match="opinions of"):
+        SIZER.fit(view, Training(rng, HORIZON, opinions=opinions(history, 499)))
+    with pytest.raises(TrainingError, match="at least 50"):
+        fitted(SIZER, history, 12)
+    silent = history.after(0, lambda panel: np.full(panel.shape, np.nan))
+    with pytest.raises(TrainingError, match="0 trades"):
+        fitted(SIZER, silent)
+    said = opinions(history, 500)
+    neutral = replace(said.fusion, direction=np.zeros_like(said.fusion.direction))
+    with pytest.raises(TrainingError, match="0 trades"):
+        SIZER.fit(view, Training(rng, HORIZON, opinions=Opinions(neutral, said.levels)))
+
+
+def test_trades_of_which_none_follows_another_are_refused() -> None:
+    agent = Agent(TINY, np.random.default_rng(0), HORIZON)
+    with pytest.raises(TrainingError, match="no trade is followed by another"):
+        agent.train(trades_of(np.array([0.1])), Training(np.random.default_rng(0), HORIZON))
+
+
+def test_evaluating_what_is_not_trained_is_refused() -> None:
+    history = market()
+    with pytest.raises(NotTrainedError):
+        SIZER.evaluate(
+            view_of(SIZER, history, 100),
+            Training(np.random.default_rng(0), HORIZON, opinions=opinions(history, 100)),
+        )
+
+
+def spoiled() -> dict[str, Artifact]:
+    found = artifact()
+    tensors = unpacked(found.files[POLICY])
+    short = {name: array for name, array in tensors.items() if name != "value.bias"}
+    narrow = tensors | {"hidden.0.weight": tensors["hidden.0.weight"][:, :6].copy()}
+    poisoned = tensors | {"value.bias": np.array([np.nan], np.float32)}
+    flipped = bytearray(found.files[POLICY])
+    flipped[-1] ^= 1
+    version = {**found.card["schema"], "version": 0}
+    return {
+        "another version": Artifact(found.files, {**found.card, "schema": version}),
+        "no schema": Artifact(found.files, {"sha256": found.card["sha256"]}),
+        "tampered": Artifact({**found.files, POLICY: bytes(flipped)}, found.card),
+        "a file missing": Artifact({POLICY: found.files[POLICY]}, found.card),
+        "truncated": with_file(found, POLICY, found.files[POLICY][:-4]),
+        "a pickle": with_file(found, POLICY, b"\x80\x04cos\nsystem\n."),
+        "a tensor short": with_file(found, POLICY, packed(short)),
+        "another state": with_file(found, POLICY, packed(narrow)),
+        "no number": with_file(found, POLICY, packed(poisoned)),
+        "no horizon": Artifact(found.files, {**found.card, "horizon": None}),
+    }
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "another version",
+        "no schema",
+        "tampered",
+        "a file missing",
+        "truncated",
+        "a pickle",
+        "a tensor short",
+        "another state",
+        "no number",
+        "no horizon",
+    ],
+)
+def test_spoiled_artifacts_are_refused(what: str) -> None:
+    with pytest.raises(ArtifactError):
+        SIZER.load(spoiled()[what])
+
+
+def test_an_artifact_made_with_other_options_is_refused_by_name() -> None:
+    other = DqnSizer(TINY.model_copy(update={"fee_bps": 50.0}))
+    with pytest.raises(ArtifactError, match="another options"):
+        other.load(artifact())
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        sizer_module, "find_spec", lambda name: None if name == "torch" else there(name)
+    )
+    with pytest.raises(MissingDependencyError, match=r"torch.*pip install 'weft\[ml\]'"):
+        fitted(SIZER, market())

@@ -1,0 +1,243 @@
+"""How trades end, what they cost, and the environment that walks them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from tests.plugins.sizers.dqn_worlds import HORIZON, TINY, market, opinions, trades_of, view_of
+from weft.components.ensemble import Fusion
+from weft.components.risk import Levels
+from weft.components.trained import Opinions
+from weft.market.candles import Candles, candles_from_arrays
+from weft.market.instruments import describe
+from weft.testing.history import START, History
+from weft.times import Interval
+from weft_plugins.sizers.dqn import DqnSizer
+from weft_plugins.sizers.dqn.environment import TradeEnvironment
+from weft_plugins.sizers.dqn.reward import Account
+from weft_plugins.sizers.dqn.trades import closed_trades, find_exits
+
+NO = float("nan")
+
+
+def candles_of(rows: list[tuple[float, float, float, float]]) -> Candles:
+    """Return one coin's candles from open, high, low and close."""
+    panels = np.array(rows)
+    columns = {n: panels[:, i : i + 1] for i, n in enumerate(("open", "high", "low", "close"))}
+    columns["volume"] = np.ones((len(rows), 1))
+    interval = Interval.parse("1h")
+    times = START + np.arange(len(rows)) * interval.micros
+    return candles_from_arrays(interval, times, (describe("COINUSDT"),), columns)
+
+
+FLAT = (100.0, 101.0, 99.0, 100.0)
+LOST = (NO, NO, NO, NO)
+
+
+@pytest.mark.parametrize(
+    ("what", "later", "side", "price", "row"),
+    [
+        ("target", [FLAT, (100, 111, 99, 105)], 1, 110.0, 2),
+        ("stop", [FLAT, (100, 101, 94, 97)], 1, 95.0, 2),
+        ("both in one candle: the stop", [(100, 120, 90, 100)], 1, 95.0, 1),
+        ("a gap through the stop fills at the open", [(80, 90, 70, 85)], 1, 80.0, 1),
+        ("a gap through the target fills no better", [(120, 125, 90, 120)], 1, 110.0, 1),
+        ("the horizon", [FLAT, FLAT, (100, 104, 98, 103), FLAT], 1, 103.0, 3),
+        ("the stop on the last candle", [FLAT, FLAT, (99, 99, 95, 98)], 1, 95.0, 3),
+        ("too late to matter", [FLAT, FLAT, FLAT, (99, 120, 50, 98)], 1, 100.0, 3),
+        ("a short's target", [(100, 101, 89, 95)], -1, 90.0, 1),
+        ("a short's stop", [(100, 106, 99, 101)], -1, 105.0, 1),
+        ("a short's gap", [(130, 140, 80, 131)], -1, 130.0, 1),
+        ("a hole at the horizon", [FLAT, LOST, LOST, LOST, (97, 120, 90, 99)], 1, 97.0, 5),
+        ("a hole hides nothing after it", [LOST, (100, 112, 99, 111)], 1, 110.0, 2),
+        ("not closed yet", [FLAT, FLAT], 1, NO, -1),
+        ("never traded again", [FLAT, LOST, LOST, LOST, LOST], 1, NO, -1),
+    ],
+)  # fmt: skip
+def test_where_a_trade_ends(
+    what: str, later: list[tuple[float, float, float, float]], side: int, price: float, row: int
+) -> None:
+    stop, target = 100.0 - side * 5.0, 100.0 + side * 10.0
+    exits = find_exits(
+        candles_of([FLAT, *later]),
+        np.array([0]),
+        np.array([0]),
+        np.array([float(side)]),
+        np.array([stop]),
+        np.array([target]),
+        horizon=3,
+    )
+    assert exits.row[0] == row, what
+    np.testing.assert_equal(exits.price[0], price)
+
+
+def test_prices_in_another_unit_end_trades_in_the_same_rows() -> None:
+    candles = market(told=False).candles
+    rows, column = np.arange(500), np.zeros(500, np.int64)
+    close = candles["close"][:500, 0]
+    ends = []
+    for unit in (1.0, 2.0**20):
+        scaled = {n: p * (unit if n != "volume" else 1.0) for n, p in candles.items()}
+        times = START + np.arange(700) * 3_600_000_000
+        panel = candles_from_arrays(
+            Interval.parse("1h"), times, market(told=False).instruments, scaled
+        )
+        ends.append(
+            find_exits(
+                panel, rows, column, np.ones(500), 0.99 * unit * close, 1.01 * unit * close, 12
+            )
+        )
+    assert (ends[0].row == ends[1].row).all()
+    assert (ends[0].price * 2.0**20 == ends[1].price).all()
+
+
+# From a view to trades
+
+
+def one_coin(funding: dict[int, float] | None = None) -> tuple[History, Opinions]:
+    """Return 60 candles of a coin, and a long on row 40 that ends at its target on row 43."""
+    rows = np.tile(np.array(FLAT), (60, 1))
+    rows[:40] += 0.5 * (np.arange(40) % 2)[:, None]  # so that there is a volatility
+    rows[43] = (100, 111, 99, 110)
+    names = ("open", "high", "low", "close")
+    candles = {name: rows[:, [i]] for i, name in enumerate(names)} | {"volume": np.ones((60, 1))}
+    rates = np.full((60, 1), NO)
+    for row, rate in (funding or {}).items():
+        rates[row] = rate
+    history = History(
+        Interval.parse("1h"), (describe("COINUSDT"),), candles, {"funding_rate": rates}
+    )
+    side = np.zeros((30, 1), np.int8)
+    side[10] = 1
+    close = rows[30:, [3]]
+    levels = Levels(close, close - 5.0, close + 10.0)
+    said = np.abs(side).astype(np.float64)
+    return history, Opinions(Fusion(80.0 * said, 60.0 * said, side, {}, calibrated=True), levels)
+
+
+def test_a_trade_pays_fees_slippage_and_funding() -> None:
+    # Funding known on rows 39 to 45; those after the opening up to the closing count.
+    history, said = one_coin(dict.fromkeys(range(39, 46), 0.001))
+    sizer = DqnSizer(TINY.model_copy(update={"fee_bps": 5.0, "slippage_bps": 2.0}))
+    trades = closed_trades(view_of(sizer, history, 30), said, sizer.config, HORIZON)
+    assert len(trades) == 1
+    assert (trades.opened[0], trades.closed[0]) == (10, 13)
+    assert trades.net_return[0] == pytest.approx(0.1 - 0.0007 * (1.0 + 1.1) - 3 * 0.001)
+    # What the agent sees of it: |80|/100, 60/100, no forecast, no regime, 10 over 5.
+    seen = trades.state[0]
+    assert seen[[0, 1, 2, 4, 5, 6]].tolist() == [0.8, 0.6, 0.0, 1.0, 0.0, 2.0]
+    free = DqnSizer(sizer.config.model_copy(update={"charge_funding": False}))
+    told = closed_trades(view_of(free, history, 30), said, free.config, HORIZON)
+    assert told.net_return[0] == pytest.approx(0.1 - 0.0007 * 2.1)
+
+
+def test_a_trade_is_seen_as_it_was_known_when_it_was_opened() -> None:
+    sizer, history = DqnSizer(TINY), market()
+    late = history.after(600, lambda panel: panel * 1.5)
+    told = [
+        closed_trades(view_of(sizer, world, 500), opinions(world, 500), TINY, HORIZON)
+        for world in (history, late)
+    ]
+    # Row 600 of history is row 400 of the view.
+    early = [t.only(np.flatnonzero(t.closed < 400)) for t in told]
+    assert len(early[0]) > 300
+    for name in ("state", "full_size", "volatility", "net_return", "opened", "closed"):
+        assert (getattr(early[0], name) == getattr(early[1], name)).all(), name
+
+
+def test_trades_come_in_the_order_they_closed_and_each_is_followed_by_a_later_one() -> None:
+    sizer, history = DqnSizer(TINY), market(flaws=True)
+    trades = closed_trades(view_of(sizer, history, 500), opinions(history, 500), TINY, HORIZON)
+    keys = [trades.key(n) for n in range(len(trades))]
+    assert keys == sorted(keys)
+    assert (trades.closed > trades.opened).all()
+    followers = trades.followers()
+    has = followers >= 0
+    assert has.mean() > 0.9
+    assert (trades.opened[followers[has]] >= trades.closed[has]).all()
+    assert (trades.column[followers[has]] == trades.column[has]).all()
+    for n in np.flatnonzero(has)[::50]:
+        between = (trades.column == trades.column[n]) & (trades.opened >= trades.closed[n])
+        assert trades.opened[followers[n]] == trades.opened[between].min()
+
+
+# The environment
+
+
+def test_gymnasium_finds_nothing_to_object_to() -> None:
+    trades = trades_of(np.random.default_rng(1).normal(0.0, 0.01, 50), size=0.2, vol=0.01)
+    check_env(TradeEnvironment(trades, TINY), skip_render_check=True)
+
+
+def test_accounting_along_a_path() -> None:
+    world = TradeEnvironment(trades_of(np.array([0.1, -0.2, 0.5, 0.3]), size=0.5), TINY)
+    seen, _ = world.reset(seed=1, options={"start": 0})
+    assert (seen == trades_of(np.zeros(4)).state[0].astype(np.float32)).all()
+    told = [world.step(action) for action in (4, 2, 0)]
+    equity = np.cumprod([1.05, 1.0 - 0.25 * 0.2, 1.0])
+    np.testing.assert_allclose([info["equity"] for *_, info in told], equity)
+    np.testing.assert_allclose([info["drawdown"] for *_, info in told], [0.0, 0.05, 0.05])
+    assert told[2][1] == 0.0  # nothing held is worth nothing, in a drawdown too
+    for action, (_, reward, _, _, info) in zip((4, 2, 0), told, strict=True):
+        assert info["rewards"][action] == reward
+    assert [truncated for _, _, _, truncated, _ in told] == [False, False, True]
+    assert not any(terminated for _, _, terminated, _, _ in told)
+
+
+def test_losing_everything_ends_an_episode_for_good() -> None:
+    world = TradeEnvironment(trades_of(np.array([-1.5, 0.1, 0.1])), TINY)
+    world.reset(seed=1, options={"start": 0})
+    _, _, terminated, truncated, info = world.step(4)
+    assert terminated
+    assert not truncated
+    assert (info["equity"], info["drawdown"]) == (0.0, 1.0)
+
+
+def test_an_episode_is_cut_off_and_its_account_can_be_carried_on() -> None:
+    world = TradeEnvironment(
+        trades_of(np.full(50, 0.01)), TINY.model_copy(update={"episode_trades": 3})
+    )
+    world.reset(seed=1, options={"start": 0, "account": Account(2.0, 4.0)})
+    ends = [world.step(0)[3] for _ in range(3)]
+    assert ends == [False, False, True]
+    assert world.account == Account(2.0, 4.0)
+
+
+def test_a_lonely_trade_makes_no_world() -> None:
+    with pytest.raises(ValueError, match="followed"):
+        TradeEnvironment(trades_of(np.array([0.1])), TINY)
+
+
+def test_symbols_in_another_order_make_the_same_trades() -> None:
+    sizer, history = DqnSizer(TINY), market()
+    turned = history.columns(np.array([2, 0, 3, 1]))
+    first, second = (
+        closed_trades(view_of(sizer, world, 300), opinions(world, 300), TINY, HORIZON)
+        for world in (history, turned)
+    )
+    assert [first.key(n) for n in range(len(first))] == [second.key(n) for n in range(len(second))]
+    np.testing.assert_allclose(first.state, second.state)
+    assert len(replace(first).after(first.key(9))) == len(first) - 10
+
+
+def test_the_edge_is_what_models_expect_in_the_signals_direction_over_its_volatility() -> None:
+    sizer, history = DqnSizer(TINY), market()
+    trades = closed_trades(view_of(sizer, history, 300), opinions(history, 300), TINY, HORIZON)
+    side = opinions(history, 300).fusion.direction
+    told = [outlook.forecast.mean for outlook in history.outlooks.values()]
+    close, first = history.candles["close"], history.rows - 300
+    seen = set()
+    for n in range(0, len(trades), 7):
+        row, column = first + trades.opened[n], trades.column[n]
+        if column == 3:
+            continue  # the stock, whose returns skip the closed hours
+        returns = np.diff(np.log(close[row - TINY.window : row + 1, column]))
+        # The two models are trusted by 0.8 and 0.2.
+        mean = 0.8 * told[0][row, column] + 0.2 * told[1][row, column]
+        way = side[trades.opened[n], column]
+        edge = way * mean / (returns.std(ddof=1) * np.sqrt(HORIZON))
+        assert trades.state[n, 2] == pytest.approx(np.clip(edge, -3.0, 3.0), abs=1e-9)
+        seen.add(int(way))
+    assert seen == {-1, 1}
