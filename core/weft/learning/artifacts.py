@@ -162,6 +162,15 @@ class FolderCheckpoints:
             # A training that cannot go on from where it was begins anew.
             return None
 
+    @staticmethod
+    def signature_in(folder: Path) -> dict[str, Any] | None:
+        """Return what the training was whose state a folder holds; None where it holds none."""
+        try:
+            signature = orjson.loads((folder / "signature").read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            return None
+        return signature if isinstance(signature, dict) else None
+
     def save(self, files: Mapping[str, bytes]) -> None:
         """Keep these files, in place of those saved before.
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
 
@@ -162,13 +163,11 @@ class Trainer:
             StorageError: the artifact or the ledger cannot be written; the champion stays.
         """
         component = self.composition.trained[key]
-        span = self.span(key, last)
         options = canonical_options(component.config)
+        unfinished = self.artifacts.folder / "unfinished" / key
+        span = self._resumed(self.span(key, last), options, unfinished)
         previous = self._previous(key, component, options, span)
-        checkpoints = FolderCheckpoints(
-            self.artifacts.folder / "unfinished" / key,
-            {"options": options, "span": [span.first, span.trained_to], "seed": self.rules.seed},
-        )
+        checkpoints = FolderCheckpoints(unfinished, self._signature(span, options))
         begin = self.stopwatch()
         view, training = self._seen(key, span.trained_to, span.rows)
         training = replace(
@@ -232,6 +231,36 @@ class Trainer:
                 hint="`weft models list` shows what was used when",
             )
         return self.promote(key, earlier[-1], last, f"rolled back from {used[-1][:8]}")
+
+    def _signature(self, span: Span, options: str) -> dict[str, Any]:
+        """Return what tells one training from another."""
+        return {
+            "options": options,
+            "seed": self.rules.seed,
+            "first": span.first,
+            "trained_to": span.trained_to,
+        }
+
+    def _resumed(self, span: Span, options: str, unfinished: Path) -> Span:
+        """Return the span of a training that was stopped within the last day, to finish it.
+
+        Without one, or where it was another kind of training, the span that is handed in.
+        """
+        kept = FolderCheckpoints.signature_in(unfinished) or {}
+        first, trained_to = kept.get("first"), kept.get("trained_to")
+        if not isinstance(first, int) or not isinstance(trained_to, int):
+            return span
+        micros = self.composition.interval.micros
+        earlier = Span(
+            first,
+            trained_to,
+            span.judged_to,
+            (trained_to - first) // micros + 1,
+            (span.judged_to - trained_to) // micros,
+        )
+        same = kept == self._signature(earlier, options)
+        recent = 0 <= span.trained_to - trained_to <= max(DAY, micros)
+        return earlier if same and recent else span
 
     def _seen(
         self,

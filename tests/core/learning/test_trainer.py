@@ -1,7 +1,7 @@
 """Training end to end over a real store: what is used when, and what happens when it fails."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -33,6 +33,8 @@ class Leaning(Model):
     seen: ClassVar[list[tuple[int, int, int]]] = []
     previous: ClassVar[list[Artifact | None]] = []
     fails: ClassVar[bool] = False
+    stops: ClassVar[bool] = False
+    resumed: ClassVar[list[Mapping[str, bytes] | None]] = []
 
     class Config(ComponentConfig):
         """Options."""
@@ -55,6 +57,10 @@ class Leaning(Model):
         Leaning.seen.append((int(view.times[0]), int(view.times[-1]), training.horizon))
         Leaning.previous.append(training.previous)
         training.progress(1, 1, loss=0.5)
+        Leaning.resumed.append(training.checkpoints.load())
+        training.checkpoints.save({"half.json": b"{}"})
+        if Leaning.stops:
+            raise KeyboardInterrupt
         if Leaning.fails:
             raise TrainingError("diverged", where="model leaning")
         learnt = {"chance": Leaning.chance, "quality": Leaning.quality}
@@ -80,6 +86,7 @@ def _as_it_was() -> None:
     Leaning.chance, Leaning.quality, Leaning.fails = 0.6, 0.1, False
     Leaning.seen.clear()
     Leaning.previous.clear()
+    Leaning.resumed.clear()
 
 
 def engine_at(folder: Path, now: int = NOW, *overrides: str) -> Engine:
@@ -285,3 +292,32 @@ def test_a_training_goes_on_from_the_latest_before_it(tmp_path: Path) -> None:
     engine.trainer.train(KEY, NOW - 24 * HOUR)
     before = [p and json.loads(p.files["learnt.json"])["quality"] for p in Leaning.previous]
     assert before == [None, 0.1, 0.0, None]
+
+
+def test_a_training_that_was_stopped_is_finished_an_hour_later_on_the_same_rows(
+    tmp_path: Path,
+) -> None:
+    engine = engine_at(tmp_path)
+    Leaning.stops = True
+    with pytest.raises(KeyboardInterrupt):
+        engine.trainer.train(KEY, NOW)
+    Leaning.stops = False
+    trial = engine.trainer.train(KEY, advance(engine, 1))
+    assert Leaning.resumed == [None, {"half.json": b"{}"}]
+    assert Leaning.seen[0] == Leaning.seen[1]
+    assert trial.span.judged_to == NOW + HOUR
+    assert trial.span.shadow_rows == (trial.span.judged_to - trial.span.trained_to) // HOUR
+    # Once it is finished, the next one begins on its own rows.
+    engine.trainer.train(KEY, advance(engine, 30))
+    assert Leaning.resumed[2] is None
+    assert Leaning.seen[2][1] > Leaning.seen[1][1]
+
+
+def test_one_that_was_stopped_long_ago_is_not_gone_on_with(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    Leaning.stops = True
+    with pytest.raises(KeyboardInterrupt):
+        engine.trainer.train(KEY, NOW)
+    Leaning.stops = False
+    engine.trainer.train(KEY, advance(engine, 24 * 5))
+    assert Leaning.resumed == [None, None]

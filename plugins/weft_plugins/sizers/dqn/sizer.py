@@ -1,6 +1,6 @@
 """Sizes chosen by an agent that learns from closed trades."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -49,10 +49,9 @@ class DqnSizer(Trained, Sizer):
     nothing. Values are NaN where there is no signal or no training.
 
     Training walks random episodes through history (`environment.TradeEnvironment`). A later
-    training that finds the files of an earlier one in its checkpoints goes on from there: it
-    learns, in order and once, the trades that closed since, with weights, replay and exploration
-    as they were. That is how the schedule ``continuous`` is meant: each run learns the trades
-    closed since the last. A training that was stopped half-way goes on from its last checkpoint.
+    training goes on from what the one before left behind: it learns, in order and once, the trades
+    that closed since, with weights, replay and exploration as they were. Trained every hour, it so
+    learns continuously. A training that was stopped half-way goes on from its last checkpoint.
     Files that are damaged, or were kept with other options, are passed over, and training
     begins anew.
     """
@@ -227,16 +226,17 @@ class DqnSizer(Trained, Sizer):
             )
 
     def _earlier(self, agent_class: "type[Agent]", training: Training) -> "Agent | None":
-        """Return the agent that the checkpoints hold, or None where they hold none of ours."""
-        kept: Mapping[str, bytes] | None = training.checkpoints.load()
-        if kept is None:
-            return None
+        """Return the agent that a checkpoint holds, or the previous artifact; None for neither."""
+        previous = training.previous.files if training.previous else None
         before = training.rng.bit_generator.state
-        try:
-            return agent_class.restored(self.config, kept, training.rng, training.horizon)
-        except ArtifactError:
-            training.rng.bit_generator.state = before
-            return None
+        for kept in (training.checkpoints.load(), previous):
+            if kept is None:
+                continue
+            try:
+                return agent_class.restored(self.config, kept, training.rng, training.horizon)
+            except ArtifactError:
+                training.rng.bit_generator.state = before
+        return None
 
 
 def _choose(

@@ -1,0 +1,1 @@
+"""Regime detectors: where the market stands, told from the past alone."""

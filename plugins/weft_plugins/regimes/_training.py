@@ -1,0 +1,249 @@
+"""From observations to named parameters, and what there is to say of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from weft.arrays import FloatPanel, Floats
+from weft.components.trained import Training
+from weft.errors import ArtifactError, TrainingError
+from weft_plugins.regimes._filter import ForwardFilter
+from weft_plugins.regimes._fitting import Effort, Fitted, fit_restarts
+from weft_plugins.regimes._market import FEATURES
+from weft_plugins.regimes._naming import (
+    match,
+    named_by_statistics,
+    reordered,
+    state_names,
+    untrue_name,
+)
+from weft_plugins.regimes._parameters import FILE, Parameters, stationary
+
+if TYPE_CHECKING:
+    from weft_plugins.regimes.hmm import HiddenMarkov
+
+_WHERE = "regime hmm"
+_ROWS_PER_STATE = 50
+_HELD_OUT = 0.2
+_JUMP = 5.0
+_SMALL_COST = 0.5
+
+Card = dict[str, Any]
+
+
+def train(
+    observed: FloatPanel, config: "HiddenMarkov.Config", training: Training
+) -> tuple[Parameters, Card]:
+    """Return fitted parameters, and the card.
+
+    Args:
+        observed: the market (time, feature), NaN where unknown.
+        config: how to fit.
+        training: randomness, progress, and the file of the fit before.
+
+    Raises:
+        TrainingError: too few rows are known, a feature never changes, the fit diverged, or
+            every fit has a degenerate state.
+    """
+    known = observed[np.isfinite(observed).all(axis=1)]
+    least = _ROWS_PER_STATE * max(config.states)
+    if len(known) < least:
+        raise TrainingError(
+            f"{len(known)} of {len(observed)} rows are known, expected at least {least}",
+            where=_WHERE,
+            hint="Backfill more history, or add the reference asset",
+        )
+    center, scale = known.mean(axis=0), known.std(axis=0)
+    _expect_changes(center, scale)
+    standardised = (observed - center) / scale
+    steps = _Steps(config, training)
+    states, held_out = _best_count(standardised, config, training.rng, steps)
+    fitted, spread = _fit(standardised, states, config, training.rng, steps)
+    parameters = Parameters(
+        features=FEATURES,
+        center=center,
+        scale=scale,
+        names=tuple(str(s) for s in range(states)),
+        transition=fitted.transition,
+        means=fitted.means,
+        covariances=fitted.covariances,
+        overall=_overall(known, center, scale, config.variance_floor),
+    )
+    parameters, matched = _named(parameters, training, config.alarm_cost)
+    card = {
+        "rows": len(known),
+        "features": _by_name(FEATURES, {"mean": center, "deviation": scale}),
+        "states": _states(parameters),
+        "restarts": spread,
+        "match": matched,
+        **({"held_out_log_likelihood": held_out} if held_out else {}),
+    }
+    return parameters, card
+
+
+class _Steps:
+    """Tells the progress of all fits together."""
+
+    def __init__(self, config: "HiddenMarkov.Config", training: Training) -> None:
+        counts = len(config.states)
+        self._total = config.restarts * (counts + 1 if counts > 1 else 1)
+        self._done = 0
+        self._training = training
+
+    def __call__(self, loss: float) -> None:
+        self._done += 1
+        # A refit with another covariance goes beyond what was counted on.
+        self._training.progress(self._done, max(self._total, self._done), loss=loss)
+
+
+def _expect_changes(center: Floats, scale: Floats) -> None:
+    for name, mean, deviation in zip(FEATURES, center, scale, strict=True):
+        if not deviation > 1e-9 * max(1.0, abs(mean)):
+            raise TrainingError(
+                f"{name} is the same on every row, {mean:g}",
+                where=_WHERE,
+                hint="A market that does not move has no regimes",
+            )
+
+
+def _overall(known: FloatPanel, center: Floats, scale: Floats, floor: float) -> FloatPanel:
+    rows = (known - center) / scale
+    found: FloatPanel = rows.T @ rows / len(rows) + floor * np.eye(rows.shape[1])
+    return found
+
+
+def _best_count(
+    observed: FloatPanel,
+    config: "HiddenMarkov.Config",
+    rng: np.random.Generator,
+    steps: _Steps,
+) -> tuple[int, dict[str, float]]:
+    """Return the number of states that says most of rows it has not seen, and what each says.
+
+    A criterion on the training rows, such as BIC, takes ever more states on real returns, whose
+    tails are heavier than those of any few Gaussians.
+    """
+    if len(config.states) == 1:
+        return config.states[0], {}
+    first = len(observed) - int(len(observed) * _HELD_OUT)
+    said = {}
+    for count in sorted(set(config.states)):
+        fitted, _ = _fit(observed[:first], count, config, rng, steps)
+        model = ForwardFilter.of(
+            stationary(fitted.transition), fitted.transition, fitted.means, fitted.covariances
+        )
+        _, log_density = model.run(observed)
+        said[count] = float(np.nanmean(log_density[first:]))
+    return max(said, key=said.__getitem__), {str(count): said[count] for count in said}
+
+
+def _fit(
+    observed: FloatPanel,
+    states: int,
+    config: "HiddenMarkov.Config",
+    rng: np.random.Generator,
+    steps: _Steps,
+) -> tuple[Fitted, Card]:
+    """Return the best sound fit; with diagonal covariances where no full one is sound."""
+    effort = Effort(
+        config.restarts,
+        config.iterations,
+        config.tolerance,
+        config.variance_floor,
+        config.least_share,
+    )
+    run = partial(fit_restarts, observed, states, effort=effort, rng=rng, done=steps)
+    fits = run(config.covariance)
+    kind = config.covariance
+    refused = fits[0].degenerate
+    if refused and kind != "diag":
+        kind = "diag"
+        fits = run(kind)
+    best = fits[0]
+    if best.degenerate:
+        raise TrainingError(
+            f"{best.degenerate}, in each of {config.restarts} fits of {states} states",
+            where=_WHERE,
+            hint="Fit fewer states, or more history",
+        )
+    likelihoods = [f.log_likelihood for f in fits]
+    return best, {
+        "covariance": kind,
+        "fallback": f"full covariances: {refused}" if kind != config.covariance else None,
+        "log_likelihood_per_row": likelihoods,
+        "spread": max(likelihoods) - min(likelihoods),
+        "degenerate": [f.degenerate for f in fits if f.degenerate],
+        "converged": best.converged,
+        "shares_smoothed": sorted(best.shares.tolist()),
+    }
+
+
+def _named(
+    parameters: Parameters, training: Training, alarm_cost: float
+) -> tuple[Parameters, Card]:
+    """Return parameters with their states in order, and how they relate to the fit before."""
+    by_statistics = named_by_statistics(parameters)
+    previous, why_not = _previous(training, len(parameters.names))
+    if previous is None:
+        return by_statistics, {"previous": why_not, "alarm": None}
+    found = match(previous, by_statistics)
+    before = previous.match_cost
+    limit = alarm_cost if before is None else min(alarm_cost, max(_JUMP * before, _SMALL_COST))
+    matched = replace(reordered(by_statistics, found.order), names=previous.names)
+    alarm = untrue_name(matched) or None
+    if found.cost > limit:
+        alarm = f"states moved by {found.cost:.3g} nats, expected at most {limit:.3g}"
+    mapping = {
+        name: by_statistics.names[int(state)]
+        for name, state in zip(previous.names, found.order, strict=True)
+    }
+    renamed = {name: now for name, now in mapping.items() if name != now}
+    return replace(by_statistics if alarm else matched, match_cost=found.cost), {
+        "previous": "used" if alarm is None else "set aside: named by statistics",
+        "cost": found.cost,
+        "costs": dict(zip(previous.names, found.costs.tolist(), strict=True)),
+        "cost_before": before,
+        "mapping": mapping,
+        "differs_from_statistics": renamed,
+        "alarm": alarm,
+    }
+
+
+def _previous(training: Training, states: int) -> tuple[Parameters | None, str]:
+    """Return the fit before, or why there is none to go by."""
+    files: Mapping[str, bytes] = training.previous.files if training.previous else {}
+    if FILE not in files:
+        return None, "none"
+    try:
+        previous = Parameters.from_json(files[FILE], _WHERE)
+    except ArtifactError as error:
+        return None, f"unusable: {error.message}"
+    if previous.features != FEATURES or previous.names != state_names(states):
+        return None, "of other features or states"
+    return previous, "used"
+
+
+def _states(parameters: Parameters) -> Card:
+    """Return each state in words a person can check it by."""
+    means, covariances = parameters.raw_means, parameters.raw_covariances
+    staying = np.diag(parameters.transition)
+    columns: Mapping[str, Floats] = {
+        "mean_log_return": means[:, 0],
+        "deviation_of_log_return": np.sqrt(covariances[:, 0, 0]),
+        "typical_volatility": np.exp(means[:, 1]),
+        "typical_volume_ratio": np.exp(means[:, 2]),
+        "mean_rsi": means[:, 3],
+        "share_of_time": stationary(parameters.transition),
+        "expected_duration_candles": 1.0 / np.maximum(1.0 - staying, 1e-12),
+    }
+    return _by_name(parameters.names, columns)
+
+
+def _by_name(names: Sequence[str], columns: Mapping[str, Floats]) -> Card:
+    return {
+        name: {what: float(values[i]) for what, values in columns.items()}
+        for i, name in enumerate(names)
+    }

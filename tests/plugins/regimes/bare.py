@@ -1,0 +1,21 @@
+"""Detecting needs no hmmlearn; run by itself with hmmlearn made unfindable."""
+
+import numpy as np
+import pytest
+
+from tests.plugins.regimes.planted import training, truth
+from weft.components.trained import Artifact
+from weft.errors import MissingDependencyError
+from weft.testing.history import random_history
+from weft_plugins.regimes._parameters import FILE
+from weft_plugins.regimes.hmm import HiddenMarkov
+
+
+def check() -> None:
+    regime = HiddenMarkov(HiddenMarkov.Config(warmup=32))
+    history = random_history(seed=1, rows=900)
+    learned = regime.load(Artifact({FILE: truth().to_json()}, {}))
+    state = regime.detect(history.view(regime.needs, steps=3, learned=learned))
+    assert np.isfinite(state.probability).all()
+    with pytest.raises(MissingDependencyError, match=r"weft\[ml\]"):
+        regime.fit(history.view(regime.needs, steps=600), training())

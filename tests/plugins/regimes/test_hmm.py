@@ -1,0 +1,282 @@
+"""The regime as a component: what it sees, what it is loaded from, no look ahead."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hmmlearn.hmm import GaussianHMM  # type: ignore[import-untyped]  # hmmlearn ships no types
+from scipy.stats import multivariate_normal
+
+from tests.plugins.regimes.planted import NAMES, candle_history, chain, training, truth
+from weft.components.model import RegimeState
+from weft.components.trained import Artifact
+from weft.errors import ArtifactError, NotTrainedError, TrainingError
+from weft.features.blocks import BLOCK
+from weft.market.instruments import describe
+from weft.market.view import View
+from weft.testing import parametrize_with_checks
+from weft.testing.conformance import prefix_invariance
+from weft.testing.history import History, random_history
+from weft.testing.subjects import subject_of
+from weft.times import Interval
+from weft_plugins.regimes._parameters import FILE, stationary
+from weft_plugins.regimes.hmm import HiddenMarkov, Ready, ready
+
+TINY = HiddenMarkov.Config(
+    restarts=2, iterations=25, warmup=64, volatility_window=12, rsi_window=10
+)
+
+
+@parametrize_with_checks([HiddenMarkov(TINY)])
+def test_it_keeps_to_its_contract(check: Callable[[], None]) -> None:
+    check()
+
+
+class Smoothed(HiddenMarkov):
+    """The leak to be caught: hmmlearn's posteriors, which know how it goes on."""
+
+    def detect(self, view: View) -> RegimeState:
+        state = super().detect(view)
+        learned: Ready = view.learned
+        seen = self._seen(view)
+        observed = learned.parameters.standardised(seen.series(0, len(seen.values)))
+        model = GaussianHMM(4, covariance_type="full")
+        model.startprob_, model.transmat_ = learned.model.start, learned.parameters.transition
+        model.means_, model.covars_ = learned.parameters.means, learned.parameters.covariances
+        smoothed = model.predict_proba(observed[-view.steps :])
+        return RegimeState(state.names, smoothed, state.transition, state.multipliers)
+
+
+def test_a_smoothed_detector_is_caught() -> None:
+    prefix_invariance(subject_of(HiddenMarkov(TINY)))
+    with pytest.raises(AssertionError, match="rows were cut off"):
+        prefix_invariance(subject_of(Smoothed(TINY)))
+
+
+def asked(regime: HiddenMarkov, history: History, steps: int, learned: object = None) -> View:
+    return history.view(regime.needs, steps=steps, learned=learned)
+
+
+def fitted(config: HiddenMarkov.Config, history: History, steps: int) -> Ready:
+    regime = HiddenMarkov(config)
+    return regime.load(regime.fit(asked(regime, history, steps), training()))
+
+
+def test_one_row_and_many_agree_to_the_last_bit_across_a_block_of_the_calendar() -> None:
+    regime = HiddenMarkov(TINY)
+    history = random_history(seed=5, rows=2000)
+    learned = fitted(TINY, history.cut(1500), 1300)
+    first_index = history.interval.index(history.first_close)
+    boundary = BLOCK - first_index % BLOCK
+    assert 1600 < boundary < 1950
+    whole = history.cut(boundary + 40)
+    many = regime.detect(asked(regime, whole, 80, learned)).probability
+    for back in (0, 1, 38, 39, 40, 41, 79):
+        one = asked(regime, whole.cut(whole.rows - back), 1, learned)
+        np.testing.assert_array_equal(regime.detect(one).probability[0], many[79 - back])
+
+
+def test_planted_states_are_told_from_candles() -> None:
+    history = candle_history(3000, seed=1)
+    regime = HiddenMarkov(TINY)
+    learned = fitted(TINY, history.cut(2400), 2300)
+    state = regime.detect(asked(regime, history, 600, learned))
+    rng = np.random.default_rng(1)
+    truly = chain(3000, rng)[-600:]
+    assert state.names == NAMES
+    volatile = state.probability[:, 3]
+    assert volatile[truly == 3].mean() > 0.6
+    assert volatile[truly == 2].mean() < 0.2
+    bull, bear = state.probability[:, 0], state.probability[:, 1]
+    assert (bull - bear)[truly == 0].mean() > (bull - bear)[truly == 1].mean() + 0.1
+    multiplier = state.position_multiplier
+    np.testing.assert_allclose(multiplier, state.probability @ [1.0, 0.6, 0.8, 0.3])
+    leaving = 1.0 - np.diag(state.transition)
+    np.testing.assert_allclose(state.change_probability, state.probability @ leaving)
+    np.testing.assert_allclose(state.expected_duration, 1.0 / leaving)
+
+
+def disturbed(history: History, column: int) -> History:
+    """A history in which one symbol goes another way."""
+    rng = np.random.default_rng(9)
+    noise = np.exp(np.cumsum(rng.normal(0, 0.02, history.rows)))
+    changed = {
+        name: np.where(
+            (np.arange(panel.shape[1]) == column) & (name != "volume"),
+            panel * noise[:, None],
+            panel,
+        )
+        for name, panel in history.candles.items()
+    }
+    return History(history.interval, history.instruments, changed, {})
+
+
+def told(config: HiddenMarkov.Config, history: History) -> np.ndarray:
+    regime = HiddenMarkov(config)
+    learned = fitted(config, random_history(seed=5, rows=1000), 700)
+    return regime.detect(asked(regime, history, 50, learned)).probability
+
+
+def test_the_reference_asset_stands_for_the_market_where_there_is_one() -> None:
+    config = TINY.model_copy(update={"reference": "COIN2"})
+    history = random_history(seed=5, rows=1200, flaws=False)
+    np.testing.assert_array_equal(told(config, disturbed(history, 0)), told(config, history))
+    assert not np.array_equal(told(config, disturbed(history, 2)), told(config, history))
+
+
+def test_without_it_the_median_of_what_never_closes_does() -> None:
+    history = random_history(seed=5, rows=1200, flaws=False)
+    np.testing.assert_array_equal(told(TINY, disturbed(history, 3)), told(TINY, history))
+    assert not np.array_equal(told(TINY, disturbed(history, 1)), told(TINY, history))
+
+
+def test_a_hole_in_the_reference_is_not_filled_from_others() -> None:
+    config = TINY.model_copy(update={"reference": "COIN2", "states": (2,)})
+    history = random_history(seed=5, rows=1200, flaws=False)
+    holed = {name: panel.copy() for name, panel in history.candles.items()}
+    for panel in holed.values():
+        panel[-20:, 2] = np.nan
+    gapped = History(history.interval, history.instruments, holed, {})
+    regime = HiddenMarkov(config)
+    learned = fitted(config, history, 700)
+    found = regime.detect(asked(regime, gapped, 40, learned)).probability
+    for row in range(20, 40):
+        np.testing.assert_allclose(found[row], found[row - 1] @ learned.parameters.transition)
+    assert not np.isnan(found).any()
+
+
+def test_a_silent_market_has_no_state() -> None:
+    silent = random_history(seed=5, rows=1200).after(0, lambda panel: np.full(panel.shape, np.nan))
+    assert np.isnan(told(TINY, silent)).all()
+
+
+def test_losses_are_gains_of_hmmlearns_score_over_a_single_normal() -> None:
+    regime = HiddenMarkov(TINY)
+    history = random_history(seed=6, rows=1700, flaws=False)
+    learned = fitted(TINY, history.cut(1300), 1200)
+    view = asked(regime, history, 60, learned)
+    losses = regime.evaluate(view, training())
+    seen = regime._seen(view)
+    rows = len(seen.values)
+    last = history.interval.index(view.as_of)
+    start = last // BLOCK * BLOCK - TINY.warmup
+    observed = learned.parameters.standardised(seen.series(rows - 1 - (last - start), rows))
+    observed = observed[np.isfinite(observed).all(axis=1)]
+    model = GaussianHMM(4, covariance_type="full")
+    model.startprob_ = stationary(learned.parameters.transition)
+    model.transmat_ = learned.parameters.transition
+    model.means_, model.covars_ = learned.parameters.means, learned.parameters.covariances
+    for back in (0, 30):
+        end = len(observed) - back
+        gain = model.score(observed[:end]) - model.score(observed[: end - 1])
+        assert losses.loss[59 - back] == pytest.approx(-gain, rel=1e-6)
+        single = multivariate_normal(np.zeros(4), learned.parameters.overall)
+        expected = -single.logpdf(observed[end - 1])
+        assert losses.baseline[59 - back] == pytest.approx(expected, rel=1e-9)
+
+
+def test_too_little_history_is_refused() -> None:
+    regime = HiddenMarkov(TINY)
+    with pytest.raises(TrainingError, match="expected at least 200"):
+        regime.fit(asked(regime, random_history(seed=1, rows=300), 150), training())
+
+
+def test_a_market_that_stands_still_is_refused() -> None:
+    still = random_history(seed=1, rows=900, flaws=False).after(0, np.ones_like)
+    regime = HiddenMarkov(TINY)
+    with pytest.raises(TrainingError, match="rows are known"):
+        regime.fit(asked(regime, still, 600), training())
+
+
+def test_untrained_it_says_so() -> None:
+    regime = HiddenMarkov(TINY)
+    with pytest.raises(NotTrainedError):
+        regime.detect(asked(regime, random_history(seed=1, rows=300), 1))
+
+
+def document(**changes: Any) -> bytes:
+    """A sound file with some entries changed."""
+    return json.dumps(json.loads(truth().to_json()) | changes).encode()
+
+
+def test_parameters_come_back_as_they_were_written() -> None:
+    written = truth()
+    read = HiddenMarkov().load(Artifact({FILE: written.to_json()}, {})).parameters
+    for name in ("center", "scale", "transition", "means", "covariances", "overall"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
+    assert read.to_json() == written.to_json()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (truth().to_json()[:-40], "no JSON document"),
+        (b"\x80\x04\x95", "no JSON document"),
+        (b"[1]", "holds a list"),
+        (document(version=2), "version 2, expected 1"),
+        (
+            document(features=["rsi", "log_return", "log_volatility", "log_volume_ratio"]),
+            "features",
+        ),
+        (document(features=["log_return", "log_volatility", "rsi"]), "center is"),
+        (document(names=["a", "b", "c", "d"]), "states a, b, c, d"),
+        (document(names=["a", "a", "c", "d"]), "distinct"),
+        (document(names=None), "expected names"),
+        (document(transition=(np.eye(4) * 0.9).tolist()), "add up to 1"),
+        (document(transition=(2 * np.eye(4) - 0.25).tolist()), "add up to"),
+        (document(transition=None), "transition"),
+        (document(means=[[float("nan")] * 4] * 4), "finite"),
+        (document(means="many"), "no numbers"),
+        (document(scale=[1.0, 1.0, 0.0, 1.0]), "0 or less"),
+        (document(covariances=(-truth().covariances).tolist()), "positive definite"),
+        (document(covariances=[np.triu(np.ones((4, 4))).tolist()] * 4), "symmetric"),
+        (document(overall=np.zeros((4, 4)).tolist()), "positive definite"),
+        (document(match_cost="much"), "match_cost"),
+    ],
+)
+def test_what_cannot_be_its_artifact_is_refused(content: bytes, said: str) -> None:
+    with pytest.raises(ArtifactError, match=said):
+        HiddenMarkov().load(Artifact({FILE: content}, {}))
+
+
+def test_an_artifact_without_its_file_is_refused() -> None:
+    with pytest.raises(ArtifactError, match="is missing"):
+        HiddenMarkov().load(Artifact({"model.pkl": b""}, {}))
+
+
+def test_without_hmmlearn_the_extra_is_named_and_detecting_still_works() -> None:
+    code = (
+        "import sys; sys.modules['hmmlearn'] = None; sys.modules['sklearn'] = None\n"
+        "from tests.plugins.regimes.bare import check; check()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_on_real_hours_it_beats_a_single_normal_and_its_names_hold(real_data: Path) -> None:
+    frame = pl.read_parquet(real_data / "crypto_perp_1h" / "BTCUSDT.parquet").sort("open_time")
+    candles = {
+        name: frame[name].to_numpy()[20_000:27_000, None].copy()
+        for name in ("open", "high", "low", "close", "volume")
+    }
+    history = History(Interval.parse("1h"), (describe("BTCUSDT"),), candles, {})
+    regime = HiddenMarkov(HiddenMarkov.Config(restarts=2, iterations=50))
+    artifact = regime.fit(asked(regime, history.cut(6000), 5000), training())
+    states = artifact.card["states"]
+    assert states["bull_trend"]["mean_rsi"] > states["bear_trend"]["mean_rsi"] + 3
+    learned = regime.load(artifact)
+    losses = regime.evaluate(asked(regime, history, 1000, learned), training())
+    assert np.nanmean(losses.loss) < np.nanmean(losses.baseline) - 0.5
+
+
+def test_ready_parameters_have_the_filter_they_say() -> None:
+    made = ready(truth())
+    np.testing.assert_allclose(made.model.start @ made.parameters.transition, made.model.start)

@@ -1,0 +1,297 @@
+"""Fitting: planted states come back, keep their names, and never collapse."""
+
+from dataclasses import replace
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from tests.plugins.regimes.planted import (
+    FEATURES,
+    MEANS,
+    NAMES,
+    TRANSITION,
+    observations,
+    training,
+    truth,
+)
+from weft.components.trained import Training
+from weft.errors import TrainingError
+from weft_plugins.regimes._filter import ForwardFilter
+from weft_plugins.regimes._fitting import Effort, _fit, _Monitor, _seeds, fit_restarts
+from weft_plugins.regimes._naming import (
+    match,
+    named_by_statistics,
+    reordered,
+    state_names,
+    untrue_name,
+)
+from weft_plugins.regimes._parameters import FILE, Parameters, stationary
+from weft_plugins.regimes._training import train
+from weft_plugins.regimes.hmm import HiddenMarkov
+
+QUICK = HiddenMarkov.Config(restarts=2, iterations=30)
+EFFORT = Effort(3, 40, 1e-5, 1e-3, 0.005)
+
+
+def filtered(parameters: Parameters, observed: np.ndarray) -> np.ndarray:
+    model = ForwardFilter.of(
+        stationary(parameters.transition),
+        parameters.transition,
+        parameters.means,
+        parameters.covariances,
+    )
+    return model.run(parameters.standardised(observed))[0]
+
+
+def test_four_planted_states_are_recovered_under_their_names() -> None:
+    observed, _ = observations(4000, seed=1)
+    found, card = train(observed, QUICK, training())
+    assert found.names == NAMES
+    np.testing.assert_allclose(found.transition, TRANSITION, atol=0.02)
+    deviation = observed.std(axis=0)
+    np.testing.assert_allclose(found.raw_means / deviation, MEANS / deviation, atol=0.1)
+    fresh, truly = observations(3000, seed=2)
+    assert (filtered(found, fresh).argmax(axis=1) == truly).mean() > 0.92
+    assert card["rows"] == 4000
+    assert card["states"]["bull_trend"]["mean_rsi"] == pytest.approx(65, abs=1)
+    assert card["states"]["high_volatility"]["expected_duration_candles"] == pytest.approx(
+        17, abs=4
+    )
+
+
+def test_initial_states_in_another_order_give_the_same_model() -> None:
+    observed, _ = observations(1200, seed=3)
+    rows = (observed - observed.mean(axis=0)) / observed.std(axis=0)
+    seeds = _seeds(rows, 4, np.random.default_rng(0))
+    models = []
+    for order in list(permutations(range(4)))[::7]:
+        fit = _fit(rows, [len(rows)], seeds[list(order)], "full", EFFORT)
+        raw = Parameters(
+            features=FEATURES,
+            center=np.zeros(4),
+            scale=np.ones(4),
+            names=tuple("0123"),
+            transition=fit.transition,
+            means=fit.means,
+            covariances=fit.covariances,
+            overall=np.eye(4),
+        )
+        models.append(named_by_statistics(raw))
+    for model in models[1:]:
+        np.testing.assert_allclose(model.means, models[0].means, atol=1e-8)
+        np.testing.assert_allclose(filtered(model, rows), filtered(models[0], rows), atol=1e-7)
+
+
+def test_names_follow_from_deviation_then_mean() -> None:
+    for order in permutations(range(4)):
+        named = named_by_statistics(reordered(truth(), np.array(order)))
+        assert named.names == NAMES
+        np.testing.assert_array_equal(named.means, MEANS)
+        np.testing.assert_array_equal(named.transition, TRANSITION)
+
+
+@pytest.mark.parametrize("count", range(2, 9))
+def test_any_number_of_states_has_names_of_their_own(count: int) -> None:
+    names = state_names(count)
+    assert len(set(names)) == count
+    assert names[-1] == "high_volatility"
+
+
+def test_refits_on_overlapping_windows_keep_their_names() -> None:
+    observed, _ = observations(3000, seed=5)
+    previous: dict[str, bytes] | None = None
+    before = None
+    for window in range(3):
+        rows = observed[window * 250 : window * 250 + 2500]
+        found, card = train(rows, QUICK, training(seed=window, previous=previous))
+        states = filtered(found, observed).argmax(axis=1)
+        if before is not None:
+            assert (states == before).mean() > 0.94
+            assert card["match"]["previous"] == "used"
+            assert card["match"]["alarm"] is None
+            assert card["match"]["cost"] < 0.2
+            assert card["match"]["mapping"] == dict(zip(NAMES, NAMES, strict=True))
+        before, previous = states, {FILE: found.to_json()}
+
+
+def test_a_state_that_was_sideways_stays_sideways_where_means_differ_by_noise() -> None:
+    # Sideways and bear swap the order of their means, and nothing else.
+    before = truth()
+    means = MEANS.copy()
+    means[1, 0], means[2, 0] = -0.0001, -0.0002
+    now = replace(before, means=means)
+    assert named_by_statistics(now).means[2, 1] == MEANS[1, 1]
+    found = match(before, reordered(now, np.array([2, 0, 3, 1])))
+    np.testing.assert_array_equal(found.order, [1, 3, 0, 2])
+
+
+def test_a_jump_raises_an_alarm_and_names_by_statistics() -> None:
+    observed, _ = observations(1500, seed=6)
+    elsewhere = truth()
+    moved = replace(elsewhere, means=MEANS[[3, 2, 1, 0]] + np.array([0.0, 9.0, 0.0, 0.0]))
+    found, card = train(observed, QUICK, training(previous={FILE: moved.to_json()}))
+    assert "nats" in card["match"]["alarm"]
+    assert card["match"]["previous"].startswith("set aside")
+    np.testing.assert_allclose(found.raw_means[:, 3], MEANS[:, 3], atol=1.0)
+
+
+def test_a_cost_well_above_the_one_before_is_a_jump() -> None:
+    observed, _ = observations(1500, seed=6)
+    shifted = replace(truth(), means=MEANS + np.array([0.0, 0.45, 0.0, 0.0]))
+    _, calm = train(observed, QUICK, training(previous={FILE: shifted.to_json()}))
+    assert calm["match"]["alarm"] is None
+    assert calm["match"]["cost"] > 0.6
+    steady = replace(shifted, match_cost=0.01)
+    _, card = train(observed, QUICK, training(previous={FILE: steady.to_json()}))
+    assert card["match"]["alarm"] is not None
+
+
+def test_a_name_that_would_not_be_true_is_not_taken_over() -> None:
+    swapped = replace(truth(), means=MEANS[[1, 0, 2, 3]])
+    assert "lower mean return" in untrue_name(swapped)
+    assert "vary less" in untrue_name(
+        replace(truth(), covariances=truth().covariances[[0, 1, 3, 2]])
+    )
+    assert not untrue_name(truth())
+    observed, _ = observations(1500, seed=6)
+    found, card = train(observed, QUICK, training(previous={FILE: swapped.to_json()}))
+    assert card["match"]["alarm"] is not None
+    assert found.raw_means[0, 0] > found.raw_means[1, 0]
+
+
+def test_divergence_of_two_normals_in_closed_form() -> None:
+    def normal(mean: float, deviation: float) -> Parameters:
+        one = np.ones((1, 1))
+        return Parameters(
+            ("x",), np.zeros(1), np.ones(1), ("a",), one, one * mean, one[None] * deviation**2, one
+        )
+
+    # KL(N(0,1) | N(1,2)) = ln 2 + (1 + 1) / 8 - 1/2; the other way -ln 2 + (4 + 1) / 2 - 1/2.
+    expected = 0.5 * ((2 / 8 - 0.5) + (5 / 2 - 0.5))
+    assert match(normal(0, 1), normal(1, 2)).cost == pytest.approx(expected)
+    raw = replace(normal(0, 1), center=np.array([5.0]), scale=np.array([3.0]))
+    same = replace(normal(5, 3))
+    assert match(raw, same).cost == pytest.approx(0.0, abs=1e-12)
+
+
+def test_restarts_are_ranked_and_their_spread_is_told() -> None:
+    observed, _ = observations(800, seed=7)
+    rows = (observed - observed.mean(axis=0)) / observed.std(axis=0)
+    losses: list[float] = []
+    effort = replace(EFFORT, restarts=10, iterations=15)
+    fits = fit_restarts(rows, 4, "full", effort, np.random.default_rng(0), losses.append)
+    ranked = [f.log_likelihood for f in fits if not f.degenerate]
+    assert ranked == sorted(ranked, reverse=True)
+    assert sorted(losses) == sorted(-f.log_likelihood for f in fits)
+    assert len(set(np.round(losses, 3))) > 1
+    _, card = train(observed, QUICK.model_copy(update={"restarts": 3}), training())
+    told = card["restarts"]["log_likelihood_per_row"]
+    assert len(told) == 3
+    assert card["restarts"]["spread"] == pytest.approx(max(told) - min(told))
+
+
+def test_variances_stay_above_the_floor() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(600, 4))
+    # In a third of the rows two features repeat each other to the last digit.
+    rows[::3, 1] = rows[::3, 0]
+    for kind in ("full", "diag"):
+        for fit in fit_restarts(rows, 3, kind, EFFORT, np.random.default_rng(1), lambda _: None):
+            assert np.linalg.eigvalsh(fit.covariances).min() >= 1e-3 * (1 - 1e-9)
+
+
+def test_a_state_of_identical_rows_is_refused() -> None:
+    observed = MEANS[np.random.default_rng(0).integers(2, size=600)] * [1, 1, 1, 1]
+    observed[:, 1:3] += observed[:, 3:]
+    with pytest.raises(TrainingError, match="collapsed to a point"):
+        train(observed, QUICK.model_copy(update={"states": (2,)}), training())
+
+
+def test_a_state_nobody_visits_is_refused() -> None:
+    observed, _ = observations(600, seed=9)
+    with pytest.raises(TrainingError, match="of the rows, below 40"):
+        train(observed, QUICK.model_copy(update={"least_share": 0.4}), training())
+
+
+def test_diagonal_covariances_are_the_stated_fallback() -> None:
+    rng = np.random.default_rng(0)
+    # Along a line, with a few rows beside it: a full covariance is the line, and leaves the few to
+    # the other state; diagonal ones have to share the line between them.
+    rows = rng.normal(size=(800, 1)) + 0.1 * rng.normal(size=(800, 4))
+    rows[::40] = 2.0 * rng.normal(size=(20, 4))
+    config = QUICK.model_copy(update={"states": (2,), "least_share": 0.1})
+    found, card = train(rows, config, training())
+    assert card["restarts"]["covariance"] == "diag"
+    assert "full covariances: a state has" in card["restarts"]["fallback"]
+    np.testing.assert_array_equal(
+        found.covariances, [np.diag(np.diag(c)) for c in found.covariances]
+    )
+
+
+def test_the_number_of_states_is_chosen_by_rows_that_were_not_seen() -> None:
+    observed, _ = observations(1500, seed=10)
+    found, card = train(observed, QUICK.model_copy(update={"states": (2, 4)}), training())
+    told = card["held_out_log_likelihood"]
+    assert told["4"] > told["2"] + 0.1
+    assert len(found.names) == 4
+    alike = np.random.default_rng(0).normal(size=(1000, 4)) + np.array([0.0, -5.0, 0.0, 50.0])
+    config = QUICK.model_copy(update={"states": (2, 5), "least_share": 0.0})
+    assert len(train(alike, config, training())[0].names) == 2
+
+
+def test_holes_part_the_training_rows() -> None:
+    observed, _ = observations(2500, seed=11)
+    observed[500:520] = np.nan
+    observed[1200, 1] = np.nan
+    found, card = train(observed, QUICK, training())
+    assert card["rows"] == 2500 - 21
+    np.testing.assert_allclose(found.transition, TRANSITION, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda rows: rows[:150], "150 of 150 rows are known"),
+        (lambda rows: np.full_like(rows, np.nan), "0 of 3000 rows are known"),
+        (lambda rows: rows * [1, 1, 0, 1], "log_volume_ratio is the same on every row"),
+    ],
+)
+def test_nothing_to_learn_from_is_refused(spoil: object, said: str) -> None:
+    observed, _ = observations(3000, seed=12)
+    with pytest.raises(TrainingError, match=said):
+        train(spoil(observed), QUICK, training())  # type: ignore[operator]  # a lambda
+
+
+def test_a_likelihood_that_is_no_number_ends_the_training() -> None:
+    monitor = _Monitor(1e-3, 10)
+    monitor.report(-5.0)
+    with pytest.raises(TrainingError, match="diverged"):
+        monitor.report(float("nan"))
+
+
+def test_a_training_that_was_stopped_starts_afresh_and_comes_to_the_same() -> None:
+    observed, _ = observations(600, seed=13)
+    told: list[tuple[float, float]] = []
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(done: float, total: float, **figures: float) -> None:
+        assert np.isfinite(figures["loss"])
+        told.append((done, total))
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        train(observed, QUICK, Training(np.random.default_rng(1), 12, progress=stop))
+    assert told == [(1, 2)]
+    again, _ = train(observed, QUICK, training())
+    assert again.to_json() == train(observed, QUICK, training())[0].to_json()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 0}'])
+def test_a_damaged_fit_before_is_passed_over_with_a_word(content: bytes) -> None:
+    observed, _ = observations(600, seed=14)
+    found, card = train(observed, QUICK, training(previous={FILE: content}))
+    assert card["match"]["previous"].startswith("unusable")
+    assert found.names == NAMES
