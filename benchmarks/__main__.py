@@ -9,7 +9,21 @@ from rich.console import Console
 
 import weft
 
-NAMES = ("startup", "features", "compose", "models", "asof", "store", "cycle", "stream")
+NAMES = (
+    "startup",
+    "features",
+    "compose",
+    "whole",
+    "models",
+    "transformer",
+    "regime",
+    "monte_carlo",
+    "beta",
+    "asof",
+    "store",
+    "cycle",
+    "stream",
+)
 
 
 def main(names: list[str]) -> None:

@@ -26,6 +26,19 @@ from weft.signal import (
     with_id,
 )
 
+ALONE = (
+    *(f"layers.{name}.enabled=false" for name in ("correlation", "on_chain", "sentiment", "ml")),
+    *(f"models.xgboost_{group}.enabled=false" for group in ("majors", "alts", "memes")),
+    "models.transformer.enabled=false",
+    "regime.enabled=false",
+    "risk.use=atr_levels",
+    "sizer.use=volatility_target",
+)
+"""Overrides that leave the technical layer alone in the composition, and nothing trained."""
+
+ALONE_SET = tuple(word for option in ALONE for word in ("--set", option))
+"""The same as arguments of the command line."""
+
 
 @dataclass(frozen=True, slots=True)
 class Done:

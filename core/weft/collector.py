@@ -1,54 +1,30 @@
-"""Collecting: asks every provider for what is new, checks it, stores it."""
+"""Collecting: asks every provider for what is new, and hands on what comes."""
 
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from weft.batches import Held, join
 from weft.clock import Clock
-from weft.components.provider import Batch, FactKey, Provider, Request
+from weft.components.provider import Batch, Provider, Request
 from weft.composition import PlacedProvider
 from weft.connections import Connections
 from weft.errors import DataError, ProviderError, WeftError
-from weft.market.checks import clean_candles, clean_observations, clean_texts
-from weft.market.jumps import LastClose, last_closes
+from weft.intake import Collected, Intake
 from weft.market.market import Market
 from weft.runner import fault
-from weft.store.store import Appended, Span, Store
-from weft.store.tables import CANDLES
-from weft.times import DAY, SECOND, Interval, iso
+from weft.store.store import Store
+from weft.times import DAY, Interval
+
+if TYPE_CHECKING:
+    import polars as pl
 
 log = logging.getLogger("weft.collector")
 
 _MOST_STREAMED = 20
 """Lines about one provider's streams that are kept for status."""
-
-
-@dataclass(slots=True)
-class Collected:
-    """What one provider brought in one round.
-
-    Attributes:
-        provider: its name.
-        new: facts not known before.
-        restated: facts that came with another value than before.
-        problems: what was refused or repaired, one line each.
-        error: why the provider stopped early; None where it did not.
-        reached: latest open or event time of the last batch, microseconds since 1970.
-    """
-
-    provider: str
-    new: int = 0
-    restated: int = 0
-    problems: list[str] = field(default_factory=list)
-    error: str | None = None
-    reached: int | None = None
-
 
 Progress = Callable[[Collected], None]
 
@@ -92,8 +68,7 @@ class Collector:
         self._market = market
         self._clock = clock
         self.history_days = history_days
-        self._facts: dict[str, dict[FactKey, Span]] = {}
-        self._closes: dict[str, dict[str, LastClose]] = {}
+        self._intake = Intake(base, store, market, clock)
         self._turn: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
     @property
@@ -115,8 +90,8 @@ class Collector:
         added: list[pl.DataFrame] = []
 
         def keep() -> None:
-            self._facts_of(source)
-            added.append(self._keep(source, batch, collected))
+            self._intake.facts_of(source)
+            added.append(self._intake.take(source, batch, collected))
 
         async with self.turn:
             try:
@@ -215,7 +190,7 @@ class Collector:
         collected: Collected,
     ) -> None:
         source = provider.source
-        await asyncio.to_thread(self._facts_of, source)
+        await asyncio.to_thread(self._intake.facts_of, source)
         cursor = await asyncio.to_thread(self._store.cursor, source, self._base)
         request = self._request(source, since, cursor)
         added: list[pl.DataFrame] = []
@@ -226,10 +201,10 @@ class Collector:
         def keep(batches: list[Batch]) -> None:
             for whole, parts in join(batches):
                 try:
-                    added.append(self._keep(source, whole, collected))
+                    added.append(self._intake.take(source, whole, collected))
                 except DataError:
                     # One that cannot be used must not cost those that came before it.
-                    added.extend(self._keep(source, part, collected) for part in parts)
+                    added.extend(self._intake.take(source, part, collected) for part in parts)
 
         async def store() -> None:
             async with turn:
@@ -252,7 +227,7 @@ class Collector:
 
     def _request(self, source: str, since: int | None, cursor: str | None) -> Request:
         known = self._market.known_spans(source)
-        facts = self._facts_of(source)
+        facts = self._intake.facts_of(source)
         if since is not None and not self._reaches(source, since):
             # Series that begin too late are asked for anew. What is there already is stored once.
             soon = since + 2 * max(self._base.micros, DAY)
@@ -276,16 +251,10 @@ class Collector:
         reached = self._store.cursor(_reaching(source), self._base)
         return reached is not None and int(reached) <= since
 
-    def _facts_of(self, source: str) -> dict[FactKey, Span]:
-        """Return how far a source's observations reach, read from the store the first time."""
-        if source not in self._facts:
-            self._facts[source] = self._store.known_facts(source)
-        return self._facts[source]
-
     def read_facts(self) -> None:
         """Learn from the store how far each source's observations reach."""
         for placed in self._providers:
-            self._facts_of(placed.provider.source)
+            self._intake.facts_of(placed.provider.source)
 
     async def probe(self, provider: Provider, span: int) -> str:
         """Ask a provider for the recent past, store nothing, and return what came in words.
@@ -317,87 +286,7 @@ class Collector:
 
     def newest_fact(self, source: str) -> int | None:
         """Return the event time of a source's newest observation, None where it has none."""
-        return max((span.last for span in self._facts.get(source, {}).values()), default=None)
-
-    def _keep(self, source: str, batch: Batch, collected: Collected) -> pl.DataFrame:
-        """Store a batch: the facts before the cursor that says they need not be asked again.
-
-        Returns the candles that were added.
-        """
-        added = pl.DataFrame(schema=CANDLES.schema)
-        collected.problems += batch.problems
-        if batch.instruments:
-            self._store.describe_instruments(source, batch.instruments)
-        if batch.candles is not None:
-            now = self._clock.now()
-            before = self._closes.setdefault(source, {})
-            checked = clean_candles(batch.candles, self._base, now, collected.provider, before)
-            collected.problems += checked.problems
-            for symbol, last in last_closes(checked.frame).items():
-                before[symbol] = max(last, before.get(symbol, last))
-            stored = self._store.append_candles(source, checked.frame)
-            collected.reached = _latest(checked.frame["open_time"]) or collected.reached
-            added = stored.rows
-            collected.problems += self._late(stored)
-            collected.new += stored.new
-            collected.restated += stored.restated
-        if batch.observations is not None:
-            now = self._clock.now()
-            facts = clean_observations(batch.observations, now, collected.provider)
-            collected.problems += facts.problems
-            noted = self._store.append_observations(source, facts.frame)
-            collected.reached = _latest(facts.frame["event_time"]) or collected.reached
-            collected.new += noted.new
-            collected.restated += noted.restated
-            self._note(source, noted.rows)
-            self._market.take_in_facts(noted.rows)
-        if batch.texts is not None:
-            texts = clean_texts(batch.texts, self._clock.now(), collected.provider)
-            collected.problems += texts.problems
-            kept = self._store.append_texts(source, texts.frame)
-            collected.new += kept.new
-            collected.restated += kept.restated
-            self._market.take_in_texts(kept.rows)
-        if batch.cursor is not None:
-            self._store.save_cursor(source, self._base, batch.cursor)
-        return added
-
-    def _note(self, source: str, rows: pl.DataFrame) -> None:
-        """Remember from where to where the series of a source reach."""
-        time = pl.col("event_time").to_physical()
-        spans = rows.group_by("metric", "scope", "entity").agg(first=time.min(), last=time.max())
-        known = self._facts.setdefault(source, {})
-        for *names, first, last in spans.iter_rows():
-            key, span = FactKey(*names), Span(first, last)
-            known[key] = span.joined(known.get(key, span))
-
-    def _late(self, stored: Appended) -> list[str]:
-        """Return a line for each symbol with candles known too late for their own row."""
-        base, delay = self._base, self._market.plan.delay
-        offset = base.floor(0)
-        close = pl.col("open_time").to_physical() + base.micros - offset
-        # Upside-down floor division rounds up to the row.
-        row = -(-close // base.micros) * base.micros + offset
-        late = pl.col("known_at").to_physical() - row
-        found = (
-            stored.rows.filter(stored.is_new)
-            .with_columns(late=late)
-            .filter(pl.col("late") > delay)
-            .group_by("symbol")
-            .agg(pl.len(), pl.col("late").max(), first=pl.col("open_time").min().to_physical())
-            .sort("symbol")
-        )
-        return [
-            f"{symbol}: {count} candles, the first at {iso(first)}, became known up to "
-            f"{most / SECOND:g} seconds after their row, and will not be seen; "
-            "raise decision_delay_seconds to have them"
-            for symbol, count, most, first in found.iter_rows()
-        ]
-
-
-def _latest(times: pl.Series) -> int | None:
-    latest = times.to_physical().max()
-    return latest if isinstance(latest, int) else None
+        return self._intake.newest_fact(source)
 
 
 def _reaching(source: str) -> str:

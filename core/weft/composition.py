@@ -1,7 +1,7 @@
 """A composition: the components one config.yaml chose, checked and ready to be called."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from weft.components.ensemble import Ensemble
@@ -124,6 +124,22 @@ class Composition:
         slots |= {f"layers.{placed.place.name}": placed.layer for placed in self.layers}
         slots |= {"ensemble": self.ensemble, "risk": self.risk, "sizer": self.sizer}
         return {key: one for key, one in slots.items() if isinstance(one, Trained)}
+
+    def unhurried(self) -> "Composition":
+        """Return this composition with an hour for each call: for history, which may take long."""
+        hour = 3600.0
+
+        def place(one: Placed) -> Placed:
+            return replace(one, deadline_seconds=hour)
+
+        regime = self.regime
+        return replace(
+            self,
+            layers=tuple(replace(one, place=place(one.place)) for one in self.layers),
+            models=tuple(replace(one, place=place(one.place)) for one in self.models),
+            regime=None if regime is None else replace(regime, place=place(regime.place)),
+            deadline_seconds=hour,
+        )
 
     @property
     def needs(self) -> tuple[Need, ...]:

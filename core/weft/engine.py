@@ -4,13 +4,14 @@ import asyncio
 from dataclasses import dataclass
 
 from weft.clock import Clock
-from weft.collector import Collected, Collector, Progress
+from weft.collector import Collector, Progress
 from weft.components.execution import Sink
 from weft.components.feature import StepFeature
 from weft.compose import Composed, compose
 from weft.composition import Composition
 from weft.errors import LookAheadError
 from weft.features.engine import FeatureEngine
+from weft.intake import Collected
 from weft.learning.champions import Champions, InUse
 from weft.learning.trainer import Trainer
 from weft.ledger.ledger import Ledger

@@ -21,7 +21,7 @@ class ProviderStatus:
         latency_seconds: median of its last answers.
         left: units left of each rate limit.
         requests: asked for since the start.
-        stale: answered from the cache because the source failed.
+        stale: answered with an older answer than asked for, from the cache or one on the way.
         newest_candle: close of its newest candle that is stored.
         newest_fact: event time of its newest observation that is stored.
         new: facts it brought in the last round.

@@ -8,7 +8,7 @@ one who brings it says.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from weft.market.instruments import Scope
 
@@ -23,6 +23,8 @@ class Metric:
         scope: what it is a fact about.
         meaning: what it measures, and over which time; what its sign means where it has one.
         group: for lists.
+        lowest: least value that can be true; None where there is none.
+        highest: greatest value that can be true; None where there is none.
     """
 
     name: str
@@ -30,7 +32,72 @@ class Metric:
     scope: Scope
     meaning: str
     group: str
+    lowest: float | None = None
+    highest: float | None = None
 
+    @property
+    def range(self) -> str:
+        """The values it can have, for people; empty where any can be true."""
+        match self.lowest, self.highest:
+            case None, None:
+                return ""
+            case None, highest:
+                return f"{highest:g} or less"
+            case lowest, None:
+                return f"{lowest:g} or more"
+            case lowest, highest:
+                return f"{lowest:g} to {highest:g}"
+
+
+_Bounds: TypeAlias = tuple[float | None, float | None]
+
+_OF_UNIT: Final[Mapping[str, _Bounds]] = {
+    "share": (0.0, 1.0),
+    "coins": (0.0, None),
+    "USD": (0.0, None),
+    "count": (0.0, None),
+    "ratio": (0.0, None),
+    "days": (0.0, None),
+    "coin days": (0.0, None),
+    "hashes a second": (0.0, None),
+    "points": (0.0, None),
+    "quote": (0.0, None),
+    "rank": (1.0, None),
+    "-1 to 1": (-1.0, 1.0),
+    "0 to 100": (0.0, 100.0),
+    "score": (None, None),
+}
+"""Least and greatest value that a unit allows."""
+
+_NET: Final[_Bounds] = (None, None)
+_SPREAD: Final[_Bounds] = (0.0, 2.0)
+"""The difference of two prices over their middle is 2 where one of them is 0."""
+_GROWTH: Final[_Bounds] = (-1.0, None)
+"""No more than all can be lost, and any multiple gained."""
+
+_OF_METRIC: Final[Mapping[str, _Bounds]] = {
+    "funding_rate": (None, None),
+    "bid_ask_spread": _SPREAD,
+    "cross_exchange_spread": _SPREAD,
+    # A thin book may ask many times the price.
+    "slippage": (0.0, None),
+    "exchange_netflow": _NET,
+    "miner_netflow": _NET,
+    "smart_money_netflow_usd": _NET,
+    "whale_netflow_usd": _NET,
+    "top_trader_netflow_usd": _NET,
+    "fresh_wallet_netflow_usd": _NET,
+    "bridge_netflow_usd": _NET,
+    # The loss may be many times the market cap, the profit not all of it.
+    "nupl": (None, 1.0),
+    "supply_inflation": _GROWTH,
+    # Of the supply in circulation, which may multiply.
+    "unlock_share": (0.0, None),
+    "stablecoin_yield": _GROWTH,
+    "treasury_10y": _GROWTH,
+    "fed_funds": _GROWTH,
+}
+"""Bounds of metrics that are not those of their unit."""
 
 _ASSET, _MARKET, _INSTRUMENT = Scope.ASSET, Scope.MARKET, Scope.INSTRUMENT
 
@@ -165,7 +232,7 @@ _ROWS: Final = {
 
 METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
     {
-        name: Metric(name, unit, scope, meaning, group)
+        name: Metric(name, unit, scope, meaning, group, *_OF_METRIC.get(name, _OF_UNIT[unit]))
         for group, rows in _ROWS.items()
         for name, unit, scope, meaning in rows
     }

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from weft.collector import Collected
 from weft.engine import Engine
 from weft.errors import WeftError
+from weft.intake import Collected
 from weft.signal import Report, to_json
 from weft.stream import Streamer, StreamStatus, sources_of
 from weft.stream.streamer import Source

@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from weft.assembly import assemble
-from weft.collector import Collected
 from weft.config.loading import load_settings
 from weft.engine import Engine
 from weft.features.kernels import is_cached_on_disk
+from weft.intake import Collected
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.signal import Report

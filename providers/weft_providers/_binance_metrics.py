@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from weft.components.series import Point, Series, Wanted
 from weft.http import Http, RateLimit, Reader
 from weft.market.instruments import Scope, split_pair
-from weft.times import DAY
+from weft.times import DAY, HOUR
 from weft_providers._exchange import depth_series
 
 _FUNDING, _STATISTICS, _NOW = "funding", "statistics", "now"
@@ -16,6 +16,8 @@ FUNDING_LIMIT = RateLimit(500, 300, "funding in 5 minutes", per_request=True, on
 """Two groups of paths have no weight, but limits of their own."""
 _STATISTICS_PAGE, _FUNDING_PAGE = 500, 1_000
 _KEPT = 30 * DAY
+_MOST_AHEAD = HOUR
+"""A server's clock may be off by minutes; stored as of now, any other stamp would hide history."""
 _MILLI = 1_000
 _OPEN_INTEREST = "open interest"
 
@@ -96,9 +98,11 @@ async def _funding(http: Http, wanted: Wanted) -> list[Point]:
 async def _now(http: Http, wanted: Wanted) -> list[Point]:
     """Return the open interest of this moment."""
     answer = await http.get(wanted.series.path, params={"symbol": wanted.own_id})
-    at = min(answer.read.instant("time", unit="ms"), wanted.until)
+    at = answer.read.instant("time", unit="ms")
+    if at > wanted.until + _MOST_AHEAD:
+        raise answer.read.at("time").unexpected("a time of now")
     value = answer.read.number("openInterest") * _coins(wanted)
-    return [Point(at, value, known_at=answer.fetched_at)]
+    return [Point(min(at, wanted.until), value, known_at=answer.fetched_at)]
 
 
 async def _statistics(http: Http, wanted: Wanted, since: int) -> list[Reader]:

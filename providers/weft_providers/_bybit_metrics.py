@@ -1,8 +1,11 @@
 """What Bybit's perpetuals tell beside prices: which metrics, and how each is asked for."""
 
+from collections.abc import Callable
+
 from weft.components.series import Point, Series, Wanted
 from weft.http import Http, Reader
 from weft.market.instruments import Scope, split_pair
+from weft.times import iso
 
 _PERIODS = {"5m": "5min", "15m": "15min", "30m": "30min"}
 """What statistics call a period, where it is not Weft's name."""
@@ -37,32 +40,53 @@ SERIES = (
 )
 
 
-async def read_metric(http: Http, wanted: Wanted) -> list[Point]:
-    """Return the values of one metric; answers begin with the newest."""
+async def read_metric(http: Http, wanted: Wanted, tell: Callable[[str], None]) -> list[Point]:
+    """Return the values of one metric; answers begin with the newest.
+
+    Args:
+        http: asks.
+        wanted: which values.
+        tell: takes a line about what is left out.
+    """
     if "period" in wanted.series.extra:
-        points = await _statistics(http, wanted)
+        points = await _statistics(http, wanted, tell)
     else:
         points = await _funding(http, wanted)
     return sorted(points, key=lambda point: point.event_time)
 
 
-async def _statistics(http: Http, wanted: Wanted) -> list[Point]:
+async def _statistics(http: Http, wanted: Wanted, tell: Callable[[str], None]) -> list[Point]:
     series, extra = wanted.series, wanted.series.extra
     period = _PERIODS.get(series.step, series.step)
     params: dict[str, str | int] = _span(wanted, wanted.until) | {
         extra["period"]: period,
         "limit": extra["page"],
     }
-    points: list[Point] = []
+    told: list[tuple[int, float | None]] = []
+    seen: set[str] = set()
     while True:
         answer = await http.get(series.path, params=params)
         result = answer.read.at("result")
         rows = result.rows("list")
-        points += [_statistic(wanted, row) for row in rows]
-        cursor = result.text("nextPageCursor") if result.has("nextPageCursor") else ""
-        if not rows or not cursor or cursor == params.get("cursor"):
-            return points
+        told += [(row.instant("timestamp", unit="ms"), _value(wanted, row)) for row in rows]
+        # Empty after the last page, and never absent.
+        cursor = result.text("nextPageCursor")
+        if not rows or not cursor or min(at for at, _ in told) < wanted.since:
+            break
+        if cursor in seen:
+            raise result.at("nextPageCursor").unexpected("a page that has not been told")
+        seen.add(cursor)
         params["cursor"] = cursor
+    lacking = [at for at, value in told if value is None]
+    if lacking:
+        count = f"{len(lacking)} row{'' if len(lacking) == 1 else 's'}"
+        tell(
+            f"{series.metric} {wanted.entity}: {count} left out, nobody is short, "
+            f"first at {iso(min(lacking))}"
+        )
+    # Known no earlier than a period after the time it is stamped with.
+    after = max(series.lag_micros, series.step_micros)
+    return [Point(at, value, at + after) for at, value in told if value is not None]
 
 
 async def _funding(http: Http, wanted: Wanted) -> list[Point]:
@@ -88,16 +112,10 @@ def _span(wanted: Wanted, until: int) -> dict[str, str | int]:
     return {"category": "linear", "symbol": wanted.own_id, "startTime": start, "endTime": end}
 
 
-def _statistic(wanted: Wanted, row: Reader) -> Point:
-    """Return a value, known no earlier than a period after the time it is stamped with."""
-    series = wanted.series
-    at = row.instant("timestamp", unit="ms")
-    if series.metric == "open_interest":
+def _value(wanted: Wanted, row: Reader) -> float | None:
+    """Return what a row says; None where it would be a ratio to nothing."""
+    if wanted.series.metric == "open_interest":
         _, _, coins = split_pair(wanted.entity) or ("", "", 1)
-        value = row.number(series.extra["field"]) * coins
-    else:
-        shorts = row.at("sellRatio")
-        if not shorts.number():
-            raise shorts.unexpected("a share above 0")
-        value = row.number("buyRatio") / shorts.number()
-    return Point(at, value, known_at=at + max(series.lag_micros, series.step_micros))
+        return row.number(wanted.series.extra["field"]) * coins
+    longs, shorts = row.number("buyRatio"), row.number("sellRatio")
+    return longs / shorts if shorts else None

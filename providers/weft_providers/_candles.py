@@ -28,6 +28,8 @@ from weft.times import DAY, SECOND, Interval, iso, to_micros
 
 _SCHEMA = {"open_time": pl.Datetime("us", "UTC")} | dict.fromkeys(FIELDS, pl.Float64())
 _TEST_NETWORK = re.compile("testnet|sandbox|demo")
+_FURTHEST_LISTING = 90 * DAY
+"""Listings are announced days ahead, weeks at most; what lies further off is no listing."""
 
 Row = tuple[int, float, float, float, float, float]
 """Open time in microseconds since 1970, open, high, low, close, volume in base units."""
@@ -79,6 +81,7 @@ class CandleProvider(Provider):
     def __init__(self, config: ComponentConfig | None = None) -> None:
         super().__init__(config)
         self._described: dict[str, Instrument] = {}
+        self._doubtful: set[str] = set()
         self.unlisted: set[str] = set()
         self._begun: set[str] = set()
         # Its options decide how many requests are open at once.
@@ -126,6 +129,10 @@ class CandleProvider(Provider):
         self._begun |= set(request.known)
         asked = dict.fromkeys(request.symbols or self.config.symbols)
         symbols = [symbol for symbol in asked if symbol not in self.unlisted]
+        # What was said of them was of the future, and may be told otherwise by now.
+        for symbol in self._doubtful:
+            self._described.pop(symbol, None)
+        self._doubtful.clear()
         if unknown := [symbol for symbol in symbols if symbol not in self._described]:
             await self.prepare(http, unknown)
         due = deque((symbol, since.get(symbol, request.since)) for symbol in symbols)
@@ -152,6 +159,7 @@ class CandleProvider(Provider):
     ) -> tuple[Batch, tuple[str, int] | None]:
         """Return one page of a symbol's candles, and where the next one starts if there is one."""
         instruments: tuple[Instrument, ...] = ()
+        ahead: tuple[str, ...] = ()
         try:
             described = self._described.get(symbol)
             if described is None:
@@ -159,6 +167,7 @@ class CandleProvider(Provider):
                 if described.symbol != symbol:
                     told = f"{symbol}: {self.name} describes it as {described.symbol}"
                     return Batch(problems=(f"{told}; its candles are not taken",)), None
+                described, ahead = self._listed_by(described, clock.now())
                 instruments = (described,)
             listed = described.listed
             first = interval.ceil(start if listed is None else max(start, interval.floor(listed)))
@@ -174,12 +183,12 @@ class CandleProvider(Provider):
         # Not before: what is described here is handed out below.
         self._described[symbol] = described
         if page is None:
-            return Batch(instruments=instruments), None
+            return Batch(instruments=instruments, problems=ahead), None
         settled = int(self.settle_seconds * SECOND)
-        closed_by = min(now, _told_time(page.answer, now)) - settled
+        closed_by = min(now, _told_time(page.answer, now), page.answer.given_at) - settled
         # Two versions of one candle stay two, for the checks to refuse.
         rows = {r: r[0] for r in page.rows if first <= r[0] <= closed_by - interval.micros}
-        problems = self._out_of_place(symbol, page.rows, interval, now)
+        problems = (*ahead, *self._out_of_place(symbol, page.rows, interval, now))
         if any((opened - interval.floor(0)) % interval.micros for opened in rows.values()):
             rows = {}
         more = None
@@ -193,6 +202,19 @@ class CandleProvider(Provider):
             names = {"symbol": pl.lit(symbol), "interval": pl.lit(interval.name)}
             frame = frame.with_columns(**names)
         return Batch(candles=frame, instruments=instruments, problems=problems), more
+
+    def _listed_by(self, described: Instrument, now: int) -> tuple[Instrument, tuple[str, ...]]:
+        """Return an instrument without a listing that cannot be meant, and what there is to say."""
+        symbol, listed = described.symbol, described.listed
+        if listed is None or listed <= now:
+            return described, ()
+        self._doubtful.add(symbol)
+        told = f"{symbol}: {self.name} says that it lists at {iso(listed)}"
+        # What has candles trades already, whatever is said of it.
+        if listed <= now + _FURTHEST_LISTING and symbol not in self._begun:
+            return described, (f"{told}; nothing is asked for before",)
+        told = f"{told}; not believed, and asked for all the same"
+        return replace(described, listed=None), (told,)
 
     @staticmethod
     def _out_of_place(

@@ -13,7 +13,7 @@ from weft.components.provider import Batch, Request
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.http import Http, Reader
 from weft.market.instruments import Scope, split_pair
-from weft.times import HOUR, MINUTE
+from weft.times import HOUR, MINUTE, iso
 from weft_providers._candles import CandleConfig, CandleProvider
 
 DOLLARS = frozenset({"USD", "USDT", "USDC", "FDUSD", "BUSD", "TUSD"})
@@ -86,9 +86,13 @@ class ExchangeProvider(CandleProvider, SeriesProvider):
             together[one.entity, one.series.extra.get("group", one.series.path)].append(one)
         return together.values()
 
-    def looked(self, one: Wanted) -> None:
-        """Remember when something was asked for that comes at full hours, or a little later."""
-        self._looked[one.series.metric, one.entity] = one.until
+    def looked(self, one: Wanted, found: Sequence[Point]) -> None:
+        """Remember when something was asked for that comes at full hours, or a little later.
+
+        Not where what came is stamped ahead: told rightly, it may be due already.
+        """
+        if all(point.event_time <= one.until for point in found):
+            self._looked[one.series.metric, one.entity] = one.until
 
     def note_once(self, line: str, about: str) -> None:
         """Tell something about a symbol once, not in each round."""
@@ -100,6 +104,10 @@ class ExchangeProvider(CandleProvider, SeriesProvider):
         self, group: Sequence[Wanted], book: "Book", at: int, known_at: int
     ) -> dict[Wanted, list[Point]]:
         """Return what an order book says, true at `at` and known at `known_at`."""
+        if at < min(one.since for one in group):
+            told = f"{group[0].entity}: the order book that came is of {iso(at)}"
+            self.tell(f"{told}, older than what is asked for; left out")
+            return {}
         values = book.metrics()
         missing = [w.series.metric for w in group if values and w.series.metric not in values]
         if missing:

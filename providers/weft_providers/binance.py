@@ -31,8 +31,8 @@ class Binance(ExchangeProvider):
     """Closed spot candles of chosen pairs, oldest first, and what their order books say now.
 
     A candle is known at its close; closed ones are not revised as a rule. A book is known when it
-    came, and there is no history of books. Depth counts USDT and its like as dollars, and is left
-    out where the levels asked for do not reach 1 % from the middle.
+    came, and true when Binance gave it; there is no history of books. Depth counts USDT and its
+    like as dollars, and is left out where the levels asked for do not reach 1 % from the middle.
     """
 
     name = "binance"
@@ -111,4 +111,4 @@ class Binance(ExchangeProvider):
         levels, first = self.config.depth_levels, group[0]
         cost = cost_of(levels, _DEPTH_COSTS)
         book, answer = await read_book(http, first.series.path, first.own_id, levels, cost)
-        return self.book_points(group, book, answer.fetched_at, answer.fetched_at)
+        return self.book_points(group, book, answer.given_at, answer.fetched_at)

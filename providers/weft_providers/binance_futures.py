@@ -71,6 +71,7 @@ class BinanceFutures(ExchangeProvider):
             default=("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT", "ADAUSDT"),
             description="contracts to fetch where none are asked for in particular",
         )
+        requests_in_flight: int = Field(default=8, ge=1, le=20, description="requests open at once")
         page_size: int = Field(default=1000, ge=1, le=1500, description="candles in one request")
         depth_levels: Literal[5, 10, 20, 50, 100, 500, 1000] = Field(
             default=1000, description="levels of an order book"
@@ -100,7 +101,7 @@ class BinanceFutures(ExchangeProvider):
         return read_instrument(
             entry,
             Kind.PERPETUAL if "PERPETUAL" in entry.text("contractType") else Kind.FUTURE,
-            listed=entry.integer("onboardDate") * _MILLI,
+            listed=entry.instant("onboardDate", unit="ms"),
             delisted=delivery * _MILLI if 0 < delivery < _FAR_AWAY else None,
         )
 
@@ -122,7 +123,7 @@ class BinanceFutures(ExchangeProvider):
         if not first.series.extra.get("book"):
             found = await read_metrics(http, group)
             if first.series.metric == "funding_rate":
-                self.looked(first)
+                self.looked(first, found[first])
             return found
         levels = self.config.depth_levels
         cost = cost_of(levels, _DEPTH_COSTS)

@@ -31,7 +31,14 @@ from weft_providers._exchange import ExchangeConfig, ExchangeProvider
 
 _MINUTES = {"1h": "60", "2h": "120", "4h": "240", "6h": "360", "12h": "720"}
 _INTERVALS = {f"{n}m": f"{n}" for n in (1, 3, 5, 15, 30)} | _MINUTES | {"1d": "D", "1w": "W"}
+
+
+class ParameterError(RefusedError):
+    """A parameter was refused, which a symbol is: what 10001 means."""
+
+
 _MEANINGS: dict[int, type[SourceError]] = {
+    10001: ParameterError,
     10003: UnauthorisedError,
     10004: UnauthorisedError,
     33004: UnauthorisedError,
@@ -83,6 +90,7 @@ class Bybit(ExchangeProvider):
             default=("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT"),
             description="symbols to fetch where none are asked for in particular",
         )
+        requests_in_flight: int = Field(default=8, ge=1, le=20, description="requests open at once")
         page_size: int = Field(default=1000, ge=1, le=1000, description="candles in one request")
 
     config: Config
@@ -100,8 +108,8 @@ class Bybit(ExchangeProvider):
         unlisted = UnlistedSymbolError(f"there is no {category} {symbol}", where=self.name)
         try:
             answer = await http.get("/v5/market/instruments-info", params=params)
-        except RefusedError:
-            # Nothing but the symbol can be wrong.
+        except ParameterError:
+            # No other parameter of this request can be wrong.
             raise unlisted from None
         rows = answer.read.rows("result", "list")
         if not rows:
@@ -136,9 +144,9 @@ class Bybit(ExchangeProvider):
 
     async def read(self, http: Http, wanted: Wanted) -> list[Point]:
         """Return the values of one metric."""
-        points = await read_metric(http, wanted)
+        points = await read_metric(http, wanted, self.tell)
         if wanted.series.metric == "funding_rate":
-            self.looked(wanted)
+            self.looked(wanted, points)
         return points
 
 

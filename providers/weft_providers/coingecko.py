@@ -190,9 +190,9 @@ class CoinGecko(SeriesProvider):
         items = [coin.at("item") for coin in answer.read.rows("coins")]
         scores = {item.text("id"): item.number("score") for item in items}
         first = self.config.first_trending_score
-        at = answer.fetched_at
+        at, known_at = answer.given_at, answer.fetched_at
         return {
-            one: [Point(min(at, one.until), scores[one.own_id] - first + 1, at)]
+            one: [Point(min(at, one.until), scores[one.own_id] - first + 1, known_at)]
             for one in group
             if one.own_id in scores
         }

@@ -164,7 +164,7 @@ class DefiLlama(SeriesProvider):
             and pool.number("tvlUsd", null=0.0) >= self.config.pool_tvl_usd
             and pool.at("apy").value is not None
         ]
-        at = min(answer.fetched_at, wanted.until)
+        at = min(answer.given_at, wanted.until)
         return [Point(at, median(yields), known_at=answer.fetched_at)] if yields else []
 
     async def _at(self, http: "Http", host: str) -> "Http":

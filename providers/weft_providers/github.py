@@ -123,7 +123,7 @@ class GitHub(SeriesProvider):
             path = f"/repos/{repository}/stats/{wanted.series.path}"
             answer = await http.get(path, headers=_HEADERS, ttl=self.config.fresh_seconds)
             found = count(answer.read, people)
-            told_at = min(told_at, answer.fetched_at)
+            told_at = min(told_at, answer.given_at)
             weeks = found if weeks is None else _joined(weeks, found)
         if wanted.series.path == _DEVELOPERS:
             weeks = {week: float(len(people.get(week, ()))) for week in weeks or {}}

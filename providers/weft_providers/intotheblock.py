@@ -114,9 +114,9 @@ class IntoTheBlock(SeriesProvider):
         answer = await http.get(self.config.present_path.format(symbol=symbol))
         lacking = self._lacking_of(answer, group)
         found = {one: self._now(answer.read, one.series) for one in group if one not in lacking}
-        at = answer.fetched_at
+        at, known_at = answer.given_at, answer.fetched_at
         return {
-            one: [Point(min(at, one.until), value, at)]
+            one: [Point(min(at, one.until), value, known_at)]
             for one, value in found.items()
             if value is not None
         }

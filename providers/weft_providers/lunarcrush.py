@@ -147,7 +147,8 @@ class LunarCrush(SeriesProvider):
                     row.at(one.series.path)
                     value = _value(one.series, row)
                     told = [] if value is None else [value]
-                    found[one] = [Point(one.until, v, answer.fetched_at) for v in told]
+                    at = min(answer.given_at, one.until)
+                    found[one] = [Point(at, v, answer.fetched_at) for v in told]
             page += 1
             more = bool(rows) and page * _PAGE < answer.read.integer("config", "total_rows")
             if rows and not more:

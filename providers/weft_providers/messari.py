@@ -199,10 +199,11 @@ class Messari(SeriesProvider):
             raise UnlistedSymbolError(f"there is no asset {slug}", where=self.name)
         market = rows[0].at("marketData")
         found: dict[Wanted, list[Point]] = {one: [] for one in group}
+        at = min(answer.given_at, until)
         for one, points in found.items():
             if told := market.number(*one.series.path.split("."), null=0.0):
                 own = {"unlock_usd": coins * told, "unlock_share": coins / told}
-                points.append(Point(until, own.get(one.series.metric, told), answer.fetched_at))
+                points.append(Point(at, own.get(one.series.metric, told), answer.fetched_at))
         return found
 
     async def _unlocked(self, http: "Http", slug: str, now: int) -> float:

@@ -11,9 +11,9 @@ import pytest
 from tests.support import make_engine
 from weft import Batch, Provider, Request
 from weft.clock import Clock, SimulatedClock
-from weft.collector import Collected
 from weft.errors import LookAheadError
 from weft.http import Http
+from weft.intake import Collected
 from weft.market.instruments import describe
 from weft.store.tables import CANDLES
 from weft.times import HOUR, MINUTE, parse_time

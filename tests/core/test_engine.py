@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.support import fetch, make_engine
+from tests.support import ALONE, fetch, make_engine
 from weft import Batch, Layer, Provider, Request, Scores, Signal, Sink, View, candles
 from weft.clock import Clock, SimulatedClock
 from weft.components.ensemble import Fusion
@@ -174,7 +174,8 @@ BAD_LAYERS = {
 def test_a_layer_that_fails_stops_the_composition_unless_it_may_be_missing(
     layer: type[Layer], tmp_path: Path
 ) -> None:
-    overrides = [f"layers.{layer.name}.weight=0.35", f"layers.{layer.name}.deadline_seconds=0.2"]
+    weight = f"layers.{layer.name}.weight=0.3"
+    overrides = [*ALONE, weight, f"layers.{layer.name}.deadline_seconds=0.2"]
     strict = fetch(make_engine(tmp_path, *overrides, extra=[layer], clock=SimulatedClock(NOW)))
     with pytest.raises(ComponentError, match=BAD_LAYERS[layer]) as caught:
         strict.compose(strict.view())
@@ -188,7 +189,7 @@ def test_a_layer_that_fails_stops_the_composition_unless_it_may_be_missing(
         clock=SimulatedClock(NOW),
     )
     report = lenient.report(lenient.compose(lenient.view()))
-    healthy = make_engine(tmp_path, clock=SimulatedClock(NOW))
+    healthy = make_engine(tmp_path, *ALONE, clock=SimulatedClock(NOW))
     whole = healthy.report(healthy.compose(healthy.view()))
     for signal, without in zip(report.signals, whole.signals, strict=True):
         assert BAD_LAYERS[layer] in signal.missing_layers[layer.name]
@@ -200,7 +201,8 @@ def test_a_layer_that_fails_stops_the_composition_unless_it_may_be_missing(
 def test_a_layer_that_is_not_installed_may_be_missing_too(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"layers\.absent"):
         make_engine(tmp_path, "layers.absent.weight=0.1")
-    engine = engine_at(tmp_path, NOW, "layers.absent.weight=0.1", "layers.absent.on_error=degrade")
+    absent = ("layers.absent.weight=0.1", "layers.absent.on_error=degrade")
+    engine = engine_at(tmp_path, NOW, *ALONE, *absent)
     report = engine.report(engine.compose(engine.view()))
     assert "absent" in report.signals[0].missing_layers
     assert {layer.name: layer.status for layer in report.signals[0].layers} == {
@@ -210,8 +212,8 @@ def test_a_layer_that_is_not_installed_may_be_missing_too(tmp_path: Path) -> Non
 
 
 def test_sections_that_are_not_used_yet_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="regime"):
-        make_engine(tmp_path, "regime.use=hmm")
+    with pytest.raises(ConfigError, match="allocator"):
+        make_engine(tmp_path, "allocator.use=ranks")
 
 
 class TwoSources(Provider):

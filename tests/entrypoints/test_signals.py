@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.support import Weft
+from tests.support import ALONE_SET, Weft
 
 AS_OF = "2025-03-01T00:00:00Z"
 WALK_END = "2024-02-05T00:00:00Z"
@@ -76,8 +76,9 @@ def test_a_signal_carries_everything_a_reader_needs(weft: Weft, folder: Path) ->
             assert signal["stop_loss"] < signal["entry"] < signal["take_profit"]
         if signal["direction"] == "SHORT":
             assert signal["stop_loss"] > signal["entry"] > signal["take_profit"]
-        (technical,) = signal["layers"]
-        assert technical["name"] == "technical"
+        by_name = {layer["name"]: layer for layer in signal["layers"]}
+        assert by_name.keys() == {"correlation", "ml", "on_chain", "sentiment", "technical"}
+        technical = by_name["technical"]
         assert technical["status"] == "ok"
         parts = ("trend", "momentum", "volatility", "volume", "structure")
         contributed = sum(technical["evidence"][part] or 0.0 for part in parts)
@@ -127,7 +128,7 @@ def test_a_hole_is_not_bridged(weft: Weft, tmp_path: Path, walk: Walk) -> None:
     folder.mkdir()
     pl.concat([frame[:700], frame[880:]]).write_parquet(folder / "BTCUSDT.parquet")
     report = weft(
-        "signals", *from_files(folder), "--as-of", "2024-02-07T12:00:00Z", "--json"
+        "signals", *from_files(folder), *ALONE_SET, "--as-of", "2024-02-07T12:00:00Z", "--json"
     ).json()
     (signal,) = report["signals"]
     # Twenty candles since the hole: the long averages do not know anything yet.
@@ -189,17 +190,11 @@ def test_a_bad_file_is_named_and_the_good_one_goes_on(
     fault: str, weft: Weft, folder: Path, walk: Walk
 ) -> None:
     spoil, told = BAD_FILES[fault]
-    good = weft("signals", "BTCUSDT", *from_files(folder), "--as-of", WALK_END, "--json").json()
+    # Alone, because other layers look at all coins together.
+    asked = ("BTCUSDT", *from_files(folder), *ALONE_SET, "--as-of", WALK_END, "--json")
+    good = weft("signals", *asked).json()
     spoil(walk("ETHUSDT")).write_parquet(folder / "ETHUSDT.parquet")
-    done = weft(
-        "signals",
-        "BTCUSDT",
-        *from_files(folder),
-        "--as-of",
-        WALK_END,
-        "--json",
-        env={"WEFT_HOME": str(folder.parent / "other")},
-    )
+    done = weft("signals", *asked, env={"WEFT_HOME": str(folder.parent / "other")})
     assert told in done.err
     assert done.json()["signals"] == good["signals"]
 

@@ -1,9 +1,12 @@
 """Bybit against the sandbox, whose world is the independent answer."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import orjson
 import polars as pl
 import pytest
 
@@ -16,13 +19,15 @@ from weft.http import (
     SchemaChangedError,
     UnavailableError,
 )
+from weft.http.wire import Reply
 from weft.market.checks import clean_candles
 from weft.market.instruments import Kind
+from weft.testing.wiretap import Ask, Tap
 from weft.times import DAY, HOUR, Interval
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.bars import Grid
 from weft_app.sandbox.venues import BYBIT_LINEAR, BYBIT_SPOT
-from weft_providers.bybit import Bybit, classify
+from weft_providers.bybit import Bybit, ParameterError, classify
 
 LAST_HOUR = NOW // HOUR * HOUR
 FIRST = -(-SINCE // HOUR) * HOUR
@@ -193,7 +198,7 @@ def test_what_is_known_is_asked_for_when_it_is_due(server: Sandbox) -> None:
     ("code", "kind"),
     [
         (0, None),
-        (10001, RefusedError),
+        (10001, ParameterError),
         (10002, RefusedError),
         (10016, UnavailableError),
         (99999, RefusedError),
@@ -218,6 +223,141 @@ def test_another_form_is_told_and_nothing_of_it_kept(server: Sandbox, path: str,
     assert name in str(fetched.error)
     assert len({row.metric for row in fetched.rows}) == 2
     assert len(opens(fetched)) == 143
+
+
+def spoiled(path: str, change: Callable[[dict[str, Any]], None]) -> Tap:
+    """Change the result of one path."""
+
+    def spoil(ask: Ask, reply: Reply) -> Reply:
+        if path not in ask.url:
+            return reply
+        body = orjson.loads(reply.body)
+        change(body["result"])
+        return replace(reply, body=orjson.dumps(body))
+
+    return Tap(spoil=spoil)
+
+
+@pytest.mark.parametrize("metric", ["open_interest", "long_short_ratio"])
+@pytest.mark.parametrize("cursor", [None, "absent"])
+def test_a_page_without_a_cursor_is_not_the_last_one(
+    server: Sandbox, metric: str, cursor: str | None
+) -> None:
+    def cut(result: dict[str, Any]) -> None:
+        if "nextPageCursor" in result:
+            result["nextPageCursor"] = None
+            if cursor:
+                del result["nextPageCursor"]
+
+    with spoiled("/v5/market/", cut).listening():
+        fetched = fetch(made(server, metrics=(metric,), only="metrics"))
+    assert isinstance(fetched.error, SchemaChangedError)
+    assert "nextPageCursor" in str(fetched.error)
+    assert fetched.rows == []
+
+
+def test_cursors_that_lead_in_a_circle_end(server: Sandbox) -> None:
+    told = iter(["a", "b"] * 50)
+
+    def around(result: dict[str, Any]) -> None:
+        result["nextPageCursor"] = next(told)
+
+    server.fault({"kind": "cursor_loop"})
+    provider = made(server, only="metrics", metrics=("open_interest",))
+    with spoiled("/v5/market/open-interest", around).listening():
+        fetched = fetch(provider, since=NOW - 300 * DAY)
+    assert isinstance(fetched.error, SchemaChangedError)
+    assert "a page that has not been told" in str(fetched.error)
+    assert len(fetched.asked) <= 4
+
+
+def test_pages_from_before_what_was_asked_for_are_not_followed(server: Sandbox) -> None:
+    def endless(result: dict[str, Any]) -> None:
+        if not result["nextPageCursor"]:
+            result["nextPageCursor"] = f"more{next(count)}"
+            # As a source does that passes over startTime.
+            last = dict(result["list"][-1])
+            last["timestamp"] = str(int(last["timestamp"]) - 3_600_000)
+            result["list"].append(last)
+
+    count = itertools.count()
+    provider = made(server, only="metrics", metrics=("open_interest",))
+    with spoiled("/v5/market/open-interest", endless).listening():
+        fetched = fetch(provider)
+    assert fetched.error is None
+    assert len(fetched.asked) == 1
+    assert min(row.event_time for row in fetched.rows) == FIRST
+
+
+def test_where_nobody_is_short_that_row_alone_is_left_out_and_told(server: Sandbox) -> None:
+    def nobody(result: dict[str, Any]) -> None:
+        result["list"][5]["sellRatio"] = "0"
+
+    provider = made(server, only="metrics", metrics=("long_short_ratio",))
+    clean = fetch(provider)
+    with spoiled("/v5/market/account-ratio", nobody).listening():
+        fetched = fetch(provider)
+    assert fetched.error is None
+    (line,) = fetched.problems
+    assert line.startswith("long_short_ratio BTCUSDT: 1 row left out, nobody is short, first at ")
+    assert len(fetched.rows) == len(clean.rows) - 1
+
+
+@pytest.mark.parametrize("code", [10002, 99_999])
+def test_only_a_refused_parameter_means_an_unknown_symbol(server: Sandbox, code: int) -> None:
+    def refused(ask: Ask, reply: Reply) -> Reply:
+        if "instruments-info" not in ask.url:
+            return reply
+        return replace(reply, body=orjson.dumps({"retCode": code, "retMsg": "no", "result": {}}))
+
+    provider = made(server, only="candles")
+    with Tap(spoil=refused).listening():
+        fetched = fetch(provider)
+    assert isinstance(fetched.error, RefusedError)
+    assert fetched.problems == []
+    # Nothing was said of the symbol: it is asked for in the next round.
+    assert len(opens(fetch(provider))) == 143
+
+
+def test_a_launch_in_the_near_future_is_awaited_and_asked_about_again(server: Sandbox) -> None:
+    def soon(result: dict[str, Any]) -> None:
+        result["list"][0]["launchTime"] = str((NOW + 3 * DAY) // 1_000)
+
+    provider = made(server, only="candles")
+    with spoiled("instruments-info", soon).listening():
+        fetched = fetch(provider)
+    (line,) = fetched.problems
+    assert line.startswith("BTCUSDT: bybit says that it lists at ")
+    assert fetched.candles == []
+    assert [i.listed for i in fetched.instruments] == [NOW // 1_000 * 1_000 + 3 * DAY]
+    again = fetch(provider)
+    assert again.problems == []
+    assert len(opens(again)) == 143
+
+
+def test_what_has_candles_is_not_said_to_list_tomorrow(server: Sandbox) -> None:
+    def soon(result: dict[str, Any]) -> None:
+        result["list"][0]["launchTime"] = str((NOW + DAY) // 1_000)
+
+    provider = made(server, only="candles")
+    known = {"BTCUSDT": LAST_HOUR - 3 * HOUR}
+    with spoiled("instruments-info", soon).listening():
+        fetched = fetch(provider, known_candles=known)
+    assert "not believed" in fetched.problems[0]
+    assert opens(fetched) == [LAST_HOUR - 2 * HOUR, LAST_HOUR - HOUR]
+
+
+def test_a_launch_years_ahead_is_not_believed(server: Sandbox) -> None:
+    def far(result: dict[str, Any]) -> None:
+        result["list"][0]["launchTime"] = str((NOW + 3_650 * DAY) // 1_000)
+
+    provider = made(server, only="candles", page_size=50)
+    with spoiled("instruments-info", far).listening():
+        fetched = fetch(provider)
+    (line,) = fetched.problems
+    assert "not believed" in line
+    assert len(opens(fetched)) == 143
+    assert [i.listed for i in fetched.instruments] == [None]
 
 
 def test_a_page_is_no_answer(server: Sandbox) -> None:

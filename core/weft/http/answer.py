@@ -5,6 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from weft.http.reader import Reader
+from weft.times import SECOND
+
+LONGEST_ON_THE_WAY_SECONDS = 60.0
+"""Who states no ttl asks for the present: what caches kept for longer than this is not it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +21,12 @@ class Answer:
         headers: names in lower case; no secret stands in them.
         body: as it came, decompressed.
         json: the parsed body; None where bytes were asked for.
-        fetched_at: when the source gave or confirmed it, microseconds since 1970.
+        fetched_at: when it came, or was confirmed, microseconds since 1970: it was known then.
         age_seconds: how old it is: the time since, and what caches on the way said they added.
-        stale: whether it is older than the ttl asked for: an error was bridged, or a cache on the
-            way holds on to it.
+        added_age_seconds: of these, what caches on the way said they had added when it came.
+        stale: whether it is older than the ttl asked for, or without one than
+            `LONGEST_ON_THE_WAY_SECONDS`: an error was bridged, or a cache on the way holds on to
+            it.
         not_modified: whether the source just confirmed that nothing had changed.
         unchanged_since: when this very body came first, microseconds since 1970. Equal to
             `fetched_at` without a ttl; long ago where a feed repeats itself forever.
@@ -33,10 +39,20 @@ class Answer:
     json: Any = field(repr=False)
     fetched_at: int
     age_seconds: float = 0.0
+    added_age_seconds: float = 0.0
     stale: bool = False
     not_modified: bool = False
     unchanged_since: int = 0
     redact: Callable[[str], str] = field(default=str, repr=False, compare=False)
+
+    @property
+    def given_at(self) -> int:
+        """When the source itself gave it: what it tells of its present was true then, not later.
+
+        `fetched_at` less what caches on the way said they had added, microseconds since 1970; 0
+        where they said more than that.
+        """
+        return max(0, self.fetched_at - round(self.added_age_seconds * SECOND))
 
     @property
     def text(self) -> str:

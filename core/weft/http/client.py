@@ -14,7 +14,7 @@ import orjson
 from pydantic import SecretStr
 
 from weft.clock import Clock
-from weft.http.answer import Answer
+from weft.http.answer import LONGEST_ON_THE_WAY_SECONDS, Answer
 from weft.http.api import Api
 from weft.http.asked import Asked, Form, Params, cache_key, describe, make_url
 from weft.http.breaker import Breaker
@@ -101,6 +101,7 @@ class Http:
             params: of the query; those that are None are left out.
             ttl: seconds an answer may be old. One that is older is confirmed or fetched anew; if
                 that fails for a passing reason, it stands in, marked stale. None keeps nothing.
+                What a cache on the way kept for longer is given out marked stale as well.
             cost: units it takes of the rate limits.
             group: which of the limits for a group of requests alone counts it.
             headers: besides the usual ones.
@@ -226,7 +227,6 @@ class Http:
             self._tally.failed(error)
             if known is None or not error.temporary or not self._may_stand_in(asked, known.kept):
                 raise
-            self._tally.stale += 1
             return self._answer(asked, known, bridged=True)
         # A body that echoes the key must not reach the disk.
         if self._cache and asked.ttl is not None and not self._redact.found_in(taken.kept.body):
@@ -282,6 +282,9 @@ class Http:
 
     def _answer(self, asked: Asked, taken: Taken, *, bridged: bool = False) -> Answer:
         kept, age = taken.kept, self._age(taken.kept)
+        longest = LONGEST_ON_THE_WAY_SECONDS if asked.ttl is None else asked.ttl
+        stale = bridged or age > longest
+        self._tally.stale += stale
         return Answer(
             where=self._name,
             what=asked.what,
@@ -290,7 +293,8 @@ class Http:
             json=taken.parsed,
             fetched_at=kept.fetched_at,
             age_seconds=age,
-            stale=bridged or (asked.ttl is not None and age > asked.ttl),
+            added_age_seconds=kept.added_age_seconds,
+            stale=stale,
             not_modified=taken.not_modified,
             unchanged_since=kept.unchanged_since,
             redact=self._redact,

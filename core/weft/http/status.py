@@ -42,7 +42,8 @@ class SourceStatus:
         requests: asked for by the provider.
         retries: of these, asked again.
         cache_hits: answered without asking the source.
-        stale: answered with an older answer instead of an error.
+        stale: answered with an older answer than asked for: instead of an error, or as a cache on
+            the way holds on to it.
     """
 
     name: str

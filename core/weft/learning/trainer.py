@@ -276,7 +276,7 @@ class Trainer:
         if component.learns_from_opinions:
             view = self.market.view(last, rows)
             in_use = self.champions.at(self.composition.trained, int(view.times[0]))
-            said = compose(self.composition, view, in_use.learned, in_use.problems)
+            said = compose(self.composition.unhurried(), view, in_use.learned, in_use.problems)
             training = replace(training, opinions=Opinions(said.fusion, said.levels))
             view = said.view
         else:

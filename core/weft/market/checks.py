@@ -4,9 +4,9 @@ Rows are refused, never repaired: what comes out is what came in, less what cann
 schema. Every refusal is counted and located in a line that a person can act on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import gcd
+from math import inf
 from types import MappingProxyType
 from typing import Final
 
@@ -14,10 +14,23 @@ import polars as pl
 
 from weft.errors import SchemaError
 from weft.market.candles import FIELDS
-from weft.market.columns import UTC_MICROS, Columns, instant
+from weft.market.columns import UTC_MICROS, Columns
+from weft.market.grid import off_grid
 from weft.market.instruments import Scope
 from weft.market.jumps import ALONE, SHIFTED, WAITS, WICK, LastClose, far_off
-from weft.times import DAY, HOUR, MINUTE, Interval
+from weft.market.refusals import (
+    FUTURE,
+    UNCLOSED,
+    UNKNOWN,
+    all_finite,
+    blank,
+    finish,
+    lines_about,
+    refuse,
+    settle,
+)
+from weft.times import Interval
+from weft.vocabulary import METRICS, Metric
 
 CANDLE_SCHEMA: Final = pl.Schema(
     {
@@ -60,9 +73,8 @@ TEXT_SCHEMA: Final = pl.Schema(
 LONGEST_TEXT = 20_000
 """Characters of a title or summary that are kept."""
 
-_MOST_LINES = 20
-_FUTURE, _UNCLOSED, _UNKNOWN = "in the future", "not closed yet", "known_at in the future"
-_EARLY = (_FUTURE, _UNCLOSED, _UNKNOWN)
+_ROUNDING = 1e-9
+"""How far beyond its range a value may lie that was computed in floating point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,38 +162,41 @@ def clean_candles(
     close_time = pl.col("open_time") + interval.micros
     known_at = columns.time("known_at") if "known_at" in frame.columns else close_time
     rows = rows.with_columns(known_at=known_at, label=pl.col("symbol"))
-    rows = rows.with_columns(off_grid=_off_grid(rows, interval))
+    rows = rows.with_columns(off_grid=off_grid(rows, interval))
     price = [pl.col(name) for name in ("open", "high", "low", "close")]
     rules = [
-        ("no symbol", _blank("symbol")),
+        ("no symbol", blank("symbol")),
         ("no usable open_time", pl.col("open_time").is_null()),
         (f"interval is not {interval}", ~pl.col("interval").eq_missing(interval.name)),
-        ("price missing or not finite", ~_all_finite(price)),
+        ("price missing or not finite", ~all_finite(price)),
         ("price not above zero", pl.any_horizontal(p <= 0 for p in price)),
         ("high below low", pl.col("high") < pl.col("low")),
         ("high below open or close", pl.col("high") < pl.max_horizontal("open", "close")),
         ("low above open or close", pl.col("low") > pl.min_horizontal("open", "close")),
-        ("volume missing or not finite", ~_all_finite([pl.col("volume")])),
+        ("volume missing or not finite", ~all_finite([pl.col("volume")])),
         ("volume below zero", pl.col("volume") < 0),
         (f"off the {interval} grid", pl.col("off_grid")),
-        (_FUTURE, pl.col("open_time") > now),
-        (_UNCLOSED, close_time > now),
+        (FUTURE, pl.col("open_time") > now),
+        (UNCLOSED, close_time > now),
         ("no usable known_at", pl.col("known_at").is_null()),
         ("known_at before its close", pl.col("known_at") < close_time),
-        (_UNKNOWN, pl.col("known_at") > now),
+        (UNKNOWN, pl.col("known_at") > now),
     ]
-    rows, early, refused = _refuse(rows, rules, "open_time", "candle")
-    rows, told = _settle(rows, ("symbol", "open_time", "known_at"), FIELDS, "candle")
+    rows, early, refused = refuse(rows, rules, "open_time", "candle")
+    rows, told = settle(rows, ("symbol", "open_time", "known_at"), FIELDS, "candle")
     rows, waiting, far = _refuse_far_off(rows, before)
     early += waiting
     problems = (*columns.notes, *refused, *told, *far)
-    return CheckedCandles(_finish(rows, CANDLE_SCHEMA), problems, early)
+    return CheckedCandles(finish(rows, CANDLE_SCHEMA), problems, early)
 
 
 def clean_observations(
     frame: pl.DataFrame, now: int, source: str, lag: Interval | None = None
 ) -> CheckedObservations:
     """Return the observations of `frame` that can be true, and what was refused.
+
+    A value of a canonical metric has to lie in the range that `weft.vocabulary` states; what other
+    metrics mean, and so which values they can have, is their provider's to say.
 
     Args:
         frame: columns metric, scope, entity, event_time, known_at and value; others are ignored.
@@ -217,23 +232,24 @@ def clean_observations(
         rows = rows.with_columns(known_at=pl.col("event_time") + lag.micros, label=label)
     scopes = [scope.value for scope in Scope]
     rules = [
-        ("no metric", _blank("metric")),
+        ("no metric", blank("metric")),
         (
             f"scope is none of {', '.join(scopes)}",
             ~pl.col("scope").is_in(scopes).fill_null(value=False),
         ),
-        ("no entity", (pl.col("scope") != Scope.MARKET.value) & _blank("entity")),
+        ("no entity", (pl.col("scope") != Scope.MARKET.value) & blank("entity")),
         ("no usable event_time", pl.col("event_time").is_null()),
-        ("value missing or not finite", ~_all_finite([pl.col("value")])),
+        ("value missing or not finite", ~all_finite([pl.col("value")])),
         ("no usable known_at", pl.col("known_at").is_null()),
         ("known_at before event_time", pl.col("known_at") < pl.col("event_time")),
-        (_UNKNOWN, pl.col("known_at") > now),
+        (UNKNOWN, pl.col("known_at") > now),
     ]
-    rows, early, refused = _refuse(rows, rules, "event_time", "observation")
+    rules += _beyond(rows["metric"])
+    rows, early, refused = refuse(rows, rules, "event_time", "observation")
     keys = ("metric", "scope", "entity", "event_time", "known_at")
-    rows, told = _settle(rows, keys, ("value",), "observation")
+    rows, told = settle(rows, keys, ("value",), "observation")
     problems = (*columns.notes, *refused, *told)
-    return CheckedObservations(_finish(rows, OBSERVATION_SCHEMA), problems, early)
+    return CheckedObservations(finish(rows, OBSERVATION_SCHEMA), problems, early)
 
 
 def clean_texts(frame: pl.DataFrame, now: int, source: str) -> CheckedTexts:
@@ -262,71 +278,34 @@ def clean_texts(frame: pl.DataFrame, now: int, source: str) -> CheckedTexts:
         }
     ).with_columns(pl.col("title", "summary").fill_null("").str.slice(0, LONGEST_TEXT))
     rules = [
-        ("no id", _blank("id")),
-        ("no title", _blank("title")),
+        ("no id", blank("id")),
+        ("no title", blank("title")),
         ("no usable event_time", pl.col("event_time").is_null()),
         ("no usable known_at", pl.col("known_at").is_null()),
         ("known_at before event_time", pl.col("known_at") < pl.col("event_time")),
-        (_UNKNOWN, pl.col("known_at") > now),
+        (UNKNOWN, pl.col("known_at") > now),
         ("credibility beyond 0 to 1", ~pl.col("credibility").is_between(0, 1)),
     ]
-    rows, _, refused = _refuse(rows, rules, "event_time", "text")
-    rows, told = _settle(rows, ("id", "event_time", "known_at"), ("title", "summary"), "text")
-    return CheckedTexts(_finish(rows, TEXT_SCHEMA), (*columns.notes, *refused, *told))
+    rows, _, refused = refuse(rows, rules, "event_time", "text")
+    rows, told = settle(rows, ("id", "event_time", "known_at"), ("title", "summary"), "text")
+    return CheckedTexts(finish(rows, TEXT_SCHEMA), (*columns.notes, *refused, *told))
 
 
-def _blank(name: str) -> pl.Expr:
-    return pl.col(name).fill_null("").str.strip_chars() == ""
-
-
-def _all_finite(columns: Sequence[pl.Expr]) -> pl.Expr:
-    return pl.all_horizontal(c.is_finite().fill_null(value=False) for c in columns)
-
-
-def _off_grid(rows: pl.DataFrame, interval: Interval) -> pl.Series:
-    """Return which rows open off their symbol's grid; `clean_candles` states the rule."""
-    open_time = pl.col("open_time")
-    offset = (open_time - interval.floor(0)) % interval.micros
-    offsets = rows.select(pl.col("symbol"), open_time, offset=offset)
-    if not (offsets["offset"] != 0).any():
-        return pl.repeat(value=False, n=len(rows), dtype=pl.Boolean, eager=True)
-    middle = open_time + interval.micros // 2
-    # 1970-01-01 was a Thursday. Friday's late trading reaches into the small hours of Saturday.
-    saturday = ((middle // DAY + 3) % 7 == 5) & (middle % DAY >= 6 * HOUR)
-    by_symbol = (
-        offsets.drop_nulls()
-        .group_by("symbol", "offset")
-        .agg(pl.len(), weekends=saturday.any())
-        .sort("len", "offset", descending=[True, False])
-        .group_by("symbol")
-        .agg(usual=pl.col("offset").first(), weekends=pl.col("weekends").any())
-    )
-    apart = (pl.col("offset") - pl.col("usual")).abs()
-    summer = apart.is_in([HOUR % interval.micros, -HOUR % interval.micros])
-    whole_day = pl.col("offset").n_unique().over("symbol", open_time // DAY) == 1
-    step = gcd(interval.micros, 15 * MINUTE)
-    same = (apart == 0) | (summer & whole_day & ~pl.col("weekends"))
-    off = ~same | (pl.col("offset") % step != 0)
-    joined = offsets.join(by_symbol, on="symbol", how="left", maintain_order="left")
-    return joined.select(off.fill_null(value=False).alias("off_grid")).to_series()
-
-
-def _refuse(
-    rows: pl.DataFrame, rules: Sequence[tuple[str, pl.Expr]], time: str, noun: str
-) -> tuple[pl.DataFrame, int, list[str]]:
-    """Return the rows that break no rule, how many came too early, and what was refused."""
-    broken = pl.coalesce(
-        pl.when(rule).then(pl.lit(number, pl.Int16)) for number, (_, rule) in enumerate(rules)
-    )
-    rows = rows.with_columns(broken=broken)
-    early, told = 0, list[str]()
-    if rows["broken"].null_count() == len(rows):
-        return rows, early, told
-    for number, (reason, _) in enumerate(rules):
-        part = rows.filter(pl.col("broken") == number)
-        told += _told(part, f"refused, {reason}", time, noun)
-        early += len(part) if reason in _EARLY else 0
-    return rows.filter(pl.col("broken").is_null()), early, told
+def _beyond(metrics: pl.Series) -> list[tuple[str, pl.Expr]]:
+    """Return a rule for each range that canonical metrics among these have."""
+    value, names = pl.col("value"), dict[str, list[Metric]]()
+    for name in metrics.drop_nulls().unique():
+        metric = METRICS.get(name)
+        if metric is not None and metric.range:
+            names.setdefault(metric.range, []).append(metric)
+    rules = []
+    for told, alike in sorted(names.items()):
+        lowest, highest = alike[0].lowest, alike[0].highest
+        below = value < (-inf if lowest is None else lowest - _ROUNDING)
+        above = value > (inf if highest is None else highest + _ROUNDING)
+        ours = pl.col("metric").is_in([metric.name for metric in alike])
+        rules.append((f"value not {told}", ours & (below | above)))
+    return rules
 
 
 def _refuse_far_off(
@@ -338,77 +317,6 @@ def _refuse_far_off(
         return rows, 0, told
     for what in (ALONE, WAITS, SHIFTED, WICK):
         noted = what if what in {SHIFTED, WICK} else f"refused, {what}"
-        told += _told(rows.filter(pl.col("far") == what), noted, "open_time", "candle")
+        told += lines_about(rows.filter(pl.col("far") == what), noted, "open_time", "candle")
     waiting = rows.filter(pl.col("far") == WAITS).height
     return rows.filter(~pl.col("far").is_in([ALONE, WAITS]).fill_null(value=False)), waiting, told
-
-
-def _settle(
-    rows: pl.DataFrame, keys: Sequence[str], values: Sequence[str], noun: str
-) -> tuple[pl.DataFrame, list[str]]:
-    """Sort rows by `keys`, of which the last but one is the row's own time; leave one for each."""
-    time, problems = keys[-2], list[str]()
-    if not rows.select(_at_or_after_previous(keys).all()).item():
-        back = pl.col(time).diff().over("label") < 0
-        problems += _told(rows.filter(back), "out of order, sorted", time, noun)
-        rows = rows.sort(keys)
-
-    again = pl.all_horizontal(pl.col(key) == pl.col(key).shift(1) for key in keys).fill_null(
-        value=False
-    )
-    if rows.select(again.any()).item():
-        rows, told = _single(rows.with_columns(again=again), keys, values, noun)
-        problems += told
-    return rows, problems
-
-
-def _at_or_after_previous(keys: Sequence[str]) -> pl.Expr:
-    ordered = pl.lit(value=True)
-    for key in reversed(keys):
-        this, previous = pl.col(key), pl.col(key).shift(1)
-        ordered = (this > previous) | ((this == previous) & ordered)
-    return ordered.fill_null(value=True)
-
-
-def _single(
-    rows: pl.DataFrame, keys: Sequence[str], values: Sequence[str], noun: str
-) -> tuple[pl.DataFrame, list[str]]:
-    """Keep one of rows that are wholly alike; refuse all that share a key but not the values."""
-    time = keys[-2]
-    rows = rows.with_columns(group=(~pl.col("again")).cum_sum())
-    twins = rows.filter(pl.col("again") | pl.col("again").shift(-1, fill_value=False))
-    alike = pl.struct(values).n_unique().over("group") == 1
-    clashing = twins.filter(~alike)
-    repeated = twins.filter(alike & pl.col("again"))
-    told = _told(repeated, "repeated, one of each kept", time, noun)
-    told += _told(clashing, f"refused, same {time} with different values", time, noun)
-    rows = rows.filter(~pl.col("again")).join(
-        clashing, on="group", how="anti", maintain_order="left"
-    )
-    return rows, told
-
-
-def _told(rows: pl.DataFrame, what: str, time: str, noun: str) -> list[str]:
-    """Return one line for each label: how many rows, what became of them, and where they start."""
-    if rows.is_empty():
-        return []
-    counts = rows.group_by("label").agg(pl.len(), first=pl.col(time).min()).sort("label")
-    lines = [
-        f"{label or '(unnamed)'}: {_line(count, noun, what, first)}"
-        for label, count, first in counts.head(_MOST_LINES).iter_rows()
-    ]
-    rest = counts.slice(_MOST_LINES)
-    if len(rest):
-        _, count, first = rest.select("label", pl.col("len").sum(), pl.col("first").min()).row(0)
-        lines.append(f"and {len(rest)} more like these: {_line(count, noun, what, first)}")
-    return lines
-
-
-def _line(count: int, noun: str, what: str, first: int | None) -> str:
-    where = "" if first is None else f", first at {instant(first)}"
-    return f"{count} {noun}{'' if count == 1 else 's'} {what}{where}"
-
-
-def _finish(rows: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
-    times = [name for name, kind in schema.items() if kind == UTC_MICROS]
-    return rows.with_columns(pl.col(times).cast(UTC_MICROS)).select(list(schema))

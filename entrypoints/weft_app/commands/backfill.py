@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from weft.collector import Collected
+from weft.intake import Collected
 from weft.times import DAY, parse_time
 from weft_app.session import console, open_engine, print_problems
 

@@ -47,7 +47,7 @@ def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, availab
         ]
         sys.stdout.write(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
-    table = Table("metric", "unit", "of", "what it is", "brought by", title_justify="left")
+    table = Table("metric", "unit", "range", "of", "what it is", "brought by", title_justify="left")
     table.title = f"{sum(1 for _, here, *_ in rows if here)} of {len(rows)} available"
     group = ""
     for metric, here, by, _ in rows:
@@ -56,7 +56,12 @@ def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, availab
             table.add_section()
         names = [f"[green]{name}[/]" if name in here else f"[dim]{name}[/]" for name in by]
         table.add_row(
-            metric.name, metric.unit, metric.scope.value, metric.meaning, ", ".join(names)
+            metric.name,
+            metric.unit,
+            metric.range,
+            metric.scope.value,
+            metric.meaning,
+            ", ".join(names),
         )
     console = Console(highlight=False)
     console.print(table)

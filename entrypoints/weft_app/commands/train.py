@@ -74,6 +74,8 @@ def find_keys(engine: Engine, names: Sequence[str]) -> list[str]:
 
 
 def _train(engine: Engine, key: str, last: int) -> bool:
+    if not console.is_terminal:
+        console.print(f"Training {key} ...")
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),

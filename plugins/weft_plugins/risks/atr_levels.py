@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
+from weft.arrays import FloatPanel, IntPanel
 from weft.components.base import ComponentConfig
 from weft.components.ensemble import Fusion
 from weft.components.needs import Need, candles, feature
@@ -43,10 +44,25 @@ class AtrLevels(Risk):
         """Return levels on the side the signal points to; NaN for NEUTRAL and closed markets."""
         close = view.candles().close[-view.steps :]
         reach = view.feature("atr", window=self.config.window)
-        side = np.where(fusion.direction == 0, np.nan, fusion.direction)
-        least = 0.01 * close
-        return Levels(
-            entry=close,
-            stop_loss=np.maximum(close - side * self.config.stop_atr * reach, least),
-            take_profit=np.maximum(close + side * self.config.target_atr * reach, least),
+        stop, target = placed(
+            close, fusion.direction, self.config.stop_atr * reach, self.config.target_atr * reach
         )
+        return Levels(entry=close, stop_loss=stop, take_profit=target)
+
+
+def placed(
+    close: FloatPanel, direction: IntPanel, stop: FloatPanel, target: FloatPanel
+) -> tuple[FloatPanel, FloatPanel]:
+    """Return stop loss and take profit at these distances from the close, on the signal's side.
+
+    Prices stay positive: below a hundredth of the close they are cut off. NaN for NEUTRAL.
+
+    Args:
+        close: (steps, symbol).
+        direction: +1 long, -1 short, 0 neutral (steps, symbol).
+        stop: how far the stop is, in units of price (steps, symbol).
+        target: how far the target is, in units of price (steps, symbol).
+    """
+    side = np.where(direction == 0, np.nan, direction)
+    least = 0.01 * close
+    return np.maximum(close - side * stop, least), np.maximum(close + side * target, least)

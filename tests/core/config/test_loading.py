@@ -14,7 +14,8 @@ def test_without_a_file_the_packaged_defaults_hold(load: Load) -> None:
     loaded = load()
     assert loaded.path is None
     assert loaded.settings.interval == "1h"
-    assert list(loaded.settings.layers) == ["technical"]
+    layers = ["technical", "correlation", "on_chain", "sentiment", "ml"]
+    assert list(loaded.settings.layers) == layers
 
 
 def test_a_config_file_in_the_working_directory_is_read(load: Load) -> None:
@@ -69,8 +70,8 @@ def test_maps_merge_and_lists_replace(load: Load) -> None:
     settings = load(text).settings
     assert settings.server.allowed_hosts == ("weft.example",)
     assert settings.server.port == 8300
-    assert list(settings.layers) == ["technical", "mine"]
-    assert settings.layers["technical"].weight == 0.35
+    assert list(settings.layers)[-1] == "mine"
+    assert settings.layers["technical"].weight == 0.3
 
 
 def test_a_changed_component_starts_from_nothing(load: Load) -> None:
@@ -79,8 +80,8 @@ def test_a_changed_component_starts_from_nothing(load: Load) -> None:
 
 
 def test_the_same_component_keeps_the_other_options(load: Load) -> None:
-    settings = load("risk:\n  use: atr_levels\n  window: 5\n").settings
-    assert settings.risk.options == {"window": 5, "stop_atr": 2.0, "target_atr": 3.0}
+    settings = load("ensemble:\n  use: weighted\n  long_above: 5\n").settings
+    assert settings.ensemble.options == {"long_above": 5, "short_below": -15.0}
 
 
 def test_the_order_of_a_slots_overrides_does_not_matter(load: Load) -> None:

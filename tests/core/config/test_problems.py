@@ -102,7 +102,7 @@ FILE = [
         "server:\n  allowed_hosts: [localhost, 5]\n",
         "server.allowed_hosts[1]: expected text, got 5 (config.yaml:2)",
     ),
-    ("regime: {x: 1}\n", "regime.use: missing; set it (name of an installed component)"),
+    ("allocator: {x: 1}\n", "allocator.use: missing; set it (name of an installed component)"),
     ("server:\n  host: 8\n", "server.host: expected text, got 8 (config.yaml:2)"),
     ("storage:\n  lake: ''\n", "storage.lake: expected text that is not empty, got '' "),
     (

@@ -69,6 +69,41 @@ async def test_a_cache_on_the_way_that_holds_on_is_seen_through(tmp_path: Path) 
         assert len(server.seen) == 2
 
 
+@pytest.mark.parametrize(("age", "stale"), [("3", False), ("60", False), ("61", True)])
+def test_without_a_ttl_the_present_is_asked_for(age: str, stale: bool) -> None:
+    @aio
+    async def check() -> None:
+        async with serving(reply({}, age=age)) as server, client(server) as http:
+            answer = await http.get("/x")
+            assert (answer.stale, http.status().stale) == (stale, int(stale))
+            assert answer.fetched_at - answer.given_at == int(age) * SECOND
+
+    check()
+
+
+@aio
+async def test_an_answer_is_as_old_as_caches_on_the_way_made_it(tmp_path: Path) -> None:
+    clock = SimulatedClock(NOW)
+    async with (
+        ResponseCache(tmp_path) as cache,
+        serving(reply({}, age="30")) as server,
+        client(server, clock, cache=cache) as http,
+    ):
+        for later in (0, 20):
+            clock.advance_to(NOW + later * SECOND)
+            answer = await http.get("/x", ttl=60)
+            # However long it was kept here, it says what was true when the source gave it.
+            assert (answer.fetched_at, answer.given_at) == (NOW, NOW - 30 * SECOND)
+        assert len(server.seen) == 1
+
+
+@aio
+async def test_an_absurd_age_is_still_an_instant() -> None:
+    async with serving(reply({}, age="9" * 18)) as server, client(server) as http:
+        answer = await http.get("/x")
+        assert (answer.stale, answer.given_at) == (True, 0)
+
+
 @aio
 async def test_a_feed_that_repeats_itself_says_since_when(tmp_path: Path) -> None:
     clock = SimulatedClock(NOW)

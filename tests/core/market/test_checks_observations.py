@@ -9,6 +9,7 @@ import pytest
 from weft.errors import SchemaError
 from weft.market.checks import OBSERVATION_SCHEMA, clean_observations
 from weft.times import Interval, parse_time
+from weft.vocabulary import METRICS
 
 D1 = Interval.parse("1d")
 NOW = parse_time("2024-03-01T00:00:00Z")
@@ -82,6 +83,84 @@ def test_an_observation_that_cannot_be_true_is_refused(
     assert len(checked.frame) == 2
     assert checked.problems[0].startswith(line)
     assert len(checked.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "told"),
+    [
+        ("active_addresses", -5.0, "0 or more"),
+        ("open_interest", -1e-3, "0 or more"),
+        ("tvl_usd", -1.0, "0 or more"),
+        ("btc_dominance", 52.0, "0 to 1"),
+        ("hodl_over_1y", -0.1, "0 to 1"),
+        ("book_imbalance", 1.5, "-1 to 1"),
+        ("fear_greed", 101.0, "0 to 100"),
+        ("bid_ask_spread", -0.001, "0 to 2"),
+        ("alt_rank", 0.0, "1 or more"),
+        ("nupl", 1.2, "1 or less"),
+        ("supply_inflation", -1.5, "-1 or more"),
+    ],
+)
+def test_a_value_beyond_the_range_of_its_metric_is_refused_and_named(
+    metric: str, value: float, told: str
+) -> None:
+    checked = clean_observations(at(facts(), 1, metric=metric, value=value), NOW, "test")
+    assert checked.frame["metric"].to_list() == ["funding_rate", "vix"]
+    assert checked.problems == (
+        f"{metric} BTC: 1 observation refused, value not {told}, first at 2024-01-02T00:00:00Z",
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [
+        ("funding_rate", -0.02),
+        ("exchange_netflow", -1e6),
+        ("whale_netflow_usd", -1e9),
+        ("mvrv_zscore", -2.0),
+        ("nupl", -3.0),
+        ("bid_ask_spread", 1.9),
+        ("unlock_share", 1.4),
+        ("news_sentiment", -1.0),
+        ("treasury_10y", -0.004),
+        # Of three shares that are the whole, computed in floating point.
+        ("tvl_share", 0.1 + 0.2 + 0.7000000000000002),
+        ("active_addresses", 0.0),
+        ("unheard_of", -5.0),
+    ],
+)
+def test_a_value_within_the_range_of_its_metric_is_kept(metric: str, value: float) -> None:
+    checked = clean_observations(at(facts(), 1, metric=metric, value=value), NOW, "test")
+    assert checked.problems == ()
+    assert value in checked.frame["value"].to_list()
+
+
+def test_every_canonical_metric_has_a_range_unless_both_signs_are_sound() -> None:
+    # Which may be negative is decided here by hand, not derived from units once more.
+    signed = {name for name, metric in METRICS.items() if metric.lowest is None}
+    assert signed == {
+        "funding_rate",
+        "exchange_netflow",
+        "miner_netflow",
+        "smart_money_netflow_usd",
+        "whale_netflow_usd",
+        "top_trader_netflow_usd",
+        "fresh_wallet_netflow_usd",
+        "bridge_netflow_usd",
+        "mvrv_zscore",
+        "nupl",
+    }
+    shares = {name for name, metric in METRICS.items() if metric.unit == "share"}
+    open_above = {name for name in shares if METRICS[name].highest is None}
+    assert open_above == {
+        "funding_rate",
+        "slippage",
+        "supply_inflation",
+        "unlock_share",
+        "stablecoin_yield",
+        "treasury_10y",
+        "fed_funds",
+    }
 
 
 def test_observations_that_contradict_each_other_are_refused_and_restatements_stay() -> None:

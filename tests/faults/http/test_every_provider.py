@@ -140,17 +140,21 @@ def test_h7_no_provider_makes_other_rows_of_a_field_that_is_not_as_it_was(
     assert wrong(one.rows(), clean) == []
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the vocabulary states no lower bound, so that a count below zero passes the checks",
-)
 def test_h9_no_provider_stores_a_count_below_zero(
     sandbox: Sandbox, desk: Open, clean: Rows
 ) -> None:
     sandbox.fault({"kind": "negative", "field": "AdrActCnt", "provider": "coinmetrics"})
     one = desk("coinmetrics")
     one.collect()
-    assert [row for row in wrong(one.rows(), clean) if row[2] == "active_addresses"] == []
+    assert wrong(one.rows(), clean) == []
+    assert "active_addresses BTC: " in one.troubles()["coinmetrics"]
+    assert "refused, value not 0 or more" in one.troubles()["coinmetrics"]
+
+
+def test_h9_no_sound_value_is_taken_for_one_that_cannot_be(desk: Open) -> None:
+    one = desk()
+    one.collect()
+    assert {n: told for n, told in one.troubles().items() if "value not" in told} == {}
 
 
 @pytest.mark.parametrize("kind", ["nan", "huge_number"])

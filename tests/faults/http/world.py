@@ -15,9 +15,9 @@ import polars as pl
 import weft_providers
 from tests.support import make_engine
 from weft.clock import SimulatedClock
-from weft.collector import Collected
 from weft.components.provider import Provider
 from weft.engine import Engine
+from weft.intake import Collected
 from weft.plugins.discovery import discover
 from weft.sources import ProviderStatus, provider_status
 from weft.store.tables import CANDLES, OBSERVATIONS, TEXTS, Table

@@ -21,7 +21,9 @@ BLOCK_START = 200 * BLOCK
 Columns = dict[str, FloatPanel]
 
 FEATURES: dict[str, type[StepFeature]] = {
-    entry.name: entry.load() for entry in entry_points(group="weft.features")
+    entry.name: found
+    for entry in entry_points(group="weft.features")
+    if issubclass(found := entry.load(), StepFeature)
 }
 
 

@@ -1,0 +1,130 @@
+"""Refusing rows: every refusal is counted and located in a line that a person can act on."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import polars as pl
+
+from weft.market.columns import UTC_MICROS, instant
+
+FUTURE: Final = "in the future"
+UNCLOSED: Final = "not closed yet"
+UNKNOWN: Final = "known_at in the future"
+
+_EARLY = (FUTURE, UNCLOSED, UNKNOWN)
+_MOST_LINES = 20
+
+
+def refuse(
+    rows: pl.DataFrame, rules: Sequence[tuple[str, pl.Expr]], time: str, noun: str
+) -> tuple[pl.DataFrame, int, list[str]]:
+    """Return the rows that break no rule, how many came too early, and what was refused.
+
+    Args:
+        rows: with a column `label` that says whose each is.
+        rules: what is told of rows that break one, and the rule; the first one that is broken
+            counts. `FUTURE`, `UNCLOSED` and `UNKNOWN` are of rows that came too early.
+        time: the column with the rows' own time.
+        noun: what a row is.
+    """
+    broken = pl.coalesce(
+        pl.when(rule).then(pl.lit(number, pl.Int16)) for number, (_, rule) in enumerate(rules)
+    )
+    rows = rows.with_columns(broken=broken)
+    early, told = 0, list[str]()
+    if rows["broken"].null_count() == len(rows):
+        return rows, early, told
+    for number, (reason, _) in enumerate(rules):
+        part = rows.filter(pl.col("broken") == number)
+        told += lines_about(part, f"refused, {reason}", time, noun)
+        early += len(part) if reason in _EARLY else 0
+    return rows.filter(pl.col("broken").is_null()), early, told
+
+
+def settle(
+    rows: pl.DataFrame, keys: Sequence[str], values: Sequence[str], noun: str
+) -> tuple[pl.DataFrame, list[str]]:
+    """Return rows in order, one for each key, and what was sorted, dropped or refused.
+
+    Args:
+        rows: with a column `label` that says whose each is.
+        keys: the last but one is the row's own time.
+        values: what rows that are the same have to agree in; where they do not, all are refused.
+        noun: what a row is.
+    """
+    time, problems = keys[-2], list[str]()
+    if not rows.select(_at_or_after_previous(keys).all()).item():
+        back = pl.col(time).diff().over("label") < 0
+        problems += lines_about(rows.filter(back), "out of order, sorted", time, noun)
+        rows = rows.sort(keys)
+
+    again = pl.all_horizontal(pl.col(key) == pl.col(key).shift(1) for key in keys).fill_null(
+        value=False
+    )
+    if rows.select(again.any()).item():
+        rows, told = _single(rows.with_columns(again=again), keys, values, noun)
+        problems += told
+    return rows, problems
+
+
+def _at_or_after_previous(keys: Sequence[str]) -> pl.Expr:
+    ordered = pl.lit(value=True)
+    for key in reversed(keys):
+        this, previous = pl.col(key), pl.col(key).shift(1)
+        ordered = (this > previous) | ((this == previous) & ordered)
+    return ordered.fill_null(value=True)
+
+
+def _single(
+    rows: pl.DataFrame, keys: Sequence[str], values: Sequence[str], noun: str
+) -> tuple[pl.DataFrame, list[str]]:
+    """Keep one of rows that are wholly alike; refuse all that share a key but not the values."""
+    time = keys[-2]
+    rows = rows.with_columns(group=(~pl.col("again")).cum_sum())
+    twins = rows.filter(pl.col("again") | pl.col("again").shift(-1, fill_value=False))
+    alike = pl.struct(values).n_unique().over("group") == 1
+    clashing = twins.filter(~alike)
+    repeated = twins.filter(alike & pl.col("again"))
+    told = lines_about(repeated, "repeated, one of each kept", time, noun)
+    told += lines_about(clashing, f"refused, same {time} with different values", time, noun)
+    rows = rows.filter(~pl.col("again")).join(
+        clashing, on="group", how="anti", maintain_order="left"
+    )
+    return rows, told
+
+
+def lines_about(rows: pl.DataFrame, what: str, time: str, noun: str) -> list[str]:
+    """Return one line for each label: how many rows, what became of them, and where they start."""
+    if rows.is_empty():
+        return []
+    counts = rows.group_by("label").agg(pl.len(), first=pl.col(time).min()).sort("label")
+    lines = [
+        f"{label or '(unnamed)'}: {_line(count, noun, what, first)}"
+        for label, count, first in counts.head(_MOST_LINES).iter_rows()
+    ]
+    rest = counts.slice(_MOST_LINES)
+    if len(rest):
+        _, count, first = rest.select("label", pl.col("len").sum(), pl.col("first").min()).row(0)
+        lines.append(f"and {len(rest)} more like these: {_line(count, noun, what, first)}")
+    return lines
+
+
+def _line(count: int, noun: str, what: str, first: int | None) -> str:
+    where = "" if first is None else f", first at {instant(first)}"
+    return f"{count} {noun}{'' if count == 1 else 's'} {what}{where}"
+
+
+def finish(rows: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    """Return rows on a schema, with what only the checks needed left out."""
+    times = [name for name, kind in schema.items() if kind == UTC_MICROS]
+    return rows.with_columns(pl.col(times).cast(UTC_MICROS)).select(list(schema))
+
+
+def blank(name: str) -> pl.Expr:
+    """Return the rule that a text is absent, or nothing but spaces."""
+    return pl.col(name).fill_null("").str.strip_chars() == ""
+
+
+def all_finite(columns: Sequence[pl.Expr]) -> pl.Expr:
+    """Return whether numbers are all there, and finite."""
+    return pl.all_horizontal(c.is_finite().fill_null(value=False) for c in columns)

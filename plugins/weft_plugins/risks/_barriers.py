@@ -1,0 +1,293 @@
+"""Which of two levels is reached first, by a set of paths that all cells share."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import sqrt
+from typing import TypeAlias
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from weft.arrays import FloatPanel, Floats
+from weft_plugins.risks._merton import Merton
+from weft_plugins.risks._paths import (
+    Singles,
+    inverse_normal,
+    inverse_poisson,
+    jumps_of,
+    spread_points,
+)
+
+LEVELS = 40
+_NEAREST = 0.2
+_FARTHEST = 8.0
+
+INTENSITIES = (0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256)
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+TILTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+
+Shape: TypeAlias = tuple[int, int, int]
+"""Where on the lattice: of intensities, of the share of the variance that comes from jumps, and of
+their mean over their deviation."""
+
+NO_JUMPS: Shape = (0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What paths of unit variance per step come to, in log returns.
+
+    Attributes:
+        worst: the lowest ends, ascending: a twentieth of all and two (tail,).
+        best: the highest ends, ascending (tail,).
+        paths: how many paths there are.
+        falls: median and 95 % quantile of the deepest fall from a high (2,).
+        rises: the same of the highest rise from a low (2,).
+        distances: levels that are looked at, ascending, 0 excluded (level,).
+        down_first: share of paths that reach a level below before one above (level below, level
+            above).
+        up_first: the other way round.
+        both: share of paths that reach both for the first time within the same step, of which
+            nobody knows which came first.
+    """
+
+    worst: Floats
+    best: Floats
+    paths: int
+    falls: Floats
+    rises: Floats
+    distances: Floats
+    down_first: FloatPanel
+    up_first: FloatPanel
+    both: FloatPanel
+
+
+def shape_model(shape: Shape) -> Merton:
+    """Return the jump diffusion of a lattice point, of mean 0 and variance 1 per step."""
+    intensity, share, tilt = INTENSITIES[shape[0]], SHARES[shape[1]], TILTS[shape[2]]
+    if share == 0.0:
+        return Merton(0.0, 1.0)
+    deviation = sqrt(share / intensity / (1.0 + tilt**2))
+    mean = tilt * deviation
+    return Merton(-intensity * mean, sqrt(1.0 - share), intensity, mean, deviation)
+
+
+def shapes_around(model: Merton) -> dict[Shape, float]:
+    """Return the lattice points around a fit, and how much of it each is; weights add up to 1.
+
+    Linear in the logarithm of the intensity and in the share of the variance; of tilts the
+    closest. Beyond the lattice it is its edge.
+    """
+    share = model.intensity * (model.jump_mean**2 + model.jump_deviation**2) / model.cumulants[1]
+    if share <= 0.0:
+        return {NO_JUMPS: 1.0}
+    rates, shares = np.log(INTENSITIES), np.array(SHARES)
+    at_rate = float(np.interp(np.log(model.intensity), rates, np.arange(len(rates))))
+    at_share = float(np.interp(share, shares, np.arange(len(shares))))
+    tilt = int(np.abs(np.array(TILTS) - model.jump_mean / model.jump_deviation).argmin())
+    found: dict[Shape, float] = {}
+    for rate, near_rate in _neighbours(at_rate, len(rates)):
+        for place, near_share in _neighbours(at_share, len(shares)):
+            # Without a share in the variance it does not matter how often jumps come.
+            shape = (rate, place, tilt) if place else NO_JUMPS
+            found[shape] = found.get(shape, 0.0) + near_rate * near_share
+    return {shape: weight for shape, weight in found.items() if weight > 0.0}
+
+
+def _neighbours(at: float, count: int) -> tuple[tuple[int, float], tuple[int, float]]:
+    first = min(int(at), count - 2)
+    return (first, 1.0 - (at - first)), (first + 1, at - first)
+
+
+@lru_cache(maxsize=512)
+def shape_table(shape: Shape, steps: int, paths: int, seed: int) -> Table:
+    """Return what the paths of a lattice point come to.
+
+    All points share the same normal steps, so that figures of two cells differ by their markets
+    alone (common random numbers). Between two closes the highest and the lowest price are drawn
+    from the Brownian bridge, so that a level counts as reached when it is touched.
+    """
+    model = shape_model(shape)
+    noise = _noise(steps, paths, seed)
+    counts = inverse_poisson(noise.chances, model.intensity * steps)
+    rng = np.random.default_rng([seed, 1, *shape])
+    _, where, sizes = jumps_of(model, counts, noise.sums, steps, rng)
+    distances = np.geomspace(_NEAREST, _FARTHEST * sqrt(steps), LEVELS)
+    ends, falls, rises = (np.empty(paths) for _ in range(3))
+    counted = np.zeros((3, LEVELS, LEVELS))
+    _race(
+        noise.normals,
+        noise.highs,
+        noise.lows,
+        np.concatenate([[0], np.cumsum(counts)]),
+        where,
+        sizes,
+        model.mean,
+        model.deviation,
+        distances,
+        ends,
+        falls,
+        rises,
+        counted,
+    )
+    ends.sort()
+    tail = min(paths, paths // 20 + 2)
+    quantiles = (0.5, 0.95)
+    down, up, both = counted / paths
+    return Table(
+        worst=ends[:tail].copy(),
+        best=ends[-tail:].copy(),
+        paths=paths,
+        falls=np.quantile(falls, quantiles),
+        rises=np.quantile(rises, quantiles),
+        distances=distances,
+        down_first=down,
+        up_first=up,
+        both=both,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Noise:
+    """The random numbers that all lattice points share.
+
+    Attributes:
+        normals: steps of each path; their sums are spread evenly (path, step).
+        highs: exponentials that lift the highest price between two closes (path, step).
+        lows: exponentials that lower the lowest.
+        chances: one for the number of jumps of each path (path,).
+        sums: one for the sum of its jumps, in deviations (path,).
+    """
+
+    normals: Singles
+    highs: Singles
+    lows: Singles
+    chances: Floats
+    sums: Floats
+
+
+@lru_cache(maxsize=2)
+def _noise(steps: int, paths: int, seed: int) -> _Noise:
+    rng = np.random.default_rng([seed, 0])
+    points = spread_points(paths, rng)
+    normals = rng.standard_normal((paths, steps), dtype=np.float32)
+    tilt = inverse_normal(points[0]) * sqrt(steps) - normals.sum(axis=1, dtype=np.float64)
+    normals += (tilt / steps).astype(np.float32)[:, None]
+    highs, lows = rng.standard_exponential((2, paths, steps), dtype=np.float32)
+    return _Noise(normals, highs, lows, points[1], inverse_normal(points[2]))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mark(
+    reached: NDArray[np.int64], following: int, distances: Floats, depth: float, when: int
+) -> int:
+    """Note when levels are reached for the first time; return the next one that is not."""
+    while following < len(distances) and depth >= distances[following]:
+        reached[following] = when
+        following += 1
+    return following
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _count(
+    below: NDArray[np.int64],
+    above: NDArray[np.int64],
+    reached_below: int,
+    reached_above: int,
+    counted: Floats,
+) -> None:
+    """Count one path for every pair of levels; those never reached share a time after all."""
+    for d in range(reached_below):
+        for u in range(len(above)):
+            if below[d] < above[u]:
+                counted[0, d, u] += 1.0
+            elif below[d] == above[u]:
+                counted[2, d, u] += 1.0
+    for u in range(reached_above):
+        for d in range(len(below)):
+            if above[u] < below[d]:
+                counted[1, d, u] += 1.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _race(  # noqa: PLR0913, PLR0917  # numba passes no objects
+    normals: Singles,
+    highs: Singles,
+    lows: Singles,
+    begins: NDArray[np.int64],
+    where: NDArray[np.int64],
+    sizes: Singles,
+    mean: float,
+    deviation: float,
+    distances: Floats,
+    ends: Floats,
+    falls: Floats,
+    rises: Floats,
+    counted: Floats,
+) -> None:
+    """Fill the ends and extremes of paths, and count which levels are reached first."""
+    paths, steps = normals.shape
+    levels = len(distances)
+    never = 2 * steps + 2
+    jump = np.zeros(steps)
+    below, above = np.empty(levels, dtype=np.int64), np.empty(levels, dtype=np.int64)
+    variance = deviation * deviation
+    for p in range(paths):
+        jump[:] = 0.0
+        for k in range(begins[p], begins[p + 1]):
+            jump[where[k]] += sizes[k]
+        below[:] = never
+        above[:] = never
+        at, high, low, fall, rise = 0.0, 0.0, 0.0, 0.0, 0.0
+        next_below, next_above = 0, 0
+        for step in range(steps):
+            to = at + mean + deviation * normals[p, step]
+            apart = (to - at) * (to - at)
+            top = 0.5 * (at + to + sqrt(apart + 2.0 * variance * highs[p, step]))
+            bottom = 0.5 * (at + to - sqrt(apart + 2.0 * variance * lows[p, step]))
+            # Top and bottom in one step: which came first is not known, so neither counts from
+            # the other.
+            fall = max(fall, high - bottom, top - to)
+            rise = max(rise, top - low, to - bottom)
+            next_below = _mark(below, next_below, distances, -bottom, 2 * step)
+            next_above = _mark(above, next_above, distances, top, 2 * step)
+            # A jump comes at the close.
+            at = to + jump[step]
+            high, low = max(high, top, at), min(low, bottom, at)
+            fall, rise = max(fall, high - at), max(rise, at - low)
+            next_below = _mark(below, next_below, distances, -at, 2 * step + 1)
+            next_above = _mark(above, next_above, distances, at, 2 * step + 1)
+        ends[p], falls[p], rises[p] = at, fall, rise
+        _count(below, above, next_below, next_above, counted)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def look_up(table: FloatPanel, distances: Floats, below: Floats, above: Floats) -> Floats:
+    """Return a table's values between its levels, linear in the logarithm of the distances.
+
+    Beyond the first and the last level it stays as it is there; NaN where a distance is NaN.
+
+    Args:
+        table: (level below, level above).
+        distances: of the levels, evenly spaced in their logarithm (level,).
+        below: how far the lower level is from the start (cell,).
+        above: how far the upper level is (cell,).
+    """
+    found = np.empty(len(below))
+    last = len(distances) - 1
+    first = np.log(distances[0])
+    apart = (np.log(distances[last]) - first) / last
+    for i in range(len(below)):
+        if not (below[i] > 0.0 and above[i] > 0.0):
+            found[i] = np.nan
+            continue
+        y = min(max((np.log(below[i]) - first) / apart, 0.0), float(last))
+        x = min(max((np.log(above[i]) - first) / apart, 0.0), float(last))
+        row, column = min(int(y), last - 1), min(int(x), last - 1)
+        y -= row
+        x -= column
+        lower = table[row, column] * (1.0 - x) + table[row, column + 1] * x
+        upper = table[row + 1, column] * (1.0 - x) + table[row + 1, column + 1] * x
+        found[i] = lower * (1.0 - y) + upper * y
+    return found

@@ -1,0 +1,197 @@
+"""Paths of a jump diffusion, and what they say of losses and drawdowns."""
+
+from dataclasses import dataclass
+from math import erfc, exp, pi, sqrt
+from typing import TypeAlias
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from weft.arrays import Floats
+from weft_plugins.risks._merton import Merton
+
+Singles: TypeAlias = NDArray[np.float32]
+
+_AT_ONCE = 1024
+_PLASTIC = 1.32471795724474602596
+"""Root of x^3 = x + 1; its powers spread points evenly over a square (Roberts 2018)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """What became of each path, in log returns (path,).
+
+    Attributes:
+        terminal: from start to end.
+        fall: the deepest fall from an earlier high, 0 or more.
+        rise: the highest rise from an earlier low, 0 or more: the fall of a short position.
+    """
+
+    terminal: Singles
+    fall: Singles
+    rise: Singles
+
+
+def simulate(
+    model: Merton, steps: int, paths: int, rng: np.random.Generator, *, stratified: bool = True
+) -> Paths:
+    """Simulate a jump diffusion.
+
+    Where stratified, the end of each path without its jumps, the number of its jumps and their
+    sum are spread evenly over their distributions by a randomly shifted lattice of points in
+    three dimensions; what lies between is drawn as usual, given these. That is exact: a path of
+    normal steps with another end is the same path tilted. Quantiles of the end then vary far less
+    from seed to seed than with independent paths.
+
+    Args:
+        model: per step.
+        steps: of each path.
+        paths: how many.
+        rng: all of the randomness.
+        stratified: whether to spread them evenly; otherwise paths are independent.
+    """
+    normals = rng.standard_normal((steps, paths), dtype=np.float32)
+    if not stratified:
+        counts = rng.poisson(model.intensity * steps, paths)
+        tilt = np.zeros(paths, dtype=np.float32)
+        sums = rng.standard_normal(paths)
+    else:
+        points = spread_points(paths, rng)
+        tilt = (inverse_normal(points[0]) * sqrt(steps)).astype(np.float32)
+        counts = inverse_poisson(points[1], model.intensity * steps)
+        sums = inverse_normal(points[2])
+    terminal, fall, rise = (np.empty(paths, dtype=np.float32) for _ in range(3))
+    _walk(
+        normals,
+        tilt,
+        stratified,
+        *jumps_of(model, counts, sums, steps, rng),
+        np.float32(model.mean),
+        np.float32(model.deviation),
+        terminal,
+        fall,
+        rise,
+    )
+    return Paths(terminal, fall, rise)
+
+
+def spread_points(count: int, rng: np.random.Generator) -> Floats:
+    """Return points spread evenly over the unit cube, shifted at random (3, count)."""
+    number = np.arange(count)
+    shift = rng.random(3)
+    return np.stack(
+        [
+            (number + shift[0]) / count,
+            (number / _PLASTIC + shift[1]) % 1.0,
+            (number / _PLASTIC**2 + shift[2]) % 1.0,
+        ]
+    )
+
+
+def jumps_of(
+    model: Merton,
+    counts: NDArray[np.int64],
+    sums: Floats,
+    steps: int,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Singles]:
+    """Return path, step and size of every jump.
+
+    Args:
+        model: what jumps are like.
+        counts: jumps of each path (path,).
+        sums: how far the sum of each path's jumps is from what is expected, in deviations.
+        steps: of each path.
+        rng: places the jumps, and divides the sums.
+    """
+    path = np.repeat(np.arange(len(counts)), counts)
+    where = rng.integers(steps, size=len(path))
+    own = rng.standard_normal(len(path))
+    many = np.maximum(counts, 1)
+    mean = np.bincount(path, own, len(counts)) / many
+    sizes = model.jump_mean + model.jump_deviation * (
+        own - mean[path] + (sums / np.sqrt(many))[path]
+    )
+    return path, where, sizes.astype(np.float32)
+
+
+def inverse_poisson(chance: Floats, expected: float) -> NDArray[np.int64]:
+    """Return the quantiles of a Poisson distribution."""
+    if expected <= 0.0:
+        return np.zeros(len(chance), dtype=np.int64)
+    most = int(expected + 12.0 * sqrt(expected) + 20.0)
+    logs = np.cumsum(np.log(np.maximum(np.arange(most + 1), 1)))
+    weights = np.exp(np.arange(most + 1) * np.log(expected) - expected - logs)
+    return np.searchsorted(np.cumsum(weights), chance).astype(np.int64)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def inverse_normal(chance: Floats) -> Floats:
+    """Return the quantiles of the standard normal distribution, to within 1e-12.
+
+    Starts from Abramowitz and Stegun 26.2.23, and sharpens it by Newton's method.
+    """
+    found = np.empty(len(chance))
+    for i in range(len(chance)):
+        upper = chance[i] > 0.5
+        tail = min(max(1.0 - chance[i] if upper else chance[i], 1e-300), 0.5)
+        t = sqrt(-2.0 * np.log(tail))
+        value = t - (2.515517 + t * (0.802853 + t * 0.010328)) / (
+            1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308))
+        )
+        for _ in range(3):
+            above = 0.5 * erfc(value / sqrt(2.0))
+            value += (above - tail) * sqrt(2.0 * pi) * exp(0.5 * value * value)
+        found[i] = value if upper else -value
+    return found
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "ninf", "nsz", "contract"})
+def _walk(  # noqa: C901, PLR0913, PLR0917  # numba passes no objects
+    normals: Singles,
+    tilt: Singles,
+    tilted: bool,  # noqa: FBT001  # numba passes no keywords
+    path: NDArray[np.int64],
+    where: NDArray[np.int64],
+    sizes: Singles,
+    mean: np.float32,
+    deviation: np.float32,
+    terminal: Singles,
+    fall: Singles,
+    rise: Singles,
+) -> None:
+    """Run all paths, a cache's worth at a time; the innermost loop is over paths."""
+    steps, paths = normals.shape
+    zero = np.float32(0.0)
+    drift = np.empty(_AT_ONCE, dtype=np.float32)
+    high = np.empty(_AT_ONCE, dtype=np.float32)
+    low = np.empty(_AT_ONCE, dtype=np.float32)
+    each = deviation / np.float32(steps)
+    for first in range(0, paths, _AT_ONCE):
+        width = min(_AT_ONCE, paths - first)
+        drift[:] = zero
+        if tilted:
+            for step in range(steps):
+                for i in range(width):
+                    drift[i] -= normals[step, first + i]
+            for i in range(width):
+                drift[i] += tilt[first + i]
+        for i in range(width):
+            drift[i] = mean + drift[i] * each
+            high[i] = low[i] = zero
+            terminal[first + i] = fall[first + i] = rise[first + i] = zero
+        # Jumps are few, and take their place among the normals.
+        begin = np.searchsorted(path, first)
+        end = np.searchsorted(path, first + width)
+        for k in range(begin, end):
+            if deviation > zero:
+                normals[where[k], path[k]] += sizes[k] / deviation
+        for step in range(steps):
+            for i in range(width):
+                at = terminal[first + i] + (drift[i] + deviation * normals[step, first + i])
+                terminal[first + i] = at
+                high[i] = max(high[i], at)
+                low[i] = min(low[i], at)
+                fall[first + i] = max(fall[first + i], high[i] - at)
+                rise[first + i] = max(rise[first + i], at - low[i])

@@ -1,0 +1,87 @@
+"""What Binance's order book says."""
+
+import polars as pl
+import pytest
+
+from tests.providers.binance_fetches import fetch
+from tests.providers.exchange import NOW, Exchange, Fault, found
+from weft.components.provider import Batch
+from weft.times import HOUR, SECOND
+
+
+def values(batches: list[Batch]) -> dict[str, float]:
+    frames = [b.observations for b in batches if b.observations is not None]
+    rows = pl.concat(frames).iter_rows(named=True) if frames else ()
+    return {row["metric"]: row["value"] for row in rows}
+
+
+def test_the_order_book_becomes_four_metrics(exchange: Exchange) -> None:
+    # Eight levels of 2 on each side, a quarter apart: those from 99 to 101 are within 1 %.
+    assert values(fetch(exchange)) == pytest.approx(
+        {
+            "bid_depth_usd": 2 * (99.75 + 99.5 + 99.25 + 99),
+            "ask_depth_usd": 2 * (100.25 + 100.5 + 100.75 + 101),
+            "book_imbalance": -5 / 800,
+            "bid_ask_spread": 0.5 / 100,
+        }
+    )
+    (asked,) = (params for path, params in exchange.asked if path == "/api/v3/depth")
+    assert asked == {"symbol": "BTCUSDT", "limit": "1000"}
+    frame = next(b.observations for b in fetch(exchange) if b.observations is not None)
+    assert frame["entity"].unique().to_list() == ["BTCUSDT"]
+    assert set(frame["known_at"].to_physical()) == set(frame["event_time"].to_physical()) == {NOW}
+
+
+BOOKS: dict[str, tuple[list[list[str]], list[list[str]], set[str]]] = {
+    "one side": ([], [["100", "1"]], set()),
+    "crossed": ([["101", "1"]], [["100", "1"]], set()),
+    "shallow": ([["99.9", "1"]], [["100.1", "1"]], {"book_imbalance", "bid_ask_spread"}),
+    "one side shallow": (
+        [["99.9", "1"], ["90", "5"]],
+        [["100.1", "1"]],
+        {"book_imbalance", "bid_ask_spread"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOOKS)
+def test_a_book_that_says_too_little(exchange: Exchange, name: str) -> None:
+    bids, asks, expected = BOOKS[name]
+    exchange.faults = [
+        lambda path, _: found({"bids": bids, "asks": asks}) if path.endswith("depth") else None
+    ]
+    told = values(fetch(exchange))
+    assert set(told) == expected
+    # Equal distances are compared: what only one side reached does not count.
+    assert told.get("book_imbalance", 0) == pytest.approx(0, abs=0.01)
+
+
+def aged(seconds: int) -> Fault:
+    status, headers, body = found({"bids": [["99", "1"]], "asks": [["101", "1"]]})
+    reply = status, {**headers, "Age": str(seconds)}, body
+    return lambda path, _: reply if path.endswith("depth") else None
+
+
+def test_a_book_that_a_cache_kept_is_of_when_it_was_given(exchange: Exchange) -> None:
+    exchange.faults = [aged(600)]
+    frame = next(b.observations for b in fetch(exchange) if b.observations is not None)
+    assert set(frame["event_time"].to_physical()) == {NOW - 600 * SECOND}
+    assert set(frame["known_at"].to_physical()) == {NOW}
+
+
+def test_a_book_older_than_what_is_asked_for_is_left_out_and_told(exchange: Exchange) -> None:
+    exchange.faults = [aged(5_000)]
+    batches = fetch(exchange, since=NOW - HOUR)
+    assert values(batches) == {}
+    (line,) = (line for batch in batches for line in batch.problems)
+    assert "BTCUSDT: the order book that came is of " in line
+
+
+def test_candles_alone(exchange: Exchange) -> None:
+    assert values(fetch(exchange, only="candles")) == {}
+    assert {path for path, _ in exchange.asked} == {"/api/v3/exchangeInfo", "/api/v3/klines"}
+
+
+def test_a_pair_without_dollars_has_no_depth_in_dollars(exchange: Exchange) -> None:
+    exchange.symbols["ETHBTC"] = ("ETH", 0.05)
+    assert set(values(fetch(exchange, "ETHBTC"))) == {"book_imbalance", "bid_ask_spread"}

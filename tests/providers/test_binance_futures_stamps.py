@@ -1,0 +1,56 @@
+"""USDT-M futures against a sandbox whose stamps lie years ahead."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.providers.sandboxed import NOW, fetch, serve
+from weft_app.sandbox import Sandbox
+from weft_providers.binance_futures import BinanceFutures
+
+
+@pytest.fixture(scope="module")
+def _served() -> Iterator[Sandbox]:
+    yield from serve("binance")
+
+
+@pytest.fixture
+def server(_served: Sandbox) -> Iterator[Sandbox]:
+    yield _served
+    _served.heal()
+    _served.clock.move(NOW, 0)
+
+
+def made(server: Sandbox, **options: Any) -> BinanceFutures:
+    options = {"symbols": ("BTCUSDT",), **options}
+    return BinanceFutures(BinanceFutures.Config(base_url=server.url("binance"), **options))
+
+
+def test_what_is_stamped_years_ahead_is_told_and_hides_no_history(server: Sandbox) -> None:
+    provider = made(server, only="metrics", metrics=("open_interest", "funding_rate"))
+    clean = fetch(provider)
+    provider = made(server, only="metrics", metrics=("open_interest", "funding_rate"))
+    server.fault({"kind": "stamp_shift", "seconds": 3_650 * 86_400.0})
+    fetched = fetch(provider)
+    assert "should be a time of now" in str(fetched.error)
+    assert fetched.rows == []
+    server.heal()
+    again = fetch(provider)
+    assert {(r.metric, r.event_time) for r in again.rows} == {
+        (r.metric, r.event_time) for r in clean.rows
+    }
+
+
+def test_an_onboard_time_years_ahead_is_not_believed(server: Sandbox) -> None:
+    server.fault(
+        {"kind": "stamp_shift", "path": "/fapi/v1/exchangeInfo", "seconds": 3_650 * 86_400.0}
+    )
+    provider = made(server, only="candles")
+    fetched = fetch(provider)
+    assert "not believed" in fetched.problems[0]
+    assert sum(map(len, fetched.candles)) == 143
+    server.heal()
+    # What it says by then is handed on.
+    (instrument,) = fetch(provider).instruments
+    assert instrument.listed is not None
