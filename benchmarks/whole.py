@@ -1,31 +1,196 @@
 """Composing 100 symbols with every layer and trained models: time a symbol, and peak memory.
 
-The market is made up, and so is what is told about it: a year of hourly candles, the metrics of the
-on-chain layer once a day, and headlines. Models are trained for real on it, with fewer rounds than
-by default where that changes nothing about the time of using them.
+The market is made up, and so is what is told about it: 400 days of hourly candles, the metrics that
+the layers ask for once a day, and headlines. The models are trained on it for real, the transformer
+for one epoch only, which changes nothing about how long using it takes.
 """
 
+import resource
+import statistics
 import subprocess
 import sys
+import time
+from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
-from weft.times import parse_time
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.table import Table
 
-SYMBOLS = 100
-ROWS = 24 * 400
-STEPS = 10
+from weft.assembly import assemble
+from weft.clock import SimulatedClock
+from weft.config.loading import load_settings
+from weft.engine import Engine
+from weft.market.columns import UTC_MICROS
+from weft.market.instruments import describe
+from weft.plugins.discovery import discover
+from weft.plugins.registry import Registry
+from weft.times import DAY, HOUR, parse_time
+from weft.vocabulary import METRICS
+from weft_app.sandbox.coins import COINS
+from weft_app.sandbox.more_coins import MORE_COINS
+
+SYMBOLS = [coin.symbol for coin in (*COINS, *MORE_COINS)]
+DAYS = 400
+ROWS = 24 * DAYS
+CLOSES = 8
+NEWS_A_DAY = 60
 START = parse_time("2025-01-01T00:00:00Z")
-QUICK = (
-    "training.shadow_days_most=20",
-    "models.transformer.epochs=1",
-    "deadline_seconds=600",
-)
-T = TypeVar("T")
+SOURCE = "synthetic"
 
 
 def main() -> None:
-    """Fill and train, then measure in a process of its own, so that its memory is composing's."""
+    """Fill and train, then measure in processes of their own, so that memory is theirs alone."""
     with TemporaryDirectory() as folder:
         for part in ("prepare", "measure"):
             subprocess.run([sys.executable, "-m", "benchmarks.whole", part, folder], check=True)
+
+
+def prepare(folder: Path) -> None:
+    """Store a history, and train on it."""
+    engine, _ = _engine(folder)
+    engine.store.describe_instruments(SOURCE, [describe(symbol) for symbol in SYMBOLS])
+    engine.store.append_candles(SOURCE, _candles(0, ROWS))
+    engine.store.append_observations(SOURCE, _facts())
+    engine.store.append_texts(SOURCE, _news())
+    engine.market.refresh()
+    engine.features.compile(engine.step_features())
+    for key in engine.composition.trained:
+        began = time.perf_counter()
+        trial = engine.trainer.train(key, START + ROWS * HOUR)
+        took = time.perf_counter() - began
+        Console(highlight=False).print(f"{key} trained in {took:.0f} s, trust {trial.trust:.2f}")
+    engine.close()
+
+
+def measure(folder: Path) -> None:
+    """Measure and print."""
+    engine, clock = _engine(folder)
+    engine.features.compile(engine.step_features())
+    as_of = START + ROWS * HOUR
+    engine.market.warm_up_to(as_of)
+    began = time.perf_counter()
+    first = engine.compose(engine.view(as_of))
+    cold = time.perf_counter() - began
+    frame, live = _candles(ROWS, CLOSES), []
+    for step in range(CLOSES):
+        now = as_of + (step + 1) * HOUR
+        clock.advance_to(now)
+        rows = frame[len(SYMBOLS) * step : len(SYMBOLS) * (step + 1)]
+        engine.market.take_in(SOURCE, [engine.store.append_candles(SOURCE, rows).rows])
+        began = time.perf_counter()
+        composed = engine.compose(engine.view(now))
+        live.append(time.perf_counter() - began)
+    spoke = sorted(n for n, s in composed.scores.items() if not np.isnan(s.score[-1]).all())
+    table = Table("stage", "ms", "ms a symbol", title=f"Compose, {len(SYMBOLS)} symbols")
+    for stage, seconds in (("first", cold), ("at each close", statistics.median(live))):
+        table.add_row(stage, f"{1e3 * seconds:,.0f}", f"{1e3 * seconds / len(SYMBOLS):.2f}")
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        f"Layers that spoke: {', '.join(spoke)}. Models: {', '.join(first.outlooks)}; regime "
+        f"{'known' if first.regime else 'unknown'}.\nPeak memory {_peak_mb():,.0f} MB.\n"
+    )
+    engine.close()
+
+
+def _engine(folder: Path) -> tuple[Engine, SimulatedClock]:
+    clock = SimulatedClock(START + ROWS * HOUR)
+    places = [f"storage.{place}={folder}/{place}" for place in ("lake", "models")]
+    overrides = [
+        *places,
+        f"storage.ledger=sqlite:///{folder}/ledger.db",
+        "models.transformer.epochs=1",
+        "models.transformer.threads=2",
+        "sizer.steps=2000",
+        "runtime.deadline_seconds=300",
+    ]
+    loaded = load_settings(overrides=overrides, environ={})
+    return assemble(loaded, Registry(discover()), clock), clock
+
+
+def _candles(first: int, rows: int) -> pl.DataFrame:
+    """Return random walks in order of time: all symbols of an hour, then the next hour."""
+    rng = np.random.default_rng(first)
+    shape = (rows, len(SYMBOLS))
+    shocks = rng.normal(0, 0.006, shape) + rng.normal(0, 0.006, (rows, 1))
+    close = 100 * np.exp(np.cumsum(shocks, axis=0))
+    opened = np.vstack([close[:1], close[:-1]])
+    times = np.repeat(START + (first + np.arange(rows)) * HOUR, len(SYMBOLS))
+    return pl.DataFrame(
+        {
+            "interval": pl.repeat("1h", rows * len(SYMBOLS), eager=True),
+            "symbol": SYMBOLS * rows,
+            "open_time": pl.Series(times).cast(UTC_MICROS),
+            "open": opened.ravel(),
+            "high": (np.maximum(opened, close) * 1.002).ravel(),
+            "low": (np.minimum(opened, close) * 0.998).ravel(),
+            "close": close.ravel(),
+            "volume": rng.lognormal(5, 1, shape).ravel(),
+            "known_at": pl.Series(times + HOUR).cast(UTC_MICROS),
+        }
+    )
+
+
+def _facts() -> pl.DataFrame:
+    """Return every metric of every asset once a day."""
+    rng = np.random.default_rng(1)
+    times = START + np.arange(DAYS) * DAY
+    parts = []
+    for metric in METRICS.values():
+        entities = {
+            "asset": [describe(symbol).base for symbol in SYMBOLS],
+            "instrument": SYMBOLS,
+            "market": [""],
+        }[metric.scope.value]
+        values = np.abs(1.0 + np.cumsum(rng.normal(0, 0.02, (DAYS, len(entities))), axis=0))
+        parts.append(
+            pl.DataFrame(
+                {
+                    "metric": metric.name,
+                    "scope": metric.scope.value,
+                    "entity": entities * DAYS,
+                    "event_time": pl.Series(np.repeat(times, len(entities))).cast(UTC_MICROS),
+                    "known_at": pl.Series(np.repeat(times, len(entities))).cast(UTC_MICROS),
+                    "value": values.ravel(),
+                }
+            )
+        )
+    return pl.concat(parts)
+
+
+def _news() -> pl.DataFrame:
+    """Return a headline about some coin every so often."""
+    rng = np.random.default_rng(2)
+    count = DAYS * NEWS_A_DAY
+    known = np.sort(START + rng.integers(0, DAYS * DAY, count))
+    titles = [coin.title for coin in (*COINS, *MORE_COINS)]
+    said = ("surges to a record", "plunges after a hack", "wins approval", "faces a lawsuit")
+    about = [titles[i] for i in rng.integers(0, len(titles), count)]
+    what = [said[i] for i in rng.integers(0, len(said), count)]
+    return pl.DataFrame(
+        {
+            "id": [str(i) for i in range(count)],
+            "event_time": pl.Series(known).cast(UTC_MICROS),
+            "known_at": pl.Series(known).cast(UTC_MICROS),
+            "title": [f"{name} {verb}" for name, verb in zip(about, what, strict=True)],
+            "summary": [""] * count,
+            "url": [""] * count,
+            "feed": [f"feed{i}" for i in rng.integers(0, 12, count)],
+            "assets": [[] for _ in range(count)],
+            "credibility": rng.uniform(0.4, 1.0, count),
+        },
+        schema_overrides={"assets": pl.List(pl.String)},
+    )
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        {"prepare": prepare, "measure": measure}[sys.argv[1]](Path(sys.argv[2]))
+    else:
+        main()

@@ -51,7 +51,10 @@ class RegimeNeed:
     """Where the market stands on the decision rows."""
 
 
-Need: TypeAlias = CandleNeed | MetricNeed | FeatureNeed | NewsNeed | ForecastNeed | RegimeNeed
+PanelNeed: TypeAlias = CandleNeed | MetricNeed | FeatureNeed
+"""What reaches so many rows back."""
+
+Need: TypeAlias = PanelNeed | NewsNeed | ForecastNeed | RegimeNeed
 
 
 def candles(interval: str | None = None, *, warmup: int) -> CandleNeed:

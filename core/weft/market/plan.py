@@ -4,7 +4,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from weft.components.feature import Feature, StepFeature
-from weft.components.needs import CandleNeed, FeatureNeed, MetricNeed, Need, NewsNeed
+from weft.components.needs import (
+    CandleNeed,
+    FeatureNeed,
+    MetricNeed,
+    Need,
+    NewsNeed,
+    PanelNeed,
+)
 from weft.errors import ConfigError
 from weft.features.engine import first_row_needed
 from weft.times import Interval
@@ -68,10 +75,7 @@ class Plan:
         index = interval.index(newest)
         needed = index
         for need in self.needs:
-            if (
-                not isinstance(need, CandleNeed | FeatureNeed | MetricNeed)
-                or _own(need, self.interval) != interval
-            ):
+            if not isinstance(need, PanelNeed) or _own(need, self.interval) != interval:
                 continue
             if isinstance(need, FeatureNeed):
                 # Looking back is counted in decision rows, whatever candles it is computed on.
@@ -142,7 +146,7 @@ def make_plan(
     return plan
 
 
-def _own(need: CandleNeed | FeatureNeed | MetricNeed, decision: Interval) -> Interval:
+def _own(need: PanelNeed, decision: Interval) -> Interval:
     """Return the candles a need is about."""
     return decision if isinstance(need, MetricNeed) else need.interval or decision
 

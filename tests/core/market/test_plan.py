@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from weft.arrays import FloatPanel
 from weft.components.feature import Feature, PanelFeature, StepFeature
-from weft.components.needs import CandleNeed, FeatureNeed, MetricNeed, Need
+from weft.components.needs import CandleNeed, FeatureNeed, MetricNeed, Need, PanelNeed
 from weft.errors import ConfigError
 from weft.features.engine import BLOCK, first_row_needed
 from weft.market.plan import Plan, make_plan
@@ -49,7 +49,7 @@ class Panel(PanelFeature):
         raise NotImplementedError
 
 
-NESTED: tuple[Need, ...] = (
+NESTED: tuple[PanelNeed, ...] = (
     CandleNeed(None, 5),
     CandleNeed(H4, 2),
     CandleNeed(M30, 3),
@@ -86,7 +86,7 @@ needs_asked = st.lists(
 )
 
 
-def rows_required(need: Need, decision: Interval, first: int, *, sessions: bool) -> list[int]:
+def rows_required(need: PanelNeed, decision: Interval, first: int, *, sessions: bool) -> list[int]:
     """Opens of the earliest candles a need reaches, found by stepping back from the first row."""
     own = (decision if isinstance(need, MetricNeed) else need.interval) or decision
     if isinstance(need, FeatureNeed) and need.name == "panel":
@@ -121,6 +121,7 @@ def test_a_view_reaches_back_as_far_as_its_neediest_need_and_no_further(
     first = last - (steps - 1) * interval.micros
     required = [interval.floor(first) - interval.micros]
     for need in needs:
+        assert isinstance(need, PanelNeed)
         required += rows_required(need, interval, first, sessions=sessions)
     opened = last - plan.base_rows(first, last, sessions=sessions) * M30.micros
     assert opened == min(required)
@@ -141,6 +142,7 @@ def test_every_row_of_a_need_is_loaded(needs: list[Need], at: int, steps: int) -
     plan, last = plan_of(*needs), START + at * HOUR
     first = last - (steps - 1) * HOUR
     for need in plan.needs:
+        assert isinstance(need, PanelNeed)
         own = (H1 if isinstance(need, MetricNeed) else need.interval) or H1
         opened = plan.first_open(own, first, sessions=False)
         if isinstance(need, FeatureNeed):

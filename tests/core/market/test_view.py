@@ -16,10 +16,11 @@ from weft.components.needs import feature as feature_need
 from weft.errors import ComponentError, DataError
 from weft.features.engine import FeatureEngine
 from weft.market.candles import FIELDS, Candles, aggregate, candles_from_arrays
+from weft.market.data import MarketData
 from weft.market.instruments import Instrument
 from weft.market.metrics import MetricPanel
 from weft.market.plan import make_plan
-from weft.market.view import MarketData, View
+from weft.market.view import View
 from weft.times import HOUR, Interval, parse_time
 from weft_plugins.features.momentum import Rsi
 
