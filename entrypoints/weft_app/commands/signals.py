@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from weft.times import parse_time
 from weft_app.session import bring_up_to_date, compile_features, open_engine, warn_about
 
 _PATIENCE_SECONDS = 20.0
-_ROOM_FOR_REASONS = 110
 _COLOURS = {Direction.LONG: "green", Direction.SHORT: "red", Direction.NEUTRAL: "dim"}
 
 
@@ -76,42 +75,58 @@ def _print_json(report: Report) -> None:
 
 def _print_table(report: Report) -> None:
     console = Console(highlight=False)
-    roomy = console.width >= _ROOM_FOR_REASONS
-    title = f"Signals as of {report.as_of}, {report.data} data"
+    told = {name: cell for name, (room, cell) in _COLUMNS.items() if console.width >= room}
     table = Table(
-        title=title,
+        title=f"Signals as of {report.as_of}, {report.data} data{_regime(report)}",
         title_justify="left",
+        caption=_caption(report, complete=len(told) == len(_COLUMNS)),
         caption_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for name in ("symbol", "direction"):
-        table.add_column(name, no_wrap=True)
-    for name in ("score", "conf.", "entry", "stop", "target", "R/R", "size"):
-        table.add_column(name, justify="right", no_wrap=True)
-    if roomy:
-        table.add_column("why")
+    for name in told:
+        left = name in {"symbol", "direction", "why"}
+        table.add_column(name, justify="left" if left else "right", no_wrap=name != "why")
     for signal in sorted(report.signals, key=lambda s: (-s.confidence, s.symbol)):
-        cells = _row(signal)
-        table.add_row(*(cells if roomy else cells[:-1]), style=_COLOURS[signal.direction])
-    if any(not signal.calibrated for signal in report.signals):
-        table.caption = "conf. orders signals; it is not yet fitted to outcomes."
+        table.add_row(*(cell(signal) for cell in told.values()), style=_COLOURS[signal.direction])
     console.print(table)
     for symbol, why in report.omitted.items():
         console.print(f"[dim]{symbol}: no signal: {why}")
 
 
-def _row(signal: Signal) -> list[str]:
-    return [
-        signal.symbol,
-        signal.direction.value,
-        f"{signal.score:+.1f}",
-        f"{signal.confidence:.0f}",
-        *(_price(p) for p in (signal.entry, signal.stop_loss, signal.take_profit)),
-        "" if signal.risk_reward is None else f"{signal.risk_reward:.1f}",
-        f"{signal.position_size:.0%}",
-        _why(signal),
-    ]
+def _caption(report: Report, *, complete: bool) -> str | None:
+    lines = []
+    if any(not signal.calibrated for signal in report.signals):
+        lines.append("conf. orders signals; it is not yet fitted to outcomes.")
+    if not complete:
+        lines.append("A wider terminal shows forecasts, risk and reasons; so does `weft explain`.")
+    missing = report.signals[0].missing_models if report.signals else {}
+    lines += [f"{name}: {why}" for name, why in sorted(missing.items())]
+    return "\n".join(lines) or None
+
+
+def _regime(report: Report) -> str:
+    state = report.signals[0].regime if report.signals else None
+    if state is None:
+        return ""
+    chance = state.probability[state.name] or 0.0
+    return f"; regime {state.name.replace('_', ' ')} ({chance:.0%})"
+
+
+def _forecast(signal: Signal) -> str:
+    """Return the 5 % to 95 % quantiles of the forecast that has earned most trust."""
+    known = [one for one in signal.forecasts if one.quantiles]
+    if not known:
+        return ""
+    best = max(known, key=lambda one: (one.trust, one.model))
+    levels = sorted(best.quantiles, key=float)
+    low, high = best.quantiles[levels[0]], best.quantiles[levels[-1]]
+    return "" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f} %"
+
+
+def _share(figures: Mapping[str, float | None], name: str) -> str:
+    value = figures.get(name)
+    return "" if value is None else f"{value:.1%}"
 
 
 def _price(value: float | None) -> str:
@@ -130,3 +145,21 @@ def _why(signal: Signal) -> str:
     if signal.data.status != "live":
         parts.append(f"market {signal.data.status}")
     return ", ".join(parts)
+
+
+_COLUMNS: Mapping[str, tuple[int, Callable[[Signal], str]]] = {
+    "symbol": (0, lambda signal: signal.symbol),
+    "direction": (0, lambda signal: signal.direction.value),
+    "score": (0, lambda signal: f"{signal.score:+.1f}"),
+    "conf.": (0, lambda signal: f"{signal.confidence:.0f}"),
+    "entry": (0, lambda signal: _price(signal.entry)),
+    "stop": (0, lambda signal: _price(signal.stop_loss)),
+    "target": (0, lambda signal: _price(signal.take_profit)),
+    "R/R": (0, lambda signal: f"{signal.risk_reward:.1f}" if signal.risk_reward else ""),
+    "size": (0, lambda signal: f"{signal.position_size:.0%}"),
+    "forecast": (100, _forecast),
+    "VaR 99": (110, lambda signal: _share(signal.risk, "var_99")),
+    "stop first": (120, lambda signal: _share(signal.risk, "stop_first")),
+    "why": (140, _why),
+}
+"""Columns of the table: from which width of the terminal on, and what stands in them."""

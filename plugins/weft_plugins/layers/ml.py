@@ -53,15 +53,17 @@ class Ml(Layer):
         outlooks = view.forecasts()
         shape = (view.steps, len(view.symbols))
         says = {name: self._say(outlook) for name, outlook in outlooks.items()}
-        earned = any(outlook.trust > 0.0 for outlook in outlooks.values())
-        total, weight, size, trust = (np.zeros(shape) for _ in range(4))
+        trust = np.zeros(shape)
         for name, say in says.items():
-            speaks = ~np.isnan(say)
-            earns = outlooks[name].trust if earned else 1.0
-            total += np.where(speaks, earns * say, 0.0)
-            size += np.where(speaks, earns * np.abs(say), 0.0)
-            weight += np.where(speaks, earns, 0.0)
-            trust = np.where(speaks, np.maximum(trust, outlooks[name].trust), trust)
+            trust = np.where(np.isnan(say), trust, np.maximum(trust, outlooks[name].trust))
+        total, weight, size = (np.zeros(shape) for _ in range(3))
+        for name, say in says.items():
+            # Where nobody who speaks has earned trust, all count alike, and confidence is 0.
+            earns = np.where(trust > 0.0, outlooks[name].trust, 1.0)
+            earns = np.where(np.isnan(say), 0.0, earns)
+            total += earns * np.nan_to_num(say)
+            size += earns * np.abs(np.nan_to_num(say))
+            weight += earns
         mean = np.divide(total, weight, out=np.full(shape, np.nan), where=weight > 0.0)
         agreement = np.divide(np.abs(total), size, out=np.zeros(shape), where=size > 0.0)
         state = view.regime()

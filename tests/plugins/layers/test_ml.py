@@ -74,3 +74,18 @@ def test_a_market_that_halves_positions_halves_the_confidence() -> None:
 
 def test_no_model_no_opinion() -> None:
     assert np.isnan(said(market())[0])
+
+
+def test_where_only_models_without_skill_speak_they_still_say_something() -> None:
+    """One model speaks of the first coin alone, and has earned trust; the other has none."""
+    history = market((0.7, 0.9), (0.6, 0.0))
+    outlook = history.outlooks["model0"]
+    elsewhere = outlook.forecast.probability_up.copy()
+    elsewhere[:, 1:] = np.nan
+    forecast = replace(outlook.forecast, probability_up=elsewhere)
+    outlooks = {**history.outlooks, "model0": replace(outlook, forecast=forecast)}
+    layer = Ml()
+    scores = layer.score(replace(history, outlooks=outlooks).view(layer.needs))
+    assert scores.confidence[-1, 0] == pytest.approx(0.9)
+    assert scores.confidence[-1, 1] == 0.0
+    assert scores.score[-1, 1] == pytest.approx(said(market((0.6, 1.0)))[0])
