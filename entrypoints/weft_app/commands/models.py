@@ -27,25 +27,33 @@ def show_list(config: Path | None, overrides: Sequence[str], *, as_json: bool) -
     if as_json:
         sys.stdout.write(to_json(states).decode() + "\n")
         return
-    table = Table(box=SIMPLE_HEAD)
-    for name in ("component", "in use", "since", "trained through", "trust", "trainings"):
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("component", "in use", "trust", "trained through", "used since"):
         table.add_column(name, no_wrap=True)
-    table.add_column("note")
     for one in states:
         table.add_row(*_cells(one))
-    Console(highlight=False).print(table)
+    answer = Console(highlight=False)
+    answer.print(table)
+    for one in states:
+        if one.problem:
+            answer.print(f"[yellow]{one.key}[/]: {one.problem}", soft_wrap=True)
+        elif one.last_training:
+            counts = f"{one.promotions} of {one.trainings} trainings promoted"
+            answer.print(f"[dim]{one.key}: {one.last_training}; {counts}", soft_wrap=True)
 
 
 def _cells(one: ModelStatus) -> list[str]:
     return [
         one.key,
         one.artifact[:8] if one.artifact else "",
-        one.effective_at or "",
-        one.trained_through or "",
         "" if one.trust is None else f"{one.trust:.2f}",
-        str(one.trainings),
-        one.problem or (one.last_training or ""),
+        _minute(one.trained_through),
+        _minute(one.effective_at),
     ]
+
+
+def _minute(instant: str | None) -> str:
+    return "" if instant is None else instant.replace("T", " ")[:16]
 
 
 def show(name: str, config: Path | None, overrides: Sequence[str], *, as_json: bool) -> None:
