@@ -26,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     state = tmp_path_factory.mktemp("server")
     port = free_port()
     command = [sys.executable, "-m", "weft_app.cli", "serve", "--port", str(port)]
-    command += ["--set", f"storage.lake={state}/lake"]
+    command += ["--set", f"storage.lake={state}/lake", "--set", "training.scheduled=false"]
     command += ["--set", f"storage.ledger=sqlite:///{state}/ledger.db"]
     log = (state / "log").open("w")
     process = subprocess.Popen(command, cwd=state, stdout=log, stderr=log)

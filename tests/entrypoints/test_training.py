@@ -1,6 +1,8 @@
 """Training from the command line and while serving."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -8,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support import Weft, make_engine
+from tests.entrypoints.test_server import free_port
+from tests.support import ALONE, ALONE_SET, Weft, make_engine
 from weft.config.loading import load_settings
 from weft.errors import ConfigError
 from weft.times import Interval
@@ -17,13 +20,14 @@ from weft_app.scheduler import Retrainer, retrained, scheduled
 from weft_app.server import create_app
 
 TREES = (
+    *ALONE,
+    "layers.ml.enabled=true",
     "history_days=80",
     "universe.symbols=[BTCUSDT, ETHUSDT, SOLUSDT, DOGEUSDT]",
     "models.trees.use=xgboost",
     "models.trees.trees=5",
     "models.trees.depth=3",
     "models.trees.hold_out=false",
-    "layers.ml.use=ml",
 )
 SETS = [word for option in TREES for word in ("--set", option)]
 
@@ -81,9 +85,9 @@ def test_what_cannot_be_trained_is_said_with_what_is_missing(weft: Weft) -> None
 
 
 def test_nothing_to_train_is_said(weft: Weft) -> None:
-    done = weft("train", "--set", "models={}", "--set", "regime=null")
+    done = weft("train", *ALONE_SET)
     assert done.code == 1
-    assert "nothing in this composition is trained" in done.err or "sizer" in done.err
+    assert "nothing in this composition is trained" in done.err
 
 
 def test_retrain_says_how_often(tmp_path: Path) -> None:
@@ -153,3 +157,33 @@ async def _status(service: LiveService) -> list[dict[str, object]]:
         answer = await client.get("/models/status")
     told: list[dict[str, object]] = answer.raise_for_status().json()
     return [one for one in told if one["key"] == "models.trees"]
+
+
+def test_a_server_that_is_ended_leaves_no_training_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "weft_app.cli", "serve", "--port", str(free_port())]
+    lasting = (*TREES, "models.trees.trees=10000", "models.trees.depth=12")
+    options = (*lasting, "models.trees.retrain=6h", f"storage.lake={tmp_path}/lake")
+    for option in (*options, f"storage.ledger=sqlite:///{tmp_path}/ledger.db"):
+        command += ["--set", option]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as server:
+        deadline = time.monotonic() + 100
+        while not (training := _children(server.pid)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        server.terminate()
+        server.wait(30)
+    assert training
+    deadline = time.monotonic() + 10
+    while any(map(_is_alive, training)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(_is_alive, training))
+
+
+def _children(process: int) -> list[int]:
+    told = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True, check=False
+    )
+    return [int(line) for line in told.stdout.split()]
+
+
+def _is_alive(process: int) -> bool:
+    return Path(f"/proc/{process}").exists()

@@ -53,8 +53,10 @@ class Subject:
 
     def history(self, seed: int, *, flaws: bool = True, rows: int = _ROWS) -> History:
         """Return a random market with everything the component asks for."""
-        metrics = tuple(need.name for need in self.needs if isinstance(need, MetricNeed))
-        history = random_history(seed, rows=rows, metrics=metrics, flaws=flaws)
+        # What a feature itself needs stands behind the need for the feature.
+        needs = (*self.needs, *self.component.needs)
+        metrics = dict.fromkeys(need.name for need in needs if isinstance(need, MetricNeed))
+        history = random_history(seed, rows=rows, metrics=tuple(metrics), flaws=flaws)
         for kind, add in _ADDITIONS.items():
             if any(isinstance(need, kind) for need in self.needs):
                 history = add(history, seed)

@@ -1,7 +1,9 @@
 """`weft serve`: compose at every close, and serve the signals."""
 
 import asyncio
+import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
@@ -108,6 +110,9 @@ def _training(engine: Engine, settings: Settings, retrainer: Retrainer) -> Itera
     trained = engine.composition.trained
     every = retrained(settings, list(trained))
     never = trained.keys() - engine.in_use(engine.view()).learned.keys()
+    # The server ends by raising the signal that ended it once more, which would leave a training
+    # behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ExitStack() as stack:
         try:
             stack.enter_context(scheduled(every, retrainer, never))

@@ -10,6 +10,9 @@ Form: TypeAlias = Literal["level", "change"]
 LIQUIDATIONS: Final = "liquidation_imbalance"
 """Not a metric of its own: long less short liquidations over open interest."""
 
+LEVELS: Final = "liquidation_levels"
+"""Not a metric of its own: the balance of the feature of that name, which has its own middle."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -67,6 +70,7 @@ _ROWS: Final[Mapping[str, tuple[tuple[str, Form, int, float, float, str], ...]]]
     ),
     "liquidations": (
         (LIQUIDATIONS, "level", 1, 1.0, 24, "longs were forced out: who had to sell has sold"),
+        (LEVELS, "level", 1, 0.25, 8, "price is said to be drawn to where more would be closed"),
     ),
     "miners": (
         ("puell_multiple", "level", -1, 1.5, 24, "mining pays unusually well; miners sell"),

@@ -11,15 +11,22 @@ from pydantic import Field, model_validator
 from weft.arrays import FloatPanel
 from weft.components.base import ComponentConfig
 from weft.components.layer import Layer, Scores
-from weft.components.needs import Need, metric
+from weft.components.needs import Need, candles, feature, metric
 from weft.errors import nearest
 from weft.market.view import View
 from weft.times import HOUR, SECOND
 from weft_plugins.layers._normalise import sample_rows, stand
-from weft_plugins.layers._on_chain_metrics import GROUPS, LIQUIDATIONS, READINGS, Reading
+from weft_plugins.layers._on_chain_metrics import (
+    GROUPS,
+    LEVELS,
+    LIQUIDATIONS,
+    READINGS,
+    Reading,
+)
 
 _LIQUIDATED: Final = ("long_liquidations_usd", "short_liquidations_usd")
 _OPEN_INTEREST: Final = "open_interest_usd"
+_LEVELS: Final = feature("liquidation_levels")
 
 
 class OnChain(Layer):
@@ -43,12 +50,17 @@ class OnChain(Layer):
     sources disagree, the metric loses the share of its weight that their spread covers in its own
     history.
 
-    *liquidations* is the asymmetry of forced closes, not an estimate of price levels at which
-    more would follow: the mean of long less short liquidations over `liquidation_rows`, over
-    the open interest, or over both together where that is unknown.
+    *liquidations* holds two readings. `liquidation_imbalance` is the asymmetry of forced closes
+    that happened: the mean of long less short liquidations over `liquidation_rows`, over the open
+    interest, or over both together where that is unknown. `liquidation_levels` is the balance of
+    the feature of that name, as it is, from -1 to +1: where more leveraged positions near the price
+    would be closed by force above it than below, it speaks for a rise. That price is drawn to the
+    heavier side is traders' folklore, and the levels are estimates: no published study that we know
+    of confirms it. It has a fifth of the group's weight, and `signs` can turn it or leave it out.
 
-    The evidence holds the points of each group, which add up to the score, and where each metric
-    stands, by its name.
+    The evidence holds the points of each group, which add up to the score, where each metric
+    stands, by its name, and the prices of the heaviest clusters of liquidation levels near the
+    close, `liquidation_level_above` and `liquidation_level_below`.
     """
 
     name = "on_chain"
@@ -105,16 +117,21 @@ class OnChain(Layer):
 
     @property
     def needs(self) -> Sequence[Need]:
-        """Every metric that has a weight, with its history."""
+        """Every metric that has a weight, with its history, and the liquidation levels."""
         own, reach = self.config, dict[str, int]()
         for reading in self._readings():
             back = own.change_rows if reading.form == "change" else 0
             names: tuple[str, ...] = (reading.name,)
+            if reading.name == LEVELS:
+                continue
             if reading.name == LIQUIDATIONS:
                 back, names = own.liquidation_rows, (*_LIQUIDATED, _OPEN_INTEREST)
             for name in names:
                 reach[name] = max(reach.get(name, 0), own.history_rows + back)
-        return [metric(name, warmup=rows) for name, rows in reach.items()]
+        needs: list[Need] = [metric(name, warmup=rows) for name, rows in reach.items()]
+        if READINGS[LEVELS] in self._readings():
+            needs += [_LEVELS, candles(warmup=0)]
+        return needs
 
     def _readings(self) -> list[Reading]:
         own = self.config
@@ -152,7 +169,11 @@ class OnChain(Layer):
             # Rounding may carry a sum of points a hair beyond the range of a score.
             np.clip(total, -100.0, 100.0),
             confidence=np.clip(heard / weights, 0.0, 1.0),
-            evidence={**{f"{group}_points": p for group, p in points.items()}, **stands},
+            evidence={
+                **{f"{group}_points": p for group, p in points.items()},
+                **stands,
+                **(_clusters(view) if LEVELS in stands else {}),
+            },
         )
 
     def _stand(self, view: View, reading: Reading) -> tuple[FloatPanel, FloatPanel]:
@@ -162,6 +183,9 @@ class OnChain(Layer):
             return rows.stand(self._imbalance(view, rows)), np.zeros(
                 (view.steps, len(view.symbols))
             )
+        if reading.name == LEVELS:
+            balance = view.feature(_LEVELS, output="balance")
+            return balance, np.zeros(balance.shape)
         rows = _Rows(view, reading.name, self.config)
         return rows.stand(rows.read(reading)), rows.doubt(reading)
 
@@ -194,6 +218,15 @@ class OnChain(Layer):
         enough = 2.0 * known >= self.config.liquidation_rows
         mean: FloatPanel = np.divide(total, known, out=np.full_like(total, np.nan), where=enough)
         return mean
+
+
+def _clusters(view: View) -> dict[str, FloatPanel]:
+    """Return the prices of the heaviest clusters of liquidation levels on either side."""
+    close = view.candles().close[-view.steps :]
+    return {
+        f"liquidation_level_{side}": close * (1.0 + sign * view.feature(_LEVELS, output=output))
+        for side, sign, output in (("above", 1, "nearest_above"), ("below", -1, "nearest_below"))
+    }
 
 
 def _patience(view: View, reading: Reading, options: "OnChain.Config") -> float:

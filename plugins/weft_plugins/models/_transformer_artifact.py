@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from weft.arrays import Floats
 from weft.components.trained import Artifact
 from weft.errors import ArtifactError
 from weft_plugins.models._transformer_network import Architecture, Masks, Network, build_network
@@ -16,9 +18,11 @@ from weft_plugins.models._transformer_samples import Samples
 from weft_plugins.models._transformer_training import Fitted
 from weft_plugins.models._transformer_windows import INPUTS
 
-VERSION: Final = 1
+VERSION: Final = 2
 _WEIGHTS = "weights.safetensors"
 _LONGEST_HORIZON = 10_000
+_LARGEST_MEAN = 1_000
+"""No input can reach it: each is bounded, or grows like a logarithm."""
 
 
 def architecture(options: Options, horizon: int) -> Architecture:
@@ -37,9 +41,21 @@ def architecture(options: Options, horizon: int) -> Architecture:
 
 
 def write_artifact(
-    fitted: Fitted, build: Architecture, options: Options, samples: Samples
+    fitted: Fitted,
+    build: Architecture,
+    options: Options,
+    samples: Samples,
+    coverage: Mapping[str, float],
 ) -> Artifact:
-    """Return a trained network as an artifact."""
+    """Return a trained network as an artifact.
+
+    Args:
+        fitted: the network, and how its training went.
+        build: what it is built from.
+        options: of the component.
+        samples: it was trained on and stopped by.
+        coverage: share of the validation outcomes inside each interval, by name.
+    """
     tensors = {f"weights.{name}": value for name, value in fitted.network.state_dict().items()}
     tensors |= {
         f"masks.{name}": (mask > 0).to(torch.uint8) for name, mask in fitted.masks._asdict().items()
@@ -49,6 +65,7 @@ def write_artifact(
         "version": VERSION,
         "torch": str(torch.__version__),
         "inputs": list(INPUTS),
+        "input_means": dict(zip(INPUTS, map(float, samples.neutral()), strict=True)),
         "architecture": build.numbers(),
         "noise": options.noise,
         "seed": fitted.seed,
@@ -59,6 +76,7 @@ def write_artifact(
             "validation_loss": list(history.validation),
             "windows": len(samples.train),
             "validation_windows": len(samples.validation),
+            "validation_coverage": dict(coverage),
         },
     }
     return Artifact({_WEIGHTS: save(tensors)}, card)
@@ -66,13 +84,14 @@ def write_artifact(
 
 def read_artifact(
     artifact: Artifact, options: Options, where: str
-) -> tuple[Architecture, Network, Masks]:
-    """Return the network and the masks of an artifact.
+) -> tuple[Architecture, Network, Masks, Floats]:
+    """Return the network and the masks of an artifact, and the mean of each input.
 
     Raises:
         ArtifactError: it is of another version, for other inputs or options, or damaged.
     """
     build = _checked_card(artifact.card, options, where)
+    neutral = _input_means(artifact.card, where)
     try:
         tensors = load(artifact.files[_WEIGHTS])
     except KeyError as error:
@@ -89,7 +108,8 @@ def read_artifact(
     network.load_state_dict(
         {n.removeprefix("weights."): v for n, v in tensors.items() if n.startswith("weights.")}
     )
-    return build, network, Masks(*(tensors[f"masks.{name}"] for name in Masks._fields))
+    masks = Masks(*(tensors[f"masks.{name}"] for name in Masks._fields))
+    return build, network, masks, neutral
 
 
 _AGAIN = "Train it again with `weft train`"
@@ -118,6 +138,21 @@ def _checked_card(card: Mapping[str, Any], options: Options, where: str) -> Arch
                 f"was made with {name} {came!r}, expected {wanted!r}", where=where, hint=_AGAIN
             )
     return build
+
+
+def _input_means(card: Mapping[str, Any], where: str) -> Floats:
+    """Return the mean of each input over the training windows (inputs,)."""
+    came = card.get("input_means")
+    numbers = [came.get(name) for name in INPUTS] if isinstance(came, Mapping) else []
+    known = [one for one in numbers if isinstance(one, int | float) and abs(one) < _LARGEST_MEAN]
+    if len(known) != len(INPUTS):
+        raise ArtifactError(
+            f"its card has the input_means {came!r}, expected a number for each of "
+            f"{', '.join(INPUTS)}",
+            where=where,
+            hint=_AGAIN,
+        )
+    return np.array(known, dtype=np.float64)
 
 
 def _expect_tensors(

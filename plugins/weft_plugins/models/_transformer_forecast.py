@@ -2,17 +2,18 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import torch
 
-from weft.arrays import FloatPanel
+from weft.arrays import FloatPanel, Floats
 from weft_plugins.models._transformer_device import cpu_threads, devices_for, on_first_with_room
 from weft_plugins.models._transformer_network import Architecture, Masks, Network, Outputs
 from weft_plugins.models._transformer_noise import NOISES, mixture_quantiles
 from weft_plugins.models._transformer_options import Options
+from weft_plugins.models._transformer_samples import Samples
 from weft_plugins.models._transformer_windows import Windows, cells_where
 
 LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -23,6 +24,9 @@ COLUMNS: Final = ("mean", "probability_up", "epistemic", "aleatoric", *LEVELS)
 
 MOST_WINDOWS: Final = 32
 """Windows computed at once: few enough for what lies between two layers to stay in the cache."""
+
+_INTERVALS: Final = {"50%": (0.25, 0.75), "90%": (0.05, 0.95)}
+_SUREST: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Forecaster:
         masks: one for each pass, fixed in the artifact.
         options: of the component.
         where: the component, for error messages.
+        neutral: the mean of each input over the training windows (inputs,).
     """
 
     build: Architecture
@@ -45,10 +50,17 @@ class Forecaster:
     masks: Masks
     options: Options
     where: str
+    neutral: Floats
 
     @classmethod
     def of(
-        cls, build: Architecture, network: Network, masks: Masks, options: Options, where: str
+        cls,
+        build: Architecture,
+        network: Network,
+        masks: Masks,
+        options: Options,
+        where: str,
+        neutral: Floats | None = None,
     ) -> "Forecaster":
         """Make a network ready for forecasts, as a copy.
 
@@ -58,6 +70,7 @@ class Forecaster:
             masks: 1 where kept and 0 where dropped, or any multiple of that.
             options: of the component.
             where: the component, for error messages.
+            neutral: the mean of each input over the training windows; None for zeros.
 
         Raises:
             ComponentError: the device asked for is not there.
@@ -65,7 +78,14 @@ class Forecaster:
         device = devices_for(options.device, where)[0]
         kept = Masks(*((mask > 0).double() / (1.0 - build.dropout) for mask in masks))
         ready = copy.deepcopy(network).to(device, torch.float64).eval()
-        return cls(build, ready, kept.to(device, torch.float64), options, where)
+        usual = np.zeros(build.inputs) if neutral is None else neutral
+        return cls(build, ready, kept.to(device, torch.float64), options, where, usual)
+
+    def in_precision(self, dtype: torch.dtype) -> "Forecaster":
+        """Return a copy that computes in another precision."""
+        network = copy.deepcopy(self.network).to(dtype)
+        masks = self.masks.to(self.masks.head.device, dtype)
+        return replace(self, network=network, masks=masks)
 
     def panel(
         self, windows: Windows, first: int, tell: Callable[[int, int], None] | None = None
@@ -109,6 +129,14 @@ class Forecaster:
         found: FloatPanel = said.cpu().numpy()
         return found
 
+    def log_odds(self, inputs: FloatPanel) -> Floats:
+        """Return the log-odds of a rise for some windows (n,), never beyond a chance of 1e-12."""
+        said = on_first_with_room(
+            self._devices(), lambda device: self._log_odds(inputs, device), self.where
+        )
+        found: Floats = said.cpu().numpy()
+        return found
+
     def passes(self, inputs: FloatPanel) -> Outputs:
         """Return what every pass says of some windows, each (n, passes, horizon)."""
         device = self.masks.head.device
@@ -121,14 +149,9 @@ class Forecaster:
         return [own, torch.device("cpu")] if fallback else [own]
 
     def _say(self, inputs: FloatPanel, device: torch.device) -> torch.Tensor:
-        network, masks = self.network, self.masks
-        if device.type != masks.head.device.type:
-            network = copy.deepcopy(network).to(device)
-            masks = masks.to(device, torch.float64)
         noise = NOISES[self.options.noise]
         with torch.inference_mode():
-            path: Outputs = network(torch.from_numpy(inputs).to(device), masks)
-            said = Outputs(path.mean[..., -1], path.scale[..., -1])
+            said = self._at_the_horizon(inputs, device)
             up = noise.chance_below(said.mean / said.scale).mean(dim=1)
             numbers = (
                 said.mean.mean(dim=1),
@@ -139,8 +162,43 @@ class Forecaster:
             levels = mixture_quantiles(noise, said, LEVELS)
             return torch.cat([torch.stack(numbers, dim=1), levels], dim=1)
 
+    def _log_odds(self, inputs: FloatPanel, device: torch.device) -> torch.Tensor:
+        noise = NOISES[self.options.noise]
+        with torch.inference_mode():
+            said = self._at_the_horizon(inputs, device)
+            z = (said.mean / said.scale).double()
+            up, down = (noise.chance_below(side).mean(dim=1) for side in (z, -z))
+            return torch.log(up.clamp_min(_SUREST)) - torch.log(down.clamp_min(_SUREST))
+
+    def _at_the_horizon(self, inputs: FloatPanel, device: torch.device) -> Outputs:
+        network, masks = self.network, self.masks
+        if device.type != masks.head.device.type:
+            network = copy.deepcopy(network).to(device)
+            masks = masks.to(device, masks.head.dtype)
+        path: Outputs = network(torch.from_numpy(inputs).to(device), masks)
+        return Outputs(path.mean[..., -1], path.scale[..., -1])
+
     @staticmethod
     def _at_once(cells: int) -> int:
         """Return the size of a batch, from how much was asked for and nothing else."""
         batches = max(1, -(-cells // MOST_WINDOWS))
         return max(1, -(-cells // batches))
+
+
+def coverage(forecaster: Forecaster, samples: Samples) -> dict[str, float]:
+    """Return the share of validation outcomes inside the 50 % and the 90 % interval, each by name.
+
+    A little flattered: the training was stopped by the same windows.
+    """
+    inside = np.zeros(len(_INTERVALS))
+    with cpu_threads(forecaster.options.threads):
+        for start in range(0, len(samples.validation), MOST_WINDOWS):
+            cells = samples.validation.pick(slice(start, start + MOST_WINDOWS))
+            inputs, volatility = samples.windows.inputs(cells)
+            outcome = samples.windows.targets(cells, volatility, samples.horizon)[:, -1]
+            said = forecaster.say(inputs)
+            for number, (low, high) in enumerate(_INTERVALS.values()):
+                above = outcome >= said[:, COLUMNS.index(low)]
+                inside[number] += np.sum(above & (outcome <= said[:, COLUMNS.index(high)]))
+    shares = inside / len(samples.validation)
+    return {name: round(float(share), 4) for name, share in zip(_INTERVALS, shares, strict=True)}

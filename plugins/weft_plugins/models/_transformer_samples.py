@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weft.arrays import BoolPanel
+from weft.arrays import BoolPanel, Floats
 from weft.errors import TrainingError
 from weft_plugins.models._transformer_options import Options
 from weft_plugins.models._transformer_windows import Cells, Windows, cells_where
 
 _FEWEST_TO_LEARN_FROM = 64
 _FEWEST_TO_STOP_BY = 8
+_TO_AVERAGE = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,13 @@ class Samples:
         drawn = (self.train.rows + phase[self.train.columns]) % self.horizon == 0
         thinned = self.train.pick(drawn)
         return thinned.pick(rng.permutation(len(thinned))[: self.per_epoch])
+
+    def neutral(self) -> Floats:
+        """Return the mean of each input over windows to train on, evenly taken (inputs,)."""
+        cells = self.train.pick(_evenly(len(self.train), _TO_AVERAGE))
+        inputs, _ = self.windows.inputs(cells)
+        found: Floats = inputs.mean(axis=(0, 1))
+        return found
 
 
 def choose_samples(

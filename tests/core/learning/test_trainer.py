@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from tests.support import fetch, make_engine
+from tests.support import ALONE, fetch, make_engine
 from weft import Artifact, Evaluation, Forecast, Model, Training, View, candles
 from weft.clock import SimulatedClock
 from weft.components.base import ComponentConfig
@@ -90,7 +90,8 @@ def _as_it_was() -> None:
 
 
 def engine_at(folder: Path, now: int = NOW, *overrides: str) -> Engine:
-    options = ["models.leaning.on_error=degrade", "layers.ml.use=ml", "history_days=120"]
+    options = [*ALONE, "layers.ml.enabled=true", "models.leaning.on_error=degrade"]
+    options += ["history_days=120"]
     return fetch(
         make_engine(folder, *options, *overrides, extra=[Leaning], clock=SimulatedClock(now))
     )

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import fetch, make_engine
+from tests.support import ALONE, fetch, make_engine
 from weft import Batch, Provider, Request
 from weft.clock import Clock, SimulatedClock
 from weft.components.layer import Layer, Scores
@@ -237,7 +237,7 @@ class Listener(Layer):
 
 @pytest.fixture
 def live(tmp_path: Path) -> Engine:
-    options = ["providers.chatter.enabled=true", "layers.listener.enabled=true"]
+    options = [*ALONE, "providers.chatter.enabled=true", "layers.listener.enabled=true"]
     clock = SimulatedClock(START)
     return fetch(make_engine(tmp_path, *options, extra=[Chatter, Listener], clock=clock))
 

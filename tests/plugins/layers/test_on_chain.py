@@ -29,10 +29,12 @@ from weft.testing.history import installed_feature
 from weft.times import DAY, HOUR, Interval, parse_time
 from weft.vocabulary import METRICS
 from weft_plugins.layers._normalise import sample_rows, stand
-from weft_plugins.layers._on_chain_metrics import GROUPS, LIQUIDATIONS, READINGS
+from weft_plugins.layers._on_chain_metrics import GROUPS, LEVELS, LIQUIDATIONS, READINGS
 from weft_plugins.layers.on_chain import OnChain
 
 ROWS = 2600
+COMPUTED = {LIQUIDATIONS, LEVELS}
+ALONE: Mapping[str, int] = {LEVELS: 0}
 BASES = ("BTC", "ETH")
 
 
@@ -131,21 +133,21 @@ def test_a_change_is_ranked_among_changes() -> None:
 
 
 def test_every_reading_is_of_a_canonical_metric_and_in_a_group() -> None:
-    assert {n for n in READINGS if n != LIQUIDATIONS} <= set(METRICS)
+    assert set(READINGS) - COMPUTED <= set(METRICS)
     assert {r.group for r in READINGS.values()} == set(GROUPS) <= set(OnChain.Config.model_fields)
     assert all(r.sign in {-1, 1} and r.weight > 0 and r.hours > 0 for r in READINGS.values())
 
 
-@pytest.mark.parametrize("name", [n for n in READINGS if n != LIQUIDATIONS])
+@pytest.mark.parametrize("name", [n for n in READINGS if n not in COMPUTED])
 def test_the_highest_value_of_its_history_speaks_as_its_sign_says(name: str) -> None:
     values = np.exp(np.random.default_rng(3).normal(0, 0.1, (ROWS, 2)))
     values[-1] = 100.0, 0.001
-    said = score(market(**{name: values}))
+    said = score(market(**{name: values}), signs=ALONE)
     wanted = 100 * READINGS[name].sign * np.array([1.0, -1.0])
     np.testing.assert_allclose(said.score[0], wanted, atol=2.5)
-    turned = score(market(**{name: values}), signs={name: -READINGS[name].sign})
+    turned = score(market(**{name: values}), signs={**ALONE, name: -READINGS[name].sign})
     np.testing.assert_array_equal(turned.score, -said.score)
-    silent = score(market(**{name: values}), signs={name: 0})
+    silent = score(market(**{name: values}), signs={**ALONE, name: 0})
     assert np.isnan(silent.score).all()
 
 
@@ -180,7 +182,7 @@ def test_longs_forced_out_speak_for_a_rise_and_shorts_for_a_fall() -> None:
     shorts[-24:, 1] *= 20
     forced = {"long_liquidations_usd": longs, "short_liquidations_usd": shorts}
     for base in ({}, {"open_interest_usd": np.full((ROWS, 2), 1e9)}):
-        said = score(market(**forced, **base))
+        said = score(market(**forced, **base), signs=ALONE)
         np.testing.assert_allclose(said.score[0], [100, -100], atol=2.5)
         np.testing.assert_allclose(said.evidence["liquidations_points"], said.score)
 
@@ -196,8 +198,54 @@ def test_liquidations_are_measured_by_the_open_interest() -> None:
     assert said.evidence[LIQUIDATIONS][0, 1] > -0.9
 
 
+def opened_at_100(last: tuple[float, float], **more: FloatPanel) -> History:
+    """Return coins whose open interest doubled at 100, where price stayed until the last rows."""
+    close, interest = np.full((ROWS, 2), 100.0), np.full((ROWS, 2), 1000.0)
+    interest[-60:] = 2000.0
+    close[-5:] = last
+    columns = {**dict.fromkeys(("open", "high", "low", "close"), close), "volume": close}
+    metrics = {"open_interest": interest, **more}
+    instruments = tuple(describe(f"{base}USDT") for base in BASES)
+    return History(Interval.parse("1h"), instruments, columns, metrics)
+
+
+LEVELS_ALONE: Mapping[str, int] = {"open_interest": 0, LIQUIDATIONS: 0}
+
+
+def test_price_is_drawn_to_the_side_where_more_would_be_liquidated() -> None:
+    # Of what was opened at 100, shorts at 10x are liquidated at 109.5 and longs at 90.5, so that
+    # each is within reach on one side only. What the move forced out was opened anew on both.
+    said = score(opened_at_100((103.0, 97.0)), signs=LEVELS_ALONE)
+    assert said.evidence[LEVELS][0, 0] > 0.1
+    assert said.evidence[LEVELS][0, 1] < -0.1
+    np.testing.assert_allclose(said.score, 100 * said.evidence[LEVELS])
+    np.testing.assert_allclose(said.evidence["liquidations_points"], said.score)
+    turned = score(opened_at_100((103.0, 97.0)), signs={**LEVELS_ALONE, LEVELS: -1})
+    np.testing.assert_array_equal(turned.score, -said.score)
+
+
+def test_liquidation_levels_weigh_a_hundredth_of_the_layer() -> None:
+    said = score(opened_at_100((103.0, 97.0)), signs=LEVELS_ALONE)
+    total = sum(OnChain.Config.model_fields[group].default for group in GROUPS)
+    # With the imbalance left out, the levels have all of their group's weight.
+    np.testing.assert_allclose(said.confidence, 0.05 / total)
+    both = score(opened_at_100((103.0, 97.0)), signs={"open_interest": 0})
+    np.testing.assert_allclose(both.confidence, 0.01 / total)
+
+
+def test_the_heaviest_clusters_are_told_as_prices() -> None:
+    said = score(opened_at_100((103.0, 97.0))).evidence
+    assert said["liquidation_level_above"][0, 0] == pytest.approx(109.5)
+    assert said["liquidation_level_below"][0, 1] == pytest.approx(90.5)
+    unknown = score(market(mvrv=walk(7))).evidence
+    for side in ("above", "below"):
+        assert np.isnan(unknown[f"liquidation_level_{side}"]).all()
+    left_out = score(opened_at_100((103.0, 97.0)), signs={LEVELS: 0}).evidence
+    assert not {LEVELS, "liquidation_level_above", "liquidation_level_below"} & set(left_out)
+
+
 def test_points_of_the_groups_add_up_to_the_score() -> None:
-    names = [n for n in READINGS if n != LIQUIDATIONS]
+    names = [n for n in READINGS if n not in COMPUTED]
     said = score(market(**{n: walk(k) for k, n in enumerate(names)}), 30)
     total = sum(said.evidence[f"{group}_points"] for group in GROUPS)
     np.testing.assert_allclose(total, said.score, atol=1e-9)

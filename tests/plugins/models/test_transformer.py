@@ -148,7 +148,7 @@ def poison(tensors: dict[str, np.ndarray], name: str) -> None:
 
 
 DAMAGED: dict[str, tuple[Callable[[], Artifact], str]] = {
-    "another version": (lambda: with_card(version=0), "version 0, expected 1"),
+    "another version": (lambda: with_card(version=0), "version 0, expected 2"),
     "no card": (lambda: Artifact(trained().files, {}), "horizon None"),
     "a horizon that is none": (
         lambda: with_card(architecture=dict(trained().card["architecture"]) | {"horizon": -1}),
@@ -159,6 +159,12 @@ DAMAGED: dict[str, tuple[Callable[[], Artifact], str]] = {
     "another width": (
         lambda: with_card(architecture=dict(trained().card["architecture"]) | {"width": 1 << 40}),
         "made with architecture",
+    ),
+    "no means": (lambda: with_card(input_means=None), "input_means None"),
+    "a mean missing": (lambda: with_card(input_means={"return": 0.0}), "a number for each of"),
+    "a mean that is no number": (
+        lambda: with_card(input_means=dict.fromkeys(INPUTS, float("nan"))),
+        "a number for each of",
     ),
     "another noise": (lambda: with_card(noise="gaussian"), "made with noise"),
     "no weights": (lambda: Artifact({}, trained().card), "has no weights.safetensors"),

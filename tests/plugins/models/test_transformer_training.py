@@ -9,10 +9,10 @@ import torch
 
 from tests.plugins.models.transformer_cases import HORIZON, TINY, Shelf, Watcher, fit, market, noise
 from weft.errors import ComponentError, TrainingError
-from weft.learning.outcomes import uniqueness
+from weft.learning.outcomes import forward_returns, uniqueness
 from weft_plugins.models._transformer_device import cpu_threads, devices_for, on_first_with_room
 from weft_plugins.models._transformer_samples import Samples, choose_samples
-from weft_plugins.models._transformer_windows import Windows
+from weft_plugins.models._transformer_windows import INPUTS, Windows
 from weft_plugins.models.transformer import Transformer
 
 WHERE = "model transformer"
@@ -177,6 +177,35 @@ def test_it_leaves_threads_and_random_state_as_they_were() -> None:
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.get_num_threads() == threads
     assert artifact.files
+
+
+# What the card tells of the rows it stopped by, and of those it learnt from
+
+
+def test_the_card_tells_how_many_validation_outcomes_fell_inside() -> None:
+    history = noise()
+    artifact = fit(history)
+    model = Transformer(TINY)
+    view = history.view(model.needs, steps=900 - TINY.window, learned=model.load(artifact))
+    forecast, chosen = model.predict(view), samples()
+    outcome = forward_returns(view.candles().close, HORIZON)[-view.steps :]
+    first = len(view.candles()) - view.steps
+    at = (chosen.validation.rows - first, chosen.validation.columns)
+    told = artifact.card["training"]["validation_coverage"]
+    for name, low, high in (("50%", 0.25, 0.75), ("90%", 0.05, 0.95)):
+        above, below = (forecast.quantiles[level][at] for level in (low, high))
+        inside = (outcome[at] >= above) & (outcome[at] <= below)
+        assert told[name] == pytest.approx(inside.mean(), abs=1e-4)
+    assert 0.3 < told["50%"] < told["90%"] <= 1.0
+
+
+def test_the_card_tells_the_mean_of_each_input() -> None:
+    chosen = samples(rows=700)
+    inputs, _ = chosen.windows.inputs(chosen.train)
+    means = fit(noise(700)).card["input_means"]
+    for number, name in enumerate(INPUTS):
+        assert means[name] == pytest.approx(inputs[..., number].mean())
+    assert means["range"] > 0.5
 
 
 # Devices

@@ -95,6 +95,17 @@ def test_a_planted_edge_is_found_out_of_sample() -> None:
     assert loss < np.log(2.0) - 0.05
 
 
+def test_what_moved_a_forecast_is_the_planted_edge() -> None:
+    said = reverting()
+    parts = Transformer(SMALL).contributions(said.view)
+    last = np.diff(np.log(said.view.candles().close), axis=0)[-said.view.steps :]
+    # Three inputs tell of the last return's direction; volume is always the same.
+    told_by = parts["return"] + parts["close_location"] + parts["path"]
+    assert np.corrcoef(told_by[said.known], last[said.known])[0, 1] < -0.8
+    assert np.abs(parts["volume"][said.known]).max() < 1e-4
+    assert np.abs(parts["range"][said.known]).mean() < 0.3 * np.abs(told_by[said.known]).mean()
+
+
 def test_white_noise_stays_white() -> None:
     rng = np.random.default_rng(13)
     said = told(market(rng.normal(0.0, 0.01, (1800, 4))), 1400)

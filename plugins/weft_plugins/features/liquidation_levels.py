@@ -1,0 +1,162 @@
+"""At which prices leveraged positions would be closed by force, and on which side lie more."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from weft.arrays import FloatPanel
+from weft.components.base import ComponentConfig
+from weft.components.feature import PanelFeature
+from weft.components.needs import Need, candles, metric
+from weft.market.metrics import MetricPanel
+from weft.market.view import View
+from weft.times import SECOND
+from weft_plugins.features._liquidations import OUTPUTS, follow
+
+_LEVERAGES: Final = (5, 10, 25, 50, 100)
+_METRICS: Final = ("open_interest", "open_interest_usd", "long_short_ratio")
+
+
+class LiquidationLevels(PanelFeature):
+    """Where open positions would be liquidated, estimated from open interest and prices.
+
+    No venue publishes the leverage or the price of entry of its users' positions. This is the
+    usual estimate, as drawn in public "liquidation maps", and rests on these assumptions:
+
+    - What open interest grows by is opened at the candle's typical price, (high + low + close) / 3:
+      half of it long and half short, or r / (1 + r) of it long where the `long_short_ratio` r of
+      accounts is known. What was open before the first known row counts nowhere.
+    - It is opened at leverages of 5, 10, 25, 50 and 100, in the proportions of `share_5x` to
+      `share_100x`. These are a guess.
+    - A long opened at p with leverage L is liquidated at p * (1 - 1 / L + m), a short at
+      p * (1 + 1 / L - m), where m is the maintenance margin: to first order in 1 / L and m, where
+      the loss has eaten the isolated margin but for m. Cross margin is liquidated later.
+    - A position whose level a later candle's low or high reaches is closed by force. What open
+      interest falls by beyond that is taken from all positions alike; what it falls by less than
+      that was opened anew.
+    - Positions fade with a half-life, for as many as are closed and opened by others unseen.
+
+    Open interest is taken in coins, from `open_interest`, or else `open_interest_usd` over the
+    close of when it was measured; counted in USD, a rising price alone would look like positions
+    opened. From one of the two to the other, positions are scaled alike.
+
+    Time is cut into blocks of a quarter of the window, where the calendar says, and each is stepped
+    through from `window` rows before it: a row looks over the same rows whoever asks.
+
+    Outputs:
+        balance: (above - below) / (above + below), -1 to 1; NaN where both are 0.
+        above: short positions liquidated within `reach` above the close, each times
+            1 - distance / reach, as a share of the open interest; 0 to 1.
+        below: long positions liquidated within `reach` below it, likewise.
+        nearest_above: distance from the close, a share of it, of the heaviest cluster of levels
+            above: the mean of those in it. Clusters are `cluster` wide. NaN where there is none.
+        nearest_below: of the heaviest below, likewise, positive.
+        tracked: share of the open interest whose entry is known; 0 to 1.
+
+    All are NaN where open interest is unknown, not above 0 or older than `stale_rows`, and where
+    there is no candle.
+    """
+
+    name = "liquidation_levels"
+    outputs = OUTPUTS
+
+    class Config(ComponentConfig):
+        """Options. Of the shares only the ratios matter."""
+
+        share_5x: float = Field(default=0.20, ge=0, description="share opened at leverage 5")
+        share_10x: float = Field(default=0.30, ge=0, description="share opened at leverage 10")
+        share_25x: float = Field(default=0.25, ge=0, description="share opened at leverage 25")
+        share_50x: float = Field(default=0.15, ge=0, description="share opened at leverage 50")
+        share_100x: float = Field(default=0.10, ge=0, description="share opened at leverage 100")
+        maintenance_margin: float = Field(
+            default=0.005, ge=0, lt=0.01, description="share of a position that must stay covered"
+        )
+        half_life: float = Field(
+            default=168.0, gt=0, description="candles in which half of the positions are renewed"
+        )
+        window: int = Field(default=840, ge=4, description="rows looked back over, at least")
+        reach: float = Field(
+            default=0.10, gt=0, lt=1, description="distance within which levels count"
+        )
+        cluster: float = Field(default=0.005, gt=0, description="width of a cluster of levels")
+        stale_rows: int = Field(
+            default=24, ge=0, description="rows after which open interest is too old"
+        )
+
+        @model_validator(mode="after")
+        def _options_fit(self) -> Self:
+            if self.cluster > self.reach:
+                raise ValueError(
+                    f"cluster ({self.cluster}) must not be wider than reach ({self.reach})"
+                )
+            if not any(self.shares):
+                raise ValueError("at least one of share_5x to share_100x must be above 0")
+            return self
+
+        @property
+        def shares(self) -> tuple[float, ...]:
+            """The shares as given, by ascending leverage."""
+            return (
+                self.share_5x, self.share_10x, self.share_25x, self.share_50x, self.share_100x,
+            )  # fmt: skip
+
+    config: Config
+
+    @property
+    def needs(self) -> Sequence[Need]:
+        """A block and a window before it, and the prices at which its facts were measured."""
+        rows = self.config.window + self._block - 1 + self.config.stale_rows
+        return [candles(warmup=rows), *(metric(name, warmup=rows) for name in _METRICS)]
+
+    def compute(self, view: View) -> Mapping[str, FloatPanel]:
+        """Return what lies above and below each close."""
+        own = self.config
+        panels = {name: view.metric(name) for name in _METRICS}
+        prices = view.candles()
+        rows = min(len(prices), *(len(panel.times) for panel in panels.values()))
+        bars = np.stack([panel[-rows:] for panel in (prices.high, prices.low, prices.close)])
+        coins, usd, ratio = (self._fresh(view, panel, rows) for panel in panels.values())
+        usd /= self._close_then(view, panels["open_interest_usd"], bars[2])
+        unit = np.where(coins > 0.0, 1.0, 2.0)
+        interest = np.where(coins > 0.0, coins, np.where(usd > 0.0, usd, np.nan))
+        longs = np.where(ratio > 0.0, ratio / (1.0 + ratio), 0.5)
+        shares = np.array(own.shares) / sum(own.shares)
+        distances = 1.0 / np.array(_LEVERAGES) - own.maintenance_margin
+        out = np.empty((len(OUTPUTS), view.steps, len(view.symbols)))
+        # A row of the panel is this much further in the calendar.
+        origin = view.interval.index(int(prices.times[-rows]))
+        row = rows - view.steps
+        while row < rows:
+            begins = (origin + row) // self._block * self._block - origin
+            start, end = max(0, begins - own.window), min(rows, begins + self._block)
+            done = row - (rows - view.steps)
+            follow(
+                bars[:, start:end], interest[start:end], unit[start:end], longs[start:end],
+                distances, shares, 0.5 ** (1.0 / own.half_life), own.reach, own.cluster,
+                row - start, out[:, done : done + end - row],
+            )  # fmt: skip
+            row = end
+        return dict(zip(OUTPUTS, out, strict=True))
+
+    @property
+    def _block(self) -> int:
+        return self.config.window // 4
+
+    def _rows_ago(self, view: View, panel: MetricPanel, rows: int) -> FloatPanel:
+        return np.rint(panel.age_seconds[-rows:] * SECOND / view.interval.micros)
+
+    def _fresh(self, view: View, panel: MetricPanel, rows: int) -> FloatPanel:
+        ago = self._rows_ago(view, panel, rows)
+        values = panel.values[-rows:]
+        usable = (ago <= self.config.stale_rows) & np.isfinite(values)
+        return np.where(usable, values, np.nan)
+
+    def _close_then(self, view: View, panel: MetricPanel, close: FloatPanel) -> FloatPanel:
+        """Return the close of the row in which each value of a metric was measured."""
+        rows = len(close)
+        ago = np.nan_to_num(self._rows_ago(view, panel, rows), nan=rows)
+        at = np.arange(rows)[:, None] - np.clip(ago, 0, rows).astype(np.int64)
+        then = np.take_along_axis(close, np.maximum(at, 0), axis=0)
+        return np.where(at >= 0, then, np.nan)

@@ -1,0 +1,174 @@
+"""What moved a forecast: Shapley values by their definition and axioms, and on planted networks."""
+
+from collections.abc import Mapping
+from functools import cache
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import logit
+
+from tests.plugins.models.transformer_cases import BUILD, TINY, fit, fresh_network, market, noise
+from weft.arrays import FloatPanel
+from weft.components.trained import Artifact
+from weft.market.view import View
+from weft.testing.history import History
+from weft_plugins.models._transformer_attribution import (
+    attribute_window,
+    coalitions,
+    shapley_values,
+)
+from weft_plugins.models._transformer_forecast import Forecaster
+from weft_plugins.models._transformer_network import Network, draw_masks
+from weft_plugins.models._transformer_windows import INPUTS
+from weft_plugins.models.transformer import Transformer
+
+MODEL = Transformer(TINY)
+OPTIONS = TINY.model_copy(update={"noise": "gaussian"})
+
+
+@cache
+def trained() -> Artifact:
+    return fit(lively())
+
+
+@cache
+def lively(rows: int = 900) -> History:
+    """Returns that are taken back in part, and a volume that varies."""
+    rng = np.random.default_rng(21)
+    fresh = rng.normal(0.0, 0.01, (rows, 3))
+    fresh[1:] -= 0.5 * fresh[:-1]
+    return market(fresh, rng.lognormal(size=fresh.shape))
+
+
+def view_of(history: History, steps: int) -> View:
+    return history.view(MODEL.needs, steps=steps, learned=MODEL.load(trained()))
+
+
+def together(parts: Mapping[str, FloatPanel]) -> FloatPanel:
+    whole: FloatPanel = np.sum(list(parts.values()), axis=0)
+    return whole
+
+
+# Values of a game
+
+
+def test_coalitions_are_all_and_in_the_order_of_their_numbers() -> None:
+    assert coalitions(2).tolist() == [[False, False], [True, False], [False, True], [True, True]]
+    assert len({tuple(row) for row in coalitions(5).tolist()}) == 32
+
+
+def test_the_glove_game() -> None:
+    # One left glove, two right ones: a pair is worth 1. Shapley 1953 gives 2/3, 1/6 and 1/6.
+    worth = np.array([float(left and (one or other)) for left, one, other in coalitions(3)])
+    assert shapley_values(worth) == pytest.approx([2 / 3, 1 / 6, 1 / 6])
+
+
+def test_values_are_the_mean_over_all_orders_of_joining() -> None:
+    worth = np.random.default_rng(1).normal(size=32)
+    expected = np.zeros(5)
+    for order in permutations(range(5)):
+        number = 0
+        for player in order:
+            expected[player] += (worth[number + 2**player] - worth[number]) / 120
+            number += 2**player
+    np.testing.assert_allclose(shapley_values(worth), expected, atol=1e-12)
+
+
+# Values of a network's inputs
+
+
+def toy(network: Network, neutral: FloatPanel) -> Forecaster:
+    masks = draw_masks(BUILD, 1, BUILD.passes, torch.Generator().manual_seed(8))
+    made = Forecaster.of(BUILD, network, masks, OPTIONS, "test", neutral)
+    return made.in_precision(torch.float32)
+
+
+def entrances(network: Network) -> list[torch.Tensor]:
+    """The weights that inputs meet, one column for each input."""
+    weights = network.state_dict()
+    return [weights["lstm.weight_ih_l0"], weights["straight.weight"]]
+
+
+def test_an_input_nobody_looks_at_gets_nothing_and_one_alone_gets_all() -> None:
+    network = fresh_network()
+    inputs = np.random.default_rng(2).normal(size=(BUILD.window, BUILD.inputs))
+    for weight in entrances(network):
+        weight[:, [0, 1, 3, 4]] = 0.0
+    forecaster = toy(network, np.full(5, 0.1))
+    values = attribute_window(forecaster, inputs)
+    assert values[[0, 1, 3, 4]] == pytest.approx(0.0, abs=1e-6)
+    whole = forecaster.log_odds(inputs[None].astype(np.float32))[0]
+    assert abs(whole - values[-1]) > 0.01
+    assert values[2] == pytest.approx(whole - values[-1], abs=1e-5)
+
+
+def test_two_inputs_that_do_the_same_get_the_same() -> None:
+    network = fresh_network()
+    inputs = np.random.default_rng(3).normal(size=(BUILD.window, BUILD.inputs))
+    inputs[:, 3] = inputs[:, 1]
+    for weight in entrances(network):
+        weight[:, 3] = weight[:, 1]
+    values = attribute_window(toy(network, np.array([0.3, 0.2, -0.1, 0.2, 0.0])), inputs)
+    assert abs(values[1]) > 0.01
+    assert values[3] == pytest.approx(values[1], abs=1e-5)
+    assert abs(values[1] - values[0]) > 1e-3
+
+
+def test_log_odds_stay_finite_however_sure_the_network_is() -> None:
+    forecaster = toy(fresh_network(), np.zeros(5))
+    far = 1e4 * np.random.default_rng(4).normal(size=(8, BUILD.window, BUILD.inputs))
+    said = forecaster.log_odds(far.astype(np.float32))
+    assert np.isfinite(said).all()
+    assert np.abs(said).max() <= -np.log(1e-12)
+
+
+# Values of a model's forecast
+
+
+def test_all_together_are_the_log_odds_of_the_forecast() -> None:
+    view = view_of(lively(), 20)
+    parts = MODEL.contributions(view)
+    assert tuple(parts) == (*INPUTS, "baseline")
+    expected = logit(MODEL.predict(view).probability_up)
+    np.testing.assert_allclose(together(parts), expected, atol=1e-5)
+    assert np.abs(expected - parts["baseline"]).max() > 1e-2
+
+
+def test_the_baseline_is_the_forecast_of_the_average_input() -> None:
+    view = view_of(lively(), 3)
+    usual = [trained().card["input_means"][name] for name in INPUTS]
+    said = view.learned.say(np.tile(np.array(usual), (1, TINY.window, 1)))
+    np.testing.assert_allclose(MODEL.contributions(view)["baseline"], logit(said[0, 1]), atol=1e-5)
+
+
+def test_a_row_alone_is_the_row_among_many() -> None:
+    alone, many = (MODEL.contributions(view_of(lively(), steps)) for steps in (1, 25))
+    for name, panel in alone.items():
+        assert np.array_equal(panel[0], many[name][-1])
+
+
+def test_a_volume_that_never_changes_moves_nothing() -> None:
+    artifact = fit(noise())
+    view = noise().view(MODEL.needs, steps=3, learned=MODEL.load(artifact))
+    parts = MODEL.contributions(view)
+    assert np.abs(parts["volume"]).max() < 1e-5 < np.abs(parts["return"]).max()
+
+
+def test_nothing_is_said_where_there_is_no_forecast_or_nobody_asks() -> None:
+    history = lively(200)
+    candles = {name: panel.copy() for name, panel in history.candles.items()}
+    for name, panel in candles.items():
+        panel[195, 0] = np.nan
+        if name != "volume":
+            panel[150:, 1] = candles["close"][149, 1]
+    view = view_of(History(history.interval, history.instruments, candles, {}), 60)
+    members = np.ones((60, 3), dtype=np.bool_)
+    members[-1, 2] = False
+    view = view.with_universe(members)
+    unknown = np.isnan(MODEL.predict(view).mean) | ~members
+    assert unknown[-1].all()
+    assert not unknown[:5].any()
+    for panel in MODEL.contributions(view).values():
+        assert (np.isnan(panel) == unknown).all()
