@@ -37,7 +37,6 @@ ROWS = 24 * DAYS
 CLOSES = 8
 NEWS_A_DAY = 60
 START = parse_time("2025-01-01T00:00:00Z")
-SOURCE = "synthetic"
 
 
 def main() -> None:
@@ -50,10 +49,11 @@ def main() -> None:
 def prepare(folder: Path) -> None:
     """Store a history, and train on it."""
     engine, _ = _engine(folder)
-    engine.store.describe_instruments(SOURCE, [describe(symbol) for symbol in SYMBOLS])
-    engine.store.append_candles(SOURCE, _candles(0, ROWS))
-    engine.store.append_observations(SOURCE, _facts())
-    engine.store.append_texts(SOURCE, _news())
+    source = _source(engine)
+    engine.store.describe_instruments(source, [describe(symbol) for symbol in SYMBOLS])
+    engine.store.append_candles(source, _candles(0, ROWS))
+    engine.store.append_observations(source, _facts())
+    engine.store.append_texts(source, _news())
     engine.market.refresh()
     engine.features.compile(engine.step_features())
     for key in engine.composition.trained:
@@ -73,12 +73,12 @@ def measure(folder: Path) -> None:
     began = time.perf_counter()
     first = engine.compose(engine.view(as_of))
     cold = time.perf_counter() - began
-    frame, live = _candles(ROWS, CLOSES), []
+    frame, live, source = _candles(ROWS, CLOSES), [], _source(engine)
     for step in range(CLOSES):
         now = as_of + (step + 1) * HOUR
         clock.advance_to(now)
         rows = frame[len(SYMBOLS) * step : len(SYMBOLS) * (step + 1)]
-        engine.market.take_in(SOURCE, [engine.store.append_candles(SOURCE, rows).rows])
+        engine.market.take_in(source, [engine.store.append_candles(source, rows).rows])
         began = time.perf_counter()
         composed = engine.compose(engine.view(now))
         live.append(time.perf_counter() - began)
@@ -108,6 +108,10 @@ def _engine(folder: Path) -> tuple[Engine, SimulatedClock]:
     ]
     loaded = load_settings(overrides=overrides, environ={})
     return assemble(loaded, Registry(discover()), clock), clock
+
+
+def _source(engine: Engine) -> str:
+    return engine.composition.providers[0].provider.source
 
 
 def _candles(first: int, rows: int) -> pl.DataFrame:
