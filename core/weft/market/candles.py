@@ -221,3 +221,11 @@ def aggregate(fine: Candles, interval: Interval) -> Candles:
         closable,
         (_presence(whole, since, closable), since),
     )
+
+
+def align_rows(values: FloatPanel, candles: Candles, times: Times) -> FloatPanel:
+    """Return for each of `times` the value of the last candle closed by then, or NaN."""
+    if not len(values):
+        return np.full((len(times), len(candles.symbols)), np.nan)
+    at = np.searchsorted(candles.times[len(candles) - len(values) :], times, side="right") - 1
+    return np.where((at >= 0)[:, None], values[at], np.nan)

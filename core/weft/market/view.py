@@ -20,8 +20,8 @@ from weft.components.needs import (
     Scalar,
 )
 from weft.components.needs import feature as feature_need
-from weft.errors import ComponentError, DataError, NotTrainedError, nearest
-from weft.market.candles import FIELDS, Candles
+from weft.errors import ComponentError, NotTrainedError
+from weft.market.candles import Candles, align_rows
 from weft.market.data import MarketData
 from weft.market.instruments import Instrument
 from weft.market.metrics import MetricPanel
@@ -263,20 +263,9 @@ class View:
 
         Columns: close_time (UTC), open, high, low, close, volume.
         """
-        import polars as pl  # noqa: PLC0415  # panels alone do without it
+        from weft.market.frames import frame_of  # noqa: PLC0415  # panels alone do without polars
 
-        panel = self.candles(interval)
-        if symbol not in panel.symbols:
-            close = nearest(symbol, panel.symbols)
-            raise DataError(
-                f"no candles of {symbol!r} in this view",
-                where=self._component,
-                hint=f"Did you mean {close}?" if close else None,
-            )
-        column = panel.symbols.index(symbol)
-        times = pl.Series("close_time", panel.times).cast(pl.Datetime("us", "UTC"))
-        values = {name: getattr(panel, name)[:, column] for name in FIELDS}
-        return pl.DataFrame({"close_time": times, **values}).filter(pl.col("close").is_not_nan())
+        return frame_of(self.candles(interval), symbol, self._component)
 
     # What a component makes of it
 
@@ -287,7 +276,7 @@ class View:
             values: one row for each row of `candles`, or for the last ones.
             candles: what they were computed on.
         """
-        return _align(values, candles, self.times)
+        return align_rows(values, candles, self.times)
 
     def scores(
         self,
@@ -395,7 +384,7 @@ class View:
         times = self._decisions.times[len(self._decisions) - rows :]
         first = max(0, self._row_of(panel, int(times[0])))
         other = self._data.engine.panels(feature, panel, len(panel) - first)
-        return {name: read_only(_align(values, panel, times)) for name, values in other.items()}
+        return {name: read_only(align_rows(values, panel, times)) for name, values in other.items()}
 
     def _expect_declared(self, kind: type[Need], need: str) -> None:
         if self._needs is not None and not any(isinstance(n, kind) for n in self._needs):
@@ -415,11 +404,3 @@ class View:
             where=self._component,
             hint=f"Add {need} to its needs",
         )
-
-
-def _align(values: FloatPanel, candles: Candles, times: Times) -> FloatPanel:
-    """Return for each of `times` the value of the last candle closed by then, or NaN."""
-    if not len(values):
-        return np.full((len(times), len(candles.symbols)), np.nan)
-    at = np.searchsorted(candles.times[len(candles) - len(values) :], times, side="right") - 1
-    return np.where((at >= 0)[:, None], values[at], np.nan)
