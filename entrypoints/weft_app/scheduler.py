@@ -105,8 +105,8 @@ def scheduled(
     Args:
         every: how often, by the component's key in config.
         retrainer: trains them.
-        at_once: keys of those whose first training is due now; that of the others is when the
-            time between two has passed.
+        at_once: keys of those whose first training is due now, those trained most often before
+            the others; that of all others is when the time between two has passed.
 
     Raises:
         MissingDependencyError: the packages of the `ml` extra are not installed.
@@ -126,13 +126,16 @@ def scheduled(
         ) from error
     scheduler = BackgroundScheduler(timezone="UTC")
     now = datetime.now(UTC)
-    for key, interval in every.items():
+    for place, (key, interval) in enumerate(sorted(every.items(), key=lambda item: item[1].micros)):
+        wait = (
+            timedelta(seconds=place) if key in at_once else timedelta(microseconds=interval.micros)
+        )
         scheduler.add_job(
             retrainer.train,
             "interval",
             args=[key],
             id=key,
-            next_run_time=now if key in at_once else now + timedelta(microseconds=interval.micros),
+            next_run_time=now + wait,
             seconds=interval.micros / SECOND,
             coalesce=True,
             max_instances=1,
