@@ -126,10 +126,11 @@ def scheduled(
         ) from error
     scheduler = BackgroundScheduler(timezone="UTC")
     now = datetime.now(UTC)
-    for place, (key, interval) in enumerate(sorted(every.items(), key=lambda item: item[1].micros)):
-        wait = (
-            timedelta(seconds=place) if key in at_once else timedelta(microseconds=interval.micros)
-        )
+    turns = sorted(every.keys() & set(at_once), key=lambda key: every[key].micros)
+    for key, interval in every.items():
+        wait = timedelta(microseconds=interval.micros)
+        if key in turns:
+            wait = timedelta(seconds=turns.index(key))
         scheduler.add_job(
             retrainer.train,
             "interval",
