@@ -26,7 +26,7 @@ run: setup
 	$(BIN)/weft serve --sandbox $(ARGS)
 
 test: setup lint types
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -282,6 +282,36 @@ def explain(
     command.run(symbol, config, as_of, overrides or [], top=top, as_json=as_json)
 
 
+@app.command()
+def risk(
+    positions: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SYMBOL=FRACTION]...",
+            help="Fractions of the equity, negative for a short; those of the signals by default.",
+        ),
+    ] = None,
+    *,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", help="Measure as of a past instant: 2025-03-01T00:00:00Z."),
+    ] = None,
+    days: Annotated[
+        int, typer.Option(help="How far back volatility and correlation are measured.", min=1)
+    ] = 60,
+    seed: Annotated[int, typer.Option(help="Of the random numbers.", min=0)] = 0,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what positions can lose together, and what each of them adds to it."""
+    from weft_app.commands import risk as command  # noqa: PLC0415  # keeps --help fast
+
+    command.run(
+        positions or [], config, as_of, overrides or [], days=days, seed=seed, as_json=as_json
+    )
+
+
 @models_app.command("list")
 def models_list(
     *, config: ConfigOption = None, overrides: SetOption = None, as_json: JsonOption = False

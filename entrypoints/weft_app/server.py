@@ -4,7 +4,7 @@ import asyncio
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -16,10 +16,11 @@ import weft
 from weft.errors import nearest
 from weft.learning.status import ModelStatus, model_status
 from weft.plugins.records import PluginRecord
-from weft.signal import Report, Signal
+from weft.signal import Report, Signal, to_json
 from weft.sources import provider_status
 from weft.times import SECOND, iso, parse_time
 from weft_app.live import LiveService, Published
+from weft_app.portfolio import RiskReport, measure, positions_of, read_history
 from weft_app.status import ProviderState
 
 _JSON = "application/json"
@@ -99,6 +100,7 @@ def create_app(
     if token is not None:
         app.middleware("http")(_require(token))
     _add_signals(app, service)
+    _add_risk(app, service)
     _add_status(app, service, plugins)
     return app
 
@@ -125,6 +127,42 @@ def _add_signals(app: FastAPI, service: LiveService) -> None:
         if body is None:
             return _no_signal(published, symbol)
         return Response(body, media_type=_JSON)
+
+
+@dataclass(slots=True)
+class _Risk:
+    """What the positions of one composition can lose together, measured when first asked for."""
+
+    of: Published | None = None
+    body: bytes = b""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def body_of(self, published: Published, service: LiveService) -> bytes:
+        async with self.lock:
+            if self.of is not published:
+                engine, report = service.engine, published.report
+                held, as_of = positions_of(report.signals), parse_time(report.as_of)
+                # What streams bring meanwhile waits: the market must not change under a view.
+                async with engine.collector.turn:
+                    history = await asyncio.to_thread(read_history, engine, held, as_of)
+                measured = await asyncio.to_thread(measure, engine, history)
+                self.of, self.body = published, to_json(measured)
+            return self.body
+
+
+def _add_risk(app: FastAPI, service: LiveService) -> None:
+    measured = _Risk()
+    starting: dict[int | str, dict[str, Any]] = {
+        503: {"model": Problem, "description": "Nothing was composed yet"}
+    }
+
+    @app.get("/risk", response_model=RiskReport, responses=starting)
+    async def risk() -> Response:
+        """Return what the positions of the newest signals can lose together."""
+        published = service.published
+        if published is None:
+            return _starting()
+        return Response(await measured.body_of(published, service), media_type=_JSON)
 
 
 def _add_status(app: FastAPI, service: LiveService, plugins: Sequence[PluginRecord]) -> None:

@@ -93,7 +93,9 @@ def test_h3_every_provider_is_left_alone_and_comes_back(
     assert one.composes()
 
 
-@pytest.mark.parametrize("kind", ["truncate", "html", "deep", "huge_body"])
+@pytest.mark.parametrize(
+    "kind", ["truncate", "html", "deep", pytest.param("huge_body", marks=pytest.mark.slow)]
+)
 def test_h6_no_provider_makes_rows_of_what_is_no_data(
     sandbox: Sandbox, desk: Open, clean: Rows, kind: str
 ) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from weft.errors import ComponentError
-from weft_plugins.risks._portfolio import (
+from weft_plugins.risks.portfolio import (
     correlated_returns,
     portfolio_risk,
     repaired_correlation,

@@ -1,18 +1,21 @@
 """Portfolios: correlation matrices put right, correlated paths, and what they can lose together."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from weft.arrays import FloatPanel, Floats
+from weft.arrays import BoolPanel, FloatPanel, Floats
 from weft.errors import ComponentError
 from weft_plugins.risks._paths import inverse_normal, spread_points
-from weft_plugins.risks._tails import expected_shortfall, value_at_risk
+from weft_plugins.risks._shocks import SHOCKS
+from weft_plugins.risks._tails import expected_shortfall, quantile_index, value_at_risk
 
 _WHERE = "portfolio risk"
 _LEAST_EIGENVALUE = 1e-8
 _TOLERANCE = 1e-12
 _ROUNDS = 1000
+_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class PortfolioRisk:
         cvar_99: expected shortfall.
         drawdown_median: of the deepest fall from a high, median over the paths.
         drawdown_95: of the deepest fall, exceeded on one path in twenty.
+        contributions: of each asset to `cvar_95`: its mean loss on the paths that make it up,
+            below zero for a hedge (asset,). They add up to `cvar_95`.
         correlation: the matrix that was drawn from.
     """
 
@@ -59,6 +64,7 @@ class PortfolioRisk:
     cvar_99: float
     drawdown_median: float
     drawdown_95: float
+    contributions: Floats
     correlation: Repaired
 
 
@@ -164,7 +170,8 @@ def portfolio_risk(
     """Return what a portfolio that is not traded can lose over some steps.
 
     Log returns are normal and without drift. The ends of the paths are spread evenly along the
-    portfolio's own direction, which takes most of the noise out of its tail.
+    portfolio's own direction, which takes most of the noise out of its tail; across it, each path
+    has a mirror image, which does the same for the contributions of assets that hedge each other.
 
     Args:
         weights: of each asset, as a fraction of the equity; negative for a short (asset,).
@@ -172,7 +179,7 @@ def portfolio_risk(
         correlation: is repaired where it is not positive definite (asset, asset).
         steps: of each path.
         rng: all of the randomness.
-        paths: how many.
+        paths: how many; rounded up to an even number.
 
     Raises:
         ComponentError: shapes do not fit, or a number is unknown.
@@ -182,29 +189,78 @@ def portfolio_risk(
             f"weights of {weights.shape} for {deviations.shape} assets, or unknown", where=_WHERE
         )
     repaired = repaired_correlation(correlation)
-    covariance = repaired.matrix * np.outer(deviations, deviations)
-    returns = correlated_returns(
-        np.zeros(len(weights)), deviations, repaired.matrix, (steps, paths), rng
-    )
-    own = float(weights @ covariance @ weights)
-    if own > 0.0:
-        # Given where the portfolio ends, the rest of a path is as it was: tilt it there.
-        ends = inverse_normal(spread_points(paths, rng)[0]) * np.sqrt(own * steps)
-        missing = ends - returns.sum(axis=0) @ weights
-        returns += (missing / steps)[:, None] * (covariance @ weights / own)
-    equity = 1.0 + np.expm1(np.cumsum(returns, axis=0)) @ weights
-    highs = np.maximum.accumulate(np.maximum(equity, 1.0), axis=0)
-    losses = 1.0 - equity[-1]
-    falls = (1.0 - equity / highs).max(axis=0)
+    losses, falls = _simulated(weights, deviations, repaired.matrix, steps, (paths + 1) // 2, rng)
+    total = losses.sum(axis=1)
     return PortfolioRisk(
-        var_95=value_at_risk(losses, 0.95),
-        var_99=value_at_risk(losses, 0.99),
-        cvar_95=expected_shortfall(losses, 0.95),
-        cvar_99=expected_shortfall(losses, 0.99),
+        var_95=value_at_risk(total, 0.95),
+        var_99=value_at_risk(total, 0.99),
+        cvar_95=expected_shortfall(total, 0.95),
+        cvar_99=expected_shortfall(total, 0.99),
         drawdown_median=float(np.quantile(falls, 0.5)),
         drawdown_95=float(np.quantile(falls, 0.95)),
+        contributions=_contributions(losses, total, 0.95),
         correlation=repaired,
     )
+
+
+def shock_losses(weights: Floats, bitcoin: BoolPanel) -> Mapping[str, float]:
+    """Return what a portfolio loses if a fall of the market in the past came again, by its name.
+
+    Fractions of the equity; below zero for a gain. Every asset but Bitcoin falls as far as the
+    typical other coin did, stablecoins and stocks included.
+
+    Args:
+        weights: of each asset, as a fraction of the equity; negative for a short (asset,).
+        bitcoin: which of them are Bitcoin (asset,).
+    """
+    return {
+        shock.name: float(-weights @ np.where(bitcoin, shock.bitcoin, shock.others)) + 0.0
+        for shock in SHOCKS
+    }
+
+
+def _simulated(
+    weights: Floats,
+    deviations: Floats,
+    correlation: FloatPanel,
+    steps: int,
+    pairs: int,
+    rng: np.random.Generator,
+) -> tuple[FloatPanel, Floats]:
+    """Return the loss of each asset (path, asset), and the portfolio's deepest fall (path,)."""
+    covariance = correlation * np.outer(deviations, deviations)
+    own = float(weights @ covariance @ weights)
+    along = covariance @ weights / own if own > 0.0 else np.zeros_like(weights)
+    ends = inverse_normal(spread_points(pairs, rng)[0]) * np.sqrt(max(own, 0.0) * steps)
+    losses, falls = [], []
+    # A part at a time: all paths of many assets would not fit into memory.
+    for some in np.array_split(ends, -(-pairs * steps * len(weights) // _AT_ONCE)):
+        shape = (steps, len(some))
+        drawn = correlated_returns(np.zeros(len(weights)), deviations, correlation, shape, rng)
+        for returns in (drawn, -drawn):
+            # Given where the portfolio ends, the rest of a path is as it was: tilt it there.
+            missing = some - returns.sum(axis=0) @ weights
+            tilted = returns + (missing / steps)[:, None] * along
+            growth = np.expm1(np.cumsum(tilted, axis=0))
+            equity = 1.0 + growth @ weights
+            highs = np.maximum.accumulate(np.maximum(equity, 1.0), axis=0)
+            losses.append(-growth[-1] * weights)
+            falls.append((1.0 - equity / highs).max(axis=0))
+    return np.concatenate(losses), np.concatenate(falls)
+
+
+def _contributions(losses: FloatPanel, total: Floats, level: float) -> Floats:
+    """Return each asset's part in the expected shortfall, by the paths that make it up.
+
+    The derivative by the size of the position times that size, which for a figure that grows with
+    the portfolio adds up to the whole (Tasche 1999, Risk contributions and performance
+    measurement, section 6).
+    """
+    at = quantile_index(len(total), level)
+    worst = losses[np.argsort(total, kind="stable")[at:]]
+    share = (1.0 - level) * len(total)
+    found: Floats = (worst[1:].sum(axis=0) + (share - len(worst) + 1) * worst[0]) / share
+    return found
 
 
 def _expect_correlations(matrix: FloatPanel) -> None:
