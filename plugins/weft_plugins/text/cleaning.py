@@ -31,7 +31,7 @@ def plain(text: str, longest: int) -> str:
         text = "".join(c for c in text if unicodedata.category(c) not in {"Cf", "Cs", "Co", "Cn"})
     if "<" in text or "&" in text:
         text = _MARKUP.sub(" ", html.unescape(_MARKUP.sub(" ", text)))
-    return " ".join(text.split())[:longest]
+    return " ".join(text.split())[:longest].rstrip()
 
 
 def words(text: str) -> list[str]:

@@ -1,9 +1,7 @@
 """Texts made plain: what hides in them comes out, and none takes long."""
 
-import time
-
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from weft_plugins.text.cleaning import is_readable, plain, words
@@ -29,6 +27,7 @@ def test_plain(raw: str, expected: str) -> None:
 
 
 @given(st.text(), st.integers(1, 50))
+@example("000\r0", 4)
 def test_plain_is_short_and_settled(text: str, longest: int) -> None:
     once = plain(text, longest)
     assert len(once) <= longest
@@ -38,9 +37,9 @@ def test_plain_is_short_and_settled(text: str, longest: int) -> None:
 @pytest.mark.parametrize("unit", ["a", "<", "<script>", "&lt;", "\u200b", "ﷺ", "<a ", "</script "])
 def test_a_megabyte_costs_no_more_than_a_page(unit: str) -> None:
     raw = unit * (1_000_000 // len(unit))
-    start = time.perf_counter()
-    assert len(plain(raw, 600)) <= 600
-    assert time.perf_counter() - start < 0.2
+    made = plain(raw, 600)
+    assert len(made) <= 600
+    assert made == plain(raw[: 4 * 600], 600)
 
 
 def test_words_keep_signs_and_apostrophes() -> None:
