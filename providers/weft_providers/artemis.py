@@ -2,49 +2,33 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
-from weft.http.api import Api, Headers, QueryKey, RateLimit
-from weft.http.errors import NotCoveredError, SourceError, UnlistedSymbolError
-from weft.times import DAY, iso, parse_time
+from weft.http.api import Api, QueryKey, RateLimit
+from weft.http.errors import UnlistedSymbolError
+from weft.times import DAY, iso
+from weft_providers._artemis import (
+    PEERS,
+    WEEK_LONG,
+    Days,
+    classify,
+    daily,
+    named_place,
+    peers_of,
+    share_among,
+    share_of,
+    values_of,
+    weekly,
+    weeks_of,
+)
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig
-    from weft.http import Answer, Http, Reader
+    from weft.http import Http
     from weft.http.asked import Params
-
-_NOT_THERE = ("metric not", "market data not")
-_NOT_YET = "latest data not"
-_WEEK = 7 * DAY
-_PEERS = {
-    "chains": (
-        *("BTC", "ETH", "BNB", "SOL", "TRX", "AVAX", "ARB", "OP", "POL", "NEAR", "SUI", "APT"),
-        *("ADA", "DOT", "ATOM", "TON", "SEI"),
-    ),
-    "exchanges": ("UNI", "CAKE", "CRV", "SUSHI", "DYDX"),
-    "lending": ("AAVE", "COMP", "MORPHO"),
-}
-_Days = dict[int, float]
-
-
-def _classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
-    # Its bodies are not documented.
-    return {403: NotCoveredError, 404: UnlistedSymbolError}.get(status)
-
-
-def _daily(metric: str, path: str) -> Series:
-    return Series(metric=metric, path=path, lag="12h")
-
-
-def _weekly(metric: str, path: str, **extra: Any) -> Series:  # noqa: ANN401  # as the field of `Series`
-    return Series(metric=metric, path=path, step="1w", lag="12h", extra=extra, confirmed=False)
-
-
-def _share(metric: str, path: str) -> Series:
-    return Series(metric=metric, path=path, lag="12h", extra={"share": True})
 
 
 class Artemis(SeriesProvider):
@@ -70,21 +54,23 @@ class Artemis(SeriesProvider):
 
     name = "artemis"
     web: Api = Api(
-        base_url="https://data-svc.artemisxyz.com", key=QueryKey("APIKey"), classify=_classify
+        base_url="https://data-svc.artemisxyz.com",
+        key=QueryKey("APIKey"),
+        classify=classify,
     )
     series = (
-        _daily("fees_usd", "FEES"),
-        _daily("revenue_usd", "REVENUE"),
-        _daily("active_users", "DAU"),
-        _daily("transactions", "DAILY_TXNS"),
-        _daily("tvl_usd", "TVL"),
-        _daily("market_cap_usd", "MC"),
-        _share("fees_share", "FEES"),
-        _share("activity_share", "DAU"),
-        _share("tvl_share", "TVL"),
-        _weekly("dev_commits", "/weekly-commits"),
-        _weekly("active_developers", "/weekly-active-devs"),
-        _weekly("developer_share", "/weekly-active-devs", share=True),
+        daily("fees_usd", "FEES"),
+        daily("revenue_usd", "REVENUE"),
+        daily("active_users", "DAU"),
+        daily("transactions", "DAILY_TXNS"),
+        daily("tvl_usd", "TVL"),
+        daily("market_cap_usd", "MC"),
+        share_among("fees_share", "FEES"),
+        share_among("activity_share", "DAU"),
+        share_among("tvl_share", "TVL"),
+        weekly("dev_commits", "/weekly-commits"),
+        weekly("active_developers", "/weekly-active-devs"),
+        weekly("developer_share", "/weekly-active-devs", share=True),
     )
 
     class Config(SeriesConfig):
@@ -94,7 +80,7 @@ class Artemis(SeriesProvider):
             default="/data/api/{metric}/", description="with the slash it ends with"
         )
         peers: Mapping[str, tuple[str, ...]] = Field(
-            default=_PEERS, description="who is compared with whom, by a name of your own"
+            default=PEERS, description="who is compared with whom, by a name of your own"
         )
         days_per_request: int = Field(
             default=1_000, ge=1, le=1_000, description="longer spans are asked for in parts"
@@ -110,7 +96,7 @@ class Artemis(SeriesProvider):
 
     def own_id(self, series: Series, entity: str) -> str | None:
         """Return what Artemis calls an asset; None for a share of one without peers."""
-        if series.extra.get("share") and self._peers_of(entity) is None:
+        if series.extra.get("share") and peers_of(self.config.peers, entity) is None:
             self.tell(f"{entity}: it has no peers to be compared with; name it in peers", once=True)
             return None
         return super().own_id(series, entity)
@@ -120,7 +106,7 @@ class Artemis(SeriesProvider):
         together: dict[tuple[str, str], list[Wanted]] = {}
         for one in wanted:
             shared = one.series.extra.get("share")
-            among = f"peers {self._peers_of(one.entity)}" if shared else one.entity
+            among = f"peers {peers_of(self.config.peers, one.entity)}" if shared else one.entity
             together.setdefault((one.series.metric, among), []).append(one)
         return together.values()
 
@@ -146,11 +132,11 @@ class Artemis(SeriesProvider):
 
     async def _shares(self, http: "Http", group: Sequence[Wanted]) -> Mapping[Wanted, list[Point]]:
         series = group[0].series
-        peers = self.config.peers[self._peers_of(group[0].entity) or ""]
+        peers = self.config.peers[peers_of(self.config.peers, group[0].entity) or ""]
         ids = {**self.ids, **self.config.ids}
         names = tuple(dict.fromkeys(ids.get(peer, peer) for peer in peers))
         since = min(one.since for one in group)
-        told = await self._histories(http, series, names, since - _WEEK, group[0].until)
+        told = await self._histories(http, series, names, since - WEEK_LONG, group[0].until)
         found: dict[Wanted, list[Point]] = {}
         for one in group:
             own = told[one.own_id]
@@ -158,26 +144,25 @@ class Artemis(SeriesProvider):
                 self.give_up([one], own)
                 continue
             others = {n: d for n, d in told.items() if n != one.own_id and isinstance(d, dict)}
-            shares = ((end, _share_of(own, [*others.values()], end)) for end in sorted(own))
+            shares = ((end, share_of(own, [*others.values()], end)) for end in sorted(own))
             # Before that, it is not known who had begun.
             found[one] = [Point(e, s) for e, s in shares if s is not None and e >= since]
-            late = [n for n, d in others.items() if own and max(d, default=0) < max(own) - _WEEK]
+            late = [
+                n for n, d in others.items() if own and max(d, default=0) < max(own) - WEEK_LONG
+            ]
             if late:
                 told_late = f"{', '.join(late)} tell nothing any more; take them out of peers"
                 self.tell(f"{series.metric} {one.entity}: {told_late}", once=True)
         return found
 
-    def _peers_of(self, entity: str) -> str | None:
-        return next((name for name, peers in self.config.peers.items() if entity in peers), None)
-
     async def _histories(
         self, http: "Http", series: Series, names: Sequence[str], since: int, until: int
-    ) -> "dict[str, _Days | UnlistedSymbolError]":
+    ) -> "dict[str, Days | UnlistedSymbolError]":
         """Return values by the end of their day or week, or why there are none, by asset."""
-        told: dict[str, _Days | UnlistedSymbolError] = {}
+        told: dict[str, Days | UnlistedSymbolError] = {}
         if series.path.startswith("/"):
             for name in names:
-                told[name] = await _weeks(http, series, name, since, until)
+                told[name] = await weeks_of(http, series, name, since, until)
             return told
         # An event time is the end of its day.
         first, last = since // DAY * DAY - DAY, until // DAY * DAY
@@ -195,59 +180,10 @@ class Artemis(SeriesProvider):
             answer = await http.get(path, params=params)
             symbols = answer.read.at("data", "symbols")
             for name in names:
-                part = _values(answer, _named(_named(symbols, name), series.path))
+                part = values_of(answer, named_place(named_place(symbols, name), series.path))
                 before = told.get(name)
                 if isinstance(part, dict) and isinstance(before, dict):
                     before.update(part)
                 elif not isinstance(before, dict):
                     told[name] = part
         return told
-
-
-async def _weeks(
-    http: "Http", series: Series, name: str, since: int, until: int
-) -> "_Days | UnlistedSymbolError":
-    days_back = (until - since) // DAY + 14
-    params: Params = {"ecosystem": name.lower(), "includeForks": "false", "daysBack": days_back}
-    try:
-        answer = await http.get(series.path, params=params)
-    except UnlistedSymbolError as error:
-        return error
-    rows = answer.read.rows() if isinstance(answer.json, list) else answer.read.rows("data")
-    return dict(_value(row, _WEEK) for row in rows if row.at("val").value is not None)
-
-
-def _values(answer: "Answer", place: "Reader") -> "_Days | UnlistedSymbolError":
-    """Return the days in an answer; an error stands there as a text."""
-    if not isinstance(place.value, str):
-        return dict(_value(row, DAY) for row in place.rows() if row.at("val").value is not None)
-    if place.value.lower().startswith(_NOT_YET):
-        return {}
-    if place.value.lower().startswith(_NOT_THERE):
-        told = f"{answer.what}: {answer.redact(place.value)[:80]}"
-        return UnlistedSymbolError(told, where=answer.where)
-    raise place.unexpected("days, or one of the texts that say there are none")
-
-
-def _share_of(own: _Days, others: Sequence[_Days], end: int) -> float | None:
-    """Return an asset's part of a day's sum; None where the sum is not known."""
-    # Of whom nothing came at all it is not known that there was nothing yet.
-    parts = [own, *(days for days in others if not days or min(days) <= end)]
-    # What is below zero, as revenue after rewards may be, is no part of a whole.
-    if len(parts) < 2 or any(days.get(end, -1.0) < 0 for days in parts):
-        return None
-    whole = sum(days[end] for days in parts)
-    return own[end] / whole if whole else None
-
-
-def _named(place: "Reader", name: str) -> "Reader":
-    """Return a field whose name may be spelled in other cases than it was asked for."""
-    fields = place.fields()
-    own = next((key for key in fields if key.lower() == name.lower()), name)
-    return place.at(own)
-
-
-def _value(row: "Reader", length: int) -> tuple[int, float]:
-    with row.parsing():
-        day = parse_time(f"{row.text('date')[:10]}T00:00:00Z")
-    return day + length, row.number("val")

@@ -4,53 +4,21 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
-from weft.http.api import Api, HeaderKey, Headers, RateLimit
-from weft.http.errors import NotCoveredError, SourceError, UnavailableError, UnlistedSymbolError
+from weft.http.api import Api, HeaderKey, RateLimit
+from weft.http.errors import UnlistedSymbolError
 from weft.times import DAY, iso
+from weft_providers._messari import KEPT, SLUGS, classify, column_of, listed, span_of, unlocked_on
 
 if TYPE_CHECKING:
-    from weft.http import Http, Reader
+    from weft.http import Http
 
 _Found = Mapping[Wanted, list[Point]]
 _AHEAD, _PAGE, _YEAR = 30 * DAY, 100, 365 * DAY
-# What stands after the minus goes to suppliers.
-_KEPT = "fees-24-hour-usd - fees-supply-side-24-hour-usd"
-_SLUGS = """
-    BTC:bitcoin ETH:ethereum BNB:bnb SOL:solana XRP:xrp DOGE:dogecoin ADA:cardano AVAX:avalanche
-    LINK:chainlink DOT:polkadot LTC:litecoin TRX:tron BCH:bitcoin-cash UNI:uniswap ATOM:cosmos
-    NEAR:near-protocol AAVE:aave ARB:arbitrum FIL:filecoin PEPE:pepe
-"""
-
-
-def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
-    own = {403: NotCoveredError, 404: UnlistedSymbolError}.get(status)
-    return UnavailableError if status == 200 and body["error"] is not None else own
-
-
-def _series(
-    metric: str,
-    kind: str,
-    path: str,
-    lag: str = "1s",
-    step: str = "1d",
-    factor: float = 1.0,
-    *,
-    confirmed: bool = True,
-) -> Series:
-    return Series(
-        metric=metric,
-        path=path,
-        step=step,
-        lag=lag,
-        factor=factor,
-        extra={"kind": kind},
-        confirmed=confirmed,
-    )
 
 
 class Messari(SeriesProvider):
@@ -75,26 +43,26 @@ class Messari(SeriesProvider):
         base_url="https://api.messari.io",
         key=HeaderKey("x-messari-api-key"),
         limits=(RateLimit(200, 60.0, per_request=True),),
-        classify=_classify,
+        classify=classify,
     )
     series = (
-        _series("unlock_usd", "unlocks", "priceUsd", step="5h"),
-        _series("unlock_share", "unlocks", "supply.circulating", step="5h"),
-        _series("market_cap_usd", "details", "marketcap.circulatingUsd", step="30m"),
-        _series("fully_diluted_cap_usd", "details", "marketcap.fullyDilutedUsd", step="30m"),
-        _series("circulating_supply", "details", "supply.circulating", step="5h"),
-        _series("max_supply", "details", "supply.max", step="5h"),
-        _series("supply_inflation", "asset", "", "12h", confirmed=False),
-        _series("governance_events", "events", "Governance", "1h"),
-        _series("tvl_usd", "protocol", "tvl-24-hour-usd", "12h"),
-        _series("fees_usd", "protocol", "fees-24-hour-usd", "12h"),
-        _series("revenue_usd", "protocol", _KEPT, "12h"),
-        _series("social_sentiment", "signal", "sentiment.score", "6h"),
-        _series("social_volume", "signal", "postMetrics.totalPosts", "6h"),
-        _series("mindshare", "signal", "mindshare.percentage", "6h", factor=0.01),
+        listed("unlock_usd", "unlocks", "priceUsd", step="5h"),
+        listed("unlock_share", "unlocks", "supply.circulating", step="5h"),
+        listed("market_cap_usd", "details", "marketcap.circulatingUsd", step="30m"),
+        listed("fully_diluted_cap_usd", "details", "marketcap.fullyDilutedUsd", step="30m"),
+        listed("circulating_supply", "details", "supply.circulating", step="5h"),
+        listed("max_supply", "details", "supply.max", step="5h"),
+        listed("supply_inflation", "asset", "", "12h", confirmed=False),
+        listed("governance_events", "events", "Governance", "1h"),
+        listed("tvl_usd", "protocol", "tvl-24-hour-usd", "12h"),
+        listed("fees_usd", "protocol", "fees-24-hour-usd", "12h"),
+        listed("revenue_usd", "protocol", KEPT, "12h"),
+        listed("social_sentiment", "signal", "sentiment.score", "6h"),
+        listed("social_volume", "signal", "postMetrics.totalPosts", "6h"),
+        listed("mindshare", "signal", "mindshare.percentage", "6h", factor=0.01),
     )
     only_ids = True
-    ids: ClassVar[Mapping[str, str]] = dict(pair.split(":") for pair in _SLUGS.split())
+    ids: ClassVar[Mapping[str, str]] = dict(pair.split(":") for pair in SLUGS.split())
 
     class Config(SeriesConfig):
         """Options."""
@@ -140,8 +108,8 @@ class Messari(SeriesProvider):
 
     async def _protocol(self, http: "Http", group: Sequence[Wanted]) -> _Found:
         path = f"/metrics/v2/protocols/{group[0].own_id}/metrics/{self.config.dataset}"
-        read = (await http.get(f"{path}/time-series/1d", params=_span(group))).read
-        return {one: _column(read, one.series.path) for one in group}
+        read = (await http.get(f"{path}/time-series/1d", params=span_of(group))).read
+        return {one: column_of(read, one.series.path) for one in group}
 
     async def _growth(self, http: "Http", group: Sequence[Wanted]) -> _Found:
         """Return by how much something grew over a year, by day."""
@@ -149,15 +117,15 @@ class Messari(SeriesProvider):
         for one in group:
             dataset, _, column = one.series.path.rpartition(".")
             path = f"/metrics/v2/assets/{one.own_id}/metrics/{dataset}/time-series/1d"
-            span = _span([replace(one, since=one.since - _YEAR)])
+            span = span_of([replace(one, since=one.since - _YEAR)])
             read = (await http.get(path, params=span)).read
-            held = {point.event_time: point.value for point in _column(read, column)}
+            held = {point.event_time: point.value for point in column_of(read, column)}
             before = {end: held.get(end - _YEAR, 0.0) for end in held}
             found[one] = [Point(e, v / before[e] - 1) for e, v in held.items() if before[e] > 0]
         return found
 
     async def _signal(self, http: "Http", group: Sequence[Wanted]) -> _Found:
-        params = {self.config.signal_asset: group[0].own_id, **_span(group)}
+        params = {self.config.signal_asset: group[0].own_id, **span_of(group)}
         read = (await http.get("/signal/v1/assets/time-series/1d", params=params)).read
         found: dict[Wanted, list[Point]] = {one: [] for one in group}
         for row in read.rows("data", "points"):
@@ -215,38 +183,8 @@ class Messari(SeriesProvider):
         times = {"startTime": iso(now), "endTime": iso(now + _AHEAD), "interval": "DAILY"}
         answer = await http.get(f"/token-unlocks/v1/assets/{ids[0]}/unlocks", params=times)
         return sum(
-            _unlocked_on(day)
+            unlocked_on(day)
             for part in answer.read.rows("data", "allocations")
             for day in part.rows("dailySnapshots")
             if now < day.instant("timestamp", unit="iso") <= now + _AHEAD
         )
-
-
-def _span(group: Sequence[Wanted]) -> dict[str, str]:
-    first = min(one.since for one in group) - DAY
-    return {"start": iso(first), "end": iso(group[0].until)}
-
-
-def _column(read: "Reader", path: str) -> list[Point]:
-    """Return the days of a column, or of one less others, of an answer in rows."""
-    schemas = read.at("metadata", "pointSchemas")
-    columns = {
-        "time" if column.at("is_timestamp").value is True else column.text("slug"): index
-        for index, column in enumerate(schemas.rows())
-    }
-    names = path.split(" - ")
-    if not {"time", *names} <= columns.keys():
-        raise schemas.unexpected(f"columns with {', '.join(('time', *names))}")
-    points = []
-    for row in read.rows("data", "points"):
-        if all(row.has(columns[name]) for name in names):
-            value, *less = (row.number(columns[name]) for name in names)
-            end = row.instant(columns["time"], unit="s") + DAY
-            points.append(Point(end, value - sum(less)))
-    return points
-
-
-def _unlocked_on(day: "Reader") -> float:
-    native, dollars = day.at("unlockedInPeriodNative"), day.at("unlockedInPeriodUSD")
-    # Null in coins and dollars alike is a day without any; in one alone, something is amiss.
-    return 0.0 if native.value is None and dollars.value is None else native.number()

@@ -4,20 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import orjson
 from pydantic import Field
 
 from weft.components.base import ComponentConfig
-from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
-from weft.http.api import Api, HeaderKey, Headers, RateLimit
+from weft.components.series import Point, SeriesConfig, SeriesProvider, Wanted
+from weft.http.api import Api, HeaderKey
 from weft.http.errors import (
-    ForbiddenError,
-    NotCoveredError,
     RefusedError,
-    SourceError,
-    UnlistedSymbolError,
 )
 from weft.times import DAY, iso, parse_time
+from weft_providers._nansen import TOKENS, call_of, classify, credited, limits_of, present, token_of
 
 if TYPE_CHECKING:
     from weft.http import Http, Reader
@@ -25,41 +21,6 @@ if TYPE_CHECKING:
 _Found = Mapping[Wanted, list[Point]]
 _PAGE = 1_000
 _GROUPS = "/tgm/flow-intelligence"
-_TOKENS = """
-    BTC:ethereum:0x2260fac5e5542a773aa44fbcfedf7c193bc2c599
-    ETH:ethereum:0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2
-    BNB:bnb:0xbb4cdb9cbd36b01bd1cbaebf2de08d9173bc095c
-    SOL:solana:So11111111111111111111111111111111111111112
-    AVAX:avalanche:0xb31f66aa3c1e785363f0875a1b74e27b85fd66c7
-    LINK:ethereum:0x514910771af9ca656af840dff83e8264ecf986ca
-    UNI:ethereum:0x1f9840a85d5af5bf1d1762f925bdaddc4201f984
-    AAVE:ethereum:0x7fc66500c84a76ad7e9c93437bfc5ac33e2ddae9
-    ARB:arbitrum:0x912ce59144191c1204e64559fe8253a0e49e6548
-    PEPE:ethereum:0x6982508145454ce325ddbe47a25d4ec3d2311933
-"""
-
-
-def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
-    if status == 403:
-        # Used up, everything is refused, until there are new ones; a plan lacks one endpoint.
-        used_up = b"credit" in orjson.dumps(body).lower()
-        return ForbiddenError if used_up else NotCoveredError
-    return UnlistedSymbolError if status == 404 else None
-
-
-def _limits(credits_per_day: int) -> tuple[RateLimit, ...]:
-    return (
-        RateLimit(20, 1.0, per_request=True, remaining="x-ratelimit-remaining-second"),
-        RateLimit(300, 60.0, per_request=True, reset="ratelimit-reset"),
-        RateLimit(credits_per_day, 86_400.0, "credits", remaining="x-nansen-credits-remaining"),
-    )
-
-
-def _series(
-    metric: str, kind: str, path: str, field: str, step: str = "5h", lag: str = "1s"
-) -> Series:
-    extra = {"kind": kind, "field": field}
-    return Series(metric=metric, path=path, step=step, lag=lag, extra=extra)
 
 
 class Nansen(SeriesProvider):
@@ -82,20 +43,20 @@ class Nansen(SeriesProvider):
     web = Api(
         base_url="https://api.nansen.ai/api/v1",
         key=HeaderKey("apiKey"),
-        limits=_limits(1_000),
-        classify=_classify,
+        limits=limits_of(1_000),
+        classify=classify,
         read_seconds=45.0,
     )
     series = (
-        _series("smart_money_netflow_usd", "list", "/smart-money/netflow", "net_flow_24h_usd"),
-        _series("smart_money_holders", "list", "/smart-money/holdings", "holders_count"),
-        _series("whale_netflow_usd", "token", _GROUPS, "whale_net_flow_usd"),
-        _series("top_trader_netflow_usd", "token", _GROUPS, "top_pnl_net_flow_usd"),
-        _series("fresh_wallet_netflow_usd", "token", _GROUPS, "fresh_wallets_net_flow_usd"),
-        _series("bridge_netflow_usd", "bridges", "/tgm/flows", "token_amount", "1d", "3h"),
+        credited("smart_money_netflow_usd", "list", "/smart-money/netflow", "net_flow_24h_usd"),
+        credited("smart_money_holders", "list", "/smart-money/holdings", "holders_count"),
+        credited("whale_netflow_usd", "token", _GROUPS, "whale_net_flow_usd"),
+        credited("top_trader_netflow_usd", "token", _GROUPS, "top_pnl_net_flow_usd"),
+        credited("fresh_wallet_netflow_usd", "token", _GROUPS, "fresh_wallets_net_flow_usd"),
+        credited("bridge_netflow_usd", "bridges", "/tgm/flows", "token_amount", "1d", "3h"),
     )
     only_ids = True
-    ids: ClassVar[Mapping[str, str]] = dict(line.split(":", 1) for line in _TOKENS.split())
+    ids: ClassVar[Mapping[str, str]] = dict(line.split(":", 1) for line in TOKENS.split())
 
     class Config(SeriesConfig):
         """Options. Ids are chain:address of the token, the wrapped one for a chain's own coin."""
@@ -111,7 +72,7 @@ class Nansen(SeriesProvider):
 
     def __init__(self, config: ComponentConfig | None = None) -> None:
         super().__init__(config)
-        limits = _limits(self.config.credits_per_day)
+        limits = limits_of(self.config.credits_per_day)
         self.web = replace(type(self).web, limits=limits)
         self._asked: dict[tuple[str, str], int] = {}
 
@@ -119,7 +80,7 @@ class Nansen(SeriesProvider):
         """Return together what one list tells of all tokens, and what is told of one token."""
         together: dict[tuple[str, str], list[Wanted]] = {}
         for one in wanted:
-            together.setdefault(_call(one), []).append(one)
+            together.setdefault(call_of(one), []).append(one)
         for call, group in together.items():
             # What a list lacks is due in each round, and would cost as much again.
             since_last = group[0].until - self._asked.get(call, 0)
@@ -130,7 +91,7 @@ class Nansen(SeriesProvider):
         """Return the values of a group."""
         ask = {"list": self._smart_money, "bridges": self._bridges}
         found = await ask.get(group[0].series.extra["kind"], self._token_flows)(http, group)
-        self._asked[_call(group[0])] = group[0].until
+        self._asked[call_of(group[0])] = group[0].until
         return found
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
@@ -138,7 +99,7 @@ class Nansen(SeriesProvider):
         return list((await self.read_group(http, [wanted]))[wanted])
 
     async def _smart_money(self, http: "Http", group: Sequence[Wanted]) -> _Found:
-        tokens = {_token(*one.own_id.split(":", 1)): one for one in group}
+        tokens = {token_of(*one.own_id.split(":", 1)): one for one in group}
         body = {
             "chains": sorted({chain for chain, _ in tokens}),
             "filters": {"include_smart_money_labels": list(self.config.labels)},
@@ -151,9 +112,9 @@ class Nansen(SeriesProvider):
             asked = {**body, "pagination": {"page": page, "per_page": _PAGE}}
             read, at = await self._ask(http, group[0].series.path, asked)
             for row in read.rows("data"):
-                one = tokens.get(_token(row.text("chain"), row.text("token_address")))
+                one = tokens.get(token_of(row.text("chain"), row.text("token_address")))
                 if one is not None:
-                    found[one] = _now(one, row, at)
+                    found[one] = present(one, row, at)
             told = read.at("pagination")
             if told.integer("page") != page:
                 raise told.at("page").unexpected(f"{page}, the page asked for")
@@ -165,7 +126,8 @@ class Nansen(SeriesProvider):
         body = {"chain": chain, "token_address": address, "timeframe": "1d"}
         read, at = await self._ask(http, group[0].series.path, body)
         return {
-            one: [p for row in read.rows("data")[:1] for p in _now(one, row, at)] for one in group
+            one: [p for row in read.rows("data")[:1] for p in present(one, row, at)]
+            for one in group
         }
 
     async def _bridges(self, http: "Http", group: Sequence[Wanted]) -> _Found:
@@ -196,18 +158,3 @@ class Nansen(SeriesProvider):
     async def _ask(self, http: "Http", path: str, body: Mapping[str, Any]) -> "tuple[Reader, int]":
         answer = await http.post(path, json=body, cost=self.config.credits_per_call)
         return answer.read, answer.fetched_at
-
-
-def _call(wanted: Wanted) -> tuple[str, str]:
-    one_token = wanted.series.extra["kind"] != "list"
-    return wanted.series.path, wanted.own_id if one_token else ""
-
-
-def _token(chain: str, address: str) -> tuple[str, str]:
-    # Only Solana tells addresses apart by case.
-    return chain, address if chain == "solana" else address.lower()
-
-
-def _now(wanted: Wanted, row: "Reader", known_at: int) -> list[Point]:
-    place = row.at(wanted.series.extra["field"])
-    return [] if place.value is None else [Point(wanted.until, place.number(), known_at)]

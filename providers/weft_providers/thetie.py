@@ -1,49 +1,35 @@
 """The tone of the news and of posts about each asset, from The TIE."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
-from weft.http.api import Api, HeaderKey, Headers, RateLimit
-from weft.http.errors import NotCoveredError, SourceError, UnlistedSymbolError
-from weft.times import DAY, iso, parse_time
+from weft.http.api import Api, HeaderKey, RateLimit
+from weft.times import DAY, iso
+from weft_providers._thetie import (
+    About,
+    classify,
+    days_of,
+    endpoint_of,
+    last_of_days,
+    names_in,
+    post_of,
+    rows_in,
+    scores_in,
+    social,
+)
 
 if TYPE_CHECKING:
     from weft.clock import Clock
     from weft.components.base import ComponentConfig
     from weft.components.provider import Request
-    from weft.http import Answer, Http, Reader
+    from weft.http import Http
     from weft.http.asked import Params
 
 _MOST_REMEMBERED = 50_000
-
-
-def _classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
-    # Its bodies are not documented.
-    return {403: NotCoveredError, 404: UnlistedSymbolError}.get(status)
-
-
-class _Scored(NamedTuple):
-    """A score of a news item, from -1 to 1; the instant is when it was computed."""
-
-    instant: int
-    item: str
-    score: float
-
-
-class _About(NamedTuple):
-    """What a news item is about: tickers of coins, and names of people, firms and topics."""
-
-    coins: frozenset[str] = frozenset()
-    entities: frozenset[str] = frozenset()
-
-
-def _social(metric: str, **extra: Any) -> Series:  # noqa: ANN401  # as the field of `Series`
-    own = {"kind": "social", "param": "coin", **extra}
-    return Series(metric=metric, lag="1h", extra=own, confirmed=False)
 
 
 class TheTie(SeriesProvider):
@@ -75,16 +61,16 @@ class TheTie(SeriesProvider):
     web: Api = Api(
         base_url="https://terminal-api.thetie.io",
         key=HeaderKey("Authorization", "Bearer "),
-        classify=_classify,
+        classify=classify,
     )
     series = (
         Series(metric="news_sentiment", path="score", lag="1h"),
         Series(metric="news_volume", path="count", lag="1h"),
         Series(metric="news_dominance", path="share", lag="1h"),
         Series(metric="news_entities", lag="1h", confirmed=False),
-        _social("social_sentiment", neutral=50.0, span=50.0),
-        _social("social_volume"),
-        _social("social_dominance"),
+        social("social_sentiment", neutral=50.0, span=50.0),
+        social("social_volume"),
+        social("social_dominance"),
     )
 
     class Config(SeriesConfig):
@@ -115,7 +101,7 @@ class TheTie(SeriesProvider):
         super().__init__(config)
         limits = (RateLimit(self.config.requests_per_minute, 60),)
         self.web = replace(type(self).web, limits=limits)
-        self._about: dict[str, _About] = {}
+        self._about: dict[str, About] = {}
         self._seen: set[str] = set()
 
     async def begin(self, request: "Request", http: "Http", clock: "Clock") -> None:
@@ -128,7 +114,7 @@ class TheTie(SeriesProvider):
         together: dict[tuple[str, str], list[Wanted]] = {}
         for one in wanted:
             posts = one.series.extra.get("kind") == "social"
-            call = (_endpoint(one.series)[0], one.own_id) if posts else ("", "")
+            call = (endpoint_of(one.series)[0], one.own_id) if posts else ("", "")
             together.setdefault(call, []).append(one)
         return together.values()
 
@@ -140,7 +126,7 @@ class TheTie(SeriesProvider):
             return await self._posts(http, group)
         params = self._asked(min(one.since for one in group))
         answer = await http.get(self.config.sentiment_path, params=params)
-        scored = sorted(self._scored(row) for row in self._rows(answer))
+        scored = scores_in(answer, self.config)
         if not scored:
             return {}
         await self._look_up(http, {one.item for one in scored})
@@ -149,7 +135,7 @@ class TheTie(SeriesProvider):
         first = -(-scored[0].instant // DAY) * DAY
         days = range(first, group[0].until // DAY * DAY, DAY)
         known = [one for one in group if self._is_known(one)]
-        return {one: list(self._days(one, scored, days)) for one in known}
+        return {one: list(days_of(one, scored, days, self._about)) for one in known}
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
         """Return the days of one series."""
@@ -174,41 +160,16 @@ class TheTie(SeriesProvider):
                     once=True,
                 )
 
-    def _days(self, wanted: Wanted, scored: Sequence[_Scored], days: range) -> Iterable[Point]:
-        coin, nothing = wanted.own_id.upper(), _About()
-        # Sorted by time, so that the last score of an item stays.
-        last: dict[int, dict[str, float]] = {day: {} for day in days}
-        every: dict[int, set[str]] = {day: set() for day in days}
-        for one in scored:
-            day = one.instant // DAY * DAY
-            if day in last:
-                every[day].add(one.item)
-                if coin in self._about.get(one.item, nothing).coins:
-                    last[day][one.item] = one.score
-        for day, scores in last.items():
-            value: float | None
-            match wanted.series.metric:
-                case "news_volume":
-                    value = float(len(scores))
-                case "news_dominance":
-                    value = len(scores) / len(every[day]) if every[day] else None
-                case "news_entities":
-                    value = float(len({n for item in scores for n in self._about[item].entities}))
-                case _:
-                    value = sum(scores.values()) / len(scores) if scores else None
-            if value is not None:
-                yield Point(day + DAY, value)
-
     async def _posts(self, http: "Http", group: Sequence[Wanted]) -> Mapping[Wanted, list[Point]]:
-        path, _ = _endpoint(group[0].series)
+        path, _ = endpoint_of(group[0].series)
         asked = {group[0].series.extra["param"]: group[0].own_id}
         params = {**self._asked(min(one.since for one in group)), **asked}
         answer = await http.get(path, params=params)
-        rows = sorted(((_stamp(row), row) for row in self._rows(answer)), key=lambda told: told[0])
-        # Sorted by time, so that the last row of a day stays.
-        last = {instant // DAY * DAY: row for instant, row in rows}
+        last = last_of_days(answer, self.config.rows_field)
         return {
-            one: [Point(day + DAY, value) for day, row in last.items() for value in _post(one, row)]
+            one: [
+                Point(day + DAY, value) for day, row in last.items() for value in post_of(one, row)
+            ]
             for one in group
         }
 
@@ -220,53 +181,17 @@ class TheTie(SeriesProvider):
             part = missing[begin : begin + size]
             params: Params = {self.config.hash_param: ",".join(part)}
             answer = await http.get(self.config.metadata_path, params=params)
-            rows = {row.text("link_hash"): row for row in self._rows(answer)}
+            rows = {row.text("link_hash"): row for row in rows_in(answer, self.config.rows_field)}
             if rows and rows.keys().isdisjoint(part):
                 raise answer.read.unexpected("about the items that were asked for")
             for item, row in rows.items():
-                coins = _names(row, self.config.coins_field, str.upper)
+                coins = names_in(row, self.config.coins_field, str.upper)
                 own = self.config.series.get("news_entities")
-                entities = _names(row, own.path, str.casefold) if own and own.path else frozenset()
-                self._about[item] = _About(coins, entities)
+                entities = (
+                    names_in(row, own.path, str.casefold) if own and own.path else frozenset()
+                )
+                self._about[item] = About(coins, entities)
                 self._seen |= coins
         for item in list(self._about)[: max(0, len(self._about) - _MOST_REMEMBERED)]:
             if item not in items:
                 del self._about[item]
-
-    def _rows(self, answer: "Answer") -> "list[Reader]":
-        if isinstance(answer.json, list):
-            return answer.read.rows()
-        return answer.read.rows(self.config.rows_field)
-
-    def _scored(self, row: "Reader") -> _Scored:
-        score = (row.number("sentiment_score") - self.config.neutral_score) / self.config.score_span
-        if not -1 <= score <= 1:
-            raise row.at("sentiment_score").unexpected("a score on its scale")
-        return _Scored(_stamp(row), row.text("link_hash"), score)
-
-
-def _endpoint(series: Series) -> tuple[str, str]:
-    """Return path and field that the path of a series of posts is made of."""
-    path, _, field = series.path.rpartition(".")
-    return path or field, field
-
-
-def _stamp(row: "Reader") -> int:
-    with row.parsing():
-        return parse_time(f"{row.text('timestamp').replace(' ', 'T')}Z")
-
-
-def _names(row: "Reader", field: str, spelled: Callable[[str], str]) -> frozenset[str]:
-    return frozenset(spelled(place.text()) for place in row.rows(field))
-
-
-def _post(wanted: Wanted, row: "Reader") -> Iterable[float]:
-    _, field = _endpoint(wanted.series)
-    if row.at(field).value is None:
-        return
-    value, extra = row.number(field), wanted.series.extra
-    if "neutral" in extra:
-        value = (value - extra["neutral"]) / extra["span"]
-        if not -1 <= value <= 1:
-            raise row.at(field).unexpected("a score on its scale")
-    yield value

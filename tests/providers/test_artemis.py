@@ -10,7 +10,8 @@ from weft.times import DAY, HOUR
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.venues import REFERENCE
 from weft_app.sandbox.world import World
-from weft_providers.artemis import _PEERS, Artemis, _share_of
+from weft_providers._artemis import PEERS, share_of
+from weft_providers.artemis import Artemis
 
 MIDNIGHT = NOW // DAY * DAY
 NAMES = {
@@ -111,7 +112,7 @@ class TestArtemis(Sandboxed):
             assert {row.known_at - row.event_time for row in rows} == {12 * HOUR}
 
     def test_a_share_is_of_the_sum_over_all_peers(self, server: Sandbox, world: World) -> None:
-        listed = [name for name in _PEERS["chains"] if name in world.coin]
+        listed = [name for name in PEERS["chains"] if name in world.coin]
         assert len(listed) > 8
         for metric, name in (("fees_share", "fees"), ("tvl_share", "tvl")):
             fetched = fetch(self.made(server, metrics=(metric,)), since=NOW - 40 * DAY)
@@ -196,4 +197,4 @@ def test_who_has_begun_counts_in_the_sum(
     others: list[dict[int, float]], share: float | None
 ) -> None:
     days = [{day * DAY: value for day, value in one.items()} for one in others]
-    assert _share_of({9 * DAY: 1.0, 10 * DAY: 10.0}, days, 10 * DAY) == share
+    assert share_of({9 * DAY: 1.0, 10 * DAY: 10.0}, days, 10 * DAY) == share
