@@ -19,7 +19,7 @@ from weft.components.ensemble import Fusion
 from weft.components.layer import Layer, Scores
 from weft.components.model import Forecast, Model, Outlook, RegimeState
 from weft.components.risk import Levels, Sizes
-from weft.components.trained import Learned
+from weft.components.trained import NOT_TRAINED, Learned
 from weft.composition import Composition, Placed
 from weft.market.view import View
 from weft.runner import attempt, call
@@ -140,7 +140,7 @@ class _Parts:
 
     def __post_init__(self) -> None:
         for key in self.composition.trained.keys() - self.learned.keys():
-            self.silent.setdefault(key, "not trained yet: `weft train` trains it")
+            self.silent.setdefault(key, NOT_TRAINED)
 
     def sees(self, view: View, component: Component, key: str = "") -> View:
         """Return a view as a component may see it, with what it has learnt."""

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from weft.components.risk import Levels
 
 if TYPE_CHECKING:
     from weft.market.view import View
+
+
+NOT_TRAINED: Final = "not trained yet: `weft train` trains it"
+"""What is said of a component that has learnt nothing, where no other reason is known."""
 
 
 @dataclass(frozen=True, slots=True)

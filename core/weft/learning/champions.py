@@ -134,6 +134,7 @@ class Champions:
         for promotion in self.ranked(key, as_of):
             try:
                 self._make_ready(key, component, promotion)
+                # Anew, for one that is ready may have been damaged on disk since.
                 return self._artifacts.read(key, promotion.digest)
             except LearningError:
                 continue

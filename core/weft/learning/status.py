@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from weft.components.trained import NOT_TRAINED
 from weft.learning.trainer import TRAINING
 from weft.times import iso
 
@@ -70,8 +71,7 @@ def model_status(engine: "Engine") -> list[ModelStatus]:
                 promotions=len(engine.champions.promotions(key)),
                 last_training=str(last["why"]) if last else None,
                 seconds=float(last["seconds"]) if last else None,
-                problem=in_use.problems.get(key)
-                or (None if learned else "not trained yet: `weft train` trains it"),
+                problem=in_use.problems.get(key) or (None if learned else NOT_TRAINED),
             )
         )
     return found

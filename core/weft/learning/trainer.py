@@ -315,13 +315,13 @@ class Trainer:
         self, key: str, component: Trained, span: Span, evaluation: Evaluation
     ) -> Comparison | None:
         """Return the gain over the champion, on rows that neither was trained on."""
-        champion = self.champions.in_use(key, component, span.judged_to)
+        champion = self.champions.at({key: component}, span.judged_to).learned.get(key)
         if champion is None:
             return None
-        ready = component.load(champion.artifact)
-        loss = self._judge(key, span, ready).loss
+        loss = self._judge(key, span, champion.ready).loss
+        about = self.artifacts.read(key, champion.digest).about
         rows = np.arange(len(loss)) * self.composition.interval.micros + span.trained_to
-        after_both = rows >= int(champion.about["trained_to"])
+        after_both = rows >= int(about["trained_to"])
         horizon = self.composition.horizon_candles
         return compare(evaluation.loss, np.where(after_both, loss, np.nan), horizon)
 
