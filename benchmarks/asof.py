@@ -67,7 +67,7 @@ def _weft(facts: list[Facts], rows: Times) -> list[FloatPanel]:
     instruments = [describe(f"C{coin:03}USDT") for coin in range(COINS)]
     plan = Plan(H1, H1, (metric("m"),), {})
     return [
-        metric_panel("m", each, ["source"], instruments, rows, Rule.PRIORITY, plan).values
+        metric_panel("m", each, ["source"], instruments, Rule.PRIORITY, plan, rows).values
         for each in facts
     ]
 

@@ -109,7 +109,7 @@ def _rows(store: Store) -> pl.DataFrame:
 
 def _from_lake(store: Store) -> np.ndarray:
     instruments = [describe(name) for name in NAMES]
-    return panel_of(_rows(store), M5, instruments, START + M5.micros, KEPT).close
+    return panel_of([_rows(store)], M5, instruments, START + M5.micros, KEPT).close
 
 
 def _hot(store: Store) -> HotPanel:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from weft.arrays import BoolPanel, FloatPanel
+from weft.arrays import BoolPanel, FloatPanel, Times
 from weft.components.feature import Feature
 from weft.components.needs import FeatureNeed
 from weft.features.engine import FeatureEngine
@@ -27,7 +27,9 @@ class MarketData:
         interval: the decision interval.
         instruments: one per column of every panel.
         candles: panels by interval, far enough back for everything that is asked of them.
-        metrics: panels by name, on the rows of the decision candles.
+        metrics: by name, what makes a metric's panel on the rows that are wanted. Each is made
+            when it is asked for, and held by who asked: all at once they would be most of the
+            memory a composition takes.
         make_feature: builds a feature from its name and options.
         engine: computes features.
         listings: where the candles of each column come from.
@@ -43,7 +45,7 @@ class MarketData:
     interval: Interval
     instruments: tuple[Instrument, ...]
     candles: Mapping[Interval, Candles]
-    metrics: Mapping[str, MetricPanel]
+    metrics: Mapping[str, Callable[[Times], MetricPanel]]
     make_feature: Callable[[FeatureNeed], Feature]
     engine: FeatureEngine
     listings: tuple[Listing, ...] = ()

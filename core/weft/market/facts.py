@@ -1,4 +1,4 @@
-"""Facts in memory: every version of every observation of the metrics that are asked for."""
+"""Facts in memory: every version of the observations that views ask for."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ class Subject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FactSeries:
-    """All versions of one source's facts about one entity, in the order they became known.
+    """Versions of one source's facts about one entity, in the order they became known.
 
     Attributes:
         event_time: when each was true, microseconds since 1970 (n,).
@@ -44,7 +44,7 @@ class FactSeries:
 
 
 class Facts:
-    """Keeps what the store holds of each metric from the first time it is asked for.
+    """Keeps of each metric what is asked for, and what comes after it.
 
     Args:
         store: where the facts are.
@@ -54,15 +54,22 @@ class Facts:
     def __init__(self, store: Store, sources: Sequence[str]) -> None:
         self._store = store
         self._sources = tuple(sources)
+        self._since: dict[str, int] = {}
         self._held: dict[str, dict[Subject, FactSeries]] = {}
         # Between reading the store and holding what was read, nothing may be taken in.
         self._lock = threading.Lock()
 
-    def of(self, metric: str) -> Mapping[Subject, FactSeries]:
-        """Return all facts about a metric."""
+    def of(self, metric: str, since: int) -> Mapping[Subject, FactSeries]:
+        """Return the facts about a metric that tell what was known at an instant, and after it.
+
+        Args:
+            metric: which one.
+            since: the instant, microseconds since 1970; what was known before it may be missing.
+        """
         with self._lock:
-            if metric not in self._held:
-                self._held[metric] = _split(self._store.observations(metric, self._sources))
+            if metric not in self._held or since < self._since[metric]:
+                rows = self._store.observations(metric, self._sources, since=since)
+                self._held[metric], self._since[metric] = _split(rows), since
             return self._held[metric]
 
     def take_in(self, rows: pl.DataFrame) -> None:

@@ -1,6 +1,7 @@
 """The market as one engine sees it: its instruments, its hot panel, and views as of any instant."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import polars as pl
 
@@ -16,12 +17,16 @@ from weft.market.instruments import Instrument, InstrumentTable
 from weft.market.listings import Listings, Series, list_symbols
 from weft.market.metrics import MetricPanel, metric_panel
 from weft.market.news import NO_NEWS, News, Texts
-from weft.market.panels import HotPanel, latest_traded, panel_of
+from weft.market.panels import PLACED, HotPanel, latest_traded, panel_of
 from weft.market.plan import Plan, make_plan
 from weft.market.reconcile import Reconciliation
 from weft.market.view import View
 from weft.store.store import Span, Store
 from weft.times import Interval, iso, to_datetime
+
+_PIECE = 2**16
+"""Candles of it at most, where no version of one came late: memory is for the panel, not for the
+reading of it."""
 
 
 class Market:
@@ -209,7 +214,9 @@ class Market:
         depth = max(needed, self._deepest(as_of, instruments))
         first = last - (depth - 1) * self.plan.base.micros
         hot = HotPanel(self.plan.base, instruments, first, depth, self.plan.delay)
-        hot.extend(self._read(instruments, first, last), last)
+        for piece in self._pieces(instruments, first, last):
+            hot.extend(piece, hot.last_close)
+        hot.extend(piece.clear(), last)
         self._hot = hot
 
     def _deepest(self, as_of: int, instruments: Sequence[Instrument]) -> int:
@@ -258,7 +265,7 @@ class Market:
             interval=self.plan.interval,
             instruments=instruments,
             candles=candles,
-            metrics=self._metrics(instruments, candles[self.plan.interval].times, steps),
+            metrics=self._metrics(instruments, first),
             make_feature=self.make_feature,
             engine=self._features,
             listings=tuple(self.listings[i.symbol] for i in instruments),
@@ -285,45 +292,49 @@ class Market:
         if hot is not None and (held := hot.candles(last, rows)) is not None:
             return held
         first = last - (rows - 1) * self.plan.base.micros
-        frame = self._read(instruments, first, last)
-        return panel_of(frame, self.plan.base, instruments, first, rows, self.plan.delay)
+        pieces = self._pieces(instruments, first, last)
+        return panel_of(pieces, self.plan.base, instruments, first, rows, self.plan.delay)
 
     def _hot_of(self, instruments: tuple[Instrument, ...]) -> HotPanel | None:
         """Return the hot panel, if these are its columns."""
         hot = self._hot
         return hot if hot is not None and hot.instruments == instruments else None
 
-    def _read(self, instruments: Sequence[Instrument], first: int, last: int) -> pl.DataFrame:
+    def _pieces(
+        self, instruments: Sequence[Instrument], first: int, last: int
+    ) -> Iterator[pl.DataFrame]:
+        """Read the candles that reach the rows from `first` to `last`, some rows at a time."""
         wanted: dict[str, list[str]] = {}
         for symbol in (instrument.symbol for instrument in instruments):
             for series in self.listings[symbol].series:
                 wanted.setdefault(series.source, []).append(symbol)
         base, ends = self.plan.base, self._ends(instrument.symbol for instrument in instruments)
+        read = partial(
+            self._store.candles, wanted, base, ends=ends, seen=self._store.candles_seen()
+        )
         # A stock's candle may close up to an interval before the row that first knows it.
         since = first - 2 * base.micros + 1
-        until = last - base.micros
-        frame = self._store.candles(wanted, base, since, until, ends=ends)
         # Since when a symbol has not traded must not depend on how far back a panel reaches.
         reach = since - remembered_rows(base) * base.micros
         traded = latest_traded(base, first, self.plan.delay)
-        earlier = self._store.candles(wanted, base, reach, since - 1, traded, ends)
-        return pl.concat([earlier, frame])
+        yield read(reach, since - 1, lambda rows: traded(rows).select(PLACED))
+        step = max(1, _PIECE // max(1, len(instruments))) * base.micros
+        for start in range(since, last - base.micros + 1, step):
+            until = min(start + step - 1, last - base.micros)
+            yield read(start, until, lambda rows: rows.select(PLACED))
 
     def _metrics(
-        self, instruments: Sequence[Instrument], times: Times, steps: int
-    ) -> dict[str, MetricPanel]:
-        return {
-            name: metric_panel(
-                name,
-                self._facts.of(name),
-                self._sources,
-                instruments,
-                times[max(0, len(times) - steps - warmup) :],
-                self._reconciliation.rule_of(name),
-                self.plan,
+        self, instruments: Sequence[Instrument], first: int
+    ) -> Mapping[str, Callable[[Times], MetricPanel]]:
+        """Return what makes each metric's panel, of the facts that are there by now."""
+        made = {}
+        for name, warmup in self.plan.metrics.items():
+            facts = self._facts.of(name, first - warmup * self.plan.interval.micros)
+            rule = self._reconciliation.rule_of(name)
+            made[name] = partial(
+                metric_panel, name, facts, self._sources, instruments, rule, self.plan
             )
-            for name, warmup in self.plan.metrics.items()
-        }
+        return made
 
 
 def _in_use(source: str, rows: pl.DataFrame, ends: Mapping[tuple[str, str], int]) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from weft.times import SECOND
 
 @dataclass(frozen=True, slots=True)
 class MetricPanel:
-    """One metric on the rows of a view.
+    """One metric on the rows of a view, to be read only.
 
     Attributes:
         name: canonical metric name.
@@ -34,12 +34,21 @@ class MetricPanel:
     sources: IntPanel
     spread: FloatPanel
 
+    def __post_init__(self) -> None:
+        for name in ("values", "age_seconds", "sources", "spread"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+
     def last(self, rows: int) -> "MetricPanel":
-        """Return the last `rows` rows, to be read only."""
+        """Return the last `rows` rows."""
         kept = slice(max(0, len(self.times) - rows), None)
-        panels = (self.values, self.age_seconds, self.sources, self.spread)
-        values, ages, sources, spread = (read_only(panel[kept]) for panel in panels)
-        return MetricPanel(self.name, self.times[kept], values, ages, sources, spread)
+        return MetricPanel(
+            self.name,
+            self.times[kept],
+            self.values[kept],
+            self.age_seconds[kept],
+            self.sources[kept],
+            self.spread[kept],
+        )
 
 
 def metric_panel(
@@ -47,9 +56,9 @@ def metric_panel(
     facts: Mapping[Subject, FactSeries],
     sources: Sequence[str],
     instruments: Sequence[Instrument],
-    rows: Times,
     rule: Rule,
     plan: Plan,
+    rows: Times,
 ) -> MetricPanel:
     """Return a metric on rows: what each source knew by then, reconciled.
 
@@ -61,9 +70,9 @@ def metric_panel(
         facts: every version of every fact.
         sources: names of the sources, the preferred one first.
         instruments: one per column.
-        rows: closes, microseconds since 1970, ascending (time,).
         rule: how sources are reconciled.
         plan: says how long the decision interval is, and when its decision is taken.
+        rows: closes, microseconds since 1970, ascending (time,).
     """
     telling = [s for s in sources if any(subject.source == s for subject in facts)]
     panels = [

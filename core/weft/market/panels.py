@@ -1,9 +1,9 @@
 """From stored rows to panels: each row holds the candle as it stood when the row was current."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,9 @@ from weft.market.candles import (
 )
 from weft.market.instruments import Instrument
 from weft.times import Interval
+
+PLACED: Final = ("symbol", "open_time", "known_at", *FIELDS)
+"""Columns of stored candles that a panel is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ def blank(rows: int, symbols: int) -> dict[str, FloatPanel]:
 
 
 def panel_of(
-    frame: pl.DataFrame,
+    pieces: Iterable[pl.DataFrame],
     interval: Interval,
     instruments: Sequence[Instrument],
     first_close: int,
@@ -139,20 +142,21 @@ def panel_of(
     """Return stored candles as a panel of `rows` rows from `first_close` on.
 
     Args:
-        frame: versions of candles; those before the first row only tell since when a symbol has
-            not traded (see `remembered_rows`).
+        pieces: versions of candles, all that reach one row in one piece; those before the first
+            row only tell since when a symbol has not traded (see `remembered_rows`).
         interval: of the candles and of the rows.
         instruments: one per column.
         first_close: close of row 0, microseconds since 1970.
         rows: number of rows; those without a candle are NaN.
         delay: how long after its close a row's decision is taken, microseconds.
     """
-    placed = place(frame, interval, _columns(instruments), first_close, delay)
-    before = rows_before(placed, _never(len(instruments)))
-    placed = placed.only((placed.row >= 0) & (placed.row < rows))
-    panels = blank(rows, len(instruments))
-    for name in FIELDS:
-        panels[name][placed.row, placed.column] = frame[name].to_numpy()[placed.source]
+    before, panels = _never(len(instruments)), blank(rows, len(instruments))
+    for piece in pieces:
+        placed = place(piece, interval, _columns(instruments), first_close, delay)
+        before = rows_before(placed, before)
+        placed = placed.only((placed.row >= 0) & (placed.row < rows))
+        for name in FIELDS:
+            panels[name][placed.row, placed.column] = piece[name].to_numpy()[placed.source]
     times = first_close + np.arange(rows, dtype=np.int64) * interval.micros
     return candles_from_arrays(interval, times, instruments, panels, before)
 
@@ -194,7 +198,7 @@ class HotPanel:
         self._given_out = 0
         # Copying the kept rows once in a quarter of their number costs little.
         self._capacity = depth + depth // 4 + 1
-        self._panels = blank(self._capacity, len(instruments))
+        self._panels = _unwritten(self._capacity, len(instruments))
         self._presence = np.zeros((self._capacity, len(instruments)), dtype=np.int8)
         self._since = np.zeros((self._capacity, len(instruments)), dtype=np.int32)
         self._lock = threading.Lock()
@@ -230,6 +234,8 @@ class HotPanel:
                 placed = Placement(placed.row - dropped, placed.column, placed.source)
             before = rows_before(placed, self._before)
             placed = placed.only(placed.row >= 0)
+            for panel in self._panels.values():
+                panel[self._rows : rows] = np.nan
             values = {name: frame[name].to_numpy()[placed.source] for name in FIELDS}
             held = {name: self._panels[name][placed.row, placed.column] for name in FIELDS}
             new = np.isnan(held["close"])
@@ -287,7 +293,7 @@ class HotPanel:
             since = self._before + dropped
         self._before = np.where(since > self._remembered, NEVER, since).astype(np.int32)
         old = (self._panels, self._presence, self._since)
-        self._panels = blank(self._capacity, len(self.instruments))
+        self._panels = _unwritten(self._capacity, len(self.instruments))
         self._presence, self._since = np.zeros_like(old[1]), np.zeros_like(old[2])
         for name in FIELDS:
             self._panels[name][:keep] = old[0][name][dropped : dropped + keep]
@@ -303,6 +309,11 @@ class HotPanel:
         rows = slice(first, self._rows)
         found = find_presence(self._panels["close"][rows], self._closable, self._remembered, before)
         self._presence[rows], self._since[rows] = found
+
+
+def _unwritten(rows: int, symbols: int) -> dict[str, FloatPanel]:
+    """Return panels that take no memory until their rows are written."""
+    return {name: np.empty((rows, symbols)) for name in FIELDS}
 
 
 def _never(symbols: int) -> RowCounts:

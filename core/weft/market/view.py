@@ -135,15 +135,15 @@ class View:
         Raises:
             ComponentError: the component did not declare that it needs it.
         """
-        panel = self._data.metrics.get(name)
+        panel_of = self._data.metrics.get(name)
         warmups = [
             need.warmup
             for need in self._needs or ()
             if isinstance(need, MetricNeed) and need.name == name
         ]
-        if panel is None or (self._needs is not None and not warmups):
+        if panel_of is None or (self._needs is not None and not warmups):
             raise self._undeclared(f'metric("{name}")')
-        return panel.last(self.steps + max(warmups, default=0))
+        return panel_of(self._decisions.times[-(self.steps + max(warmups, default=0)) :])
 
     def feature(
         self,

@@ -13,7 +13,13 @@ from urllib.request import url2pathname
 
 import orjson
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
 from deltalake.exceptions import CommitFailedError, DeltaError
 from polars.exceptions import PolarsError
 
@@ -26,6 +32,9 @@ _log = logging.getLogger(__name__)
 _COMMITS_BEFORE_COMPACTION = 100
 _HOURS_REPLACED_FILES_STAY = 24
 """Longer than any read takes: a reader may still be on the files that compaction replaced."""
+
+_FILES = WriterProperties(max_row_group_size=2**16)
+"""A read decodes whole groups of rows, and passes over those whose times lie elsewhere."""
 
 _READER_VERSION = 1
 """Of the Delta protocol; tables of later ones may hold rows that are marked as deleted."""
@@ -164,7 +173,7 @@ class Lake:
     def _compact(self, table: Table) -> None:
         before = self.snapshot(table)
         delta = DeltaTable(self._path(table))
-        delta.optimize.compact()
+        delta.optimize.compact(writer_properties=_FILES)
         delta.vacuum(
             retention_hours=_HOURS_REPLACED_FILES_STAY,
             dry_run=False,
@@ -226,6 +235,7 @@ class Lake:
             DeltaTable(path, version=max(before.version, 0)),
             frame,
             mode="append",
+            writer_properties=_FILES,
             commit_properties=CommitProperties(app_transactions=turn),
         )
 

@@ -148,6 +148,7 @@ class Store:
         until: int | None = None,
         narrow: Query = _in_order,
         ends: Mapping[tuple[str, str], int] = MappingProxyType({}),
+        seen: Snapshot | None = None,
     ) -> pl.DataFrame:
         """Return every version of the candles opened in a span of time.
 
@@ -161,6 +162,7 @@ class Store:
             narrow: what to ask of them, instead of putting them all in order.
             ends: for some pairs of source and symbol, the open time from which on they are not
                 wanted.
+            seen: which state of the table to read (see `candles_seen`); None for the present one.
         """
         wanted = pl.any_horizontal(
             pl.lit(value=False),
@@ -177,10 +179,14 @@ class Store:
             one = (pl.col("source") == source) & (pl.col("symbol") == symbol)
             wanted &= ~(one & (pl.col("open_time") >= to_datetime(end)))
         return self._read(
-            CANDLES,
+            seen or CANDLES,
             lambda rows: narrow(rows.filter(wanted)),
             {"source": list(sources), "interval": [interval.name]},
         )
+
+    def candles_seen(self) -> Snapshot:
+        """Return the present state of all candles, for reads that must agree with one another."""
+        return self.lake.snapshot(CANDLES)
 
     def spans(self, interval: Interval) -> pl.DataFrame:
         """Return source, symbol, first and last open_time of all candles of one interval."""
@@ -195,7 +201,11 @@ class Store:
         )
 
     def observations(
-        self, metric: str, sources: Sequence[str], until: int | None = None
+        self,
+        metric: str,
+        sources: Sequence[str],
+        until: int | None = None,
+        since: int | None = None,
     ) -> pl.DataFrame:
         """Return every version of a metric's facts, in the order of their event times.
 
@@ -205,15 +215,21 @@ class Store:
             metric: which one.
             sources: whose.
             until: only what was known by then, microseconds since 1970; None for all.
+            since: only what became known after that, and of each series the newest fact that was
+                known by then; None for all.
         """
         known = pl.lit(value=True) if until is None else pl.col("known_at") <= to_datetime(until)
-        return self._read(
-            OBSERVATIONS,
-            lambda rows: rows.filter(known).sort(
-                "event_time", "known_at", "source", "scope", "entity"
-            ),
-            {"metric": [metric], "source": list(sources)},
-        )
+
+        def query(rows: pl.LazyFrame) -> pl.LazyFrame:
+            rows = rows.filter(known)
+            if since is not None:
+                later = pl.col("known_at") > to_datetime(since)
+                held = rows.filter(~later).sort("event_time", "known_at")
+                held = held.unique(["source", "scope", "entity"], keep="last", maintain_order=True)
+                rows = pl.concat([held, rows.filter(later)])
+            return rows.sort("event_time", "known_at", "source", "scope", "entity")
+
+        return self._read(OBSERVATIONS, query, {"metric": [metric], "source": list(sources)})
 
     def texts(self, sources: Sequence[str], since: int, until: int) -> pl.DataFrame:
         """Return every version of the texts published from `since` on and known by `until`.

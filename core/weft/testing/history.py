@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
-from weft.arrays import FloatPanel, RowCounts
+from weft.arrays import FloatPanel, RowCounts, Times
 from weft.components.feature import Feature
 from weft.components.model import Forecast, Outlook, RegimeState
 from weft.components.needs import FeatureNeed, Need
@@ -150,7 +150,7 @@ class History:
             interval=self.interval,
             instruments=self.instruments,
             candles=panels,
-            metrics={n: self._metric(n, times[-(steps + w) :]) for n, w in plan.metrics.items()},
+            metrics={name: partial(self._metric, name) for name in plan.metrics},
             make_feature=make_feature,
             engine=engine,
             news=self._news_of(plan, int(times[-steps]), last),
@@ -173,7 +173,7 @@ class History:
         latest: RowCounts = since[-1]
         return latest
 
-    def _metric(self, name: str, times: np.ndarray) -> MetricPanel:
+    def _metric(self, name: str, times: Times) -> MetricPanel:
         unknown = np.full((self.rows, len(self.instruments)), np.nan)
         values = self._tail(self.metrics.get(name, unknown), len(times))
         known = ~np.isnan(values)

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from weft.clock import SimulatedClock
@@ -17,9 +20,12 @@ from weft.errors import LookAheadError, NoDataError
 from weft.features.engine import FeatureEngine
 from weft.market.candles import FIELDS, Presence
 from weft.market.checks import CANDLE_SCHEMA, OBSERVATION_SCHEMA
+from weft.market.facts import Facts
 from weft.market.instruments import Instrument, describe
 from weft.market.market import Market
+from weft.market.metrics import metric_panel
 from weft.market.plan import make_plan
+from weft.market.reconcile import Rule
 from weft.market.view import View
 from weft.store.lake import Lake
 from weft.store.store import Store
@@ -69,7 +75,12 @@ def market_of(store: Store, *sources: str, needs: Sequence[Need] = NEEDS, delay:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    made = Store(Lake(tmp_path / "lake"), SimulatedClock(FRIDAY + 30 * DAY))
+    return described(tmp_path)
+
+
+def described(folder: Path) -> Store:
+    """A store that knows of two coins and a stock, of each of two sources."""
+    made = Store(Lake(folder / "lake"), SimulatedClock(FRIDAY + 30 * DAY))
     for source in ("a", "b"):
         made.describe_instruments(
             source, [describe("BTCUSDT"), describe("ETHUSDT"), describe("ACME")]
@@ -252,6 +263,63 @@ def test_facts_taken_in_show_like_those_read_from_disk(store: Store) -> None:
         assert_array_equal(found.values, expected.values)
         assert_array_equal(found.age_seconds, expected.age_seconds)
     assert found.values[-1, 0] == 3.0
+
+
+@given(st.data())
+@settings(max_examples=30, deadline=None)
+def test_facts_kept_from_some_instant_on_tell_what_all_of_them_tell(data: st.DataObject) -> None:
+    """Late corrections too: a view after an earlier or a later one shows what the first would."""
+    hours = st.integers(-30, 24)
+    facts = data.draw(st.dictionaries(st.tuples(hours, hours), st.floats(-9, 9), max_size=12))
+    asked = data.draw(st.lists(st.tuples(st.integers(1, 24), st.integers(1, 5)), max_size=4))
+    needs = [MetricNeed("m", 2)]
+    with TemporaryDirectory() as folder:
+        store = described(Path(folder))
+        store.append_candles("a", candles("BTCUSDT", coin_hours(FRIDAY, FRIDAY + DAY)))
+        rows = [
+            ("m", "asset", "BTC", at, at + abs(lag) * HOUR, value)
+            for (event, lag), value in facts.items()
+            for at in [FRIDAY + event * HOUR]
+        ]
+        frame = pl.DataFrame(rows, OBSERVATION_SCHEMA, orient="row")
+        store.append_observations("a", frame)
+        told = Facts(store, ["a"]).of("m", FRIDAY - 99 * HOUR)
+        live = market_of(store, "a", needs=needs)
+        for hour, steps in asked:
+            times = FRIDAY + np.arange(hour - steps - 1, hour + 1, dtype=np.int64) * HOUR
+            found = live.view(FRIDAY + hour * HOUR, steps).restricted(needs, "x").metric("m")
+            expected = metric_panel(
+                "m",
+                told,
+                ["a"],
+                live.view(FRIDAY + DAY).instruments,
+                Rule.PRIORITY,
+                live.plan,
+                times,
+            )
+            assert_array_equal(found.values, expected.values)
+            assert_array_equal(found.age_seconds, expected.age_seconds)
+
+
+@pytest.mark.parametrize("piece", [50, 300])
+def test_what_is_read_in_pieces_is_what_is_read_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    """Restated candles, late ones, and bars that close at half past, over the ends of pieces."""
+    span = (FRIDAY - 9 * DAY, FRIDAY + 4 * DAY)
+    for symbol, hours in (("BTCUSDT", coin_hours), ("ACME", stock_hours)):
+        opens = hours(*span)
+        store.append_candles("a", candles(symbol, [t for k, t in enumerate(opens) if k % 13]))
+        late = candles(symbol, opens[::5], price=200.0)
+        store.append_candles("a", late.with_columns(pl.col("known_at").dt.offset_by("1m")))
+    whole = market_of(store, "a", delay=120 * SECOND)
+    many, one = whole.view(FRIDAY + 4 * DAY, steps=200), whole.view(FRIDAY + 4 * DAY)
+    monkeypatch.setattr("weft.market.market._PIECE", piece)
+    in_pieces, live = (market_of(store, "a", delay=120 * SECOND) for _ in range(2))
+    live.warm_up_to(FRIDAY + 4 * DAY)
+    assert_same(seen(in_pieces.view(FRIDAY + 4 * DAY, steps=200)), seen(many))
+    assert_same(seen(live.view(FRIDAY + 4 * DAY)), seen(one))
+    assert live._hot is not None
 
 
 def test_the_market_as_recorded_then_shows_nothing_written_since(tmp_path: Path) -> None:

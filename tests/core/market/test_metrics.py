@@ -100,7 +100,7 @@ def panel(rule: Rule, **said: dict[tuple[str, str], float]) -> MetricPanel:
         for subject, value in subjects.items()
     }
     plan = Plan(H1, H1, (metric("m"),), {})
-    return metric_panel("m", facts, tuple(said), COINS, known, rule, plan)
+    return metric_panel("m", facts, tuple(said), COINS, rule, plan, known)
 
 
 def test_the_more_particular_fact_counts_within_a_source() -> None:

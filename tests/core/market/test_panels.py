@@ -110,7 +110,7 @@ def by_looking_everywhere(rows: list[Version], first: int, count: int) -> Candle
 
 
 def built(rows: list[Version], first: int, count: int) -> Candles:
-    return panel_of(frame_of(rows), D1, INSTRUMENTS, ROW_0 + first * DAY, count)
+    return panel_of([frame_of(rows)], D1, INSTRUMENTS, ROW_0 + first * DAY, count)
 
 
 def assert_same(found: Candles, expected: Candles) -> None:
@@ -161,7 +161,7 @@ def test_earlier_rows_may_be_narrowed_to_the_latest_trade(rows: list[Version]) -
     query = latest_traded(D1, ROW_0)
     narrowed = pl.concat([query(frame.filter(earlier).lazy()).collect(), frame.filter(~earlier)])
     assert narrowed.filter(earlier).group_by("symbol").len()["len"].sum() <= 2 * 4
-    assert_same(panel_of(narrowed, D1, INSTRUMENTS, ROW_0, 6), built(rows, 0, 6))
+    assert_same(panel_of([narrowed], D1, INSTRUMENTS, ROW_0, 6), built(rows, 0, 6))
 
 
 def test_a_bar_that_closes_at_half_past_reaches_the_next_row() -> None:
@@ -185,8 +185,11 @@ def test_a_candle_known_only_after_its_row_never_enters() -> None:
 
 
 def test_a_panel_without_symbols_or_rows_is_empty() -> None:
-    assert panel_of(frame_of([]), D1, (), ROW_0, 3).close.shape == (3, 0)
-    assert panel_of(frame_of([Version(0, 0, "COIN", 1.0)]), D1, (), ROW_0, 3).close.shape == (3, 0)
+    assert panel_of([frame_of([])], D1, (), ROW_0, 3).close.shape == (3, 0)
+    assert panel_of([frame_of([Version(0, 0, "COIN", 1.0)])], D1, (), ROW_0, 3).close.shape == (
+        3,
+        0,
+    )
     assert built([], 0, 0).close.shape == (0, 2)
 
 
@@ -383,5 +386,5 @@ def test_minutes_of_a_closed_half_hour_belong_to_no_other_row() -> None:
         open_time=pl.lit(ROW_0 - HOUR // 2).cast(pl.Datetime("us", "UTC")),
         known_at=pl.lit(ROW_0 + HOUR // 2).cast(pl.Datetime("us", "UTC")),
     )
-    found = panel_of(frame, hour, INSTRUMENTS, ROW_0, 3)
+    found = panel_of([frame], hour, INSTRUMENTS, ROW_0, 3)
     assert_array_equal(found.close[:, 1], [np.nan, 10.0, np.nan])

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from pydantic import ValidationError
 
 from tests.plugins.features.liquidation_markets import LEVERAGES, doubled, last, market, only
 from tests.plugins.features.planted_pairs import compute
-from weft.arrays import FloatPanel
+from weft.arrays import FloatPanel, Times
 from weft.components.needs import feature as feature_need
+from weft.market.metrics import MetricPanel
 from weft.market.view import View
 from weft.testing import History, parametrize_with_checks
 from weft_plugins.features.liquidation_levels import LiquidationLevels
@@ -189,15 +191,15 @@ def held(history: History, feature: LiquidationLevels, every: int) -> Mapping[st
     """Return the outputs where metrics are told on every so many rows alone, and then kept."""
     need = feature_need(feature.name, **feature.config.model_dump())
     view = history.view([need], steps=6, make_feature=lambda _: feature)
-    panels = {}
-    for name, panel in view._data.metrics.items():
+
+    def rarely(panel_of: Callable[[Times], MetricPanel], times: Times) -> MetricPanel:
+        panel = panel_of(times)
         rows = np.arange(len(panel.times))
         age = rows % every
-        panels[name] = replace(
-            panel,
-            values=panel.values[rows - age],
-            age_seconds=np.broadcast_to(age[:, None] * 3600.0, panel.values.shape),
-        )
+        seconds = np.broadcast_to(age[:, None] * 3600.0, panel.values.shape)
+        return replace(panel, values=panel.values[rows - age], age_seconds=seconds)
+
+    panels = {name: partial(rarely, panel_of) for name, panel_of in view._data.metrics.items()}
     data = replace(view._data, metrics=panels)
     told = View(data, 6, [need], "test")
     return {output: told.feature(need, output=output) for output in feature.outputs}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from scipy.stats import percentileofscore
 from tests.plugins.features.planted_pairs import from_returns
 from weft.arrays import FloatPanel, Floats
 from weft.components.layer import Scores
-from weft.components.needs import MetricNeed
 from weft.market.facts import FactSeries, Subject
 from weft.market.instruments import describe
 from weft.market.metrics import MetricPanel, metric_panel
@@ -60,13 +60,17 @@ def score(history: History, steps: int = 1, **options: Any) -> Scores:
 
 
 def changed(
-    history: History, name: str, steps: int, change: Callable[[MetricPanel], MetricPanel]
+    history: History,
+    name: str,
+    steps: int,
+    change: Callable[[MetricPanel], MetricPanel],
+    layer: OnChain | None = None,
 ) -> Scores:
     """Return the layer's answer where one metric's panel is another."""
-    layer = OnChain()
+    layer = layer or OnChain()
     view = history.view(layer.needs, steps=steps)
-    panels = {**view._data.metrics, name: change(view._data.metrics[name])}
-    data = replace(view._data, metrics=panels)
+    own = view._data.metrics
+    data = replace(view._data, metrics={**own, name: lambda rows: change(own[name](rows))})
     return layer.score(View(data, steps, layer.needs, "layer on_chain"))
 
 
@@ -294,12 +298,12 @@ def test_no_row_asks_for_values_fresher_than_rows_are_long() -> None:
     layer = OnChain(OnChain.Config(history_rows=365, sample_rows=1, change_rows=7))
     values = np.random.default_rng(15).normal(size=(400, 2))
     history = from_returns(np.zeros((400, 2)), BASES, {"book_imbalance": values}, interval="1d")
-    view = history.view(layer.needs)
-    panel = view._data.metrics["book_imbalance"]
     for days, known in ((2.9, True), (3.1, False)):
-        old = replace(panel, age_seconds=np.full(panel.values.shape, days * 86_400.0))
-        data = replace(view._data, metrics={**view._data.metrics, "book_imbalance": old})
-        said = layer.score(View(data, 1, layer.needs, "layer on_chain"))
+
+        def old(panel: MetricPanel, days: float = days) -> MetricPanel:
+            return replace(panel, age_seconds=np.full(panel.values.shape, days * 86_400.0))
+
+        said = changed(history, "book_imbalance", 1, old, layer)
         assert (~np.isnan(said.score)).all() == known
 
 
@@ -332,13 +336,12 @@ def test_a_restatement_counts_from_when_it_was_known() -> None:
     subject = Subject("one", "asset", "BTC")
 
     def told(series: FactSeries) -> FloatPanel:
-        panel = metric_panel(
-            "mvrv", {subject: series}, ["one"], history.instruments, times, Rule.PRIORITY, plan
-        )
+        facts = {subject: series}
         view = history.view(layer.needs, steps=6)
-        own = next(n for n in layer.needs if isinstance(n, MetricNeed) and n.name == "mvrv")
-        panels = {**view._data.metrics, "mvrv": panel.last(6 + own.warmup)}
-        data = replace(view._data, metrics=panels)
+        panel = partial(
+            metric_panel, "mvrv", facts, ["one"], history.instruments, Rule.PRIORITY, plan
+        )
+        data = replace(view._data, metrics={**view._data.metrics, "mvrv": panel})
         return layer.score(View(data, 6, layer.needs, "layer on_chain")).score[:, 0]
 
     restated = told(facts)
@@ -377,15 +380,8 @@ def test_real_bitcoin_was_dear_at_its_tops_and_cheap_at_its_bottoms(real_data: P
     layer = OnChain(OnChain.Config(history_rows=365, sample_rows=1, change_rows=7))
     plan = make_plan(day, day, layer.needs, installed_feature)
     view = history.view(layer.needs, steps=4000)
-    panel = metric_panel(
-        "mvrv",
-        {Subject("one", "asset", "BTC"): facts},
-        ["one"],
-        history.instruments,
-        days[-4365:],
-        Rule.PRIORITY,
-        plan,
-    )
+    told = {Subject("one", "asset", "BTC"): facts}
+    panel = partial(metric_panel, "mvrv", told, ["one"], history.instruments, Rule.PRIORITY, plan)
     data = replace(view._data, metrics={**view._data.metrics, "mvrv": panel})
     said = layer.score(View(data, 4000, layer.needs, "layer on_chain"))
     assert not np.isnan(said.score).any()
