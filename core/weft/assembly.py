@@ -208,6 +208,7 @@ def compose_settings(
         base=Interval.parse(settings.base_interval or settings.interval),
         horizon_candles=settings.horizon_candles,
         max_age_candles=settings.max_age_candles,
+        max_gross_exposure=settings.max_gross_exposure,
         providers=tuple(
             PlacedProvider(p, _place(name, settings.providers[name], deadline))
             for name, p in providers.items()

@@ -6,6 +6,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
 
+import numpy as np
+
 from weft.answers import (
     checked_forecast,
     checked_regime,
@@ -21,6 +23,7 @@ from weft.components.model import Forecast, Model, Outlook, RegimeState
 from weft.components.risk import Levels, Sizes
 from weft.components.trained import NOT_TRAINED, Learned
 from weft.composition import Composition, Placed
+from weft.exposure import within_gross
 from weft.market.view import View
 from weft.runner import attempt, call
 
@@ -114,6 +117,7 @@ def compose(
     )
     for panel in (sizes.fraction, *sizes.evidence.values()):
         expect_shape(_title(sizer), panel, view)
+    acts = (fusion.direction != 0) & np.isfinite(levels.entry) & members
     return Composed(
         view=view,
         universe=members,
@@ -121,7 +125,7 @@ def compose(
         missing=parts.missing,
         fusion=fusion,
         levels=levels,
-        sizes=sizes,
+        sizes=within_gross(sizes, acts, composition.max_gross_exposure),
         regime=state,
         outlooks=outlooks,
         silent=parts.silent,

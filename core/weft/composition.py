@@ -80,6 +80,7 @@ class Composition:
         base: candles that are fetched; coarser ones are joined from them.
         horizon_candles: how far ahead signals look.
         max_age_candles: symbols whose latest candle is older get no signal.
+        max_gross_exposure: most that the sizes of one row's signals add up to, of the equity.
         providers: in the order of their preference.
         universe: chooses the symbols.
         layers: in the order of their names, so that installing order changes nothing.
@@ -100,6 +101,7 @@ class Composition:
     base: Interval
     horizon_candles: int
     max_age_candles: int
+    max_gross_exposure: float
     providers: tuple[PlacedProvider, ...]
     universe: Universe
     layers: tuple[PlacedLayer, ...]

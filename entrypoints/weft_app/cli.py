@@ -9,6 +9,7 @@ import typer
 
 import weft
 from weft.errors import ConfigError, WeftError
+from weft_app.memory import give_memory_back
 
 app = typer.Typer(
     name="weft",
@@ -41,6 +42,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def main() -> None:
     """Run the command line; show a mistake as one message, never as a traceback."""
+    give_memory_back()
     try:
         app()
     except WeftError as error:

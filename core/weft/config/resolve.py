@@ -74,6 +74,7 @@ def composition_hash(settings: Settings, configs: Mapping[str, ComponentConfig])
         "base_interval": settings.base_interval or settings.interval,
         "horizon_candles": settings.horizon_candles,
         "max_age_candles": settings.max_age_candles,
+        "max_gross_exposure": settings.max_gross_exposure,
         "decision_delay_seconds": settings.decision_delay_seconds,
         "reconcile": settings.reconcile.model_dump(mode="json"),
         "features": {name: slot.use for name, slot in settings.features.items()},

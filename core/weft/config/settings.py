@@ -187,6 +187,8 @@ class Settings(Section):
         horizon_candles: how far ahead signals look.
         history_days: how far back a first update reaches.
         max_age_candles: symbols whose latest candle is older get no signal.
+        max_gross_exposure: most that the sizes of one instant's signals add up to, long and short
+            alike, as a fraction of the equity.
         decision_delay_seconds: how long after a close its decision is taken; what becomes known
             in between counts.
         hooks: hook plugins to notify, ``name`` or ``distribution:name``.
@@ -197,6 +199,7 @@ class Settings(Section):
     horizon_candles: int = Field(default=12, ge=1)
     history_days: int = Field(default=400, ge=1)
     max_age_candles: int = Field(default=3, ge=1)
+    max_gross_exposure: float = Field(default=1.0, gt=0)
     decision_delay_seconds: float = Field(default=0.0, ge=0)
     universe: Slot
     providers: dict[str, ProviderSlot] = {}

@@ -173,6 +173,7 @@ def test_the_hash_has_sixteen_hex_digits(load: Load) -> None:
         "base_interval=5m",
         "horizon_candles=3",
         "max_age_candles=9",
+        "max_gross_exposure=0.5",
         "layers.mine.weight=3",
         "layers.mine.window=3",
         "layers.mine.band.low=0.5",

@@ -1,0 +1,71 @@
+"""The limit on what all signals hold together: a row keeps to it, and keeps its proportions."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from tests.support import ALONE, fetch, make_engine
+from weft.arrays import FloatPanel
+from weft.clock import SimulatedClock
+from weft.components.risk import Sizes
+from weft.exposure import UNLIMITED, within_gross
+from weft.signal import Direction
+from weft.times import parse_time
+
+NOW = parse_time("2026-04-01T00:00:00Z")
+
+SHAPE = (4, 5)
+fractions = arrays(np.float64, SHAPE, elements=st.one_of(st.floats(0, 2), st.just(np.nan)))
+
+
+@given(fractions, arrays(np.bool_, SHAPE), st.floats(0.01, 5))
+def test_what_a_row_holds_stays_within_the_limit(
+    wanted: FloatPanel, acts: np.ndarray, most: float
+) -> None:
+    said = within_gross(Sizes(wanted, {"other": wanted}), acts, most)
+    before, after = (np.nansum(np.where(acts, f, 0.0), axis=1) for f in (wanted, said.fraction))
+    assert (after <= most * (1 + 1e-12)).all()
+    np.testing.assert_allclose(after, np.minimum(before, most), rtol=1e-12)
+    kept = before <= most
+    np.testing.assert_array_equal(said.fraction[kept], wanted[kept])
+    np.testing.assert_allclose(
+        said.fraction[~kept] * before[~kept, None], wanted[~kept] * most, rtol=1e-12
+    )
+    assert said.evidence[UNLIMITED] is wanted
+    assert said.evidence["other"] is wanted
+
+
+@given(fractions, arrays(np.bool_, SHAPE))
+def test_a_row_alone_is_sized_as_among_others(wanted: FloatPanel, acts: np.ndarray) -> None:
+    together = within_gross(Sizes(wanted), acts, 1.0).fraction
+    for row in range(SHAPE[0]):
+        kept = slice(row, row + 1)
+        alone = within_gross(Sizes(wanted[kept]), acts[kept], 1.0).fraction
+        np.testing.assert_array_equal(alone, together[kept])
+
+
+def test_without_symbols_there_is_nothing_to_hold() -> None:
+    empty = np.empty((3, 0))
+    assert within_gross(Sizes(empty), empty.astype(np.bool_), 1.0).fraction.shape == (3, 0)
+
+
+def test_signals_of_an_engine_keep_to_the_limit_of_its_config(tmp_path: Path) -> None:
+    """A smaller limit scales the same signals down, and each says what it would have been."""
+    clock = SimulatedClock(NOW)
+    reports = {}
+    for most in (0.05, 99.0):
+        folder = tmp_path / str(most)
+        engine = fetch(make_engine(folder, *ALONE, f"max_gross_exposure={most}", clock=clock))
+        reports[most] = engine.report(engine.compose(engine.view(NOW))).signals
+    limited, free = (sum(s.position_size for s in reports[most]) for most in (0.05, 99.0))
+    assert limited == pytest.approx(0.05)
+    assert free > 0.2
+    for small, whole in zip(reports[0.05], reports[99.0], strict=True):
+        assert small.direction == whole.direction
+        assert small.position_size == pytest.approx(whole.position_size * 0.05 / free)
+        if whole.direction is not Direction.NEUTRAL:
+            assert small.sizing[UNLIMITED] == whole.position_size
