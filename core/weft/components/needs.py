@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from weft.features.blocks import rows_spanned
 from weft.times import DAY, Interval
 
 Scalar: TypeAlias = str | int | float | bool
@@ -10,10 +11,24 @@ Scalar: TypeAlias = str | int | float | bool
 
 @dataclass(frozen=True, slots=True)
 class CandleNeed:
-    """Candles of one interval; None stands for the decision interval."""
+    """Candles of one interval; None stands for the decision interval.
+
+    Its `warmup` counts rows, or, where `traded` says so, candles: a market with sessions then
+    shows as many more rows as it takes to trade them.
+    """
 
     interval: Interval | None
     warmup: int
+    traded: bool = False
+
+    def rows(self, interval: Interval, *, sessions: bool) -> int:
+        """Return how many rows before the first decision row it reaches.
+
+        Args:
+            interval: of the candles.
+            sessions: whether some market closes.
+        """
+        return rows_spanned(self.warmup, interval) if self.traded and sessions else self.warmup
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +72,17 @@ PanelNeed: TypeAlias = CandleNeed | MetricNeed | FeatureNeed
 Need: TypeAlias = PanelNeed | NewsNeed | ForecastNeed | RegimeNeed
 
 
-def candles(interval: str | None = None, *, warmup: int) -> CandleNeed:
+def candles(interval: str | None = None, *, warmup: int, traded: bool = False) -> CandleNeed:
     """Ask for candles: the decision rows and `warmup` rows before them.
 
     Args:
         interval: for instance ``4h``; None for the decision interval.
         warmup: rows before the first decision row that the computation looks back over.
+        traded: whether `warmup` counts candles instead of rows, for a computation that passes
+            over the rows on which a market is closed. `weft.market.candles.Runs` finds them.
     """
-    return CandleNeed(None if interval is None else Interval.parse(interval), warmup)
+    parsed = None if interval is None else Interval.parse(interval)
+    return CandleNeed(parsed, warmup, traded)
 
 
 def metric(name: str, *, warmup: int = 0) -> MetricNeed:

@@ -24,10 +24,14 @@ def first_row_needed(first_index: int, warmup: int, sessions: Interval | None = 
         warmup: the feature's warm-up, in candles that traded.
         sessions: the interval, for a market that closes; None for one that never does.
     """
-    rows = warmup
-    if sessions is not None and sessions.micros < DAY:
-        closed = _CLOSED_DAYS * DAY // sessions.micros
-        rows = warmup * _ROWS_PER_INTRADAY_CANDLE + closed
-    elif sessions is not None and sessions.micros < WEEK:
-        rows = warmup + warmup // 2 + _CLOSED_DAYS
+    rows = warmup if sessions is None else rows_spanned(warmup, sessions)
     return first_index // BLOCK * BLOCK - rows
+
+
+def rows_spanned(candles: int, interval: Interval) -> int:
+    """Return within how many rows a market with sessions trades so many candles, at the least."""
+    if interval.micros < DAY:
+        return candles * _ROWS_PER_INTRADAY_CANDLE + _CLOSED_DAYS * DAY // interval.micros
+    if interval.micros < WEEK:
+        return candles + candles // 2 + _CLOSED_DAYS
+    return candles

@@ -14,15 +14,24 @@ if TYPE_CHECKING:
 _SURE = 1e-6
 
 
-def forward_returns(close: FloatPanel, horizon: int) -> FloatPanel:
-    """Return the log return from each row's close to the close `horizon` rows later.
+def forward_returns(close: FloatPanel, horizon: int, worth: FloatPanel | None = None) -> FloatPanel:
+    """Return the log return from each row's close to what that is worth `horizon` rows later.
 
-    NaN in the last `horizon` rows, whose outcome is not known, and wherever one of the two closes
-    is missing (time, symbol).
+    NaN in the last `horizon` rows, whose outcome is not known, wherever one of the two is missing,
+    and where nothing was traded in between (time, symbol).
+
+    Args:
+        close: last price of each row's candle, NaN where there is none.
+        horizon: rows ahead.
+        worth: what a holding is worth on each row (`Candles.marked_close`), which for a market
+            with sessions goes on being known while it is closed; None for the close.
     """
     found = np.full_like(close, np.nan)
     if 0 < horizon < len(close):
-        found[:-horizon] = np.log(close[horizon:] / close[:-horizon])
+        later = (close if worth is None else worth)[horizon:]
+        traded = np.cumsum(~np.isnan(close), axis=0)
+        since = traded[horizon:] > traded[:-horizon]
+        found[:-horizon] = np.where(since, np.log(later / close[:-horizon]), np.nan)
     return found
 
 
@@ -58,8 +67,9 @@ def direction_losses(view: "View", forecast: "Forecast", horizon: int) -> Evalua
     Each row's loss is the mean over the symbols that are in the universe, have a forecast, and
     whose outcome is known.
     """
-    close = view.candles().close[-view.steps :]
-    outcome = np.where(view.universe, forward_returns(close, horizon), np.nan)
+    panel = view.candles()
+    close, worth = panel.close[-view.steps :], panel.marked_close()[-view.steps :]
+    outcome = np.where(view.universe, forward_returns(close, horizon, worth), np.nan)
     rose = outcome > 0.0
     chance = np.clip(forecast.probability_up, _SURE, 1.0 - _SURE)
     loss = -np.where(rose, np.log(chance), np.log1p(-chance))

@@ -78,6 +78,17 @@ class Candles:
         age = self.rows_since_traded * (self.interval.micros / SECOND)
         return np.where(self.rows_since_traded >= NEVER, np.nan, age)
 
+    def marked_close(self) -> FloatPanel:
+        """Return what a holding is worth on each row, quote currency (time, symbol).
+
+        That is the close, and on rows on which the market is closed the last one before. NaN where
+        a candle is missing, and where the panel begins later than that close.
+        """
+        rows = np.arange(len(self), dtype=np.int64)[:, None] - self.rows_since_traded
+        last = np.take_along_axis(self.close, np.maximum(rows, 0), axis=0)
+        known = (self.presence != Presence.HOLE) & (rows >= 0)
+        return np.where(known, last, np.nan)
+
     def slice(self, start: int, stop: int) -> "Candles":
         """Return rows `start` to `stop` as a panel that shares this one's memory."""
         rows = {name: getattr(self, name)[start:stop] for name in _PER_ROW}

@@ -83,6 +83,8 @@ class Plan:
                 if need in self.warmups:
                     apart = interval if sessions else None
                     first = first_row_needed(first, self.warmups[need], apart)
+            elif isinstance(need, CandleNeed):
+                first = index - need.rows(interval, sessions=sessions)
             else:
                 first = index - need.warmup
             needed = min(needed, first)

@@ -119,8 +119,9 @@ class View:
         panel = self._panel(wanted)
         if self._needs is None:
             return panel
+        sessions = bool(panel.closable.any())
         warmups = [
-            need.warmup
+            need.rows(wanted, sessions=sessions)
             for need in self._needs
             if isinstance(need, CandleNeed) and (need.interval or self.interval) == wanted
         ]

@@ -144,6 +144,7 @@ def _say(need: Need) -> str:
         return "state of the market"
     interval = need.interval or "decision interval"
     if isinstance(need, CandleNeed):
-        return f"candles of the {interval}, {need.warmup} before"
+        counted = "traded before" if need.traded else "before"
+        return f"candles of the {interval}, {need.warmup} {counted}"
     options = ", ".join(f"{key}={value}" for key, value in need.params)
     return f"{need.name}({options})"

@@ -75,7 +75,9 @@ def choose_samples(
     first = len(windows.complete) - steps
     usable = windows.complete[first:] & windows.labelled(horizon)[first:] & members
     border = first + round((1.0 - options.validation_share) * steps)
-    cells = _that_move(windows, cells_where(usable, first))
+    cells = cells_where(usable, first)
+    # Where nothing moves there is no unit to measure in.
+    cells = cells.pick(windows.moves(cells))
     train = cells.pick(cells.rows + horizon < border)
     late = cells.pick((cells.rows >= border) & ((cells.rows + cells.columns) % horizon == 0))
     validation = late.pick(_evenly(len(late), options.validation_windows))
@@ -86,20 +88,9 @@ def choose_samples(
             f"it takes {_FEWEST_TO_LEARN_FROM} and {_FEWEST_TO_STOP_BY}",
             where=where,
             hint=f"Each needs {windows.length + 1} candles without a hole before it, and "
-            f"{horizon} after it; train on more rows or more symbols, or use a shorter window",
+            f"{horizon} rows after it; train on more rows or more symbols, or use a shorter window",
         )
     return Samples(windows, horizon, train, validation, options.windows_per_epoch)
-
-
-def _that_move(windows: Windows, cells: Cells) -> Cells:
-    """Leave out windows in which the close never changed: there is no unit to measure in."""
-    still = np.zeros_like(windows.complete)
-    still[1:] = np.diff(windows.log_close, axis=0) == 0.0
-    count = np.concatenate([np.zeros((1, still.shape[1]), np.int64), np.cumsum(still, axis=0)])
-    inside = (
-        count[cells.rows + 1, cells.columns] - count[cells.rows + 1 - windows.length, cells.columns]
-    )
-    return cells.pick(inside < windows.length)
 
 
 def _evenly(count: int, most: int) -> np.ndarray:

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.arrays import BoolPanel, FloatPanel, Floats
+from weft.features.blocks import rows_spanned
 from weft.market.candles import Candles
+from weft_plugins.models._runs import Rows, Runs
 
 INPUTS: Final = ("return", "range", "close_location", "volume", "path")
 """What is said of each candle, in the order of the network's inputs.
@@ -17,8 +19,6 @@ distance to the window's last close in units of volatility over the whole window
 through asinh, which keeps small ones as they are and large ones ordered. *close_location* goes
 from -1 (closed at the low) to 1 (at the high). *volume* is log(1 + volume over the window's mean).
 """
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,14 @@ class Cells:
 class Windows:
     """Windows of `length` candles, and the close before each, over one candle panel.
 
-    Every number of a window is computed from its own candles alone, so that it does not depend
-    on where the panel begins or ends.
+    Rows on which a market is closed are passed over. Every number of a window is computed from
+    its own candles alone, so that it does not depend on where the panel begins or ends.
 
     Attributes:
         length: candles of a window.
+        runs: the candles, symbol by symbol.
         log_close: logarithm of the close (time, symbol).
+        log_mark: the same, and on rows on which the market is closed that of the close before.
         log_range: logarithm of high over low.
         location: where the close lies between low (-1) and high (1); 0 where they are the same.
         volume: traded quantity.
@@ -53,7 +55,9 @@ class Windows:
     """
 
     length: int
+    runs: Runs
     log_close: FloatPanel
+    log_mark: FloatPanel
     log_range: FloatPanel
     location: FloatPanel
     volume: FloatPanel
@@ -67,13 +71,16 @@ class Windows:
         high, low = candles.high, candles.low
         reach = np.where(high > low, high - low, 1.0)
         location = np.where(high > low, (2.0 * candles.close - high - low) / reach, 0.0)
+        runs = Runs.of(candles, known)
         return cls(
             length=length,
+            runs=runs,
             log_close=np.log(candles.close),
+            log_mark=np.log(candles.marked_close()),
             log_range=np.log(high / low),
             location=np.clip(location, -1.0, 1.0),
             volume=candles.volume,
-            complete=_run_of(known, length + 1),
+            complete=runs.whole(length + 1, rows_spanned(length, candles.interval)),
         )
 
     def inputs(self, cells: Cells) -> tuple[FloatPanel, Floats]:
@@ -87,8 +94,7 @@ class Windows:
             log returns, its volatility (n,). Where that is 0, the market did not move at all and
             there is no unit to measure in; all of its inputs are 0.
         """
-        back = np.arange(-self.length, 1)
-        at = (cells.rows[:, None] + back, cells.columns[:, None])
+        at = (self.runs.back(cells.rows, cells.columns, self.length + 1), cells.columns[:, None])
         close = self.log_close[at]
         inside = (at[0][:, 1:], at[1])
         change = np.diff(close, axis=1)
@@ -109,21 +115,35 @@ class Windows:
         return np.where(moved, np.stack(found, axis=-1), 0.0), volatility
 
     def targets(self, cells: Cells, volatility: Floats, horizon: int) -> FloatPanel:
-        """Return the log return to each of the next `horizon` closes (n, horizon).
+        """Return the log return to each of the next `horizon` rows (n, horizon).
 
-        In units of the window's volatility times the root of the candles ahead.
+        In units of the window's volatility times the root of the rows ahead. Where the market is
+        closed on a row, its last close stands for it.
         """
         ahead = np.arange(1, horizon + 1)
-        later = self.log_close[cells.rows[:, None] + ahead, cells.columns[:, None]]
+        later = self.log_mark[cells.rows[:, None] + ahead, cells.columns[:, None]]
         now = self.log_close[cells.rows, cells.columns][:, None]
         found: FloatPanel = (later - now) / (volatility[:, None] * np.sqrt(ahead))
         return found
 
     def labelled(self, horizon: int) -> BoolPanel:
-        """Return where each of the next `horizon` closes is known (time, symbol)."""
-        known = _run_of(~np.isnan(self.log_close), horizon)
-        found = np.zeros_like(known)
-        found[:-horizon] = known[horizon:]
+        """Return where the next `horizon` rows are known, and bring a candle (time, symbol)."""
+        found = np.zeros_like(self.complete)
+        index = np.arange(len(found), dtype=np.int64)[:, None]
+        whole = self.runs.hole[horizon:] <= index[:-horizon]
+        found[:-horizon] = whole & (self.runs.number[horizon:] > self.runs.number[:-horizon])
+        return found
+
+    def moves(self, cells: Cells) -> NDArray[np.bool_]:
+        """Return in which windows the close changes at all (n,)."""
+        number, columns = self.runs.number, np.arange(self.log_close.shape[1])
+        before = self.log_close[self.runs.row[np.maximum(number - 1, 0), columns], columns]
+        changed = np.cumsum(np.abs(self.log_close - before) > 0.0, axis=0)
+        first = number[cells.rows, cells.columns] - self.length
+        opened = self.runs.row[first, cells.columns]
+        found: NDArray[np.bool_] = (
+            changed[cells.rows, cells.columns] > changed[opened, cells.columns]
+        )
         return found
 
 
@@ -131,12 +151,3 @@ def cells_where(chosen: BoolPanel, first: int = 0) -> Cells:
     """Return the cells that are True, row by row, with rows counted on from `first`."""
     rows, columns = np.nonzero(chosen)
     return Cells(rows.astype(np.int64) + first, columns.astype(np.int64))
-
-
-def _run_of(known: BoolPanel, length: int) -> BoolPanel:
-    """Return where the latest `length` rows are all True."""
-    count = np.concatenate([np.zeros((1, known.shape[1]), np.int64), np.cumsum(known, axis=0)])
-    found = np.zeros_like(known)
-    if len(known) >= length:
-        found[length - 1 :] = count[length:] - count[:-length] == length
-    return found

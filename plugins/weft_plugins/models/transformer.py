@@ -39,9 +39,10 @@ class Transformer(Model):
     `validation_coverage`; what moved a forecast is told by `contributions`.
 
     There is no forecast (NaN) where one of the window's candles, or the close before it, is
-    missing: a hole of one candle silences a symbol for `window` rows, and an interval shorter than
-    a session market's day never has a whole window. Neither is there one where the close did not
-    change within the window.
+    missing: a hole of one candle silences a symbol for `window` rows. Rows on which a market is
+    closed are passed over: a window of a stock holds its latest `window` candles, and what it is
+    held against is the last close known at each of the rows ahead. Neither is there a forecast
+    where the close did not change within the window.
     """
 
     name = "transformer"
@@ -54,7 +55,7 @@ class Transformer(Model):
     @property
     def needs(self) -> Sequence[Need]:
         """A window of candles, and the close before it."""
-        return [candles(warmup=self.config.window)]
+        return [candles(warmup=self.config.window, traded=True)]
 
     def fit(self, view: View, training: Training) -> Artifact:
         """Train on the windows that end at a decision row, and whose outcome is known.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +45,15 @@ def test_what_comes_after_the_outcome_does_not_matter() -> None:
     later = close.copy()
     later[20:] = 1e9
     np.testing.assert_array_equal(forward_returns(later, 5)[:15], forward_returns(close, 5)[:15])
+
+
+def test_what_a_closed_market_is_worth_is_its_last_close() -> None:
+    """A session of three rows in six; after its last row nothing trades for three."""
+    close = np.array([[1.0, 2.0, 4.0, np.nan, np.nan, np.nan, 8.0, 16.0, 32.0]]).T
+    worth = np.array([[1.0, 2.0, 4.0, 4.0, 4.0, 4.0, 8.0, 16.0, 32.0]]).T
+    found = np.exp(forward_returns(close, 3, worth))[:, 0]
+    np.testing.assert_allclose(found, [4.0, 2.0, np.nan, np.nan, np.nan, np.nan, *[np.nan] * 3])
+    assert np.isnan(forward_returns(close, 3)).all()
 
 
 # Uniqueness
@@ -120,6 +130,14 @@ def saying(chance: FloatPanel) -> Forecast:
     return Forecast(mean=chance * 0.0, probability_up=chance, quantiles={})
 
 
+def worth(history: History) -> FloatPanel:
+    """The closes, those of the stock in the last column carried on, by polars."""
+    close = history.candles["close"].copy()
+    carried = pl.Series(close[:, -1]).fill_nan(None).fill_null(strategy="forward")
+    close[:, -1] = carried.to_numpy()
+    return close
+
+
 def test_losses_are_those_of_scikit_learn() -> None:
     history = random_history(1, rows=400, flaws=False)
     view = seen(history)
@@ -127,7 +145,7 @@ def test_losses_are_those_of_scikit_learn() -> None:
     chance = rng.uniform(0.05, 0.95, (100, 4))
     chance[rng.random((100, 4)) < 0.2] = np.nan
     found = direction_losses(view, saying(chance), 12)
-    outcome = forward_returns(history.candles["close"][-100:], 12)
+    outcome = forward_returns(history.candles["close"][-100:], 12, worth(history)[-100:])
     for row in range(100):
         counts = ~np.isnan(outcome[row]) & ~np.isnan(chance[row])
         if not counts.any():

@@ -304,3 +304,16 @@ def test_candles_that_do_not_fit_are_not_joined(fine: str, long: str) -> None:
     short = panel(np.ones((9, 2)), interval=Interval.parse(fine), first_close=0)
     with pytest.raises(ValueError, match="cannot be made"):
         aggregate(short, Interval.parse(long))
+
+
+@given(absences, st.integers(0, 80))
+def test_what_a_holding_is_worth_is_the_last_close_while_the_market_is_closed(
+    absent: BoolPanel, start: int
+) -> None:
+    """As polars carries closes forward, but for holes; of a part, what its own closes tell."""
+    whole = panel(prices(absent))
+    start = min(start, len(whole))
+    for part in (whole, whole.slice(start, len(whole))):
+        filled = pl.DataFrame(part.close).fill_nan(None).fill_null(strategy="forward").to_numpy()
+        expected = np.where(part.presence == Presence.HOLE, np.nan, filled)
+        assert_array_equal(part.marked_close(), expected)

@@ -1,0 +1,237 @@
+"""Champions that cannot be used: what is looked at, how often, and when anew."""
+
+import errno
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from weft import Artifact, Evaluation, Forecast, Model, Training, View, candles
+from weft.clock import SimulatedClock
+from weft.components.base import ComponentConfig
+from weft.components.needs import Need
+from weft.config.resolve import canonical_options
+from weft.errors import ArtifactError
+from weft.learning.artifacts import Artifacts
+from weft.learning.champions import Champions, InUse, Promotion
+from weft.ledger.ledger import Ledger
+from weft.times import HOUR, parse_time
+
+NOW = parse_time("2026-04-01T00:00:00Z")
+KEY = "models.plain"
+
+
+class Plain(Model):
+    """Is ready with the number its artifact holds, if it is of the version that is read."""
+
+    name = "plain"
+    version: ClassVar[int] = 1
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        depth: int = 3
+
+    @property
+    def needs(self) -> Sequence[Need]:
+        return [candles(warmup=0)]
+
+    def fit(self, view: View, training: Training) -> Artifact:
+        raise NotImplementedError
+
+    def load(self, artifact: Artifact) -> int:
+        learnt = json.loads(artifact.files["learnt.json"])
+        if learnt["version"] != Plain.version:
+            raise ArtifactError(f"has version {learnt['version']}", where="model plain")
+        return int(learnt["number"])
+
+    def predict(self, view: View) -> Forecast:
+        raise NotImplementedError
+
+    def evaluate(self, view: View, training: Training) -> Evaluation:
+        raise NotImplementedError
+
+
+class Registry:
+    """The artifacts of one folder, and which is promoted when."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = SimulatedClock(NOW)
+        self.ledger = Ledger(f"sqlite:///{folder}/ledger.db", self.clock)
+        self.artifacts = Artifacts(folder / "models")
+        self.champions = Champions(self.ledger, self.artifacts)
+
+    def keep(self, number: int, component: Plain | None = None, version: int = 1) -> str:
+        component = component or Plain(Plain.Config())
+        learnt = json.dumps({"number": number, "version": version}).encode()
+        about = {"component": "model plain", "options": canonical_options(component.config)}
+        return self.artifacts.keep(KEY, Artifact({"learnt.json": learnt}, {}), about).digest
+
+    def promote(self, digest: str, effective_at: int = NOW) -> None:
+        # By another hand on the same ledger, as a training in a process of its own does it.
+        self.clock.advance_to(self.clock.now() + 1)
+        others = Champions(self.ledger, self.artifacts)
+        others.promote(Promotion(KEY, digest, effective_at, 0, 1.0, "for a test"))
+
+    def file(self, digest: str) -> Path:
+        return self.artifacts.folder / KEY / digest / "learnt.json"
+
+    def now(self, component: Plain | None = None) -> InUse:
+        return self.champions.at({KEY: component or Plain(Plain.Config())}, NOW)
+
+    def number(self) -> int | None:
+        learned = self.now().learned.get(KEY)
+        return None if learned is None else learned.ready
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path)
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
+    """How often each file was read."""
+    counted: Counter[Path] = Counter()
+    original = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        counted[path] += 1
+        return original(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(Plain, "version", 1)
+    return counted
+
+
+def damage(path: Path) -> bytes:
+    """Change one bit of a file, and return what it was."""
+    content = path.read_bytes()
+    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    return content
+
+
+def test_a_damaged_artifact_is_opened_once_and_told_of_every_time(
+    registry: Registry, read: Counter[Path]
+) -> None:
+    good, damaged = registry.keep(1), registry.keep(2)
+    registry.promote(good)
+    registry.promote(damaged)
+    damage(registry.file(damaged))
+    read.clear()
+    told = [registry.now() for _ in range(5)]
+    assert read[registry.file(damaged)] == 1
+    assert all(one.learned[KEY].digest == good for one in told)
+    problems = {one.problems[KEY] for one in told}
+    assert len(problems) == 1
+    assert damaged[:8] in problems.pop()
+
+
+def test_one_made_with_other_options_is_opened_once(
+    registry: Registry, read: Counter[Path]
+) -> None:
+    digest = registry.keep(1)
+    registry.promote(digest)
+    other = Plain(Plain.Config(depth=4))
+    told = [registry.now(other) for _ in range(5)]
+    assert read[registry.file(digest)] == 1
+    assert all("other options" in one.problems[KEY] for one in told)
+    # What holds for these options says nothing of the others.
+    assert registry.number() == 1
+
+
+def test_one_of_another_version_is_opened_once_until_something_is_promoted(
+    registry: Registry, read: Counter[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = registry.keep(1), registry.keep(2, version=2)
+    registry.promote(new)
+    assert [registry.number() for _ in range(5)] == [None] * 5
+    assert read[registry.file(new)] == 1
+    monkeypatch.setattr(Plain, "version", 2)
+    assert registry.number() is None
+    assert read[registry.file(new)] == 1
+    # Effective before it, so that it is still the one in question.
+    registry.promote(old, NOW - HOUR)
+    assert registry.number() == 2
+    assert read[registry.file(new)] == 2
+
+
+def test_one_that_was_put_right_on_disk_is_used(registry: Registry, read: Counter[Path]) -> None:
+    digest = registry.keep(1)
+    registry.promote(digest)
+    content = damage(registry.file(digest))
+    assert [registry.number() for _ in range(3)] == [None] * 3
+    registry.file(digest).write_bytes(content)
+    assert registry.number() == 1
+    assert not registry.now().problems
+
+
+def test_a_folder_that_comes_back_is_used(registry: Registry, read: Counter[Path]) -> None:
+    digest = registry.keep(1)
+    registry.promote(digest)
+    folder = registry.file(digest).parent
+    aside = folder.rename(folder.parent.parent / "aside")
+    assert [registry.number() for _ in range(3)] == [None] * 3
+    assert read[folder / "card.json"] == 1
+    aside.rename(folder)
+    assert registry.number() == 1
+
+
+def test_a_newly_promoted_one_is_used_and_so_is_one_gone_back_to(
+    registry: Registry, read: Counter[Path]
+) -> None:
+    damaged, good = registry.keep(1), registry.keep(2)
+    registry.promote(damaged)
+    content = damage(registry.file(damaged))
+    assert registry.number() is None
+    registry.promote(good)
+    assert registry.number() == 2
+    registry.file(damaged).write_bytes(content)
+    registry.promote(damaged)
+    assert registry.number() == 1
+
+
+def test_a_new_process_looks_anew(registry: Registry, read: Counter[Path]) -> None:
+    digest = registry.keep(1)
+    registry.promote(digest)
+    damage(registry.file(digest))
+    read.clear()
+    for _ in range(2):
+        registry.champions = Champions(registry.ledger, registry.artifacts)
+        assert registry.number() is None
+    assert read[registry.file(digest)] == 2
+
+
+def test_a_file_that_could_not_be_read_for_once_is_read_the_next_time(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = registry.keep(1)
+    registry.promote(digest)
+
+    def refuse(path: Path) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        assert "Too many open files" in registry.now().problems[KEY]
+    assert registry.number() == 1
+
+
+def test_what_is_shown_of_the_artifact_in_use_is_read_anew(
+    registry: Registry, read: Counter[Path]
+) -> None:
+    good, champion = registry.keep(1), registry.keep(2)
+    registry.promote(good)
+    registry.promote(champion)
+    component = Plain(Plain.Config())
+    assert registry.number() == 2
+    kept = registry.champions.in_use(KEY, component, NOW)
+    assert kept is not None
+    assert kept.digest == champion
+    damage(registry.file(champion))
+    kept = registry.champions.in_use(KEY, component, NOW)
+    assert kept is not None
+    assert kept.digest == good

@@ -1,0 +1,322 @@
+"""What a composition said over a long history: the same numbers, however many rows at a time."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.support import ALONE, fetch, make_engine
+from weft import Artifact, Evaluation, Forecast, Layer, Model, Scores, Training, View, candles
+from weft.clock import SimulatedClock
+from weft.components.base import ComponentConfig
+from weft.components.ensemble import Fusion
+from weft.components.model import Regime, RegimeState
+from weft.components.needs import Need, feature, forecasts, regime
+from weft.components.risk import Levels, Sizer, Sizes
+from weft.components.trained import Learned, Opinions, Trained
+from weft.compose import Composed, compose
+from weft.engine import Engine
+from weft.errors import ComponentError
+from weft.learning.champions import InUse
+from weft.learning.opinions import ROWS_AT_ONCE, compose_history
+from weft.times import HOUR, parse_time, to_datetime
+
+START = parse_time("2025-09-01T00:00:00Z")
+ROWS = 2900
+LAST = START + ROWS * HOUR
+LATE_FROM = 1300
+COMPOSED = 2500
+VOLATILITY = feature("volatility", window=48)
+NEEDS = (candles(warmup=0), VOLATILITY, forecasts(), regime())
+IN_USE = InUse(
+    {
+        "models.drifting": Learned("aa" * 16, 0.5, 0.7),
+        "regime": Learned("bb" * 16, 0.02, 1.0),
+    },
+    {},
+)
+_PRICES = ("entry", "stop_loss", "take_profit")
+
+
+class Untrained(Trained):
+    """What is handed in ready-made here, and never trained."""
+
+    def fit(self, view: View, training: Training) -> Artifact:
+        raise NotImplementedError
+
+    def load(self, artifact: Artifact) -> Any:
+        raise NotImplementedError
+
+
+class Drifting(Untrained, Model):
+    """Forecasts a share of the last day's return; on some rows it fails."""
+
+    name = "drifting"
+    fails_from: ClassVar[int | None] = None
+
+    class Config(ComponentConfig):
+        """Options."""
+
+    @property
+    def needs(self) -> Sequence[Need]:
+        return [candles(warmup=24)]
+
+    def predict(self, view: View) -> Forecast:
+        if Drifting.fails_from is not None and view.times[0] >= Drifting.fails_from:
+            raise ComponentError("cannot say", where="model drifting")
+        close = np.log(view.candles().close)
+        mean = view.learned * (close[-view.steps :] - close[-view.steps - 24 : -24])
+        chance = 1.0 / (1.0 + np.exp(-50.0 * mean))
+        return Forecast(mean, chance, {0.1: mean - 0.02, 0.9: mean + 0.02}, {"doubt": mean**2})
+
+
+class Waving(Untrained, Regime):
+    """Takes the first symbol's last return for the state of the market."""
+
+    name = "waving"
+
+    class Config(ComponentConfig):
+        """Options."""
+
+    @property
+    def needs(self) -> Sequence[Need]:
+        return [candles(warmup=1)]
+
+    def detect(self, view: View) -> RegimeState:
+        close = view.candles().close[:, 0]
+        rose = 1.0 / (1.0 + np.exp(-np.diff(np.log(close))[-view.steps :] / view.learned))
+        chances = np.stack([rose, 1.0 - rose], axis=1)
+        return RegimeState(("up", "down"), chances, np.eye(2) * 0.8 + 0.1, np.array([1.0, 0.5]))
+
+    def evaluate(self, view: View, training: Training) -> Evaluation:
+        raise NotImplementedError
+
+
+class Counting(Layer):
+    """Has no opinion, and notes how many rows it is asked about."""
+
+    name = "counting"
+    steps: ClassVar[list[int]] = []
+
+    class Config(ComponentConfig):
+        """Options."""
+
+    @property
+    def needs(self) -> Sequence[Need]:
+        return [candles(warmup=0)]
+
+    def score(self, view: View) -> Scores:
+        Counting.steps.append(view.steps)
+        return view.scores(np.full((view.steps, len(view.symbols)), np.nan))
+
+
+class Noting(Trained, Sizer):
+    """Holds nothing, and notes what it is trained on."""
+
+    name = "noting"
+    learns_from_opinions = True
+    seen: ClassVar[list[tuple[View, Opinions]]] = []
+    judged: ClassVar[list[Opinions]] = []
+
+    class Config(ComponentConfig):
+        """Options."""
+
+    @property
+    def needs(self) -> Sequence[Need]:
+        return NEEDS
+
+    def fit(self, view: View, training: Training) -> Artifact:
+        assert training.opinions is not None
+        Noting.seen.append((view, training.opinions))
+        training.progress(1, 2)
+        training.progress(2, 2)
+        return Artifact({}, {"number": len(Noting.seen)})
+
+    def load(self, artifact: Artifact) -> bool:
+        return True
+
+    def evaluate(self, view: View, training: Training) -> Evaluation:
+        assert training.opinions is not None
+        Noting.judged.append(training.opinions)
+        noise = np.random.default_rng(view.times).normal(0.0, 0.05, view.steps)
+        return Evaluation(0.6 + noise, np.full(view.steps, 0.7))
+
+    def size(self, view: View, fusion: Fusion, levels: Levels) -> Sizes:
+        return Sizes(np.zeros(fusion.score.shape))
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """Three coins of old and one listed late, hourly; with a model, a regime and four layers."""
+    folder = tmp_path_factory.mktemp("market")
+    (folder / "candles").mkdir()
+    rng = np.random.default_rng(5)
+    for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT", "UNIUSDT"):
+        first = LATE_FROM if symbol == "UNIUSDT" else 0
+        close = 100.0 * np.exp(np.cumsum(rng.normal(0.0, 0.01, ROWS)))
+        opened = np.concatenate([[100.0], close[:-1]])
+        frame = {
+            "open_time": [to_datetime(START + n * HOUR) for n in range(ROWS)],
+            "open": opened,
+            "high": np.maximum(opened, close) * 1.002,
+            "low": np.minimum(opened, close) * 0.998,
+            "close": close,
+            "volume": rng.uniform(1.0, 100.0, ROWS),
+        }
+        pl.DataFrame(frame)[first:].write_parquet(folder / "candles" / f"{symbol}.parquet")
+    options = [one for one in ALONE if one.split(".")[1].split("=")[0] not in {"ml", "correlation"}]
+    options = [one for one in options if not one.startswith(("regime", "sizer"))]
+    options += ["layers.ml.enabled=true", "layers.correlation.enabled=true"]
+    options += ["layers.counting.weight=0.1", "models.drifting.on_error=degrade"]
+    options += ["regime.use=waving", "sizer.use=noting", f"providers.files.path={folder}/candles"]
+    extra = [Drifting, Waving, Counting, Noting]
+    return fetch(make_engine(folder, *options, extra=extra, clock=SimulatedClock(LAST)))
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> None:
+    Drifting.fails_from = None
+    Counting.steps.clear()
+    Noting.seen.clear()
+    Noting.judged.clear()
+
+
+@pytest.fixture(scope="module")
+def whole(engine: Engine) -> Composed:
+    """What is said on one view of all rows."""
+    view = engine.market.view(LAST, COMPOSED)
+    return compose(engine.composition, view, IN_USE.learned, IN_USE.problems)
+
+
+def by_blocks(engine: Engine, at_once: int, in_use: InUse = IN_USE) -> tuple[View, Opinions]:
+    return compose_history(
+        engine.composition,
+        engine.market,
+        LAST,
+        COMPOSED,
+        needs=NEEDS,
+        in_use=in_use,
+        at_once=at_once,
+    )
+
+
+def panels(view: View, fusion: Fusion, levels: Levels) -> dict[str, np.ndarray]:
+    """Return all there is to learn from, by name."""
+    state, outlook = view.regime(), view.forecasts()["drifting"]
+    assert state is not None
+    said = outlook.forecast
+    return {
+        "score": fusion.score,
+        "confidence": fusion.confidence,
+        "direction": fusion.direction,
+        **{name: getattr(levels, name) for name in _PRICES},
+        "universe": view.universe,
+        "regime": state.probability,
+        "mean": said.mean,
+        "probability_up": said.probability_up,
+        **{f"quantile {level}": panel for level, panel in said.quantiles.items()},
+        **{f"evidence {name}": panel for name, panel in said.evidence.items()},
+        "volatility": view.feature(VOLATILITY),
+        "close": view.candles().close[-view.steps :],
+    }
+
+
+def same(one: np.ndarray, other: np.ndarray) -> bool:
+    assert one.dtype == other.dtype
+    return np.array_equal(one, other, equal_nan=one.dtype == np.float64)
+
+
+@pytest.mark.parametrize("at_once", [COMPOSED, 1024, 333])
+def test_blocks_say_what_one_view_of_all_rows_says_to_the_last_bit(
+    engine: Engine, whole: Composed, at_once: int
+) -> None:
+    view, opinions = by_blocks(engine, at_once)
+    told = panels(view, opinions.fusion, opinions.levels)
+    expected = panels(whole.view, whole.fusion, whole.levels)
+    assert told.keys() == expected.keys()
+    assert np.count_nonzero(expected["direction"]) > 500
+    late = view.symbols.index("UNIUSDT")
+    listed = COMPOSED - ROWS + LATE_FROM
+    for name, panel in told.items():
+        if panel.shape[1] == len(view.symbols):
+            old = [column for column in range(len(view.symbols)) if column != late]
+            assert same(panel[:, old], expected[name][:, old]), name
+            assert same(panel[listed:, late], expected[name][listed:, late]), name
+        else:
+            assert same(panel, expected[name]), name
+    outlook, expected_outlook = (v.forecasts()["drifting"] for v in (view, whole.view))
+    assert (outlook.trust, outlook.artifact) == (0.7, expected_outlook.artifact)
+    state, expected_state = view.regime(), whole.view.regime()
+    assert state is not None
+    assert expected_state is not None
+    assert state.names == expected_state.names
+    assert same(state.transition, expected_state.transition)
+    assert opinions.fusion.calibrated is whole.fusion.calibrated
+
+
+def test_nothing_is_said_of_a_symbol_before_the_block_it_is_listed_in(engine: Engine) -> None:
+    at_once = 300
+    view, opinions = by_blocks(engine, at_once)
+    late = view.symbols.index("UNIUSDT")
+    listed = (COMPOSED - ROWS + LATE_FROM) // at_once * at_once
+    told = panels(view, opinions.fusion, opinions.levels)
+    for name in ("score", "confidence", "direction", "universe"):
+        assert not told[name][:listed, late].any(), name
+    for name in (*_PRICES, "mean"):
+        assert np.isnan(told[name][:listed, late]).all(), name
+    assert told["universe"][-1, late]
+
+
+def test_no_more_rows_are_composed_at_once_than_asked_for(engine: Engine) -> None:
+    by_blocks(engine, 1000)
+    assert Counting.steps == [1000, 1000, 500]
+
+
+def test_where_a_model_fails_on_a_block_its_forecasts_are_unknown_there(engine: Engine) -> None:
+    Drifting.fails_from = LAST - 499 * HOUR
+    view, _ = by_blocks(engine, 1000)
+    said = view.forecasts()["drifting"].forecast
+    assert np.isnan(said.mean[-500:]).all()
+    assert np.isfinite(said.mean[:-500, 0]).all()
+
+
+def test_where_nothing_is_trained_there_are_neither_forecasts_nor_a_regime(engine: Engine) -> None:
+    view, opinions = by_blocks(engine, 1000, InUse({}, {}))
+    assert view.forecasts() == {}
+    assert view.regime() is None
+    assert np.count_nonzero(opinions.fusion.direction) > 500
+
+
+def test_a_sizer_is_trained_on_a_long_history_in_blocks(engine: Engine) -> None:
+    told: list[tuple[float, Mapping[str, float]]] = []
+
+    def progress(done: float, total: float, **figures: float) -> None:
+        told.append((done / total, figures))
+
+    trial = engine.trainer.train("sizer", LAST, progress)
+    span = trial.span
+    assert span.rows > ROWS_AT_ONCE
+    assert Counting.steps == [ROWS_AT_ONCE, span.rows - ROWS_AT_ONCE, span.shadow_rows]
+    view, opinions = Noting.seen[0]
+    assert (int(view.times[0]), view.as_of) == (span.first, span.trained_to)
+    said = compose(engine.composition, engine.market.view(span.trained_to, span.rows))
+    for name in _PRICES:
+        assert same(getattr(opinions.levels, name), getattr(said.levels, name)), name
+    assert same(opinions.fusion.direction[:, 0], said.fusion.direction[:, 0])
+    # Composing is the first half of it, and learning the second.
+    done = [share for share, _ in told]
+    assert done == sorted(done)
+    assert done[1:] == [0.5, 0.75, 1.0]
+    assert told[1][1] == {"composed": 1.0}
+
+
+def test_a_challenger_and_the_champion_are_judged_on_rows_composed_once(engine: Engine) -> None:
+    engine.trainer.train("sizer", LAST)
+    Noting.judged.clear()
+    Counting.steps.clear()
+    trial = engine.trainer.train("sizer", LAST)
+    assert trial.against is not None
+    assert Noting.judged[0] is Noting.judged[1]
+    assert Counting.steps.count(trial.span.shadow_rows) == 1
