@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from weft.arrays import FloatPanel, Floats
 from weft.errors import ArtifactError, TrainingError
-from weft.learning.splits import walk_forward
+from weft.learning.splits import Split, purged_folds, walk_forward
 from weft_plugins.models._features import Matrix
 from weft_plugins.models._stages import Stages
 
 CLASSES: Final = ("down", "flat", "up")
 """What may come of a row, in the order the model numbers it."""
 
-_FOLDS = 4
+_FOLDS = 5
 _SURE = 1e-6
 
 
@@ -122,28 +122,37 @@ def read(trees: bytes, threads: int, version: object, where: str) -> xgboost.Boo
         ) from error
 
 
-def hold_out(
-    samples: Samples, horizon: int, growth: Growth, stages: Stages
-) -> dict[str, float] | None:
-    """Return how trees grown on the first four fifths of time do on the last fifth.
+def folds(starts: NDArray[np.int64], horizon: int) -> list[Split]:
+    """Return splits that test each fifth of time once, by samples that share nothing with it.
 
-    Samples whose outcome ends less than a horizon before the last fifth begins are left out.
-    None where there is too little for such a test. The losses are mean log losses over the
-    classes, weighted by uniqueness; `base_rate` is that of saying how often each class came.
+    The last fifth is tested by what came before it alone. None where there is too little time.
     """
-    if len(np.unique(samples.starts)) <= _FOLDS:
-        return None
-    ends = samples.starts + horizon
-    *_, split = walk_forward(samples.starts, ends, _FOLDS, embargo=horizon)
+    if len(np.unique(starts)) < _FOLDS:
+        return []
+    ends = starts + horizon
+    *earlier, _ = purged_folds(starts, ends, _FOLDS, embargo=horizon)
+    *_, last = walk_forward(starts, ends, _FOLDS - 1, embargo=horizon)
+    return [*earlier, last]
+
+
+def out_of_fold(
+    samples: Samples, split: Split, growth: Growth, stages: Stages, stage: int
+) -> tuple[FloatPanel, dict[str, float]] | None:
+    """Return the chances of the samples to test, and how trees grown on the others do on them.
+
+    None where a class is absent from the others. The losses are mean log losses over the classes,
+    weighted by uniqueness; `base_rate` is that of saying how often each class came.
+    """
     known, later = samples.part(split.train), samples.part(split.test)
     if len(np.unique(known.classes)) < len(CLASSES):
         return None
-    trees = grow(known, growth, stages)
+    trees = grow(known, growth, stages, stage)
     booster = read(trees, growth.options["nthread"], xgboost.__version__, growth.where)
     usual = np.bincount(known.classes, known.weights, len(CLASSES)) / known.weights.sum()
-    return {
+    chance = probabilities(booster, later.features)
+    return chance, {
         "in_sample": _log_loss(probabilities(booster, known.features), known),
-        "out_of_sample": _log_loss(probabilities(booster, later.features), later),
+        "out_of_sample": _log_loss(chance, later),
         "base_rate": _log_loss(np.tile(usual, (len(later.classes), 1)), later),
         "samples_known": float(len(known.classes)),
         "samples_later": float(len(later.classes)),

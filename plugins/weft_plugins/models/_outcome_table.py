@@ -1,51 +1,90 @@
-"""What returns each class stands for, and the distribution that a mixture of classes makes."""
+"""What came of rows: what each class stands for, and the shape of returns in their own volatility.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+A return's spread follows the volatility of its own row far more than anything trees can tell, so
+returns are divided by it before their distribution is measured, and quantiles multiplied by it
+afterwards: locally weighted conformal prediction (Lei et al. 2018, Journal of the American
+Statistical Association 113, section 5.2). Falls and rises have a shape each, and the chance of a
+rise says how the two mix. The levels are then corrected by outcomes that the forecast had not
+seen: distributional conformal prediction (Chernozhukov, Wüthrich and Zhu 2021, PNAS 118).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from weft.arrays import FloatPanel, Floats
+from weft.components.needs import FeatureNeed, feature
 
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles of a forecast."""
 
-_POINTS = 51
+VOLATILITY: Final[FeatureNeed] = feature("volatility", window=168)
+"""What a return is measured by: a week, for that of a day or two says less of the next hours.
 
-# Where a class ends on a scale on which the next one begins at the next whole number.
-_INSIDE = 1.0 - 1e-12
+Volatility falls back to where it was. Measured by the last 48 candles, the 5 % quantile of real
+hourly markets is undercut in 9 % of calm rows and in 2 % of turbulent ones.
+"""
+
+_SHARES = np.linspace(0.0, 1.0, 51)
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeTable:
-    """How the returns of each class were distributed over the training rows.
-
-    The classes are ranges of the return, one above the other. So a chance of each class, and the
-    distribution within each, make one distribution whose quantiles can be read off.
+    """How returns were distributed over the training rows.
 
     Attributes:
-        quantiles: at `_POINTS` even levels from 0 to 1 (class, point), rising throughout.
         means: mean return of each class (class,).
         rose: share of each class that rose (class,).
+        falls: quantiles, at even levels from 0 to 1, of the returns that did not rise, over the
+            volatility of their row; ascending, none above 0 (point,).
+        rises: the same of those that rose; ascending, none below 0 (point,).
+        places: where in what is forecast the quantile of each of `LEVELS` is read, 0 to 1 and
+            ascending; the level itself where nothing was seen to correct it by (level,).
     """
 
-    quantiles: FloatPanel
     means: Floats
     rose: Floats
+    falls: Floats
+    rises: Floats
+    places: Floats
 
     @classmethod
     def measured(
-        cls, returns: Floats, classes: NDArray[np.int64], weights: Floats, count: int
+        cls,
+        returns: Floats,
+        classes: NDArray[np.int64],
+        weights: Floats,
+        volatility: Floats,
     ) -> Self:
-        """Return the distribution of weighted returns in each of `count` classes."""
-        parts = [(returns[classes == k], weights[classes == k]) for k in range(count)]
-        quantiles = np.stack([_quantiles(values, weight) for values, weight in parts])
+        """Return what came of weighted rows.
+
+        Args:
+            returns: log returns over the horizon (sample,).
+            classes: of each, from 0 on; none is absent (sample,).
+            weights: how many outcomes each counts for (sample,).
+            volatility: of one candle at each row (sample,). Where it is 0 or unknown, the row
+                counts for the classes alone.
+
+        Raises:
+            ValueError: no row that fell, or none that rose, has a volatility.
+        """
+        parts = [
+            (returns[classes == k], weights[classes == k]) for k in range(1 + int(classes.max()))
+        ]
+        known = volatility > 0.0
+        moves, counts = returns[known] / volatility[known], weights[known]
+        rising = moves > 0.0
+        if rising.all() or not rising.any():
+            raise ValueError(f"of {len(returns)} rows {len(moves)} have a volatility")
         return cls(
-            np.maximum.accumulate(quantiles.ravel()).reshape(quantiles.shape),
             np.array([np.average(values, weights=weight) for values, weight in parts]),
             np.array([np.average(values > 0.0, weights=weight) for values, weight in parts]),
+            _quantiles(moves[~rising], counts[~rising], _SHARES),
+            _quantiles(moves[rising], counts[rising], _SHARES),
+            np.array(LEVELS),
         )
 
     @classmethod
@@ -55,23 +94,30 @@ class OutcomeTable:
         Raises:
             KeyError, TypeError, ValueError: it is something else.
         """
-        quantiles = np.array(written["quantiles"], dtype=np.float64)
-        means = np.array(written["means"], dtype=np.float64)
-        rose = np.array(written["rose"], dtype=np.float64)
-        if quantiles.shape != (len(means), _POINTS) or rose.shape != means.shape:
-            raise ValueError(f"the returns have shape {quantiles.shape}")
-        if not (np.diff(quantiles.ravel()) >= 0.0).all() or not np.isfinite(means).all():
-            raise ValueError("the returns do not rise from class to class")
-        if not ((rose >= 0.0) & (rose <= 1.0)).all():
-            raise ValueError("a share of what rose lies beyond 0 to 1")
-        return cls(quantiles, means, rose)
+        names = ("means", "rose", "falls", "rises", "places")
+        found = {name: np.array(written[name], dtype=np.float64) for name in names}
+        if not all(np.isfinite(values).all() for values in found.values()):
+            raise ValueError("a number of them is not finite")
+        if found["means"].ndim != 1 or found["rose"].shape != found["means"].shape:
+            raise ValueError(f"{found['means'].shape} classes, of {found['rose'].shape} a share")
+        for name, size in (("falls", len(_SHARES)), ("rises", len(_SHARES)), ("places", 5)):
+            if found[name].shape != (size,) or not (np.diff(found[name]) >= 0.0).all():
+                raise ValueError(f"{name} are not {size} numbers that ascend")
+        if found["falls"][-1] > 0.0 or found["rises"][0] < 0.0:
+            raise ValueError("a fall lies above 0, or a rise below")
+        for name in ("rose", "places"):
+            if not ((found[name] >= 0.0) & (found[name] <= 1.0)).all():
+                raise ValueError(f"{name} lie beyond 0 to 1")
+        return cls(**found)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {
-            "quantiles": self.quantiles.tolist(),
             "means": self.means.tolist(),
             "rose": self.rose.tolist(),
+            "falls": self.falls.tolist(),
+            "rises": self.rises.tolist(),
+            "places": self.places.tolist(),
         }
 
     def mean(self, chance: FloatPanel) -> Floats:
@@ -83,28 +129,54 @@ class OutcomeTable:
         """Return the chance that the return is above 0, given that of each class."""
         return np.clip(chance @ self.rose, 0.0, 1.0)
 
-    def mixed(self, chance: FloatPanel, levels: Sequence[float] = LEVELS) -> FloatPanel:
-        """Return the quantiles of the mixture (sample, level), which never cross."""
-        count = chance.shape[1]
-        wanted = np.asarray(levels)
-        place = np.zeros((len(chance), len(wanted)))
-        reached = np.cumsum(chance[:, :-1], axis=1)
-        for k in range(count):
-            last = k == count - 1
-            end = np.ones(len(chance)) if last else reached[:, k]
-            start = reached[:, k - 1] if k else np.zeros(len(chance))
-            width = np.maximum(end - start, 1e-300)[:, None]
-            inside = (wanted >= start[:, None]) & ((wanted < end[:, None]) | last)
-            share = np.clip((wanted - start[:, None]) / width, 0.0, 1.0)
-            place = np.where(inside, k + share * _INSIDE, place)
-        grid = (np.arange(count)[:, None] + np.linspace(0.0, _INSIDE, _POINTS)).ravel()
-        found = np.interp(place, grid, self.quantiles.ravel())
-        return np.maximum.accumulate(found, axis=1)
+    def quantiles(self, up: Floats, volatility: Floats) -> FloatPanel:
+        """Return the quantiles at `LEVELS` (sample, level), which never cross.
+
+        One is below 0 just where its level is below the chance of not rising.
+
+        Args:
+            up: chance that the return is above 0 (sample,).
+            volatility: of one candle (sample,). Where it is 0 or unknown, so are the quantiles.
+        """
+        down = 1.0 - up[:, None]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            fall, rise = self.places / down, (self.places - down) / up[:, None]
+        falling = np.asarray(LEVELS) < down
+        # Beyond its ends np.interp goes on with the outermost values.
+        move = np.where(
+            falling,
+            np.interp(fall, _SHARES, self.falls),
+            np.interp(rise, _SHARES, self.rises),
+        )
+        unit = np.where(volatility > 0.0, volatility, np.nan)
+        found: FloatPanel = move * unit[:, None]
+        return found
+
+    def corrected(
+        self, returns: Floats, weights: Floats, volatility: Floats, up: Floats
+    ) -> "OutcomeTable":
+        """Return it with each level read where so many of these outcomes lay below.
+
+        Args:
+            returns: log returns over the horizon (sample,).
+            weights: how many outcomes each counts for (sample,).
+            volatility: of one candle at each row; 0 or unknown where a row is left out (sample,).
+            up: chance of a rise forecast by trees that had not seen the outcome; NaN where there
+                is no such forecast (sample,).
+        """
+        known = (volatility > 0.0) & ~np.isnan(up)
+        if not known.any():
+            return self
+        move, up = returns[known] / volatility[known], up[known]
+        fall = np.interp(move, self.falls, _SHARES) * (1.0 - up)
+        rise = 1.0 - up + np.interp(move, self.rises, _SHARES) * up
+        passed = np.where(move > 0.0, rise, fall)
+        return replace(self, places=_quantiles(passed, weights[known], np.array(LEVELS)))
 
 
-def _quantiles(values: Floats, weights: Floats) -> Floats:
+def _quantiles(values: Floats, weights: Floats, levels: Floats) -> Floats:
     order = np.argsort(values, kind="stable")
     passed = np.cumsum(weights[order])
     middle = (passed - 0.5 * weights[order]) / passed[-1]
-    found: Floats = np.interp(np.linspace(0.0, 1.0, _POINTS), middle, values[order])
+    found: Floats = np.interp(levels, middle, values[order])
     return found

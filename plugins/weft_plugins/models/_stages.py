@@ -1,11 +1,16 @@
 """A training in stages: how far it has come, and where it goes on if it was stopped."""
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from weft.components.trained import Training
+
+_KEPT: np.dtype[np.float32] = np.dtype("<f4")
 
 
 def digest_of(content: bytes) -> str:
@@ -21,10 +26,19 @@ class Stages:
         rounds: of each stage.
         count: of stages.
         every: rounds between two checkpoints.
+        samples: of which the stages tell the chance of a rise.
+
+    Attributes:
+        up: chance of a rise that a stage found for samples it had not seen; NaN where none did
+            (sample,).
+        figures: what there is to say of the last stage that was closed.
     """
 
-    def __init__(self, training: Training, rounds: int, count: int, every: int) -> None:
+    def __init__(
+        self, training: Training, rounds: int, count: int, every: int, samples: int = 0
+    ) -> None:
         self.every = every
+        self.up = np.full(samples, np.nan, dtype=_KEPT)
         self.figures: Mapping[str, Any] | None = None
         self._training = training
         self._rounds = rounds
@@ -56,7 +70,12 @@ class Stages:
         self._save(stage + 1, b"")
 
     def _save(self, stage: int, trees: bytes) -> None:
-        state = {"stage": stage, "figures": self.figures, "digest": digest_of(trees)}
+        state = {
+            "stage": stage,
+            "figures": self.figures,
+            "digest": digest_of(trees),
+            "up": base64.b64encode(self.up.tobytes()).decode(),
+        }
         self._training.checkpoints.save(
             {"state.json": json.dumps(state).encode(), "trees.ubj": trees}
         )
@@ -69,8 +88,10 @@ class Stages:
             state, trees = json.loads(files["state.json"]), files["trees.ubj"]
             whole = state["digest"] == digest_of(trees)
             stage, figures = int(state["stage"]), state["figures"]
+            up = np.frombuffer(base64.b64decode(state["up"], validate=True), dtype=_KEPT)
         except (KeyError, TypeError, ValueError):
             return
         # A checkpoint that was damaged is as good as none: the training begins anew.
-        if whole:
+        if whole and len(up) == len(self.up):
+            self.up = up.copy()
             self._stage, self._trees, self.figures = stage, trees or None, figures

@@ -49,7 +49,8 @@ class Options(ComponentConfig):
         default=500_000, ge=1000, description="samples beyond which rows are thinned out evenly"
     )
     hold_out: bool = Field(
-        default=True, description="train on the first four fifths too, for figures in the card"
+        default=True,
+        description="train five times more, each without a fifth: for quantiles and figures",
     )
     checkpoint_rounds: int = Field(
         default=25, ge=1, description="rounds after which the state is kept"

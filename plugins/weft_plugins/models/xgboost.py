@@ -15,7 +15,7 @@ from weft.errors import ArtifactError, MissingDependencyError, TrainingError
 from weft.learning.outcomes import forward_returns, uniqueness
 from weft.market.view import View
 from weft_plugins.models import _features, _groups
-from weft_plugins.models._outcome_table import LEVELS, OutcomeTable
+from weft_plugins.models._outcome_table import LEVELS, VOLATILITY, OutcomeTable
 from weft_plugins.models._stages import Stages, digest_of
 from weft_plugins.models._xgboost_options import Options
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from weft_plugins.models._boosting import Growth, Samples
 
-_FORMAT = 1
+_FORMAT = 2
 _TREES = "model.ubj"
 
 
@@ -33,9 +33,13 @@ class XGBoost(Model):
 
     A row's class is whether the log return over the horizon lies below minus the threshold,
     between the two, or above. Outcomes that overlap share their weight by uniqueness, so that
-    `least_leaf` and `penalty` are measured in outcomes that overlap with no other. What each class
-    stands for, the distribution of its returns over the training rows, turns the three chances
-    into a mean, a chance of a rise and quantiles.
+    `least_leaf` and `penalty` are measured in outcomes that overlap with no other. What came of
+    each class over the training rows turns the three chances into a mean and a chance of a rise.
+
+    Quantiles follow from that chance and from the volatility of the row: how far returns fell or
+    rose in units of it, read where outcomes say that trees had not seen (see `OutcomeTable`).
+    They are NaN where volatility is unknown, for instance in the first week of a symbol, and where
+    the price stood still for that long.
 
     Specialists for a group of symbols share this class and differ in options alone. Each symbol
     belongs to exactly one group at each row (see `members`); a specialist learns from, and speaks
@@ -54,11 +58,9 @@ class XGBoost(Model):
 
     @property
     def needs(self) -> Sequence[Need]:
-        """What the columns are made of, and what the group follows from."""
-        wanted = _features.needs(self.config.features)
-        if self.config.group in {"alts", "memes"}:
-            return tuple(dict.fromkeys((*wanted, _groups.VOLATILITY)))
-        return wanted
+        """What columns, quantiles and the group follow from."""
+        wanted = (*_features.needs(self.config.features), VOLATILITY, _groups.VOLATILITY)
+        return tuple(dict.fromkeys(wanted))
 
     # Training
 
@@ -67,8 +69,8 @@ class XGBoost(Model):
 
         Raises:
             MissingDependencyError: XGBoost is not installed.
-            TrainingError: too few rows, a class is absent, no feature varies, or the loss is no
-                longer a number.
+            TrainingError: too few rows, a class is absent, no feature varies, no volatility is
+                known, or the loss is no longer a number.
         """
         _expect_xgboost(self._title)
         from weft_plugins.models import _boosting  # noqa: PLC0415  # XGBoost takes long to import
@@ -88,9 +90,11 @@ class XGBoost(Model):
             starts=np.nonzero(known)[0],
         )
         idle = self._expect_varying(samples)
+        volatility = view.feature(VOLATILITY)[known]
+        table = self._table(returns, samples, volatility)
         growth = _boosting.Growth(self.config.trees, self.config.for_xgboost(seed), self._title)
-        trees, figures = self._grown(samples, growth, training)
-        table = OutcomeTable.measured(returns, classes, weights, len(_boosting.CLASSES))
+        trees, stages = self._grown(samples, growth, training, table)
+        table = table.corrected(returns, weights, volatility, stages.up.astype(np.float64))
         counts = np.bincount(classes, minlength=len(_boosting.CLASSES))
         return Artifact(
             files={_TREES: trees},
@@ -106,15 +110,18 @@ class XGBoost(Model):
                 "classes": dict(zip(_boosting.CLASSES, counts.tolist(), strict=True)),
                 "effective_samples": float(weights.sum()),
                 "returns": table.to_json(),
-                "hold_out": figures,
+                "hold_out": stages.figures,
+                "unseen_outcomes": int((~np.isnan(stages.up)).sum()),
                 "seed": seed,
             },
         )
 
     def _outcomes(self, view: View, horizon: int) -> FloatPanel:
         """Return what came of each row to learn from; NaN for the others (steps, symbol)."""
-        close = view.candles().close[-view.steps :]
-        outcome = np.where(self._cells(view, close), forward_returns(close, horizon), np.nan)
+        panel, rows = view.candles(), slice(-view.steps, None)
+        close, worth = panel.close[rows], panel.marked_close()[rows]
+        known = forward_returns(close, horizon, worth)
+        outcome = np.where(self._cells(view, close), known, np.nan)
         found = int((~np.isnan(outcome)).sum())
         missing = self.least_rows - found
         if missing > 0:
@@ -156,19 +163,33 @@ class XGBoost(Model):
             )
         return [name for name, moves in zip(samples.names, varies, strict=True) if not moves]
 
+    def _table(self, returns: Floats, samples: "Samples", volatility: Floats) -> OutcomeTable:
+        try:
+            return OutcomeTable.measured(returns, samples.classes, samples.weights, volatility)
+        except ValueError as error:
+            raise TrainingError(
+                f"returns cannot be measured by volatility: {error}",
+                where=self._title,
+                hint="It is known after a week of candles without a hole",
+            ) from error
+
     def _grown(
-        self, samples: "Samples", growth: "Growth", training: Training
-    ) -> tuple[bytes, Mapping[str, Any] | None]:
-        """Return the trees, and how trees like them do on what came after."""
+        self, samples: "Samples", growth: "Growth", training: Training, table: OutcomeTable
+    ) -> tuple[bytes, Stages]:
+        """Return the trees, and what trees like them say of samples they have not seen."""
         from weft_plugins.models import _boosting  # noqa: PLC0415  # XGBoost takes long to import
 
-        last = 1 if self.config.hold_out else 0
+        splits = _boosting.folds(samples.starts, training.horizon) if self.config.hold_out else []
         every = self.config.checkpoint_rounds
-        stages = Stages(training, growth.rounds, last + 1, every)
-        if self.config.hold_out and not stages.finished(0):
-            figures = _boosting.hold_out(samples, training.horizon, growth, stages)
-            stages.close(0, figures)
-        return _boosting.grow(samples, growth, stages, last), stages.figures
+        stages = Stages(training, growth.rounds, len(splits) + 1, every, len(samples.starts))
+        for number, split in enumerate(splits):
+            if stages.finished(number):
+                continue
+            found = _boosting.out_of_fold(samples, split, growth, stages, number)
+            if found is not None:
+                stages.up[split.test] = table.probability_up(found[0])
+            stages.close(number, found and found[1])
+        return _boosting.grow(samples, growth, stages, len(splits)), stages
 
     # Use
 
@@ -239,10 +260,12 @@ class XGBoost(Model):
             chance = np.empty((0, len(_boosting.CLASSES)))
         else:
             chance = _boosting.probabilities(learned.booster, features)
-        quantiles = learned.table.mixed(chance)
+        up = learned.table.probability_up(chance)
+        volatility = view.feature(VOLATILITY)[cells]
+        quantiles = learned.table.quantiles(up, volatility)
         return Forecast(
             mean=_spread(learned.table.mean(chance), cells),
-            probability_up=_spread(learned.table.probability_up(chance), cells),
+            probability_up=_spread(up, cells),
             quantiles={level: _spread(quantiles[:, k], cells) for k, level in enumerate(LEVELS)},
             evidence={
                 f"probability_{name}": _spread(chance[:, k], cells)

@@ -1,6 +1,8 @@
-"""From chances of classes to one distribution."""
+"""From chances of classes to one distribution, in units of the volatility of the row."""
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,78 +10,167 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from weft.arrays import Floats
 from weft_plugins.models._outcome_table import LEVELS, OutcomeTable
 
 THRESHOLD = 0.01
+SIZE = 60_000
+
+RNG = np.random.default_rng(0)
+VOLATILITY = np.exp(RNG.normal(-4.5, 0.6, SIZE))
+MOVES = RNG.standard_t(4, SIZE) + 0.1
+"""Returns in units of volatility; they rise a little more often than they fall."""
+
+RETURNS = MOVES * VOLATILITY
+CLASSES = np.digitize(RETURNS, (-THRESHOLD, THRESHOLD))
+WEIGHTS = np.ones(SIZE)
+TABLE = OutcomeTable.measured(RETURNS, CLASSES, WEIGHTS, VOLATILITY)
 
 
-def table(seed: int = 0, size: int = 40_000) -> tuple[OutcomeTable, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    returns = rng.standard_t(4, size) * 0.015 + 0.001
-    classes = np.digitize(returns, (-THRESHOLD, THRESHOLD))
-    return OutcomeTable.measured(returns, classes, np.ones(size), 3), returns, classes
-
-
-TABLE, RETURNS, CLASSES = table()
+def below(table: OutcomeTable, returns: Floats, up: Floats, volatility: Floats) -> Floats:
+    """Return the share of returns below each quantile."""
+    found: Floats = (returns[:, None] < table.quantiles(up, volatility)).mean(axis=0)
+    return found
 
 
 @given(
-    raw=arrays(np.float64, (7, 3), elements=st.floats(0.0, 1.0)),
-    levels=st.lists(st.floats(0.001, 0.999), min_size=1, max_size=6, unique=True).map(sorted),
+    up=arrays(np.float64, 9, elements=st.floats(0.0, 1.0)),
+    volatility=arrays(np.float64, 9, elements=st.floats(1e-6, 10.0)),
+    places=st.lists(st.floats(0.0, 1.0), min_size=5, max_size=5).map(sorted),
 )
-def test_quantiles_never_cross_and_lie_in_the_right_class(
-    raw: np.ndarray, levels: list[float]
+def test_quantiles_never_cross_and_agree_in_sign_with_the_chance_of_a_rise(
+    up: Floats, volatility: Floats, places: list[float]
 ) -> None:
-    chance = (raw + 1e-9) / (raw + 1e-9).sum(axis=1, keepdims=True)
-    found = TABLE.mixed(chance, levels)
+    found = replace(TABLE, places=np.array(places)).quantiles(up, volatility)
     assert (np.diff(found, axis=1) >= 0.0).all()
-    reached = np.cumsum(chance, axis=1)
-    for k, level in enumerate(levels):
-        # A quantile within 2 % of a class's edge may be read from the gap between the two.
-        down = level < reached[:, 0] * 0.98
-        up = level > 1 - (1 - reached[:, 1]) * 0.98
-        assert (found[down, k] <= -THRESHOLD + 1e-3).all()
-        assert (found[up, k] >= THRESHOLD - 1e-3).all()
+    falling = np.array(LEVELS) < 1.0 - up[:, None]
+    assert (found[falling] <= 0.0).all()
+    assert (found[~falling] >= 0.0).all()
 
 
-@pytest.mark.parametrize("chance", [(0.6, 0.3, 0.1), (0.2, 0.2, 0.6), (0.02, 0.96, 0.02)])
-def test_mixture_agrees_with_returns_drawn_from_it(chance: tuple[float, float, float]) -> None:
-    """Weighting each return by its class's chance, and sorting, is the definition."""
-    counts = np.bincount(CLASSES)
-    weights = np.array(chance)[CLASSES] / counts[CLASSES]
-    order = np.argsort(RETURNS)
-    passed = np.cumsum(weights[order])
-    expected = [RETURNS[order][np.searchsorted(passed, level)] for level in LEVELS]
-    shares = np.array([chance])
-    np.testing.assert_allclose(TABLE.mixed(shares)[0], expected, rtol=0.03, atol=5e-4)
-    assert TABLE.mean(shares)[0] == pytest.approx((weights * RETURNS).sum(), abs=1e-12)
-    assert TABLE.probability_up(shares)[0] == pytest.approx(weights[RETURNS > 0].sum(), abs=1e-12)
+@pytest.mark.parametrize("up", [0.2, 0.5, 0.8, 0.97])
+def test_quantiles_agree_with_returns_drawn_from_the_mixture(up: float) -> None:
+    """Weighting falls and rises by their chances, and sorting, is the definition."""
+    rose = MOVES > 0.0
+    weights = np.where(rose, up / rose.mean(), (1.0 - up) / (~rose).mean())
+    order = np.argsort(MOVES)
+    passed = np.cumsum(weights[order]) / weights.sum()
+    expected = [MOVES[order][np.searchsorted(passed, level)] * 0.02 for level in LEVELS]
+    found = TABLE.quantiles(np.array([up]), np.array([0.02]))[0]
+    np.testing.assert_allclose(found, expected, rtol=0.03, atol=5e-4)
 
 
-def test_the_usual_chances_give_back_what_usually_came() -> None:
-    usual = np.bincount(CLASSES)[None] / len(CLASSES)
-    expected = np.quantile(RETURNS, LEVELS)
-    np.testing.assert_allclose(TABLE.mixed(usual)[0], expected, rtol=0.02, atol=2e-4)
-    assert TABLE.mean(usual)[0] == pytest.approx(RETURNS.mean())
+def test_the_usual_chance_covers_what_usually_came_in_calm_and_in_turbulent_rows() -> None:
+    up = np.full(SIZE, (RETURNS > 0.0).mean())
+    for rows in (VOLATILITY < 0.008, VOLATILITY > 0.015):
+        found = below(TABLE, RETURNS[rows], up[rows], VOLATILITY[rows])
+        np.testing.assert_allclose(found, LEVELS, atol=0.008)
 
 
-def test_a_sure_class_keeps_to_its_range() -> None:
-    for k, (low, high) in enumerate([(-9, -THRESHOLD), (-THRESHOLD, THRESHOLD), (THRESHOLD, 9)]):
-        found = TABLE.mixed(np.eye(3)[k : k + 1])
-        assert ((found >= low) & (found <= high)).all()
+def test_twice_the_volatility_is_twice_as_wide() -> None:
+    up = np.array([0.4, 0.55])
+    once, twice = (TABLE.quantiles(up, np.full(2, unit)) for unit in (0.01, 0.02))
+    np.testing.assert_allclose(twice, 2.0 * once, rtol=1e-12)
 
 
-def test_weights_count() -> None:
-    returns = np.array([-0.03, -0.02, 0.0, 0.001, 0.02, 0.04])
-    classes = np.array([0, 0, 1, 1, 2, 2])
-    weights = np.array([3.0, 1.0, 1.0, 1.0, 1.0, 3.0])
-    made = OutcomeTable.measured(returns, classes, weights, 3)
+@pytest.mark.parametrize("volatility", [0.0, np.nan, -1.0])
+def test_where_volatility_is_unknown_so_are_the_quantiles(volatility: float) -> None:
+    found = TABLE.quantiles(np.array([0.5, 0.0, 1.0]), np.array([volatility] * 3))
+    assert np.isnan(found).all()
+
+
+@pytest.mark.parametrize("up", [0.0, 1.0])
+def test_a_sure_direction_has_quantiles_on_its_side_alone(up: float) -> None:
+    found = TABLE.quantiles(np.array([up]), np.array([0.01]))
+    assert np.isfinite(found).all()
+    assert ((found > 0.0) if up else (found < 0.0)).all()
+
+
+def test_mean_and_chance_of_a_rise_follow_from_what_came_of_each_class() -> None:
+    chance = np.array([[0.6, 0.3, 0.1]])
+    weights = chance[0][CLASSES] / np.bincount(CLASSES)[CLASSES]
+    assert TABLE.mean(chance)[0] == pytest.approx((weights * RETURNS).sum(), abs=1e-12)
+    assert TABLE.probability_up(chance)[0] == pytest.approx(weights[RETURNS > 0].sum(), abs=1e-12)
+
+
+def test_weights_count_and_rows_without_volatility_count_for_the_classes_alone() -> None:
+    returns = np.array([-0.03, -0.02, 0.0, 0.001, 0.02, 0.04, 0.06])
+    classes = np.array([0, 0, 1, 1, 2, 2, 2])
+    weights = np.array([3.0, 1.0, 1.0, 1.0, 1.0, 3.0, 0.0])
+    volatility = np.array([0.01, 0.01, 0.01, np.nan, 0.01, 0.02, 0.0])
+    made = OutcomeTable.measured(returns, classes, weights, volatility)
     np.testing.assert_allclose(made.means, [-0.0275, 0.0005, 0.035])
     np.testing.assert_allclose(made.rose, [0.0, 0.5, 1.0])
+    assert made.falls[[0, -1]] == pytest.approx([-3.0, 0.0])
+    np.testing.assert_allclose(made.rises, 2.0)
+
+
+@pytest.mark.parametrize("volatility", [0.0, np.nan])
+def test_without_any_volatility_there_is_nothing_to_measure_by(volatility: float) -> None:
+    with pytest.raises(ValueError, match="0 have a volatility"):
+        OutcomeTable.measured(RETURNS, CLASSES, WEIGHTS, np.full(SIZE, volatility))
+
+
+# Correction by outcomes that were not seen
+
+
+def test_chances_that_are_true_need_no_correction() -> None:
+    up = np.full(SIZE, (RETURNS > 0.0).mean())
+    found = TABLE.corrected(RETURNS, WEIGHTS, VOLATILITY, up)
+    np.testing.assert_allclose(found.places, LEVELS, atol=1e-3)
+
+
+def test_too_sure_chances_are_corrected_so_that_other_outcomes_are_covered() -> None:
+    """The chances are drawn at random, far from one half, so that they know nothing."""
+    rng = np.random.default_rng(1)
+    up = rng.choice([0.1, 0.9], SIZE)
+    seen, other = np.arange(SIZE) < SIZE // 2, np.arange(SIZE) >= SIZE // 2
+    fooled = below(TABLE, RETURNS[other], up[other], VOLATILITY[other])
+    assert fooled[0] > 0.1
+    assert fooled[-1] < 0.9
+    fixed = TABLE.corrected(RETURNS[seen], WEIGHTS[seen], VOLATILITY[seen], up[seen])
+    assert fixed.places[0] < 0.03
+    found = below(fixed, RETURNS[other], up[other], VOLATILITY[other])
+    np.testing.assert_allclose(found[[0, -1]], (0.05, 0.95), atol=0.006)
+
+
+def test_outcomes_without_forecast_or_volatility_correct_nothing() -> None:
+    nothing = np.full(SIZE, np.nan)
+    up = np.full(SIZE, 0.9)
+    for kept in (
+        TABLE.corrected(RETURNS, WEIGHTS, VOLATILITY, nothing),
+        TABLE.corrected(RETURNS, WEIGHTS, nothing, up),
+        TABLE.corrected(RETURNS, WEIGHTS, np.zeros(SIZE), up),
+    ):
+        np.testing.assert_array_equal(kept.places, LEVELS)
+
+
+# JSON
 
 
 def test_it_survives_json() -> None:
     kept = OutcomeTable.from_json(json.loads(json.dumps(TABLE.to_json())))
-    np.testing.assert_array_equal(kept.quantiles, TABLE.quantiles)
-    np.testing.assert_array_equal(kept.means, TABLE.means)
-    np.testing.assert_array_equal(kept.rose, TABLE.rose)
+    for name in ("means", "rose", "falls", "rises", "places"):
+        np.testing.assert_array_equal(getattr(kept, name), getattr(TABLE, name))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("falls", [0.0]),
+        ("falls", [1.0] * 51),
+        ("rises", [-1.0] * 51),
+        ("rises", [float("inf")] * 51),
+        ("rises", list(range(51, 0, -1))),
+        ("places", [0.1, 0.2, 0.3]),
+        ("places", [0.5, 0.4, 0.5, 0.6, 0.7]),
+        ("places", [0.1, 0.2, 0.3, 0.4, 1.7]),
+        ("rose", [0.1]),
+        ("rose", [0.1, 0.2, 1.2]),
+        ("means", [[0.0]]),
+        ("means", [0.0, float("nan"), 0.0]),
+    ],
+)
+def test_an_impossible_table_is_refused(name: str, value: list[Any]) -> None:
+    with pytest.raises(ValueError, match=r"ascend|finite|beyond|lies|classes"):
+        OutcomeTable.from_json({**TABLE.to_json(), name: value})

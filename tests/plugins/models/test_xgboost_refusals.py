@@ -122,6 +122,17 @@ def test_without_xgboost_the_message_says_what_to_install(
         fitted(model(), view)
 
 
+def test_history_in_which_volatility_is_never_known_is_refused() -> None:
+    """Every hundredth candle is missing, so that no week is whole."""
+    torn = history()
+    holes = {name: panel.copy() for name, panel in torn.candles.items()}
+    for panel in holes.values():
+        panel[::100] = np.nan
+    view = replace(torn, candles=holes).view(model().needs, steps=1200)
+    with pytest.raises(TrainingError, match=r"of \d+ rows 0 have a volatility"):
+        fitted(model(), view)
+
+
 # Use
 
 
@@ -192,6 +203,7 @@ def test_trees_grown_on_other_columns_than_the_card_says_are_refused() -> None:
 @pytest.mark.parametrize(
     "card",
     [
+        {"format": 1},
         {"format": 99},
         {"format": None},
         {"group": "memes"},
@@ -200,7 +212,7 @@ def test_trees_grown_on_other_columns_than_the_card_says_are_refused() -> None:
         {"features": 3},
         {"returns": None},
         {"returns": {}},
-        {"returns": {"quantiles": [[0.0]], "means": [0.0], "rose": [0.0]}},
+        {"returns": {"falls": [0.0], "means": [0.0], "rose": [0.0]}},
     ],
 )
 def test_an_artifact_of_something_else_is_refused(card: dict[str, Any]) -> None:
@@ -208,9 +220,7 @@ def test_an_artifact_of_something_else_is_refused(card: dict[str, Any]) -> None:
         model().load(changed(**card))
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [("means", float("nan")), ("rose", 1.5), ("quantiles", 9.0)]
-)
+@pytest.mark.parametrize(("key", "value"), [("means", float("nan")), ("rose", 1.5), ("falls", 9.0)])
 def test_an_impossible_table_of_returns_is_refused(key: str, value: float) -> None:
     table = {name: np.array(values) for name, values in artifact().card["returns"].items()}
     table[key].ravel()[0] = value

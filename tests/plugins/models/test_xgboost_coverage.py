@@ -1,0 +1,178 @@
+"""Quantiles of boosted trees cover as often as they say, in calm and in turbulent times."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.plugins.models.trainings import HORIZON, fitted, market
+from weft.arrays import BoolPanel, FloatPanel
+from weft.components.model import Forecast
+from weft.learning.outcomes import forward_returns
+from weft.market.instruments import describe
+from weft.testing import History
+from weft.times import Interval
+from weft_plugins.models.xgboost import XGBoost
+
+SPELL = 1500
+"""Rows a market stays calm or turbulent."""
+
+SYMBOLS = 6
+TRAINED_ON = 3500
+TESTED = 3000
+WEEK = 168
+
+
+def model(**options: Any) -> XGBoost:
+    """Return trees that look at what does not tell how far the market will move.
+
+    So their classes alone cannot tell calm from turbulence.
+    """
+    tiny = {"trees": 8, "depth": 2, "rate": 0.1, "features": ("volume",), "threshold": 0.01}
+    return XGBoost(XGBoost.Config(**{**tiny, "threads": 1, **options}))
+
+
+def sizes(calm: float, turbulent: float) -> FloatPanel:
+    """Return the volatility of one candle: spells, of which each symbol has its own rhythm."""
+    rows = np.arange(TRAINED_ON + TESTED + 600)[:, None] + np.arange(SYMBOLS) * SPELL // 3
+    found: FloatPanel = np.where(rows // SPELL % 2, turbulent, calm)
+    return found
+
+
+@cache
+def spells(calm: float, turbulent: float) -> History:
+    """Return a market without drift whose shocks have fat tails."""
+    size = sizes(calm, turbulent)
+    shock = np.random.default_rng(8).standard_t(5, size.shape) / np.sqrt(5 / 3)
+    return market(100.0 * np.exp(np.cumsum(size * shock, axis=0)))
+
+
+def said_later(history: History, asked: XGBoost, rows: int) -> tuple[Forecast, FloatPanel]:
+    """Return forecasts of the last rows by what was learnt before, and what came of them."""
+    before = history.cut(history.rows - rows - HORIZON)
+    learnt = asked.load(fitted(asked, before.view(asked.needs, steps=TRAINED_ON)))
+    view = history.view(asked.needs, steps=rows, learned=learnt)
+    return asked.predict(view), forward_returns(view.candles().close[-rows:], HORIZON)
+
+
+def beyond(said: Forecast, came: FloatPanel, rows: BoolPanel) -> tuple[float, float]:
+    """Return how often outcomes lay below the 5 % quantile and above the 95 % quantile."""
+    known = rows & ~np.isnan(came) & ~np.isnan(said.quantiles[0.05])
+    assert known.sum() > 1000
+    low, high = (said.quantiles[level][known] for level in (0.05, 0.95))
+    return float((came[known] < low).mean()), float((came[known] > high).mean())
+
+
+def settled(size: FloatPanel) -> BoolPanel:
+    """Return the rows whose last week and next horizon lie within one spell."""
+    last = np.arange(len(size))
+    first = np.maximum(last - WEEK, 0)
+    ahead = np.minimum(last + HORIZON, len(size) - 1)
+    same: BoolPanel = (size[first] == size) & (size[ahead] == size)
+    return same
+
+
+@pytest.mark.parametrize("calm", [True, False])
+def test_calm_and_turbulent_rows_are_covered_alike(calm: bool) -> None:
+    size = sizes(0.004, 0.016)
+    said, came = said_later(spells(0.004, 0.016), model(), TESTED)
+    rows = (settled(size) & ((size == 0.004) == calm))[-TESTED:]
+    assert beyond(said, came, rows) == pytest.approx((0.05, 0.05), abs=0.02)
+    # What one width for all times would do: the same width as on average.
+    for level, quantile in said.quantiles.items():
+        quantile[:] = np.nanquantile(came, level)
+    assert (max if calm else min)(beyond(said, came, rows)) == pytest.approx(
+        0.0 if calm else 0.12, abs=0.03
+    )
+
+
+def test_constant_volatility_widens_nothing() -> None:
+    said, came = said_later(spells(0.01, 0.01), model(), TESTED)
+    assert beyond(said, came, ~np.isnan(came)) == pytest.approx((0.05, 0.05), abs=0.015)
+    width = np.mean(said.quantiles[0.95] - said.quantiles[0.05])
+    outcomes = came[~np.isnan(came)]
+    assert width == pytest.approx(np.diff(np.quantile(outcomes, (0.05, 0.95)))[0], rel=0.06)
+
+
+def test_a_symbol_it_never_saw_is_covered_by_its_own_volatility() -> None:
+    """It is ten times as wild as all that was learnt from."""
+    base = spells(0.01, 0.01)
+    asked = model()
+    before = base.cut(base.rows - TESTED - HORIZON)
+    learnt = asked.load(fitted(asked, before.view(asked.needs, steps=TRAINED_ON)))
+    wild = market(100.0 * (base.candles["close"] / 100.0) ** 10)
+    view = wild.view(asked.needs, steps=TESTED, learned=learnt)
+    came = forward_returns(view.candles().close[-TESTED:], HORIZON)
+    found = beyond(asked.predict(view), came, ~np.isnan(came))
+    assert found == pytest.approx((0.05, 0.05), abs=0.02)
+
+
+def test_trees_that_learn_by_heart_do_not_narrow_the_quantiles() -> None:
+    """Their chances are far too sure; held-out outcomes show it, and the levels give way."""
+    greedy = {"trees": 20, "depth": 10, "rate": 1.0, "least_leaf": 0.01, "penalty": 0.0}
+    history = spells(0.01, 0.01)
+    told = {}
+    for hold_out in (True, False):
+        said, came = said_later(
+            history, model(**greedy, threshold=0.002, hold_out=hold_out), TESTED
+        )
+        told[hold_out] = beyond(said, came, ~np.isnan(came))
+    assert told[True] == pytest.approx((0.05, 0.05), abs=0.015)
+    assert min(told[False]) > 0.075
+
+
+def test_a_price_that_stands_still_or_is_new_has_a_chance_and_no_quantiles() -> None:
+    base = spells(0.01, 0.01)
+    asked = model()
+    learnt = asked.load(fitted(asked, base.view(asked.needs, steps=TRAINED_ON)))
+    closes = base.candles["close"].copy()
+    closes[-400:, 0] = closes[-400, 0]
+    candles = {name: panel.copy() for name, panel in market(closes).candles.items()}
+    for panel in candles.values():
+        panel[:-100, 1] = np.nan
+    view = History(base.interval, base.instruments, candles, {}).view(
+        asked.needs, steps=50, learned=learnt
+    )
+    said = asked.predict(view)
+    assert not np.isnan(said.probability_up).any()
+    for quantile in said.quantiles.values():
+        assert np.isnan(quantile[:, :2]).all()
+        assert np.isfinite(quantile[:, 2:]).all()
+
+
+NAMES = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "DOGEUSDT")
+
+
+def real(folder: Path, rows: int) -> History:
+    """Return the newest hours of a few perpetuals."""
+    frames = [pl.read_parquet(folder / f"{name}.parquet").sort("open_time") for name in NAMES]
+    fields = ("open", "high", "low", "close", "volume")
+    candles = {
+        field: np.column_stack([frame.tail(rows)[field].to_numpy() for frame in frames])
+        for field in fields
+    }
+    return History(Interval.parse("1h"), tuple(map(describe, NAMES)), candles, {})
+
+
+@pytest.mark.slow
+def test_real_hours_are_covered_in_calm_and_in_turbulent_times(real_data: Path) -> None:
+    """A third of the rows holds some 300 outcomes that do not overlap, of symbols that move alike.
+
+    So a share of 5 % is known to within about two points.
+    """
+    rows = 5000
+    history = real(real_data / "crypto_perp_1h", 2 * rows + 800)
+    asked = model(trees=40, depth=4, features=("base", "momentum"), threshold=0.008)
+    before = history.cut(history.rows - rows - HORIZON)
+    learnt = asked.load(fitted(asked, before.view(asked.needs, steps=rows)))
+    view = history.view(asked.needs, steps=rows, learned=learnt)
+    said, came = asked.predict(view), forward_returns(view.candles().close[-rows:], HORIZON)
+    assert beyond(said, came, ~np.isnan(came)) == pytest.approx((0.05, 0.05), abs=0.015)
+    moves = np.diff(np.log(view.candles().close), axis=0, prepend=np.nan)
+    recent = np.lib.stride_tricks.sliding_window_view(moves[-rows - 47 :], 48, axis=0).std(axis=-1)
+    low, high = np.quantile(recent, (1 / 3, 2 / 3), axis=0)
+    for third in (recent <= low, recent >= high):
+        assert beyond(said, came, third) == pytest.approx((0.05, 0.05), abs=0.025)
