@@ -15,6 +15,7 @@ from weft.components.model import Model, Regime
 from weft.errors import ComponentError, LearningError
 from weft.features.bounds import OutOfBoundsError
 from weft.learning.formats import check_files
+from weft.testing.history import listed_later
 from weft.testing.subjects import Panels, Subject, Testable, TrainedSubject, subject_of
 
 if TYPE_CHECKING:
@@ -194,6 +195,22 @@ def steps_agree(subject: Subject) -> None:
         )
 
 
+def later_listings(subject: Subject) -> None:
+    """A symbol that is listed later changes no earlier row of the others.
+
+    Among those listed later are what others are often held against: bitcoin, and a peer.
+    """
+    since = _STEPS // 6
+    history = listed_later(subject.history(seed=9, flaws=False), since)
+    there = np.flatnonzero(~np.isnan(history.candles["close"][: history.rows - since]).all(axis=0))
+    kept = _STEPS - since
+    known = {n: p[:kept] for n, p in subject.over(history, _STEPS).items()}
+    if subject.by_symbol:
+        known = {name: panel[:, there] for name, panel in known.items()}
+    then = subject.over(history.columns(there).cut(history.rows - since), kept)
+    _expect_equal(then, known, "a symbol that was listed later is left out")
+
+
 def deterministic(subject: Subject) -> None:
     """The same view gives the same bits, whatever the global random state."""
     history = subject.history(seed=4)
@@ -290,6 +307,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
         prefix_invariance,
         future_poison,
         steps_agree,
+        later_listings,
         deterministic,
         in_range,
         silent_where_unknown,

@@ -217,6 +217,21 @@ def _last(outlook: Outlook, steps: int) -> Outlook:
     return _changed(outlook, lambda panel: panel[-steps:])
 
 
+def listed_later(history: History, since: int) -> History:
+    """Return a history in which bitcoin, and a peer of a coin, came to market just now.
+
+    Args:
+        history: of two coins or more, and whatever follows; they are given real names.
+        since: rows for which the new ones have been traded.
+    """
+    names = ("BTCUSDT", "FETUSDT", "RENDERUSDT")[: len(history.instruments) - 1]
+    named = (*map(describe, names), *history.instruments[len(names) :])
+    new = np.isin([instrument.base for instrument in named], ("BTC", "RENDER"))
+    early = np.arange(history.rows)[:, None] < history.rows - since
+    candles = {n: np.where(early & new, np.nan, p) for n, p in history.candles.items()}
+    return replace(history, instruments=named, candles=candles)
+
+
 def random_history(
     seed: int = 0,
     *,

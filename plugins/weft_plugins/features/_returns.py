@@ -1,9 +1,10 @@
 """Returns of every symbol, and of what each is held against."""
 
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from weft.arrays import BoolPanel, FloatPanel
 from weft.market.candles import Candles
@@ -13,8 +14,6 @@ from weft_plugins.features._numerics import log_ratio
 from weft_plugins.features._sectors import SECTORS
 
 Against: TypeAlias = Literal["benchmark", "sector"]
-
-_MARKET: Final = ""
 
 
 def log_returns(candles: Candles) -> FloatPanel:
@@ -30,21 +29,24 @@ def log_returns(candles: Candles) -> FloatPanel:
 def others(view: View, returns: FloatPanel, against: Against, benchmark: str) -> FloatPanel:
     """Return what each symbol's returns are explained by: one column for all, or one for each.
 
+    Each row follows from the returns known on it, and not from which columns there are: a column
+    may be of a symbol that was listed later.
+
     Args:
         view: says what is in the columns.
         returns: of every symbol (time, symbol).
-        against: ``benchmark`` for the mean of the instruments about the asset `benchmark`, or of
-            all whose market never closes, where none is about it; ``sector`` for the mean of each
-            symbol's peers, itself left out. A symbol with no peer in the view, or of no known
-            sector, has all whose market never closes as its peers.
+        against: ``benchmark`` for the mean of the instruments about the asset `benchmark`;
+            ``sector`` for the mean of each symbol's peers, itself left out. On rows on which none
+            of these has a return, and for a symbol of no known sector, it is the mean of all whose
+            market never closes.
         benchmark: a base asset.
     """
+    always_open = np.array([i.always_open for i in view.instruments])
     if against == "benchmark":
-        members = [i.base.upper() == benchmark.upper() for i in view.instruments]
-        if not any(members):
-            members = [i.always_open for i in view.instruments]
-        return _mean(returns, np.array(members))
-    return _mean_of_peers(returns, view.instruments)
+        about = np.array([i.base.upper() == benchmark.upper() for i in view.instruments])
+        found = _mean(*_add_up(returns, about))
+        return np.where(np.isnan(found), _mean(*_add_up(returns, always_open)), found)
+    return _mean_of_peers(returns, view.instruments, always_open)
 
 
 def shifted(values: FloatPanel, rows: int) -> FloatPanel:
@@ -56,29 +58,37 @@ def shifted(values: FloatPanel, rows: int) -> FloatPanel:
     return late
 
 
-def _mean(returns: FloatPanel, members: BoolPanel) -> FloatPanel:
-    """Return the mean over the members that are known, as one column."""
-    total, count = _add_up(returns, members)
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-
-
-def _mean_of_peers(returns: FloatPanel, instruments: tuple[Instrument, ...]) -> FloatPanel:
-    always_open = np.array([i.always_open for i in instruments])
-    sectors = [
-        SECTORS.get(i.base.upper(), _MARKET) if i.always_open else _MARKET for i in instruments
-    ]
+def _mean_of_peers(
+    returns: FloatPanel, instruments: tuple[Instrument, ...], always_open: BoolPanel
+) -> FloatPanel:
+    market = _add_up(returns, always_open)
+    sectors = [SECTORS.get(i.base.upper(), "") if i.always_open else "" for i in instruments]
     means = np.empty_like(returns)
     for sector in sorted(set(sectors)):
         own = np.array([s == sector for s in sectors])
-        alone = sector == _MARKET or own.sum() == 1
-        peers = always_open if alone else own
-        total, count = _add_up(returns, peers)
         asked = np.flatnonzero(own)
-        mine = np.where(peers[asked], returns[:, asked], np.nan)
-        rest = count - ~np.isnan(mine)
-        left = total - np.nan_to_num(mine)
-        means[:, asked] = np.divide(left, rest, out=np.full_like(left, np.nan), where=rest > 0)
+        means[:, asked] = _mean_without(returns, asked, always_open, *market)
+        if sector:
+            peers = _mean_without(returns, asked, own, *_add_up(returns, own))
+            means[:, asked] = np.where(np.isnan(peers), means[:, asked], peers)
     return means
+
+
+def _mean_without(
+    returns: FloatPanel,
+    asked: NDArray[np.int64],
+    members: BoolPanel,
+    total: FloatPanel,
+    count: FloatPanel,
+) -> FloatPanel:
+    """Return, for each column that is asked for, the mean over the members but for itself."""
+    mine = np.where(members[asked], returns[:, asked], np.nan)
+    return _mean(total - np.nan_to_num(mine), count - ~np.isnan(mine))
+
+
+def _mean(total: FloatPanel, count: FloatPanel) -> FloatPanel:
+    """Return the mean, NaN where nothing was counted."""
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
 def _add_up(returns: FloatPanel, members: BoolPanel) -> tuple[FloatPanel, FloatPanel]:
