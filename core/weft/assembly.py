@@ -157,7 +157,7 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
     champions = Champions(ledger, artifacts)
     training = settings.training
     rules = Rules(
-        training.shadow_share, training.shadow_days_most, training.promote_above, training.seed
+        training.shadow_share, training.shadow_spans_most, training.promote_above, training.seed
     )
     trainer = Trainer(composition, market, champions, artifacts, ledger, rules)
     engine = Engine(

@@ -56,8 +56,8 @@ class Opinions:
     """What a composition said on the decision rows of a view, for those who act on it.
 
     Attributes:
-        fusion: score, confidence and direction.
-        levels: entry, stop loss and take profit.
+        fusion: score, confidence and direction; weights of layers are left out.
+        levels: entry, stop loss and take profit; figures are left out.
     """
 
     fusion: Fusion

@@ -141,7 +141,7 @@ class TrainingSection(Section):
 
     Attributes:
         shadow_share: share of the rows that is kept from a training, to judge it on.
-        shadow_days_most: days of these at most.
+        shadow_spans_most: spans of these at most, each as long as signals look ahead.
         promote_above: standard errors by which a new artifact has to be better than the one in
             use, on rows that came after both were trained.
         seed: of everything random in a training.
@@ -149,7 +149,7 @@ class TrainingSection(Section):
     """
 
     shadow_share: float = Field(default=0.2, gt=0.0, lt=0.9)
-    shadow_days_most: float = Field(default=60.0, gt=0.0)
+    shadow_spans_most: int = Field(default=120, ge=12)
     promote_above: float = Field(default=1.0, ge=0.0)
     seed: int = Field(default=7, ge=0)
     scheduled: bool = True

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -17,6 +17,9 @@ from weft.learning.formats import check_files
 
 FORMAT: Final = 1
 _CARD: Final = "card.json"
+
+Signs: TypeAlias = tuple[tuple[str, int, int, int, int], ...]
+"""Name, place on the disk, size and times of each file of an artifact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Artifacts:
         text = orjson.dumps(card, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
         digest = _digest(text)[:32]
         try:
+            self._remove_damaged(key, digest)
             self._write(self._place(key, digest), {**artifact.files, _CARD: text})
         except OSError as error:
             raise StorageError(
@@ -99,6 +103,20 @@ class Artifacts:
                 raise self._damaged(folder, f"{name} was changed since it was written")
         return Kept(digest, Artifact(files, card["card"]), card["about"])
 
+    def signs(self, key: str, digest: str) -> Signs:
+        """Return what changes when the files of an artifact are touched; nothing is opened.
+
+        Empty where there is no such folder.
+        """
+        try:
+            with os.scandir(self._place(key, digest)) as files:
+                states = [(file.name, file.stat()) for file in files]
+        except OSError:
+            return ()
+        return tuple(
+            sorted((n, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for n, s in states)
+        )
+
     def digests(self, key: str) -> list[str]:
         """Return the digests of a component's artifacts."""
         folder = self.folder / key
@@ -108,6 +126,16 @@ class Artifacts:
 
     def _place(self, key: str, digest: str) -> Path:
         return self.folder / key / digest
+
+    def _remove_damaged(self, key: str, digest: str) -> None:
+        """Make room for an artifact that was kept before, and damaged since."""
+        place = self._place(key, digest)
+        if not place.is_dir():
+            return
+        try:
+            self.read(key, digest)
+        except ArtifactError:
+            shutil.rmtree(place)
 
     @staticmethod
     def _write(place: Path, files: Mapping[str, bytes]) -> None:

@@ -3,16 +3,19 @@
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from weft.components.trained import Learned, Trained
 from weft.config.resolve import canonical_options
 from weft.errors import ArtifactError, LearningError
-from weft.learning.artifacts import Artifacts, Kept
+from weft.learning.artifacts import Artifacts, Kept, Signs
 from weft.ledger.ledger import Entry, Ledger
 from weft.times import iso, parse_time
 
 PROMOTION: Final = "promotion"
+
+_Known: TypeAlias = tuple[str, str, str]
+"""A component's key in config, an artifact's digest, and the component's options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,22 @@ class InUse:
     problems: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why an artifact cannot be used, as it was found on disk."""
+
+    why: str
+    signs: Signs
+
+
 class Champions:
     """Knows the champion of each component as of any instant. Safe to use from several threads.
 
     Promotions stand in the ledger, so none can be taken back or backdated without a trace; the
     latest that was effective by an instant, and recorded by another, is the champion then.
+
+    An artifact that is of use, or of none, is looked at once. One of no use is looked at again
+    once its files were touched, or anything of its component was promoted.
 
     Args:
         ledger: where promotions stand.
@@ -68,7 +82,8 @@ class Champions:
         self._artifacts = artifacts
         self._promotions: list[Promotion] = []
         self._read_to = 0
-        self._ready: dict[tuple[str, str, str], Learned] = {}
+        self._ready: dict[_Known, Learned] = {}
+        self._refused: dict[_Known, _Refusal] = {}
         self._lock = threading.Lock()
 
     def promote(self, promotion: Promotion) -> None:
@@ -132,12 +147,12 @@ class Champions:
     def in_use(self, key: str, component: Trained, as_of: int) -> Kept | None:
         """Return the artifact a component uses as of a decision row, None where there is none."""
         for promotion in self.ranked(key, as_of):
-            try:
-                self._make_ready(key, component, promotion)
-                # Anew, for one that is ready may have been damaged on disk since.
-                return self._artifacts.read(key, promotion.digest)
-            except LearningError:
-                continue
+            if isinstance(self._looked_at(key, component, promotion), Learned):
+                try:
+                    # Anew, for one that is ready may have been damaged on disk since.
+                    return self._artifacts.read(key, promotion.digest)
+                except ArtifactError:
+                    continue
         return None
 
     def _first_usable(
@@ -145,25 +160,38 @@ class Champions:
     ) -> tuple[Learned | None, list[str]]:
         trouble: list[str] = []
         for promotion in ranked:
-            try:
-                return self._make_ready(key, component, promotion), trouble
-            except LearningError as error:
-                reason = f"artifact {promotion.digest[:8]} is not used: {error}"
-                if reason not in trouble:
-                    trouble.append(reason)
+            found = self._looked_at(key, component, promotion)
+            if isinstance(found, Learned):
+                return found, trouble
+            reason = f"artifact {promotion.digest[:8]} is not used: {found.why}"
+            if reason not in trouble:
+                trouble.append(reason)
         return None, trouble
 
-    def _make_ready(self, key: str, component: Trained, promotion: Promotion) -> Learned:
+    def _looked_at(self, key: str, component: Trained, promotion: Promotion) -> Learned | _Refusal:
+        """Return a promoted artifact, made ready; or why it cannot be used."""
         options = canonical_options(component.config)
         known = (key, promotion.digest, options)
         with self._lock:
-            if known in self._ready:
-                held = self._ready[known]
-                return Learned(held.digest, held.ready, promotion.trust)
-        kept = self._artifacts.read(key, promotion.digest)
-        expect_made_by(component, kept, options)
-        ready = component.load(kept.artifact)
-        found = Learned(promotion.digest, ready, promotion.trust)
+            held, refused = self._ready.get(known), self._refused.get(known)
+        if held is not None:
+            return Learned(held.digest, held.ready, promotion.trust)
+        # Before it is read, so that what is put right meanwhile is looked at again.
+        signs = self._artifacts.signs(key, promotion.digest)
+        if refused is not None and refused.signs == signs:
+            return refused
+        try:
+            kept = self._artifacts.read(key, promotion.digest)
+            expect_made_by(component, kept, options)
+            found = Learned(promotion.digest, component.load(kept.artifact), promotion.trust)
+        except LearningError as error:
+            refusal = _Refusal(str(error), signs)
+            cause = error.__cause__
+            # A file that is there but could not be read may be readable the next time.
+            if isinstance(cause, FileNotFoundError) or not isinstance(cause, OSError):
+                with self._lock:
+                    self._refused[known] = refusal
+            return refusal
         with self._lock:
             self._ready[known] = found
         return found
@@ -173,6 +201,8 @@ class Champions:
             for entry in self._ledger.notes(PROMOTION, after=self._read_to):
                 self._promotions.append(_promotion(entry))
                 self._read_to = entry.seq
+                for known in [one for one in self._refused if one[0] == entry.symbol]:
+                    del self._refused[known]
             return list(self._promotions)
 
 

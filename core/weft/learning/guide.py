@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from weft.errors import TrainingError
-from weft.learning.trainer import TRAINING
+from weft.learning.records import TRAINING
 from weft.times import Interval, iso
 
 if TYPE_CHECKING:

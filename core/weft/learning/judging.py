@@ -8,9 +8,13 @@ import numpy as np
 from weft.arrays import Floats
 from weft.components.trained import Evaluation
 
+FEWEST_SPANS: Final = 12
+"""Spans below which nothing is said: the mean of a few is far from normal, whatever its error."""
+
 _FULL_TRUST: Final = 3.0
 _NO_TRUST: Final = 1.0
 _MOST_ERRORS: Final = 1000.0
+_SUREST: Final = 37.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,21 @@ class Comparison:
             return 0.0
         least = abs(self.gain) / _MOST_ERRORS
         return self.gain / max(self.standard_error, least)
+
+    @property
+    def sureness(self) -> float:
+        """How unlikely the gain is by chance, as standard deviations of a normal distribution.
+
+        The error was estimated from the same few spans, so that `t` is more easily large by
+        chance: of four spans 3.3 is as likely as 2.0 is of many (Student 1908). 0 where there are
+        fewer than `FEWEST_SPANS`.
+        """
+        from scipy.special import ndtri, stdtr  # noqa: PLC0415  # takes long to import
+
+        if self.blocks < FEWEST_SPANS:
+            return 0.0
+        beyond = float(-ndtri(stdtr(self.blocks - 1, -abs(self.t))))
+        return float(np.copysign(min(beyond, _SUREST), self.t))
 
 
 def compare(better: Floats, worse: Floats, horizon: int) -> Comparison:
@@ -66,9 +85,10 @@ def trust_in(skill: Comparison) -> float:
     """Return how far an artifact is to be listened to, by its gain over the baseline: 0 to 1.
 
     Gains of up to one standard error, which pure noise shows in one of six trainings, earn
-    nothing; three standard errors earn full trust; between them it grows evenly.
+    nothing; three standard errors earn full trust; between them it grows evenly. What counts is
+    `Comparison.sureness`.
     """
-    return float(np.clip((skill.t - _NO_TRUST) / (_FULL_TRUST - _NO_TRUST), 0.0, 1.0))
+    return float(np.clip((skill.sureness - _NO_TRUST) / (_FULL_TRUST - _NO_TRUST), 0.0, 1.0))
 
 
 def skill_of(evaluation: Evaluation, horizon: int) -> Comparison:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from weft.components.trained import NOT_TRAINED
-from weft.learning.trainer import TRAINING
+from weft.learning.records import TRAINING
 from weft.times import iso
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -19,75 +19,41 @@ from weft.components.trained import (
     TrainingProgress,
     ignore_progress,
 )
-from weft.compose import compose
 from weft.composition import Composition
 from weft.config.resolve import canonical_options
 from weft.errors import ArtifactError, LearningError, TrainingError
 from weft.learning.artifacts import Artifacts, FolderCheckpoints
 from weft.learning.champions import Champions, Promotion, expect_made_by
-from weft.learning.judging import Comparison, compare, skill_of, trust_in
+from weft.learning.judging import FEWEST_SPANS, Comparison, compare, skill_of, trust_in
+from weft.learning.opinions import compose_history, first_half, second_half
+from weft.learning.records import TRAINING, Rules, Span, Trial
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market
 from weft.market.view import View
 from weft.times import DAY, iso, parse_time
 
-TRAINING: Final = "training"
+__all__ = ["Rules", "Trainer", "Trial"]
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """How trainings are judged; see `weft.config.settings.TrainingSection`."""
-
-    shadow_share: float = 0.2
-    shadow_days_most: float = 60.0
-    promote_above: float = 1.0
-    seed: int = 7
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Which rows a training uses; instants are closes, microseconds since 1970.
+class Scene:
+    """The rows a component is trained or judged on.
 
     Attributes:
-        first: first row to train on.
-        trained_to: last row to train on.
-        judged_to: last row to judge on; judging begins right after `trained_to`.
-        rows: rows to train on.
-        shadow_rows: rows to judge on.
+        component: that is trained or judged.
+        view: of the rows.
+        opinions: what the composition said on them; None where it does not learn from that.
     """
 
-    first: int
-    trained_to: int
-    judged_to: int
-    rows: int
-    shadow_rows: int
+    component: Trained
+    view: View
+    opinions: Opinions | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What one training came to.
-
-    Attributes:
-        key: the component's key in config.
-        digest: of the artifact.
-        span: which rows were used.
-        skill: its gain over the baseline on the rows that came after.
-        against: its gain over the champion there; None where there was none.
-        trust: how far it is to be listened to, 0 to 1.
-        promoted: whether it was taken into use.
-        why: in words.
-        seconds: how long training took.
-    """
-
-    key: str
-    digest: str
-    span: Span
-    skill: Comparison
-    against: Comparison | None
-    trust: float
-    promoted: bool
-    why: str
-    seconds: float
+    def shown(self, training: Training, ready: Any = None) -> tuple[View, Training]:  # noqa: ANN401  # what the component works with
+        """Return what the component sees, with what it learnt, and what goes with it."""
+        title = f"{self.component.kind} {self.component.name}"
+        view = self.view.restricted(self.component.needs, title, ready)
+        return view, replace(training, opinions=self.opinions)
 
 
 @dataclass(slots=True)
@@ -140,7 +106,7 @@ class Trainer:
 
     def _shadow_rows(self, rows: int) -> int:
         """Return how many of so many rows are kept to judge on."""
-        most = int(self.rules.shadow_days_most * DAY // self.composition.interval.micros)
+        most = self.rules.shadow_spans_most * self.composition.horizon_candles
         return max(min(int(rows * self.rules.shadow_share), most), 1)
 
     def _rows_needed(self, least: int) -> int:
@@ -169,19 +135,16 @@ class Trainer:
         previous = self._previous(key, component, options, span)
         checkpoints = FolderCheckpoints(unfinished, self._signature(span, options))
         begin = self.stopwatch()
-        view, training = self._seen(key, span.trained_to, span.rows)
         training = replace(
-            training,
-            progress=progress,
-            checkpoints=checkpoints,
-            previous=previous,
+            self._training(key), progress=progress, checkpoints=checkpoints, previous=previous
         )
-        artifact = component.fit(view, training)
+        artifact = self._fitted(key, span, training)
         ready = component.load(artifact)
         seconds = self.stopwatch() - begin
-        evaluation = self._judge(key, span, ready)
+        shadow = self._scene(key, span.judged_to, span.shadow_rows)
+        evaluation = self._judge(key, shadow, ready)
         skill = skill_of(evaluation, self.composition.horizon_candles)
-        against = self._against_champion(key, component, span, evaluation)
+        against = self._against_champion(key, span, shadow, evaluation)
         kept = self.artifacts.keep(key, artifact, self._about(component, options, span, skill))
         trial = self._decide(key, kept.digest, span, skill, against, seconds)
         self._write_down(trial)
@@ -262,31 +225,41 @@ class Trainer:
         recent = 0 <= span.trained_to - trained_to <= max(DAY, micros)
         return earlier if same and recent else span
 
-    def _seen(
-        self,
-        key: str,
-        last: int,
-        rows: int,
-        ready: Any = None,  # noqa: ANN401  # what the component works with
-    ) -> tuple[View, Training]:
-        """Return what a component sees that is trained or judged, and what goes with it."""
-        component = self.composition.trained[key]
+    def _fitted(self, key: str, span: Span, training: Training) -> Artifact:
+        """Return what a component learns on the rows to train on."""
+        component, progress = self.composition.trained[key], training.progress
+        if not component.learns_from_opinions:
+            return component.fit(*self._scene(key, span.trained_to, span.rows).shown(training))
+        scene = self._scene(key, span.trained_to, span.rows, first_half(progress))
+        training = replace(training, progress=second_half(progress))
+        return component.fit(*scene.shown(training))
+
+    def _training(self, key: str) -> Training:
+        """Return what a component is given besides its view."""
         seeds = [self.rules.seed, crc32(key.encode())]
-        training = Training(np.random.default_rng(seeds), self.composition.horizon_candles)
+        return Training(np.random.default_rng(seeds), self.composition.horizon_candles)
+
+    def _scene(
+        self, key: str, last: int, rows: int, progress: TrainingProgress = ignore_progress
+    ) -> Scene:
+        """Return the rows that a component is trained or judged on."""
+        component, rule = self.composition.trained[key], self.composition.universe
         if component.learns_from_opinions:
-            view = self.market.view(last, rows)
-            in_use = self.champions.at(self.composition.trained, int(view.times[0]))
-            said = compose(self.composition.unhurried(), view, in_use.learned, in_use.problems)
-            training = replace(training, opinions=Opinions(said.fusion, said.levels))
-            view = said.view
-        else:
-            rule = self.composition.universe
-            market = self.market.planned_for([*component.needs, *rule.needs])
-            view = market.view(last, rows)
-            members = rule.members(view.restricted(rule.needs, f"universe {rule.name}"))
-            view = view.with_universe(members)
-        title = f"{component.kind} {component.name}"
-        return view.restricted(component.needs, title, ready), training
+            first = last - (rows - 1) * self.composition.interval.micros
+            in_use = self.champions.at(self.composition.trained, first)
+            view, opinions = compose_history(
+                self.composition,
+                self.market,
+                last,
+                rows,
+                needs=component.needs,
+                in_use=in_use,
+                progress=progress,
+            )
+            return Scene(component, view, opinions)
+        view = self.market.planned_for([*component.needs, *rule.needs]).view(last, rows)
+        members = rule.members(view.restricted(rule.needs, f"universe {rule.name}"))
+        return Scene(component, view.with_universe(members))
 
     def _previous(self, key: str, component: Trained, options: str, span: Span) -> Artifact | None:
         """Return the artifact trained last with the same options, on rows up to these at most.
@@ -306,19 +279,18 @@ class Trainer:
             return kept.artifact
         return None
 
-    def _judge(self, key: str, span: Span, ready: Any) -> Evaluation:  # noqa: ANN401  # what the component works with
+    def _judge(self, key: str, scene: Scene, ready: Any) -> Evaluation:  # noqa: ANN401  # what the component works with
         """Return how good something a component learnt is on the rows kept for judging."""
-        view, training = self._seen(key, span.judged_to, span.shadow_rows, ready)
-        return self.composition.trained[key].evaluate(view, training)
+        return scene.component.evaluate(*scene.shown(self._training(key), ready))
 
     def _against_champion(
-        self, key: str, component: Trained, span: Span, evaluation: Evaluation
+        self, key: str, span: Span, shadow: Scene, evaluation: Evaluation
     ) -> Comparison | None:
         """Return the gain over the champion, on rows that neither was trained on."""
-        champion = self.champions.at({key: component}, span.judged_to).learned.get(key)
+        champion = self.champions.at({key: shadow.component}, span.judged_to).learned.get(key)
         if champion is None:
             return None
-        loss = self._judge(key, span, champion.ready).loss
+        loss = self._judge(key, shadow, champion.ready).loss
         about = self.artifacts.read(key, champion.digest).about
         rows = np.arange(len(loss)) * self.composition.interval.micros + span.trained_to
         after_both = rows >= int(about["trained_to"])
@@ -360,10 +332,13 @@ class Trainer:
         promoted, why = True, "the first of its kind"
         if skill.blocks == 0:
             promoted, why = False, "nothing could be judged on what came after its training"
-        elif against is not None and against.blocks == 0:
-            promoted, why = False, "it could not be compared with the one in use"
+        elif against is not None and against.blocks < FEWEST_SPANS:
+            promoted, why = False, (
+                f"it could be compared with the one in use over {against.blocks} spans alone, of "
+                f"{FEWEST_SPANS} that it takes"
+            )
         elif against is not None:
-            promoted = against.gain > 0.0 and against.t >= self.rules.promote_above
+            promoted = against.gain > 0.0 and against.sureness >= self.rules.promote_above
             word = "better" if against.gain > 0.0 else "worse"
             why = f"{abs(against.t):.1f} standard errors {word} than the one in use"
         trust = trust_in(skill)

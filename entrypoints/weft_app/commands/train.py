@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from weft.engine import Engine
 from weft.errors import LearningError, WeftError, nearest
+from weft.learning.judging import FEWEST_SPANS
 from weft.learning.trainer import Trial
 from weft.times import iso, parse_time
 from weft_app.session import bring_up_to_date, compile_features, console, open_engine
@@ -109,11 +110,12 @@ def _said(error: LearningError, key: str) -> str:
 def _print(trial: Trial) -> None:
     word = "[green]promoted[/]" if trial.promoted else "[yellow]kept aside[/]"
     span, skill = trial.span, trial.skill
+    few = ", too few to trust" if skill.blocks < FEWEST_SPANS else ""
     console.print(
         f"{word}  {trial.key} {trial.digest[:8]}: {trial.why}. Trained on {span.rows:,} rows "
         f"through {iso(span.trained_to)} in {trial.seconds:.0f} s; on the {span.shadow_rows:,} "
         f"rows after that its loss is {_gain(skill.gain)} ({skill.t:+.1f} standard errors over "
-        f"{skill.blocks} spans): trust {trial.trust:.2f}.",
+        f"{skill.blocks} spans{few}): trust {trial.trust:.2f}.",
         soft_wrap=True,
         highlight=False,
     )

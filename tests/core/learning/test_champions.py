@@ -169,6 +169,16 @@ def test_one_that_was_put_right_on_disk_is_used(registry: Registry, read: Counte
     assert not registry.now().problems
 
 
+def test_one_that_was_trained_anew_to_the_same_is_used(registry: Registry) -> None:
+    digest = registry.keep(1)
+    registry.promote(digest)
+    damage(registry.file(digest))
+    (registry.file(digest).parent / "card.json").unlink()
+    assert registry.number() is None
+    assert registry.keep(1) == digest
+    assert registry.number() == 1
+
+
 def test_a_folder_that_comes_back_is_used(registry: Registry, read: Counter[Path]) -> None:
     digest = registry.keep(1)
     registry.promote(digest)

@@ -27,6 +27,30 @@ def test_rows_without_an_outcome_do_not_count() -> None:
     assert compare(better, worse, 12).gain == 1.0
 
 
+@pytest.mark.parametrize("spans", [12, 20, 120])
+def test_a_gain_is_as_sure_as_the_t_test_says(spans: int) -> None:
+    rng = np.random.default_rng(spans)
+    for shift in (-0.5, -0.1, 0.1, 0.5):
+        came = compare(np.zeros(12 * spans), rng.normal(shift, 1.0, 12 * spans), 12)
+        expected = stats.norm.isf(stats.t.sf(abs(came.t), spans - 1))
+        assert came.sureness == pytest.approx(np.copysign(expected, came.t), rel=1e-6)
+
+
+def test_noise_is_trusted_no_more_often_where_spans_are_few() -> None:
+    trusted = 0
+    for seed in range(1000):
+        noise = np.random.default_rng(seed).normal(0.0, 1.0, 12 * 12)
+        trusted += trust_in(compare(np.zeros(144), noise, 12)) > 0.5
+    # Two standard deviations: one in forty-four, give or take three of its own errors.
+    assert trusted / 1000 == pytest.approx(0.0228, abs=0.015)
+
+
+def test_a_handful_of_spans_earns_nothing_however_well_they_went() -> None:
+    few = compare(np.zeros(11 * 12), np.random.default_rng(0).normal(9.0, 0.1, 11 * 12), 12)
+    assert few.t > 100.0
+    assert few.sureness == trust_in(few) == 0.0
+
+
 @pytest.mark.parametrize("rows", [0, 5, 12])
 def test_nothing_can_be_said_of_too_few_rows(rows: int) -> None:
     came = compare(np.zeros(rows), np.ones(rows), 12)

@@ -73,7 +73,7 @@ def test_symbols_outside_the_universe_are_not_learnt_from() -> None:
 
 
 def test_too_little_history_is_refused_with_what_it_takes() -> None:
-    with pytest.raises(TrainingError, match="17 candles without a hole before it, and 4 rows after"):
+    with pytest.raises(TrainingError, match="17 candles without a hole before it"):
         fit(noise(90))
 
 

@@ -1,0 +1,65 @@
+"""What a training goes by and comes to: its rules, the rows it uses, and the outcome."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from weft.learning.judging import Comparison
+
+TRAINING: Final = "training"
+"""Kind of the rows of the ledger that tell of trainings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How trainings are judged; see `weft.config.settings.TrainingSection`."""
+
+    shadow_share: float = 0.2
+    shadow_spans_most: int = 120
+    promote_above: float = 1.0
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which rows a training uses; instants are closes, microseconds since 1970.
+
+    Attributes:
+        first: first row to train on.
+        trained_to: last row to train on.
+        judged_to: last row to judge on; judging begins right after `trained_to`.
+        rows: rows to train on.
+        shadow_rows: rows to judge on.
+    """
+
+    first: int
+    trained_to: int
+    judged_to: int
+    rows: int
+    shadow_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one training came to.
+
+    Attributes:
+        key: the component's key in config.
+        digest: of the artifact.
+        span: which rows were used.
+        skill: its gain over the baseline on the rows that came after.
+        against: its gain over the champion there; None where there was none.
+        trust: how far it is to be listened to, 0 to 1.
+        promoted: whether it was taken into use.
+        why: in words.
+        seconds: how long training took.
+    """
+
+    key: str
+    digest: str
+    span: Span
+    skill: Comparison
+    against: Comparison | None
+    trust: float
+    promoted: bool
+    why: str
+    seconds: float
