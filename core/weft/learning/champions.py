@@ -14,6 +14,9 @@ from weft.times import iso, parse_time
 
 PROMOTION: Final = "promotion"
 
+_READY_AT_ONCE: Final = 3
+"""Artifacts of a component that stay in memory: in use now, the one before, one for history."""
+
 _Known: TypeAlias = tuple[str, str, str]
 """A component's key in config, an artifact's digest, and the component's options."""
 
@@ -174,6 +177,9 @@ class Champions:
         known = (key, promotion.digest, options)
         with self._lock:
             held, refused = self._ready.get(known), self._refused.get(known)
+            if held is not None:
+                # The one used last stands last.
+                self._ready[known] = self._ready.pop(known)
         if held is not None:
             return Learned(held.digest, held.ready, promotion.trust)
         # Before it is read, so that what is put right meanwhile is looked at again.
@@ -194,6 +200,8 @@ class Champions:
             return refusal
         with self._lock:
             self._ready[known] = found
+            for old in [one for one in self._ready if one[0] == key][:-_READY_AT_ONCE]:
+                del self._ready[old]
         return found
 
     def _all(self) -> list[Promotion]:

@@ -245,3 +245,20 @@ def test_what_is_shown_of_the_artifact_in_use_is_read_anew(
     kept = registry.champions.in_use(KEY, component, NOW)
     assert kept is not None
     assert kept.digest == good
+
+
+def test_a_server_that_retrains_for_weeks_holds_a_few_artifacts(
+    registry: Registry, read: Counter[Path]
+) -> None:
+    """Those used last stay; an older one is read again when history asks for it."""
+    digests = [registry.keep(number) for number in range(8)]
+    for number, digest in enumerate(digests):
+        registry.promote(digest, NOW - (8 - number) * HOUR)
+        assert registry.number() == number
+    read.clear()
+    assert [registry.number() for _ in range(3)] == [7, 7, 7]
+    assert not read
+    early = registry.champions.at({KEY: Plain(Plain.Config())}, NOW - 8 * HOUR)
+    assert early.learned[KEY].ready == 0
+    assert read[registry.file(digests[0])] == 1
+    assert len(registry.champions._ready) == 3
