@@ -20,6 +20,7 @@ from rich.table import Table
 
 from weft.assembly import assemble
 from weft.clock import SimulatedClock
+from weft.compose import compose
 from weft.config.loading import load_settings
 from weft.engine import Engine
 from weft.market.columns import UTC_MICROS
@@ -28,6 +29,7 @@ from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.times import DAY, HOUR, parse_time
 from weft.vocabulary import METRICS
+from weft_app.memory import give_memory_back
 from weft_app.sandbox.coins import COINS
 from weft_app.sandbox.more_coins import MORE_COINS
 
@@ -42,7 +44,7 @@ START = parse_time("2025-01-01T00:00:00Z")
 def main() -> None:
     """Fill and train, then measure in processes of their own, so that memory is theirs alone."""
     with TemporaryDirectory() as folder:
-        for part in ("prepare", "measure"):
+        for part in ("prepare", "measure", "weigh"):
             subprocess.run([sys.executable, "-m", "benchmarks.whole", part, folder], check=True)
 
 
@@ -90,8 +92,28 @@ def measure(folder: Path) -> None:
     console.print(table)
     console.print(
         f"Layers that spoke: {', '.join(spoke)}. Models: {', '.join(first.outlooks)}; regime "
-        f"{'known' if first.regime else 'unknown'}.\nPeak memory {_peak_mb():,.0f} MB.\n"
+        f"{'known' if first.regime else 'unknown'}.\nPeak memory {_peak_mib():,.0f} MiB.\n"
     )
+    engine.close()
+
+
+def weigh(folder: Path) -> None:
+    """Print the memory of composing without models, and what each one adds when it is loaded."""
+    engine, _ = _engine(folder)
+    engine.features.compile(engine.step_features())
+    as_of = START + ROWS * HOUR
+    engine.market.warm_up_to(as_of)
+    compose(engine.composition, engine.view(as_of))
+    table = Table("loaded", "more MiB", "peak MiB", title=f"Memory, {len(SYMBOLS)} symbols")
+    table.add_row("nothing", "", f"{_peak_mib():,.0f}")
+    learned = dict(engine.champions.at({}, as_of).learned)
+    for key, component in engine.composition.trained.items():
+        before = _resident_mib()
+        learned |= engine.champions.at({key: component}, as_of).learned
+        added = _resident_mib() - before
+        compose(engine.composition, engine.view(as_of), learned)
+        table.add_row(key, f"{added:,.0f}", f"{_peak_mib():,.0f}")
+    Console(highlight=False).print(table)
     engine.close()
 
 
@@ -189,12 +211,20 @@ def _news() -> pl.DataFrame:
     )
 
 
-def _peak_mb() -> float:
+def _resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":
+    # The first process sets what the others, which import polars, find in their environment.
+    give_memory_back()
     if len(sys.argv) > 2:
-        {"prepare": prepare, "measure": measure}[sys.argv[1]](Path(sys.argv[2]))
+        parts = {"prepare": prepare, "measure": measure, "weigh": weigh}
+        parts[sys.argv[1]](Path(sys.argv[2]))
     else:
         main()

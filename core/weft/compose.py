@@ -89,8 +89,8 @@ def compose(
     rule, ensemble = composition.universe, composition.ensemble
     risk, sizer = composition.risk, composition.sizer
 
-    members = call(_title(rule), lambda: rule.members(parts.sees(view, rule)), deadline)
-    expect_shape(_title(rule), members, view)
+    members = call(rule.title(), lambda: rule.members(parts.sees(view, rule)), deadline)
+    expect_shape(rule.title(), members, view)
     view = view.with_universe(members)
     state = parts.regime(view)
     view = view.with_regime(state)
@@ -99,24 +99,24 @@ def compose(
     scores = parts.scores(view)
 
     fusion = call(
-        _title(ensemble),
+        ensemble.title(),
         lambda: ensemble.fuse(parts.sees(view, ensemble, "ensemble"), scores, composition.weights),
         deadline,
     )
-    expect_fusion(_title(ensemble), fusion, view)
+    expect_fusion(ensemble.title(), fusion, view)
     levels = call(
-        _title(risk), lambda: risk.levels(parts.sees(view, risk, "risk"), fusion), deadline
+        risk.title(), lambda: risk.levels(parts.sees(view, risk, "risk"), fusion), deadline
     )
     priced = (levels.entry, levels.stop_loss, levels.take_profit)
     for panel in (*priced, *levels.figures.values()):
-        expect_shape(_title(risk), panel, view)
+        expect_shape(risk.title(), panel, view)
     sizes = call(
-        _title(sizer),
+        sizer.title(),
         lambda: sizer.size(parts.sees(view, sizer, "sizer"), fusion, levels),
         deadline,
     )
     for panel in (sizes.fraction, *sizes.evidence.values()):
-        expect_shape(_title(sizer), panel, view)
+        expect_shape(sizer.title(), panel, view)
     acts = (fusion.direction != 0) & np.isfinite(levels.entry) & members
     return Composed(
         view=view,
@@ -149,14 +149,14 @@ class _Parts:
     def sees(self, view: View, component: Component, key: str = "") -> View:
         """Return a view as a component may see it, with what it has learnt."""
         ready = self.learned[key].ready if key in self.learned else None
-        return view.restricted(component.needs, _title(component), ready)
+        return view.restricted(component.needs, component.title(), ready)
 
     def regime(self, view: View) -> RegimeState | None:
         """Return where the market stands; None where nobody says."""
         placed = self.composition.regime
         if placed is None or "regime" not in self.learned:
             return None
-        regime, title = placed.regime, _title(placed.regime)
+        regime, title = placed.regime, placed.regime.title()
         seen = self.sees(view, regime, "regime")
         return _answer(
             title,
@@ -212,7 +212,3 @@ def _predict(model: Model, view: View, title: str) -> Forecast:
 
 def _score(layer: Layer, view: View, title: str) -> Scores:
     return checked_scores(layer.score(view), view, title)
-
-
-def _title(component: Component) -> str:
-    return f"{component.kind} {component.name}"

@@ -61,6 +61,11 @@ class Component(ABC):
     def __init__(self, config: ComponentConfig | None = None) -> None:
         self.config = self.Config() if config is None else config
 
+    @classmethod
+    def title(cls) -> str:
+        """Return kind and name, as messages say them: ``layer technical``."""
+        return f"{cls.kind} {cls.name}"
+
     @property
     def needs(self) -> Sequence[Need]:
         """What it asks its view for; a plain list in the class body does as well."""

@@ -39,7 +39,7 @@ def validate_options(
     if hidden := sorted(own_keys & cls.Config.model_fields.keys()):
         raise PluginError(
             f"its option {hidden[0]!r} can never be set: the section has a key of that name",
-            where=f"{cls.kind} {cls.name}",
+            where=cls.title(),
             hint="Its authors have to rename the option",
         )
     under = tuple(key.split("."))
@@ -50,7 +50,7 @@ def validate_options(
         # The error itself may quote an option, and an option may be secret.
         raise PluginError(
             f"its Config raised {type(checked.error).__name__} while reading the options",
-            where=f"{cls.kind} {cls.name}",
+            where=cls.title(),
             hint="A validator has to raise ValueError; this is a fault in the plugin",
         )
     if checked.model is None:

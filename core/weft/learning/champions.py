@@ -221,16 +221,16 @@ def expect_made_by(component: Trained, kept: Kept, options: str) -> None:
         ArtifactError: another component did, or the same with other options.
     """
     made_by = kept.about.get("component")
-    if made_by != f"{component.kind} {component.name}":
+    if made_by != component.title():
         raise ArtifactError(
             f"was made by {made_by}",
-            where=f"{component.kind} {component.name}",
+            where=component.title(),
             hint="Train it anew with `weft train`",
         )
     if kept.about.get("options") != options:
         raise ArtifactError(
             "was made with other options than those in config",
-            where=f"{component.kind} {component.name}",
+            where=component.title(),
             hint="Train it anew with `weft train`, or set the options back",
         )
 

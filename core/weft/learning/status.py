@@ -61,7 +61,7 @@ def model_status(engine: "Engine") -> list[ModelStatus]:
         found.append(
             ModelStatus(
                 key=key,
-                component=f"{component.kind} {component.name}",
+                component=component.title(),
                 artifact=learned.digest if learned else None,
                 effective_at=iso(used.effective_at) if used else None,
                 trained_through=str(kept.about["trained_through"]) if kept else None,

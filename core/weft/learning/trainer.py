@@ -51,7 +51,7 @@ class Scene:
 
     def shown(self, training: Training, ready: Any = None) -> tuple[View, Training]:  # noqa: ANN401  # what the component works with
         """Return what the component sees, with what it learnt, and what goes with it."""
-        title = f"{self.component.kind} {self.component.name}"
+        title = self.component.title()
         view = self.view.restricted(self.component.needs, title, ready)
         return view, replace(training, opinions=self.opinions)
 
@@ -258,7 +258,7 @@ class Trainer:
             )
             return Scene(component, view, opinions)
         view = self.market.planned_for([*component.needs, *rule.needs]).view(last, rows)
-        members = rule.members(view.restricted(rule.needs, f"universe {rule.name}"))
+        members = rule.members(view.restricted(rule.needs, rule.title()))
         return Scene(component, view.with_universe(members))
 
     def _previous(self, key: str, component: Trained, options: str, span: Span) -> Artifact | None:
@@ -302,7 +302,7 @@ class Trainer:
     ) -> dict[str, Any]:
         """Return the engine's part of a model card."""
         return {
-            "component": f"{component.kind} {component.name}",
+            "component": component.title(),
             "options": options,
             "weft": weft.__version__,
             "interval": self.composition.interval.name,
@@ -333,10 +333,8 @@ class Trainer:
         if skill.blocks == 0:
             promoted, why = False, "nothing could be judged on what came after its training"
         elif against is not None and against.blocks < FEWEST_SPANS:
-            promoted, why = False, (
-                f"it could be compared with the one in use over {against.blocks} spans alone, of "
-                f"{FEWEST_SPANS} that it takes"
-            )
+            spans = f"{against.blocks} spans alone, of {FEWEST_SPANS} that it takes"
+            promoted, why = False, f"it could be compared with the one in use over {spans}"
         elif against is not None:
             promoted = against.gain > 0.0 and against.sureness >= self.rules.promote_above
             word = "better" if against.gain > 0.0 else "worse"

@@ -49,7 +49,7 @@ class Subject:
     @property
     def title(self) -> str:
         """Kind and name."""
-        return f"{self.component.kind} {self.component.name}"
+        return self.component.title()
 
     def history(self, seed: int, *, flaws: bool = True, rows: int = _ROWS) -> History:
         """Return a random market with everything the component asks for."""

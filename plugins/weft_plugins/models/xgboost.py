@@ -72,7 +72,7 @@ class XGBoost(Model):
             TrainingError: too few rows, a class is absent, no feature varies, no volatility is
                 known, or the loss is no longer a number.
         """
-        _expect_xgboost(self._title)
+        _expect_xgboost(self.title())
         from weft_plugins.models import _boosting  # noqa: PLC0415  # XGBoost takes long to import
 
         seed = int(training.rng.integers(2**31))
@@ -92,7 +92,7 @@ class XGBoost(Model):
         idle = self._expect_varying(samples)
         volatility = view.feature(VOLATILITY)[known]
         table = self._table(returns, samples, volatility)
-        growth = _boosting.Growth(self.config.trees, self.config.for_xgboost(seed), self._title)
+        growth = _boosting.Growth(self.config.trees, self.config.for_xgboost(seed), self.title())
         trees, stages = self._grown(samples, growth, training, table)
         table = table.corrected(returns, weights, volatility, stages.up.astype(np.float64))
         counts = np.bincount(classes, minlength=len(_boosting.CLASSES))
@@ -128,7 +128,7 @@ class XGBoost(Model):
             raise TrainingError(
                 f"{found} rows of {self._whose} have an outcome, {self.least_rows} are needed: "
                 f"{missing} are missing",
-                where=self._title,
+                where=self.title(),
                 hint="Collect a longer history, or more symbols of the group",
             )
         return outcome
@@ -146,7 +146,7 @@ class XGBoost(Model):
             raise TrainingError(
                 f"no row is {' or '.join(absent)} among "
                 + ", ".join(f"{count} {name}" for name, count in counts.items()),
-                where=self._title,
+                where=self.title(),
                 hint=f"Its threshold of {self.config.threshold:g} does not suit these markets",
             )
 
@@ -158,7 +158,7 @@ class XGBoost(Model):
         if not varies.any():
             raise TrainingError(
                 "none of its features ever varies",
-                where=self._title,
+                where=self.title(),
                 hint="Look at the candles, and whether providers bring the metrics",
             )
         return [name for name, moves in zip(samples.names, varies, strict=True) if not moves]
@@ -169,7 +169,7 @@ class XGBoost(Model):
         except ValueError as error:
             raise TrainingError(
                 f"returns cannot be measured by volatility: {error}",
-                where=self._title,
+                where=self.title(),
                 hint="It is known after a week of candles without a hole",
             ) from error
 
@@ -201,24 +201,24 @@ class XGBoost(Model):
             ArtifactError: it is damaged, or made for other features, another group or by a
                 version of XGBoost that this one cannot read.
         """
-        _expect_xgboost(self._title)
+        _expect_xgboost(self.title())
         from weft_plugins.models import _boosting  # noqa: PLC0415  # XGBoost takes long to import
 
         card, trees = artifact.card, artifact.files.get(_TREES)
         self._expect_ours(card)
         if trees is None:
-            raise ArtifactError(f"{_TREES} is missing", where=self._title)
+            raise ArtifactError(f"{_TREES} is missing", where=self.title())
         if digest_of(trees) != card.get("digest"):
             raise ArtifactError(
-                f"{_TREES} is not what the card says: truncated or changed", where=self._title
+                f"{_TREES} is not what the card says: truncated or changed", where=self.title()
             )
         try:
             table = OutcomeTable.from_json(card["returns"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"the card's returns: {error}", where=self._title) from error
-        booster = _boosting.read(trees, self.config.threads, card.get("xgboost"), self._title)
+            raise ArtifactError(f"the card's returns: {error}", where=self.title()) from error
+        booster = _boosting.read(trees, self.config.threads, card.get("xgboost"), self.title())
         if tuple(booster.feature_names or ()) != self._columns:
-            raise ArtifactError("its trees look at other features", where=self._title)
+            raise ArtifactError("its trees look at other features", where=self.title())
         return Specialist(booster, table)
 
     def _expect_ours(self, card: Mapping[str, Any]) -> None:
@@ -230,7 +230,7 @@ class XGBoost(Model):
             if card.get(key) != ours:
                 raise ArtifactError(
                     f"was made for {key} {card.get(key)!r}, expected {ours!r}",
-                    where=self._title,
+                    where=self.title(),
                     hint="Train it anew",
                 )
         written = card.get("features")
@@ -245,7 +245,7 @@ class XGBoost(Model):
             )
             raise ArtifactError(
                 f"was made for other features{what or ', in another order'}",
-                where=self._title,
+                where=self.title(),
                 hint="Train it anew",
             )
 
@@ -301,10 +301,6 @@ class XGBoost(Model):
     @property
     def _columns(self) -> tuple[str, ...]:
         return _features.names(self.config.features)
-
-    @property
-    def _title(self) -> str:
-        return f"{self.kind} {self.name}"
 
     @property
     def _whose(self) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from weft.arrays import FloatPanel, Floats
 from weft_plugins.risks._merton import Merton
+from weft_plugins.risks._mixtures import UNCERTAINTIES, mixed, mixed_chances
 from weft_plugins.risks._paths import (
     Singles,
     inverse_normal,
@@ -22,6 +23,7 @@ from weft_plugins.risks._paths import (
 LEVELS = 40
 _NEAREST = 0.2
 _FARTHEST = 8.0
+_QUANTILES = (0.5, 0.95)
 
 INTENSITIES = (0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256)
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -36,31 +38,31 @@ NO_JUMPS: Shape = (0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What paths of unit variance per step come to, in log returns.
+    """What paths of unit variance per step come to, in log returns, for each of `UNCERTAINTIES`.
 
     Attributes:
-        worst: the lowest ends, ascending: a twentieth of all and two (tail,).
-        best: the highest ends, ascending (tail,).
+        worst: the lowest ends, ascending: a twentieth of all and two (uncertainty, tail).
+        best: the highest ends, ascending (uncertainty, tail).
         paths: how many paths there are.
-        falls: median and 95 % quantile of the deepest fall from a high (2,).
-        rises: the same of the highest rise from a low (2,).
+        falls: median and 95 % quantile of the deepest fall from a high (uncertainty, 2).
+        rises: the same of the highest rise from a low (uncertainty, 2).
         distances: levels that are looked at, ascending, 0 excluded (level,).
-        down_first: share of paths that reach a level below before one above (level below, level
-            above).
+        down_first: share of paths that reach a level below before one above (uncertainty, level
+            below, level above).
         up_first: the other way round.
         both: share of paths that reach both for the first time within the same step, of which
             nobody knows which came first.
     """
 
-    worst: Floats
-    best: Floats
+    worst: FloatPanel
+    best: FloatPanel
     paths: int
-    falls: Floats
-    rises: Floats
+    falls: FloatPanel
+    rises: FloatPanel
     distances: Floats
-    down_first: FloatPanel
-    up_first: FloatPanel
-    both: FloatPanel
+    down_first: Floats
+    up_first: Floats
+    both: Floats
 
 
 def shape_model(shape: Shape) -> Merton:
@@ -100,7 +102,7 @@ def _neighbours(at: float, count: int) -> tuple[tuple[int, float], tuple[int, fl
     return (first, 1.0 - (at - first)), (first + 1, at - first)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def shape_table(shape: Shape, steps: int, paths: int, seed: int) -> Table:
     """Return what the paths of a lattice point come to.
 
@@ -131,21 +133,27 @@ def shape_table(shape: Shape, steps: int, paths: int, seed: int) -> Table:
         rises,
         counted,
     )
-    ends.sort()
     tail = min(paths, paths // 20 + 2)
-    quantiles = (0.5, 0.95)
-    down, up, both = counted / paths
+    ordered, deepest, highest = (_at_all(of) for of in (ends, falls, rises))
+    down, up, both = (
+        np.stack([mixed_chances(panel, distances, float(u)) for u in UNCERTAINTIES])
+        for panel in counted / paths
+    )
     return Table(
-        worst=ends[:tail].copy(),
-        best=ends[-tail:].copy(),
+        worst=ordered[:, :tail].copy(),
+        best=ordered[:, -tail:].copy(),
         paths=paths,
-        falls=np.quantile(falls, quantiles),
-        rises=np.quantile(rises, quantiles),
+        falls=np.quantile(deepest, _QUANTILES, axis=1).T,
+        rises=np.quantile(highest, _QUANTILES, axis=1).T,
         distances=distances,
         down_first=down,
         up_first=up,
         both=both,
     )
+
+
+def _at_all(depths: Floats) -> FloatPanel:
+    return np.stack([mixed(depths, float(uncertainty)) for uncertainty in UNCERTAINTIES])
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,34 +268,3 @@ def _race(  # noqa: PLR0913, PLR0917  # numba passes no objects
             next_above = _mark(above, next_above, distances, at, 2 * step + 1)
         ends[p], falls[p], rises[p] = at, fall, rise
         _count(below, above, next_below, next_above, counted)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def look_up(table: FloatPanel, distances: Floats, below: Floats, above: Floats) -> Floats:
-    """Return a table's values between its levels, linear in the logarithm of the distances.
-
-    Beyond the first and the last level it stays as it is there; NaN where a distance is NaN.
-
-    Args:
-        table: (level below, level above).
-        distances: of the levels, evenly spaced in their logarithm (level,).
-        below: how far the lower level is from the start (cell,).
-        above: how far the upper level is (cell,).
-    """
-    found = np.empty(len(below))
-    last = len(distances) - 1
-    first = np.log(distances[0])
-    apart = (np.log(distances[last]) - first) / last
-    for i in range(len(below)):
-        if not (below[i] > 0.0 and above[i] > 0.0):
-            found[i] = np.nan
-            continue
-        y = min(max((np.log(below[i]) - first) / apart, 0.0), float(last))
-        x = min(max((np.log(above[i]) - first) / apart, 0.0), float(last))
-        row, column = min(int(y), last - 1), min(int(x), last - 1)
-        y -= row
-        x -= column
-        lower = table[row, column] * (1.0 - x) + table[row, column + 1] * x
-        upper = table[row + 1, column] * (1.0 - x) + table[row + 1, column + 1] * x
-        found[i] = lower * (1.0 - y) + upper * y
-    return found

@@ -1,7 +1,6 @@
 """The risk model as a component: pure, the same row by row, and right where closed forms exist."""
 
 from functools import partial
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,16 @@ from weft_plugins.risks._tails import expected_shortfall, value_at_risk
 from weft_plugins.risks.atr_levels import AtrLevels
 from weft_plugins.risks.monte_carlo import MonteCarlo
 
-SMALL = MonteCarlo(MonteCarlo.Config(paths=2000, horizon=12, window=200, volatility_window=24))
+SMALL = MonteCarlo(
+    MonteCarlo.Config(
+        paths=2000,
+        horizon=12,
+        window=200,
+        volatility_window=24,
+        long_volatility_window=100,
+        uncertainty_window=300,
+    )
+)
 CHANCES = ("stop_first", "target_first", "neither")
 
 
@@ -227,8 +235,9 @@ def test_planted_jumps_are_found() -> None:
     assert found["jump_mean"][0, 0] == pytest.approx(-0.06, abs=0.02)
     assert found["jump_intensity"][0, 1] == 0.0
     assert np.isnan(found["jump_mean"][0, 1])
-    assert found["cvar_99"][0, 0] > 1.02 * found["gbm_cvar_99"][0, 0]
-    assert found["cvar_99"][0, 1] == found["gbm_cvar_99"][0, 1]
+    wider = found["cvar_99"][0] / found["gbm_cvar_99"][0]
+    assert wider[0] > 1.15
+    assert 1.0 <= wider[1] < 1.06
 
 
 @pytest.mark.parametrize("side", [1, -1])
@@ -238,14 +247,17 @@ def test_shared_paths_come_close_to_those_of_the_fit_itself(side: int) -> None:
     close = 100 * np.exp(np.cumsum(returns))[:, None]
     candles = dict.fromkeys(("open", "high", "low", "close"), close) | {"volume": close}
     history = History(Interval.parse("1h"), (describe("AUSDT"),), candles, {})
-    found = asked(history, steps=1, directions=(side,), risk=MonteCarlo())
+    risk = MonteCarlo(MonteCarlo.Config(volatility_window=96))
+    found = asked(history, steps=1, directions=(side,), risk=risk)
     one = {name: float(panel[0, 0]) for name, panel in found.items()}
     rate, mean, deviation = one["jump_intensity"], one["jump_mean"], one["jump_deviation"]
     plain = (one["volatility"] ** 2 - rate * (mean**2 + deviation**2)) ** 0.5
     own = simulate(
         Merton(-rate * mean, plain, rate, mean, deviation), 24, 40_000, np.random.default_rng(1)
     )
-    losses = side * (1.0 - np.exp(own.terminal.astype(np.float64)))
+    unsure = one["volatility_uncertainty"]
+    turned_out = np.exp(unsure * np.random.default_rng(3).normal(size=40_000) - unsure**2)
+    losses = side * (1.0 - np.exp(own.terminal * turned_out))
     assert rate > 0.01
     assert one["var_95"] == pytest.approx(value_at_risk(losses, 0.95), rel=0.05)
     assert one["var_99"] == pytest.approx(value_at_risk(losses, 0.99), rel=0.1)
@@ -253,7 +265,7 @@ def test_shared_paths_come_close_to_those_of_the_fit_itself(side: int) -> None:
     # Falls reach between the closes, and so do those of many smaller steps.
     finer = Merton(-rate * mean / 30, plain / 30**0.5, rate / 30, mean, deviation)
     fine = simulate(finer, 24 * 30, 5000, np.random.default_rng(2))
-    depth = (fine.fall if side > 0 else fine.rise).astype(np.float64)
+    depth = (fine.fall if side > 0 else fine.rise) * turned_out[:5000]
     for name, level in (("drawdown_median", 0.5), ("drawdown_95", 0.95)):
         expected = abs(np.expm1(-side * np.quantile(depth, level)))
         assert one[name] == pytest.approx(expected, rel=0.08)
@@ -294,29 +306,6 @@ def test_shocks_are_what_hourly_closes_show(shock: Shock, real_data: Path) -> No
     assert bitcoin == pytest.approx(shock.bitcoin, abs=5e-4)
     assert others.median() == pytest.approx(shock.others, abs=5e-4)
     assert len(others) == shock.counted
-
-
-@pytest.mark.slow
-def test_on_real_hours_losses_are_exceeded_about_as_often_as_stated(real_data: Path) -> None:
-    horizon = 24
-    risk = MonteCarlo(MonteCarlo.Config(horizon=horizon))
-    rates = {}
-    for symbol, direction in product(("BTCUSDT", "ETHUSDT"), (1, -1)):
-        frame = pl.read_parquet(real_data / "crypto_perp_1h" / f"{symbol}.parquet")
-        frame = frame.sort("open_time").tail(20_000)
-        candles = {
-            n: frame[n].to_numpy()[:, None].copy()
-            for n in ("open", "high", "low", "close", "volume")
-        }
-        history = History(Interval.parse("1h"), (describe(symbol),), candles, {})
-        found = asked(history, steps=18_000, directions=(direction,), risk=risk)
-        close = found["entry"][:, 0]
-        lost = direction * (1.0 - close[horizon:] / close[:-horizon])
-        for name in ("var_95", "var_99", "gbm_var_99"):
-            rates[symbol, direction, name] = (lost > found[name][:-horizon, 0]).mean()
-    print({key: f"{rate:.4f}" for key, rate in rates.items()})  # noqa: T201  # the figures themselves
-    assert all(0.02 < rate < 0.08 for key, rate in rates.items() if key[2] == "var_95")
-    assert all(0.004 < rate < 0.03 for key, rate in rates.items() if key[2] == "var_99")
 
 
 @pytest.mark.parametrize(

@@ -5,32 +5,40 @@ import pytest
 
 from weft_plugins.risks._barriers import NO_JUMPS, Table, shapes_around
 from weft_plugins.risks._cells import losses, race
-from weft_plugins.risks._fits import fit_cells
+from weft_plugins.risks._fits import Spans, fit_cells
 from weft_plugins.risks._merton import fit_merton
+from weft_plugins.risks._mixtures import UNCERTAINTIES
 from weft_plugins.risks._tails import expected_shortfall, value_at_risk
+from weft_plugins.risks._uncertainty import uncertainty_of
 
 PATHS = 2230
 ENDS = np.sort(np.random.default_rng(0).standard_t(3, PATHS))
 TAIL = PATHS // 20 + 2
 LEVELS = np.geomspace(1.0, 16.0, 5)
+COUNT = len(UNCERTAINTIES)
+WIDER = 1.0 + np.arange(COUNT)[:, None]
 TABLE = Table(
-    worst=ENDS[:TAIL],
-    best=ENDS[-TAIL:],
+    worst=ENDS[:TAIL] * WIDER,
+    best=ENDS[-TAIL:] * WIDER,
     paths=PATHS,
-    falls=np.array([1.0, 3.0]),
-    rises=np.array([1.5, 4.0]),
+    falls=np.array([1.0, 3.0]) * WIDER,
+    rises=np.array([1.5, 4.0]) * WIDER,
     distances=LEVELS,
-    down_first=np.full((5, 5), 0.4),
-    up_first=np.full((5, 5), 0.3),
-    both=np.full((5, 5), 0.1),
+    down_first=np.full((COUNT, 5, 5), 0.4),
+    up_first=np.full((COUNT, 5, 5), 0.3),
+    both=np.full((COUNT, 5, 5), 0.1),
 )
 
 
 @pytest.mark.parametrize("long", [True, False])
-def test_losses_are_those_of_all_paths_at_the_cells_width(long: bool) -> None:
-    widths = np.array([0.001, 0.02, 0.1])
-    found = losses(TABLE, long, widths)
-    for k, width in enumerate(widths):
+@pytest.mark.parametrize(("uncertainty", "times"), [(0.0, 1.0), (0.0875, 1.5), (0.7, 5.0), (2, 5)])
+def test_losses_are_those_of_all_paths_at_the_cells_width(
+    long: bool, uncertainty: float, times: float
+) -> None:
+    stated = np.array([0.001, 0.02, 0.1])
+    found = losses(TABLE, long, stated, np.full(3, uncertainty))
+    # Paths are wider by this much at that uncertainty.
+    for k, width in enumerate(stated * times):
         lost = -np.expm1(width * ENDS) if long else np.expm1(width * ENDS)
         for percent in (95, 99):
             level = percent / 100
@@ -48,7 +56,9 @@ def test_losses_are_those_of_all_paths_at_the_cells_width(long: bool) -> None:
 
 def test_within_one_candle_the_stop_comes_first() -> None:
     two = np.array([2.0, 2.0])
-    stopped, reached = race(TABLE, np.array([1.0, -1.0]), np.ones(2), two, two)
+    stopped, reached = race(
+        TABLE, np.array([1.0, -1.0]), np.ones(2), np.array([0.0, 0.3]), two, two
+    )
     np.testing.assert_allclose(stopped, [0.5, 0.4])
     np.testing.assert_allclose(reached, [0.3, 0.4])
 
@@ -61,7 +71,7 @@ def test_a_cell_is_fitted_to_returns_over_the_volatility_a_candle_before() -> No
     change = (rng.normal(size=(rows, 1)) + jumped) * np.vstack([volatility[:1], volatility[:-1]])
     close = 100 * np.exp(np.cumsum(change, axis=0))
     steps = 40
-    found = fit_cells(close, volatility, steps, index, window, refit)
+    found = fit_cells(close, volatility, steps, index, Spans(window, 500, 12, refit))
     scaled = np.log(close[1:] / close[:-1]) / volatility[:-1]
     for row in range(steps):
         at = index - (steps - 1 - row)
@@ -70,8 +80,13 @@ def test_a_cell_is_fitted_to_returns_over_the_volatility_a_candle_before() -> No
         now = volatility[rows - steps + row, 0]
         assert fit.intensity > 0.0
         assert found.intensity[row, 0] == pytest.approx(fit.intensity)
-        assert found.jump_deviation[row, 0] == pytest.approx(fit.jump_deviation * now)
-        assert found.deviation[row, 0] == pytest.approx(fit.cumulants[1] ** 0.5 * now)
+        assert found.jump_deviation[row, 0] == pytest.approx(
+            fit.jump_deviation / fit.cumulants[1] ** 0.5 * now
+        )
+        assert found.deviation[row, 0] == now
+        past = slice(stop - 500, stop)
+        known = uncertainty_of(np.diff(np.log(close[:, 0]))[past], volatility[1:, 0][past], 12)
+        assert found.uncertainty[row, 0] == pytest.approx(known, rel=1e-9)
         weights = {shape: panel[row, 0] for shape, panel in found.weights.items()}
         around = shapes_around(fit)
         assert {s: w for s, w in weights.items() if w > 0} == pytest.approx(around)
@@ -84,9 +99,10 @@ def test_what_is_unknown_has_no_weight() -> None:
     close[-1, 0] = np.nan
     volatility[-2, 1] = 0.0
     close[:-40, 2] = np.nan
-    found = fit_cells(close, volatility, 3, 1000, 200, 1)
+    found = fit_cells(close, volatility, 3, 1000, Spans(200, 300, 12, 1))
     np.testing.assert_array_equal(
         found.known, [[True, True, False], [True, False, False], [False, True, False]]
     )
     np.testing.assert_array_equal(found.weights[NO_JUMPS], found.known.astype(float))
-    assert np.isnan(found.deviation[~found.known]).all()
+    for panel in (found.deviation, found.uncertainty):
+        np.testing.assert_array_equal(np.isfinite(panel), found.known)

@@ -1,0 +1,114 @@
+"""Paths whose volatility over the horizon is not known: mixtures of the same paths, made wider."""
+
+from functools import lru_cache
+from math import exp
+
+import numpy as np
+from numba import njit
+
+from weft.arrays import FloatPanel, Floats
+from weft_plugins.risks._paths import inverse_normal
+
+UNCERTAINTIES = np.array([0.0, 0.175, 0.35, 0.525, 0.7])
+"""Deviations of the logarithm of the volatility that paths are mixed for."""
+
+_GOLDEN = 0.5 * (5.0**0.5 - 1.0)
+_NODES = 9
+
+
+def mixed(depths: Floats, uncertainty: float) -> Floats:
+    """Return how far paths go where each has a volatility of its own, ascending (path,).
+
+    By the mixing theorem (Hull and White 1987, The pricing of options on assets with stochastic
+    volatilities): where volatility varies on its own, the return over a horizon is that of a
+    constant volatility, mixed over what its mean square may come to. That is lognormal here, and 1
+    in the mean. Depths and volatilities are independent: the points of a golden-ratio lattice
+    pair them evenly.
+
+    Args:
+        depths: of the paths at a volatility of 1, in any order (path,).
+        uncertainty: deviation of the logarithm of the volatility, 0 or more.
+    """
+    ordered = np.sort(depths)
+    if uncertainty == 0.0:
+        return ordered
+    return np.sort(ordered * _volatilities(len(ordered), uncertainty))
+
+
+@lru_cache(maxsize=16)
+def _volatilities(count: int, uncertainty: float) -> Floats:
+    shares = np.asarray((np.arange(count) * _GOLDEN + 0.5 / count) % 1.0, dtype=np.float64)
+    scales: Floats = np.exp(uncertainty * inverse_normal(shares) - uncertainty**2)
+    return scales
+
+
+def mixed_chances(chances: FloatPanel, distances: Floats, uncertainty: float) -> FloatPanel:
+    """Return the chances of reaching levels where each path has a volatility of its own.
+
+    By Gauss-Hermite quadrature over the volatility: at twice the volatility a level is half as far.
+
+    Args:
+        chances: at a volatility of 1 (level below, level above).
+        distances: of the levels, evenly spaced in their logarithm (level,).
+        uncertainty: deviation of the logarithm of the volatility, 0 or more.
+    """
+    if uncertainty == 0.0:
+        return chances
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+    below, above = (side.ravel() for side in np.meshgrid(distances, distances, indexing="ij"))
+    certain = np.zeros(len(below))
+    total = np.zeros(len(below))
+    for node, weight in zip(nodes, weights / weights.sum(), strict=True):
+        scale = exp(uncertainty * node - uncertainty**2)
+        total += weight * look_up(chances[None], distances, below / scale, above / scale, certain)
+    return total.reshape(chances.shape)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def look_up(
+    table: Floats, distances: Floats, below: Floats, above: Floats, uncertainty: Floats
+) -> Floats:
+    """Return a table's values between its levels, linear in the logarithm of the distances.
+
+    Linear in the uncertainty, too. Beyond the first and the last level it stays as it is there; NaN
+    where a distance is NaN.
+
+    Args:
+        table: (uncertainty, level below, level above); the first few of `UNCERTAINTIES`.
+        distances: of the levels, evenly spaced in their logarithm (level,).
+        below: how far the lower level is from the start (cell,).
+        above: how far the upper level is (cell,).
+        uncertainty: deviation of the logarithm of the volatility (cell,).
+    """
+    found = np.empty(len(below))
+    last = len(distances) - 1
+    first = np.log(distances[0])
+    apart = (np.log(distances[last]) - first) / last
+    for i in range(len(below)):
+        if not (below[i] > 0.0 and above[i] > 0.0):
+            found[i] = np.nan
+            continue
+        y = min(max((np.log(below[i]) - first) / apart, 0.0), float(last))
+        x = min(max((np.log(above[i]) - first) / apart, 0.0), float(last))
+        row, column = min(int(y), last - 1), min(int(x), last - 1)
+        y -= row
+        x -= column
+        which, share = place(uncertainty[i], len(table))
+        value = 0.0
+        for k, part in ((which, 1.0 - share), (which + 1, share)):
+            if part > 0.0:
+                panel = table[k]
+                lower = panel[row, column] * (1.0 - x) + panel[row, column + 1] * x
+                upper = panel[row + 1, column] * (1.0 - x) + panel[row + 1, column + 1] * x
+                value += part * (lower * (1.0 - y) + upper * y)
+        found[i] = value
+    return found
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def place(uncertainty: float, count: int) -> tuple[int, float]:
+    """Return the last of the first `count` uncertainties at or below one, and how far it is on."""
+    last = count - 1
+    at = min(max(uncertainty / UNCERTAINTIES[1], 0.0), float(last))
+    which = min(int(at), max(last - 1, 0))
+    return which, at - which
