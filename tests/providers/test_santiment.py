@@ -86,7 +86,7 @@ class TestSantiment(Sandboxed):
         assert {(row.metric, row.entity) for row in fetched.rows} == {("mvrv", "BTC")}
         assert len(fetched.problems) == 2
         assert any(
-            "age_consumed BTC, age_consumed NOSUCH: of the first, The metric" in line
+            "age_consumed BTC, age_consumed NOSUCH: of one of them, The metric" in line
             for line in fetched.problems
         )
         assert any('mvrv NOSUCH: The slug "nosuch"' in line for line in fetched.problems)

@@ -333,10 +333,11 @@ class SeriesProvider(Provider):
 
     def _given_up_lines(self) -> Iterable[str]:
         for error, names in self._lacking.values():
-            first = "of the first, " if len(names) > 1 else ""
+            # Sorted, for they were asked at once, and any may have been answered first.
+            one = "of one of them, " if len(names) > 1 else ""
             yield (
-                f"{', '.join(names)}: {first}{error.message}; not asked for again until the next "
-                "start"
+                f"{', '.join(sorted(names))}: {one}{error.message}; not asked for again until the "
+                "next start"
             )
 
 

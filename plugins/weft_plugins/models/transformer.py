@@ -1,20 +1,25 @@
 """A transformer over windows of candles, with dropout passes that say how sure it is."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from types import ModuleType
+
+import numpy as np
 
 from weft.arrays import FloatPanel
 from weft.components.model import Forecast, Model
 from weft.components.needs import Need, candles
-from weft.components.trained import Artifact, Training
+from weft.components.trained import Artifact, Evaluation, Training
 from weft.errors import MissingDependencyError
+from weft.learning.outcomes import direction_losses
 from weft.market.view import View
 from weft_plugins.models._transformer_options import Options
 from weft_plugins.models._transformer_samples import choose_samples
 from weft_plugins.models._transformer_windows import Windows
 
 _WHERE = "model transformer"
+_JUDGED = 4
 
 
 class Transformer(Model):
@@ -99,10 +104,22 @@ class Transformer(Model):
 
     def predict(self, view: View) -> Forecast:
         """Return the mixture of all passes for each decision row and symbol."""
-        forecaster = view.learned
-        panel = view.candles()
-        windows = Windows.of(panel, self.config.window)
-        said = forecaster.panel(windows, len(panel) - view.steps)
+        return self._said(view, Windows.of(view.candles(), self.config.window))
+
+    def evaluate(self, view: View, training: Training) -> Evaluation:
+        """Return the log loss of the chance of a rise, and that of saying one half.
+
+        NaN on most rows: four of a horizon are judged, whose outcomes share most of what those of
+        the rows between them tell, at a third of the time.
+        """
+        windows = Windows.of(view.candles(), self.config.window)
+        place = view.times // view.interval.micros % max(1, training.horizon // _JUDGED)
+        judged = np.concatenate([np.zeros(len(windows.complete) - view.steps), place == 0]) > 0.0
+        windows = replace(windows, complete=windows.complete & judged[:, None])
+        return direction_losses(view, self._said(view, windows), training.horizon)
+
+    def _said(self, view: View, windows: Windows) -> Forecast:
+        said = view.learned.panel(windows, len(windows.complete) - view.steps)
         columns = _module("forecast").COLUMNS
         by_name = {name: said[..., number] for number, name in enumerate(columns)}
         return Forecast(

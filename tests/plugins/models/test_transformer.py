@@ -13,6 +13,7 @@ from safetensors.numpy import load, save
 from scipy import stats
 
 from tests.plugins.models.transformer_cases import HORIZON, TINY, fit, noise
+from weft.components.model import Model
 from weft.components.trained import Artifact, Training
 from weft.errors import ArtifactError, NotTrainedError
 from weft.market.view import View
@@ -239,6 +240,20 @@ def test_it_is_scored_on_what_came_after() -> None:
     scored = model.evaluate(view, Training(np.random.default_rng(0), HORIZON))
     assert np.isfinite(scored.loss[:-HORIZON]).all()
     assert np.isnan(scored.loss[-HORIZON:]).all()
+
+
+def test_of_rows_that_tell_the_same_some_are_judged() -> None:
+    """Four in each horizon, at the same places of the calendar, with the losses they would have."""
+    model = Transformer(TINY)
+    history, long = noise(200), Training(np.random.default_rng(0), 3 * HORIZON)
+    ready = model.load(trained())
+    view = history.view(model.needs, steps=60, learned=ready)
+    scored, every = model.evaluate(view, long), Model.evaluate(model, view, long)
+    judged = view.times // view.interval.micros % 3 == 0
+    np.testing.assert_array_equal(scored.loss[judged], every.loss[judged])
+    assert np.isnan(scored.loss[~judged]).all()
+    later = history.view(model.needs, steps=59, learned=ready)
+    np.testing.assert_array_equal(model.evaluate(later, long).loss, scored.loss[1:])
 
 
 # Options and what it needs
