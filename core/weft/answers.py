@@ -8,6 +8,7 @@ from weft.arrays import FloatPanel, IntPanel
 from weft.components.ensemble import Fusion
 from weft.components.layer import Scores
 from weft.components.model import Forecast, RegimeState
+from weft.components.risk import Sizes
 from weft.errors import ComponentError
 from weft.market.view import View
 
@@ -81,6 +82,22 @@ def checked_regime(state: object, view: View, title: str) -> RegimeState:
             f"returned multipliers {state.multipliers}, expected {count} from 0 to 1", where=title
         )
     return state
+
+
+def expect_sizes(title: str, sizes: Sizes, view: View) -> None:
+    """Make sure that a sizer's answer has the view's shape, and holds no negative or endless size.
+
+    Raises:
+        ComponentError: it does.
+    """
+    for panel in (sizes.fraction, *sizes.evidence.values()):
+        expect_shape(title, panel, view)
+    if (sizes.fraction < 0.0).any() or np.isinf(sizes.fraction).any():
+        raise ComponentError(
+            "returned a size below 0, or an infinite one",
+            where=title,
+            hint="Sizes are fractions of the equity; the direction gives the sign",
+        )
 
 
 def expect_fusion(title: str, fusion: Fusion, view: View) -> None:

@@ -14,6 +14,7 @@ from weft.answers import (
     checked_scores,
     expect_fusion,
     expect_shape,
+    expect_sizes,
 )
 from weft.arrays import BoolPanel
 from weft.components.base import Component
@@ -115,8 +116,7 @@ def compose(
         lambda: sizer.size(parts.sees(view, sizer, "sizer"), fusion, levels),
         deadline,
     )
-    for panel in (sizes.fraction, *sizes.evidence.values()):
-        expect_shape(sizer.title(), panel, view)
+    expect_sizes(sizer.title(), sizes, view)
     acts = (fusion.direction != 0) & np.isfinite(levels.entry) & members
     return Composed(
         view=view,

@@ -20,7 +20,7 @@ def within_gross(sizes: Sizes, acts: BoolPanel, most: float) -> Sizes:
         acts: which of them can be acted on (steps, symbol); others hold nothing.
         most: largest sum, as a fraction of the equity.
     """
-    held = np.where(acts, np.abs(np.nan_to_num(sizes.fraction)), 0.0)
+    held = np.where(acts, np.nan_to_num(sizes.fraction), 0.0)
     # Symbol after symbol, so that a row's sum does not depend on how many rows there are.
     gross = np.cumsum(held, axis=1)[:, -1:] if held.shape[1] else np.zeros((len(held), 1))
     share = np.divide(most, gross, out=np.ones_like(gross), where=gross > most)

@@ -11,8 +11,12 @@ from hypothesis.extra.numpy import arrays
 from tests.support import ALONE, fetch, make_engine
 from weft.arrays import FloatPanel
 from weft.clock import SimulatedClock
-from weft.components.risk import Sizes
+from weft.components.base import ComponentConfig
+from weft.components.ensemble import Fusion
+from weft.components.risk import Levels, Sizer, Sizes
+from weft.errors import ComponentError
 from weft.exposure import UNLIMITED, within_gross
+from weft.market.view import View
 from weft.signal import Direction
 from weft.times import parse_time
 
@@ -69,3 +73,25 @@ def test_signals_of_an_engine_keep_to_the_limit_of_its_config(tmp_path: Path) ->
         assert small.position_size == pytest.approx(whole.position_size * 0.05 / free)
         if whole.direction is not Direction.NEUTRAL:
             assert small.sizing[UNLIMITED] == whole.position_size
+
+
+class Wild(Sizer):
+    """Says the size it was told to say."""
+
+    name = "wild"
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        says: str = "inf"
+
+    def size(self, view: View, fusion: Fusion, levels: Levels) -> Sizes:
+        return Sizes(np.full(fusion.score.shape, float(self.config.says)))
+
+
+@pytest.mark.parametrize("says", ["inf", "-0.1"])
+def test_a_size_that_is_none_is_refused(tmp_path: Path, says: str) -> None:
+    options = (*ALONE, "sizer={use: wild, says: '" + says + "'}")
+    engine = fetch(make_engine(tmp_path, *options, extra=[Wild], clock=SimulatedClock(NOW)))
+    with pytest.raises(ComponentError, match="sizer wild: returned a size below 0, or an inf"):
+        engine.compose(engine.view(NOW))

@@ -79,7 +79,7 @@ def candles(interval: str | None = None, *, warmup: int, traded: bool = False) -
         interval: for instance ``4h``; None for the decision interval.
         warmup: rows before the first decision row that the computation looks back over.
         traded: whether `warmup` counts candles instead of rows, for a computation that passes
-            over the rows on which a market is closed. `weft.market.candles.Runs` finds them.
+            over the rows on which a market is closed.
     """
     parsed = None if interval is None else Interval.parse(interval)
     return CandleNeed(parsed, warmup, traded)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from weft.errors import TrainingError
+from weft.learning.judging import FEWEST_SPANS
 from weft.learning.records import TRAINING
 from weft.times import Interval, iso
 
@@ -61,6 +62,9 @@ def requirements(engine: "Engine") -> list[Requirement]:
                 f"would train on {span.rows:,} rows through {iso(span.trained_to)} and be judged "
                 f"on the {span.shadow_rows:,} after them"
             )
+            spans = span.shadow_rows // engine.composition.horizon_candles
+            if spans < FEWEST_SPANS:
+                note += f": {spans} horizons, of {FEWEST_SPANS} from which on it is trusted at all"
         pace = own[-1]["seconds"] / own[-1]["figures"]["rows"] if own else None
         found.append(
             Requirement(

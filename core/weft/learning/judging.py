@@ -11,6 +11,13 @@ from weft.components.trained import Evaluation
 FEWEST_SPANS: Final = 12
 """Spans below which nothing is said: the mean of a few is far from normal, whatever its error."""
 
+_OVERLAP: Final = 1.5
+"""Variance of a mean of spans over what it would be if they had no outcome in common.
+
+The outcomes of a span's rows reach into the next one; where a forecast lasts, neighbouring means
+so have a correlation of a quarter, and the variance is 1 + 2/4 times as large.
+"""
+
 _FULL_TRUST: Final = 3.0
 _NO_TRUST: Final = 1.0
 _MOST_ERRORS: Final = 1000.0
@@ -59,8 +66,8 @@ def compare(better: Floats, worse: Floats, horizon: int) -> Comparison:
     """Return how much smaller the losses `better` are than `worse`.
 
     Outcomes of neighbouring rows overlap and move together. So the differences are averaged over
-    spans of `horizon` rows first, whose means are nearly independent, and the standard error is
-    theirs. Rows where either loss is NaN are left out.
+    spans of `horizon` rows first, and the standard error is that of the spans' means, widened for
+    the outcomes that a span shares with the next. Rows where either loss is NaN are left out.
 
     Args:
         better: a loss for each row (rows,).
@@ -77,7 +84,8 @@ def compare(better: Floats, worse: Floats, horizon: int) -> Comparison:
     if not count or not len(spans):
         return Comparison(0.0, 0.0, 0)
     means = np.where(known, spans, 0.0).sum(axis=1) / known.sum(axis=1)
-    error = float(np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
+    few = len(means) < 2
+    error = 0.0 if few else float(np.sqrt(_OVERLAP * np.var(means, ddof=1) / len(means)))
     return Comparison(float(np.mean(means)), error, len(means))
 
 

@@ -60,7 +60,7 @@ def compose_history(
         at_once: rows in a block of the calendar.
 
     Raises:
-        NoDataError: no instrument had a candle by the last row.
+        NoDataError: no instrument had a candle by the end of the first block.
         ComponentError: a component that must not be missing failed.
     """
     unhurried = composition.unhurried()

@@ -338,7 +338,7 @@ class Trainer:
         elif against is not None:
             promoted = against.gain > 0.0 and against.sureness >= self.rules.promote_above
             word = "better" if against.gain > 0.0 else "worse"
-            why = f"{abs(against.t):.1f} standard errors {word} than the one in use"
+            why = f"{abs(against.sureness):.1f} standard errors {word} than the one in use"
         trust = trust_in(skill)
         return Trial(key, digest, span, skill, against, trust, promoted, why, seconds)
 

@@ -33,8 +33,11 @@ _COMMITS_BEFORE_COMPACTION = 100
 _HOURS_REPLACED_FILES_STAY = 24
 """Longer than any read takes: a reader may still be on the files that compaction replaced."""
 
-_FILES = WriterProperties(max_row_group_size=2**16)
-"""A read decodes whole groups of rows, and passes over those whose times lie elsewhere."""
+_FILES = WriterProperties(max_row_group_size=2**16, compression="ZSTD", compression_level=3)
+"""A read decodes whole groups of rows, and passes over those whose times lie elsewhere.
+
+Compression has to be named: with any property set the library's own default is none.
+"""
 
 _READER_VERSION = 1
 """Of the Delta protocol; tables of later ones may hold rows that are marked as deleted."""

@@ -37,6 +37,8 @@ class OutcomeTable:
 
     Attributes:
         means: mean return of each class (class,).
+        moves: mean of the returns that did not rise, and of those that rose, over the volatility
+            of their row (2,).
         rose: share of each class that rose (class,).
         falls: quantiles, at even levels from 0 to 1, of the returns that did not rise, over the
             volatility of their row; ascending, none above 0 (point,).
@@ -46,6 +48,7 @@ class OutcomeTable:
     """
 
     means: Floats
+    moves: Floats
     rose: Floats
     falls: Floats
     rises: Floats
@@ -81,6 +84,7 @@ class OutcomeTable:
             raise ValueError(f"of {len(returns)} rows {len(moves)} have a volatility")
         return cls(
             np.array([np.average(values, weights=weight) for values, weight in parts]),
+            np.array([np.average(moves[side], weights=counts[side]) for side in (~rising, rising)]),
             np.array([np.average(values > 0.0, weights=weight) for values, weight in parts]),
             _quantiles(moves[~rising], counts[~rising], _SHARES),
             _quantiles(moves[rising], counts[rising], _SHARES),
@@ -94,7 +98,7 @@ class OutcomeTable:
         Raises:
             KeyError, TypeError, ValueError: it is something else.
         """
-        names = ("means", "rose", "falls", "rises", "places")
+        names = ("means", "moves", "rose", "falls", "rises", "places")
         found = {name: np.array(written[name], dtype=np.float64) for name in names}
         if not all(np.isfinite(values).all() for values in found.values()):
             raise ValueError("a number of them is not finite")
@@ -103,6 +107,8 @@ class OutcomeTable:
         for name, size in (("falls", len(_SHARES)), ("rises", len(_SHARES)), ("places", 5)):
             if found[name].shape != (size,) or not (np.diff(found[name]) >= 0.0).all():
                 raise ValueError(f"{name} are not {size} numbers that ascend")
+        if found["moves"].shape != (2,) or not found["moves"][0] <= 0.0 < found["moves"][1]:
+            raise ValueError("the mean fall or rise lies on the wrong side of 0")
         if found["falls"][-1] > 0.0 or found["rises"][0] < 0.0:
             raise ValueError("a fall lies above 0, or a rise below")
         for name in ("rose", "places"):
@@ -114,20 +120,30 @@ class OutcomeTable:
         """Return it as JSON values."""
         return {
             "means": self.means.tolist(),
+            "moves": self.moves.tolist(),
             "rose": self.rose.tolist(),
             "falls": self.falls.tolist(),
             "rises": self.rises.tolist(),
             "places": self.places.tolist(),
         }
 
-    def mean(self, chance: FloatPanel) -> Floats:
-        """Return the expected return, given the chance of each class (sample, class)."""
-        expected: Floats = chance @ self.means
-        return expected
+    def mean(self, chance: FloatPanel, volatility: Floats) -> Floats:
+        """Return the expected return (sample,).
+
+        That of the distribution whose quantiles `quantiles` gives; where volatility is 0 or
+        unknown, that of the classes.
+
+        Args:
+            chance: of each class (sample, class).
+            volatility: of one candle (sample,).
+        """
+        up = self.probability_up(chance)
+        move = up * self.moves[1] + (1.0 - up) * self.moves[0]
+        return np.where(volatility > 0.0, move * volatility, _weighted(chance, self.means))
 
     def probability_up(self, chance: FloatPanel) -> Floats:
         """Return the chance that the return is above 0, given that of each class."""
-        return np.clip(chance @ self.rose, 0.0, 1.0)
+        return np.clip(_weighted(chance, self.rose), 0.0, 1.0)
 
     def quantiles(self, up: Floats, volatility: Floats) -> FloatPanel:
         """Return the quantiles at `LEVELS` (sample, level), which never cross.
@@ -172,6 +188,15 @@ class OutcomeTable:
         rise = 1.0 - up + np.interp(move, self.rises, _SHARES) * up
         passed = np.where(move > 0.0, rise, fall)
         return replace(self, places=_quantiles(passed, weights[known], np.array(LEVELS)))
+
+
+def _weighted(chance: FloatPanel, values: Floats) -> Floats:
+    """Return the mean of the classes' values, given the chance of each (sample,)."""
+    # Class by class: a matrix product has other last bits for one sample than for many.
+    total = np.zeros(len(chance))
+    for each, value in zip(chance.T, values, strict=True):
+        total = total + each * value
+    return total
 
 
 def _quantiles(values: Floats, weights: Floats, levels: Floats) -> Floats:

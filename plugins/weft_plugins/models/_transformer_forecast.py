@@ -25,6 +25,8 @@ COLUMNS: Final = ("mean", "probability_up", "epistemic", "aleatoric", *LEVELS)
 MOST_WINDOWS: Final = 32
 """Windows computed at once: few enough for what lies between two layers to stay in the cache."""
 
+_FEWEST_WINDOWS: Final = 8
+
 _INTERVALS: Final = {"50%": (0.25, 0.75), "90%": (0.05, 0.95)}
 _SUREST: Final = 1e-12
 
@@ -33,8 +35,8 @@ _SUREST: Final = 1e-12
 class Forecaster:
     """A trained network and its masks, ready for forecasts.
 
-    It computes in double precision, so that how windows are batched shows in the last digits
-    alone: a row asked for by itself gets the answer it has among many.
+    It computes in double precision, and in batches of a size at which each window's numbers do not
+    depend on how many there are: a row asked for by itself gets the answer it has among many.
 
     Attributes:
         build: what the network is built from.
@@ -180,9 +182,12 @@ class Forecaster:
 
     @staticmethod
     def _at_once(cells: int) -> int:
-        """Return the size of a batch, from how much was asked for and nothing else."""
+        """Return the size of a batch, from how much was asked for and nothing else.
+
+        Not a small one: a matrix product takes another way there, with other last bits.
+        """
         batches = max(1, -(-cells // MOST_WINDOWS))
-        return max(1, -(-cells // batches))
+        return max(_FEWEST_WINDOWS, -(-cells // batches))
 
 
 def coverage(forecaster: Forecaster, samples: Samples) -> dict[str, float]:

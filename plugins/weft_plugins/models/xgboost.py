@@ -33,13 +33,13 @@ class XGBoost(Model):
 
     A row's class is whether the log return over the horizon lies below minus the threshold,
     between the two, or above. Outcomes that overlap share their weight by uniqueness, so that
-    `least_leaf` and `penalty` are measured in outcomes that overlap with no other. What came of
-    each class over the training rows turns the three chances into a mean and a chance of a rise.
+    `least_leaf` and `penalty` are measured in outcomes that overlap with no other. How
+    many of each class rose over the training rows turns the three chances into that of a rise.
 
-    Quantiles follow from that chance and from the volatility of the row: how far returns fell or
-    rose in units of it, read where outcomes say that trees had not seen (see `OutcomeTable`).
-    They are NaN where volatility is unknown, for instance in the first week of a symbol, and where
-    the price stood still for that long.
+    Mean and quantiles follow from that chance and from the volatility of the row: how far returns
+    fell or rose in units of it, quantiles read where outcomes say that trees had not seen (see
+    `OutcomeTable`). Where volatility is unknown, for instance in the first week of a symbol, and
+    where the price stood still for that long, quantiles are NaN, and the mean is the classes'.
 
     Specialists for a group of symbols share this class and differ in options alone. Each symbol
     belongs to exactly one group at each row (see `members`); a specialist learns from, and speaks
@@ -264,7 +264,7 @@ class XGBoost(Model):
         volatility = view.feature(VOLATILITY)[cells]
         quantiles = learned.table.quantiles(up, volatility)
         return Forecast(
-            mean=_spread(learned.table.mean(chance), cells),
+            mean=_spread(learned.table.mean(chance, volatility), cells),
             probability_up=_spread(up, cells),
             quantiles={level: _spread(quantiles[:, k], cells) for k, level in enumerate(LEVELS)},
             evidence={

@@ -14,6 +14,7 @@ from weft.components.trained import Artifact, Training
 from weft.learning.outcomes import forward_returns
 from weft.market.view import View
 from weft.testing import History, parametrize_with_checks
+from weft_plugins.models._outcome_table import VOLATILITY
 from weft_plugins.models.xgboost import XGBoost
 
 TINY: dict[str, Any] = {
@@ -84,9 +85,11 @@ def test_forecast_follows_from_the_chances_of_the_classes() -> None:
     rose = (flat > 0.0).mean()
     expected = chance["up"] + chance["flat"] * rose
     np.testing.assert_allclose(said.probability_up, expected, atol=2e-3)
-    means = [outcome[outcome < -0.005].mean(), flat.mean(), outcome[outcome > 0.005].mean()]
-    mixture = sum(c * m for c, m in zip(chance.values(), means, strict=True))
-    np.testing.assert_allclose(said.mean, mixture, atol=2e-4)
+    # Falls and rises are measured in the volatility of their row.
+    unit = view.feature(VOLATILITY)[-1800:]
+    falls, rises = ((outcome / unit)[side].mean() for side in (outcome <= 0.0, outcome > 0.0))
+    up, now = said.probability_up, used().feature(VOLATILITY)
+    np.testing.assert_allclose(said.mean, now * (up * rises + (1 - up) * falls), atol=1e-4)
     assert list(said.quantiles) == [0.05, 0.25, 0.5, 0.75, 0.95]
 
 

@@ -86,11 +86,39 @@ def test_a_sure_direction_has_quantiles_on_its_side_alone(up: float) -> None:
     assert ((found > 0.0) if up else (found < 0.0)).all()
 
 
-def test_mean_and_chance_of_a_rise_follow_from_what_came_of_each_class() -> None:
+def test_chance_of_a_rise_and_mean_in_unknown_volatility_follow_from_the_classes() -> None:
     chance = np.array([[0.6, 0.3, 0.1]])
     weights = chance[0][CLASSES] / np.bincount(CLASSES)[CLASSES]
-    assert TABLE.mean(chance)[0] == pytest.approx((weights * RETURNS).sum(), abs=1e-12)
+    for unknown in (0.0, np.nan):
+        mean = TABLE.mean(chance, np.array([unknown]))
+        assert mean[0] == pytest.approx((weights * RETURNS).sum(), abs=1e-12)
     assert TABLE.probability_up(chance)[0] == pytest.approx(weights[RETURNS > 0].sum(), abs=1e-12)
+
+
+def test_the_mean_is_that_of_the_outcomes_in_the_volatility_of_the_row() -> None:
+    chance = np.array([[0.6, 0.3, 0.1], [0.1, 0.2, 0.7], [1.0, 0.0, 0.0]])
+    volatility = np.array([0.001, 0.02, 0.01])
+    moves = RETURNS / VOLATILITY
+    for up, unit, mean in zip(
+        TABLE.probability_up(chance), volatility, TABLE.mean(chance, volatility), strict=True
+    ):
+        expected = up * moves[moves > 0].mean() + (1 - up) * moves[moves <= 0].mean()
+        assert mean == pytest.approx(unit * expected, rel=1e-9)
+    low, *_, high = TABLE.quantiles(TABLE.probability_up(chance), volatility).T
+    found = TABLE.mean(chance, volatility)
+    assert ((low < found) & (found < high)).all()
+
+
+def test_one_sample_alone_has_the_bits_it_has_among_many() -> None:
+    chance = np.random.default_rng(0).dirichlet([1.0, 1.0, 1.0], 200)
+    volatility = np.random.default_rng(1).uniform(0.0, 0.02, 200)
+    for told in (
+        lambda kept: TABLE.mean(chance[kept], volatility[kept]),
+        lambda kept: TABLE.probability_up(chance[kept]),
+    ):
+        many = told(slice(None))
+        alone = np.concatenate([told(slice(k, k + 1)) for k in range(200)])
+        np.testing.assert_array_equal(alone, many)
 
 
 def test_weights_count_and_rows_without_volatility_count_for_the_classes_alone() -> None:
@@ -100,6 +128,7 @@ def test_weights_count_and_rows_without_volatility_count_for_the_classes_alone()
     volatility = np.array([0.01, 0.01, 0.01, np.nan, 0.01, 0.02, 0.0])
     made = OutcomeTable.measured(returns, classes, weights, volatility)
     np.testing.assert_allclose(made.means, [-0.0275, 0.0005, 0.035])
+    np.testing.assert_allclose(made.moves, [-(9.0 + 2.0) / 5.0, 2.0])
     np.testing.assert_allclose(made.rose, [0.0, 0.5, 1.0])
     assert made.falls[[0, -1]] == pytest.approx([-3.0, 0.0])
     np.testing.assert_allclose(made.rises, 2.0)
@@ -150,7 +179,7 @@ def test_outcomes_without_forecast_or_volatility_correct_nothing() -> None:
 
 def test_it_survives_json() -> None:
     kept = OutcomeTable.from_json(json.loads(json.dumps(TABLE.to_json())))
-    for name in ("means", "rose", "falls", "rises", "places"):
+    for name in ("means", "moves", "rose", "falls", "rises", "places"):
         np.testing.assert_array_equal(getattr(kept, name), getattr(TABLE, name))
 
 
@@ -168,6 +197,8 @@ def test_it_survives_json() -> None:
         ("rose", [0.1]),
         ("rose", [0.1, 0.2, 1.2]),
         ("means", [[0.0]]),
+        ("moves", [0.1, 0.2]),
+        ("moves", [-1.0]),
         ("means", [0.0, float("nan"), 0.0]),
     ],
 )
