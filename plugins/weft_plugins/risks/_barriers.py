@@ -52,6 +52,9 @@ class Table:
         up_first: the other way round.
         both: share of paths that reach both for the first time within the same step, of which
             nobody knows which came first.
+        wick_above: how far a step goes up from its start, as a multiple of how far it ends up from
+            it, each in the mean; 1 without jumps, less with them, for they come at the close.
+        wick_below: how far it goes down.
     """
 
     worst: FloatPanel
@@ -63,6 +66,8 @@ class Table:
     down_first: Floats
     up_first: Floats
     both: Floats
+    wick_above: float
+    wick_below: float
 
 
 def shape_model(shape: Shape) -> Merton:
@@ -117,7 +122,7 @@ def shape_table(shape: Shape, steps: int, paths: int, seed: int) -> Table:
     _, where, sizes = jumps_of(model, counts, noise.sums, steps, rng)
     distances = np.geomspace(_NEAREST, _FARTHEST * sqrt(steps), LEVELS)
     ends, falls, rises = (np.empty(paths) for _ in range(3))
-    counted = np.zeros((3, LEVELS, LEVELS))
+    counted, reach = np.zeros((3, LEVELS, LEVELS)), np.zeros(3)
     _race(
         noise.normals,
         noise.highs,
@@ -132,6 +137,7 @@ def shape_table(shape: Shape, steps: int, paths: int, seed: int) -> Table:
         falls,
         rises,
         counted,
+        reach,
     )
     tail = min(paths, paths // 20 + 2)
     ordered, deepest, highest = (_at_all(of) for of in (ends, falls, rises))
@@ -149,6 +155,8 @@ def shape_table(shape: Shape, steps: int, paths: int, seed: int) -> Table:
         down_first=down,
         up_first=up,
         both=both,
+        wick_above=float(reach[0] / reach[2]),
+        wick_below=float(reach[1] / reach[2]),
     )
 
 
@@ -233,8 +241,12 @@ def _race(  # noqa: PLR0913, PLR0917  # numba passes no objects
     falls: Floats,
     rises: Floats,
     counted: Floats,
+    reach: Floats,
 ) -> None:
-    """Fill the ends and extremes of paths, and count which levels are reached first."""
+    """Fill the ends and extremes of paths, and count which levels are reached first.
+
+    Add up how far steps go up, how far down, and how far they end up from where they began.
+    """
     paths, steps = normals.shape
     levels = len(distances)
     never = 2 * steps + 2
@@ -261,7 +273,10 @@ def _race(  # noqa: PLR0913, PLR0917  # numba passes no objects
             next_below = _mark(below, next_below, distances, -bottom, 2 * step)
             next_above = _mark(above, next_above, distances, top, 2 * step)
             # A jump comes at the close.
-            at = to + jump[step]
+            start, at = at, to + jump[step]
+            reach[0] += max(top, at) - start
+            reach[1] += start - min(bottom, at)
+            reach[2] += abs(at - start)
             high, low = max(high, top, at), min(low, bottom, at)
             fall, rise = max(fall, high - at), max(rise, at - low)
             next_below = _mark(below, next_below, distances, -at, 2 * step + 1)

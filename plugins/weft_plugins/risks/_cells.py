@@ -7,6 +7,7 @@ from weft.arrays import FloatPanel, Floats
 from weft_plugins.risks._barriers import Table
 from weft_plugins.risks._mixtures import UNCERTAINTIES, look_up, place
 from weft_plugins.risks._tails import quantile_index
+from weft_plugins.risks._wicks import nearer
 
 _WIDEST_LOG = 50.0
 
@@ -20,10 +21,13 @@ def race(
     uncertainty: Floats,
     stop: Floats,
     target: Floats,
+    wicks_above: Floats,
+    wicks_below: Floats,
 ) -> tuple[Floats, Floats]:
     """Return the chances that the stop, and that the target, is reached first (cell,).
 
-    Where both are reached within one candle the stop counts.
+    Where both are reached within one candle the stop counts. Where candles of the market go further
+    than those of the paths, levels are nearer (`nearer`).
 
     Args:
         table: paths of the cells' shape.
@@ -32,10 +36,13 @@ def race(
         uncertainty: deviation of the logarithm of that deviation (cell,).
         stop: log of the price's ratio between entry and stop, above 0 (cell,).
         target: log of the price's ratio between entry and target, above 0 (cell,).
+        wicks_above: see `Wicks`; NaN where unknown (cell,).
+        wicks_below: the same downwards (cell,).
     """
     stop, target = stop / deviation, target / deviation
     long = side > 0.0
-    below, above = np.where(long, stop, target), np.where(long, target, stop)
+    below = nearer(np.where(long, stop, target), wicks_below, table.wick_below)
+    above = nearer(np.where(long, target, stop), wicks_above, table.wick_above)
     down, up, both = (
         look_up(panel, table.distances, below, above, uncertainty)
         for panel in (table.down_first, table.up_first, table.both)

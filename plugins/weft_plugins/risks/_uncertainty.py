@@ -30,32 +30,44 @@ def expected_volatility(short: FloatPanel, long_variance: FloatPanel) -> FloatPa
     return np.where(np.isnan(usual), now, np.sqrt(0.5 * (now**2 + usual)))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def long_run_variance(change: FloatPanel, index: int, block: int, blocks: int) -> FloatPanel:
     """Return the mean square of the log returns of the long run, as known at each row.
+
+    Args:
+        change: log returns of candles, NaN where there is none (time, symbol).
+        index: place of the last row in the calendar.
+        block: candles in a block of it.
+        blocks: how many.
+    """
+    return long_run_mean(change * change, index, block, blocks)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def long_run_mean(values: FloatPanel, index: int, block: int, blocks: int) -> FloatPanel:
+    """Return the mean of the long run, as known at each row (time, symbol).
 
     Of as many blocks of the calendar, up to the latest that has ended; summed block by block, so
     that the last digits do not depend on how many rows there are. Of a market that is younger, what
     is known; NaN where nothing is.
 
     Args:
-        change: log returns of candles, NaN where there is none (time, symbol).
+        values: one for each candle, NaN where there is none (time, symbol).
         index: place of the last row in the calendar.
         block: candles in a block; it ends at places that are multiples of it.
         blocks: how many.
     """
-    rows, columns = change.shape
+    rows, columns = values.shape
     first = -((rows - 1 - index) // block)
-    squares = np.zeros((rows // block + 2, columns))
+    sums = np.zeros((rows // block + 2, columns))
     known = np.zeros((rows // block + 2, columns))
     found = np.full((rows, columns), np.nan)
     for i in range(rows):
         place = index - (rows - 1 - i)
         for c in range(columns):
-            if np.isfinite(change[i, c]):
+            if np.isfinite(values[i, c]):
                 # Rounded up: a block ends at its last candle.
                 at = -(-place // block) - first
-                squares[at, c] += change[i, c] * change[i, c]
+                sums[at, c] += values[i, c]
                 known[at, c] += 1.0
     for i in range(rows):
         place = index - (rows - 1 - i)
@@ -66,7 +78,7 @@ def long_run_variance(change: FloatPanel, index: int, block: int, blocks: int) -
         for c in range(columns):
             total, count = 0.0, 0.0
             for at in range(max(0, last - blocks + 1), last + 1):
-                total += squares[at, c]
+                total += sums[at, c]
                 count += known[at, c]
             if count > 0.0:
                 found[i, c] = total / count

@@ -27,6 +27,8 @@ TABLE = Table(
     down_first=np.full((COUNT, 5, 5), 0.4),
     up_first=np.full((COUNT, 5, 5), 0.3),
     both=np.full((COUNT, 5, 5), 0.1),
+    wick_above=1.0,
+    wick_below=1.0,
 )
 
 
@@ -55,9 +57,9 @@ def test_losses_are_those_of_all_paths_at_the_cells_width(
 
 
 def test_within_one_candle_the_stop_comes_first() -> None:
-    two = np.array([2.0, 2.0])
+    two, one = np.array([2.0, 2.0]), np.ones(2)
     stopped, reached = race(
-        TABLE, np.array([1.0, -1.0]), np.ones(2), np.array([0.0, 0.3]), two, two
+        TABLE, np.array([1.0, -1.0]), one, np.array([0.0, 0.3]), two, two, one, one
     )
     np.testing.assert_allclose(stopped, [0.5, 0.4])
     np.testing.assert_allclose(reached, [0.3, 0.4])
