@@ -78,7 +78,7 @@ def test_a_forecast_that_says_the_same_for_ever_is_trusted_by_chance_alone(spans
     for _ in range(runs):
         path = np.concatenate([[0.0], np.cumsum(rng.normal(size=12 * spans + 11))])
         rose = path[12:] > path[:-12]
-        loss = -np.where(rose, np.log(said), np.log(1.0 - said))
+        loss = np.where(rose, -np.log(said), -np.log(1.0 - said))
         # What a fair coin would lose on average: the gain is nothing but chance.
         fair = np.full(len(loss), -0.5 * (np.log(said) + np.log(1.0 - said)))
         skill = compare(loss, fair, 12)
