@@ -25,8 +25,7 @@ from weft.store.store import Span, Store
 from weft.times import Interval, iso, to_datetime
 
 _PIECE = 2**16
-"""Candles of it at most, where no version of one came late: memory is for the panel, not for the
-reading of it."""
+"""Candles read at once, or those of one row: memory is for the panel, not for the reading of it."""
 
 
 class Market:
