@@ -31,7 +31,8 @@ from weft.errors import ConfigError, MissingDependencyError, PluginError
 from weft.features.engine import FeatureEngine
 from weft.learning.artifacts import Artifacts
 from weft.learning.champions import Champions
-from weft.learning.trainer import Rules, Trainer
+from weft.learning.records import Rules
+from weft.learning.trainer import Trainer
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market
 from weft.market.plan import make_plan

@@ -35,6 +35,12 @@ def forward_returns(close: FloatPanel, horizon: int, worth: FloatPanel | None = 
     return found
 
 
+def outcomes(view: "View", horizon: int) -> FloatPanel:
+    """Return what came of each decision row of a view: see `forward_returns` (steps, symbol)."""
+    panel, rows = view.candles(), slice(-view.steps, None)
+    return forward_returns(panel.close[rows], horizon, panel.marked_close()[rows])
+
+
 def uniqueness(labelled: FloatPanel, horizon: int) -> FloatPanel:
     """Return how much of each outcome's span it has for itself, 0 to 1 (time, symbol).
 
@@ -67,9 +73,7 @@ def direction_losses(view: "View", forecast: "Forecast", horizon: int) -> Evalua
     Each row's loss is the mean over the symbols that are in the universe, have a forecast, and
     whose outcome is known.
     """
-    panel = view.candles()
-    close, worth = panel.close[-view.steps :], panel.marked_close()[-view.steps :]
-    outcome = np.where(view.universe, forward_returns(close, horizon, worth), np.nan)
+    outcome = np.where(view.universe, outcomes(view, horizon), np.nan)
     rose = outcome > 0.0
     chance = np.clip(forecast.probability_up, _SURE, 1.0 - _SURE)
     loss = -np.where(rose, np.log(chance), np.log1p(-chance))

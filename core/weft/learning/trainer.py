@@ -32,8 +32,6 @@ from weft.market.market import Market
 from weft.market.view import View
 from weft.times import DAY, iso, parse_time
 
-__all__ = ["Rules", "Trainer", "Trial"]
-
 
 @dataclass(frozen=True, slots=True)
 class Scene:

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from weft.engine import Engine
 from weft.errors import LearningError, WeftError, nearest
 from weft.learning.judging import FEWEST_SPANS
-from weft.learning.trainer import Trial
+from weft.learning.records import Trial
 from weft.times import iso, parse_time
 from weft_app.session import bring_up_to_date, compile_features, console, open_engine
 

@@ -12,7 +12,7 @@ from weft.components.model import Forecast, Model
 from weft.components.needs import Need
 from weft.components.trained import Artifact, Training
 from weft.errors import ArtifactError, MissingDependencyError, TrainingError
-from weft.learning.outcomes import forward_returns, uniqueness
+from weft.learning.outcomes import outcomes, uniqueness
 from weft.market.view import View
 from weft_plugins.models import _features, _groups
 from weft_plugins.models._outcome_table import LEVELS, VOLATILITY, OutcomeTable
@@ -118,10 +118,7 @@ class XGBoost(Model):
 
     def _outcomes(self, view: View, horizon: int) -> FloatPanel:
         """Return what came of each row to learn from; NaN for the others (steps, symbol)."""
-        panel, rows = view.candles(), slice(-view.steps, None)
-        close, worth = panel.close[rows], panel.marked_close()[rows]
-        known = forward_returns(close, horizon, worth)
-        outcome = np.where(self._cells(view, close), known, np.nan)
+        outcome = np.where(self._cells(view), outcomes(view, horizon), np.nan)
         found = int((~np.isnan(outcome)).sum())
         missing = self.least_rows - found
         if missing > 0:
@@ -254,7 +251,7 @@ class XGBoost(Model):
         from weft_plugins.models import _boosting  # noqa: PLC0415  # XGBoost takes long to import
 
         learned: Specialist = view.learned
-        cells = self._cells(view, view.candles().close[-view.steps :])
+        cells = self._cells(view)
         features = _features.matrix(view, self.config.features, cells)
         if not len(features):
             chance = np.empty((0, len(_boosting.CLASSES)))
@@ -282,7 +279,7 @@ class XGBoost(Model):
         from weft_plugins.models import _boosting  # noqa: PLC0415  # XGBoost takes long to import
 
         learned: Specialist = view.learned
-        cells = self._cells(view, view.candles().close[-view.steps :])
+        cells = self._cells(view)
         features = _features.matrix(view, self.config.features, cells)
         named = (*self._columns, "baseline")
         if not len(features):
@@ -290,9 +287,9 @@ class XGBoost(Model):
         parts = _boosting.contributions(learned.booster, features)
         return {name: _spread(parts[:, k], cells) for k, name in enumerate(named)}
 
-    def _cells(self, view: View, close: FloatPanel) -> BoolPanel:
+    def _cells(self, view: View) -> BoolPanel:
         """Return the rows and symbols it speaks of: its group's, chosen, and trading."""
-        cells = view.universe & ~np.isnan(close)
+        cells = view.universe & ~np.isnan(view.candles().close[-view.steps :])
         if self.config.group == "all":
             return cells
         config = self.config
