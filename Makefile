@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run test test-slow lint types bench format clean
+.PHONY: help setup run test explore test-slow lint types bench format clean
 
 help:
 	@echo "make run     compose signals and serve them on http://127.0.0.1:8300"
@@ -27,6 +27,10 @@ run: setup
 
 test: setup lint types
 	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+
+# Other examples on every run, of all tests that are given examples.
+explore: setup
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m hypothesis --hypothesis-profile explore $(ARGS)
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow $(ARGS)

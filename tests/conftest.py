@@ -13,8 +13,10 @@ from hypothesis import settings
 
 from tests.support import Done, Weft
 
-# A machine that is busy with something else must not fail a test.
-settings.register_profile("weft", deadline=None)
+# A machine that is busy with something else must not fail a test, and the same tree is always
+# tested alike; `make explore` looks for examples that nobody has seen yet.
+settings.register_profile("weft", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None)
 settings.load_profile("weft")
 
 ROOT = Path(__file__).parents[1]

@@ -40,6 +40,10 @@ ALONE_SET = tuple(word for option in ALONE for word in ("--set", option))
 """The same as arguments of the command line."""
 
 
+PATIENCE_SECONDS = 60.0
+"""How long a test waits for what should happen soon: only what would never end takes as long."""
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """A finished run of the command line."""

@@ -138,7 +138,7 @@ def test_a_source_that_hangs_delays_a_live_round_by_no_more_than_its_deadline(
         "providers.pages.enabled=true",
         "providers.stuck.enabled=true",
         "providers.stuck.on_error=degrade",
-        "providers.stuck.deadline_seconds=0.3",
+        "providers.stuck.deadline_seconds=1",
     ]
     clock = SimulatedClock(NOW)
     engine = make_engine(tmp_path, *options, extra=[Pages, Stuck], clock=clock)
@@ -148,7 +148,7 @@ def test_a_source_that_hangs_delays_a_live_round_by_no_more_than_its_deadline(
             return await engine.update(in_time=True)
 
     brought = {one.provider: one for one in asyncio.run(live())}
-    assert "was not done within 0.3 seconds" in str(brought["stuck"].error)
+    assert "was not done within 1 seconds" in str(brought["stuck"].error)
     assert brought["pages"].error is None
     # What it brought before it hung is kept, and seen.
     assert set(engine.market.listings) == {"XCOINUSDT", "STUCKUSDT"}

@@ -1,7 +1,6 @@
 """Candle files: where they are looked for, and what is read of them."""
 
 import gzip
-import time
 from pathlib import Path
 from typing import Any
 
@@ -174,11 +173,8 @@ def test_two_folders_never_share_a_source(tmp_path: Path, monkeypatch: pytest.Mo
 # Real data
 
 
-def test_the_real_perpetuals_are_read_whole_and_quickly(real_data: Path) -> None:
-    began = time.perf_counter()
+def test_the_real_perpetuals_are_read_whole(real_data: Path) -> None:
     batches = fetch(real_data / "crypto_perp_1h", now=parse_time("2026-01-01T00:00:00Z"))
-    # Several times what it takes, so that a busy machine does not fail it.
-    assert time.perf_counter() - began < 5.0
     frames = [b.candles for b in batches if b.candles is not None]
     assert sum(map(len, frames)) == 629_130
     assert sum(len(b.instruments) for b in batches) == 37

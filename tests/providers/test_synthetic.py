@@ -1,7 +1,6 @@
 """The made-up market: the same whenever asked, shaped like a real one, and without an edge."""
 
 import asyncio
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -229,10 +228,3 @@ def test_prices_are_martingales_over_many_markets() -> None:
         ]
     means = np.array(growth).reshape(60, 2).mean(axis=1)
     assert abs(means.mean() - 1) < 3.5 * means.std() / np.sqrt(60)
-
-
-def test_a_year_of_hours_is_there_at_once() -> None:
-    began = time.perf_counter()
-    candles(START + 365 * DAY)
-    # Several times what it takes, so that a busy machine does not fail it.
-    assert time.perf_counter() - began < 1.5

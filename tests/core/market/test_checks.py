@@ -1,6 +1,5 @@
 """What may be stored and what is refused, and that each refusal is counted and located."""
 
-import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -408,12 +407,9 @@ def test_what_passes_keeps_every_rule_and_passes_again(rows: list[dict[str, Any]
 # Real data
 
 
-def test_real_perpetuals_pass_whole_and_quickly(real_data: Path) -> None:
+def test_real_perpetuals_pass_whole(real_data: Path) -> None:
     frame = pl.read_parquet(real_data / "crypto_perp_1h" / "*.parquet", columns=candles().columns)
-    began = time.perf_counter()
     checked = clean(frame, now=parse_time("2026-01-01T00:00:00Z"))
-    # Several times what it takes, so that a busy machine does not fail it.
-    assert time.perf_counter() - began < 2.0
     assert len(checked.frame) == len(frame) > 600_000
     assert checked.problems == ()
 

@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.entrypoints.sandbox.conftest import NOW
+from tests.support import PATIENCE_SECONDS
 from weft.times import HOUR, iso
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.faults import JSON_KINDS, KINDS, SOCKET_KINDS
@@ -23,7 +24,7 @@ KLINES = "/binance/api/v3/klines?symbol=BTCUSDT&interval=1h&limit=5"
 
 def ask(sandbox: Sandbox, path: str = KLINES, **options: Any) -> httpx.Response:
     # A connection of its own each time: some faults leave a broken one behind.
-    return httpx.get(sandbox.url() + path, timeout=5, **options)
+    return httpx.get(sandbox.url() + path, timeout=PATIENCE_SECONDS, **options)
 
 
 def test_faults_are_armed_counted_and_taken_back_over_http(frozen: Sandbox) -> None:
@@ -146,7 +147,7 @@ def test_a_slow_body_and_a_late_answer(frozen: Sandbox) -> None:
 
 
 def raw(sandbox: Sandbox, path: str = KLINES) -> sockets.socket:
-    client = sockets.create_connection(("127.0.0.1", sandbox.port), timeout=3)
+    client = sockets.create_connection(("127.0.0.1", sandbox.port), timeout=PATIENCE_SECONDS)
     client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     return client
 
@@ -211,7 +212,7 @@ def test_the_server_clock_can_be_wrong(frozen: Sandbox) -> None:
     assert ask(frozen).json()[-1][6] > NOW // 1000
 
 
-def drain(client: ClientConnection, seconds: float = 4) -> None:
+def drain(client: ClientConnection, seconds: float = PATIENCE_SECONDS) -> None:
     while True:
         client.recv(timeout=seconds)
 
@@ -222,7 +223,10 @@ def open_socket(sandbox: Sandbox) -> ClientConnection:
 
 
 def next_ids(client: ClientConnection, count: int = 1) -> list[tuple[int, int]]:
-    rows = [httpx.Response(200, text=str(client.recv(timeout=4))).json() for _ in range(count)]
+    rows = [
+        httpx.Response(200, text=str(client.recv(timeout=PATIENCE_SECONDS))).json()
+        for _ in range(count)
+    ]
     return [(row["U"], row["u"]) for row in rows]
 
 
@@ -277,7 +281,7 @@ def test_connections_break(running: Sandbox, kind: str) -> None:
 def test_a_binary_frame(running: Sandbox) -> None:
     with open_socket(running) as client:
         running.fault({"kind": "ws_binary", "count": 1})
-        assert any(isinstance(client.recv(timeout=4), bytes) for _ in range(8))
+        assert any(isinstance(client.recv(timeout=PATIENCE_SECONDS), bytes) for _ in range(8))
 
 
 def test_a_half_open_socket_says_nothing_and_hears_nothing(running: Sandbox) -> None:
@@ -293,7 +297,7 @@ def test_a_half_open_socket_says_nothing_and_hears_nothing(running: Sandbox) -> 
 def test_the_day_is_over(running: Sandbox) -> None:
     with open_socket(running) as client:
         running.fault({"kind": "ws_disconnect", "count": 1})
-        while "serverShutdown" not in str(client.recv(timeout=4)):
+        while "serverShutdown" not in str(client.recv(timeout=PATIENCE_SECONDS)):
             pass
         with pytest.raises(ConnectionClosed) as closed:
             drain(client)

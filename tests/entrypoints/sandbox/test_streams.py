@@ -12,6 +12,7 @@ from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
 
 from tests.entrypoints.sandbox.conftest import NOW, make_sandbox
+from tests.support import PATIENCE_SECONDS
 from weft_app.sandbox import Sandbox
 
 Book = dict[str, dict[str, str]]
@@ -21,7 +22,7 @@ def open_socket(sandbox: Sandbox, path: str, provider: str = "binance") -> Clien
     return connect(sandbox.url(provider, "ws") + path, ping_interval=None, max_size=None)
 
 
-def receive(socket: ClientConnection, seconds: float = 5.0) -> Any:
+def receive(socket: ClientConnection, seconds: float = PATIENCE_SECONDS) -> Any:
     return orjson.loads(socket.recv(timeout=seconds))
 
 
@@ -142,7 +143,7 @@ def test_the_server_pings_and_leaves_who_does_not_answer(
 
         monkeypatch.setattr(socket.protocol, "send_frame", no_pong)
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(timeout=5)
+            socket.recv(timeout=PATIENCE_SECONDS)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1008
 
@@ -168,7 +169,7 @@ def test_a_connection_ends_after_its_life_with_a_notice() -> None:
     ):
         assert receive(socket)["e"] == "serverShutdown"
         with pytest.raises(ConnectionClosed):
-            socket.recv(timeout=3)
+            socket.recv(timeout=PATIENCE_SECONDS)
 
 
 def test_bybit_streams(running: Sandbox) -> None:
@@ -219,4 +220,4 @@ def test_coinbase_leaves_who_does_not_subscribe() -> None:
         open_socket(sandbox, "/feed", "coinbase") as socket,
         pytest.raises(ConnectionClosed),
     ):
-        socket.recv(timeout=3)
+        socket.recv(timeout=PATIENCE_SECONDS)

@@ -17,11 +17,10 @@ import pytest
 import trustme
 
 from tests.faults.http.world import Desk
+from tests.support import PATIENCE_SECONDS
 from weft.http import transport
 
 Open: TypeAlias = Callable[..., Desk]
-
-_SOON = 20.0
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +97,7 @@ def test_h5_a_connection_that_hangs_is_given_up(desk: Open) -> None:
     with full_house() as port:
         began = monotonic()
         one = at(desk, f"http://127.0.0.1:{port}", connect_seconds=0.2)
-    assert monotonic() - began < _SOON
+    assert monotonic() - began < PATIENCE_SECONDS
     assert "no connection within 0.2 s" in one.troubles()["binance"]
     assert one.rows() == set()
 

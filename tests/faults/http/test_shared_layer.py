@@ -8,13 +8,11 @@ from typing import Any, TypeAlias
 import pytest
 
 from tests.faults.http.world import NOW, Desk, Rows
+from tests.support import PATIENCE_SECONDS
 from weft.times import HOUR
 from weft_app.sandbox import Sandbox
 
 Open: TypeAlias = Callable[..., Desk]
-
-_SOON = 20.0
-"""Seconds that pass on a busy machine where a deadline of half a second holds."""
 
 
 def fails(desk: Desk, name: str, text: str) -> None:
@@ -39,7 +37,7 @@ def test_h4_h5_shared_layer_ends_what_does_not_end(
     one = desk("binance", deadline_seconds=0.5 if "0.5 s" in told else 20.0)
     began = monotonic()
     one.collect()
-    assert monotonic() - began < _SOON
+    assert monotonic() - began < PATIENCE_SECONDS
     fails(one, "binance", told)
     assert one.rows() == set()
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from tests.support import PATIENCE_SECONDS
 from weft.arrays import FloatPanel
 from weft.components.layer import Scores
 from weft.components.needs import MetricNeed, NewsNeed
@@ -235,11 +236,10 @@ def test_one_feed_cannot_dominate() -> None:
     ],
 )
 def test_no_text_breaks_it(title: str) -> None:
-    history, layer = market(title), layer_of()
-    scores(layer, market("Bitcoin surges"))
+    # A pattern that tries every part of the longest of these would take days.
     start = time.perf_counter()
-    said = scores(layer, history)
-    assert time.perf_counter() - start < 0.5
+    said = scores(layer_of(), market(title))
+    assert time.perf_counter() - start < PATIENCE_SECONDS
     assert not (np.abs(said.score) > 100).any()
     assert not np.isinf(said.score).any()
 
