@@ -75,8 +75,11 @@ class Socket:
         try:
             await self._read(connection)
         except ConnectionClosed as closed:
-            ended = self._failure or ending(closed, self._spec, where)
-            self._tally.malformed += isinstance(ended, MalformedError)
+            ended = ending(closed, self._spec, where)
+            if isinstance(ended, MalformedError):
+                self._tally.malformed += 1
+            else:
+                ended = self._failure or ended
             if ended is not None:
                 raise ended from None
         finally:

@@ -127,9 +127,11 @@ async def test_w9_what_comes_twice_counts_once(fast: Sandbox) -> None:
 @pytest.mark.parametrize("kind", ["ws_binary", "ws_invalid", "ws_huge"])
 @aio
 async def test_w11_frames_of_nonsense_are_counted_and_survived(fast: Sandbox, kind: str) -> None:
-    fast.fault({"kind": kind, "count": 2, "size": 2, "path": "/ws"})
+    # Not so many times: of two that are sent into one connection the second is never seen.
+    fast.fault({"kind": kind, "size": 2, "path": "/ws"})
     async with live(fast, largest_bytes=1 << 20) as one:
         await one.until(lambda: one.status.malformed >= 2)
+        fast.heal()
         assert "MalformedError" in str(one.status.error)
         assert (one.status.reconnects > 0) is (kind == "ws_huge")
         await one.candles(2)
