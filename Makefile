@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Processes that keep no bytecode would each compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup run test explore test-slow lint types bench format clean
 
 help:

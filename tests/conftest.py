@@ -1,9 +1,8 @@
 """What tests share: real history where it is there, candle folders, and the command line."""
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
-from tests.support import Done, Weft
+from tests.support import Weft, run_weft
 
 # A machine that is busy with something else must not fail a test, and the same tree is always
 # tested alike; `make explore` looks for examples that nobody has seen yet.
@@ -21,6 +20,16 @@ settings.load_profile("weft")
 
 ROOT = Path(__file__).parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
+
+
+_LONGEST = ("entrypoints", "packaging", "faults", "validity")
+"""Folders whose tests run whole programs; no worker shall be left alone with them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the folders with the longest tests go first."""
+    first = {ROOT / "tests" / name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: min((first.get(p, 99) for p in item.path.parents), default=99))
 
 
 @pytest.fixture(scope="session")
@@ -46,23 +55,10 @@ def weft(tmp_path: Path) -> Weft:
     folder = tmp_path / "cwd"
     folder.mkdir()
 
-    def run(*arguments: str, env: Mapping[str, str] | None = None) -> Done:
-        done = subprocess.run(
-            [sys.executable, "-m", "weft_app.cli", *arguments],
-            capture_output=True,
-            text=True,
-            cwd=folder,
-            env={**os.environ, "COLUMNS": "200", **(env or {})},
-            timeout=120,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Done(done.returncode, done.stdout, done.stderr)
-
-    return run
+    return partial(run_weft, folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def walk() -> Callable[..., pl.DataFrame]:
     """Makes a frame of random-walk candles of one symbol."""
 

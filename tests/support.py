@@ -2,7 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -56,6 +59,21 @@ class Done:
         """What was printed, as JSON."""
         assert self.code == 0, self.err
         return json.loads(self.out)
+
+
+def run_weft(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
+    """Run the `weft` command in a process of its own, in a folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "weft_app.cli", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "200", **(env or {})},
+        timeout=120,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 Weft: TypeAlias = Callable[..., Done]

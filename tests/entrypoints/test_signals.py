@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.support import ALONE_SET, Weft
+from tests.support import ALONE_SET, Weft, run_weft
 
 AS_OF = "2025-03-01T00:00:00Z"
 WALK_END = "2024-02-05T00:00:00Z"
@@ -185,18 +185,31 @@ BAD_FILES: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str]] = {
 }
 
 
+# Alone, because other layers look at all coins together.
+OF_THE_GOOD_ONE = ("signals", "BTCUSDT", *ALONE_SET, "--as-of", WALK_END, "--json")
+
+
+@pytest.fixture(scope="module")
+def without_the_bad_one(tmp_path_factory: pytest.TempPathFactory, walk: Walk) -> list[object]:
+    """Signals where the good file is alone."""
+    folder = tmp_path_factory.mktemp("good")
+    walk("BTCUSDT").write_parquet(folder / "BTCUSDT.parquet")
+    home = {"WEFT_HOME": str(tmp_path_factory.mktemp("home"))}
+    found: list[object] = run_weft(folder, *OF_THE_GOOD_ONE, *from_files(folder), env=home).json()[
+        "signals"
+    ]
+    return found
+
+
 @pytest.mark.parametrize("fault", BAD_FILES)
 def test_a_bad_file_is_named_and_the_good_one_goes_on(
-    fault: str, weft: Weft, folder: Path, walk: Walk
+    fault: str, weft: Weft, folder: Path, walk: Walk, without_the_bad_one: list[object]
 ) -> None:
     spoil, told = BAD_FILES[fault]
-    # Alone, because other layers look at all coins together.
-    asked = ("BTCUSDT", *from_files(folder), *ALONE_SET, "--as-of", WALK_END, "--json")
-    good = weft("signals", *asked).json()
     spoil(walk("ETHUSDT")).write_parquet(folder / "ETHUSDT.parquet")
-    done = weft("signals", *asked, env={"WEFT_HOME": str(folder.parent / "other")})
+    done = weft(*OF_THE_GOOD_ONE, *from_files(folder))
     assert told in done.err
-    assert done.json()["signals"] == good["signals"]
+    assert done.json()["signals"] == without_the_bad_one
 
 
 @pytest.mark.parametrize(

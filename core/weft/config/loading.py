@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -79,8 +80,7 @@ def load_settings(
 def _tree(
     path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]
 ) -> tuple[Given, list[Problem]]:
-    defaults = files("weft").joinpath("data", "default_config.yaml").read_text("utf-8")
-    tree, problems = read_document(defaults, _PACKAGED)
+    tree, problems = _packaged(), list[Problem]()
     if path is not None:
         written, found = read_document(_read(path), str(path))
         tree = merge(tree, written, in_order=True)
@@ -93,6 +93,13 @@ def _tree(
     problems += found
     tree, found = expand(tree, environ)
     return tree, problems + found
+
+
+@cache
+def _packaged() -> Given:
+    """Return the tree of the packaged defaults; nobody changes a tree."""
+    defaults = files("weft").joinpath("data", "default_config.yaml").read_text("utf-8")
+    return read_document(defaults, _PACKAGED)[0]
 
 
 def _read(path: Path) -> str:

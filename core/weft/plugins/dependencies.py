@@ -1,6 +1,6 @@
 """What a distribution requires: a version of Weft, and optional packages behind extras."""
 
-from collections.abc import Iterator
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 
@@ -43,20 +43,30 @@ def extra_that_brings(dist: str, module: str) -> str | None:
     return None
 
 
-def _requirements(dist: str) -> Iterator[tuple[Requirement, list[str]]]:
-    """Yield what applies here: each requirement, and the extras it takes (none: always)."""
+def _requirements(dist: str) -> tuple[tuple[Requirement, list[str]], ...]:
+    """Return what applies here: each requirement, and the extras it takes (none: always)."""
     try:
         found = distribution(dist)
     except PackageNotFoundError:
-        return
-    offered = found.metadata.get_all("Provides-Extra") or []
-    for line in found.requires or []:
+        return ()
+    offered = tuple(found.metadata.get_all("Provides-Extra") or ())
+    return _read(tuple(found.requires or ()), offered)
+
+
+@lru_cache(maxsize=256)
+def _read(
+    lines: tuple[str, ...], offered: tuple[str, ...]
+) -> tuple[tuple[Requirement, list[str]], ...]:
+    # Once for all plugins of a distribution: reading dozens of requirements takes milliseconds.
+    applying: list[tuple[Requirement, list[str]]] = []
+    for line in lines:
         try:
             requirement = Requirement(line)
         except InvalidRequirement:
             continue
         marker = requirement.marker
         if marker is None or marker.evaluate({"extra": ""}):
-            yield requirement, []
+            applying.append((requirement, []))
         elif extras := [extra for extra in offered if marker.evaluate({"extra": extra})]:
-            yield requirement, extras
+            applying.append((requirement, extras))
+    return tuple(applying)

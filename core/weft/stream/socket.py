@@ -75,7 +75,7 @@ class Socket:
         try:
             await self._read(connection)
         except ConnectionClosed as closed:
-            ended = ending(closed, self._spec, where)
+            ended: WeftError | None = ending(closed, self._spec, where)
             if isinstance(ended, MalformedError):
                 self._tally.malformed += 1
             else:
