@@ -29,11 +29,11 @@ run: setup
 	$(BIN)/weft serve --sandbox $(ARGS)
 
 test: setup lint types
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Other examples on every run, of all tests that are given examples.
 explore: setup
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m hypothesis --hypothesis-profile explore $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m hypothesis --hypothesis-profile explore $(ARGS)
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
 
 
-_LONGEST = ("entrypoints", "packaging", "faults", "validity")
+_LONGEST = ("entrypoints", "packaging", "faults", "validity", "providers")
 """Folders whose tests run whole programs; no worker shall be left alone with them at the end."""
 
 

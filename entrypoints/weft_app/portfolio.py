@@ -151,7 +151,8 @@ class History:
         fractions: of the equity held (symbol,).
         bitcoin: which of them are Bitcoin (symbol,).
         resting: which of them trade in sessions.
-        returns: log returns of decision candles, NaN where one end is missing (row, symbol).
+        returns: log returns of decision candles, 0 where a market is closed, NaN where one end is
+            missing (row, symbol).
         since: close the first return starts from, microseconds since 1970.
         through: close the last return ends at, microseconds since 1970.
         left_out: symbols held that cannot be measured, and why.
@@ -196,8 +197,9 @@ def read_history(
         )
     view = engine.view(as_of, rows + 1)
     columns = {symbol: column for column, symbol in enumerate(view.symbols)}
-    closes = view.candles().close[-rows - 1 :]
-    returns = np.diff(np.log(closes), axis=0)
+    # What a stock does overnight falls on its next candle, so that it counts as often as it is.
+    worth = view.candles().marked_close()[-rows - 1 :]
+    returns = np.diff(np.log(worth), axis=0)
     kept, left_out = _measurable(returns, columns, held)
     chosen = [columns[symbol] for symbol in kept]
     instruments = [view.instruments[column] for column in chosen]
@@ -342,5 +344,5 @@ def _notes(history: History) -> tuple[str, ...]:
     if not history.resting:
         return ()
     resting = ", ".join(history.resting)
-    note = "what happens while the market is closed is in no figure, and the shocks are of coins"
+    note = "risk is spread evenly over open and closed hours, and the shocks are of coins"
     return (f"{resting}: {note}",)

@@ -165,6 +165,24 @@ def test_a_hedged_pair_loses_next_to_nothing_until_the_hedge_fails(
     assert told["stresses"]["hedges_fail"]["var_99"] > 1.9 * alone["var_99"]
 
 
+def test_what_a_stock_does_overnight_counts_and_its_closed_hours_do_too(
+    tmp_path: Path, figures: Figures
+) -> None:
+    returns = made_returns()
+    row = np.arange(ROWS)
+    traded = (row % 24 >= 15) & (row % 24 <= 21) & (row // 24 % 7 < 5)
+    traded[0] = True  # which leaves the close it starts from in the window, too
+    stock = np.where(traded, returns[:, 1] * np.where(row % 24 == 15, 5.0, 1.0), np.nan)
+    folder = write_candles(tmp_path / "stocks", {"AAPL": stock, "BTCUSDT": returns[:, 0]})
+    told = figures(folder, "AAPL=0.5")
+    expected = np.sqrt(np.nansum(stock**2) / ROWS)
+    (position,) = told["positions"]
+    assert position["volatility"] == pytest.approx(expected, rel=1e-9)
+    assert told["notes"] == [
+        "AAPL: risk is spread evenly over open and closed hours, and the shocks are of coins"
+    ]
+
+
 def test_past_falls_hit_bitcoin_and_the_others_each_by_its_own(
     folder: Path, figures: Figures
 ) -> None:

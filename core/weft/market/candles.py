@@ -84,6 +84,8 @@ class Candles:
         That is the close, and on rows on which the market is closed the last one before. NaN where
         a candle is missing, and where the panel begins later than that close.
         """
+        if not self.closable.any():
+            return self.close
         rows = np.arange(len(self), dtype=np.int64)[:, None] - self.rows_since_traded
         last = np.take_along_axis(self.close, np.maximum(rows, 0), axis=0)
         known = (self.presence != Presence.HOLE) & (rows >= 0)

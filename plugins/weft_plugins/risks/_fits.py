@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from weft.arrays import BoolPanel, FloatPanel
+from weft.arrays import BoolPanel, FloatPanel, Floats
 from weft_plugins.risks._barriers import Shape, shapes_around
 from weft_plugins.risks._merton import Merton, fit_into
 from weft_plugins.risks._uncertainty import uncertainty_of
@@ -20,6 +21,7 @@ class Fits:
 
     Attributes:
         deviation: of the log return, jumps and all.
+        pace: see `paces`; 1 where the market never closes.
         intensity: expected number of jumps.
         jump_mean: of a jump's log return; NaN where there are none.
         jump_deviation: of a jump's log return; NaN where there are none.
@@ -29,12 +31,18 @@ class Fits:
     """
 
     deviation: FloatPanel
+    pace: FloatPanel
     intensity: FloatPanel
     jump_mean: FloatPanel
     jump_deviation: FloatPanel
     uncertainty: FloatPanel
     known: BoolPanel
     weights: Mapping[Shape, FloatPanel]
+
+    @property
+    def width(self) -> FloatPanel:
+        """Deviation of one of as many steps as the horizon has rows (steps, symbol)."""
+        return self.deviation * self.pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,44 +63,49 @@ class Spans:
 
 
 def fit_cells(
-    close: FloatPanel, volatility: FloatPanel, steps: int, index: int, spans: Spans
+    change: FloatPanel,
+    closed: BoolPanel,
+    volatility: FloatPanel,
+    pace: FloatPanel,
+    index: int,
+    spans: Spans,
 ) -> Fits:
-    """Return what each cell of the last `steps` rows is like.
+    """Return what each cell of the decision rows is like.
 
     How wide prices move follows the volatility of each row. How they jump is told from returns
     divided by the volatility known a candle before, so that a market that merely moves more does
     not pass for one that jumps; how sure the volatility is, from what it came to over horizons that
     have ended (`uncertainty_of`). Both up to the latest candle whose place in the calendar is a
-    multiple of `refit`.
+    multiple of `refit`. Rows on which a market is closed are passed over.
 
     Args:
-        close: closing prices, decision rows last (time, symbol).
+        change: log returns, decision rows last (time, symbol).
+        closed: on which of these rows a market is closed (time, symbol).
         volatility: expected of the log returns that follow, with as many rows or fewer (time,
             symbol).
-        steps: decision rows.
+        pace: see `paces` (steps, symbol).
         index: place of the last row in the calendar (`Interval.index`).
         spans: what is looked back over.
     """
-    rows = min(len(close) - 1, len(volatility) - 1)
-    change = np.log(close[-rows:] / close[-rows - 1 : -1])
-    before = volatility[-rows - 1 : -1]
-    scaled = change / np.where(before > 0.0, before, np.nan)
-    shape = (steps, close.shape[1])
-    intensity, jump_mean, jump_deviation, unsure = (np.full(shape, np.nan) for _ in range(4))
+    steps = len(pace)
+    rows = min(len(change), len(volatility)) - 1
+    kept = slice(-rows - 1, None)
+    markets = [
+        _Market.of(change[kept, column], closed[kept, column], volatility[kept, column])
+        for column in range(change.shape[1])
+    ]
+    intensity, jump_mean, jump_deviation, unsure = (np.full(pace.shape, np.nan) for _ in range(4))
     weights: dict[Shape, FloatPanel] = {}
     anchors = (index - np.arange(steps - 1, -1, -1)) // spans.refit * spans.refit
     for anchor in np.unique(anchors):
-        stop = rows - (index - int(anchor))
-        jumps = slice(max(0, stop - spans.jumps), max(0, stop))
-        past = slice(max(0, stop - spans.uncertainty), max(0, stop))
+        stop = max(0, rows - (index - int(anchor)))
         at = anchors == anchor
-        for column in range(shape[1]):
-            fit = _fit(scaled[jumps, column], spans.jumps)
+        for column, market in enumerate(markets):
+            fit = market.fit(max(0, stop - spans.jumps), stop, spans.jumps)
             if fit is None:
                 continue
-            # The volatility of a row is what its own return leaves behind.
-            unsure[at, column] = uncertainty_of(
-                change[past, column], volatility[-rows:][past, column], spans.horizon
+            unsure[at, column] = market.uncertainty(
+                max(0, stop - spans.uncertainty), stop, spans.horizon
             )
             # How wide the whole moves is the volatility's to say: in calm times returns tend to be
             # wider than it, in wild ones narrower, and their mean ratio is mostly that of the calm.
@@ -102,12 +115,13 @@ def fit_cells(
                 jump_mean[at, column] = fit.jump_mean / wide
                 jump_deviation[at, column] = fit.jump_deviation / wide
             for point, weight in shapes_around(fit).items():
-                weights.setdefault(point, np.zeros(shape))[at, column] = weight
+                weights.setdefault(point, np.zeros(pace.shape))[at, column] = weight
     now = np.where(volatility[-steps:] > 0.0, volatility[-steps:], np.nan)
-    now = np.where(np.isnan(close[-steps:]), np.nan, now)
-    known_now = ~np.isnan(unsure * now)
+    now = np.where(closed[-steps:], np.nan, now)
+    known_now = ~np.isnan(unsure * now * pace)
     return Fits(
         deviation=np.where(known_now, now, np.nan),
+        pace=pace,
         intensity=np.where(known_now, intensity, np.nan),
         jump_mean=jump_mean * now,
         jump_deviation=jump_deviation * now,
@@ -122,10 +136,51 @@ def fit_cells(
     )
 
 
-def _fit(scaled: FloatPanel, window: int) -> Merton | None:
-    known = scaled[np.isfinite(scaled)]
-    if len(known) < max(_FEWEST_RETURNS, _LEAST_SHARE * window):
-        return None
-    found = np.empty(5)
-    fit_into(known, found)
-    return Merton(*found.tolist()) if found[1] > 0.0 else None
+@dataclass(frozen=True, slots=True)
+class _Market:
+    """The rows of one symbol on which its market was open.
+
+    Attributes:
+        rows: which they are; that of the first volatility is -1 (candle,).
+        change: log returns (candle,).
+        scaled: the same, divided by the volatility known a candle before (candle,).
+        volatility: what its own return leaves behind (candle,).
+    """
+
+    rows: NDArray[np.int64]
+    change: Floats
+    scaled: Floats
+    volatility: Floats
+
+    @classmethod
+    def of(cls, change: Floats, closed: NDArray[np.bool_], volatility: Floats) -> "_Market":
+        """Return the market of rows of which the first only tells a volatility."""
+        rows = np.flatnonzero(~closed)
+        change, volatility = change[rows], volatility[rows]
+        before = np.concatenate([[np.nan], volatility[:-1]])
+        return cls(rows - 1, change, change / np.where(before > 0.0, before, np.nan), volatility)
+
+    def fit(self, start: int, stop: int, window: int) -> Merton | None:
+        """Return how prices jumped between two rows; None where too little is known."""
+        scaled = self.scaled[self._between(start, stop)]
+        share = len(scaled) / max(stop - start, 1)
+        if share < 1.0:
+            # The volatility before the first one may lie before all that is known here.
+            scaled = scaled[1:]
+        known = scaled[np.isfinite(scaled)]
+        if len(known) < max(_FEWEST_RETURNS, _LEAST_SHARE * window * share):
+            return None
+        found = np.empty(5)
+        fit_into(known, found)
+        return Merton(*found.tolist()) if found[1] > 0.0 else None
+
+    def uncertainty(self, start: int, stop: int, horizon: int) -> float:
+        """Return how unsure the volatility over a horizon was between two rows."""
+        inside = self._between(start, stop)
+        change = self.change[inside]
+        candles = max(1, round(horizon * len(change) / max(stop - start, 1)))
+        return uncertainty_of(change, self.volatility[inside], candles)
+
+    def _between(self, start: int, stop: int) -> slice:
+        first, last = np.searchsorted(self.rows, (start, stop))
+        return slice(int(first), int(last))

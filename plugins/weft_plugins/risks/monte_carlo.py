@@ -14,6 +14,7 @@ from weft.market.view import View
 from weft_plugins.risks._barriers import NO_JUMPS, Shape, Table, shape_table
 from weft_plugins.risks._cells import STRESSES, losses, race
 from weft_plugins.risks._fits import Fits, Spans, fit_cells
+from weft_plugins.risks._sessions import closed, log_returns, paces
 from weft_plugins.risks._shocks import SHOCKS
 from weft_plugins.risks._uncertainty import expected_volatility, long_run_variance
 from weft_plugins.risks._wicks import Wicks, wicks_of
@@ -50,6 +51,11 @@ class MonteCarlo(Risk):
     the long run, and levels count as that much nearer (`Wicks`). On the same perpetuals the stop
     was then reached first in 39.5 % of cases where 37.6 % were stated, the target in 21.9 % where
     20.3 % were; levels below the close more often than stated, those above it hardly.
+
+    Of a market that closes, the candle after the night holds the night's move, and the horizon as
+    many candles as there were on the same rows a week before. On six US stocks, 2023 to 2025, 24
+    hours ahead, `var_95` was exceeded in 5.3 % of hours on the long side and 4.9 % on the short,
+    `var_99` in 1.6 and 1.0 %.
 
     Figures are fractions of a position's value on the side of the signal, long where it is
     NEUTRAL, after `horizon` candles: `var_95`, `var_99`, `cvar_95`, `cvar_99`; `drawdown_median`
@@ -131,9 +137,8 @@ class MonteCarlo(Risk):
         Levels are NaN for NEUTRAL and closed markets.
         """
         config = self.config
-        closes = view.candles().close
-        fits, wicks = self._fitted(view, closes), self._wicks(view)
-        close = closes[-view.steps :]
+        fits, wicks = self._fitted(view), self._wicks(view)
+        close = view.candles().close[-view.steps :]
         reach = view.feature("atr", window=config.atr_window)
         factor = self._widened(fits, wicks, close, fusion.direction, reach)
         stop, target = self._placed(close, fusion.direction, reach, factor)
@@ -155,14 +160,16 @@ class MonteCarlo(Risk):
         }
         return Levels(entry=close, stop_loss=stop, take_profit=target, figures=figures)
 
-    def _fitted(self, view: View, closes: FloatPanel) -> Fits:
+    def _fitted(self, view: View) -> Fits:
         config, index = self.config, view.interval.index(view.as_of)
-        change = np.log(closes[1:] / closes[:-1])
+        candles_ = view.candles()
+        change = log_returns(candles_)
         long = long_run_variance(change, index, config.refit, self._blocks)
         return fit_cells(
-            closes,
+            change,
+            closed(candles_),
             expected_volatility(view.feature(self._volatility), long),
-            view.steps,
+            paces(candles_, view.steps, config.horizon),
             index,
             Spans(config.window, config.uncertainty_window, config.horizon, config.refit),
         )
@@ -174,7 +181,7 @@ class MonteCarlo(Risk):
         found = wicks_of(
             candles_.high[rows],
             candles_.low[rows],
-            candles_.close[rows],
+            candles_.marked_close()[rows],
             index,
             self.config.refit,
             self._blocks,
@@ -229,12 +236,13 @@ class MonteCarlo(Risk):
             odds = race(
                 self._table(shape),
                 np.where(target[cells] > stop[cells], 1.0, -1.0),
-                fits.deviation[cells],
+                fits.width[cells],
                 fits.uncertainty[cells],
                 np.abs(np.log(stop[cells] / entry)),
                 np.abs(np.log(target[cells] / entry)),
-                wicks.above[cells],
-                wicks.below[cells],
+                # In the paths' steps, as everything else is here.
+                (wicks.above / fits.pace)[cells],
+                (wicks.below / fits.pace)[cells],
             )
             stopped[cells] += weight * odds[0]
             reached[cells] += weight * odds[1]
@@ -249,14 +257,10 @@ class MonteCarlo(Risk):
             side = fits.known & ((direction >= 0) == long)
             for shape, weights in fits.weights.items():
                 cells = side & (weights > 0.0)
-                said = losses(
-                    self._table(shape), long, fits.deviation[cells], fits.uncertainty[cells]
-                )
+                said = losses(self._table(shape), long, fits.width[cells], fits.uncertainty[cells])
                 for name, panel in figures.items():
                     panel[cells] += weights[cells] * said[name]
-            said = losses(
-                self._table(NO_JUMPS), long, fits.deviation[side], np.zeros(int(side.sum()))
-            )
+            said = losses(self._table(NO_JUMPS), long, fits.width[side], np.zeros(int(side.sum())))
             for name, panel in plain.items():
                 panel[side] = said[name]
         return figures | {f"gbm_{name}": panel for name, panel in plain.items()}

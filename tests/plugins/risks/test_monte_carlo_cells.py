@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from weft.arrays import FloatPanel
 from weft_plugins.risks._barriers import NO_JUMPS, Table, shapes_around
 from weft_plugins.risks._cells import losses, race
-from weft_plugins.risks._fits import Spans, fit_cells
+from weft_plugins.risks._fits import Fits, Spans, fit_cells
 from weft_plugins.risks._merton import fit_merton
 from weft_plugins.risks._mixtures import UNCERTAINTIES
 from weft_plugins.risks._tails import expected_shortfall, value_at_risk
@@ -65,6 +66,17 @@ def test_within_one_candle_the_stop_comes_first() -> None:
     np.testing.assert_allclose(reached, [0.3, 0.4])
 
 
+def fitted(close: FloatPanel, volatility: FloatPanel, steps: int, index: int, spans: Spans) -> Fits:
+    """What cells of markets that never close are like."""
+    change = np.full_like(close, np.nan)
+    change[1:] = np.log(close[1:] / close[:-1])
+    shut = np.zeros(close.shape, dtype=np.bool_)
+    pace = np.ones((steps, close.shape[1]))
+    return fit_cells(
+        change, shut, np.where(np.isnan(close), np.nan, volatility), pace, index, spans
+    )
+
+
 def test_a_cell_is_fitted_to_returns_over_the_volatility_a_candle_before() -> None:
     rng = np.random.default_rng(1)
     rows, index, window, refit = 900, 100_005, 300, 24
@@ -73,7 +85,7 @@ def test_a_cell_is_fitted_to_returns_over_the_volatility_a_candle_before() -> No
     change = (rng.normal(size=(rows, 1)) + jumped) * np.vstack([volatility[:1], volatility[:-1]])
     close = 100 * np.exp(np.cumsum(change, axis=0))
     steps = 40
-    found = fit_cells(close, volatility, steps, index, Spans(window, 500, 12, refit))
+    found = fitted(close, volatility, steps, index, Spans(window, 500, 12, refit))
     scaled = np.log(close[1:] / close[:-1]) / volatility[:-1]
     for row in range(steps):
         at = index - (steps - 1 - row)
@@ -101,7 +113,7 @@ def test_what_is_unknown_has_no_weight() -> None:
     close[-1, 0] = np.nan
     volatility[-2, 1] = 0.0
     close[:-40, 2] = np.nan
-    found = fit_cells(close, volatility, 3, 1000, Spans(200, 300, 12, 1))
+    found = fitted(close, volatility, 3, 1000, Spans(200, 300, 12, 1))
     np.testing.assert_array_equal(
         found.known, [[True, True, False], [True, False, False], [False, True, False]]
     )
