@@ -12,6 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make run     compose signals and serve them on http://127.0.0.1:8300"
 	@echo "make test    ruff, mypy --strict and the test suite"
+	@echo "make test-slow, make explore   longer proofs; examples nobody has seen yet"
 	@echo "make setup   make the environment in $(VENV) alone"
 	@echo "make bench   measure against peers, side by side"
 	@echo "make format  format and fix what can be fixed"

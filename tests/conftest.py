@@ -15,7 +15,7 @@ from tests.support import Weft, run_weft
 # A machine that is busy with something else must not fail a test, and the same tree is always
 # tested alike; `make explore` looks for examples that nobody has seen yet.
 settings.register_profile("weft", deadline=None, derandomize=True)
-settings.register_profile("explore", deadline=None)
+settings.register_profile("explore", deadline=None, max_examples=2_000)
 settings.load_profile("weft")
 
 ROOT = Path(__file__).parents[1]
