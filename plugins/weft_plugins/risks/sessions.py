@@ -6,6 +6,8 @@ from weft.arrays import BoolPanel, FloatPanel
 from weft.market.candles import Candles, Presence
 from weft.times import WEEK
 
+_WEEKS = 3
+
 
 def log_returns(candles: Candles) -> FloatPanel:
     """Return each close over the one before it, as a logarithm (time, symbol).
@@ -24,30 +26,40 @@ def closed(candles: Candles) -> BoolPanel:
     return found
 
 
-def paces(candles: Candles, steps: int, horizon: int) -> FloatPanel:
+def paces(candles: Candles, steps: int, horizon: int, reach: int) -> FloatPanel:
     """Return how fast the candles of a market follow each other (steps, symbol).
 
     The root of the share of the `horizon` rows after each decision row on which there will be a
     candle: what the deviation of one candle has to be multiplied by, so that as many steps as there
-    are rows go as far. 1 for a market that never closes. Otherwise it is what there was on the same
-    rows of the week before, but for one candle at least; NaN where that is not known.
+    are rows go as far. 1 for a market that never closes. Otherwise it is the largest that there was
+    on the same rows of one of the three weeks before, as one of them may have had a holiday; where
+    the horizon ends while the market is closed, the candle counts at which one could get out.
 
     Args:
         candles: decision rows last.
         steps: decision rows.
         horizon: rows ahead.
+        reach: rows that every panel has before the decision rows. What lies further back is left
+            alone, so that a row follows from the same weeks among many rows as among few.
+
+    Returns:
+        NaN where `reach` holds not even one week and the horizon.
     """
     found = np.ones((steps, len(candles.symbols)))
     sessions = candles.closable > 0
     if not sessions.any():
         return found
     week = max(1, WEEK // candles.interval.micros)
-    back = -(-horizon // week) * week
+    nearest = -(-horizon // week)
     traded = ~closed(candles)[:, sessions]
     so_far = np.concatenate([np.zeros((1, traded.shape[1])), np.cumsum(traded, axis=0)])
-    first = np.arange(len(candles) - steps, len(candles)) + 1 - back
-    begun = np.maximum(first, 0)
-    counted = so_far[begun + horizon] - so_far[begun]
-    share = np.maximum(counted, 1.0) / horizon
-    found[:, sessions] = np.where(first[:, None] < 0, np.nan, np.sqrt(share))
+    counted = np.full((steps, traded.shape[1]), np.nan)
+    for weeks in range(nearest, nearest + _WEEKS):
+        begun = np.arange(len(candles) - steps, len(candles)) + 1 - weeks * week
+        if weeks * week > reach + 1 or begun[0] < 0:
+            break
+        ended = begun + horizon
+        out = ~traded[ended - 1]
+        counted = np.fmax(counted, so_far[ended] - so_far[begun] + out)
+    found[:, sessions] = np.sqrt(counted / horizon)
     return found
