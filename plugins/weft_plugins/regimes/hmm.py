@@ -175,13 +175,14 @@ class HiddenMarkov(Regime):
     def evaluate(self, view: View, training: Training) -> Evaluation:
         """Return minus the log density of each row given those before it, per row.
 
-        The baseline is that of one Gaussian over all training rows. Both are of standardised
-        features.
+        The baseline is that of one Gaussian over all training rows. Both are of the features as
+        they are: in units of its own training rows, the fit to the wilder ones would be the better.
         """
         learned: Ready = view.learned
         _, model = self._run(view, learned, learned.model)
         _, single = self._run(view, learned, learned.single)
-        return Evaluation(loss=-model, baseline=-single)
+        unit = np.log(learned.parameters.scale).sum()
+        return Evaluation(loss=unit - model, baseline=unit - single)
 
     def _seen(self, view: View) -> Observations:
         return observe(view, self._features, self.config.reference)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,13 +173,35 @@ def test_losses_are_gains_of_hmmlearns_score_over_a_single_normal() -> None:
     model.startprob_ = stationary(learned.parameters.transition)
     model.transmat_ = learned.parameters.transition
     model.means_, model.covars_ = learned.parameters.means, learned.parameters.covariances
+    unit = np.log(learned.parameters.scale).sum()
     for back in (0, 30):
         end = len(observed) - back
         gain = model.score(observed[:end]) - model.score(observed[: end - 1])
-        assert losses.loss[59 - back] == pytest.approx(-gain, rel=1e-6)
+        assert losses.loss[59 - back] == pytest.approx(unit - gain, rel=1e-6)
         single = multivariate_normal(np.zeros(4), learned.parameters.overall)
-        expected = -single.logpdf(observed[end - 1])
+        expected = unit - single.logpdf(observed[end - 1])
         assert losses.baseline[59 - back] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_units_it_was_fitted_in_make_no_model_better() -> None:
+    regime = HiddenMarkov(TINY)
+    history = random_history(seed=6, rows=1700, flaws=False)
+    learned = fitted(TINY, history.cut(1300), 1200)
+    one = learned.parameters
+    wider = np.array([1.05, 2.0, 0.5, 1.1])
+    other = replace(
+        one,
+        scale=one.scale * wider,
+        means=one.means / wider,
+        covariances=one.covariances / np.outer(wider, wider),
+        overall=one.overall / np.outer(wider, wider),
+    )
+    told, same = (
+        regime.evaluate(asked(regime, history, 60, ready(parameters)), training())
+        for parameters in (one, other)
+    )
+    np.testing.assert_allclose(same.loss, told.loss, rtol=1e-9)
+    np.testing.assert_allclose(same.baseline, told.baseline, rtol=1e-9)
 
 
 def test_too_little_history_is_refused() -> None:
