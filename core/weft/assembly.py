@@ -1,5 +1,6 @@
 """Assembling: from settings and installed plugins to an engine that is ready to compose."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from weft.components.feature import Feature
 from weft.components.needs import FeatureNeed
 from weft.components.provider import Provider, SourceKind
 from weft.composition import (
+    NEEDED,
     Composition,
     Placed,
     PlacedLayer,
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
     from weft.components.risk import Risk, Sizer
     from weft.components.universe import Universe
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(slots=True)
 class _Builder:
@@ -90,14 +94,33 @@ class _Builder:
         if slot.on_error == "degrade":
             self.missing[key] = str(error)
             return
-        origin = self.loaded.origins.at((*key.split("."), "use"))
-        place = f" ({origin})" if origin else ""
-        self.problems.append(f"{key}{place}: {error}")
+        self.problems.append(f"{key}{self._origin(*key.split('.'), 'use')}: {error}")
+
+    def _origin(self, *path: str) -> str:
+        """Return where a key was set, as messages add it."""
+        origin = self.loaded.origins.at(path)
+        return f" ({origin.place})" if origin else ""
 
     def one(self, kind: str, slot: Slot) -> Any:  # noqa: ANN401  # of the kind the key names
         """Return the component of a section that holds just one and is called by its kind."""
-        # A None is never used: `finish` raises first.
         return self.build(kind, kind, slot.use, slot)
+
+    def needed(self, kind: str, slot: Slot) -> Any:  # noqa: ANN401  # of the kind the key names
+        """Return the component of a section that no composition can do without."""
+        for key, value in (("enabled", False), ("on_error", "degrade")):
+            if getattr(slot, key) == value:
+                told = f"nothing can be composed without one; leave {key} out"
+                self.problems.append(f"{kind}.{key}: {told}{self._origin(kind, key)}")
+        # A None is never used: `finish` raises first.
+        return self.build(kind, kind, slot.use, slot.model_copy(update={"on_error": "fail"}))
+
+    def deadlines(self, section: str, slots: Mapping[str, Slot]) -> dict[str, float]:
+        """Return the deadlines that slots have of their own, by key in config."""
+        return {
+            f"{section}{name}": slot.deadline_seconds
+            for name, slot in slots.items()
+            if slot.deadline_seconds is not None
+        }
 
     def many(self, kind: str, key: str, slots: Mapping[str, Slot]) -> dict[str, Any]:
         """Return the enabled components of a section, by name."""
@@ -158,7 +181,11 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
     champions = Champions(ledger, artifacts)
     training = settings.training
     rules = Rules(
-        training.shadow_share, training.shadow_spans_most, training.promote_above, training.seed
+        training.shadow_share,
+        training.shadow_spans_most,
+        training.promote_above,
+        training.seed,
+        training.keep_unpromoted,
     )
     trainer = Trainer(composition, market, champions, artifacts, ledger, rules)
     engine = Engine(
@@ -187,10 +214,10 @@ def compose_settings(
     """
     settings = loaded.settings
     builder = _Builder(loaded, registry)
-    universe: Universe = builder.one("universe", settings.universe)
-    ensemble: Ensemble = builder.one("ensemble", settings.ensemble)
-    risk: Risk = builder.one("risk", settings.risk)
-    sizer: Sizer = builder.one("sizer", settings.sizer)
+    universe: Universe = builder.needed("universe", settings.universe)
+    ensemble: Ensemble = builder.needed("ensemble", settings.ensemble)
+    risk: Risk = builder.needed("risk", settings.risk)
+    sizer: Sizer = builder.needed("sizer", settings.sizer)
     layers: dict[str, Layer] = builder.many("layer", "layers", settings.layers)
     sinks: dict[str, Sink] = builder.many("sink", "sinks", settings.sinks)
     models: dict[str, Model] = builder.many("model", "models", settings.models)
@@ -202,6 +229,10 @@ def compose_settings(
     ]
     providers = _providers(builder)
     builder.finish()
+    for key, why in builder.missing.items():
+        if key.startswith(("sinks.", "providers.")):
+            # No signal tells of these.
+            _log.warning("%s is left out: %s", key, why)
     deadline = settings.runtime.deadline_seconds
     make_feature = _FeatureMaker(registry, settings.features)
     composition = Composition(
@@ -232,6 +263,10 @@ def compose_settings(
         weights={n: slot.weight for n, slot in settings.layers.items() if slot.enabled is True},
         missing=_below("layers", builder.missing),
         deadline_seconds=deadline,
+        deadlines={
+            **builder.deadlines("", {name: getattr(settings, name) for name in NEEDED}),
+            **builder.deadlines("sinks.", settings.sinks),
+        },
         models=tuple(
             PlacedModel(model, _place(name, settings.models[name], deadline))
             for name, model in models.items()

@@ -86,11 +86,11 @@ def compose(
     parts = _Parts(
         composition, learned, dict(composition.missing), {**composition.silent, **problems}
     )
-    deadline = composition.deadline_seconds
+    deadline = composition.deadline
     rule, ensemble = composition.universe, composition.ensemble
     risk, sizer = composition.risk, composition.sizer
 
-    members = call(rule.title(), lambda: rule.members(parts.sees(view, rule)), deadline)
+    members = call(rule.title(), lambda: rule.members(parts.sees(view, rule)), deadline("universe"))
     expect_shape(rule.title(), members, view)
     view = view.with_universe(members)
     state = parts.regime(view)
@@ -102,11 +102,11 @@ def compose(
     fusion = call(
         ensemble.title(),
         lambda: ensemble.fuse(parts.sees(view, ensemble, "ensemble"), scores, composition.weights),
-        deadline,
+        deadline("ensemble"),
     )
     expect_fusion(ensemble.title(), fusion, view)
     levels = call(
-        risk.title(), lambda: risk.levels(parts.sees(view, risk, "risk"), fusion), deadline
+        risk.title(), lambda: risk.levels(parts.sees(view, risk, "risk"), fusion), deadline("risk")
     )
     priced = (levels.entry, levels.stop_loss, levels.take_profit)
     for panel in (*priced, *levels.figures.values()):
@@ -114,7 +114,7 @@ def compose(
     sizes = call(
         sizer.title(),
         lambda: sizer.size(parts.sees(view, sizer, "sizer"), fusion, levels),
-        deadline,
+        deadline("sizer"),
     )
     expect_sizes(sizer.title(), sizes, view)
     acts = (fusion.direction != 0) & np.isfinite(levels.entry) & members

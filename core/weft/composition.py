@@ -71,6 +71,10 @@ class PlacedProvider:
     place: Placed
 
 
+NEEDED = ("universe", "ensemble", "risk", "sizer")
+"""Keys in config of the components without which nothing can be composed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Composition:
     """Everything an engine needs to know to compose.
@@ -95,6 +99,7 @@ class Composition:
         regime: tells the state of the market; None for none.
         silent: models or a regime that could not be loaded and may be missing, and why.
         deadline_seconds: for components without a deadline of their own.
+        deadlines: those of the four in `NEEDED` and of sinks that have one, by key in config.
     """
 
     interval: Interval
@@ -116,6 +121,11 @@ class Composition:
     models: tuple[PlacedModel, ...] = ()
     regime: PlacedRegime | None = None
     silent: Mapping[str, str] = field(default_factory=dict)
+    deadlines: Mapping[str, float] = field(default_factory=dict)
+
+    def deadline(self, key: str) -> float:
+        """Return the seconds one call has of what stands under a key of `deadlines`."""
+        return self.deadlines.get(key, self.deadline_seconds)
 
     @property
     def trained(self) -> dict[str, Trained]:
@@ -141,6 +151,7 @@ class Composition:
             models=tuple(replace(one, place=place(one.place)) for one in self.models),
             regime=None if regime is None else replace(regime, place=place(regime.place)),
             deadline_seconds=hour,
+            deadlines={},
         )
 
     @property

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from weft.clock import Clock
 from weft.collector import Collector, Progress
-from weft.components.execution import Sink
 from weft.components.feature import StepFeature
 from weft.compose import Composed, compose
 from weft.composition import Composition
@@ -155,7 +154,7 @@ class Engine:
         """
         names = list(self.composition.sinks)
         emitted = await asyncio.gather(
-            *(self._emit(self.composition.sinks[name], report) for name in names),
+            *(self._emit(name, report) for name in names),
             return_exceptions=True,
         )
         return {
@@ -164,9 +163,9 @@ class Engine:
             if isinstance(outcome, Exception)
         }
 
-    async def _emit(self, sink: Sink, report: Report) -> None:
-        async with asyncio.timeout(self.composition.deadline_seconds):
-            await sink.emit(report.signals)
+    async def _emit(self, name: str, report: Report) -> None:
+        async with asyncio.timeout(self.composition.deadline(f"sinks.{name}")):
+            await self.composition.sinks[name].emit(report.signals)
 
     def step_features(self) -> list[StepFeature]:
         """Return the compiled features that composing will use, each once."""

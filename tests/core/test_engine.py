@@ -16,6 +16,7 @@ from tests.support import ALONE, fetch, make_engine
 from weft import Batch, Layer, Provider, Request, Scores, Signal, Sink, View, candles
 from weft.clock import Clock, SimulatedClock
 from weft.components.ensemble import Fusion
+from weft.components.risk import Levels, Sizer, Sizes
 from weft.engine import Engine
 from weft.errors import ComponentError, ConfigError, LookAheadError
 from weft.http import Http
@@ -210,6 +211,38 @@ def test_a_layer_that_is_not_installed_may_be_missing_too(tmp_path: Path) -> Non
         "absent": "failed",
         "technical": "ok",
     }
+
+
+@pytest.mark.parametrize("section", ["universe", "ensemble", "risk", "sizer"])
+@pytest.mark.parametrize("option", ["enabled=false", "on_error=degrade"])
+def test_what_no_composition_can_do_without_cannot_be_left_out(
+    tmp_path: Path, section: str, option: str
+) -> None:
+    key = option.partition("=")[0]
+    with pytest.raises(ConfigError) as caught:
+        make_engine(tmp_path, f"{section}.{option}", f"{section}.use=absent")
+    refused, unknown = caught.value.problems
+    told = f"{section}.{key}: nothing can be composed without one; leave {key} out (set by --set)"
+    assert refused == told
+    assert unknown.startswith(f"{section} (set by --set): ")
+    assert "'absent'" in unknown
+
+
+class Sleeps(Sizer):
+    """Takes its time."""
+
+    name = "sleeps"
+
+    def size(self, view: View, fusion: Fusion, levels: Levels) -> Sizes:
+        time.sleep(5)
+        return Sizes(np.zeros_like(fusion.score))
+
+
+def test_a_deadline_of_its_own_counts_for_what_is_always_there_too(tmp_path: Path) -> None:
+    own = ("sizer.use=sleeps", "sizer.deadline_seconds=0.2")
+    engine = fetch(make_engine(tmp_path, *ALONE, *own, extra=[Sleeps], clock=SimulatedClock(NOW)))
+    with pytest.raises(ComponentError, match=r"sizer sleeps: gave no answer within 0\.2 seconds"):
+        engine.compose(engine.view())
 
 
 def test_sections_that_are_not_used_yet_are_refused(tmp_path: Path) -> None:

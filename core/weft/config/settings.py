@@ -43,6 +43,7 @@ class Slot(Section):
         enabled: whether it takes part.
         on_error: ``fail`` stops the start, or the composition, when the component cannot be
             loaded or does not answer; ``degrade`` goes on without it, and every signal says so.
+            Universe, ensemble, risk and sizer are needed: neither this nor ``enabled: false``.
         deadline_seconds: time for one call; None for ``runtime.deadline_seconds``.
     """
 
@@ -144,6 +145,8 @@ class TrainingSection(Section):
         shadow_spans_most: spans of these at most, each as long as signals look ahead.
         promote_above: standard errors by which a new artifact has to be better than the one in
             use, on rows that came after both were trained.
+        keep_unpromoted: artifacts of each component that are kept though they were never taken
+            into use, the newest; older ones are removed after a training.
         seed: of everything random in a training.
         scheduled: whether components with `retrain` are trained anew while serving.
     """
@@ -151,12 +154,13 @@ class TrainingSection(Section):
     shadow_share: float = Field(default=0.2, gt=0.0, lt=0.9)
     shadow_spans_most: int = Field(default=120, ge=12)
     promote_above: float = Field(default=1.0, ge=0.0)
+    keep_unpromoted: int = Field(default=5, ge=0)
     seed: int = Field(default=7, ge=0)
     scheduled: bool = True
 
 
 class Server(Section):
-    """The API and the dashboard."""
+    """The API."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8300, ge=1, le=65535)

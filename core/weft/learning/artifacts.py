@@ -1,12 +1,16 @@
 """Artifacts on disk: a folder for each, named by the digest of all that is in it."""
 
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -14,9 +18,15 @@ import orjson
 from weft.components.trained import Artifact
 from weft.errors import ArtifactError, StorageError
 from weft.learning.formats import check_files
+from weft.store.lock import only_one
 
 FORMAT: Final = 1
 _CARD: Final = "card.json"
+_LOCK: Final = ".lock"
+_ASIDE: Final = ".old"
+_CARDS_REMEMBERED: Final = 128
+
+_log = logging.getLogger(__name__)
 
 Signs: TypeAlias = tuple[tuple[str, int, int, int, int], ...]
 """Name, place on the disk, size and times of each file of an artifact."""
@@ -46,6 +56,8 @@ class Artifacts:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._abouts: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._lock = threading.Lock()
 
     def keep(self, key: str, artifact: Artifact, about: Mapping[str, Any]) -> Kept:
         """Write an artifact, whole or not at all.
@@ -86,22 +98,32 @@ class Artifacts:
         Raises:
             ArtifactError: it is missing, damaged, or of another format.
         """
-        folder = self._place(key, digest)
-        text = self._file(folder, _CARD)
-        if _digest(text)[:32] != digest:
-            raise self._damaged(folder, f"{_CARD} is not the one the artifact was named after")
-        card = orjson.loads(text)
-        if card.get("format") != FORMAT:
-            raise ArtifactError(
-                f"has format {card.get('format')}; this Weft reads {FORMAT}",
-                where=str(folder),
-                hint="Train it anew with `weft train`, or use the Weft that made it",
-            )
+        folder, card = self._place(key, digest), self._card(key, digest)
         files = {name: self._file(folder, name) for name in card["files"]}
         for name, content in files.items():
             if _digest(content) != card["files"][name]:
                 raise self._damaged(folder, f"{name} was changed since it was written")
         return Kept(digest, Artifact(files, card["card"]), card["about"])
+
+    def about(self, key: str, digest: str) -> Mapping[str, Any]:
+        """Return what the engine says of an artifact on its card.
+
+        A digest stands for one card, so a card that was read once is remembered. The other files
+        are not looked at: only `read` says that an artifact is sound.
+
+        Raises:
+            ArtifactError: the card is missing, damaged, or of another format.
+        """
+        with self._lock:
+            found = self._abouts.get((key, digest))
+        if found is not None:
+            return found
+        found = MappingProxyType(self._card(key, digest)["about"])
+        with self._lock:
+            self._abouts[key, digest] = found
+            for old in list(self._abouts)[:-_CARDS_REMEMBERED]:
+                del self._abouts[old]
+        return found
 
     def signs(self, key: str, digest: str) -> Signs:
         """Return what changes when the files of an artifact are touched; nothing is opened.
@@ -123,6 +145,75 @@ class Artifacts:
         if not folder.is_dir():
             return []
         return sorted(p.name for p in folder.iterdir() if (p / _CARD).is_file())
+
+    def remove(
+        self, key: str, digests: Iterable[str], needed: Callable[[], Collection[str]]
+    ) -> list[str]:
+        """Remove artifacts of a component, and return the digests of those that are gone.
+
+        One process does so at a time; in another nothing is removed meanwhile. What cannot be
+        removed is said in the log, and tried again the next time.
+
+        Args:
+            key: the component's key in config.
+            digests: of the artifacts.
+            needed: asked once they are set aside, where nobody finds them any more; those it
+                names are put back. Whoever comes to need one has to say so where `needed` looks,
+                and only then to make sure, with `keep`, that it is there.
+        """
+        folder = self.folder / key
+        try:
+            with only_one(folder / _LOCK) as alone:
+                return self._remove_alone(folder, digests, needed) if alone else []
+        except OSError as error:
+            _log.warning("artifacts of %s that nobody needs stay for now: %s", key, error)
+            return []
+
+    def _remove_alone(
+        self, folder: Path, digests: Iterable[str], needed: Callable[[], Collection[str]]
+    ) -> list[str]:
+        aside = folder / _ASIDE
+        aside.mkdir(exist_ok=True)
+        for digest in digests:
+            try:
+                (folder / digest).rename(aside / digest)
+            except OSError as error:
+                _log.warning("an artifact that nobody needs cannot be removed: %s", error)
+        # A process that was ended midway left some as well.
+        found = sorted(path.name for path in aside.iterdir())
+        try:
+            back = needed() if found else ()
+        except StorageError as error:
+            _log.warning("no artifact is removed: %s", error)
+            back = found
+        removed = []
+        for digest in found:
+            try:
+                if digest in back and not (folder / digest).exists():
+                    (aside / digest).rename(folder / digest)
+                else:
+                    shutil.rmtree(aside / digest)
+                    removed.append(digest)
+            except OSError as error:
+                _log.warning("an artifact set aside stays in %s: %s", aside, error)
+        with suppress(OSError):
+            aside.rmdir()
+        return removed
+
+    def _card(self, key: str, digest: str) -> dict[str, Any]:
+        """Return the card of an artifact, which is the one it was named after."""
+        folder = self._place(key, digest)
+        text = self._file(folder, _CARD)
+        if _digest(text)[:32] != digest:
+            raise self._damaged(folder, f"{_CARD} is not the one the artifact was named after")
+        card: dict[str, Any] = orjson.loads(text)
+        if card.get("format") != FORMAT:
+            raise ArtifactError(
+                f"has format {card.get('format')}; this Weft reads {FORMAT}",
+                where=str(folder),
+                hint="Train it anew with `weft train`, or use the Weft that made it",
+            )
+        return card
 
     def _place(self, key: str, digest: str) -> Path:
         return self.folder / key / digest
@@ -147,7 +238,12 @@ class Artifacts:
             whole.mkdir()
             for name, content in files.items():
                 _write_through(whole / name, content)
-            whole.rename(place)
+            try:
+                whole.rename(place)
+            except OSError:
+                # Another process may have kept the same a moment before.
+                if not place.is_dir():
+                    raise
         _sync_folder(place.parent)
 
     def _file(self, folder: Path, name: str) -> bytes:

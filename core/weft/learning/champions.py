@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from weft.components.trained import Learned, Trained
+from weft.components.trained import Artifact, Learned, Trained
 from weft.config.resolve import canonical_options
 from weft.errors import ArtifactError, LearningError
 from weft.learning.artifacts import Artifacts, Kept, Signs
 from weft.ledger.ledger import Entry, Ledger
+from weft.plugins.boundary import Raised, attempt
 from weft.times import iso, parse_time
 
 PROMOTION: Final = "promotion"
@@ -189,7 +190,8 @@ class Champions:
         try:
             kept = self._artifacts.read(key, promotion.digest)
             expect_made_by(component, kept, options)
-            found = Learned(promotion.digest, component.load(kept.artifact), promotion.trust)
+            ready = made_ready(component, kept.artifact)
+            found = Learned(promotion.digest, ready, promotion.trust)
         except LearningError as error:
             refusal = _Refusal(str(error), signs)
             cause = error.__cause__
@@ -212,6 +214,24 @@ class Champions:
                 for known in [one for one in self._refused if one[0] == entry.symbol]:
                     del self._refused[known]
             return list(self._promotions)
+
+
+def made_ready(component: Trained, artifact: Artifact) -> Any:  # noqa: ANN401  # what the component works with
+    """Return what a component makes of an artifact.
+
+    Raises:
+        ArtifactError: it can make nothing of it, for whatever reason.
+    """
+    found = attempt(lambda: component.load(artifact))
+    if not isinstance(found, Raised):
+        return found
+    if isinstance(found.error, LearningError):
+        raise found.error
+    raise ArtifactError(
+        f"cannot be loaded: {type(found.error).__name__}: {found.error}",
+        where=component.title(),
+        hint="Train it anew with `weft train`",
+    ) from found.error
 
 
 def expect_made_by(component: Trained, kept: Kept, options: str) -> None:

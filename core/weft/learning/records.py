@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from weft.arrays import Floats
 from weft.learning.judging import Comparison
 
 TRAINING: Final = "training"
@@ -17,6 +18,7 @@ class Rules:
     shadow_spans_most: int = 120
     promote_above: float = 1.0
     seed: int = 7
+    keep_unpromoted: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,23 @@ class Span:
     judged_to: int
     rows: int
     shadow_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the champion does on the rows a challenger is judged on.
+
+    Attributes:
+        digest: of its artifact.
+        trust: how far it has been listened to.
+        loss: on each row kept for judging; NaN on those it was trained on (rows,).
+        skill: its gain over the baseline on the others.
+    """
+
+    digest: str
+    trust: float
+    loss: Floats
+    skill: Comparison
 
 
 @dataclass(frozen=True, slots=True)

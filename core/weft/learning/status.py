@@ -1,10 +1,14 @@
 """How the trained components are doing: for `weft models list` and `GET /models/status`."""
 
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from weft.components.trained import NOT_TRAINED
+from weft.errors import ArtifactError
 from weft.learning.records import TRAINING
+from weft.ledger.ledger import Ledger
 from weft.times import iso
 
 if TYPE_CHECKING:
@@ -44,34 +48,82 @@ class ModelStatus:
     problem: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class TrainedSoFar:
+    """What the ledger tells of the trainings of one component.
+
+    Attributes:
+        count: how often it was trained.
+        last: what was written down of the latest training.
+    """
+
+    count: int
+    last: Mapping[str, Any]
+
+
+class Trainings:
+    """Counts the trainings in a ledger, reading each row once. Safe to use from several threads.
+
+    Args:
+        ledger: where they stand.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._read_to = 0
+        self._by_key: dict[str, TrainedSoFar] = {}
+        self._lock = threading.Lock()
+
+    def by_key(self) -> dict[str, TrainedSoFar]:
+        """Return what there is to say of each component that was ever trained, by its key.
+
+        Raises:
+            StorageError: the ledger cannot be read.
+        """
+        with self._lock:
+            for entry in self._ledger.notes(TRAINING, after=self._read_to):
+                before = self._by_key.get(entry.symbol)
+                count = 1 if before is None else before.count + 1
+                self._by_key[entry.symbol] = TrainedSoFar(count, entry.body)
+                self._read_to = entry.seq
+            return dict(self._by_key)
+
+
 def model_status(engine: "Engine") -> list[ModelStatus]:
     """Return how each trained component of an engine is doing, by its key in config."""
     trained = engine.composition.trained
     now = engine.clock.now()
     in_use = engine.champions.at(trained, now)
-    trainings = engine.ledger.notes(TRAINING)
+    trainings = engine.trainer.trainings.by_key()
     found = []
     for key, component in sorted(trained.items()):
-        own = [entry for entry in trainings if entry.symbol == key]
+        own = trainings.get(key)
         learned = in_use.learned.get(key)
         ranked = engine.champions.ranked(key, now)
         used = next((p for p in ranked if learned and p.digest == learned.digest), None)
-        kept = engine.champions.in_use(key, component, now) if learned else None
-        last = own[-1].body if own else None
+        about = _about(engine, key, learned.digest) if learned else None
         found.append(
             ModelStatus(
                 key=key,
                 component=component.title(),
                 artifact=learned.digest if learned else None,
                 effective_at=iso(used.effective_at) if used else None,
-                trained_through=str(kept.about["trained_through"]) if kept else None,
+                trained_through=str(about["trained_through"]) if about else None,
                 trust=used.trust if used else None,
-                skill_t=float(kept.about["skill_t"]) if kept else None,
-                trainings=len(own),
+                skill_t=float(about["skill_t"]) if about else None,
+                trainings=own.count if own else 0,
                 promotions=len(engine.champions.promotions(key)),
-                last_training=str(last["why"]) if last else None,
-                seconds=float(last["seconds"]) if last else None,
+                last_training=str(own.last["why"]) if own else None,
+                seconds=float(own.last["seconds"]) if own else None,
                 problem=in_use.problems.get(key) or (None if learned else NOT_TRAINED),
             )
         )
     return found
+
+
+def _about(engine: "Engine", key: str, digest: str) -> Mapping[str, Any] | None:
+    try:
+        return engine.trainer.artifacts.about(key, digest)
+    except ArtifactError:
+        # What is in memory is used all the same.
+        return None

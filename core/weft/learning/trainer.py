@@ -10,6 +10,7 @@ from zlib import crc32
 import numpy as np
 
 import weft
+from weft.components.model import Model
 from weft.components.trained import (
     Artifact,
     Evaluation,
@@ -23,14 +24,18 @@ from weft.composition import Composition
 from weft.config.resolve import canonical_options
 from weft.errors import ArtifactError, LearningError, TrainingError
 from weft.learning.artifacts import Artifacts, FolderCheckpoints
-from weft.learning.champions import Champions, Promotion, expect_made_by
+from weft.learning.champions import Champions, Promotion, expect_made_by, made_ready
 from weft.learning.judging import FEWEST_SPANS, Comparison, compare, skill_of, trust_in
 from weft.learning.opinions import compose_history, first_half, second_half
-from weft.learning.records import TRAINING, Rules, Span, Trial
+from weft.learning.records import TRAINING, Rules, Span, Standing, Trial
+from weft.learning.retention import remove_unneeded
+from weft.learning.status import Trainings
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market
 from weft.market.view import View
 from weft.times import DAY, iso, parse_time
+
+_SAME_TRUST = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class Trainer:
         artifacts: where they are kept.
         ledger: where every training is written down, the promoted and the others.
         rules: how they are judged.
+        trainings: what the ledger tells of them.
     """
 
     composition: Composition
@@ -74,6 +80,10 @@ class Trainer:
     ledger: Ledger
     rules: Rules = field(default_factory=Rules)
     stopwatch: Callable[[], float] = time.perf_counter
+    trainings: Trainings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.trainings = Trainings(self.ledger)
 
     def span(self, key: str, last: int) -> Span:
         """Return the rows a training at a decision row would use.
@@ -137,16 +147,22 @@ class Trainer:
             self._training(key), progress=progress, checkpoints=checkpoints, previous=previous
         )
         artifact = self._fitted(key, span, training)
-        ready = component.load(artifact)
+        ready = made_ready(component, artifact)
         seconds = self.stopwatch() - begin
         shadow = self._scene(key, span.judged_to, span.shadow_rows)
         evaluation = self._judge(key, shadow, ready)
         skill = skill_of(evaluation, self.composition.horizon_candles)
-        against = self._against_champion(key, span, shadow, evaluation)
+        standing = self._standing(key, span, shadow)
+        against = None
+        if standing is not None:
+            against = compare(evaluation.loss, standing.loss, self.composition.horizon_candles)
         kept = self.artifacts.keep(key, artifact, self._about(component, options, span, skill))
         trial = self._decide(key, kept.digest, span, skill, against, seconds)
         self._write_down(trial)
+        if standing is not None and not trial.promoted:
+            self._judge_anew(key, span, standing)
         checkpoints.clear()
+        remove_unneeded(self.artifacts, self.ledger, key, kept, self.rules.keep_unpromoted)
         return trial
 
     def promote(self, key: str, digest: str, last: int, why: str) -> Promotion:
@@ -170,11 +186,13 @@ class Trainer:
                 hint=f"There are {there}; `weft models show {key}` lists them",
             )
         kept = self.artifacts.read(key, found[0])
-        self.composition.trained[key].load(kept.artifact)
+        made_ready(self.composition.trained[key], kept.artifact)
         effective = max(last, int(kept.about["known_at"]))
         trust = float(kept.about["trust"])
         promotion = Promotion(key, found[0], effective, 0, trust, why)
         self.champions.promote(promotion)
+        # Should another process have removed it, not knowing of this.
+        self.artifacts.keep(key, kept.artifact, kept.about)
         return promotion
 
     def roll_back(self, key: str, last: int) -> Promotion:
@@ -271,7 +289,7 @@ class Trainer:
             try:
                 kept = self.artifacts.read(key, note.body["artifact"])
                 expect_made_by(component, kept, options)
-                component.load(kept.artifact)
+                made_ready(component, kept.artifact)
             except ArtifactError:
                 continue
             return kept.artifact
@@ -281,19 +299,28 @@ class Trainer:
         """Return how good something a component learnt is on the rows kept for judging."""
         return scene.component.evaluate(*scene.shown(self._training(key), ready))
 
-    def _against_champion(
-        self, key: str, span: Span, shadow: Scene, evaluation: Evaluation
-    ) -> Comparison | None:
-        """Return the gain over the champion, on rows that neither was trained on."""
+    def _standing(self, key: str, span: Span, shadow: Scene) -> Standing | None:
+        """Return how the champion does on the rows kept for judging that it was not trained on."""
         champion = self.champions.at({key: shadow.component}, span.judged_to).learned.get(key)
         if champion is None:
             return None
-        loss = self._judge(key, shadow, champion.ready).loss
+        found = self._judge(key, shadow, champion.ready)
         about = self.artifacts.read(key, champion.digest).about
-        rows = np.arange(len(loss)) * self.composition.interval.micros + span.trained_to
-        after_both = rows >= int(about["trained_to"])
-        horizon = self.composition.horizon_candles
-        return compare(evaluation.loss, np.where(after_both, loss, np.nan), horizon)
+        rows = np.arange(len(found.loss)) * self.composition.interval.micros + span.trained_to
+        loss = np.where(rows >= int(about["trained_to"]), found.loss, np.nan)
+        skill = compare(loss, found.baseline, self.composition.horizon_candles)
+        return Standing(champion.digest, champion.trust, loss, skill)
+
+    def _judge_anew(self, key: str, span: Span, standing: Standing) -> None:
+        """Trust a champion that stays as far as it deserves by now: an edge may have gone."""
+        skill, trust = standing.skill, trust_in(standing.skill)
+        if skill.blocks < FEWEST_SPANS or abs(trust - standing.trust) < _SAME_TRUST:
+            return
+        word = "better" if skill.gain > 0.0 else "worse"
+        errors = f"{abs(skill.sureness):.1f} standard errors {word} than knowing nothing"
+        self.champions.promote(
+            Promotion(key, standing.digest, span.judged_to, 0, trust, f"judged anew: {errors}")
+        )
 
     def _about(
         self, component: Trained, options: str, span: Span, skill: Comparison
@@ -328,6 +355,8 @@ class Trainer:
         seconds: float,
     ) -> Trial:
         promoted, why = True, "the first of its kind"
+        # A model that knows nothing is not listened to; of these nobody could do that.
+        used_in_full = not isinstance(self.composition.trained[key], Model)
         if skill.blocks == 0:
             promoted, why = False, "nothing could be judged on what came after its training"
         elif against is not None and against.blocks < FEWEST_SPANS:
@@ -337,6 +366,9 @@ class Trainer:
             promoted = against.gain > 0.0 and against.sureness >= self.rules.promote_above
             word = "better" if against.gain > 0.0 else "worse"
             why = f"{abs(against.sureness):.1f} standard errors {word} than the one in use"
+        elif used_in_full and skill.sureness < -self.rules.promote_above:
+            errors = f"{abs(skill.sureness):.1f} standard errors"
+            promoted, why = False, f"it is {errors} worse than doing without it"
         trust = trust_in(skill)
         return Trial(key, digest, span, skill, against, trust, promoted, why, seconds)
 

@@ -93,3 +93,43 @@ def test_a_training_goes_on_from_its_own_checkpoint_alone(tmp_path: Path) -> Non
 def test_a_checkpoint_is_safe_as_well(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError):
         FolderCheckpoints(tmp_path / "c", {}).save({"state.pt": b""})
+
+
+def test_what_is_said_of_an_artifact_is_read_once_and_no_file_but_the_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts, one = kept(tmp_path, rows=5)
+    opened: list[str] = []
+    original = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        opened.append(path.name)
+        return original(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    assert [dict(artifacts.about("models.m", one.digest)) for _ in range(3)] == [{"rows": 5}] * 3
+    assert opened == ["card.json"]
+
+
+def test_what_is_remembered_of_an_artifact_makes_none_sound(tmp_path: Path) -> None:
+    artifacts, one = kept(tmp_path, rows=5)
+    assert artifacts.about("models.m", one.digest)["rows"] == 5
+    folder = tmp_path / "models" / "models.m" / one.digest
+    (folder / "table.json").write_bytes(b'{"a":2}')
+    with pytest.raises(ArtifactError, match=r"table\.json"):
+        artifacts.read("models.m", one.digest)
+    card = orjson.loads((folder / "card.json").read_bytes())
+    card["about"]["rows"] = 6
+    (folder / "card.json").write_bytes(orjson.dumps(card))
+    assert artifacts.about("models.m", one.digest)["rows"] == 5
+    with pytest.raises(ArtifactError, match=r"card\.json"):
+        artifacts.read("models.m", one.digest)
+    with pytest.raises(ArtifactError, match=r"card\.json"):
+        Artifacts(tmp_path / "models").about("models.m", one.digest)
+
+
+def test_only_so_many_cards_are_remembered(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    made = [artifacts.keep("models.m", Artifact({}, {}), {"n": n}).digest for n in range(200)]
+    assert [artifacts.about("models.m", digest)["n"] for digest in made] == list(range(200))
+    assert len(artifacts._abouts) == 128

@@ -159,6 +159,16 @@ def test_one_of_another_version_is_opened_once_until_something_is_promoted(
     assert read[registry.file(new)] == 2
 
 
+def test_one_its_component_makes_nothing_of_is_passed_over(registry: Registry) -> None:
+    registry.promote(registry.keep(1))
+    # What an author's own code raises on a file it did not expect.
+    foreign = Artifact({"learnt.json": b"{}"}, {})
+    about = {"component": "model plain", "options": canonical_options(Plain(Plain.Config()).config)}
+    registry.promote(registry.artifacts.keep(KEY, foreign, about).digest)
+    assert registry.number() == 1
+    assert "cannot be loaded: KeyError: 'version'" in registry.now().problems[KEY]
+
+
 def test_one_that_was_put_right_on_disk_is_used(registry: Registry, read: Counter[Path]) -> None:
     digest = registry.keep(1)
     registry.promote(digest)

@@ -12,11 +12,12 @@ from tests.support import ALONE, fetch, make_engine
 from weft import Artifact, Evaluation, Forecast, Model, Training, View, candles
 from weft.clock import SimulatedClock
 from weft.components.base import ComponentConfig
+from weft.components.model import Regime, RegimeState
 from weft.components.needs import Need
 from weft.engine import Engine
 from weft.errors import ArtifactError, LearningError, TrainingError
 from weft.learning.status import model_status
-from weft.ledger.ledger import Ledger
+from weft.ledger.ledger import Entry, Ledger
 from weft.replay import replay
 from weft.times import DAY, HOUR, iso, parse_time
 
@@ -170,6 +171,72 @@ def test_a_challenger_is_promoted_only_when_it_is_better(
     assert (status.trainings, status.promotions) == (2, 1 + promoted)
 
 
+def test_a_champion_that_has_come_to_know_nothing_is_not_listened_to_any_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_at(tmp_path)
+    first = engine.trainer.train(KEY, NOW)
+    assert first.trust == 1.0
+    middle = advance(engine, 30 * 24)
+    engine.trainer.train(KEY, middle)
+    # It is as good as before, and nothing has to be written down.
+    assert len(engine.champions.promotions(KEY)) == 1
+
+    def evaluate(self: Leaning, view: View, training: Training) -> Evaluation:
+        noise = np.random.default_rng(view.times).normal(0.0, 0.05, view.steps)
+        return Evaluation(0.7 + noise - noise.mean(), np.full(view.steps, 0.7))
+
+    monkeypatch.setattr(Leaning, "evaluate", evaluate)
+    later = advance(engine, 30 * 24)
+    assert not engine.trainer.train(KEY, later).promoted
+    for as_of, trust in ((later, 0.0), (later - HOUR, 1.0)):
+        (forecast,) = engine.report(engine.compose(engine.view(as_of))).signals[0].forecasts
+        assert forecast.trust == trust
+    assert artifact_at(engine, later) == first.digest
+    assert "judged anew" in engine.champions.promotions(KEY)[-1].why
+    # And once the edge is back, it is listened to again.
+    monkeypatch.undo()
+    engine.trainer.train(KEY, advance(engine, 30 * 24))
+    assert engine.champions.promotions(KEY)[-1].trust == 1.0
+    with pytest.raises(LearningError, match="no artifact to go back to"):
+        engine.trainer.roll_back(KEY, engine.latest_close())
+
+
+class Pretending(Regime):
+    """Says that the market is calm, and is as good as the test chooses."""
+
+    name = "pretending"
+    quality: ClassVar[float] = 0.0
+
+    def fit(self, view: View, training: Training) -> Artifact:
+        return Artifact({"learnt.json": b"{}"}, {})
+
+    def load(self, artifact: Artifact) -> bytes:
+        return artifact.files["learnt.json"]
+
+    def detect(self, view: View) -> RegimeState:
+        one = np.ones((1, 1))
+        return RegimeState(("calm",), np.ones((view.steps, 1)), one, one[0])
+
+    def evaluate(self, view: View, training: Training) -> Evaluation:
+        noise = np.random.default_rng(view.times).normal(0.0, 0.05, view.steps)
+        return Evaluation(0.7 - Pretending.quality + noise, np.full(view.steps, 0.7))
+
+
+@pytest.mark.parametrize(("quality", "promoted"), [(0.1, True), (0.0, True), (-0.1, False)])
+def test_a_first_regime_that_is_worse_than_none_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quality: float, promoted: bool
+) -> None:
+    monkeypatch.setattr(Pretending, "quality", quality)
+    options = [*ALONE, "regime.enabled=true", "regime.use=pretending", "history_days=120"]
+    clock = SimulatedClock(NOW)
+    engine = fetch(make_engine(tmp_path, *options, extra=[Pretending], clock=clock))
+    trial = engine.trainer.train("regime", NOW)
+    assert trial.promoted is promoted
+    assert promoted or "worse than doing without it" in trial.why
+    assert (engine.compose(engine.view(NOW)).regime is not None) is promoted
+
+
 def test_rows_the_champion_was_trained_on_do_not_count_in_the_comparison(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     engine.trainer.train(KEY, NOW)
@@ -178,6 +245,109 @@ def test_rows_the_champion_was_trained_on_do_not_count_in_the_comparison(tmp_pat
     assert engine.trainer.train(KEY, advance(engine, 1)).against is not None
     span = engine.trainer.span(KEY, engine.latest_close())
     assert span.trained_to >= NOW - span.shadow_rows * HOUR
+
+
+def train_failures(engine: Engine, count: int) -> list[str]:
+    """Train artifacts that are not taken into use, and return their digests."""
+    made = []
+    for number in range(count):
+        # Better than nothing, and worse than the one before them.
+        Leaning.quality, Leaning.chance = 0.05, 0.5 + number / 100
+        trial = engine.trainer.train(KEY, engine.latest_close())
+        assert not trial.promoted
+        made.append(trial.digest)
+    return made
+
+
+def test_of_those_that_failed_the_newest_stay_and_of_those_in_use_all(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path, NOW, "training.keep_unpromoted=2")
+    first = engine.trainer.train(KEY, NOW)
+    advance(engine, 30 * 24)
+    failed = train_failures(engine, 4)
+    assert set(engine.trainer.artifacts.digests(KEY)) == {first.digest, *failed[2:]}
+    Leaning.quality, Leaning.chance = 0.4, 0.9
+    second = engine.trainer.train(KEY, engine.latest_close())
+    assert second.promoted
+    train_failures(engine, 3)
+    # Going back, and the past, ask for what was in use before.
+    engine.trainer.roll_back(KEY, engine.latest_close())
+    assert artifact_at(engine, engine.latest_close()) == first.digest
+    engine.trainer.promote(KEY, second.digest, engine.latest_close(), "by hand")
+    # The last that failed can still be taken, and then it stays.
+    by_hand = engine.trainer.artifacts.digests(KEY)
+    chosen = next(one for one in by_hand if one not in {first.digest, second.digest})
+    engine.trainer.promote(KEY, chosen, engine.latest_close(), "by hand")
+    Leaning.quality = 0.01
+    train_failures(engine, 4)
+    assert {first.digest, second.digest, chosen} <= set(engine.trainer.artifacts.digests(KEY))
+    assert len(engine.trainer.artifacts.digests(KEY)) == 5
+
+
+def test_without_any_to_be_kept_the_next_training_still_goes_on_from_the_last(
+    tmp_path: Path,
+) -> None:
+    engine = engine_at(tmp_path, NOW, "training.keep_unpromoted=0")
+    first = engine.trainer.train(KEY, NOW)
+    advance(engine, 30 * 24)
+    failed = train_failures(engine, 3)
+    assert set(engine.trainer.artifacts.digests(KEY)) == {first.digest, failed[-1]}
+    assert Leaning.previous[-1] is not None
+    assert json.loads(Leaning.previous[-1].files["learnt.json"])["chance"] == 0.51
+
+
+def test_one_removed_by_another_process_while_it_is_promoted_is_there_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_at(tmp_path)
+    engine.trainer.train(KEY, NOW)
+    later = advance(engine, 30 * 24)
+    digest = train_failures(engine, 1)[0]
+    write = engine.ledger.note
+
+    def note(kind: str, about: str, as_of: str, body: Mapping[str, object]) -> str:
+        # The other process looked before this is written, and removes after.
+        assert engine.trainer.artifacts.remove(KEY, [digest], set) == [digest]
+        return write(kind, about, as_of, body)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.ledger, "note", note)
+        engine.trainer.promote(KEY, digest, later, "by hand")
+    assert artifact_at(engine, later) == digest
+
+
+def test_the_status_reads_each_training_and_each_card_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_at(tmp_path)
+    first = engine.trainer.train(KEY, NOW)
+    advance(engine, 30 * 24)
+    train_failures(engine, 2)
+    engine.compose(engine.view(engine.latest_close()))
+    before = model_status(engine)
+    read: list[object] = []
+    asked, original = engine.ledger.notes, Path.read_bytes
+
+    def notes(kind: str, after: int = 0) -> list[Entry]:
+        found = asked(kind, after)
+        read.extend(found)
+        return found
+
+    def read_bytes(path: Path) -> bytes:
+        read.append(path)
+        return original(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.ledger, "notes", notes)
+        patch.setattr(Path, "read_bytes", read_bytes)
+        assert [model_status(engine) for _ in range(3)] == [before] * 3
+    assert not read
+    assert (before[0].trainings, before[0].artifact) == (3, first.digest)
+    assert before[0].trained_through == iso(first.span.trained_to)
+    assert before[0].skill_t == first.skill.t
+    # Another process that trains is seen at once, and one that starts now says the same.
+    train_failures(engine_at(tmp_path, engine.clock.now()), 1)
+    assert model_status(engine)[0].trainings == 4
+    assert model_status(engine) == model_status(engine_at(tmp_path, engine.clock.now()))
 
 
 def test_a_training_that_fails_leaves_the_champion(tmp_path: Path) -> None:
