@@ -97,7 +97,7 @@ class Collector:
             try:
                 await _to_the_end(asyncio.to_thread(keep))
             finally:
-                self._market.take_in(source, added)
+                await _to_the_end(asyncio.to_thread(self._market.take_in, source, added))
         told = (*self.streamed.get(provider.name, ()), *collected.problems)
         self.streamed[provider.name] = told[-_MOST_STREAMED:]
         for line in collected.problems:
@@ -139,15 +139,18 @@ class Collector:
         async with self.connections:
             rounds = [self._ask(p, turn, told, since, in_time=in_time) for p in self._providers]
             answers = await asyncio.gather(*rounds, return_exceptions=True)
-        collected = []
+        collected, needed = [], []
         for placed, answer in zip(self._providers, answers, strict=True):
             if isinstance(answer, BaseException):
-                raise answer
+                needed.append(answer)
+                continue
             one, error = answer
             self.latest[one.provider] = one
             if error is not None and placed.place.required:
-                raise error
+                needed.append(error)
             collected.append(one)
+        if needed:
+            raise needed[0]
         return collected
 
     async def _ask(
@@ -163,19 +166,21 @@ class Collector:
         provider = placed.provider
         collected = Collected(provider.name)
         deadline = placed.place.deadline_seconds if in_time else None
+        limit = asyncio.timeout(deadline)
         try:
-            async with asyncio.timeout(deadline):
+            async with limit:
                 await self._gather(provider, turn, progress, since, collected)
         except WeftError as error:
             failed = error
-        except TimeoutError:
-            failed = ProviderError(
-                f"was not done within {deadline:g} seconds",
-                where=f"provider {provider.name}",
-                hint="What it brought is kept; raise its deadline_seconds, or ask it for less",
-            )
         except Exception as error:  # noqa: BLE001  # a plugin may raise anything
             failed = fault(f"provider {provider.name}", error)
+            # A plugin may raise a TimeoutError of its own.
+            if isinstance(error, TimeoutError) and limit.expired():
+                failed = ProviderError(
+                    f"was not done within {deadline:g} seconds",
+                    where=f"provider {provider.name}",
+                    hint="What it brought is kept; raise its deadline_seconds, or ask it for less",
+                )
         else:
             return collected, None
         collected.error = str(failed)
@@ -221,7 +226,8 @@ class Collector:
                 if held:
                     await store()
             finally:
-                self._market.take_in(source, added)
+                async with turn:
+                    await _to_the_end(asyncio.to_thread(self._market.take_in, source, added))
         if since is not None:
             self._store.save_cursor(_reaching(source), self._base, str(since))
 

@@ -1,4 +1,4 @@
-"""How every source of a composition is doing: for the API, the command line and the dashboard."""
+"""How every source of a composition is doing: for the API and the command line."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

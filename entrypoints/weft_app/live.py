@@ -87,6 +87,14 @@ class LiveService:
 
     async def run(self) -> None:
         """Compose at every close until cancelled. A round that fails is told and tried again."""
+        try:
+            await self._rounds()
+        except Exception as error:
+            self.failure = f"composing has stopped: {type(error).__name__}: {error}"
+            log.exception("composing has stopped")
+            raise
+
+    async def _rounds(self) -> None:
         interval = self.engine.composition.interval
         delay = self.engine.market.plan.delay
         clock = self.engine.clock
@@ -151,6 +159,11 @@ class LiveService:
         except WeftError as error:
             self.failure = str(error)
             log.warning("round failed: %s", error)
+            return False
+        except Exception as error:
+            # Whatever it was: signals that quietly stay as they are would be the worst answer.
+            self.failure = f"a fault: {type(error).__name__}: {error}"
+            log.exception("round failed")
             return False
         return parse_time(published.report.as_of) >= row
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,7 @@ import pytest
 from tests.support import make_engine
 from weft import Batch, Provider, Request
 from weft.clock import Clock, SimulatedClock
-from weft.errors import LookAheadError
+from weft.errors import ComponentError, LookAheadError
 from weft.http import Http
 from weft.intake import Collected
 from weft.market.instruments import describe
@@ -111,6 +112,31 @@ def test_a_batch_that_cannot_be_used_costs_none_that_came_before_it(tmp_path: Pa
     mended = make_engine(tmp_path, *options, extra=[Pages], clock=clock)
     (rest,) = asyncio.run(mended.update())
     assert (rest.new, rest.error) == (10, None)
+
+
+class Impatient(Provider):
+    """Gives up by itself, with an error that is no error of ours."""
+
+    name = "impatient"
+    patient: ClassVar[bool] = False
+
+    async def fetch(self, request: Request, http: Http, clock: Clock) -> AsyncIterator[Batch]:
+        if not self.patient:
+            raise TimeoutError("the venue took too long")
+        yield Batch()
+
+
+@pytest.mark.parametrize("in_time", [False, True])
+def test_a_timeout_of_the_plugins_own_is_its_fault_and_nobody_elses(
+    tmp_path: Path, in_time: bool
+) -> None:
+    options = ["providers.pages.enabled=true", "providers.impatient.enabled=true"]
+    engine = make_engine(tmp_path, *options, extra=[Pages, Impatient], clock=SimulatedClock(NOW))
+    with pytest.raises(ComponentError, match="raised TimeoutError: the venue took too long"):
+        asyncio.run(engine.update(in_time=in_time))
+    # The status of each is that of this round, whatever came of the others.
+    assert engine.collector.latest["pages"].new == 30
+    assert "the venue took too long" in str(engine.collector.latest["impatient"].error)
 
 
 class Stuck(Provider):

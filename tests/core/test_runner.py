@@ -74,7 +74,7 @@ def test_a_call_left_behind_does_not_keep_the_program_alive() -> None:
         call("x", release.wait, 0.01)
     left = [thread for thread in threading.enumerate() if thread.name == "weft-x"]
     release.set()
-    assert all(thread.daemon for thread in left)
+    assert [thread.daemon for thread in left] == [True]
 
 
 def test_a_call_that_hangs_is_left_behind() -> None:

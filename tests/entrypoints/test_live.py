@@ -17,7 +17,7 @@ from weft.http import Http
 from weft.ledger.ledger import Entry
 from weft.replay import replay
 from weft.times import HOUR, MINUTE, SECOND, iso, parse_time
-from weft_app.live import LiveService
+from weft_app.live import LiveService, Published
 from weft_providers.synthetic import Synthetic
 
 NOW = parse_time("2026-02-01T00:10:00Z")
@@ -90,6 +90,27 @@ def test_a_round_that_fails_is_told_and_the_last_signals_stay(service: LiveServi
     assert service.published is before
     assert "the line is cut" in str(service.failure)
     assert Flaky.asked > 3
+
+
+def test_a_round_that_fails_in_a_way_nobody_foresaw_is_told_and_tried_again(
+    service: LiveService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed, tries = LiveService.compose, []
+
+    def compose(self: LiveService) -> Published:
+        tries.append(self)
+        if len(tries) < 3:
+            raise KeyError("slope")
+        return composed(self)
+
+    monkeypatch.setattr(LiveService, "compose", compose)
+    before = service.published
+    assert before is not None
+    asyncio.run(run_until(service, CLOSE + 8 * SECOND))
+    assert service.published is before
+    assert "a fault: KeyError: 'slope'" in str(service.failure)
+    asyncio.run(run_until(service, NOW + 2 * HOUR))
+    assert parse_time(service.published.report.as_of) > CLOSE
 
 
 def test_it_recovers_once_the_source_is_back(service: LiveService) -> None:

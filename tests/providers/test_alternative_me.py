@@ -1,6 +1,7 @@
 """The Fear & Greed Index against the sandbox."""
 
 import numpy as np
+import pytest
 
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.http import UnavailableError
@@ -19,7 +20,7 @@ class TestAlternativeMe(Sandboxed):
     planned = False
 
     def test_what_it_does_not_know_is_told_and_not_asked_for_again(self, server: Sandbox) -> None:
-        """It is asked about the market alone."""
+        pytest.skip("it is asked about the market alone")
 
     def test_a_value_is_of_the_midnight_it_came_out_at(self, server: Sandbox, world: World) -> None:
         rows = fetch(self.made(server), since=NOW - 400 * DAY).of("fear_greed", "")

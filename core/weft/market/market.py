@@ -109,10 +109,11 @@ class Market:
         self._list(series)
 
     def _list(self, series: Iterable[Series]) -> None:
-        self.listings = list_symbols(series, self._sources)
-        self.instruments = InstrumentTable()
-        for listing in self.listings.values():
-            self.instruments.add(listing.series[0].instrument)
+        listings, instruments = list_symbols(series, self._sources), InstrumentTable()
+        for listing in listings.values():
+            instruments.add(listing.series[0].instrument)
+        # At once, for others may be reading.
+        self.listings, self.instruments = listings, instruments
 
     def known_spans(self, source: str) -> dict[str, Span]:
         """Return first and last open time of each symbol's candles from one source."""
