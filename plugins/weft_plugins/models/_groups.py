@@ -12,7 +12,7 @@ from weft.market.instruments import Instrument, Kind, split_pair
 from weft.market.view import View
 from weft.times import YEAR
 
-Group: TypeAlias = Literal["majors", "alts", "memes"]
+Group: TypeAlias = Literal["majors", "alts", "memes", "stocks"]
 
 NAMED: Final[Mapping[Group, tuple[str, ...]]] = MappingProxyType(
     {
@@ -38,14 +38,15 @@ def members(
     """Return which symbols belong to a group at each decision row (steps, symbol).
 
     An asset in `named` belongs to that group always. Stocks and indices that are not named are
-    majors. Any other coin is, row by row, among the memes where its volatility over the last 168
+    stocks: as many rows hold fewer candles of a market that closes, so that a move in units of
+    a candle's volatility is another there. Any other coin is, row by row, among the memes where its volatility over the last 168
     candles, taken to a year, is above `wild`, and among the alts where it is not, or is not yet
     known. So each symbol is in exactly one group at each row.
     """
     fixed = [group_of(instrument, named) for instrument in view.instruments]
     found = np.tile(np.array([one == group for one in fixed], dtype=np.bool_), (view.steps, 1))
     unnamed = np.array([one is None for one in fixed], dtype=np.bool_)
-    if group == "majors" or not unnamed.any():
+    if group in {"majors", "stocks"} or not unnamed.any():
         return found
     candles_a_year = YEAR / view.interval.micros
     is_wild = view.feature(VOLATILITY) * np.sqrt(candles_a_year) > wild
@@ -64,4 +65,4 @@ def group_of(instrument: Instrument, named: Mapping[Group, tuple[str, ...]]) -> 
     for group, names in named.items():
         if assets & set(names):
             return group
-    return "majors" if instrument.kind in {Kind.EQUITY, Kind.INDEX} else None
+    return "stocks" if instrument.kind in {Kind.EQUITY, Kind.INDEX} else None

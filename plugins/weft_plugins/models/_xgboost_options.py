@@ -14,7 +14,7 @@ from weft_plugins.models._groups import Group
 class Options(ComponentConfig):
     """Options: which symbols, what they are judged by, and how the trees are grown."""
 
-    group: Literal["all", "majors", "alts", "memes"] = Field(
+    group: Literal["all", "majors", "alts", "memes", "stocks"] = Field(
         default="all", description="symbols it learns from and speaks of"
     )
     named: Mapping[Group, tuple[str, ...]] = Field(

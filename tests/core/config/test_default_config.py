@@ -17,7 +17,7 @@ PACKAGED = Path(weft.__file__).parent / "data" / "default_config.yaml"
 ROOT = Path(__file__).parents[3]
 
 
-SPECIALISTS = {"models.xgboost_majors", "models.xgboost_alts", "models.xgboost_memes"}
+SPECIALISTS = {f"models.xgboost_{group}" for group in ("majors", "alts", "memes", "stocks")}
 """One component with options of their own; the first shows all there are."""
 
 
