@@ -9,6 +9,7 @@ import typer
 
 import weft
 from weft.errors import ConfigError, WeftError
+from weft_app.addresses import SANDBOX_PORT
 from weft_app.memory import give_memory_back
 
 app = typer.Typer(
@@ -138,7 +139,7 @@ def metrics(
 @app.command()
 def sandbox(
     *,
-    port: Annotated[int, typer.Option(help="Where to listen, on 127.0.0.1.")] = 8390,
+    port: Annotated[int, typer.Option(help="Where to listen, on 127.0.0.1.")] = SANDBOX_PORT,
     seed: Annotated[int, typer.Option(help="Another seed is another market.")] = 7,
     speed: Annotated[float, typer.Option(help="Sandbox seconds a second.", min=0)] = 1.0,
     start: Annotated[
@@ -299,8 +300,13 @@ def risk(
         typer.Option("--as-of", help="Measure as of a past instant: 2025-03-01T00:00:00Z."),
     ] = None,
     days: Annotated[
-        int, typer.Option(help="How far back volatility and correlation are measured.", min=1)
-    ] = 60,
+        int | None,
+        typer.Option(
+            help="How far back volatility and correlation are measured; 60 where candles are "
+            "short, else as far as they need.",
+            min=1,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the random numbers.", min=0)] = 0,
     config: ConfigOption = None,
     overrides: SetOption = None,

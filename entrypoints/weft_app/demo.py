@@ -10,11 +10,9 @@ from weft.config.loading import load_settings
 from weft.errors import MissingDependencyError
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
+from weft_app.addresses import SANDBOX_PORT
 from weft_app.installed import asked_over_http
 from weft_app.session import console
-
-PORT = 8390
-"""Where the sandbox listens: always the same, for what it brings is kept by its address."""
 
 API_OF = {"binance_futures": "binance"}
 """Whose API a provider asks, where that is not called as the provider is."""
@@ -48,7 +46,7 @@ SERIES_OF: Mapping[str, Mapping[str, Mapping[str, str | float]]] = {
 
 @contextmanager
 def sandboxed(
-    config: Path | None, overrides: Sequence[str], port: int = PORT
+    config: Path | None, overrides: Sequence[str], port: int = SANDBOX_PORT
 ) -> Iterator[list[str]]:
     """Run the sandbox, and yield overrides that make every provider it speaks for ask it.
 

@@ -9,14 +9,16 @@ from weft.arrays import BoolPanel, FloatPanel, Floats
 from weft.engine import Engine
 from weft.errors import NoDataError
 from weft.signal import Direction, Signal
-from weft.times import DAY, iso
+from weft.times import DAY, Interval, iso
 from weft_plugins.risks.portfolio import PortfolioRisk, portfolio_risk, shock_losses
+from weft_plugins.risks.sessions import log_returns, paces
 
-WINDOW_DAYS = 60
 PATHS = 10_000
 FEWEST_RETURNS = 100
 """Returns a symbol must have, and share with every other one held, to be measured."""
 
+_WINDOW_DAYS = 60
+_WINDOW_RETURNS = 2 * FEWEST_RETURNS
 _SIDES = {Direction.LONG: 1.0, Direction.SHORT: -1.0, Direction.NEUTRAL: 0.0}
 _STRESSES = (2, 3, 5)
 
@@ -151,8 +153,11 @@ class History:
         fractions: of the equity held (symbol,).
         bitcoin: which of them are Bitcoin (symbol,).
         resting: which of them trade in sessions.
-        returns: log returns of decision candles, 0 where a market is closed, NaN where one end is
-            missing (row, symbol).
+        returns: log returns of decision candles, over the night for the first of a session; NaN
+            where one end is missing or the market is closed (row, symbol).
+        over_horizon: log returns over as many rows as the horizon has, overlapping (row, symbol).
+        pace: how fast candles follow each other over the horizon, 1 where the market never closes
+            (symbol,).
         since: close the first return starts from, microseconds since 1970.
         through: close the last return ends at, microseconds since 1970.
         left_out: symbols held that cannot be measured, and why.
@@ -163,13 +168,23 @@ class History:
     bitcoin: BoolPanel
     resting: tuple[str, ...]
     returns: FloatPanel
+    over_horizon: FloatPanel
+    pace: Floats
     since: int
     through: int
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
+def window_days(interval: Interval) -> int:
+    """Return how far back returns reach unless it is said: 60 days.
+
+    Of long candles twice as many as are needed, so that half of them may lack.
+    """
+    return max(_WINDOW_DAYS, -(-_WINDOW_RETURNS * interval.micros // DAY))
+
+
 def read_history(
-    engine: Engine, positions: Mapping[str, float], as_of: int | None, days: int = WINDOW_DAYS
+    engine: Engine, positions: Mapping[str, float], as_of: int | None, days: int | None = None
 ) -> History:
     """Return what is known of the returns of the symbols held.
 
@@ -177,7 +192,7 @@ def read_history(
         engine: whose store is read.
         positions: fraction of the equity by symbol; those of zero are passed over.
         as_of: microseconds since 1970; None for the newest decision row.
-        days: how far back returns reach.
+        days: how far back returns reach; None for `window_days`.
 
     Raises:
         UnknownSymbolError: no provider has brought one of them.
@@ -187,21 +202,24 @@ def read_history(
         engine.market.instruments[symbol].symbol: fraction for symbol, fraction in positions.items()
     }
     held = {symbol: fraction for symbol, fraction in held.items() if fraction}
-    rows = days * DAY // engine.composition.interval.micros
+    interval = engine.composition.interval
+    days = window_days(interval) if days is None else days
+    rows = days * DAY // interval.micros
     if rows < FEWEST_RETURNS:
         raise NoDataError(
-            f"{days} days hold {rows} returns of {engine.composition.interval} candles, expected "
+            f"{days} days hold {rows} returns of {interval} candles, expected "
             f"{FEWEST_RETURNS} or more",
             where="risk",
             hint="Raise --days",
         )
     view = engine.view(as_of, rows + 1)
     columns = {symbol: column for column, symbol in enumerate(view.symbols)}
-    # What a stock does overnight falls on its next candle, so that it counts as often as it is.
-    worth = view.candles().marked_close()[-rows - 1 :]
-    returns = np.diff(np.log(worth), axis=0)
+    of_all = view.candles()
+    returns = log_returns(of_all)[-rows:]
     kept, left_out = _measurable(returns, columns, held)
     chosen = [columns[symbol] for symbol in kept]
+    horizon = engine.composition.horizon_candles
+    worth = np.log(of_all.marked_close()[-rows - 1 :, chosen])
     instruments = [view.instruments[column] for column in chosen]
     return History(
         symbols=tuple(kept),
@@ -209,6 +227,8 @@ def read_history(
         bitcoin=np.array([one.base == "BTC" for one in instruments], dtype=np.bool_),
         resting=tuple(one.symbol for one in instruments if not one.always_open),
         returns=returns[:, chosen],
+        over_horizon=worth[horizon:] - worth[:-horizon],
+        pace=paces(of_all, 1, horizon, len(of_all) - 1)[0, chosen],
         since=int(view.times[0]),
         through=view.as_of,
         left_out=left_out,
@@ -254,11 +274,15 @@ def measure(engine: Engine, history: History, *, seed: int = 0, paths: int = PAT
     composition = engine.composition
     steps = composition.horizon_candles
     deviations, correlation = _moments(history.returns)
-    fractions = history.fractions
+    resting = np.isin(history.symbols, history.resting)
+    # Hour by hour a stock and a coin have little in common: the one rests while the other moves.
+    apart = resting[:, None] != resting[None, :]
+    correlation = np.where(apart, _moments(history.over_horizon)[1], correlation)
+    fractions, paced = history.fractions, deviations * history.pace
 
     def simulate(wider: float, correlation: FloatPanel) -> PortfolioRisk:
         rng = np.random.default_rng(seed)
-        return portfolio_risk(fractions, deviations * wider, correlation, steps, rng, paths=paths)
+        return portfolio_risk(fractions, paced * wider, correlation, steps, rng, paths=paths)
 
     base = simulate(1.0, correlation) if history.symbols else None
     stresses: dict[str, Figures] = {}
@@ -344,5 +368,4 @@ def _notes(history: History) -> tuple[str, ...]:
     if not history.resting:
         return ()
     resting = ", ".join(history.resting)
-    note = "risk is spread evenly over open and closed hours, and the shocks are of coins"
-    return (f"{resting}: {note}",)
+    return (f"{resting}: the shocks are of coins",)

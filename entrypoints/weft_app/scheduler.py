@@ -54,25 +54,21 @@ class Retrainer:
         for override in overrides:
             self._common += ["--set", override]
         self._turn = threading.Lock()
+        # Else a training could begin between the two looks of `stop`, and outlive it.
+        self._guard = threading.Lock()
         self._running: subprocess.Popen[str] | None = None
         self._stopped = False
 
     def train(self, key: str) -> bool:
         """Train a component, wait until it is done, and return whether it was trained."""
         with self._turn:
-            if self._stopped:
+            running = self._start(key)
+            if running is None:
                 return False
-            command = [sys.executable, "-m", "weft_app.cli", "train", key, "--no-fetch"]
-            self._running = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                [*command, *self._common],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            _lower_priority(self._running.pid)
-            _, told = self._running.communicate()
-            code = self._running.returncode
-            self._running = None
+            _, told = running.communicate()
+            code = running.returncode
+            with self._guard:
+                self._running = None
         lines = [line for line in told.splitlines() if line.strip()][-_LINES_KEPT:]
         if code and not self._stopped:
             log.warning("training %s ended with %s: %s", key, code, " | ".join(lines))
@@ -80,10 +76,26 @@ class Retrainer:
             log.info("trained %s: %s", key, " | ".join(lines))
         return code == 0
 
+    def _start(self, key: str) -> "subprocess.Popen[str] | None":
+        """Start a process that trains; None where no training is to begin any more."""
+        command = [sys.executable, "-m", "weft_app.cli", "train", key, "--no-fetch"]
+        with self._guard:
+            if self._stopped:
+                return None
+            self._running = subprocess.Popen(  # noqa: S603  # our own interpreter and module
+                [*command, *self._common],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            _lower_priority(self._running.pid)
+            return self._running
+
     def stop(self) -> None:
         """End a training that is under way; its checkpoint is kept."""
-        self._stopped = True
-        running = self._running
+        with self._guard:
+            self._stopped = True
+            running = self._running
         if running is None:
             return
         running.terminate()

@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 import weft
-from weft.errors import nearest
+from weft.errors import LookAheadError, NoDataError, UnknownSymbolError, WeftError, nearest
 from weft.learning.status import ModelStatus, model_status
 from weft.plugins.records import PluginRecord
 from weft.signal import Report, Signal, to_json
@@ -23,7 +24,11 @@ from weft_app.live import LiveService, Published
 from weft_app.portfolio import RiskReport, measure, positions_of, read_history
 from weft_app.status import ProviderState
 
+log = logging.getLogger("weft.server")
+
 _JSON = "application/json"
+_STATUS = {UnknownSymbolError: 404, NoDataError: 422, LookAheadError: 422}
+"""Statuses of what is wrong with the question; all else is wrong with Weft."""
 
 
 class Problem(BaseModel):
@@ -95,7 +100,9 @@ def create_app(
         version=weft.__version__,
         description="Signals composed from many strands of evidence. Times are ISO 8601 UTC.",
         lifespan=lifespan,
+        responses={500: {"model": Problem, "description": "Weft failed, for the reason told"}},
     )
+    app.add_exception_handler(WeftError, _failed)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))
     if token is not None:
         app.middleware("http")(_require(token))
@@ -152,11 +159,13 @@ class _Risk:
 
 def _add_risk(app: FastAPI, service: LiveService) -> None:
     measured = _Risk()
-    starting: dict[int | str, dict[str, Any]] = {
-        503: {"model": Problem, "description": "Nothing was composed yet"}
+    problems: dict[int | str, dict[str, Any]] = {
+        404: {"model": Problem, "description": "A symbol held that no provider has brought"},
+        422: {"model": Problem, "description": "Too little is known to measure the positions"},
+        503: {"model": Problem, "description": "Nothing was composed yet"},
     }
 
-    @app.get("/risk", response_model=RiskReport, responses=starting)
+    @app.get("/risk", response_model=RiskReport, responses=problems)
     async def risk() -> Response:
         """Return what the positions of the newest signals can lose together."""
         published = service.published
@@ -222,6 +231,15 @@ def _health(service: LiveService, published: Published | None) -> Health:
             for c in service.collected
         ],
     )
+
+
+async def _failed(request: Request, error: Exception) -> JSONResponse:
+    """Answer what was raised on purpose as the problem it is."""
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
+    if not isinstance(error, tuple(_STATUS)):
+        log.error("%s %s failed: %s", request.method, request.url.path, error)
+    problem = Problem(error=type(error).__name__.removesuffix("Error"), message=str(error))
+    return JSONResponse(problem.model_dump(), status)
 
 
 def _starting() -> JSONResponse:

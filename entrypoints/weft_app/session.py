@@ -1,9 +1,12 @@
 """What every command does first: settings, engine, and showing progress on stderr."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import orjson
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from weft.assembly import assemble
@@ -16,11 +19,32 @@ from weft.plugins.registry import Registry
 from weft.signal import Report
 from weft.times import SECOND, parse_time, to_datetime
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, emoji=False)
 """Everything that is not the answer goes to stderr, so that stdout can be piped."""
 
 _MOST_PROBLEMS_SHOWN = 20
 _PAUSE = 2 * SECOND
+_UNITS = (("years", 31_557_600), ("days", 86_400), ("hours", 3_600), ("minutes", 60))
+
+
+def open_answer() -> Console:
+    """Return a console on stdout for the answer; whatever is not our own text is to be escaped."""
+    return Console(highlight=False, emoji=False)
+
+
+def print_json(body: bytes) -> None:
+    """Print JSON as it was serialised, on a terminal with indents."""
+    if sys.stdout.isatty():
+        body = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)
+    sys.stdout.write(body.decode() + "\n")
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in the largest unit of which it holds two."""
+    for unit, length in _UNITS:
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:,.1f} s"
 
 
 def open_engine(config: Path | None, overrides: Sequence[str]) -> Engine:
@@ -43,7 +67,7 @@ async def bring_up_to_date(engine: Engine, wait_seconds: float = 0.0) -> list[Co
         task = progress.add_task("Collecting", total=None, note="")
 
         def show(collected: Collected) -> None:
-            progress.update(task, note=f"{collected.provider}: {collected.new:,} new")
+            progress.update(task, note=escape(f"{collected.provider}: {collected.new:,} new"))
 
         collected = await engine.update(show)
         while engine.awaited(wait_seconds):
@@ -60,7 +84,11 @@ def compile_features(engine: Engine) -> None:
     features = engine.step_features()
     with _bar("[dim]{task.fields[note]}") as progress:
         task = progress.add_task("Compiling indicators", total=len(features), note="")
-        engine.features.compile(features, lambda name: progress.update(task, advance=1, note=name))
+
+        def show(name: str) -> None:
+            progress.update(task, advance=1, note=escape(name))
+
+        engine.features.compile(features, show)
     if not is_cached_on_disk():
         console.print(
             "[yellow]No folder can be written to keep the compiled indicators; they are compiled "
@@ -80,7 +108,7 @@ def warn_about(report: Report, engine: Engine) -> None:
     ):
         console.print(
             f"[yellow]The newest candles closed at {to_datetime(newest):%Y-%m-%d %H:%M} UTC, "
-            f"{_duration(behind)} ago."
+            f"{duration(behind)} ago."
         )
 
 
@@ -100,17 +128,9 @@ def _bar(*extra: str) -> Progress:
 
 def print_problems(collected: Collected) -> None:
     """Print what was refused or repaired of what a provider brought, and why it stopped."""
+    name = escape(collected.provider)
     lines = collected.problems + ([collected.error] if collected.error else [])
     for line in lines[:_MOST_PROBLEMS_SHOWN]:
-        console.print(f"[yellow]{collected.provider}:[/] {line}", markup=True, soft_wrap=True)
+        console.print(f"[yellow]{name}:[/] {escape(line)}", soft_wrap=True)
     if len(lines) > _MOST_PROBLEMS_SHOWN:
-        console.print(
-            f"[yellow]{collected.provider}:[/] and {len(lines) - _MOST_PROBLEMS_SHOWN} more"
-        )
-
-
-def _duration(seconds: int) -> str:
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} seconds"
+        console.print(f"[yellow]{name}:[/] and {len(lines) - _MOST_PROBLEMS_SHOWN} more")

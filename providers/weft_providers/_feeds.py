@@ -80,7 +80,16 @@ def items_of(answer: "Answer") -> list[Item]:
 
     told = {"content-type": answer.headers.get("content-type", "")}
     # A stream, since a text that looks like one would be opened as an address.
-    parsed = feedparser.parse(io.BytesIO(answer.body), response_headers=told)
+    # Markup goes anyway, and what would be cleaned of it here takes the square of its length.
+    try:
+        parsed = feedparser.parse(
+            io.BytesIO(answer.body),
+            response_headers=told,
+            sanitize_html=False,
+            resolve_relative_uris=False,
+        )
+    except ValueError as error:  # such as a reference to a character of five thousand digits
+        raise MalformedError(f"{answer.what} answered no feed", where=answer.where) from error
     if not parsed.version:
         raise MalformedError(f"{answer.what} answered no feed", where=answer.where)
     items = []

@@ -47,8 +47,13 @@ _ORDINARY_WORDS: Final = {"avalanche", "cosmos", "pepe", "ether", "tron", "rippl
 """Names that mean a coin only with a capital letter."""
 _AMBIGUOUS: Final = {"LINK", "DOT", "NEAR", "ATOM", "UNI", "ONE", "GAS", "FOR", "TON", "OP", "HYPE"}
 """Tickers that mean a coin only as ``$LINK`` or ``(LINK)``."""
-_SPEECH = re.compile(r"<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z!?][^<>]*>", re.DOTALL)
+# What is never closed goes on to the end, or each beginning would be followed to the end anew.
+_SPEECH = re.compile(r"<(script|style)\b[^<>]*>.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<!--.*?(?:-->|\Z)|</?[a-zA-Z!?][^<>]*>", re.DOTALL)
+_NO_CHARACTER = re.compile(r"&#[0-9]{8,};?")
+"""References to numbers no character has, which can be longer than Python reads a number."""
+_LONGEST_READ = 40_000
+"""Characters that are looked at: as many as Reddit allows in a post."""
 _FIRST_APPEARED = re.compile(r"\s*The post .{1,300} (first appeared|appeared first) on .{1,80}$")
 _SHORTEST_TITLE = 4
 
@@ -86,10 +91,16 @@ class AssetFinder:
 
 
 def plain(text: str) -> str:
-    """Return a text without markup and entities, on one line."""
+    """Return a text without markup and entities, on one line.
+
+    Of a very long one only the beginning is looked at: the first 40 000 characters.
+    """
+    # Cut before anything else, so that no text costs more than another of that length.
+    text = text[:_LONGEST_READ]
     # Feeds escape twice now and then; markup that shows only then goes as well.
     for _ in range(2):
-        text = html.unescape(_TAG.sub(" ", _SPEECH.sub(" ", text)))
+        bare = _TAG.sub(" ", _SPEECH.sub(" ", text))
+        text = html.unescape(_NO_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", bare))
     text = " ".join(_TAG.sub(" ", text).split())
     return _FIRST_APPEARED.sub("", text)
 

@@ -1,13 +1,27 @@
 """The other commands, and what all of them share."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from typer.testing import CliRunner
 
 import weft as package
-from tests.support import Weft
+from tests.support import ALONE_SET, Weft
+from weft.config.loading import load_settings
+from weft.errors import UnknownSymbolError
+from weft_app.cli import app as command_line
+from weft_app.commands import doctor, serve
+from weft_app.scheduler import Retrainer
 
 HEAVY = ("pandas", "torch", "sklearn", "xgboost", "transformers", "numba", "polars", "deltalake")
 
@@ -77,6 +91,110 @@ def test_doctor_finds_a_healthy_machine_healthy(weft: Weft) -> None:
     assert done.code == 0, done.out
     for about in ("machine", "config", "lake", "ledger", "indicators", "candles"):
         assert about in done.out
+
+
+@pytest.fixture
+def ipv6() -> Iterator[socket.socket]:
+    """A socket that listens on the loopback of IPv6."""
+    with socket.socket(socket.AF_INET6) as taken:
+        try:
+            taken.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        taken.listen()
+        yield taken
+
+
+def _doctor_on(host: str, port: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "200")
+    over = ["--set", f"server.host={host}", "--set", f"server.port={port}"]
+    done = CliRunner().invoke(command_line, ["doctor", *ALONE_SET, *over])
+    return next(line for line in done.stdout.splitlines() if " port: " in line)
+
+
+def test_doctor_looks_at_the_port_that_would_be_listened_on(
+    ipv6: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = ipv6.getsockname()[1]
+    assert "is in use" in _doctor_on("::1", port, tmp_path, monkeypatch)
+    assert f"127.0.0.1:{port} is free" in _doctor_on("127.0.0.1", port, tmp_path, monkeypatch)
+    ipv6.close()
+    assert f"[::1]:{port} is free" in _doctor_on("::1", port, tmp_path, monkeypatch)
+    # An address of nobody, kept for documentation.
+    told = _doctor_on("192.0.2.1", port, tmp_path, monkeypatch)
+    assert told.startswith("bad ")
+    assert f"cannot listen on 192.0.2.1:{port}" in told
+
+
+def test_doctor_looks_for_every_package_of_the_extras_in_use() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert doctor.EXTRAS.keys() == extras.keys() - {"all", "dev", "postgres"}
+    homes = packages_distributions()
+    for extra, modules in doctor.EXTRAS.items():
+        asked = [Requirement(text) for text in extras[extra]]
+        wanted = {canonicalize_name(r.name) for r in asked if not r.marker or r.marker.evaluate()}
+        found = {canonicalize_name(home) for module in modules for home in homes[module]}
+        assert found >= wanted
+        assert len(modules) == len(wanted)
+
+
+@pytest.mark.parametrize(("extra", "module"), [("news", "feedparser"), ("text", "transformers")])
+def test_doctor_names_an_extra_that_is_not_there(
+    extra: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    found = {one.about: one for one in doctor._extras()}
+    assert (
+        found.pop(f"extra {extra}").says == f"{module} not installed; pip install 'weft[{extra}]'"
+    )
+    assert {one.says for one in found.values()} == {"installed"}
+
+
+def _is_open(file: Path) -> bool:
+    return str(file) in {os.path.realpath(entry) for entry in Path("/proc/self/fd").iterdir()}
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+
+
+@needs_proc
+def test_signals_that_fail_let_go_of_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ledger = tmp_path / "ledger.db"
+    over = ["--set", f"storage.ledger=sqlite:///{ledger}", *ALONE_SET]
+    done = CliRunner().invoke(command_line, ["signals", "NOPE", *over])
+    assert isinstance(done.exception, UnknownSymbolError)
+    assert ledger.exists()
+    assert not _is_open(ledger)
+
+
+@needs_proc
+def test_a_server_that_fails_lets_go_of_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = tmp_path / "ledger.db"
+    places = [f"storage.lake={tmp_path}/lake", f"storage.ledger=sqlite:///{ledger}"]
+    loaded = load_settings(overrides=[*ALONE_SET[1::2], *places], environ={})
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def listen(*_: object, **__: object) -> None:
+        assert _is_open(ledger)
+        raise ConnectionError
+
+    def create(*_: object, **__: object) -> None:
+        return None
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(ConnectionError) as failed:
+        serve._serve(loaded, Retrainer(None, []), "127.0.0.1", port, create, listen)
+    assert failed.traceback
+    assert not _is_open(ledger)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")

@@ -15,7 +15,7 @@ from scipy.stats import norm
 from typer.testing import CliRunner
 
 from tests.support import ALONE, ALONE_SET, Weft, make_engine
-from weft.arrays import FloatPanel
+from weft.arrays import BoolPanel, FloatPanel
 from weft.errors import NoDataError
 from weft_app.cli import app as command_line
 from weft_app.live import LiveService
@@ -165,22 +165,52 @@ def test_a_hedged_pair_loses_next_to_nothing_until_the_hedge_fails(
     assert told["stresses"]["hedges_fail"]["var_99"] > 1.9 * alone["var_99"]
 
 
-def test_what_a_stock_does_overnight_counts_and_its_closed_hours_do_too(
+def sessions(rows: int) -> BoolPanel:
+    """Seven hours of each weekday; `END` is midnight after a Saturday."""
+    row = np.arange(rows) - rows
+    found: BoolPanel = (row % 24 >= 15) & (row % 24 <= 21) & ((row // 24 + 6) % 7 < 5)
+    return found
+
+
+def test_a_stock_is_measured_on_the_candles_it_has_and_what_it_does_overnight_is_one_of_them(
     tmp_path: Path, figures: Figures
 ) -> None:
-    returns = made_returns()
-    row = np.arange(ROWS)
-    traded = (row % 24 >= 15) & (row % 24 <= 21) & (row // 24 % 7 < 5)
-    traded[0] = True  # which leaves the close it starts from in the window, too
-    stock = np.where(traded, returns[:, 1] * np.where(row % 24 == 15, 5.0, 1.0), np.nan)
+    returns, traded = made_returns(), sessions(ROWS)
+    first = np.flatnonzero(traded)[0]
+    stock = np.where(traded, returns[:, 1], np.nan)
     folder = write_candles(tmp_path / "stocks", {"AAPL": stock, "BTCUSDT": returns[:, 0]})
     told = figures(folder, "AAPL=0.5")
-    expected = np.sqrt(np.nansum(stock**2) / ROWS)
     (position,) = told["positions"]
-    assert position["volatility"] == pytest.approx(expected, rel=1e-9)
-    assert told["notes"] == [
-        "AAPL: risk is spread evenly over open and closed hours, and the shocks are of coins"
-    ]
+    # The first candle has none to start from.
+    own = stock[first + 1 :]
+    assert position["volatility"] == pytest.approx(np.sqrt(np.nanmean(own**2)), rel=1e-9)
+    assert position["returns"] == np.isfinite(own).sum()
+    assert told["notes"] == ["AAPL: the shocks are of coins"]
+
+
+def test_what_a_stock_and_a_coin_have_in_common_shows_over_the_horizon(
+    tmp_path: Path, figures: Figures
+) -> None:
+    # Both move alike at every hour, but the stock shows it at its next candle.
+    returns, traded = made_returns(), sessions(ROWS)
+    coin = returns[:, 0]
+    behind = np.cumsum(coin)
+    rows = np.flatnonzero(traded)
+    stock = np.full(ROWS, np.nan)
+    stock[rows] = np.diff(behind[rows], prepend=0.0)
+    folder = write_candles(tmp_path / "stocks", {"AAPL": stock, "BTCUSDT": coin})
+    options = ("--set", "horizon_candles=48")
+    hedged = figures(folder, "AAPL=0.5", "BTCUSDT=-0.5", *options)["figures"]["var_95"]
+    both = figures(folder, "AAPL=0.5", "BTCUSDT=0.5", *options)["figures"]["var_95"]
+    assert hedged < 0.55 * both
+
+
+def test_five_days_of_a_stock_are_too_few(tmp_path: Path, ask: Ask) -> None:
+    returns, traded = made_returns(), sessions(ROWS)
+    stock = np.where(traded & (np.arange(ROWS) >= ROWS - 24 * 8), returns[:, 1], np.nan)
+    folder = write_candles(tmp_path / "stocks", {"AAPL": stock, "BTCUSDT": returns[:, 0]})
+    with pytest.raises(NoDataError, match="AAPL: 34 returns in the window, expected 100"):
+        ask(folder, "AAPL=0.5")
 
 
 def test_past_falls_hit_bitcoin_and_the_others_each_by_its_own(

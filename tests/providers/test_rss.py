@@ -1,5 +1,7 @@
 """Feeds against the sandbox, which has each below the name of its host."""
 
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,14 @@ import pytest
 
 from tests.providers.sandboxed import NOW, serve
 from tests.providers.texts import fetch
+from tests.support import PATIENCE_SECONDS
 from weft.components.provider import SourceKind
-from weft.http import ForbiddenError
+from weft.http import Answer, ForbiddenError
+from weft.http.errors import MalformedError
 from weft.times import DAY, HOUR, MINUTE
 from weft_app.sandbox import Sandbox
-from weft_providers._feeds import Feed
+from weft_providers import _texts
+from weft_providers._feeds import Feed, items_of
 from weft_providers._texts import AssetFinder, plain, same_link, same_title
 from weft_providers.rss import Rss
 
@@ -208,10 +213,69 @@ def test_further_names_and_tickers() -> None:
         ("price < 5 and > 3", "price < 5 and > 3"),
         ("News. The post News appeared first on Somewhere.", "News."),
         ("a<br/>b\n\tc", "a b c"),
+        ("a<!-- b > c -->d", "a d"),
+        ("a<!-- b > c", "a"),
+        ("a<style>b{}</style >c<SCRIPT type='x'>d</script>e", "a c e"),
+        ("a<script>b", "a"),
+        ("who wrote <script and why", "who wrote <script and why"),
+        ("&#66;&#x43;", "BC"),
+        (f"a&#{'9' * 5_000};b", "a\ufffdb"),
     ],
 )
 def test_markup_goes_and_words_stay(text: str, left: str) -> None:
     assert plain(text) == left
+
+
+HOSTILE = {
+    "comments": "<!--",
+    "escaped comments": "&lt;!--",
+    "twice escaped comments": "&amp;lt;!--",
+    "scripts": "<script>",
+    "scripts without an end": "<script ",
+    "styles and scripts": "<style><script>",
+    "closing": "<script></script ",
+    "tags": "<",
+    "tags without an end": "<a href='",
+    "declarations": "<!DOCTYPE ",
+    "instructions": "<?",
+    "references": "&#",
+    "nested": "<div>",
+    "posts": "The post first appeared on ",
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_no_text_takes_longer_than_its_length(what: str) -> None:
+    beginning = "Bitcoin rises " + "again " * 10
+    text = beginning + HOSTILE[what] * (8_000_000 // len(HOSTILE[what]))
+    started = time.monotonic()
+    assert plain(text).startswith(beginning.strip())
+    assert AssetFinder().find(plain(text)) == ["BTC"]
+    assert time.monotonic() - started < PATIENCE_SECONDS
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_is_never_closed_is_not_looked_for_again_and_again(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_texts, "_LONGEST_READ", sys.maxsize)
+    started = time.monotonic()
+    assert plain("a " + HOSTILE[what] * (1_000_000 // len(HOSTILE[what]))).startswith("a")
+    assert time.monotonic() - started < PATIENCE_SECONDS
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_no_feed_takes_longer_than_its_length(what: str) -> None:
+    hostile = HOSTILE[what] * (4_000_000 // len(HOSTILE[what]))
+    body = (
+        "<rss version='2.0'><channel><title>x</title><item><title>Bitcoin rises</title>"
+        f"<description><![CDATA[{hostile}]]></description></item></channel></rss>"
+    ).encode()
+    answer = Answer("test", "a feed", {}, body, None, NOW)
+    started = time.monotonic()
+    (item,) = items_of(answer)
+    assert item.title == "Bitcoin rises"
+    assert time.monotonic() - started < PATIENCE_SECONDS
 
 
 def test_what_is_the_same_page_or_title() -> None:
@@ -219,3 +283,9 @@ def test_what_is_the_same_page_or_title() -> None:
     assert same_link("https://a.com/?p=1") != same_link("https://a.com/?p=2")
     assert same_title("Bitcoin\u2019s price: up AGAIN!") == same_title("bitcoin s price up again")
     assert same_title("Market update") is None
+
+
+def test_a_feed_with_a_number_nobody_can_read_is_told() -> None:
+    body = f"<rss version='2.0'><item><title>&#{'9' * 5_000};</title></item></rss>".encode()
+    with pytest.raises(MalformedError, match="answered no feed"):
+        items_of(Answer("test", "GET /feed", {}, body, None, NOW))

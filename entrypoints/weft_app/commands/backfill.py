@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
@@ -33,7 +34,9 @@ def run(since: str | None, config: Path | None, overrides: Sequence[str]) -> boo
         names = [placed.provider.name for placed in engine.composition.providers]
         with _bars() as progress:
             days = max(1, (now - first) // DAY)
-            tasks = {name: progress.add_task(name, total=days, new="0 new") for name in names}
+            tasks = {
+                name: progress.add_task(escape(name), total=days, new="0 new") for name in names
+            }
 
             def show(collected: Collected) -> None:
                 reached = collected.reached or first
@@ -70,8 +73,12 @@ def _bars() -> Progress:
 def _summary(done: Sequence[Collected]) -> Table:
     table = Table("provider", "new", "restated", "problems", "ended")
     for one in done:
-        ended = "[green]complete[/]" if one.error is None else f"[red]{one.error}[/]"
+        ended = "[green]complete[/]" if one.error is None else f"[red]{escape(one.error)}[/]"
         table.add_row(
-            one.provider, f"{one.new:,}", f"{one.restated:,}", f"{len(one.problems):,}", ended
+            escape(one.provider),
+            f"{one.new:,}",
+            f"{one.restated:,}",
+            f"{len(one.problems):,}",
+            ended,
         )
     return table

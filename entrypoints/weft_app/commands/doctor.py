@@ -1,15 +1,14 @@
 """`weft doctor`: look for what could keep Weft from working on this machine."""
 
+import errno
 import platform
 import shutil
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-from rich.console import Console
 
 import weft
 from weft.assembly import assemble
@@ -21,8 +20,18 @@ from weft.features.kernels import is_cached_on_disk
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.times import iso
+from weft_app.addresses import shown, try_to_listen
+from weft_app.session import open_answer
 
 _ENOUGH_BYTES = 1 << 30
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "api": ("fastapi", "uvicorn"),
+    "indicators": ("talib",),
+    "ml": ("apscheduler", "gymnasium", "hmmlearn", "safetensors", "torch", "xgboost"),
+    "news": ("feedparser",),
+    "text": ("safetensors", "torch", "transformers"),
+}
+"""Modules of the extras that the default composition uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class Finding:
 
 def run(config: Path | None, overrides: Sequence[str]) -> None:
     """Look at everything, print what was found, and leave with 1 where something is in the way."""
-    console = Console(highlight=False)
+    console = open_answer()
     findings = [_machine(), *_extras()]
     try:
         loaded = load_settings(config, overrides)
@@ -53,8 +62,8 @@ def run(config: Path | None, overrides: Sequence[str]) -> None:
             lambda: _candles(engine),
             lambda: _port(loaded),
         ]
-        findings += [_look(look) for look in looks]
-        engine.close()
+        with closing(engine):
+            findings += [_look(look) for look in looks]
     marks = {"ok": "[green]ok  [/]", "note": "[yellow]note[/]", "bad": "[red]bad [/]"}
     for finding in findings:
         console.print(f"{marks[finding.level]} [bold]{finding.about}[/]: ", end="")
@@ -76,13 +85,15 @@ def _machine() -> Finding:
 
 
 def _extras() -> list[Finding]:
-    wanted = {"api": "fastapi", "indicators": "talib"}
-    return [
-        Finding(f"extra {extra}", "installed")
-        if find_spec(module)
-        else Finding(f"extra {extra}", f"not installed; pip install 'weft[{extra}]'", "note")
-        for extra, module in wanted.items()
-    ]
+    return [_extra(extra, modules) for extra, modules in EXTRAS.items()]
+
+
+def _extra(extra: str, modules: Sequence[str]) -> Finding:
+    lacking = ", ".join(module for module in modules if find_spec(module) is None)
+    if not lacking:
+        return Finding(f"extra {extra}", "installed")
+    says = f"{lacking} not installed; pip install 'weft[{extra}]'"
+    return Finding(f"extra {extra}", says, "note")
 
 
 def _config(loaded: LoadedSettings, engine: Engine) -> Finding:
@@ -131,8 +142,12 @@ def _candles(engine: Engine) -> Finding:
 
 def _port(loaded: LoadedSettings) -> Finding:
     server = loaded.settings.server
-    with socket.socket() as probe:
-        if probe.connect_ex((server.host, server.port)) == 0:
+    try:
+        try_to_listen(server.host, server.port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
             says = f"{server.port} is in use; is Weft running already? Use --port for another"
             return Finding("port", says, "note")
-    return Finding("port", f"{server.host}:{server.port} is free")
+        says = f"cannot listen on {shown(server.host)}:{server.port}: {error.strerror}"
+        return Finding("port", says, "bad")
+    return Finding("port", f"{shown(server.host)}:{server.port} is free")

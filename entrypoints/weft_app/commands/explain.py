@@ -7,12 +7,19 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from weft.explaining import Explanation, explain
 from weft.signal import LayerView, Signal, to_json
 from weft.times import parse_time
-from weft_app.session import bring_up_to_date, compile_features, open_engine, warn_about
+from weft_app.session import (
+    bring_up_to_date,
+    compile_features,
+    open_answer,
+    open_engine,
+    warn_about,
+)
 
 _BAR = 20
 
@@ -46,11 +53,11 @@ def run(
         body = {"signal": told.signal, "features": told.features}
         sys.stdout.write(to_json(body).decode() + "\n")
         return
-    console = Console(highlight=False)
+    console = open_answer()
     _print_head(console, told.signal)
     console.print(_layers(told.signal))
     for line in _missing(told.signal):
-        console.print(f"[yellow]missing[/]  {line}")
+        console.print(f"[yellow]missing[/]  {escape(line)}")
     _print_models(console, told)
     _print_figures(console, "Risk", told.signal.risk)
     _print_figures(console, "Size", told.signal.sizing)
@@ -58,7 +65,7 @@ def run(
 
 def _print_head(console: Console, signal: Signal) -> None:
     console.print(
-        f"[bold]{signal.symbol}[/] as of {signal.as_of}, {signal.horizon} ahead: "
+        f"[bold]{escape(signal.symbol)}[/] as of {signal.as_of}, {signal.horizon} ahead: "
         f"[bold]{signal.direction.value}[/], score {signal.score:+.1f}, confidence "
         f"{signal.confidence:.0f}{'' if signal.calibrated else ' (orders signals, no chance)'}"
     )
@@ -66,7 +73,7 @@ def _print_head(console: Console, signal: Signal) -> None:
         state = signal.regime
         chances = ", ".join(f"{n} {p:.0%}" for n, p in state.probability.items() if p is not None)
         console.print(
-            f"Regime {state.name} ({chances}); chance of a change within a candle "
+            f"Regime {escape(f'{state.name} ({chances})')}; chance of a change within a candle "
             f"{state.change_probability or 0.0:.1%}, sizes times "
             f"{state.position_multiplier or 0.0:.2f}"
         )
@@ -83,12 +90,12 @@ def _layers(signal: Signal) -> Table:
         added = _added(layer)
         bar = "█" * round(_BAR * min(abs(added), 100.0) / 100.0)
         table.add_row(
-            layer.name,
+            escape(layer.name),
             "" if layer.score is None else f"{layer.score:+.1f}",
             f"{layer.weight:.0%}",
             f"{added:+.1f}",
             f"[{'green' if added > 0 else 'red'}]{bar}",
-            _first(layer.evidence) if layer.score is not None else layer.status.value,
+            escape(_first(layer.evidence)) if layer.score is not None else layer.status.value,
         )
     return table
 
@@ -114,15 +121,17 @@ def _print_models(console: Console, told: Explanation) -> None:
             f"{level}: {value:+.2%}" for level, value in one.quantiles.items() if value is not None
         )
         console.print(
-            f"[bold]{one.model}[/] {one.artifact[:8]}, trust {one.trust:.2f}: chance of a rise "
-            f"{one.probability_up or 0.0:.1%}, mean {one.mean or 0.0:+.2%}  [dim]{quantiles}"
+            f"[bold]{escape(one.model)}[/] {escape(one.artifact[:8])}, trust {one.trust:.2f}: "
+            f"chance of a rise {one.probability_up or 0.0:.1%}, mean {one.mean or 0.0:+.2%}  "
+            f"[dim]{escape(quantiles)}"
         )
         features = told.features.get(one.model, {})
         if features:
-            console.print("  " + ", ".join(f"{n} {v:+.3f}" for n, v in features.items()))
+            moved = ", ".join(f"{name} {value:+.3f}" for name, value in features.items())
+            console.print("  " + moved, markup=False)
 
 
 def _print_figures(console: Console, title: str, figures: Mapping[str, float | None]) -> None:
     known = [f"{name} {value:.4g}" for name, value in figures.items() if value is not None]
     if known:
-        console.print(f"[bold]{title}[/]  " + ", ".join(known))
+        console.print(f"[bold]{title}[/]  " + escape(", ".join(known)))

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from weft.learning.guide import CANDLES, INTERVALS, Requirement, requirements
 from weft.signal import to_json
 from weft.times import SECOND
-from weft_app.session import bring_up_to_date, open_engine
-
-_UNITS = (("years", 31_557_600), ("days", 86_400), ("hours", 3_600), ("minutes", 60))
+from weft_app.session import bring_up_to_date, duration, open_answer, open_engine
 
 
 def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, fetch: bool) -> None:
@@ -29,7 +27,7 @@ def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, fetch: 
     if as_json:
         sys.stdout.write(to_json(needed).decode() + "\n")
         return
-    console = Console(highlight=False)
+    console = open_answer()
     console.print(_needs(needed))
     console.print(_gathering())
     console.print(_times(needed))
@@ -43,7 +41,7 @@ def _needs(needed: Sequence[Requirement]) -> Table:
     for one in needed:
         word = "[green]ready[/]: " if one.ready else "[yellow]not yet[/]: "
         numbers = (f"{count:,}" for count in (one.least_rows, one.most_rows, one.rows))
-        table.add_row(one.key, *numbers, word + one.note)
+        table.add_row(escape(one.key), *numbers, word + escape(one.note))
     return table
 
 
@@ -54,7 +52,7 @@ def _gathering() -> Table:
     for interval in INTERVALS:
         table.add_column(interval.name, justify="right", no_wrap=True)
     for candles in CANDLES:
-        spans = (_duration(candles * interval.micros / SECOND) for interval in INTERVALS)
+        spans = (duration(candles * interval.micros / SECOND) for interval in INTERVALS)
         table.add_row(f"{candles:,}", *spans)
     return table
 
@@ -70,13 +68,6 @@ def _times(needed: Sequence[Requirement]) -> Table:
         if one.seconds_per_row is None:
             cells = ["not measured yet", *[""] * (len(CANDLES) - 1)]
         else:
-            cells = [_duration(time) if time is not None else "" for time in times]
-        table.add_row(one.key, *cells)
+            cells = [duration(time) if time is not None else "" for time in times]
+        table.add_row(escape(one.key), *cells)
     return table
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in _UNITS:
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.0f} {unit}"
-    return f"{seconds:,.1f} s"

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import orjson
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from weft.assembly import compose_settings
@@ -17,6 +17,7 @@ from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.vocabulary import METRICS, Metric
 from weft_app.installed import provider_classes
+from weft_app.session import open_answer
 
 
 def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, available: bool) -> None:
@@ -54,20 +55,21 @@ def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, availab
         if metric.group != group:
             group = metric.group
             table.add_section()
-        names = [f"[green]{name}[/]" if name in here else f"[dim]{name}[/]" for name in by]
+        names = [f"[{'green' if name in here else 'dim'}]{escape(name)}[/]" for name in by]
         table.add_row(
-            metric.name,
-            metric.unit,
-            metric.range,
+            escape(metric.name),
+            escape(metric.unit),
+            escape(metric.range),
             metric.scope.value,
-            metric.meaning,
+            escape(metric.meaning),
             ", ".join(names),
         )
-    console = Console(highlight=False)
+    console = open_answer()
     console.print(table)
     for metric, _, _, why in rows:
         for name, reason in why.items():
-            console.print(f"{metric.name} is not asked of {name}: {reason}", soft_wrap=True)
+            line = f"{metric.name} is not asked of {name}: {reason}"
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def _brought(registry: Registry) -> dict[str, list[str]]:

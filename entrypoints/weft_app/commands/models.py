@@ -1,20 +1,23 @@
 """`weft models`: what was trained, what is in use, and changing that by hand."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from weft.errors import LearningError
+from weft.errors import ArtifactError, LearningError
+from weft.learning.artifacts import Artifacts
 from weft.learning.status import ModelStatus, model_status
 from weft.signal import to_json
 from weft.times import iso
 from weft_app.commands.train import find_keys
-from weft_app.session import console, open_engine
+from weft_app.session import console, open_answer, open_engine
 
 
 def show_list(config: Path | None, overrides: Sequence[str], *, as_json: bool) -> None:
@@ -32,19 +35,20 @@ def show_list(config: Path | None, overrides: Sequence[str], *, as_json: bool) -
         table.add_column(name, no_wrap=True)
     for one in states:
         table.add_row(*_cells(one))
-    answer = Console(highlight=False)
+    answer = open_answer()
     answer.print(table)
     for one in states:
         if one.problem:
-            answer.print(f"[yellow]{one.key}[/]: {one.problem}", soft_wrap=True)
+            answer.print(f"[yellow]{escape(one.key)}[/]: {escape(one.problem)}", soft_wrap=True)
         elif one.last_training:
             counts = f"{one.promotions} of {one.trainings} trainings promoted"
-            answer.print(f"[dim]{one.key}: {one.last_training}; {counts}", soft_wrap=True)
+            told = escape(f"{one.key}: {one.last_training}; {counts}")
+            answer.print(f"[dim]{told}", soft_wrap=True)
 
 
 def _cells(one: ModelStatus) -> list[str]:
     return [
-        one.key,
+        escape(one.key),
         one.artifact[:8] if one.artifact else "",
         "" if one.trust is None else f"{one.trust:.2f}",
         _minute(one.trained_through),
@@ -57,32 +61,71 @@ def _minute(instant: str | None) -> str:
 
 
 def show(name: str, config: Path | None, overrides: Sequence[str], *, as_json: bool) -> None:
-    """Print the model card of the artifact a component uses, and every promotion before it.
+    """Print the model card of the artifact a component uses, its promotions and its artifacts.
 
     Raises:
-        WeftError: there is no such component, or nothing of it is in use.
+        WeftError: there is no such component, or it has no artifact.
     """
     engine = open_engine(config, overrides)
     try:
         (key,) = find_keys(engine, [name])
         promotions = engine.champions.promotions(key)
         kept = engine.champions.in_use(key, engine.composition.trained[key], sys.maxsize)
+        there = list_artifacts(engine.trainer.artifacts, key, {one.digest for one in promotions})
     finally:
         engine.close()
-    if kept is None:
-        raise LearningError(
-            "no artifact is in use", where=key, hint=f"Train one: weft train {name}"
-        )
-    card = {"artifact": kept.digest, **kept.about, "card": kept.artifact.card}
+    if kept is None and not there:
+        raise LearningError("there is no artifact", where=key, hint=f"Train one: weft train {name}")
+    card: dict[str, Any] = {"artifact": None}
+    if kept is not None:
+        card = {"artifact": kept.digest, **kept.about, "card": kept.artifact.card}
     if as_json:
-        sys.stdout.write(to_json(card).decode() + "\n")
+        sys.stdout.write(to_json({**card, "artifacts": there}).decode() + "\n")
         return
-    text = orjson.dumps(orjson.loads(to_json(card)), option=orjson.OPT_INDENT_2).decode()
-    Console(highlight=False).print(text, markup=False)
+    if kept is None:
+        console.print(f"No artifact of {key} is in use.", markup=False)
+    else:
+        text = orjson.dumps(orjson.loads(to_json(card)), option=orjson.OPT_INDENT_2).decode()
+        open_answer().print(text, markup=False)
     for one in promotions:
         console.print(
-            f"{iso(one.effective_at)}  {one.digest[:8]}  trust {one.trust:.2f}  [dim]{one.why}"
+            f"{iso(one.effective_at)}  {escape(one.digest[:8])}  trust {one.trust:.2f}  "
+            f"[dim]{escape(one.why)}"
         )
+    console.print("Artifacts, by the last row each was trained on:")
+    for artifact in there:
+        through = artifact.trained_through or "its card is damaged"
+        word = "promoted" if artifact.promoted else "kept aside"
+        console.print(f"{artifact.digest[:8]}  {through}  {word}", markup=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedArtifact:
+    """An artifact that is there.
+
+    Attributes:
+        digest: its own.
+        trained_through: last row it was trained on, ISO 8601 UTC; None where its card is damaged.
+        promoted: whether it was ever taken into use.
+    """
+
+    digest: str
+    trained_through: str | None
+    promoted: bool
+
+
+def list_artifacts(
+    artifacts: Artifacts, key: str, promoted: Collection[str]
+) -> list[ListedArtifact]:
+    """Return the artifacts of a component, the one trained on the latest rows last."""
+    found = []
+    for digest in artifacts.digests(key):
+        try:
+            through = str(artifacts.about(key, digest)["trained_through"])
+        except ArtifactError:
+            through = None
+        found.append(ListedArtifact(digest, through, digest in promoted))
+    return sorted(found, key=lambda one: (one.trained_through or "", one.digest))
 
 
 def promote(name: str, digest: str, config: Path | None, overrides: Sequence[str]) -> None:
@@ -93,7 +136,7 @@ def promote(name: str, digest: str, config: Path | None, overrides: Sequence[str
         made = engine.trainer.promote(key, digest, engine.latest_close(), "promoted by hand")
     finally:
         engine.close()
-    console.print(f"{key} uses {made.digest[:8]} from {iso(made.effective_at)} on.")
+    console.print(f"{key} uses {made.digest[:8]} from {iso(made.effective_at)} on.", markup=False)
 
 
 def roll_back(name: str, config: Path | None, overrides: Sequence[str]) -> None:
@@ -104,4 +147,6 @@ def roll_back(name: str, config: Path | None, overrides: Sequence[str]) -> None:
         made = engine.trainer.roll_back(key, engine.latest_close())
     finally:
         engine.close()
-    console.print(f"{key} uses {made.digest[:8]} again, from {iso(made.effective_at)} on.")
+    console.print(
+        f"{key} uses {made.digest[:8]} again, from {iso(made.effective_at)} on.", markup=False
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from weft.assembly import compose_settings
@@ -28,6 +28,7 @@ from weft.plugins.discovery import discover
 from weft.plugins.records import PluginRecord, Status
 from weft.plugins.registry import Registry
 from weft.times import DAY
+from weft_app.session import open_answer
 
 _COLOURS = {Status.ACTIVE: "green", Status.DISCOVERED: "dim", Status.DISABLED: "dim"}
 
@@ -68,14 +69,16 @@ def info(name: str, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(orjson.dumps(about, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
-    console = Console(highlight=False)
-    console.print(f"[bold]{record.kind} {record.name}[/]  {record.dist} {record.version}\n")
+    console = open_answer()
+    component_name = escape(f"{record.kind} {record.name}")
+    console.print(f"[bold]{component_name}[/]  {escape(f'{record.dist} {record.version}')}\n")
     console.print(about["description"] + "\n", markup=False)
     if about["needs"]:
         console.print("Needs: " + ", ".join(about["needs"]) + "\n", markup=False)
     table = Table("option", "default", "what it is for", title="Options", title_justify="left")
     for option in about["options"]:
-        table.add_row(option["name"], repr(option["default"]), option["description"])
+        cells = (option["name"], repr(option["default"]), option["description"])
+        table.add_row(*map(escape, cells))
     console.print(table if about["options"] else "It has no options.")
 
 
@@ -83,15 +86,15 @@ def _print(records: Sequence[PluginRecord]) -> None:
     table = Table("kind", "name", "status", "from", "import ms", "error")
     for record in records:
         table.add_row(
-            record.kind,
-            record.name,
+            escape(record.kind),
+            escape(record.name),
             record.status.value,
-            f"{record.dist} {record.version}",
+            escape(f"{record.dist} {record.version}"),
             "" if record.import_ms is None else f"{record.import_ms:.0f}",
-            record.error or "",
+            escape(record.error or ""),
             style=_COLOURS.get(record.status, "yellow"),
         )
-    Console(highlight=False).print(table)
+    open_answer().print(table)
 
 
 def _find(records: Sequence[PluginRecord], name: str) -> PluginRecord:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import orjson
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from weft.composition import PlacedProvider
@@ -16,7 +16,8 @@ from weft.engine import Engine
 from weft.errors import PluginError, WeftError, nearest
 from weft.sources import provider_status
 from weft.times import DAY, SECOND
-from weft_app.session import console, open_engine
+from weft_app.addresses import shown
+from weft_app.session import console, open_answer, open_engine
 from weft_app.status import ProviderState
 
 _DAYS_ASKED = 3
@@ -47,16 +48,16 @@ def status(config: Path | None, overrides: Sequence[str], *, as_json: bool) -> N
         latency = "" if state.latency_seconds is None else f"{state.latency_seconds * 1e3:.0f} ms"
         newest = max((t for t in (state.newest_candle, state.newest_fact) if t), default="")
         table.add_row(
-            state.name,
-            state.kind,
-            f"[{colour}]{state.state}[/]",
+            escape(state.name),
+            escape(state.kind),
+            f"[{colour}]{escape(state.state)}[/]",
             state.last_success or "",
             latency,
-            left,
+            escape(left),
             newest,
-            state.error or next(reversed(state.problems), ""),
+            escape(state.error or next(reversed(state.problems), "")),
         )
-    Console(highlight=False).print(table)
+    open_answer().print(table)
 
 
 def check(names: Sequence[str], config: Path | None, overrides: Sequence[str]) -> bool:
@@ -96,23 +97,24 @@ async def _check(engine: Engine, chosen: Sequence[PlacedProvider]) -> bool:
                 told = await engine.collector.probe(one.provider, _DAYS_ASKED * DAY)
             except WeftError as error:
                 fine = False
-                console.print(f"[red]{name}[/]: {error}", markup=True, soft_wrap=True)
+                console.print(f"[red]{escape(name)}[/]: {escape(str(error))}", soft_wrap=True)
                 continue
             seconds = (engine.clock.now() - began) / SECOND
-            console.print(f"[green]{name}[/]: {told} in {seconds:.1f} s", soft_wrap=True)
+            said = escape(f"{told} in {seconds:.1f} s")
+            console.print(f"[green]{escape(name)}[/]: {said}", soft_wrap=True)
     return fine
 
 
 def _from_server(loaded: LoadedSettings) -> list[ProviderState] | None:
     """Return what the server of this configuration says; None where none answers."""
     server = loaded.settings.server
+    address = f"http://{shown(server.host)}:{server.port}/providers/status"
     headers = {}
     if server.token is not None:
         headers["Authorization"] = f"Bearer {server.token.get_secret_value()}"
-    host = f"[{server.host}]" if ":" in server.host else server.host
     try:
         with httpx.Client(trust_env=False, timeout=2.0) as client:
-            answer = client.get(f"http://{host}:{server.port}/providers/status", headers=headers)
+            answer = client.get(address, headers=headers)
             answer.raise_for_status()
             return [ProviderState.model_validate(row) for row in answer.json()]
     except (httpx.HTTPError, ValueError):

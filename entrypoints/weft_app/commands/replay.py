@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+from rich.markup import escape
+
 from weft.engine import Engine
 from weft.errors import WeftError
 from weft.ledger.ledger import Entry
@@ -32,15 +34,15 @@ def run(ids: Sequence[str], last: int, config: Path | None, overrides: Sequence[
         same = 0
         for made in replay(engine, entries):
             same += made.same
-            label = f"{made.entry.symbol} as of {made.entry.as_of}"
+            label = escape(f"{made.entry.symbol} as of {made.entry.as_of}")
             if made.same:
-                console.print(f"[green]same[/]       {label}  [dim]{made.entry.key}")
+                console.print(f"[green]same[/]       {label}  [dim]{escape(made.entry.key)}")
             elif made.signal is None:
                 console.print(f"[red]no signal[/]  {label}")
             else:
                 # Another version or configuration is the cause of all other differences.
                 causes_first = sorted(made.differences, key=lambda p: not p.startswith("versions"))
-                paths = ", ".join(causes_first[:_MOST_DIFFERENCES])
+                paths = escape(", ".join(causes_first[:_MOST_DIFFERENCES]))
                 more = len(made.differences) - _MOST_DIFFERENCES
                 console.print(
                     f"[red]differs[/]    {label}: {paths}" + (f" and {more} more" * (more > 0))

@@ -2,13 +2,12 @@
 
 import asyncio
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import orjson
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from weft.engine import Engine
@@ -16,7 +15,14 @@ from weft.errors import ConfigError, NoDataError
 from weft.signal import to_json
 from weft.times import parse_time
 from weft_app.portfolio import Figures, RiskReport, measure, positions_of, read_history
-from weft_app.session import bring_up_to_date, compile_features, open_engine, warn_about
+from weft_app.session import (
+    bring_up_to_date,
+    compile_features,
+    open_answer,
+    open_engine,
+    print_json,
+    warn_about,
+)
 
 _WHERE = "weft risk"
 _NAMES = {
@@ -34,7 +40,7 @@ def run(
     as_of: str | None,
     overrides: Sequence[str],
     *,
-    days: int,
+    days: int | None,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -45,7 +51,7 @@ def run(
         config: config file; None for the default one.
         as_of: a past instant; None for the newest close.
         overrides: keys to override, as ``key.path=value``.
-        days: how far back returns reach.
+        days: how far back returns reach; None for what the candles need.
         seed: of the random numbers.
         as_json: whether to print JSON.
 
@@ -71,9 +77,9 @@ def run(
             hint="Raise --days, or run `weft backfill`",
         )
     if as_json:
-        _print_json(report)
+        print_json(to_json(report))
     else:
-        _print_report(Console(highlight=False), report)
+        _print_report(open_answer(), report)
 
 
 def parse_positions(texts: Sequence[str]) -> dict[str, float]:
@@ -121,13 +127,6 @@ def _of_signals(engine: Engine, instant: int | None) -> dict[str, float]:
     return positions_of(report.signals)
 
 
-def _print_json(report: RiskReport) -> None:
-    text = to_json(report)
-    if sys.stdout.isatty():
-        text = orjson.dumps(orjson.loads(text), option=orjson.OPT_INDENT_2)
-    sys.stdout.write(text.decode() + "\n")
-
-
 def _print_report(console: Console, report: RiskReport) -> None:
     if report.figures is None:
         console.print(f"No positions as of {report.as_of}: nothing can be lost.")
@@ -136,9 +135,9 @@ def _print_report(console: Console, report: RiskReport) -> None:
     console.print(_parts(report, report.figures))
     console.print(_shocks(report))
     for symbol, why in report.left_out.items():
-        console.print(f"[yellow]{symbol} is in none of these figures:[/] {why}")
+        console.print(f"[yellow]{escape(symbol)} is in none of these figures:[/] {escape(why)}")
     for note in report.notes:
-        console.print(f"[yellow]{note}")
+        console.print(f"[yellow]{escape(note)}")
     console.print(f"[dim]{_measured_on(report)}", soft_wrap=True)
 
 
@@ -170,7 +169,7 @@ def _parts(report: RiskReport, figures: Figures) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for one in report.positions:
         table.add_row(
-            one.symbol,
+            escape(one.symbol),
             f"{one.fraction:+.1%}",
             f"{one.volatility:.2%}",
             f"{one.returns:,}",

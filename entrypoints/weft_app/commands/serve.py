@@ -2,13 +2,13 @@
 
 import asyncio
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from ipaddress import ip_address
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
+
+from rich.markup import escape
 
 from weft.assembly import assemble
 from weft.config.loading import LoadedSettings, load_settings
@@ -17,6 +17,7 @@ from weft.engine import Engine
 from weft.errors import ConfigError, MissingDependencyError
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
+from weft_app.addresses import is_loopback, shown, try_to_listen
 from weft_app.demo import sandboxed
 from weft_app.live import LiveService
 from weft_app.scheduler import Retrainer, retrained, scheduled
@@ -78,30 +79,28 @@ def _serve(
     _check_address(host, port, token)
 
     registry = Registry(discover())
-    engine = assemble(loaded, registry)
-    service = LiveService(engine, wait_seconds=loaded.settings.runtime.wait_seconds)
-    wait = loaded.settings.runtime.wait_seconds
-    service.collected = asyncio.run(bring_up_to_date(engine, wait))
-    compile_features(engine)
-    service.check()
-    published = service.compose()
-    warn_about(published.report, engine)
-    shown = f"[{host}]" if ":" in host else host
-    first = published.report.signals[0].symbol if published.report.signals else "BTCUSDT"
-    console.print(
-        f"[green]Serving {len(published.report.signals)} signals[/] as of "
-        f"{published.report.as_of} on http://{shown}:{port}  "
-        f"[dim](try /signals/{first}, /health, /docs; stop with Ctrl-C)"
-    )
-    app = create_app(
-        service,
-        token=token,
-        allowed_hosts=[*server.allowed_hosts, host],
-        plugins=registry.records(),
-    )
-    with _training(engine, loaded.settings, retrainer):
-        listen(app, host=host, port=port, log_level="warning", ws="websockets-sansio")
-    engine.close()
+    with closing(assemble(loaded, registry)) as engine:
+        wait = loaded.settings.runtime.wait_seconds
+        service = LiveService(engine, wait_seconds=wait)
+        service.collected = asyncio.run(bring_up_to_date(engine, wait))
+        compile_features(engine)
+        service.check()
+        report = service.compose().report
+        warn_about(report, engine)
+        first = report.signals[0].symbol if report.signals else "BTCUSDT"
+        console.print(
+            f"[green]Serving {len(report.signals)} signals[/] as of {report.as_of} on "
+            f"http://{escape(shown(host))}:{port}  "
+            f"[dim](try /signals/{escape(first)}, /health, /docs; stop with Ctrl-C)"
+        )
+        app = create_app(
+            service,
+            token=token,
+            allowed_hosts=[*server.allowed_hosts, host],
+            plugins=registry.records(),
+        )
+        with _training(engine, loaded.settings, retrainer):
+            listen(app, host=host, port=port, log_level="warning", ws="websockets-sansio")
 
 
 @contextmanager
@@ -117,34 +116,23 @@ def _training(engine: Engine, settings: Settings, retrainer: Retrainer) -> Itera
         try:
             stack.enter_context(scheduled(every, retrainer, never))
         except MissingDependencyError as error:
-            console.print(f"[yellow]Nothing is trained while serving:[/] {error}", soft_wrap=True)
+            told = escape(str(error))
+            console.print(f"[yellow]Nothing is trained while serving:[/] {told}", soft_wrap=True)
         yield
 
 
 def _check_address(host: str, port: int, token: str | None) -> None:
-    if token is None and not _is_loopback(host):
+    if token is None and not is_loopback(host):
         raise ConfigError(
             f"{host} can be reached by others, and no token is set",
             where="server.host",
             hint="Set server.token, for instance to ${WEFT_TOKEN}, or listen on 127.0.0.1",
         )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on {host}:{port}: {error.strerror}",
-                where="server.port",
-                hint="Choose another one with --port",
-            ) from error
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
     try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+        try_to_listen(host, port)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {shown(host)}:{port}: {error.strerror}",
+            where="server.port",
+            hint="Choose another one with --port",
+        ) from error

@@ -1,20 +1,25 @@
 """`weft signals`: compose once and print."""
 
 import asyncio
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import orjson
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from weft.engine import Engine
 from weft.signal import Direction, Report, Signal
 from weft.times import parse_time
-from weft_app.session import bring_up_to_date, compile_features, open_engine, warn_about
+from weft_app.session import (
+    bring_up_to_date,
+    compile_features,
+    open_answer,
+    open_engine,
+    print_json,
+    warn_about,
+)
 
 _PATIENCE_SECONDS = 20.0
 _COLOURS = {Direction.LONG: "green", Direction.SHORT: "red", Direction.NEUTRAL: "dim"}
@@ -32,19 +37,22 @@ def run(
     """Bring the store up to date, compose, record and print."""
     instant = None if as_of is None else parse_time(as_of)
     engine = open_engine(config, overrides)
-    asyncio.run(bring_up_to_date(engine, wait_seconds=_PATIENCE_SECONDS if instant is None else 0))
-    view = engine.view(instant)
-    compile_features(engine)
-    report = engine.report(engine.compose(view))
-    if record:
-        engine.record(report, view)
-    shown = select(report, symbols, engine)
-    warn_about(report, engine)
+    patience = _PATIENCE_SECONDS if instant is None else 0.0
+    try:
+        asyncio.run(bring_up_to_date(engine, patience))
+        view = engine.view(instant)
+        compile_features(engine)
+        report = engine.report(engine.compose(view))
+        if record:
+            engine.record(report, view)
+        shown = select(report, symbols, engine)
+        warn_about(report, engine)
+    finally:
+        engine.close()
     if as_json:
-        _print_json(shown)
+        print_json(shown.to_json())
     else:
         _print_table(shown)
-    engine.close()
 
 
 def select(report: Report, symbols: Sequence[str], engine: Engine) -> Report:
@@ -66,18 +74,11 @@ def select(report: Report, symbols: Sequence[str], engine: Engine) -> Report:
     )
 
 
-def _print_json(report: Report) -> None:
-    text = report.to_json()
-    if sys.stdout.isatty():
-        text = orjson.dumps(orjson.loads(text), option=orjson.OPT_INDENT_2)
-    sys.stdout.write(text.decode() + "\n")
-
-
 def _print_table(report: Report) -> None:
-    console = Console(highlight=False)
+    console = open_answer()
     told = {name: cell for name, (room, cell) in _COLUMNS.items() if console.width >= room}
     table = Table(
-        title=f"Signals as of {report.as_of}, {report.data} data{_regime(report)}",
+        title=escape(f"Signals as of {report.as_of}, {report.data} data{_regime(report)}"),
         title_justify="left",
         caption=_caption(report, complete=len(told) == len(_COLUMNS)),
         caption_justify="left",
@@ -88,10 +89,11 @@ def _print_table(report: Report) -> None:
         left = name in {"symbol", "direction", "why"}
         table.add_column(name, justify="left" if left else "right", no_wrap=name != "why")
     for signal in sorted(report.signals, key=lambda s: (-s.confidence, s.symbol)):
-        table.add_row(*(cell(signal) for cell in told.values()), style=_COLOURS[signal.direction])
+        cells = (escape(cell(signal)) for cell in told.values())
+        table.add_row(*cells, style=_COLOURS[signal.direction])
     console.print(table)
     for symbol, why in report.omitted.items():
-        console.print(f"[dim]{symbol}: no signal: {why}")
+        console.print(f"[dim]{escape(f'{symbol}: no signal: {why}')}")
 
 
 def _caption(report: Report, *, complete: bool) -> str | None:
@@ -102,7 +104,7 @@ def _caption(report: Report, *, complete: bool) -> str | None:
         lines.append("A wider terminal shows forecasts, risk and reasons; so does `weft explain`.")
     missing = report.signals[0].missing_models if report.signals else {}
     lines += [f"{name}: {why}" for name, why in sorted(missing.items())]
-    return "\n".join(lines) or None
+    return escape("\n".join(lines)) or None
 
 
 def _regime(report: Report) -> str:

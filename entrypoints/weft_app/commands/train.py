@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from weft.engine import Engine
@@ -76,7 +77,7 @@ def find_keys(engine: Engine, names: Sequence[str]) -> list[str]:
 
 def _train(engine: Engine, key: str, last: int) -> bool:
     if not console.is_terminal:
-        console.print(f"Training {key} ...")
+        console.print(f"Training {key} ...", markup=False)
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -88,16 +89,17 @@ def _train(engine: Engine, key: str, last: int) -> bool:
         transient=True,
         disable=not console.is_terminal,
     ) as progress:
-        task = progress.add_task(key, total=None, note="reading history")
+        task = progress.add_task(escape(key), total=None, note="reading history")
 
         def show(done: float, total: float, **figures: float) -> None:
             note = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            progress.update(task, completed=done, total=total, note=note)
+            progress.update(task, completed=done, total=total, note=escape(note))
 
         try:
             trial = engine.trainer.train(key, last, show)
         except LearningError as error:
-            console.print(f"[red]not trained[/]  {key}: {_said(error, key)}", soft_wrap=True)
+            told = escape(f"{key}: {_said(error, key)}")
+            console.print(f"[red]not trained[/]  {told}", soft_wrap=True)
             return False
     _print(trial)
     return True
@@ -110,9 +112,10 @@ def _said(error: LearningError, key: str) -> str:
 def _print(trial: Trial) -> None:
     word = "[green]promoted[/]" if trial.promoted else "[yellow]kept aside[/]"
     span, skill = trial.span, trial.skill
+    about = f"{trial.key} {trial.digest[:8]}: {trial.why}"
     few = ", too few to trust" if skill.blocks < FEWEST_SPANS else ""
     console.print(
-        f"{word}  {trial.key} {trial.digest[:8]}: {trial.why}. Trained on {span.rows:,} rows "
+        f"{word}  {escape(about)}. Trained on {span.rows:,} rows "
         f"through {iso(span.trained_to)} in {trial.seconds:.0f} s; on the {span.shadow_rows:,} "
         f"rows after that its loss is {_gain(skill.gain)} ({skill.t:+.1f} standard errors over "
         f"{skill.blocks} spans{few}): trust {trial.trust:.2f}.",

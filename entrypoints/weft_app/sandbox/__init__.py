@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from weft_app.addresses import SANDBOX_PORT
 from weft_app.sandbox.faults import Fault
 from weft_app.sandbox.server import Sandbox
 
@@ -16,7 +17,7 @@ __all__ = ["Fault", "Sandbox", "run"]
 
 
 def run(
-    port: int = 8390,
+    port: int = SANDBOX_PORT,
     seed: int = 7,
     speed: float = 1.0,
     replay: Path | None = None,

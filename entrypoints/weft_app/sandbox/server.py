@@ -1,5 +1,6 @@
 """Runs the sandbox: in a process of its own, or in a thread of a test."""
 
+import logging
 import socket
 import threading
 import time
@@ -115,6 +116,8 @@ class Sandbox:
     def stop(self) -> None:
         """Stop listening, and break every connection that is still open."""
         if self._server is not None and self._thread is not None:
+            # Another server of this process may have set what both of them log.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             self._server.should_exit = True
             self._thread.join(_STARTING_SECONDS)
             self._server = self._thread = None

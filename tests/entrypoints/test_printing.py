@@ -1,0 +1,107 @@
+"""What others wrote is printed as it is: it is no markup of ours."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.support import ALONE_SET, sample_signal
+from weft.intake import Collected
+from weft.signal import Report
+from weft_app.cli import app as command_line
+from weft_app.commands import backfill, explain, signals
+from weft_app.session import duration, open_answer, print_problems
+
+LINES = (
+    "needs feedparser. pip install 'weft[news]'",
+    "the line [/x] ends what never began",
+    "[bold red]loud[/]",
+    "a key :key: is no picture",
+    "a folder C:\\data\\[a]",
+)
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_problem_is_printed_whole(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_problems(Collected("rss", problems=[line, "next"], error=line))
+    assert capsys.readouterr().err.splitlines() == [f"rss: {line}", "rss: next", f"rss: {line}"]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_an_error_stands_whole_in_a_table(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    open_answer().print(backfill._summary([Collected("rss", error=line)]))
+    assert line in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_what_a_signal_says_stands_whole_in_a_table(
+    line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = sample_signal(symbol=line, missing_models={"regime": line})
+    signals._print_table(Report(one.as_of, "real", (one,), {"ETHUSDT": line}))
+    told = capsys.readouterr().out
+    assert f"regime: {line}" in told
+    assert f" {line} " in told
+    assert f"ETHUSDT: no signal: {line}" in told
+    explain._print_head(open_answer(), one)
+    assert f"{line} as of" in capsys.readouterr().out
+
+
+CANDLES = """symbol,interval,open_time,open,high,low,close,volume
+BTC[/x],1h,2024-01-01T00:00:00Z,1,2,0.5,1,1
+BTC[/x],1h,2024-01-01T01:00:00Z,1,2,0.5,1,-1
+"""
+
+
+@pytest.mark.parametrize("command", [["signals"], ["backfill"], ["providers", "status"]])
+def test_no_name_breaks_a_command(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "[red]candles"
+    folder.mkdir()
+    (folder / "BTC[red].csv").write_text(CANDLES)
+    over = ["--set", f"providers.files.path={folder}", *ALONE_SET]
+    done = CliRunner().invoke(command_line, [*command, *over])
+    assert (done.exception, done.exit_code) == (None, 0)
+    if command != ["providers", "status"]:
+        assert "BTC[/x]" in done.stderr
+
+
+def test_no_error_breaks_the_check_of_a_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "BTC[red].csv").write_text("[/x]\n1\n")
+    over = ["--set", f"providers.files.path={tmp_path}/BTC[red].csv", *ALONE_SET]
+    done = CliRunner().invoke(command_line, ["providers", "check", *over])
+    assert done.exit_code == 1
+    assert "BTC[red].csv" in done.stderr
+    assert "[/x]" in done.stderr
+
+
+def test_a_config_file_is_named_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a[b].yaml").write_text("{}")
+    done = CliRunner().invoke(command_line, ["config", "check", "--config", "a[b].yaml"])
+    assert "a[b].yaml: no mistakes" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.25, "0.2 s"),
+        (119, "119.0 s"),
+        (120, "2 minutes"),
+        (7_200, "2 hours"),
+        (86_400, "24 hours"),
+        (9 * 31_557_600, "9 years"),
+    ],
+)
+def test_a_time_span_is_told_in_one_unit(seconds: float, told: str) -> None:
+    assert duration(seconds) == told
