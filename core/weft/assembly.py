@@ -178,7 +178,7 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
     )
     ledger = Ledger(settings.storage.ledger, clock)
     artifacts = Artifacts(Path(settings.storage.models))
-    champions = Champions(ledger, artifacts)
+    champions = Champions(ledger, artifacts, composition.made_for)
     training = settings.training
     rules = Rules(
         training.shadow_share,

@@ -24,6 +24,7 @@ from weft.components.model import Forecast, Model, Outlook, RegimeState
 from weft.components.risk import Levels, Sizes
 from weft.components.trained import NOT_TRAINED, Learned
 from weft.composition import Composition, Placed
+from weft.errors import NotTrainedError
 from weft.exposure import within_gross
 from weft.market.view import View
 from weft.runner import attempt, call
@@ -88,7 +89,7 @@ def compose(
     )
     deadline = composition.deadline
     rule, ensemble = composition.universe, composition.ensemble
-    risk, sizer = composition.risk, composition.sizer
+    risk = composition.risk
 
     members = call(rule.title(), lambda: rule.members(parts.sees(view, rule)), deadline("universe"))
     expect_shape(rule.title(), members, view)
@@ -111,12 +112,7 @@ def compose(
     priced = (levels.entry, levels.stop_loss, levels.take_profit)
     for panel in (*priced, *levels.figures.values()):
         expect_shape(risk.title(), panel, view)
-    sizes = call(
-        sizer.title(),
-        lambda: sizer.size(parts.sees(view, sizer, "sizer"), fusion, levels),
-        deadline("sizer"),
-    )
-    expect_sizes(sizer.title(), sizes, view)
+    sizes = parts.sizes(view, fusion, levels)
     acts = (fusion.direction != 0) & np.isfinite(levels.entry) & members
     return Composed(
         view=view,
@@ -158,13 +154,33 @@ class _Parts:
             return None
         regime, title = placed.regime, placed.regime.title()
         seen = self.sees(view, regime, "regime")
-        return _answer(
+        state = _answer(
             title,
             lambda: checked_regime(regime.detect(seen), seen, title),
             placed.place,
             self.silent,
             "regime",
         )
+        return state and state.listened_to(self.learned["regime"].trust)
+
+    def sizes(self, view: View, fusion: Fusion, levels: Levels) -> Sizes:
+        """Return what to hold; of one that is trained, as far as it is trusted."""
+        sizer, deadline = self.composition.sizer, self.composition.deadline("sizer")
+
+        def sized(seen: View) -> Sizes:
+            found = call(sizer.title(), lambda: sizer.size(seen, fusion, levels), deadline)
+            expect_sizes(sizer.title(), found, view)
+            return found
+
+        sizes = sized(self.sees(view, sizer, "sizer"))
+        if "sizer" not in self.learned:
+            return sizes
+        try:
+            plain = sized(view.restricted(sizer.needs, sizer.title()))
+        except NotTrainedError:
+            # It holds nothing without what it learnt, so that there is nothing to lean on.
+            return sizes
+        return sizes.listened_to(self.learned["sizer"].trust, plain)
 
     def outlooks(self, view: View) -> dict[str, Outlook]:
         """Return what the models that are trained forecast."""

@@ -128,6 +128,11 @@ class Composition:
         return self.deadlines.get(key, self.deadline_seconds)
 
     @property
+    def made_for(self) -> dict[str, object]:
+        """What an artifact has to have been trained for, as it stands on its card."""
+        return {"interval": self.interval.name, "horizon_candles": self.horizon_candles}
+
+    @property
     def trained(self) -> dict[str, Trained]:
         """Every component that is trained, by its key in config: ``models.transformer``."""
         slots: dict[str, Component] = {f"models.{m.place.name}": m.model for m in self.models}

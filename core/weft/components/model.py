@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -61,6 +61,10 @@ class RegimeState:
     probability: FloatPanel
     transition: FloatPanel
     multipliers: Floats
+
+    def listened_to(self, trust: float) -> "RegimeState":
+        """Return the same state with multipliers that far from 1; `trust` is from 0 to 1."""
+        return replace(self, multipliers=1.0 - trust * (1.0 - self.multipliers))
 
     @property
     def position_multiplier(self) -> Floats:

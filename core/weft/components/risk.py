@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from weft.arrays import FloatPanel
 from weft.components.base import Component
 from weft.components.ensemble import Fusion
@@ -41,6 +43,17 @@ class Sizes:
 
     fraction: FloatPanel
     evidence: Mapping[str, FloatPanel] = field(default_factory=dict)
+
+    def listened_to(self, trust: float, plain: "Sizes") -> "Sizes":
+        """Return sizes between those of a sizer that has learnt nothing and these.
+
+        Args:
+            trust: how far what it learnt is listened to, 0 to 1.
+            plain: what it holds without that; goes into the evidence as ``untrained``.
+        """
+        between = trust * self.fraction + (1.0 - trust) * plain.fraction
+        told = {"untrained": plain.fraction, "trust": np.full_like(between, trust)}
+        return Sizes(between, {**self.evidence, **told})
 
 
 class Risk(Component):

@@ -6,8 +6,8 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,13 +16,14 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from weft.components.trained import Artifact
-from weft.errors import ArtifactError, StorageError
+from weft.errors import ArtifactError, StorageError, TrainingError
+from weft.learning.cards import FORMAT, expect_about, read_card
 from weft.learning.formats import check_files
 from weft.store.lock import only_one
 
-FORMAT: Final = 1
 _CARD: Final = "card.json"
 _LOCK: Final = ".lock"
+_TRAINED: Final = ".training"
 _ASIDE: Final = ".old"
 _CARDS_REMEMBERED: Final = 128
 
@@ -85,12 +86,36 @@ class Artifacts:
             self._remove_damaged(key, digest)
             self._write(self._place(key, digest), {**artifact.files, _CARD: text})
         except OSError as error:
-            raise StorageError(
-                f"an artifact cannot be written: {error}",
-                where=f"models folder {self.folder}",
-                hint="Check free space and permissions, or point storage.models elsewhere",
-            ) from error
+            raise self._unwritable(error) from error
         return Kept(digest, artifact, dict(about))
+
+    @contextmanager
+    def training(self, key: str) -> Iterator[None]:
+        """Let nobody else train a component while the block runs.
+
+        Args:
+            key: the component's key in config.
+
+        Raises:
+            TrainingError: it is being trained already.
+            StorageError: no artifact of it could be written.
+        """
+        folder = self.folder / key
+        with ExitStack() as stack:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryDirectory(prefix=".new-", dir=folder):
+                    pass
+                alone = stack.enter_context(only_one(folder / _TRAINED))
+            except OSError as error:
+                raise self._unwritable(error) from error
+            if not alone:
+                raise TrainingError(
+                    "is being trained by another process",
+                    where=key,
+                    hint="Wait until that has finished, or stop it, and train again then",
+                )
+            yield
 
     def read(self, key: str, digest: str) -> Kept:
         """Return an artifact, having made sure that no bit of it was changed.
@@ -112,13 +137,15 @@ class Artifacts:
         are not looked at: only `read` says that an artifact is sound.
 
         Raises:
-            ArtifactError: the card is missing, damaged, or of another format.
+            ArtifactError: the card is missing, damaged, or of another format, or does not say
+                when it was trained, since when it is known, and how good it is.
         """
         with self._lock:
             found = self._abouts.get((key, digest))
         if found is not None:
             return found
         found = MappingProxyType(self._card(key, digest)["about"])
+        expect_about(found, self._where(self._place(key, digest)))
         with self._lock:
             self._abouts[key, digest] = found
             for old in list(self._abouts)[:-_CARDS_REMEMBERED]:
@@ -140,11 +167,22 @@ class Artifacts:
         )
 
     def digests(self, key: str) -> list[str]:
-        """Return the digests of a component's artifacts."""
+        """Return the digests of a component's artifacts.
+
+        Raises:
+            StorageError: their folder cannot be read.
+        """
         folder = self.folder / key
-        if not folder.is_dir():
-            return []
-        return sorted(p.name for p in folder.iterdir() if (p / _CARD).is_file())
+        try:
+            if not folder.is_dir():
+                return []
+            return sorted(path.name for path in folder.iterdir() if _has_card(path))
+        except OSError as error:
+            raise StorageError(
+                f"the artifacts of {key} cannot be listed: {error.strerror}",
+                where=f"folder {folder}",
+                hint="Give yourself leave to read it, or point storage.models elsewhere",
+            ) from error
 
     def remove(
         self, key: str, digests: Iterable[str], needed: Callable[[], Collection[str]]
@@ -206,14 +244,7 @@ class Artifacts:
         text = self._file(folder, _CARD)
         if _digest(text)[:32] != digest:
             raise self._damaged(folder, f"{_CARD} is not the one the artifact was named after")
-        card: dict[str, Any] = orjson.loads(text)
-        if card.get("format") != FORMAT:
-            raise ArtifactError(
-                f"has format {card.get('format')}; this Weft reads {FORMAT}",
-                where=str(folder),
-                hint="Train it anew with `weft train`, or use the Weft that made it",
-            )
-        return card
+        return read_card(text, key, self._where(folder))
 
     def _place(self, key: str, digest: str) -> Path:
         return self.folder / key / digest
@@ -254,13 +285,24 @@ class Artifacts:
         except OSError as error:
             raise self._damaged(folder, f"{name} cannot be read: {error.strerror}") from error
 
-    @staticmethod
-    def _damaged(folder: Path, what: str) -> ArtifactError:
+    @classmethod
+    def _damaged(cls, folder: Path, what: str) -> ArtifactError:
         return ArtifactError(
             what,
-            where=f"artifact {folder.name} of {folder.parent.name}",
+            where=cls._where(folder),
             hint="Restore the folder from a backup, or train anew with `weft train`",
         )
+
+    def _unwritable(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"an artifact cannot be written: {error}",
+            where=f"models folder {self.folder}",
+            hint="Check free space and permissions, or point storage.models elsewhere",
+        )
+
+    @staticmethod
+    def _where(folder: Path) -> str:
+        return f"artifact {folder.name} of {folder.parent.name}"
 
 
 class FolderCheckpoints:
@@ -320,6 +362,14 @@ class FolderCheckpoints:
     def clear(self) -> None:
         """Remove what is kept."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _has_card(folder: Path) -> bool:
+    try:
+        return (folder / _CARD).is_file()
+    except PermissionError:
+        # It is there for all that can be seen; whoever reads it is told that it cannot be.
+        return True
 
 
 def _digest(content: bytes) -> str:

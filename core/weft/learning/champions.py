@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from weft.components.trained import Artifact, Learned, Trained
@@ -12,6 +13,8 @@ from weft.learning.artifacts import Artifacts, Kept, Signs
 from weft.ledger.ledger import Entry, Ledger
 from weft.plugins.boundary import Raised, attempt
 from weft.times import iso, parse_time
+
+_ANYTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 PROMOTION: Final = "promotion"
 
@@ -79,11 +82,15 @@ class Champions:
     Args:
         ledger: where promotions stand.
         artifacts: where the artifacts are.
+        made_for: what has to stand on the card of one that is used (`Composition.made_for`).
     """
 
-    def __init__(self, ledger: Ledger, artifacts: Artifacts) -> None:
+    def __init__(
+        self, ledger: Ledger, artifacts: Artifacts, made_for: Mapping[str, object] = _ANYTHING
+    ) -> None:
         self._ledger = ledger
         self._artifacts = artifacts
+        self._made_for = made_for
         self._promotions: list[Promotion] = []
         self._read_to = 0
         self._ready: dict[_Known, Learned] = {}
@@ -189,7 +196,7 @@ class Champions:
             return refused
         try:
             kept = self._artifacts.read(key, promotion.digest)
-            expect_made_by(component, kept, options)
+            expect_made_by(component, kept, options, self._made_for)
             ready = made_ready(component, kept.artifact)
             found = Learned(promotion.digest, ready, promotion.trust)
         except LearningError as error:
@@ -234,11 +241,20 @@ def made_ready(component: Trained, artifact: Artifact) -> Any:  # noqa: ANN401  
     ) from found.error
 
 
-def expect_made_by(component: Trained, kept: Kept, options: str) -> None:
-    """Make sure that a component with these options made an artifact.
+def expect_made_by(
+    component: Trained, kept: Kept, options: str, made_for: Mapping[str, object]
+) -> None:
+    """Make sure that a component with these options made an artifact, for this composition.
+
+    Args:
+        component: that is to use it.
+        kept: the artifact.
+        options: of the component.
+        made_for: what has to stand on its card: the interval, and the horizon.
 
     Raises:
-        ArtifactError: another component did, or the same with other options.
+        ArtifactError: another component did, or the same with other options, or for something
+            else.
     """
     made_by = kept.about.get("component")
     if made_by != component.title():
@@ -253,6 +269,13 @@ def expect_made_by(component: Trained, kept: Kept, options: str) -> None:
             where=component.title(),
             hint="Train it anew with `weft train`, or set the options back",
         )
+    for name, wanted in made_for.items():
+        if kept.about.get(name) != wanted:
+            raise ArtifactError(
+                f"was made for {name} {kept.about.get(name)}, config says {wanted}",
+                where=component.title(),
+                hint=f"Train it anew with `weft train`, or set {name} back",
+            )
 
 
 def _promotion(entry: Entry) -> Promotion:

@@ -136,6 +136,8 @@ class Trainer:
             TrainingError: nothing can be learnt; the champion stays.
             StorageError: the artifact or the ledger cannot be written; the champion stays.
         """
+        # Beyond the last candle there is nothing to train on or to be judged by.
+        last = min(last, self.market.last_close or last)
         component = self.composition.trained[key]
         options = canonical_options(component.config)
         unfinished = self.artifacts.folder / "unfinished" / key
@@ -186,7 +188,10 @@ class Trainer:
                 hint=f"There are {there}; `weft models show {key}` lists them",
             )
         kept = self.artifacts.read(key, found[0])
-        made_ready(self.composition.trained[key], kept.artifact)
+        component = self.composition.trained[key]
+        options = canonical_options(component.config)
+        expect_made_by(component, kept, options, self.composition.made_for)
+        made_ready(component, kept.artifact)
         effective = max(last, int(kept.about["known_at"]))
         trust = float(kept.about["trust"])
         promotion = Promotion(key, found[0], effective, 0, trust, why)
@@ -196,20 +201,20 @@ class Trainer:
         return promotion
 
     def roll_back(self, key: str, last: int) -> Promotion:
-        """Take the artifact into use again that was champion before the present one.
+        """Take the artifact into use again that was champion before the one at a decision row.
 
         Raises:
             LearningError: there was none.
         """
-        used = [p.digest for p in self.champions.promotions(key)]
-        earlier = [digest for digest in used if digest != used[-1]] if used else []
+        used = [p.digest for p in self.champions.ranked(key, last)]
+        earlier = [digest for digest in used if digest != used[0]]
         if not earlier:
             raise LearningError(
                 "there is no artifact to go back to",
                 where=key,
                 hint="`weft models list` shows what was used when",
             )
-        return self.promote(key, earlier[-1], last, f"rolled back from {used[-1][:8]}")
+        return self.promote(key, earlier[0], last, f"rolled back from {used[0][:8]}")
 
     def _signature(self, span: Span, options: str) -> dict[str, Any]:
         """Return what tells one training from another."""
@@ -218,6 +223,7 @@ class Trainer:
             "seed": self.rules.seed,
             "first": span.first,
             "trained_to": span.trained_to,
+            **self.composition.made_for,
         }
 
     def _resumed(self, span: Span, options: str, unfinished: Path) -> Span:
@@ -288,7 +294,7 @@ class Trainer:
                 continue
             try:
                 kept = self.artifacts.read(key, note.body["artifact"])
-                expect_made_by(component, kept, options)
+                expect_made_by(component, kept, options, self.composition.made_for)
                 made_ready(component, kept.artifact)
             except ArtifactError:
                 continue
@@ -330,8 +336,7 @@ class Trainer:
             "component": component.title(),
             "options": options,
             "weft": weft.__version__,
-            "interval": self.composition.interval.name,
-            "horizon_candles": self.composition.horizon_candles,
+            **self.composition.made_for,
             "seed": self.rules.seed,
             "trained_from": iso(span.first),
             "trained_through": iso(span.trained_to),

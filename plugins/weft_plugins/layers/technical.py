@@ -40,6 +40,8 @@ _SOURCES: dict[str, tuple[FeatureNeed, str | None]] = {
 }
 """Name of each indicator in the evidence, the feature it is, and which output of it."""
 
+_LEAST_RANGE = 1e-6
+
 
 class Technical(Layer):
     """Scores a symbol by the standard indicators of its own candles.
@@ -58,7 +60,7 @@ class Technical(Layer):
     The score is their weighted mean times 100. The evidence holds each part's contribution in
     points, which add up to the score, and every indicator. Where some indicators still warm up
     the rest speaks, with a confidence that is the share of the weight that does; with less than
-    half of it there is no opinion.
+    half of it there is no opinion, and none of a market that does not move.
     """
 
     name = "technical"
@@ -122,8 +124,10 @@ def _indicators(view: View) -> dict[str, FloatPanel]:
 
 def _parts(close: FloatPanel, x: Mapping[str, FloatPanel]) -> dict[str, FloatPanel]:
     """Return each part of the score, -1 to +1; NaN where none of its indicators is known."""
-    # A market that does not move at all has no range to measure distances in.
-    reach = np.where(x["atr_14"] > 0.0, x["atr_14"], np.nan)
+    # A market that does not move has no range to measure distances in, and no momentum: what is
+    # left of its averages is a memory of moves long past.
+    still = x["atr_14"] <= _LEAST_RANGE * close
+    reach = np.where(still, np.nan, x["atr_14"])
     trending = np.minimum(x["adx"] / 25.0, 1.0)
     trend = _mean(
         np.tanh((x["ema_9"] - x["ema_21"]) / reach),
@@ -141,7 +145,7 @@ def _parts(close: FloatPanel, x: Mapping[str, FloatPanel]) -> dict[str, FloatPan
     structure = _mean(x["order_block"], np.tanh(x["fair_value_gap"] * close / (2.0 * reach)))
     return {
         "trend": trend * (0.5 + 0.5 * trending),
-        "momentum": momentum,
+        "momentum": np.where(still, np.nan, momentum),
         "volatility": -stretch * (1.0 - trending),
         "volume": volume * np.clip(x["volume_ratio"], 0.5, 1.0),
         "structure": structure,

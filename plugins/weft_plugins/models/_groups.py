@@ -39,9 +39,9 @@ def members(
 
     An asset in `named` belongs to that group always. Stocks and indices that are not named are
     stocks: as many rows hold fewer candles of a market that closes, so that a move in units of
-    a candle's volatility is another there. Any other coin is, row by row, among the memes where its volatility over the last 168
-    candles, taken to a year, is above `wild`, and among the alts where it is not, or is not yet
-    known. So each symbol is in exactly one group at each row.
+    a candle's volatility is another there. Any other coin is, row by row, among the memes where
+    its volatility over the last 168 candles, taken to a year, is above `wild`, and among the alts
+    where it is not, or is not yet known. So each symbol is in exactly one group at each row.
     """
     fixed = [group_of(instrument, named) for instrument in view.instruments]
     found = np.tile(np.array([one == group for one in fixed], dtype=np.bool_), (view.steps, 1))

@@ -42,12 +42,25 @@ class AtrLevels(Risk):
 
     def levels(self, view: View, fusion: Fusion) -> Levels:
         """Return levels on the side the signal points to; NaN for NEUTRAL and closed markets."""
-        close = view.candles().close[-view.steps :]
         reach = view.feature("atr", window=self.config.window)
+        close = entries(view, reach)
         stop, target = placed(
             close, fusion.direction, self.config.stop_atr * reach, self.config.target_atr * reach
         )
         return Levels(entry=close, stop_loss=stop, take_profit=target)
+
+
+def entries(view: View, reach: FloatPanel) -> FloatPanel:
+    """Return the closes one can act on (steps, symbol); NaN where nothing moves.
+
+    Where prices do not move, a stop would lie at the entry.
+
+    Args:
+        view: of the candles.
+        reach: average true range (steps, symbol).
+    """
+    close = view.candles().close[-view.steps :]
+    return np.where(reach <= 0.0, np.nan, close)
 
 
 def placed(

@@ -17,7 +17,7 @@ from weft_plugins.risks._fits import Fits, Spans, fit_cells
 from weft_plugins.risks._shocks import SHOCKS
 from weft_plugins.risks._uncertainty import expected_volatility, long_run_variance
 from weft_plugins.risks._wicks import Wicks, wicks_of
-from weft_plugins.risks.atr_levels import placed
+from weft_plugins.risks.atr_levels import entries, placed
 from weft_plugins.risks.sessions import closed, log_returns, paces
 
 _FACTORS = 9
@@ -142,8 +142,8 @@ class MonteCarlo(Risk):
         """
         config = self.config
         fits, wicks = self._fitted(view), self._wicks(view)
-        close = view.candles().close[-view.steps :]
         reach = view.feature("atr", window=config.atr_window)
+        close = entries(view, reach)
         factor = self._widened(fits, wicks, close, fusion.direction, reach)
         stop, target = self._placed(close, fusion.direction, reach, factor)
         stopped, reached = self._odds(fits, wicks, close, stop, target)

@@ -12,8 +12,11 @@ from tests.support import ALONE, fetch, make_engine
 from weft import Artifact, Evaluation, Forecast, Model, Training, View, candles
 from weft.clock import SimulatedClock
 from weft.components.base import ComponentConfig
+from weft.components.ensemble import Fusion
 from weft.components.model import Regime, RegimeState
 from weft.components.needs import Need
+from weft.components.risk import Levels, Sizer, Sizes
+from weft.components.trained import Trained
 from weft.engine import Engine
 from weft.errors import ArtifactError, LearningError, TrainingError
 from weft.learning.status import model_status
@@ -235,6 +238,80 @@ def test_a_first_regime_that_is_worse_than_none_is_not_used(
     assert trial.promoted is promoted
     assert promoted or "worse than doing without it" in trial.why
     assert (engine.compose(engine.view(NOW)).regime is not None) is promoted
+
+
+@pytest.mark.parametrize("other", ["horizon_candles=48", "interval=4h"])
+def test_an_artifact_made_for_something_else_is_not_used(tmp_path: Path, other: str) -> None:
+    trial = engine_at(tmp_path).trainer.train(KEY, NOW)
+    engine = engine_at(tmp_path, NOW, other, "base_interval=1h")
+    signal = engine.report(engine.compose(engine.view(NOW))).signals[0]
+    assert signal.forecasts == ()
+    name, _, wanted = other.partition("=")
+    assert f"was made for {name} " in signal.missing_models[KEY]
+    assert f"config says {wanted}" in signal.missing_models[KEY]
+    with pytest.raises(ArtifactError, match=f"was made for {name}"):
+        engine.trainer.promote(KEY, trial.digest, NOW, "by hand")
+
+
+def test_training_past_the_last_candle_is_training_up_to_it(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    assert engine.trainer.train(KEY, NOW + 300 * DAY).span == engine.trainer.span(KEY, NOW)
+
+
+def test_going_back_starts_from_what_is_in_use_at_the_row(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    first = engine.trainer.train(KEY, NOW)
+    Leaning.chance = 0.7
+    # Decided later, and in use from an earlier row on, until the first one is.
+    engine.trainer.train(KEY, NOW - 10 * DAY)
+    assert artifact_at(engine, NOW) == first.digest
+    back = engine.trainer.roll_back(KEY, NOW)
+    assert back.digest != first.digest
+    assert back.why == f"rolled back from {first.digest[:8]}"
+    assert artifact_at(engine, NOW) == back.digest
+
+
+class Halving(Sizer, Trained):
+    """Holds a half of what it would hold untrained, and is as good as the test chooses."""
+
+    name = "halving"
+    quality: ClassVar[float] = 0.0
+
+    def fit(self, view: View, training: Training) -> Artifact:
+        return Artifact({"learnt.json": b"{}"}, {})
+
+    def load(self, artifact: Artifact) -> float:
+        return 0.5
+
+    def size(self, view: View, fusion: Fusion, levels: Levels) -> Sizes:
+        share = view.learned if view.is_trained else 1.0
+        return Sizes(np.full_like(fusion.score, 0.1 * share))
+
+    def evaluate(self, view: View, training: Training) -> Evaluation:
+        noise = np.random.default_rng(view.times).normal(0.0, 0.05, view.steps)
+        return Evaluation(0.7 - Halving.quality + noise - noise.mean(), np.full(view.steps, 0.7))
+
+
+@pytest.mark.parametrize(("quality", "size"), [(0.0, 0.1), (0.1, 0.05)])
+def test_a_sizer_that_has_shown_nothing_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quality: float, size: float
+) -> None:
+    monkeypatch.setattr(Halving, "quality", quality)
+    options = [*ALONE, "sizer.use=halving", "history_days=120", "max_gross_exposure=10"]
+    clock = SimulatedClock(NOW)
+    engine = fetch(make_engine(tmp_path, *options, extra=[Halving], clock=clock))
+    trial = engine.trainer.train("sizer", NOW)
+    assert trial.promoted
+    assert trial.trust == (1.0 if quality else 0.0)
+    sizes = engine.compose(engine.view(NOW)).sizes
+    np.testing.assert_allclose(sizes.fraction, size)
+    np.testing.assert_allclose(sizes.evidence["untrained"], 0.1)
+
+
+def test_a_regime_is_listened_to_as_far_as_it_is_trusted() -> None:
+    state = RegimeState(("a", "b"), np.array([[0.5, 0.5]]), np.eye(2), np.array([0.2, 1.0]))
+    for trust, expected in ((1.0, 0.6), (0.5, 0.8), (0.0, 1.0)):
+        assert state.listened_to(trust).position_multiplier[0] == pytest.approx(expected)
 
 
 def test_rows_the_champion_was_trained_on_do_not_count_in_the_comparison(tmp_path: Path) -> None:

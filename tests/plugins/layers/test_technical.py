@@ -75,3 +75,15 @@ def test_on_a_random_walk_it_leans_neither_way() -> None:
 def test_weights_that_are_all_zero_are_refused() -> None:
     with pytest.raises(ValidationError, match="at least one"):
         Technical.Config(**dict.fromkeys(PARTS, 0.0))
+
+
+@pytest.mark.parametrize("moving", [0, 1200])
+def test_of_a_price_that_stands_still_there_is_nothing_to_say(moving: int) -> None:
+    history = random_history(seed=2, rows=1500, flaws=False)
+    candles = {name: panel.copy() for name, panel in history.candles.items()}
+    last = candles["close"][max(moving - 1, 0)].copy()
+    for name, panel in candles.items():
+        panel[moving:] = 0.0 if name == "volume" else last
+    said = score(History(history.interval, history.instruments, candles, {}))
+    assert np.isnan(coins(said.score)).all()
+    assert (coins(said.confidence) < 0.5).all()

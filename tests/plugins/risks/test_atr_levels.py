@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from weft.components.ensemble import Fusion
+from weft.components.risk import Risk
 from weft.market.view import View
 from weft.testing import random_history
 from weft_plugins.risks.atr_levels import AtrLevels
+from weft_plugins.risks.monte_carlo import MonteCarlo
 
 
 def seen(rule: AtrLevels) -> View:
@@ -49,3 +51,12 @@ def test_prices_stay_above_zero() -> None:
         levels = rule.levels(view, fusion_of(view, side))
         prices = np.stack([levels.stop_loss, levels.take_profit])
         assert (prices[~np.isnan(prices)] > 0).all()
+
+
+@pytest.mark.parametrize("rule", [AtrLevels(), MonteCarlo(MonteCarlo.Config(paths=200))])
+def test_where_nothing_moves_there_is_nothing_to_act_on(rule: Risk) -> None:
+    history = random_history(seed=3, rows=1200, flaws=False).after(0, np.ones_like)
+    view = history.view(rule.needs, steps=4)
+    levels = rule.levels(view, fusion_of(view, 1))
+    for panel in (levels.entry, levels.stop_loss, levels.take_profit):
+        assert np.isnan(panel).all()

@@ -1,0 +1,109 @@
+"""The card of an artifact: what has to stand on it, and making sure that it does."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from weft.errors import ArtifactError
+from weft.times import iso, parse_time
+
+FORMAT: Final = 1
+
+_HINT: Final = (
+    "Weft wrote no such card: move the folder away, or restore it from a backup, or train anew "
+    "with `weft train`"
+)
+
+
+def _instant(micros: int) -> int:
+    iso(micros)
+    return micros
+
+
+def _time(text: str) -> str:
+    parse_time(text)
+    return text
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Card(_Strict):
+    key: str
+    about: dict[str, Any]
+    card: dict[str, Any]
+    files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
+
+
+class _About(_Strict):
+    """What is read of the engine's part by those who promote, compare and list."""
+
+    trained_through: Annotated[str, AfterValidator(_time)]
+    trained_to: Annotated[int, AfterValidator(_instant)]
+    known_at: Annotated[int, AfterValidator(_instant)]
+    skill_t: float
+    trust: float = Field(ge=0.0, le=1.0)
+
+
+def read_card(text: bytes, key: str, where: str) -> dict[str, Any]:
+    """Return a card: its format, the component's key, the files' digests, and two parts more.
+
+    Args:
+        text: as it stands in the file.
+        key: of the component it has to be of, in config.
+        where: for errors.
+
+    Raises:
+        ArtifactError: it is no card, of another format, or another component's.
+    """
+    try:
+        card = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ArtifactError(f"card.json is no JSON: {error}", where=where, hint=_HINT) from error
+    if not isinstance(card, dict):
+        raise ArtifactError(
+            f"card.json holds a {type(card).__name__}, expected an object", where=where, hint=_HINT
+        )
+    if card.get("format") != FORMAT:
+        raise ArtifactError(
+            f"has format {card.get('format')!r}; this Weft reads {FORMAT}",
+            where=where,
+            hint="Train it anew with `weft train`, or use the Weft that made it",
+        )
+    _expect(_Card, card, where, "card.json")
+    if card["key"] != key:
+        raise ArtifactError(
+            f"card.json: key is {card['key']!r}, expected {key!r}",
+            where=where,
+            hint="It is another component's: move the folder back to where it was",
+        )
+    return card
+
+
+def expect_about(about: Mapping[str, Any], where: str) -> None:
+    """Make sure that the engine's part of a card says when it was trained, and to what end.
+
+    Raises:
+        ArtifactError: a field is missing, or is not what it has to be.
+    """
+    _expect(_About, about, where, "card.json: about")
+
+
+def _expect(kind: type[_Strict], values: Mapping[str, Any], where: str, part: str) -> None:
+    try:
+        kind.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join([part, *map(str, first["loc"])]).replace("card.json.", "card.json: ", 1)
+        came = "" if first["type"] == "missing" else f", got {_short(first['input'])}"
+        raise ArtifactError(
+            f"{path}: {first['msg']}{came}", where=where, hint=_HINT
+        ) from error
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
