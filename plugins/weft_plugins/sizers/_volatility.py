@@ -1,14 +1,22 @@
 """Sizes that hold a constant volatility, for the sizers that begin there."""
 
+from typing import Final
+
 import numpy as np
 
-from weft.arrays import FloatPanel, Floats
+from weft.arrays import FloatPanel
 from weft.components.ensemble import Fusion
+from weft.components.needs import CandleNeed, candles
 from weft.components.risk import Levels
+from weft.features.blocks import rows_spanned
+from weft.market.candles import Candles, Presence
 from weft.market.view import View
-from weft.times import HOUR, YEAR
+from weft.times import WEEK, YEAR
 
-_SESSION_HOURS_A_YEAR = 252 * 6.5
+_COUNTED = 60
+
+OPEN_HOURS: Final[CandleNeed] = candles(warmup=_COUNTED, traded=True)
+"""What tells how much of a week a market is open."""
 
 
 def volatility_sizes(
@@ -20,7 +28,7 @@ def volatility_sizes(
     have not moved at all.
 
     Args:
-        view: declares the feature ``volatility`` with this window.
+        view: declares the feature ``volatility`` with this window, and `OPEN_HOURS`.
         fusion: whose direction says where there is a signal.
         levels: whose entry says where one could act on it.
         window: candles the volatility is measured over.
@@ -28,23 +36,41 @@ def volatility_sizes(
         largest: largest fraction of equity.
     """
     a_candle = view.feature("volatility", window=window)
-    a_year = a_candle * np.sqrt(candles_a_year(view))
+    a_year = a_candle * np.sqrt(candles_a_year(view.candles(), view.steps))
     known = np.isfinite(a_year) & np.isfinite(levels.entry) & (fusion.direction != 0)
     wanted = np.divide(target, a_year, out=np.full_like(a_year, np.inf), where=a_year > 0.0)
     sizes: FloatPanel = np.where(known, np.minimum(wanted, largest), 0.0)
     return sizes
 
 
-def candles_a_year(view: View) -> Floats:
-    """Return how many candles of each symbol's market fit into a year of trading (symbol,).
+def candles_a_year(panel: Candles, steps: int) -> FloatPanel:
+    """Return how many candles of each symbol's market a year brings (steps, symbol).
 
-    A year has 8,766 trading hours where the market never closes, and 252 sessions of 6.5 hours
-    where it does.
+    As many as there is time for where the market never closes. Otherwise by the share of whole
+    weeks before each row in which it was open, those of extended hours included; NaN where there
+    was none.
+
+    Args:
+        panel: decision rows last, and what `OPEN_HOURS` asks for before them.
+        steps: decision rows.
     """
-    always = np.array([instrument.always_open for instrument in view.instruments])
-    hours = np.where(always, YEAR / HOUR, _SESSION_HOURS_A_YEAR)
-    daily_or_longer = view.interval.micros >= 24 * HOUR
-    length = view.interval.micros / HOUR
-    if daily_or_longer:
-        return np.where(always, YEAR / HOUR / length, 252.0 * 24.0 / length)
-    return hours / length
+    interval = panel.interval
+    found = np.full((steps, len(panel.symbols)), YEAR / interval.micros)
+    sessions = panel.closable > 0
+    if not sessions.any():
+        return found
+    week = max(1, WEEK // interval.micros)
+    rows = max(week, rows_spanned(_COUNTED, interval) // week * week)
+    presence = panel.presence[-rows - steps + 1 :, sessions]
+    there, open_ = (
+        np.concatenate([np.zeros((1, presence.shape[1])), np.cumsum(which, axis=0)])
+        for which in (presence != Presence.HOLE, presence == Presence.TRADED)
+    )
+    ends = np.arange(len(presence) - steps, len(presence)) + 1
+    starts = np.maximum(ends - rows, 0)
+    known = there[ends] - there[starts]
+    share = np.divide(
+        open_[ends] - open_[starts], known, out=np.full(known.shape, np.nan), where=known > 0.0
+    )
+    found[:, sessions] *= np.where(share > 0.0, share, np.nan)
+    return found

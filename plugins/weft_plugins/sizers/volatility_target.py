@@ -9,15 +9,15 @@ from weft.components.ensemble import Fusion
 from weft.components.needs import Need, feature
 from weft.components.risk import Levels, Sizer, Sizes
 from weft.market.view import View
-from weft_plugins.sizers._volatility import volatility_sizes
+from weft_plugins.sizers._volatility import OPEN_HOURS, volatility_sizes
 
 
 class VolatilityTarget(Sizer):
     """Holds the fraction of equity whose volatility, going by the recent past, is the target's.
 
     size = min(largest, target / realised volatility), both a year; 0 for NEUTRAL, and where the
-    volatility is not known. A year has 8,766 trading hours where the market never closes, and
-    252 sessions of 6.5 hours where it does.
+    volatility is not known. A year has 8,766 trading hours where the market never closes; where it
+    does, as many as it was open in the weeks before.
     """
 
     name = "volatility_target"
@@ -37,8 +37,8 @@ class VolatilityTarget(Sizer):
 
     @property
     def needs(self) -> Sequence[Need]:
-        """Realised volatility."""
-        return [feature("volatility", window=self.config.window)]
+        """Realised volatility, and when the market was open."""
+        return [OPEN_HOURS, feature("volatility", window=self.config.window)]
 
     def size(self, view: View, fusion: Fusion, levels: Levels) -> Sizes:
         """Return the fraction of equity to hold."""

@@ -5,7 +5,10 @@ import pytest
 
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels
-from weft.testing import random_history
+from weft.market.instruments import describe
+from weft.testing import History, random_history
+from weft.times import DAY, HOUR, WEEK, YEAR, Interval
+from weft_plugins.sizers._volatility import OPEN_HOURS, candles_a_year
 from weft_plugins.sizers.volatility_target import VolatilityTarget
 
 
@@ -41,3 +44,26 @@ def test_neutral_holds_nothing() -> None:
 def test_a_closed_market_holds_nothing() -> None:
     # The stock in the last column does not trade at the hours of the last rows.
     assert (sizes(VolatilityTarget.Config())[:, -1] == 0.0).all()
+
+
+@pytest.mark.parametrize(
+    ("interval", "per_week"), [("30m", 5 * 14), ("1h", 5 * 7), ("4h", 5 * 2), ("1d", 5)]
+)
+@pytest.mark.parametrize("steps", [1, 50])
+def test_a_year_of_a_stock_has_as_many_candles_as_its_weeks(
+    interval: str, per_week: int, steps: int
+) -> None:
+    length = Interval.parse(interval)
+    rows = 60 * WEEK // length.micros
+    close_hour = np.arange(1, rows + 1) * (length.micros / HOUR) % 24
+    weekday = (np.arange(rows) * length.micros // DAY) % 7
+    # Closes from half past three to ten in the evening; those of a day are all at midnight.
+    open_ = (weekday < 5) & ((close_hour > 15) & (close_hour <= 22) | (interval == "1d"))
+    prices = np.where(open_, 100.0, np.nan)[:, None] * [1.0, 1.0]
+    prices[:, 1] = 100.0
+    panels = dict.fromkeys(("open", "high", "low", "close", "volume"), prices)
+    history = History(length, (describe("AAPL"), describe("BTCUSDT")), panels, {})
+    seen = history.cut(rows - 100).view([OPEN_HOURS], steps=steps).candles()
+    found = candles_a_year(seen, steps)
+    np.testing.assert_allclose(found[:, 0], per_week * YEAR / WEEK)
+    np.testing.assert_allclose(found[:, 1], YEAR / length.micros)

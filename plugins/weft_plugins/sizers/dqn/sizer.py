@@ -8,11 +8,12 @@ import numpy as np
 
 from weft.arrays import FloatPanel, Floats
 from weft.components.ensemble import Fusion
-from weft.components.needs import Need, candles, feature, forecasts, metric, regime
+from weft.components.needs import Need, feature, forecasts, metric, regime
 from weft.components.risk import Levels, Sizer, Sizes
 from weft.components.trained import Artifact, Evaluation, Trained, Training
 from weft.errors import ArtifactError, TrainingError
 from weft.market.view import View
+from weft_plugins.sizers._volatility import OPEN_HOURS
 from weft_plugins.sizers.dqn.baselines import fractional_kelly
 from weft_plugins.sizers.dqn.config import SHARES, DqnConfig, schema_of
 from weft_plugins.sizers.dqn.files import artifact_of, missing, policy_in
@@ -68,7 +69,7 @@ class DqnSizer(Trained, Sizer):
     def needs(self) -> Sequence[Need]:
         """Candles, volatility, forecasts, the regime, and funding where it is charged."""
         wanted: list[Need] = [
-            candles(warmup=0),
+            OPEN_HOURS,
             feature("volatility", window=self.config.window),
             feature("volatility", window=self.config.slow_window),
             forecasts(),
