@@ -1,8 +1,9 @@
 """How the trained components are doing: for `weft models list` and `GET /models/status`."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING, Any
 
 from weft.components.trained import NOT_TRAINED
@@ -13,6 +14,7 @@ from weft.times import iso
 
 if TYPE_CHECKING:
     from weft.engine import Engine
+    from weft.learning.champions import Promotion
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class ModelStatus:
         trust: how far it is listened to, 0 to 1.
         skill_t: its gain over knowing nothing on rows that came after, in standard errors.
         trainings: how often it was trained.
-        promotions: how often the outcome was taken into use.
+        promotions: how many of these trainings were taken into use when they were done.
         last_training: what the latest training came to, in words.
         seconds: how long that took.
         problem: why it has no artifact, or not the latest; None where all is well.
@@ -54,10 +56,12 @@ class TrainedSoFar:
 
     Attributes:
         count: how often it was trained.
+        promoted: how often the outcome was taken into use.
         last: what was written down of the latest training.
     """
 
     count: int
+    promoted: int
     last: Mapping[str, Any]
 
 
@@ -82,9 +86,9 @@ class Trainings:
         """
         with self._lock:
             for entry in self._ledger.notes(TRAINING, after=self._read_to):
-                before = self._by_key.get(entry.symbol)
-                count = 1 if before is None else before.count + 1
-                self._by_key[entry.symbol] = TrainedSoFar(count, entry.body)
+                before = self._by_key.get(entry.symbol) or TrainedSoFar(0, 0, {})
+                promoted = before.promoted + bool(entry.body["promoted"])
+                self._by_key[entry.symbol] = TrainedSoFar(before.count + 1, promoted, entry.body)
                 self._read_to = entry.seq
             return dict(self._by_key)
 
@@ -100,25 +104,31 @@ def model_status(engine: "Engine") -> list[ModelStatus]:
         own = trainings.get(key)
         learned = in_use.learned.get(key)
         ranked = engine.champions.ranked(key, now)
-        used = next((p for p in ranked if learned and p.digest == learned.digest), None)
         about = _about(engine, key, learned.digest) if learned else None
         found.append(
             ModelStatus(
                 key=key,
                 component=component.title(),
                 artifact=learned.digest if learned else None,
-                effective_at=iso(used.effective_at) if used else None,
+                effective_at=_since(ranked, learned.digest) if learned else None,
                 trained_through=str(about["trained_through"]) if about else None,
-                trust=used.trust if used else None,
+                trust=learned.trust if learned else None,
                 skill_t=float(about["skill_t"]) if about else None,
                 trainings=own.count if own else 0,
-                promotions=len(engine.champions.promotions(key)),
+                promotions=own.promoted if own else 0,
                 last_training=str(own.last["why"]) if own else None,
                 seconds=float(own.last["seconds"]) if own else None,
                 problem=in_use.problems.get(key) or (None if learned else NOT_TRAINED),
             )
         )
     return found
+
+
+def _since(ranked: "Sequence[Promotion]", digest: str) -> str | None:
+    """Return since when an artifact is used without a break: one judged anew is promoted anew."""
+    from_it = dropwhile(lambda one: one.digest != digest, ranked)
+    run = list(takewhile(lambda one: one.digest == digest, from_it))
+    return iso(run[-1].effective_at) if run else None
 
 
 def _about(engine: "Engine", key: str, digest: str) -> Mapping[str, Any] | None:

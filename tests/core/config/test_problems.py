@@ -32,7 +32,11 @@ FILE = [
     ),
     (
         "horizon_candles: 1.5\n",
-        "horizon_candles: expected an integer of at least 1, got 1.5 (config.yaml:1)",
+        "horizon_candles: expected an integer between 1 and 10000, got 1.5 (config.yaml:1)",
+    ),
+    (
+        "horizon_candles: 1000000000\n",
+        "horizon_candles: expected an integer between 1 and 10000, got 1000000000 (config.yaml:1)",
     ),
     (
         "layers:\n  technical:\n    weight: -1\n",

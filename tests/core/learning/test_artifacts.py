@@ -1,16 +1,28 @@
 """Artifacts on disk: kept whole, read back unchanged or not at all, never executed."""
 
+import hashlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 import pytest
 
 from weft.components.trained import Artifact
-from weft.errors import ArtifactError
+from weft.errors import ArtifactError, StorageError, TrainingError
 from weft.learning.artifacts import Artifacts, FolderCheckpoints, Kept
 
 FILES = {"weights.safetensors": b"\x00\x01\x02" * 40, "table.json": b'{"a":1}'}
 CARD = {"features": ["rsi", "macd"], "loss": 0.25, "none": None}
+WHOLE = {
+    "trained_through": "2026-03-01T00:00:00Z",
+    "trained_to": 1_772_323_200_000_000,
+    "known_at": 1_775_001_600_000_000,
+    "skill_t": 2,
+    "trust": 0.5,
+}
 
 
 def kept(folder: Path, **about: object) -> tuple[Artifacts, Kept]:
@@ -98,7 +110,7 @@ def test_a_checkpoint_is_safe_as_well(tmp_path: Path) -> None:
 def test_what_is_said_of_an_artifact_is_read_once_and_no_file_but_the_card(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    artifacts, one = kept(tmp_path, rows=5)
+    artifacts, one = kept(tmp_path, **WHOLE)
     opened: list[str] = []
     original = Path.read_bytes
 
@@ -107,12 +119,12 @@ def test_what_is_said_of_an_artifact_is_read_once_and_no_file_but_the_card(
         return original(path)
 
     monkeypatch.setattr(Path, "read_bytes", read_bytes)
-    assert [dict(artifacts.about("models.m", one.digest)) for _ in range(3)] == [{"rows": 5}] * 3
+    assert [dict(artifacts.about("models.m", one.digest)) for _ in range(3)] == [WHOLE] * 3
     assert opened == ["card.json"]
 
 
 def test_what_is_remembered_of_an_artifact_makes_none_sound(tmp_path: Path) -> None:
-    artifacts, one = kept(tmp_path, rows=5)
+    artifacts, one = kept(tmp_path, **WHOLE, rows=5)
     assert artifacts.about("models.m", one.digest)["rows"] == 5
     folder = tmp_path / "models" / "models.m" / one.digest
     (folder / "table.json").write_bytes(b'{"a":2}')
@@ -130,6 +142,181 @@ def test_what_is_remembered_of_an_artifact_makes_none_sound(tmp_path: Path) -> N
 
 def test_only_so_many_cards_are_remembered(tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path)
-    made = [artifacts.keep("models.m", Artifact({}, {}), {"n": n}).digest for n in range(200)]
+    abouts = [WHOLE | {"n": n} for n in range(200)]
+    made = [artifacts.keep("models.m", Artifact({}, {}), about).digest for about in abouts]
     assert [artifacts.about("models.m", digest)["n"] for digest in made] == list(range(200))
     assert len(artifacts._abouts) == 128
+
+
+# Cards made by hand, in a folder with the name that goes with them
+
+
+def by_hand(folder: Path, text: bytes) -> tuple[Artifacts, str]:
+    digest = hashlib.sha256(text).hexdigest()[:32]
+    place = folder / "models" / "models.m" / digest
+    place.mkdir(parents=True)
+    (place / "card.json").write_bytes(text)
+    return Artifacts(folder / "models"), digest
+
+
+def card_with(**fields: object) -> bytes:
+    card = {"format": 1, "key": "models.m", "about": WHOLE, "card": {}, "files": {}}
+    return orjson.dumps({name: value for name, value in (card | fields).items() if value != ...})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"{oops", "no JSON"),
+        (b"", "no JSON"),
+        (b"\xff\xfe", "no JSON"),
+        (b"[]", "holds a list, expected an object"),
+        (b"7", "holds a int"),
+        (b"{}", "has format None"),
+        (b'{"format":"1"}', "has format '1'"),
+        (b'{"format":1}', "key: Field required"),
+        (card_with(files=...), "files: Field required"),
+        (card_with(files=["a.json"]), "files: .* got"),
+        (card_with(files={"a.json": 5}), r"files\.a\.json: .* got 5"),
+        (card_with(files={"a.json": "short"}), r"files\.a\.json: .* got 'short'"),
+        (card_with(card=None), "card: .* got None"),
+        (card_with(about="all is well"), "about: .* got 'all is well'"),
+        (card_with(key="models.other"), "key is 'models.other', expected 'models.m'"),
+        (card_with(key=5), "key: .* got 5"),
+    ],
+)
+def test_a_card_that_is_none_is_refused_and_says_why(
+    tmp_path: Path, text: bytes, says: str
+) -> None:
+    artifacts, digest = by_hand(tmp_path, text)
+    for ask in (artifacts.read, artifacts.about):
+        with pytest.raises(ArtifactError, match=says) as caught:
+            ask("models.m", digest)
+        assert digest in str(caught.value)
+    assert artifacts.digests("models.m") == [digest]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *((name, ...) for name in WHOLE),
+        *((name, None) for name in WHOLE),
+        ("trust", "high"),
+        ("trust", 99),
+        ("trust", -0.1),
+        ("trust", True),
+        ("skill_t", "2"),
+        ("known_at", "2026-03-01"),
+        ("known_at", 10**18),
+        ("known_at", 1.5),
+        ("trained_to", -(10**18)),
+        ("trained_through", "once upon a time"),
+        ("trained_through", "2026-03-01T00:00:00"),
+        ("trained_through", 5),
+    ],
+)
+def test_a_card_that_does_not_say_what_is_read_of_it_is_refused(
+    tmp_path: Path, field: str, value: object
+) -> None:
+    about = {name: said for name, said in (WHOLE | {field: value}).items() if said != ...}
+    artifacts, digest = by_hand(tmp_path, card_with(about=about))
+    for _ in range(2):
+        with pytest.raises(ArtifactError, match=rf"card\.json: about\.{field}: ") as caught:
+            artifacts.about("models.m", digest)
+    assert digest in str(caught.value)
+
+
+def test_a_card_made_by_hand_that_is_whole_is_read(tmp_path: Path) -> None:
+    artifacts, digest = by_hand(tmp_path, card_with())
+    assert artifacts.about("models.m", digest) == WHOLE
+    assert artifacts.read("models.m", digest).about == WHOLE
+
+
+# Folders that cannot be used
+
+
+def test_a_folder_that_cannot_be_listed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts, _ = kept(tmp_path)
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    folder = re.escape(str(tmp_path / "models" / "models.m"))
+    with pytest.raises(StorageError, match=rf"{folder}.*Permission denied"):
+        artifacts.digests("models.m")
+    # Too long a name, which not even an administrator may look up.
+    with pytest.raises(StorageError, match="cannot be listed"):
+        artifacts.digests("models." + "m" * 300)
+
+
+def test_one_that_cannot_be_looked_into_is_listed_with_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts, one = kept(tmp_path, rows=1)
+    _, other = kept(tmp_path, rows=2)
+    original = Path.is_file
+
+    def is_file(path: Path) -> bool:
+        if path.parent.name == one.digest:
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    assert artifacts.digests("models.m") == sorted([one.digest, other.digest])
+
+
+@pytest.mark.parametrize("in_the_way", ["models", "models/models.m"])
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_trained(
+    tmp_path: Path, in_the_way: str
+) -> None:
+    place = tmp_path / in_the_way
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(b"")
+    with (
+        pytest.raises(StorageError, match=r"storage\.models"),
+        Artifacts(tmp_path / "models").training("models.m"),
+    ):
+        pytest.fail("the training began")
+
+
+def test_what_a_training_raises_comes_through_and_leaves_the_lock_free(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path / "models")
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError, match="mine"), artifacts.training("models.m"):
+            raise FileNotFoundError("mine")
+    assert artifacts.digests("models.m") == []
+    assert [path.name for path in (tmp_path / "models" / "models.m").iterdir()] == [".training"]
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+from weft.learning.artifacts import Artifacts
+with Artifacts(Path(sys.argv[1])).training("models.m"):
+    print("begun", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_one_process_trains_a_component_at_a_time(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path / "models")
+    command = [sys.executable, "-c", TRAIN, str(artifacts.folder)]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdin is not None
+    assert other.stdout is not None
+    assert other.stdout.readline() == "begun\n"
+    with (
+        pytest.raises(
+            TrainingError, match=r"models\.m.* is being trained by another process.*stop"
+        ),
+        artifacts.training("models.m"),
+    ):
+        pytest.fail("both train")
+    with artifacts.training("models.other"):
+        pass
+    other.communicate("\n", timeout=60)
+    with artifacts.training("models.m"):
+        pass

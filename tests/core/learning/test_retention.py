@@ -4,6 +4,7 @@ import logging
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -229,6 +230,21 @@ def test_a_ledger_that_cannot_be_read_removes_nothing(
 def entry(seq: int, artifact: str, row: int) -> Entry:
     body = {"artifact": artifact, "promoted": False, "trained_through": iso(NOW + row * HOUR)}
     return Entry(seq, TRAINING, f"{seq}", KEY, iso(NOW), 0, 0, body, "")
+
+
+def test_a_folder_that_cannot_be_listed_removes_nothing(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = [shelf.train(number) for number in range(4)]
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setattr(Path, "iterdir", iterdir)
+        assert shelf.remove(made[3], 0) == []
+    assert f"the artifacts of {KEY} cannot be listed" in caplog.text
+    assert len(shelf.there()) == 4
 
 
 ARTIFACTS = st.sampled_from("abcdefgh")

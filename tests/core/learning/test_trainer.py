@@ -1,6 +1,8 @@
 """Training end to end over a real store: what is used when, and what happens when it fails."""
 
+import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -18,7 +20,8 @@ from weft.components.needs import Need
 from weft.components.risk import Levels, Sizer, Sizes
 from weft.components.trained import Trained
 from weft.engine import Engine
-from weft.errors import ArtifactError, LearningError, TrainingError
+from weft.errors import ArtifactError, LearningError, StorageError, TrainingError
+from weft.learning.champions import Promotion
 from weft.learning.status import model_status
 from weft.ledger.ledger import Entry, Ledger
 from weft.replay import replay
@@ -197,6 +200,9 @@ def test_a_champion_that_has_come_to_know_nothing_is_not_listened_to_any_longer(
         assert forecast.trust == trust
     assert artifact_at(engine, later) == first.digest
     assert "judged anew" in engine.champions.promotions(KEY)[-1].why
+    (status,) = (one for one in model_status(engine) if one.key == KEY)
+    assert (status.trust, status.effective_at) == (0.0, iso(NOW))
+    assert (status.trainings, status.promotions) == (3, 1)
     # And once the edge is back, it is listened to again.
     monkeypatch.undo()
     engine.trainer.train(KEY, advance(engine, 30 * 24))
@@ -425,6 +431,65 @@ def test_the_status_reads_each_training_and_each_card_once(
     train_failures(engine_at(tmp_path, engine.clock.now()), 1)
     assert model_status(engine)[0].trainings == 4
     assert model_status(engine) == model_status(engine_at(tmp_path, engine.clock.now()))
+
+
+def test_two_trainings_of_a_component_at_once_do_not_get_into_each_others_way(
+    tmp_path: Path,
+) -> None:
+    engine, other = engine_at(tmp_path), engine_at(tmp_path)
+    refused = []
+
+    def meanwhile(done: float, total: float, **figures: float) -> None:
+        with pytest.raises(TrainingError, match="being trained by another process") as caught:
+            other.trainer.train(KEY, NOW)
+        refused.append(str(caught.value))
+
+    assert engine.trainer.train(KEY, NOW, meanwhile).promoted
+    assert refused
+    assert len(Leaning.seen) == 1
+    assert not other.trainer.train(KEY, NOW).promoted
+
+
+def test_a_models_folder_that_cannot_be_written_is_told_before_the_training(
+    tmp_path: Path,
+) -> None:
+    engine = engine_at(tmp_path)
+    (tmp_path / "models").mkdir(exist_ok=True)
+    (tmp_path / "models" / KEY).write_bytes(b"")
+    with pytest.raises(StorageError, match=r"storage\.models"):
+        engine.trainer.train(KEY, NOW)
+    assert not Leaning.seen
+
+
+def test_training_again_to_the_same_says_so(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    first, second = (engine.trainer.train(KEY, NOW) for _ in range(2))
+    assert second.digest == first.digest
+    assert (second.promoted, second.why) == (False, "it is the same as the one in use")
+    assert engine.trainer.trainings.by_key()[KEY].last["why"] == second.why
+    Leaning.chance = 0.7
+    assert "than the one in use" in engine.trainer.train(KEY, NOW).why
+
+
+@pytest.mark.parametrize("field", ["trained_through", "trained_to", "known_at", "skill_t", "trust"])
+def test_a_card_made_by_hand_is_told_and_the_rest_goes_on(tmp_path: Path, field: str) -> None:
+    engine = engine_at(tmp_path)
+    first = engine.trainer.train(KEY, NOW)
+    folder = tmp_path / "models" / KEY
+    card = json.loads((folder / first.digest / "card.json").read_bytes())
+    del card["about"][field]
+    text = json.dumps(card).encode()
+    digest = hashlib.sha256(text).hexdigest()[:32]
+    shutil.copytree(folder / first.digest, folder / digest)
+    (folder / digest / "card.json").write_bytes(text)
+    with pytest.raises(ArtifactError, match=rf"about\.{field}: Field required"):
+        engine.trainer.promote(KEY, digest, NOW, "by hand")
+    assert artifact_at(engine, NOW) == first.digest
+    # In use all the same, by a row in the ledger.
+    engine.champions.promote(Promotion(KEY, digest, NOW, 0, 1.0, "by hand"))
+    (status,) = model_status(engine)
+    assert (status.artifact, status.trained_through, status.skill_t) == (digest, None, None)
+    assert engine.trainer.train(KEY, NOW).against is None
 
 
 def test_a_training_that_fails_leaves_the_champion(tmp_path: Path) -> None:

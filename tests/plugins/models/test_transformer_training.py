@@ -6,8 +6,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
+from safetensors.torch import load, save
 
 from tests.plugins.models.transformer_cases import HORIZON, TINY, Shelf, Watcher, fit, market, noise
+from weft.components.trained import Artifact
 from weft.errors import ComponentError, TrainingError
 from weft.learning.outcomes import forward_returns, uniqueness
 from weft_plugins.models._transformer_device import cpu_threads, devices_for, on_first_with_room
@@ -16,6 +19,15 @@ from weft_plugins.models._transformer_windows import INPUTS, Windows
 from weft_plugins.models.transformer import Transformer
 
 WHERE = "model transformer"
+
+
+@pytest.fixture(scope="module")
+def stopped() -> tuple[Artifact, dict[str, bytes]]:
+    """A training that went to its end, and what the same one kept after its first epoch."""
+    shelf = Shelf(stop_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        fit(noise(), shelf=shelf)
+    return fit(noise()), dict(shelf.files or {})
 
 
 def samples(config: Transformer.Config = TINY, rows: int = 900) -> Samples:
@@ -122,6 +134,94 @@ def test_a_spoilt_checkpoint_is_not_gone_on_from(
     with pytest.raises(KeyboardInterrupt):
         fit(noise(), shelf=shelf)
     assert fit(noise(), shelf=Shelf(files=spoil(dict(shelf.files or {})))).files == whole.files
+
+
+def with_numbers(files: dict[str, bytes], path: str, value: object) -> dict[str, bytes]:
+    """Return the files of a checkpoint with one of its numbers set."""
+    numbers = json.loads(files["training.json"])
+    *parents, last = path.split(".")
+    inside = numbers
+    for name in parents:
+        inside = inside[name]
+    inside[last] = value
+    return files | {"training.json": json.dumps(numbers).encode()}
+
+
+def with_tensors(
+    files: dict[str, bytes], prefix: str, change: Callable[[torch.Tensor], torch.Tensor]
+) -> dict[str, bytes]:
+    """Return the files of a checkpoint with the first tensor of a kind changed."""
+    tensors = load(files["training.safetensors"])
+    name = next(name for name in sorted(tensors) if name.startswith(prefix))
+    tensors[name] = change(tensors[name])
+    return files | {"training.safetensors": save(tensors)}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("history.best", 99),
+        ("history.best", -7),
+        ("history.best", "0"),
+        ("history.loss", ["low"]),
+        ("history.loss", []),
+        ("history.validation", [float("nan")]),
+        ("history", None),
+        ("scheduler.last_epoch", "one"),
+        ("scheduler.T_max", 0),
+        ("scheduler", []),
+        ("scheduler._last_lr", None),
+        ("rates", [float("inf")]),
+        ("rates", [-1.0]),
+        ("rates", []),
+    ],
+)
+def test_a_checkpoint_whose_numbers_no_training_leaves_is_not_gone_on_from(
+    stopped: tuple[Artifact, dict[str, bytes]], path: str, value: object
+) -> None:
+    whole, files = stopped
+    spoilt = with_numbers(files, path, value)
+    assert fit(noise(), shelf=Shelf(files=spoilt)).files == whole.files
+
+
+@pytest.mark.parametrize(
+    ("prefix", "change"),
+    [
+        ("weights.", lambda tensor: tensor * float("nan")),
+        ("best.", lambda tensor: tensor.to(torch.complex64)),
+        ("optimizer.0.exp_avg", lambda tensor: tensor[:1]),
+        ("optimizer.0.exp_avg_sq", lambda tensor: tensor - 1.0),
+        ("optimizer.0.step", lambda tensor: tensor * 0.0 - 1.0),
+    ],
+)
+def test_a_checkpoint_whose_tensors_no_training_leaves_is_not_gone_on_from(
+    stopped: tuple[Artifact, dict[str, bytes]],
+    prefix: str,
+    change: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    whole, files = stopped
+    spoilt = with_tensors(files, prefix, change)
+    assert fit(noise(), shelf=Shelf(files=spoilt)).files == whole.files
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("window", 10**9),
+        ("width", 2**40),
+        ("layers", 10**6),
+        ("feed_forward", 10**12),
+        ("passes", 10**9),
+        ("epochs", 10**12),
+        ("windows_per_epoch", 10**15),
+        ("validation_windows", 10**15),
+        ("batch_size", 10**9),
+        ("threads", 10**9),
+    ],
+)
+def test_options_that_no_machine_could_bear_are_refused(name: str, value: int) -> None:
+    with pytest.raises(ValidationError, match=name):
+        tuned(**{name: value})
 
 
 def test_a_checkpoint_holds_safe_formats_alone() -> None:

@@ -1,5 +1,7 @@
 """Portfolios: correlations come back, are put right where needed, and losses fit closed forms."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from weft_plugins.risks.portfolio import (
     correlated_returns,
     portfolio_risk,
     repaired_correlation,
+    shock_losses,
 )
 
 THREE = np.array([[1.0, 0.8, -0.3], [0.8, 1.0, 0.1], [-0.3, 0.1, 1.0]])
@@ -126,3 +129,17 @@ def test_bad_input_is_refused() -> None:
         portfolio_risk(np.array([np.nan, 1.0]), two, np.eye(2), 1, rng)
     with pytest.raises(ComponentError, match="weights"):
         portfolio_risk(np.ones(3), two, np.eye(2), 1, rng)
+
+
+@pytest.mark.parametrize("weight", [1e308, -1e308, 1e200])
+def test_a_position_whose_losses_are_no_numbers_is_named(weight: float) -> None:
+    weights, deviations = np.array([0.5, weight]), np.full(2, 0.01)
+    with pytest.raises(ComponentError, match=f"number 2 of 2, is {re.escape(f'{weight:g}')} times"):
+        portfolio_risk(weights, deviations, np.eye(2), 9, np.random.default_rng(0), paths=500)
+
+
+def test_shocks_whose_losses_are_no_numbers_are_refused() -> None:
+    with pytest.raises(ComponentError, match=r"number 1 of 3, is 1\.7e\+308 times"):
+        shock_losses(np.full(3, 1.7e308), np.zeros(3, dtype=bool))
+    small = shock_losses(np.array([1.0, -1.0]), np.array([True, True]))
+    assert all(loss == 0.0 for loss in small.values())

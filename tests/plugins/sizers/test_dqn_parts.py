@@ -295,6 +295,12 @@ def test_there_are_seven_numbers_and_five_shares() -> None:
         {"replay": 10, "replay_kept": 20},
         {"epsilon_first": 0.1, "epsilon_last": 0.2},
         {"hidden": (0,)},
+        {"hidden": (4097,)},
+        {"hidden": (8,) * 9},
+        {"batch": 10**9},
+        {"replay": 10**12},
+        {"steps": 10**15},
+        {"updates_per_step": 10**9},
     ],
 )
 def test_options_that_contradict_each_other_are_refused(wrong: dict[str, object]) -> None:
