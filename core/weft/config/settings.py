@@ -200,7 +200,7 @@ class Settings(Section):
 
     interval: IntervalText = "1h"
     base_interval: IntervalText | None = None
-    horizon_candles: int = Field(default=12, ge=1)
+    horizon_candles: int = Field(default=12, ge=1, le=10_000)
     history_days: int = Field(default=400, ge=1)
     max_age_candles: int = Field(default=3, ge=1)
     max_gross_exposure: float = Field(default=1.0, gt=0)

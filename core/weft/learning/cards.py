@@ -6,7 +6,10 @@ from typing import Annotated, Any, Final
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+import weft
 from weft.errors import ArtifactError
+from weft.learning.judging import Comparison, trust_in
+from weft.learning.records import Span
 from weft.times import iso, parse_time
 
 FORMAT: Final = 1
@@ -46,6 +49,36 @@ class _About(_Strict):
     known_at: Annotated[int, AfterValidator(_instant)]
     skill_t: float
     trust: float = Field(ge=0.0, le=1.0)
+
+
+def about_of(
+    component: str, options: str, span: Span, skill: Comparison, made_with: Mapping[str, object]
+) -> dict[str, Any]:
+    """Return what the engine says of an artifact.
+
+    Args:
+        component: its kind and name.
+        options: of the component.
+        span: rows it was trained and judged on.
+        skill: its gain over the baseline on those it was judged on.
+        made_with: what else it was made with and for, as JSON values.
+    """
+    return {
+        "component": component,
+        "options": options,
+        "weft": weft.__version__,
+        **made_with,
+        "trained_from": iso(span.first),
+        "trained_through": iso(span.trained_to),
+        "judged_through": iso(span.judged_to),
+        "rows": span.rows,
+        "shadow_rows": span.shadow_rows,
+        "trained_to": span.trained_to,
+        "known_at": span.judged_to,
+        "skill": skill.gain,
+        "skill_t": skill.t,
+        "trust": trust_in(skill),
+    }
 
 
 def read_card(text: bytes, key: str, where: str) -> dict[str, Any]:
@@ -99,9 +132,7 @@ def _expect(kind: type[_Strict], values: Mapping[str, Any], where: str, part: st
         first = error.errors(include_url=False)[0]
         path = ".".join([part, *map(str, first["loc"])]).replace("card.json.", "card.json: ", 1)
         came = "" if first["type"] == "missing" else f", got {_short(first['input'])}"
-        raise ArtifactError(
-            f"{path}: {first['msg']}{came}", where=where, hint=_HINT
-        ) from error
+        raise ArtifactError(f"{path}: {first['msg']}{came}", where=where, hint=_HINT) from error
 
 
 def _short(value: object) -> str:

@@ -35,10 +35,10 @@ def remove_unneeded(
     artifacts.keep(key, trained.artifact, trained.about)
     try:
         unneeded = never_used(_of(ledger, TRAINING, key), _used(ledger, key), most)
+        there = set(artifacts.digests(key)) - {trained.digest}
     except StorageError as error:
         _log.warning("artifacts of %s that nobody needs stay for now: %s", key, error)
         return []
-    there = set(artifacts.digests(key)) - {trained.digest}
     gone = [digest for digest in unneeded if digest in there]
     return artifacts.remove(key, gone, lambda: _used(ledger, key))
 

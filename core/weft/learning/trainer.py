@@ -9,7 +9,6 @@ from zlib import crc32
 
 import numpy as np
 
-import weft
 from weft.components.model import Model
 from weft.components.trained import (
     Artifact,
@@ -24,6 +23,7 @@ from weft.composition import Composition
 from weft.config.resolve import canonical_options
 from weft.errors import ArtifactError, LearningError, TrainingError
 from weft.learning.artifacts import Artifacts, FolderCheckpoints
+from weft.learning.cards import about_of
 from weft.learning.champions import Champions, Promotion, expect_made_by, made_ready
 from weft.learning.judging import FEWEST_SPANS, Comparison, compare, skill_of, trust_in
 from weft.learning.opinions import compose_history, first_half, second_half
@@ -133,15 +133,19 @@ class Trainer:
             progress: told how far it has come.
 
         Raises:
-            TrainingError: nothing can be learnt; the champion stays.
+            TrainingError: nothing can be learnt, or another process trains it; the champion stays.
             StorageError: the artifact or the ledger cannot be written; the champion stays.
         """
         # Beyond the last candle there is nothing to train on or to be judged by.
-        last = min(last, self.market.last_close or last)
+        span = self.span(key, min(last, self.market.last_close or last))
+        with self.artifacts.training(key):
+            return self._train(key, span, progress)
+
+    def _train(self, key: str, span: Span, progress: TrainingProgress) -> Trial:
         component = self.composition.trained[key]
         options = canonical_options(component.config)
         unfinished = self.artifacts.folder / "unfinished" / key
-        span = self._resumed(self.span(key, last), options, unfinished)
+        span = self._resumed(span, options, unfinished)
         previous = self._previous(key, component, options, span)
         checkpoints = FolderCheckpoints(unfinished, self._signature(span, options))
         begin = self.stopwatch()
@@ -158,8 +162,12 @@ class Trainer:
         against = None
         if standing is not None:
             against = compare(evaluation.loss, standing.loss, self.composition.horizon_candles)
-        kept = self.artifacts.keep(key, artifact, self._about(component, options, span, skill))
+        made_for, seed = self.composition.made_for, self.rules.seed
+        about = about_of(component.title(), options, span, skill, {**made_for, "seed": seed})
+        kept = self.artifacts.keep(key, artifact, about)
         trial = self._decide(key, kept.digest, span, skill, against, seconds)
+        if standing is not None and standing.digest == kept.digest:
+            trial = replace(trial, promoted=False, why="it is the same as the one in use")
         self._write_down(trial)
         if standing is not None and not trial.promoted:
             self._judge_anew(key, span, standing)
@@ -192,8 +200,8 @@ class Trainer:
         options = canonical_options(component.config)
         expect_made_by(component, kept, options, self.composition.made_for)
         made_ready(component, kept.artifact)
-        effective = max(last, int(kept.about["known_at"]))
-        trust = float(kept.about["trust"])
+        about = self.artifacts.about(key, found[0])
+        effective, trust = max(last, about["known_at"]), float(about["trust"])
         promotion = Promotion(key, found[0], effective, 0, trust, why)
         self.champions.promote(promotion)
         # Should another process have removed it, not knowing of this.
@@ -310,10 +318,14 @@ class Trainer:
         champion = self.champions.at({key: shadow.component}, span.judged_to).learned.get(key)
         if champion is None:
             return None
+        try:
+            about = self.artifacts.about(key, champion.digest)
+        except ArtifactError:
+            # Without knowing what it was trained on there is no fair comparison.
+            return None
         found = self._judge(key, shadow, champion.ready)
-        about = self.artifacts.read(key, champion.digest).about
         rows = np.arange(len(found.loss)) * self.composition.interval.micros + span.trained_to
-        loss = np.where(rows >= int(about["trained_to"]), found.loss, np.nan)
+        loss = np.where(rows >= about["trained_to"], found.loss, np.nan)
         skill = compare(loss, found.baseline, self.composition.horizon_candles)
         return Standing(champion.digest, champion.trust, loss, skill)
 
@@ -327,28 +339,6 @@ class Trainer:
         self.champions.promote(
             Promotion(key, standing.digest, span.judged_to, 0, trust, f"judged anew: {errors}")
         )
-
-    def _about(
-        self, component: Trained, options: str, span: Span, skill: Comparison
-    ) -> dict[str, Any]:
-        """Return the engine's part of a model card."""
-        return {
-            "component": component.title(),
-            "options": options,
-            "weft": weft.__version__,
-            **self.composition.made_for,
-            "seed": self.rules.seed,
-            "trained_from": iso(span.first),
-            "trained_through": iso(span.trained_to),
-            "judged_through": iso(span.judged_to),
-            "rows": span.rows,
-            "shadow_rows": span.shadow_rows,
-            "trained_to": span.trained_to,
-            "known_at": span.judged_to,
-            "skill": skill.gain,
-            "skill_t": skill.t,
-            "trust": trust_in(skill),
-        }
 
     def _decide(
         self,

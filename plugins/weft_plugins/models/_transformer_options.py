@@ -10,31 +10,44 @@ from weft.components.base import ComponentConfig, Local
 class Options(ComponentConfig):
     """Options: the network, its training, and what it may use of the machine."""
 
-    window: int = Field(default=96, ge=4, description="candles it looks back over")
-    width: int = Field(default=64, ge=1, description="width of the embedding")
-    layers: int = Field(default=4, ge=1, description="encoder layers; dropout is in the last one")
-    heads: int = Field(default=8, ge=1, description="attention heads; they divide the width")
-    feed_forward: int = Field(default=128, ge=1, description="width of the feed-forward part")
+    window: int = Field(default=96, ge=4, le=4096, description="candles it looks back over")
+    width: int = Field(default=64, ge=1, le=4096, description="width of the embedding")
+    layers: int = Field(
+        default=4, ge=1, le=32, description="encoder layers; dropout is in the last one"
+    )
+    heads: int = Field(
+        default=8, ge=1, le=256, description="attention heads; they divide the width"
+    )
+    feed_forward: int = Field(
+        default=128, ge=1, le=16_384, description="width of the feed-forward part"
+    )
     dropout: float = Field(default=0.1, gt=0, lt=1, description="share of each dropout mask")
-    passes: int = Field(default=50, ge=2, description="dropout masks a forecast is asked under")
+    passes: int = Field(
+        default=50, ge=2, le=10_000, description="dropout masks a forecast is asked under"
+    )
     noise: Literal["student", "gaussian"] = Field(
         default="student",
         description="noise around the path: Student's t with 4 degrees of freedom, or normal",
     )
-    epochs: int = Field(default=30, ge=1, description="passes over samples of the history, at most")
+    epochs: int = Field(
+        default=30, ge=1, le=10_000, description="passes over samples of the history, at most"
+    )
     patience: int = Field(
         default=10, ge=1, description="epochs without a better validation loss before it stops"
     )
     windows_per_epoch: int = Field(
-        default=8192, ge=1, description="windows drawn for an epoch, at most"
+        default=8192, ge=1, le=10_000_000, description="windows drawn for an epoch, at most"
     )
     validation_share: float = Field(
         default=0.15, gt=0, lt=1, description="share of the rows, the latest, kept to stop by"
     )
     validation_windows: int = Field(
-        default=4096, ge=1, description="windows the validation loss is taken over, at most"
+        default=4096,
+        ge=1,
+        le=1_000_000,
+        description="windows the validation loss is taken over, at most",
     )
-    batch_size: int = Field(default=64, ge=1, description="windows between two steps")
+    batch_size: int = Field(default=64, ge=1, le=4096, description="windows between two steps")
     learning_rate: float = Field(
         default=5e-4, gt=0, description="of AdamW at the start; it is annealed to 0 by a cosine"
     )
@@ -44,7 +57,7 @@ class Options(ComponentConfig):
         default="auto", description="auto: the GPU where there is one with room, else the CPU"
     )
     threads: Annotated[int, Local()] = Field(
-        default=0, ge=0, description="CPU threads; 0 leaves them to torch"
+        default=0, ge=0, le=1024, description="CPU threads; 0 leaves them to torch"
     )
 
     @model_validator(mode="after")

@@ -1,20 +1,23 @@
 """The state of a training between two epochs, and files to keep it in."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
-from typing import Any, Final
+from math import isfinite
+from typing import Any, Final, TypeAlias
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import OutOfMemoryError, Size, Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from weft_plugins.models._transformer_network import Network
 
 VERSION: Final = 1
+_ROUNDING: Final = 1.0 + 1e-9
 _TENSORS, _NUMBERS = "training.safetensors", "training.json"
 
 
@@ -102,42 +105,108 @@ def read_state(state: State, files: Mapping[str, bytes] | None, seed: int) -> Hi
     """Bring a training to the state that was kept, and return what came before.
 
     Where nothing usable was kept (nothing at all, by another version, from another seed, cut
-    off), the training is left at its beginning.
+    off, with a number that no training leaves behind), the training is left at its beginning.
     """
     if files is None:
         return History()
+    beginning = _all_of(state)
     try:
         tensors = load(files[_TENSORS])
         numbers = json.loads(files[_NUMBERS])
         if (numbers["version"], numbers["seed"]) != (VERSION, seed):
             return History()
-        kept = numbers["history"]
-        history = History(tuple(kept["loss"]), tuple(kept["validation"]), int(kept["best"]))
-        _expect_same(_under("weights", tensors), state.network)
-        _expect_same(_under("best", tensors), state.network)
+        history = _history(numbers["history"])
+        weights, best = _under("weights", tensors), _under("best", tensors)
+        _expect_same(weights, state.network)
+        _expect_same(best, state.network)
         inner = _optimizer_state(state, tensors, numbers)
-        schedule = dict(numbers["scheduler"])
-    except (SafetensorError, KeyError, TypeError, ValueError):
+        schedule = _schedule(state, numbers["scheduler"], history)
+        _use(state, (weights, inner, schedule))
+    except OutOfMemoryError:
+        # Nothing is wrong with what was kept: another device may have room for it.
+        raise
+    except (SafetensorError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError):
+        _use(state, beginning)
         return History()
-    state.network.load_state_dict(_under("weights", tensors))
-    state.optimizer.load_state_dict(inner)
-    state.scheduler.load_state_dict(schedule)
     device = next(state.network.parameters()).device
-    state.best = {name: value.to(device) for name, value in _under("best", tensors).items()}
+    state.best = {name: value.to(device) for name, value in best.items()}
     return history
+
+
+_Parts: TypeAlias = tuple[Mapping[str, Any], dict[str, Any], dict[str, Any]]
+"""States of a network, its optimizer and its schedule."""
+
+
+def _all_of(state: State) -> _Parts:
+    parts = (state.network, state.optimizer, state.scheduler)
+    network, optimizer, scheduler = (deepcopy(part.state_dict()) for part in parts)
+    return network, optimizer, scheduler
+
+
+def _use(state: State, parts: _Parts) -> None:
+    network, optimizer, scheduler = parts
+    state.network.load_state_dict(network)
+    state.optimizer.load_state_dict(optimizer)
+    state.scheduler.load_state_dict(scheduler)
+
+
+def _history(kept: Mapping[str, Any]) -> History:
+    loss, validation = (_finite(kept[name]) for name in ("loss", "validation"))
+    best = kept["best"]
+    if type(best) is not int or len(loss) != len(validation) or best not in range(len(loss)):
+        raise ValueError("losses that do not fit together")
+    return History(loss, validation, best)
+
+
+def _schedule(state: State, kept: Mapping[str, Any], history: History) -> dict[str, Any]:
+    """Return the schedule's state, which the number of epochs decides but for its rates."""
+    now = state.scheduler.state_dict()
+    moving = {"last_epoch": history.epochs, "_step_count": history.epochs + 1}
+    rates = _rates(state, kept["_last_lr"])
+    expected = now | moving | {"_last_lr": rates}
+    if dict(kept) != expected:
+        raise ValueError("another schedule")
+    return expected
 
 
 def _optimizer_state(
     state: State, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
 ) -> dict[str, Any]:
     inner = state.optimizer.state_dict()
-    for group, rate in zip(inner["param_groups"], numbers["rates"], strict=True):
-        group["lr"] = float(rate)
+    rates = _rates(state, numbers["rates"])
+    for group, rate in zip(inner["param_groups"], rates, strict=True):
+        group["lr"] = rate
+    shapes = [value.shape for group in state.optimizer.param_groups for value in group["params"]]
     found: dict[int, dict[str, Tensor]] = {}
     for path, value in _under("optimizer", tensors).items():
         number, name = path.split(".")
+        _expect_moment(name, value, shapes[int(number)])
         found.setdefault(int(number), {})[name] = value
+    if any(set(moments) != {"step", "exp_avg", "exp_avg_sq"} for moments in found.values()):
+        raise ValueError("moments of another optimizer")
     return {"state": found, "param_groups": inner["param_groups"]}
+
+
+def _expect_moment(name: str, value: Tensor, shape: Size) -> None:
+    sound = value.shape == (() if name == "step" else shape) and bool(value.isfinite().all())
+    least = {"step": 1.0, "exp_avg_sq": 0.0}.get(name)
+    if not sound or (least is not None and bool((value < least).any())):
+        raise ValueError(f"{name} of another optimizer")
+
+
+def _rates(state: State, kept: Sequence[float]) -> list[float]:
+    """Return learning rates, which are never above the one at the start."""
+    rates = list(_finite(kept))
+    for rate, group in zip(rates, state.optimizer.param_groups, strict=True):
+        if not 0.0 <= rate <= group["initial_lr"] * _ROUNDING:
+            raise ValueError("rates of another schedule")
+    return rates
+
+
+def _finite(values: Sequence[Any]) -> tuple[float, ...]:
+    if not all(isinstance(value, int | float) and isfinite(value) for value in values):
+        raise ValueError("numbers that are none")
+    return tuple(float(value) for value in values)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -149,6 +218,8 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _expect_same(weights: Mapping[str, Tensor], network: Network) -> None:
-    shapes = {name: value.shape for name, value in weights.items()}
-    if shapes != {name: value.shape for name, value in network.state_dict().items()}:
+    own = {name: (value.shape, value.dtype) for name, value in network.state_dict().items()}
+    if own != {name: (value.shape, value.dtype) for name, value in weights.items()}:
         raise ValueError("weights of another network")
+    if not all(bool(value.isfinite().all()) for value in weights.values()):
+        raise ValueError("weights that are no numbers")

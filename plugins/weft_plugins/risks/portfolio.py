@@ -182,14 +182,20 @@ def portfolio_risk(
         paths: how many; rounded up to an even number.
 
     Raises:
-        ComponentError: shapes do not fit, or a number is unknown.
+        ComponentError: shapes do not fit, a number is unknown, or a position is so large that its
+            losses are no finite numbers.
     """
     if weights.shape != deviations.shape or not np.isfinite(weights).all():
         raise ComponentError(
             f"weights of {weights.shape} for {deviations.shape} assets, or unknown", where=_WHERE
         )
     repaired = repaired_correlation(correlation)
-    losses, falls = _simulated(weights, deviations, repaired.matrix, steps, (paths + 1) // 2, rng)
+    # What does not fit into a number is refused below, with the position it comes from.
+    with np.errstate(over="ignore", invalid="ignore"):
+        losses, falls = _simulated(
+            weights, deviations, repaired.matrix, steps, (paths + 1) // 2, rng
+        )
+    _expect_finite(losses, falls, weights)
     total = losses.sum(axis=1)
     return PortfolioRisk(
         var_95=value_at_risk(total, 0.95),
@@ -212,11 +218,18 @@ def shock_losses(weights: Floats, bitcoin: BoolPanel) -> Mapping[str, float]:
     Args:
         weights: of each asset, as a fraction of the equity; negative for a short (asset,).
         bitcoin: which of them are Bitcoin (asset,).
+
+    Raises:
+        ComponentError: a position is so large that its losses are no finite numbers.
     """
-    return {
-        shock.name: float(-weights @ np.where(bitcoin, shock.bitcoin, shock.others)) + 0.0
-        for shock in SHOCKS
-    }
+    found = {}
+    for shock in SHOCKS:
+        with np.errstate(over="ignore", invalid="ignore"):
+            losses = -weights * np.where(bitcoin, shock.bitcoin, shock.others)
+            total = losses.sum()
+        _expect_finite(losses[None], np.array([total]), weights)
+        found[shock.name] = float(total) + 0.0
+    return found
 
 
 def _simulated(
@@ -261,6 +274,18 @@ def _contributions(losses: FloatPanel, total: Floats, level: float) -> Floats:
     share = (1.0 - level) * len(total)
     found: Floats = (worst[1:].sum(axis=0) + (share - len(worst) + 1) * worst[0]) / share
     return found
+
+
+def _expect_finite(losses: FloatPanel, falls: Floats, weights: Floats) -> None:
+    if np.isfinite(losses).all() and np.isfinite(falls).all():
+        return
+    largest = int(np.abs(weights).argmax())
+    raise ComponentError(
+        f"losses are no finite numbers; the largest position, number {largest + 1} of "
+        f"{len(weights)}, is {weights[largest]:g} times the equity",
+        where=_WHERE,
+        hint="Make that position smaller",
+    )
 
 
 def _expect_correlations(matrix: FloatPanel) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -278,6 +279,24 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_trained(
     with (
         pytest.raises(StorageError, match=r"storage\.models"),
         Artifacts(tmp_path / "models").training("models.m"),
+    ):
+        pytest.fail("the training began")
+
+
+def test_a_folder_that_can_no_longer_be_written_is_told_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts = Artifacts(tmp_path / "models")
+    with artifacts.training("models.m"):
+        pass
+
+    def mkdtemp(*names: object) -> str:
+        raise PermissionError(13, "Permission denied", str(names[-1]))
+
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    with (
+        pytest.raises(StorageError, match=r"Permission denied.*storage\.models"),
+        artifacts.training("models.m"),
     ):
         pytest.fail("the training began")
 

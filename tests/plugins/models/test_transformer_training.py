@@ -2,19 +2,33 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load, save
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from tests.plugins.models.transformer_cases import HORIZON, TINY, Shelf, Watcher, fit, market, noise
+from tests.plugins.models.transformer_cases import (
+    BUILD,
+    HORIZON,
+    TINY,
+    Shelf,
+    Watcher,
+    fit,
+    market,
+    noise,
+)
 from weft.components.trained import Artifact
 from weft.errors import ComponentError, TrainingError
 from weft.learning.outcomes import forward_returns, uniqueness
 from weft_plugins.models._transformer_device import cpu_threads, devices_for, on_first_with_room
+from weft_plugins.models._transformer_network import build_network
 from weft_plugins.models._transformer_samples import Samples, choose_samples
+from weft_plugins.models._transformer_state import State, read_state
 from weft_plugins.models._transformer_windows import INPUTS, Windows
 from weft_plugins.models.transformer import Transformer
 
@@ -180,8 +194,9 @@ def test_a_checkpoint_whose_numbers_no_training_leaves_is_not_gone_on_from(
     stopped: tuple[Artifact, dict[str, bytes]], path: str, value: object
 ) -> None:
     whole, files = stopped
-    spoilt = with_numbers(files, path, value)
-    assert fit(noise(), shelf=Shelf(files=spoilt)).files == whole.files
+    spoilt, watcher = with_numbers(files, path, value), Watcher()
+    assert fit(noise(), shelf=Shelf(files=spoilt), progress=watcher).files == whole.files
+    assert watcher.told[0][0] < 1.0
 
 
 @pytest.mark.parametrize(
@@ -200,8 +215,38 @@ def test_a_checkpoint_whose_tensors_no_training_leaves_is_not_gone_on_from(
     change: Callable[[torch.Tensor], torch.Tensor],
 ) -> None:
     whole, files = stopped
-    spoilt = with_tensors(files, prefix, change)
-    assert fit(noise(), shelf=Shelf(files=spoilt)).files == whole.files
+    spoilt, watcher = with_tensors(files, prefix, change), Watcher()
+    assert fit(noise(), shelf=Shelf(files=spoilt), progress=watcher).files == whole.files
+    assert watcher.told[0][0] < 1.0
+
+
+class Refusing(CosineAnnealingLR):
+    """A schedule that takes back no state but one of no epochs."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if state_dict["last_epoch"]:
+            raise ValueError("not this one")
+        super().load_state_dict(state_dict)
+
+
+def test_what_could_be_read_back_only_in_part_is_taken_back(
+    stopped: tuple[Artifact, dict[str, bytes]],
+) -> None:
+    files = stopped[1]
+    build = replace(BUILD, inputs=len(INPUTS), window=TINY.window, horizon=HORIZON)
+    build = replace(build, width=16, heads=4, layers=2, hidden=16, passes=8, dropout=TINY.dropout)
+    for schedule, epochs in ((CosineAnnealingLR, 1), (Refusing, 0)):
+        network = build_network(build, 3)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=TINY.learning_rate)
+        state = State(network, optimizer, schedule(optimizer, T_max=TINY.epochs))
+        seed = json.loads(files["training.json"])["seed"]
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        assert read_state(state, files, seed).epochs == epochs
+        after = network.state_dict()
+        assert all(torch.equal(value, after[name]) for name, value in before.items()) == (
+            not epochs
+        )
+        assert bool(optimizer.state_dict()["state"]) == bool(epochs)
 
 
 @pytest.mark.parametrize(

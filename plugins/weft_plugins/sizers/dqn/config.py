@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, model_validator
 
@@ -30,7 +30,10 @@ class DqnConfig(VolatilityTarget.Config):
     """Options. `target`, `window` and `largest` make the full size, as in `volatility_target`."""
 
     slow_window: int = Field(
-        default=480, ge=10, description="candles of the volatility the recent one is held against"
+        default=480,
+        ge=10,
+        le=100_000,
+        description="candles of the volatility the recent one is held against",
     )
     fee_bps: float = Field(
         default=5.0, ge=0, description="fee of one side of a trade, basis points of its value"
@@ -53,8 +56,8 @@ class DqnConfig(VolatilityTarget.Config):
     constant: float = Field(
         default=0.1, ge=0, description="fraction of equity that the constant baseline holds"
     )
-    hidden: tuple[int, ...] = Field(
-        default=(64, 64), min_length=1, description="neurons in each hidden layer"
+    hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        default=(64, 64), min_length=1, max_length=8, description="neurons in each hidden layer"
     )
     discount: float = Field(
         default=0.5, ge=0, lt=1, description="what the next trade's value counts in this one's"
@@ -66,10 +69,15 @@ class DqnConfig(VolatilityTarget.Config):
     weight_decay: float = Field(
         default=3.0, ge=0, description="of AdamW: how strongly weights are drawn to 0"
     )
-    batch: int = Field(default=128, ge=1, description="transitions in one update")
-    replay: int = Field(default=100_000, ge=1, description="transitions that are remembered")
+    batch: int = Field(default=128, ge=1, le=65_536, description="transitions in one update")
+    replay: int = Field(
+        default=100_000, ge=1, le=1_000_000, description="transitions that are remembered"
+    )
     replay_kept: int = Field(
-        default=20_000, ge=1, description="transitions kept in an artifact, to go on from"
+        default=20_000,
+        ge=1,
+        le=1_000_000,
+        description="transitions kept in an artifact, to go on from",
     )
     soft_update: float = Field(
         default=0.005, gt=0, le=1, description="how far the target follows in one update"
@@ -81,24 +89,41 @@ class DqnConfig(VolatilityTarget.Config):
         default=0.01, ge=0, le=1, description="chance of a random choice in the long run"
     )
     epsilon_steps: int = Field(
-        default=10_000, ge=1, description="steps from the first chance to the last, in a line"
+        default=10_000,
+        ge=1,
+        le=10_000_000,
+        description="steps from the first chance to the last, in a line",
     )
     every_action: bool = Field(
         default=True,
         description="whether the reward of the sizes not chosen is learnt too, known as it is",
     )
-    steps: int = Field(default=20_000, ge=1, description="trades walked in the first training")
-    updates_per_step: int = Field(default=1, ge=1, description="updates after each trade")
-    learning_starts: int = Field(
-        default=1000, ge=1, description="transitions remembered before the first update"
+    steps: int = Field(
+        default=20_000, ge=1, le=10_000_000, description="trades walked in the first training"
     )
-    episode_trades: int = Field(default=250, ge=1, description="trades in one episode")
+    updates_per_step: int = Field(default=1, ge=1, le=1000, description="updates after each trade")
+    learning_starts: int = Field(
+        default=1000,
+        ge=1,
+        le=10_000_000,
+        description="transitions remembered before the first update",
+    )
+    episode_trades: int = Field(
+        default=250, ge=1, le=1_000_000, description="trades in one episode"
+    )
     gradient_norm: float = Field(default=10.0, gt=0, description="gradients are cut to this norm")
     least_trades: int = Field(
-        default=200, ge=2, description="closed trades without which nothing is trained"
+        default=200,
+        ge=2,
+        le=10_000_000,
+        description="closed trades without which nothing is trained",
     )
-    report_steps: int = Field(default=500, ge=1, description="steps from report to report")
-    checkpoint_steps: int = Field(default=5000, ge=1, description="steps between checkpoints")
+    report_steps: int = Field(
+        default=500, ge=1, le=10_000_000, description="steps from report to report"
+    )
+    checkpoint_steps: int = Field(
+        default=5000, ge=1, le=10_000_000, description="steps between checkpoints"
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -106,8 +131,6 @@ class DqnConfig(VolatilityTarget.Config):
             raise ValueError("replay_kept is larger than replay")
         if self.epsilon_last > self.epsilon_first:
             raise ValueError("epsilon_last is larger than epsilon_first")
-        if min(self.hidden) < 1:
-            raise ValueError("a hidden layer needs at least one neuron")
         return self
 
 
