@@ -1,0 +1,167 @@
+"""Who is promoted, and how far what is in use is listened to."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from tests.core.learning.leaning import KEY, NOW, Leaning, advance, artifact_at, engine_at
+from tests.support import ALONE, fetch, make_engine
+from weft import Artifact, Evaluation, Training, View
+from weft.clock import SimulatedClock
+from weft.components.ensemble import Fusion
+from weft.components.model import Regime, RegimeState
+from weft.components.risk import Levels, Sizer, Sizes
+from weft.components.trained import Trained
+from weft.errors import LearningError
+from weft.learning.status import model_status
+from weft.times import HOUR, iso
+
+
+@pytest.mark.parametrize(("quality", "promoted"), [(0.2, True), (0.1, False), (0.05, False)])
+def test_a_challenger_is_promoted_only_when_it_is_better(
+    tmp_path: Path, quality: float, promoted: bool
+) -> None:
+    engine = engine_at(tmp_path)
+    first = engine.trainer.train(KEY, NOW)
+    later = advance(engine, 30 * 24)
+    Leaning.quality, Leaning.chance = quality, 0.7
+    second = engine.trainer.train(KEY, later)
+    assert second.promoted is promoted
+    assert artifact_at(engine, later) == (second if promoted else first).digest
+    assert artifact_at(engine, later - HOUR) == first.digest
+    status = model_status(engine)[0]
+    assert (status.trainings, status.promotions) == (2, 1 + promoted)
+
+
+def test_a_champion_that_has_come_to_know_nothing_is_not_listened_to_any_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_at(tmp_path)
+    first = engine.trainer.train(KEY, NOW)
+    assert first.trust == 1.0
+    middle = advance(engine, 30 * 24)
+    engine.trainer.train(KEY, middle)
+    # It is as good as before, and nothing has to be written down.
+    assert len(engine.champions.promotions(KEY)) == 1
+
+    def evaluate(self: Leaning, view: View, training: Training) -> Evaluation:
+        noise = np.random.default_rng(view.times).normal(0.0, 0.05, view.steps)
+        return Evaluation(0.7 + noise - noise.mean(), np.full(view.steps, 0.7))
+
+    monkeypatch.setattr(Leaning, "evaluate", evaluate)
+    later = advance(engine, 30 * 24)
+    assert not engine.trainer.train(KEY, later).promoted
+    for as_of, trust in ((later, 0.0), (later - HOUR, 1.0)):
+        (forecast,) = engine.report(engine.compose(engine.view(as_of))).signals[0].forecasts
+        assert forecast.trust == trust
+    assert artifact_at(engine, later) == first.digest
+    assert "judged anew" in engine.champions.promotions(KEY)[-1].why
+    (status,) = (one for one in model_status(engine) if one.key == KEY)
+    assert (status.trust, status.effective_at) == (0.0, iso(NOW))
+    assert (status.trainings, status.promotions) == (3, 1)
+    # And once the edge is back, it is listened to again.
+    monkeypatch.undo()
+    engine.trainer.train(KEY, advance(engine, 30 * 24))
+    assert engine.champions.promotions(KEY)[-1].trust == 1.0
+    with pytest.raises(LearningError, match="no artifact to go back to"):
+        engine.trainer.roll_back(KEY, engine.latest_close())
+
+
+class Pretending(Regime):
+    """Says that the market is calm, and is as good as the test chooses."""
+
+    name = "pretending"
+    quality: ClassVar[float] = 0.0
+
+    def fit(self, view: View, training: Training) -> Artifact:
+        return Artifact({"learnt.json": b"{}"}, {})
+
+    def load(self, artifact: Artifact) -> bytes:
+        return artifact.files["learnt.json"]
+
+    def detect(self, view: View) -> RegimeState:
+        one = np.ones((1, 1))
+        return RegimeState(("calm",), np.ones((view.steps, 1)), one, one[0])
+
+    def evaluate(self, view: View, training: Training) -> Evaluation:
+        noise = np.random.default_rng(view.times).normal(0.0, 0.05, view.steps)
+        return Evaluation(0.7 - Pretending.quality + noise, np.full(view.steps, 0.7))
+
+
+@pytest.mark.parametrize(("quality", "promoted"), [(0.1, True), (0.0, True), (-0.1, False)])
+def test_a_first_regime_that_is_worse_than_none_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quality: float, promoted: bool
+) -> None:
+    monkeypatch.setattr(Pretending, "quality", quality)
+    options = [*ALONE, "regime.enabled=true", "regime.use=pretending", "history_days=120"]
+    clock = SimulatedClock(NOW)
+    engine = fetch(make_engine(tmp_path, *options, extra=[Pretending], clock=clock))
+    trial = engine.trainer.train("regime", NOW)
+    assert trial.promoted is promoted
+    assert promoted or "worse than doing without it" in trial.why
+    assert (engine.compose(engine.view(NOW)).regime is not None) is promoted
+
+
+class Halving(Sizer, Trained):
+    """Holds a half of what it would hold untrained, and is as good as the test chooses."""
+
+    name = "halving"
+    quality: ClassVar[float] = 0.0
+
+    def fit(self, view: View, training: Training) -> Artifact:
+        return Artifact({"learnt.json": b"{}"}, {})
+
+    def load(self, artifact: Artifact) -> float:
+        return 0.5
+
+    def size(self, view: View, fusion: Fusion, levels: Levels) -> Sizes:
+        share = view.learned if view.is_trained else 1.0
+        return Sizes(np.full_like(fusion.score, 0.1 * share))
+
+    def evaluate(self, view: View, training: Training) -> Evaluation:
+        noise = np.random.default_rng(view.times).normal(0.0, 0.05, view.steps)
+        return Evaluation(0.7 - Halving.quality + noise - noise.mean(), np.full(view.steps, 0.7))
+
+
+@pytest.mark.parametrize(("quality", "size"), [(0.0, 0.1), (0.1, 0.05)])
+def test_a_sizer_that_has_shown_nothing_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quality: float, size: float
+) -> None:
+    monkeypatch.setattr(Halving, "quality", quality)
+    options = [*ALONE, "sizer.use=halving", "history_days=120", "max_gross_exposure=10"]
+    clock = SimulatedClock(NOW)
+    engine = fetch(make_engine(tmp_path, *options, extra=[Halving], clock=clock))
+    trial = engine.trainer.train("sizer", NOW)
+    assert trial.promoted
+    assert trial.trust == (1.0 if quality else 0.0)
+    sizes = engine.compose(engine.view(NOW)).sizes
+    np.testing.assert_allclose(sizes.fraction, size)
+    np.testing.assert_allclose(sizes.evidence["untrained"], 0.1)
+
+
+def test_a_regime_is_listened_to_as_far_as_it_is_trusted() -> None:
+    state = RegimeState(("a", "b"), np.array([[0.5, 0.5]]), np.eye(2), np.array([0.2, 1.0]))
+    for trust, expected in ((1.0, 0.6), (0.5, 0.8), (0.0, 1.0)):
+        assert state.listened_to(trust).position_multiplier[0] == pytest.approx(expected)
+
+
+def test_rows_the_champion_was_trained_on_do_not_count_in_the_comparison(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    engine.trainer.train(KEY, NOW)
+    Leaning.quality = 0.3
+    # The champion of an hour ago was judged on these rows, and not trained on them.
+    assert engine.trainer.train(KEY, advance(engine, 1)).against is not None
+    span = engine.trainer.span(KEY, engine.latest_close())
+    assert span.trained_to >= NOW - span.shadow_rows * HOUR
+
+
+def test_training_again_to_the_same_says_so(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    first, second = (engine.trainer.train(KEY, NOW) for _ in range(2))
+    assert second.digest == first.digest
+    assert (second.promoted, second.why) == (False, "it is the same as the one in use")
+    assert engine.trainer.trainings.by_key()[KEY].last["why"] == second.why
+    Leaning.chance = 0.7
+    assert "than the one in use" in engine.trainer.train(KEY, NOW).why
