@@ -263,7 +263,9 @@ class TwoSources(Provider):
                 "symbol": "XCOINUSDT",
                 "interval": "1h",
                 "open_time": pl.Series(opened).cast(pl.Datetime("us", "UTC")),
-                **dict.fromkeys(("open", "high", "low", "close", "volume"), flat),
+                **dict.fromkeys(("open", "close", "volume"), flat),
+                "high": 1.01 * flat,
+                "low": 0.99 * flat,
             }
         )
         yield Batch(candles=frame, instruments=(describe("XCOINUSDT"),))
