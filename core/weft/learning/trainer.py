@@ -350,7 +350,7 @@ class Trainer:
         seconds: float,
     ) -> Trial:
         promoted, why = True, "the first of its kind"
-        # A model that knows nothing is not listened to; of these nobody could do that.
+        # What a model says is weighed by its trust; where the market stands, every layer may use.
         used_in_full = not isinstance(self.composition.trained[key], Model)
         if skill.blocks == 0:
             promoted, why = False, "nothing could be judged on what came after its training"

@@ -90,20 +90,17 @@ def fit_cells(
     steps = len(pace)
     rows = min(len(change), len(volatility)) - 1
     kept = slice(-rows - 1, None)
-    markets = [
-        _Market.of(change[kept, column], closed[kept, column], volatility[kept, column])
-        for column in range(change.shape[1])
-    ]
     intensity, jump_mean, jump_deviation, unsure = (np.full(pace.shape, np.nan) for _ in range(4))
     weights: dict[Shape, FloatPanel] = {}
     anchors = (index - np.arange(steps - 1, -1, -1)) // spans.refit * spans.refit
-    for anchor in np.unique(anchors):
-        stop = max(0, rows - (index - int(anchor)))
-        at = anchors == anchor
-        for column, market in enumerate(markets):
+    for column in range(change.shape[1]):
+        market = _Market.of(change[kept, column], closed[kept, column], volatility[kept, column])
+        for anchor in np.unique(anchors):
+            stop = max(0, rows - (index - int(anchor)))
             fit = market.fit(max(0, stop - spans.jumps), stop, spans.jumps)
             if fit is None:
                 continue
+            at = anchors == anchor
             unsure[at, column] = market.uncertainty(
                 max(0, stop - spans.uncertainty), stop, spans.horizon
             )
