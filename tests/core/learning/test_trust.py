@@ -19,6 +19,12 @@ from weft.learning.status import model_status
 from weft.times import HOUR, iso
 
 
+def judged(view: View, quality: float) -> Evaluation:
+    """A loss that is smaller than the baseline by just so much in the mean, row by row by noise."""
+    noise = np.random.default_rng(view.times).normal(0.0, 0.05, view.steps)
+    return Evaluation(0.7 - quality + noise - noise.mean(), np.full(view.steps, 0.7))
+
+
 @pytest.mark.parametrize(("quality", "promoted"), [(0.2, True), (0.1, False), (0.05, False)])
 def test_a_challenger_is_promoted_only_when_it_is_better(
     tmp_path: Path, quality: float, promoted: bool
@@ -47,8 +53,7 @@ def test_a_champion_that_has_come_to_know_nothing_is_not_listened_to_any_longer(
     assert len(engine.champions.promotions(KEY)) == 1
 
     def evaluate(self: Leaning, view: View, training: Training) -> Evaluation:
-        noise = np.random.default_rng(view.times).normal(0.0, 0.05, view.steps)
-        return Evaluation(0.7 + noise - noise.mean(), np.full(view.steps, 0.7))
+        return judged(view, 0.0)
 
     monkeypatch.setattr(Leaning, "evaluate", evaluate)
     later = advance(engine, 30 * 24)
@@ -86,8 +91,7 @@ class Pretending(Regime):
         return RegimeState(("calm",), np.ones((view.steps, 1)), one, one[0])
 
     def evaluate(self, view: View, training: Training) -> Evaluation:
-        noise = np.random.default_rng(view.times).normal(0.0, 0.05, view.steps)
-        return Evaluation(0.7 - Pretending.quality + noise, np.full(view.steps, 0.7))
+        return judged(view, Pretending.quality)
 
 
 @pytest.mark.parametrize(("quality", "promoted"), [(0.1, True), (0.0, True), (-0.1, False)])
@@ -121,8 +125,7 @@ class Halving(Sizer, Trained):
         return Sizes(np.full_like(fusion.score, 0.1 * share))
 
     def evaluate(self, view: View, training: Training) -> Evaluation:
-        noise = np.random.default_rng(view.times).normal(0.0, 0.05, view.steps)
-        return Evaluation(0.7 - Halving.quality + noise - noise.mean(), np.full(view.steps, 0.7))
+        return judged(view, Halving.quality)
 
 
 @pytest.mark.parametrize(("quality", "size"), [(0.0, 0.1), (0.1, 0.05)])
