@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from weft.arrays import BoolPanel, FloatPanel, Floats
-from weft_plugins.models._transformer_device import cpu_threads
+from weft_plugins.models._transformer_device import one_thread
 from weft_plugins.models._transformer_forecast import Forecaster
 from weft_plugins.models._transformer_windows import INPUTS, Windows, cells_where
 
@@ -44,8 +44,7 @@ def attribute(forecaster: Forecaster, windows: Windows, asked: BoolPanel) -> Flo
     found = np.full((*asked.shape, len(COLUMNS)), np.nan)
     cells = cells_where(asked & windows.complete[first:], first)
     teller = forecaster.in_precision(torch.float32)
-    # One thread: in so small a batch several wait for each other most of the time.
-    with cpu_threads(1):
+    with one_thread():
         for number in range(len(cells)):
             # One window at a time: all of its coalitions make a batch, which therefore has the
             # same size, and the same last bits, however many windows are asked for.

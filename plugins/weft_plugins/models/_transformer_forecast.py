@@ -2,16 +2,27 @@
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 
 from weft.arrays import FloatPanel, Floats
-from weft_plugins.models._transformer_device import cpu_threads, devices_for, on_first_with_room
+from weft_plugins.models._transformer_device import (
+    devices_for,
+    on_first_with_room,
+    one_thread,
+)
+from weft_plugins.models._transformer_kernels import (
+    mixture_chances,
+    mixture_quantiles,
+    mixture_spread,
+    run_lstm,
+)
 from weft_plugins.models._transformer_network import Architecture, Masks, Network, Outputs
-from weft_plugins.models._transformer_noise import NOISES, mixture_quantiles
+from weft_plugins.models._transformer_noise import NOISES
 from weft_plugins.models._transformer_options import Options
 from weft_plugins.models._transformer_samples import Samples
 from weft_plugins.models._transformer_windows import Windows, cells_where
@@ -23,24 +34,43 @@ COLUMNS: Final = ("mean", "probability_up", "epistemic", "aleatoric", *LEVELS)
 """What `Forecaster.say` returns of each window, in this order."""
 
 MOST_WINDOWS: Final = 32
-"""Windows computed at once: few enough for what lies between two layers to stay in the cache."""
+"""Windows prepared at once, and computed at once on a GPU."""
 
-_FEWEST_WINDOWS: Final = 8
-
+_CPU: Final = torch.device("cpu")
 _INTERVALS: Final = {"50%": (0.25, 0.75), "90%": (0.05, 0.95)}
 _SUREST: Final = 1e-12
+
+
+class LstmWeights(NamedTuple):
+    """Weights of the LSTM as `run_lstm` reads them."""
+
+    entering: FloatPanel
+    returning: FloatPanel
+    bias: Floats
+
+    @classmethod
+    def of(cls, lstm: torch.nn.LSTM) -> "LstmWeights":
+        """Return the weights of a layer in double precision."""
+        entering, returning, *biases = (
+            parameter.detach().cpu().double().numpy() for parameter in lstm.parameters()
+        )
+        both = (np.ascontiguousarray(weights.T) for weights in (entering, returning))
+        return cls(*both, biases[0] + biases[1])
 
 
 @dataclass(frozen=True, slots=True)
 class Forecaster:
     """A trained network and its masks, ready for forecasts.
 
-    It computes in double precision, and in batches of a size at which each window's numbers do not
-    depend on how many there are: a row asked for by itself gets the answer it has among many.
+    On a CPU each window is computed by itself, in double precision and on one thread: matrices of
+    one shape, in memory that begins at a multiple of 64 bytes. Its numbers therefore depend on
+    nothing but the window. A batch would not do, not even one of a fixed size: matrix products
+    and vectorised functions may treat the rows at the edge of a batch in another way.
 
     Attributes:
         build: what the network is built from.
-        network: in double precision, on the device it was made for.
+        network: in double precision.
+        lstm: its LSTM, for windows by themselves.
         masks: one for each pass, fixed in the artifact.
         options: of the component.
         where: the component, for error messages.
@@ -49,6 +79,7 @@ class Forecaster:
 
     build: Architecture
     network: Network
+    lstm: LstmWeights
     masks: Masks
     options: Options
     where: str
@@ -64,7 +95,7 @@ class Forecaster:
         where: str,
         neutral: Floats | None = None,
     ) -> "Forecaster":
-        """Make a network ready for forecasts, as a copy.
+        """Make a network ready for forecasts on the CPU, as a copy.
 
         Args:
             build: what it is built from.
@@ -73,21 +104,32 @@ class Forecaster:
             options: of the component.
             where: the component, for error messages.
             neutral: the mean of each input over the training windows; None for zeros.
-
-        Raises:
-            ComponentError: the device asked for is not there.
         """
-        device = devices_for(options.device, where)[0]
         kept = Masks(*((mask > 0).double() / (1.0 - build.dropout) for mask in masks))
-        ready = copy.deepcopy(network).to(device, torch.float64).eval()
+        ready = copy.deepcopy(network).to(_CPU, torch.float64).eval()
         usual = np.zeros(build.inputs) if neutral is None else neutral
-        return cls(build, ready, kept.to(device, torch.float64), options, where, usual)
+        lstm, masks = LstmWeights.of(ready.lstm), kept.to(_CPU, torch.float64)
+        return cls(build, ready, lstm, masks, options, where, usual)
 
     def in_precision(self, dtype: torch.dtype) -> "Forecaster":
         """Return a copy that computes in another precision."""
         network = copy.deepcopy(self.network).to(dtype)
-        masks = self.masks.to(self.masks.head.device, dtype)
-        return replace(self, network=network, masks=masks)
+        return replace(self, network=network, masks=self.masks.to(self._device, dtype))
+
+    def for_judging(self) -> "Forecaster":
+        """Return a copy on the device of the options.
+
+        On a GPU the last bits of a window depend on the others of its batch. That is good enough
+        for what is only judged by, and makes much of it quick.
+
+        Raises:
+            ComponentError: the device asked for is not there.
+        """
+        device = devices_for(self.options.device, self.where)[0]
+        if device == _CPU:
+            return self
+        network = copy.deepcopy(self.network).to(device)
+        return replace(self, network=network, masks=self.masks.to(device, torch.float64))
 
     def panel(
         self, windows: Windows, first: int, tell: Callable[[int, int], None] | None = None
@@ -104,90 +146,90 @@ class Forecaster:
         chosen = windows.complete[first:]
         found = np.full((*chosen.shape, len(COLUMNS)), np.nan)
         cells = cells_where(chosen, first)
-        size = self._at_once(chosen.size)
-        with cpu_threads(self.options.threads):
-            for start in range(0, len(cells), size):
-                part = cells.pick(slice(start, start + size))
-                inputs, volatility = windows.inputs(part)
-                # All batches have one size, whatever comes later: a matrix product may round
-                # differently for another number of rows.
-                padded = np.zeros((size, *inputs.shape[1:]))
-                padded[: len(part)] = inputs
-                said = self.say(padded)[: len(part)]
-                unit = np.where(volatility > 0.0, volatility, np.nan) * self.build.horizon**0.5
-                said = np.where(np.isnan(unit)[:, None], np.nan, said)
-                in_returns = [i for i, name in enumerate(COLUMNS) if name != "probability_up"]
-                said[:, in_returns] *= unit[:, None]
-                found[part.rows - first, part.columns] = said
-                if tell is not None:
-                    tell(min(start + size, len(cells)), len(cells))
+        for start in range(0, len(cells), MOST_WINDOWS):
+            part = cells.pick(slice(start, start + MOST_WINDOWS))
+            inputs, volatility = windows.inputs(part)
+            said = self.say(inputs)
+            unit = np.where(volatility > 0.0, volatility, np.nan) * self.build.horizon**0.5
+            said = np.where(np.isnan(unit)[:, None], np.nan, said)
+            in_returns = [i for i, name in enumerate(COLUMNS) if name != "probability_up"]
+            said[:, in_returns] *= unit[:, None]
+            found[part.rows - first, part.columns] = said
+            if tell is not None:
+                tell(min(start + MOST_WINDOWS, len(cells)), len(cells))
         return found
 
     def say(self, inputs: FloatPanel) -> FloatPanel:
         """Return `COLUMNS` of some windows (n, window, inputs), in units of their volatility."""
-        said = on_first_with_room(
-            self._devices(), lambda device: self._say(inputs, device), self.where
-        )
-        found: FloatPanel = said.cpu().numpy()
-        return found
+        alone = self._device == _CPU
+        mean, scale = self._windows_apart(inputs) if alone else self._together(inputs)
+        noise = NOISES[self.options.noise]
+        up = mixture_chances(mean / scale, heavy=noise.heavy)
+        standard = [noise.quantile(level) for level in LEVELS]
+        levels = mixture_quantiles(mean, scale, LEVELS, standard, heavy=noise.heavy)
+        spread = mixture_spread(mean, scale, noise.variance)
+        return np.column_stack([spread[:, 0], np.clip(up, 0.0, 1.0), spread[:, 1:], levels])
 
     def log_odds(self, inputs: FloatPanel) -> Floats:
-        """Return the log-odds of a rise for some windows (n,), never beyond a chance of 1e-12."""
-        said = on_first_with_room(
-            self._devices(), lambda device: self._log_odds(inputs, device), self.where
-        )
-        found: Floats = said.cpu().numpy()
-        return found
+        """Return the log-odds of a rise for some windows (n,), never beyond a chance of 1e-12.
+
+        The windows are computed together, so that their last bits depend on each other.
+        """
+        mean, scale = self._together(inputs)
+        heavy = NOISES[self.options.noise].heavy
+        up, down = (mixture_chances(side * mean / scale, heavy=heavy) for side in (1.0, -1.0))
+        odds: Floats = np.log(np.maximum(up, _SUREST)) - np.log(np.maximum(down, _SUREST))
+        return odds
 
     def passes(self, inputs: FloatPanel) -> Outputs:
         """Return what every pass says of some windows, each (n, passes, horizon)."""
-        device = self.masks.head.device
         with torch.inference_mode():
-            return self.network(torch.from_numpy(inputs).to(device), self.masks)  # type: ignore[no-any-return]  # torch does not type calls
+            return self.network(torch.tensor(inputs, device=self._device), self.masks)  # type: ignore[no-any-return]  # torch does not type calls
 
-    def _devices(self) -> list[torch.device]:
-        own = self.masks.head.device
-        fallback = own.type != "cpu" and self.options.device == "auto"
-        return [own, torch.device("cpu")] if fallback else [own]
+    @property
+    def _device(self) -> torch.device:
+        return self.masks.head.device
 
-    def _say(self, inputs: FloatPanel, device: torch.device) -> torch.Tensor:
-        noise = NOISES[self.options.noise]
+    def _windows_apart(self, inputs: FloatPanel) -> tuple[FloatPanel, FloatPanel]:
+        """Return location and scale at the horizon (n, passes), each window by itself."""
+        windows = np.ascontiguousarray(inputs, dtype=np.float64)
+        count = self.options.threads or torch.get_num_threads()
+        with one_thread():
+            if count == 1 or len(windows) == 1:
+                pairs = list(map(self._alone, windows))
+            else:
+                with ThreadPoolExecutor(min(count, len(windows))) as pool:
+                    pairs = list(pool.map(self._alone, windows))
+        mean, scale = np.stack(pairs, axis=1)
+        return mean, scale
+
+    def _alone(self, window: FloatPanel) -> tuple[Floats, Floats]:
+        """Return location and scale of each pass at the horizon, for one window."""
+        network = self.network
         with torch.inference_mode():
-            said = self._at_the_horizon(inputs, device)
-            up = noise.chance_below(said.mean / said.scale).mean(dim=1)
-            numbers = (
-                said.mean.mean(dim=1),
-                up.clamp(0.0, 1.0),
-                said.mean.std(dim=1, correction=0),
-                (noise.variance * said.scale.square()).mean(dim=1).sqrt(),
-            )
-            levels = mixture_quantiles(noise, said, LEVELS)
-            return torch.cat([torch.stack(numbers, dim=1), levels], dim=1)
+            # Copies, for memory that torch has aligned.
+            candles = torch.tensor(window)[None]
+            embedded = torch.tensor(run_lstm(window, *self.lstm))[None] + network.straight(candles)
+            path = network.answer(network.through_layers(embedded), self.masks)
+            return path.mean[0, :, -1].numpy(), path.scale[0, :, -1].numpy()
 
-    def _log_odds(self, inputs: FloatPanel, device: torch.device) -> torch.Tensor:
-        noise = NOISES[self.options.noise]
-        with torch.inference_mode():
-            said = self._at_the_horizon(inputs, device)
-            z = (said.mean / said.scale).double()
-            up, down = (noise.chance_below(side).mean(dim=1) for side in (z, -z))
-            return torch.log(up.clamp_min(_SUREST)) - torch.log(down.clamp_min(_SUREST))
+    def _together(self, inputs: FloatPanel) -> tuple[FloatPanel, FloatPanel]:
+        """Return location and scale at the horizon (n, passes), in double precision."""
+        fallback = self._device != _CPU and self.options.device == "auto"
+        devices = [self._device, _CPU] if fallback else [self._device]
+        path = on_first_with_room(devices, lambda device: self._on(device, inputs), self.where)
+        mean, scale = (part[..., -1].double().cpu().numpy() for part in path)
+        return mean, scale
 
-    def _at_the_horizon(self, inputs: FloatPanel, device: torch.device) -> Outputs:
+    def _on(self, device: torch.device, inputs: FloatPanel) -> Outputs:
         network, masks = self.network, self.masks
-        if device.type != masks.head.device.type:
+        if device != self._device:
             network = copy.deepcopy(network).to(device)
             masks = masks.to(device, masks.head.dtype)
-        path: Outputs = network(torch.from_numpy(inputs).to(device), masks)
-        return Outputs(path.mean[..., -1], path.scale[..., -1])
-
-    @staticmethod
-    def _at_once(cells: int) -> int:
-        """Return the size of a batch, from how much was asked for and nothing else.
-
-        Not a small one: a matrix product takes another way there, with other last bits.
-        """
-        batches = max(1, -(-cells // MOST_WINDOWS))
-        return max(_FEWEST_WINDOWS, -(-cells // batches))
+        with torch.inference_mode():
+            # A copy, for memory that torch has aligned.
+            path: Outputs = network(torch.tensor(inputs, device=device), masks)
+            return path
 
 
 def coverage(forecaster: Forecaster, samples: Samples) -> dict[str, float]:
@@ -196,14 +238,14 @@ def coverage(forecaster: Forecaster, samples: Samples) -> dict[str, float]:
     A little flattered: the training was stopped by the same windows.
     """
     inside = np.zeros(len(_INTERVALS))
-    with cpu_threads(forecaster.options.threads):
-        for start in range(0, len(samples.validation), MOST_WINDOWS):
-            cells = samples.validation.pick(slice(start, start + MOST_WINDOWS))
-            inputs, volatility = samples.windows.inputs(cells)
-            outcome = samples.windows.targets(cells, volatility, samples.horizon)[:, -1]
-            said = forecaster.say(inputs)
-            for number, (low, high) in enumerate(_INTERVALS.values()):
-                above = outcome >= said[:, COLUMNS.index(low)]
-                inside[number] += np.sum(above & (outcome <= said[:, COLUMNS.index(high)]))
+    judged = forecaster.for_judging()
+    for start in range(0, len(samples.validation), MOST_WINDOWS):
+        cells = samples.validation.pick(slice(start, start + MOST_WINDOWS))
+        inputs, volatility = samples.windows.inputs(cells)
+        outcome = samples.windows.targets(cells, volatility, samples.horizon)[:, -1]
+        said = judged.say(inputs)
+        for number, (low, high) in enumerate(_INTERVALS.values()):
+            above = outcome >= said[:, COLUMNS.index(low)]
+            inside[number] += np.sum(above & (outcome <= said[:, COLUMNS.index(high)]))
     shares = inside / len(samples.validation)
     return {name: round(float(share), 4) for name, share in zip(_INTERVALS, shares, strict=True)}

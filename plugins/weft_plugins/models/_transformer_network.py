@@ -163,7 +163,10 @@ class Network(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """Return what all passes share: candles as the last layer meets them."""
-        embedded: Tensor = self.lstm(x)[0] + self.straight(x)
+        return self.through_layers(self.lstm(x)[0] + self.straight(x))
+
+    def through_layers(self, embedded: Tensor) -> Tensor:
+        """Return embedded candles as the last layer meets them."""
         for layer in self.layers[:-1]:
             embedded = layer(embedded)
         return embedded

@@ -54,10 +54,12 @@ class Options(ComponentConfig):
     weight_decay: float = Field(default=0.01, ge=0, description="of AdamW")
     clip_norm: float = Field(default=1.0, gt=0, description="length gradients are cut to")
     device: Annotated[Literal["auto", "cpu", "cuda"], Local()] = Field(
-        default="auto", description="auto: the GPU where there is one with room, else the CPU"
+        default="auto",
+        description="where it is trained and judged; auto: the GPU where there is one with room, "
+        "else the CPU. Forecasts are always made on the CPU",
     )
     threads: Annotated[int, Local()] = Field(
-        default=0, ge=0, le=1024, description="CPU threads; 0 leaves them to torch"
+        default=0, ge=0, le=1024, description="CPU threads; 0: as many as torch takes"
     )
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from weft.market.view import View
 from weft_plugins.models._transformer_options import Options
 from weft_plugins.models._transformer_samples import choose_samples
 from weft_plugins.models._transformer_windows import Windows
+
+if TYPE_CHECKING:
+    from weft_plugins.models._transformer_forecast import Forecaster
 
 _WHERE = "model transformer"
 _JUDGED = 4
@@ -104,7 +108,8 @@ class Transformer(Model):
 
     def predict(self, view: View) -> Forecast:
         """Return the mixture of all passes for each decision row and symbol."""
-        return self._said(view, Windows.of(view.candles(), self.config.window))
+        windows = Windows.of(view.candles(), self.config.window)
+        return self._said(view, view.learned, windows)
 
     def evaluate(self, view: View, training: Training) -> Evaluation:
         """Return the log loss of the chance of a rise, and that of saying one half.
@@ -116,10 +121,11 @@ class Transformer(Model):
         place = view.times // view.interval.micros % max(1, training.horizon // _JUDGED)
         judged = np.concatenate([np.zeros(len(windows.complete) - view.steps), place == 0]) > 0.0
         windows = replace(windows, complete=windows.complete & judged[:, None])
-        return direction_losses(view, self._said(view, windows), training.horizon)
+        forecast = self._said(view, view.learned.for_judging(), windows)
+        return direction_losses(view, forecast, training.horizon)
 
-    def _said(self, view: View, windows: Windows) -> Forecast:
-        said = view.learned.panel(windows, len(windows.complete) - view.steps)
+    def _said(self, view: View, forecaster: "Forecaster", windows: Windows) -> Forecast:
+        said = forecaster.panel(windows, len(windows.complete) - view.steps)
         columns = _module("forecast").COLUMNS
         by_name = {name: said[..., number] for number, name in enumerate(columns)}
         return Forecast(
