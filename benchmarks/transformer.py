@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from weft.arrays import FloatPanel
 from weft_plugins.models._transformer_artifact import architecture
-from weft_plugins.models._transformer_forecast import MOST_WINDOWS, Forecaster
+from weft_plugins.models._transformer_forecast import Forecaster
 from weft_plugins.models._transformer_network import (
     Architecture,
     EncoderLayer,
@@ -127,9 +127,8 @@ def _rivals(
     single = torch.from_numpy(inputs).float()
 
     def weft() -> object:
-        # As a view is asked: in even batches, the mixture's quantiles included.
-        parts = -(-len(inputs) // MOST_WINDOWS)
-        return [forecaster.say(part) for part in np.array_split(inputs, parts)]
+        # Each window by itself, the mixture's quantiles included.
+        return forecaster.say(inputs)
 
     def passes_alone() -> object:
         return forecaster.passes(inputs)

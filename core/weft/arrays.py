@@ -18,3 +18,15 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def ordered_sum(values: Floats, axis: int) -> Floats:
+    """Return sums along an axis, in which each number is added to the sum of those before it.
+
+    The order in which `numpy.sum` adds depends on the shape and on the layout in memory, so that a
+    row among many may get other last bits than the same row alone.
+    """
+    if values.shape[axis] == 0:
+        return np.zeros(np.delete(values.shape, axis))
+    sums: Floats = np.cumsum(values, axis=axis, dtype=np.float64).take(-1, axis=axis)
+    return sums

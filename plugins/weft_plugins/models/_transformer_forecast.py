@@ -1,7 +1,6 @@
 """What a trained network says of windows: the mixture of its passes, as numbers."""
 
 import copy
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
@@ -11,6 +10,7 @@ import torch
 
 from weft.arrays import FloatPanel, Floats
 from weft_plugins.models._transformer_device import (
+    cpu_threads,
     devices_for,
     on_first_with_room,
     one_thread,
@@ -62,7 +62,7 @@ class LstmWeights(NamedTuple):
 class Forecaster:
     """A trained network and its masks, ready for forecasts.
 
-    On a CPU each window is computed by itself, in double precision and on one thread: matrices of
+    Each window is computed by itself, in double precision on one thread of the CPU: matrices of
     one shape, in memory that begins at a multiple of 64 bytes. Its numbers therefore depend on
     nothing but the window. A batch would not do, not even one of a fixed size: matrix products
     and vectorised functions may treat the rows at the edge of a batch in another way.
@@ -75,6 +75,7 @@ class Forecaster:
         options: of the component.
         where: the component, for error messages.
         neutral: the mean of each input over the training windows (inputs,).
+        apart: whether `say` computes each window by itself.
     """
 
     build: Architecture
@@ -84,6 +85,7 @@ class Forecaster:
     options: Options
     where: str
     neutral: Floats
+    apart: bool = True
 
     @classmethod
     def of(
@@ -117,23 +119,20 @@ class Forecaster:
         return replace(self, network=network, masks=self.masks.to(self._device, dtype))
 
     def for_judging(self) -> "Forecaster":
-        """Return a copy on the device of the options.
+        """Return a copy that computes windows together, on the device of the options.
 
-        On a GPU the last bits of a window depend on the others of its batch. That is good enough
-        for what is only judged by, and makes much of it quick.
+        Many windows take less time so. The last bits of each depend on the others of its batch,
+        which is good enough for a loss, and not for a forecast.
 
         Raises:
             ComponentError: the device asked for is not there.
         """
         device = devices_for(self.options.device, self.where)[0]
-        if device == _CPU:
-            return self
         network = copy.deepcopy(self.network).to(device)
-        return replace(self, network=network, masks=self.masks.to(device, torch.float64))
+        masks = self.masks.to(device, torch.float64)
+        return replace(self, network=network, masks=masks, apart=False)
 
-    def panel(
-        self, windows: Windows, first: int, tell: Callable[[int, int], None] | None = None
-    ) -> FloatPanel:
+    def panel(self, windows: Windows, first: int) -> FloatPanel:
         """Return `COLUMNS` for every symbol and every row from `first` on (rows, symbol, ...).
 
         NaN where a candle of the window is missing, and where its market did not move at all.
@@ -141,7 +140,6 @@ class Forecaster:
         Args:
             windows: over a candle panel.
             first: row of the panel to begin with.
-            tell: told how many windows are done, and how many there are.
         """
         chosen = windows.complete[first:]
         found = np.full((*chosen.shape, len(COLUMNS)), np.nan)
@@ -155,14 +153,15 @@ class Forecaster:
             in_returns = [i for i, name in enumerate(COLUMNS) if name != "probability_up"]
             said[:, in_returns] *= unit[:, None]
             found[part.rows - first, part.columns] = said
-            if tell is not None:
-                tell(min(start + MOST_WINDOWS, len(cells)), len(cells))
         return found
 
     def say(self, inputs: FloatPanel) -> FloatPanel:
         """Return `COLUMNS` of some windows (n, window, inputs), in units of their volatility."""
-        alone = self._device == _CPU
-        mean, scale = self._windows_apart(inputs) if alone else self._together(inputs)
+        if self.apart:
+            mean, scale = self._windows_apart(inputs)
+        else:
+            with cpu_threads(self.options.threads):
+                mean, scale = self._together(inputs)
         noise = NOISES[self.options.noise]
         up = mixture_chances(mean / scale, heavy=noise.heavy)
         standard = [noise.quantile(level) for level in LEVELS]

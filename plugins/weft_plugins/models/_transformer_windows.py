@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import BoolPanel, FloatPanel, Floats
+from weft.arrays import BoolPanel, FloatPanel, Floats, ordered_sum
 from weft.features.blocks import rows_spanned
 from weft.market.candles import Candles
 from weft_plugins.models._runs import Rows, Runs
@@ -98,10 +98,10 @@ class Windows:
         close = self.log_close[at]
         inside = (at[0][:, 1:], at[1])
         change = np.diff(close, axis=1)
-        volatility: Floats = np.sqrt(np.mean(change**2, axis=1))
+        volatility: Floats = np.sqrt(ordered_sum(change**2, axis=1) / self.length)
         unit = np.where(volatility > 0.0, volatility, np.inf)[:, None]
         volume = self.volume[inside]
-        usual = volume.mean(axis=1, keepdims=True)
+        usual = ordered_sum(volume, axis=1)[:, None] / self.length
         share = np.divide(volume, usual, out=np.zeros_like(volume), where=usual > 0.0)
         path = (close[:, 1:] - close[:, -1:]) / (unit * np.sqrt(self.length))
         found = (
