@@ -4,8 +4,13 @@ The names below are the public surface for plugin authors and for programs that 
 They are imported on first use, so that ``import weft`` itself costs next to nothing.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# Where Intel's vector library is installed, numba computes the last columns of a panel, which fill
+# no vector, by other functions than the rest, so that a number depends on how many there are.
+os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")
 
 __version__ = "0.1.0"
 

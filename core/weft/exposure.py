@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from weft.arrays import BoolPanel
+from weft.arrays import BoolPanel, ordered_sum
 from weft.components.risk import Sizes
 
 UNLIMITED = "unlimited"
@@ -21,7 +21,6 @@ def within_gross(sizes: Sizes, acts: BoolPanel, most: float) -> Sizes:
         most: largest sum, as a fraction of the equity.
     """
     held = np.where(acts, np.nan_to_num(sizes.fraction), 0.0)
-    # Symbol after symbol, so that a row's sum does not depend on how many rows there are.
-    gross = np.cumsum(held, axis=1)[:, -1:] if held.shape[1] else np.zeros((len(held), 1))
+    gross = ordered_sum(held, axis=1)[:, None]
     share = np.divide(most, gross, out=np.ones_like(gross), where=gross > most)
     return Sizes(sizes.fraction * share, {**sizes.evidence, UNLIMITED: sizes.fraction})

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from weft.arrays import FloatPanel, Floats
+from weft.arrays import FloatPanel, Floats, ordered_sum
 from weft.components.base import ComponentConfig
 from weft.components.layer import Layer, Scores
 from weft.components.model import Outlook, RegimeState
@@ -91,5 +91,5 @@ class Ml(Layer):
 def _chance_of(state: RegimeState, trend: str) -> Floats:
     """Return the chance of the states whose name begins so; 0 where nothing is known (steps,)."""
     named = [i for i, name in enumerate(state.names) if name.startswith(trend)]
-    chance: Floats = np.nan_to_num(state.probability[:, named].sum(axis=1))
+    chance: Floats = np.nan_to_num(ordered_sum(state.probability[:, named], axis=1))
     return chance

@@ -84,7 +84,6 @@ class Sentiment(Layer):
             default="lexicon", description="what to do where the model's weights are not here"
         )
         may_download: bool = Field(default=False, description="whether weights may be fetched")
-        batch_size: int = Field(default=32, ge=1, le=512, description="texts read at once")
         longest_tokens: int = Field(default=128, ge=16, le=512, description="read of each text")
         cache: Annotated[Path | None, Local()] = Field(
             default=None, description="folder in which tones of texts are kept; null for memory"
@@ -130,7 +129,6 @@ class Sentiment(Layer):
             revision=self.config.revision,
             may_fail=self.config.on_missing == "lexicon",
             may_download=self.config.may_download,
-            batch_size=self.config.batch_size,
             longest_tokens=self.config.longest_tokens,
             folder=self.config.cache,
         )

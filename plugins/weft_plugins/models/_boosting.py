@@ -8,7 +8,7 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, Floats
+from weft.arrays import FloatPanel, Floats, ordered_sum
 from weft.errors import ArtifactError, TrainingError
 from weft.learning.splits import Split, purged_folds, walk_forward
 from weft_plugins.models._features import Matrix
@@ -161,9 +161,13 @@ def out_of_fold(
 
 
 def probabilities(booster: xgboost.Booster, features: Matrix) -> FloatPanel:
-    """Return the chance of each class (sample, class); the three add up to 1."""
+    """Return the chance of each class (sample, class); the three add up to 1.
+
+    XGBoost walks the trees sample by sample and adds their leaves in the order of the trees, so
+    that no sample's chances depend on the others.
+    """
     found = np.asarray(booster.inplace_predict(features), dtype=np.float64)
-    shares: FloatPanel = found / found.sum(axis=1, keepdims=True)
+    shares: FloatPanel = found / ordered_sum(found, axis=1)[:, None]
     return shares
 
 

@@ -1,7 +1,6 @@
 """What a trained network says of windows: the mixture of its passes, as numbers."""
 
 import copy
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -9,11 +8,11 @@ import numpy as np
 import torch
 
 from weft.arrays import FloatPanel, Floats
+from weft_plugins._threads import each_apart
 from weft_plugins.models._transformer_device import (
     cpu_threads,
     devices_for,
     on_first_with_room,
-    one_thread,
 )
 from weft_plugins.models._transformer_kernels import (
     mixture_chances,
@@ -64,8 +63,7 @@ class Forecaster:
 
     Each window is computed by itself, in double precision on one thread of the CPU: matrices of
     one shape, in memory that begins at a multiple of 64 bytes. Its numbers therefore depend on
-    nothing but the window. A batch would not do, not even one of a fixed size: matrix products
-    and vectorised functions may treat the rows at the edge of a batch in another way.
+    nothing but the window (`each_apart`).
 
     Attributes:
         build: what the network is built from.
@@ -191,14 +189,8 @@ class Forecaster:
 
     def _windows_apart(self, inputs: FloatPanel) -> tuple[FloatPanel, FloatPanel]:
         """Return location and scale at the horizon (n, passes), each window by itself."""
-        windows = np.ascontiguousarray(inputs, dtype=np.float64)
-        count = self.options.threads or torch.get_num_threads()
-        with one_thread():
-            if count == 1 or len(windows) == 1:
-                pairs = list(map(self._alone, windows))
-            else:
-                with ThreadPoolExecutor(min(count, len(windows))) as pool:
-                    pairs = list(pool.map(self._alone, windows))
+        windows = list(np.ascontiguousarray(inputs, dtype=np.float64))
+        pairs = each_apart(self._alone, windows, self.options.threads)
         mean, scale = np.stack(pairs, axis=1)
         return mean, scale
 

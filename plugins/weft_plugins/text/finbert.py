@@ -1,18 +1,16 @@
 """How a text sounds to a language model made for finance: FinBERT, through transformers."""
 
+import math
 import threading
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from weft.errors import ComponentError, MissingDependencyError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 DECIMALS: Final = 3
-"""Of a tone. What batches a text happened to be in moves the seventh."""
+"""Of a tone. What processor reads a text may move the seventh."""
 
 _SIGNS: Final = {"positive": 1.0, "bullish": 1.0, "negative": -1.0, "bearish": -1.0, "neutral": 0.0}
 
@@ -28,7 +26,6 @@ class FinBert:
         model: a name on the Hugging Face hub, or a folder.
         revision: of the model on the hub: a branch, tag or commit.
         may_download: whether weights that are not on this machine may be fetched.
-        batch_size: texts read at once.
         longest_tokens: of a text; the rest of it is not read.
     """
 
@@ -38,13 +35,11 @@ class FinBert:
         *,
         revision: str = "main",
         may_download: bool = False,
-        batch_size: int = 32,
         longest_tokens: int = 128,
     ) -> None:
         self.model = model
         self._revision = revision
         self._may_download = may_download
-        self._batch_size = batch_size
         self._longest_tokens = longest_tokens
         self._lock = threading.Lock()
         self._ready: tuple[Any, Any, Any] | None = None
@@ -71,43 +66,32 @@ class FinBert:
         with self._lock:
             if self._ready is None:
                 self._ready = self._load()
-            tones = dict[int, float]()
-            for places in self._batches(texts):
-                found = self._read_batch([texts[place] for place in places])
-                tones |= zip(places, found, strict=True)
-        return [tones[place] for place in range(len(texts))]
+            from weft_plugins._threads import each_apart  # noqa: PLC0415  # imports torch
 
-    def _batches(self, texts: Sequence[str]) -> "Iterator[list[int]]":
-        # Texts of like length together: little of a batch is padding.
-        order = sorted(range(len(texts)), key=lambda place: (len(texts[place]), texts[place]))
-        for start in range(0, len(order), self._batch_size):
-            yield order[start : start + self._batch_size]
+            return each_apart(self._tone, texts)
 
-    def _read_batch(self, texts: list[str]) -> list[float]:
+    def _tone(self, text: str) -> float:
+        """Return the tone of one text, read by itself: no padding, no shape but its own."""
         import torch  # noqa: PLC0415  # heavy
 
         tokenizer, model, signs = self._ready or self._load()
         inputs = tokenizer(
-            texts,
-            padding=True,
-            truncation=True,
-            max_length=self._longest_tokens,
-            return_tensors="pt",
+            text, truncation=True, max_length=self._longest_tokens, return_tensors="pt"
         )
         with torch.inference_mode():
-            logits = model(**inputs).logits.double()
-        tones = torch.softmax(logits, dim=-1) @ signs
-        if not bool(torch.isfinite(tones).all()):
+            chances = torch.softmax(model(**inputs).logits[0].double(), dim=-1).tolist()
+        tone = sum(chance * sign for chance, sign in zip(chances, signs, strict=True))
+        if not math.isfinite(tone):
             raise ComponentError(
                 f"{self.model} gives no number for a text",
                 where="layer sentiment",
                 hint="Its weights are damaged: fetch them again, or set model: null",
             )
-        return [round(float(tone), DECIMALS) for tone in tones]
+        return round(tone, DECIMALS)
 
     def _load(self) -> tuple[Any, Any, Any]:
         try:
-            import torch  # noqa: PLC0415  # heavy
+            import torch  # noqa: F401, PLC0415  # heavy, and an extra
             from safetensors import SafetensorError  # noqa: PLC0415  # comes with transformers
             from transformers import (  # noqa: PLC0415  # heavy
                 AutoModelForSequenceClassification,
@@ -136,7 +120,7 @@ class FinBert:
             # Those would be made up at random.
             raise self._unusable("cannot be loaded: they lack a part of the model")
         model.eval()
-        return tokenizer, model, torch.tensor(self._signs(model.config.id2label)).double()
+        return tokenizer, model, self._signs(model.config.id2label)
 
     def _unusable(self, why: str) -> ComponentError:
         return ComponentError(

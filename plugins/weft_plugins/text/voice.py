@@ -19,7 +19,6 @@ class Voice:
         revision: of the model.
         may_fail: whether the lexicon reads where the model's weights are not here.
         may_download: whether they may be fetched.
-        batch_size: texts read at once.
         longest_tokens: read of each text.
         folder: where tones are kept; None for memory alone.
     """
@@ -31,7 +30,6 @@ class Voice:
         revision: str = "main",
         may_fail: bool = True,
         may_download: bool = False,
-        batch_size: int = 32,
         longest_tokens: int = 128,
         folder: Path | None = None,
     ) -> None:
@@ -39,7 +37,6 @@ class Voice:
             model,
             revision=revision,
             may_download=may_download,
-            batch_size=batch_size,
             longest_tokens=longest_tokens,
         )
         self._may_fail = may_fail

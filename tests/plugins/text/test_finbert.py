@@ -64,7 +64,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def finbert(model: str) -> FinBert:
-    return FinBert(model, batch_size=2, longest_tokens=16)
+    return FinBert(model, longest_tokens=16)
 
 
 def test_it_reads(tiny: str) -> None:
@@ -96,7 +96,7 @@ def test_a_tone_is_the_chance_of_good_less_that_of_bad(tiny: str) -> None:
     np.testing.assert_allclose(finbert(tiny).read(texts), expected, atol=6e-4)
 
 
-def test_batches_and_order_change_nothing(tiny: str) -> None:
+def test_company_and_order_change_nothing(tiny: str) -> None:
     texts = [GOOD, BAD, PLAIN, f"{GOOD} {BAD}", "profit", "", "word " * 5000]
     model = finbert(tiny)
     together = model.read(texts)

@@ -1,13 +1,11 @@
 """The agent: walks trades, remembers, learns; can be kept at any time and go on from there."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from weft.components.trained import Training
 from weft.errors import ArtifactError, TrainingError
@@ -37,17 +35,6 @@ def learning_rate_at(step: int, config: DqnConfig) -> float:
     """Return the learning rate at a step: a line over the first training, then constant."""
     way = min(step / config.steps, 1.0)
     return config.learning_rate + way * (config.final_learning_rate - config.learning_rate)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: sums are then taken in the same order every time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass

@@ -262,7 +262,7 @@ def _action(share: FloatPanel) -> np.ndarray:
     return np.rint(share * _FULL).astype(np.int64)
 
 
-def _machinery() -> "tuple[Callable[[], AbstractContextManager[None]], type[Agent]]":
+def _machinery() -> "tuple[Callable[[], AbstractContextManager[int]], type[Agent]]":
     """Return what trains, of which torch and gymnasium are a part.
 
     Raises:
@@ -271,6 +271,7 @@ def _machinery() -> "tuple[Callable[[], AbstractContextManager[None]], type[Agen
     for package in ("torch", "gymnasium", "safetensors"):
         if find_spec(package) is None:
             raise missing(package)
-    from weft_plugins.sizers.dqn.agent import Agent, one_thread  # noqa: PLC0415  # imports torch
+    from weft_plugins._threads import one_thread  # noqa: PLC0415  # imports torch
+    from weft_plugins.sizers.dqn.agent import Agent  # noqa: PLC0415  # imports torch
 
     return one_thread, Agent
