@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from weft.arithmetic import own_arithmetic
 from weft.clock import Clock
 from weft.collector import Collector, Progress
 from weft.components.feature import StepFeature
@@ -140,7 +141,7 @@ class Engine:
             report: the signals.
             view: what they were composed from.
         """
-        written = self.ledger.record(report.signals, view.loaded.read_at)
+        written = self.ledger.record(report.signals, view.loaded.read_at, own_arithmetic())
         context = CompositionContext(
             as_of=report.as_of, data=report.data, config=self.composition.versions.config
         )

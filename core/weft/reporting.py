@@ -22,6 +22,7 @@ from weft.signal import (
     Signal,
     number,
     with_id,
+    with_rounded_figures,
 )
 from weft.times import SECOND, Interval, iso
 
@@ -85,7 +86,7 @@ class Reporter:
         stop = number(levels.stop_loss[row, column]) if acts else None
         take = number(levels.take_profit[row, column]) if acts else None
         size = number(composed.sizes.fraction[row, column]) if acts else None
-        return with_id(
+        signal = with_rounded_figures(
             Signal(
                 id="",
                 symbol=symbol,
@@ -112,6 +113,7 @@ class Reporter:
                 versions=replace(self._composition.versions, artifacts=composed.artifacts),
             )
         )
+        return with_id(signal)
 
     def _layers(self, composed: Composed, row: int, column: int) -> tuple[LayerView, ...]:
         found = []

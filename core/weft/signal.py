@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from weft.arithmetic import rounded
+
 
 class Direction(StrEnum):
     """Which way a signal points."""
@@ -135,6 +137,8 @@ class Versions:
 class Signal:
     """What the engine says about one symbol at one instant, and why.
 
+    Figures that the engine reports have nine significant digits (`with_rounded_figures`).
+
     Attributes:
         id: digest of everything below; equal signals have equal ids.
         symbol: what it is about.
@@ -214,6 +218,27 @@ def _fields(value: object) -> dict[str, object]:
 def with_id(signal: Signal) -> Signal:
     """Return the signal with its id set to the digest of all its other fields."""
     return replace(signal, id=hashlib.sha256(to_json(replace(signal, id=""))).hexdigest()[:32])
+
+
+def with_rounded_figures(signal: Signal) -> Signal:
+    """Return the signal with every figure rounded to `SIGNIFICANT_DIGITS`.
+
+    Machines whose arithmetic differs in the last bits then give the same signal, nearly always.
+    """
+    changes = {field.name: _rounded(getattr(signal, field.name)) for field in fields(signal)}
+    return replace(signal, **changes)
+
+
+def _rounded(value: Any) -> Any:  # noqa: ANN401  # whatever a signal holds
+    if isinstance(value, float):
+        return rounded(value)
+    if isinstance(value, Mapping):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_rounded, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: _rounded(getattr(value, f.name)) for f in fields(value)})
+    return value
 
 
 def number(value: float) -> float | None:

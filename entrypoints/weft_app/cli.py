@@ -223,7 +223,11 @@ def replay(
     config: ConfigOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Compose recorded signals again, from what was known when they were made."""
+    """Compose recorded signals again, from what was known when they were made.
+
+    Each is identical, equal within a tolerance (where another processor or library recorded it),
+    or different; one that is different ends the command with 1.
+    """
     from weft_app.commands import replay as command  # noqa: PLC0415  # keeps --help fast
 
     if not command.run(ids or [], last, config, overrides or []):

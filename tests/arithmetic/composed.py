@@ -1,28 +1,36 @@
-"""A composition with every trained component, in a process of its own: train it, record, replay.
+"""A composition with every trained component: trained, recorded, and composed again elsewhere.
 
-Run as ``python -m tests.arithmetic.composed (train|record) FOLDER``, under whatever arithmetic the
-environment asks for.
+``python -m tests.arithmetic.composed FOLDER`` composes what was recorded in a folder again, under
+whatever arithmetic the environment asks for, and prints how it compares.
 """
 
+import json
 import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from tests.support import fetch, make_engine
+from weft.arrays import FloatPanel
 from weft.clock import SimulatedClock
+from weft.compose import Composed
 from weft.engine import Engine
-from weft.times import HOUR, iso, parse_time
+from weft.replay import replay
+from weft.times import HOUR, parse_time
 
 NOW = parse_time("2026-04-01T00:00:00Z")
-ROWS = 12
-"""Decision rows that are recorded."""
+ROWS = 6
+"""Decision rows that are recorded; training knows nothing of them."""
 
 OVERRIDES = (
     "history_days=90",
     "universe.symbols=[BTCUSDT, ETHUSDT, SOLUSDT, DOGEUSDT, ADAUSDT]",
     "layers.on_chain.enabled=false",
     "layers.sentiment.enabled=false",
-    "models.xgboost_majors.enabled=true",
     "models.xgboost_majors.trees=20",
+    "models.xgboost_majors.hold_out=false",
     "models.xgboost_alts.enabled=false",
     "models.xgboost_memes.enabled=false",
     "models.transformer.window=24",
@@ -31,40 +39,85 @@ OVERRIDES = (
     "models.transformer.heads=4",
     "models.transformer.feed_forward=32",
     "models.transformer.passes=8",
-    "models.transformer.epochs=2",
+    "models.transformer.epochs=1",
     "models.transformer.windows_per_epoch=1024",
     "models.transformer.validation_windows=256",
     "models.transformer.learning_rate=0.002",
+    "models.transformer.device=cpu",
     "regime.restarts=1",
     "sizer.steps=400",
     "sizer.epsilon_steps=200",
+    "risk.paths=2000",
     "runtime.deadline_seconds=300",
 )
 
 
-def engine_in(folder: Path, *more: str) -> Engine:
+def engine_in(folder: Path) -> Engine:
     """Return the engine whose stores lie in a folder."""
-    return make_engine(folder, *OVERRIDES, *more, clock=SimulatedClock(NOW))
+    return make_engine(folder, *OVERRIDES, clock=SimulatedClock(NOW))
 
 
-def train(folder: Path) -> None:
-    """Collect a history and train everything that is trained."""
+def train_and_record(folder: Path) -> int:
+    """Collect a history, train all that is trained, and record signals; return how many."""
     engine = fetch(engine_in(folder))
     for key in engine.composition.trained:
         engine.trainer.train(key, NOW - ROWS * HOUR)
-    engine.close()
-
-
-def record(folder: Path) -> None:
-    """Record the signals of the last rows."""
-    engine = engine_in(folder)
-    for row in range(NOW - (ROWS - 1) * HOUR, NOW + 1, HOUR):
+    recorded = 0
+    for row in _rows():
         view = engine.view(row)
-        report = engine.report(engine.compose(view))
-        assert report.signals, iso(row)
-        engine.record(report, view)
+        recorded += engine.record(engine.report(engine.compose(view)), view)
     engine.close()
+    return recorded
+
+
+def compare(folder: Path) -> dict[str, object]:
+    """Return how what was recorded compares with what is composed under this arithmetic."""
+    engine = engine_in(folder)
+    made = list(replay(engine, engine.ledger.entries()))
+    whole = engine.compose(engine.view(NOW, ROWS))
+    apart = [
+        f"{name} of row {place}"
+        for place, row in enumerate(_rows())
+        for name in _unlike(engine.compose(engine.view(row)), whole, place)
+    ]
+    engine.close()
+    return {
+        "outcomes": Counter(one.outcome for one in made),
+        "different": sorted({path for one in made for path in one.differences}),
+        "largest": max((d.gap or 0.0 for one in made for d in one.found), default=0.0),
+        "apart": apart,
+    }
+
+
+def _rows() -> range:
+    return range(NOW - (ROWS - 1) * HOUR, NOW + 1, HOUR)
+
+
+def _unlike(single: Composed, whole: Composed, place: int) -> Iterator[str]:
+    """Yield the panels of which a row by itself is not, to the last bit, the row among many."""
+    many = _panels(whole)
+    for name, panel in _panels(single).items():
+        if not np.array_equal(panel[0], many[name][place], equal_nan=True):
+            yield name
+
+
+def _panels(composed: Composed) -> Mapping[str, FloatPanel]:
+    """Return the panels of figures before they are rounded, by name."""
+    found = {"score": composed.fusion.score, "confidence": composed.fusion.confidence}
+    found |= {"stop_loss": composed.levels.stop_loss, "take_profit": composed.levels.take_profit}
+    found |= {"size": composed.sizes.fraction}
+    parts = {"risk": composed.levels.figures, "sizing": composed.sizes.evidence}
+    parts |= {f"layer {name}": scores.evidence for name, scores in composed.scores.items()}
+    for name, outlook in composed.outlooks.items():
+        forecast = outlook.forecast
+        parts[name] = {"mean": forecast.mean, "up": forecast.probability_up, **forecast.evidence}
+        parts[name] |= {f"{level:g}": panel for level, panel in forecast.quantiles.items()}
+    if composed.regime is not None:
+        parts["regime"] = {"probability": composed.regime.probability}
+    for part, panels in parts.items():
+        found |= {f"{part} {name}": panel for name, panel in panels.items()}
+    return found
 
 
 if __name__ == "__main__":
-    {"train": train, "record": record}[sys.argv[1]](Path(sys.argv[2]))
+    sys.stdout.write(json.dumps(compare(Path(sys.argv[1]))))

@@ -56,7 +56,7 @@ class Entry:
 
     Attributes:
         seq: its place, from 1.
-        kind: what it records: ``signal``, ``training`` or ``promotion``.
+        kind: what it records: ``signal``, ``training``, ``promotion`` or ``arithmetic``.
         key: the signal's id.
         symbol: what it is about; of a training or promotion, the component's key in config.
         as_of: the decision row, ISO 8601 UTC.
@@ -109,7 +109,12 @@ class Ledger:
             self.close()
             raise
 
-    def record(self, signals: Sequence[Signal], known_by: int) -> int:
+    def record(
+        self,
+        signals: Sequence[Signal],
+        known_by: int,
+        arithmetic: Mapping[str, str] | None = None,
+    ) -> int:
         """Write signals that are not there yet, all of them or none; return how many.
 
         Recording the same signals again writes nothing, whatever `known_by` says, so a
@@ -119,12 +124,14 @@ class Ledger:
             signals: what was composed.
             known_by: rows of the store recorded after it were not looked at, microseconds since
                 1970.
+            arithmetic: under which they were computed. A row of its own notes it before the
+                signals where those before them were computed under another one.
 
         Raises:
             StorageError: the database refused; nothing was written.
         """
         rows = [_Row(s.id, s.symbol, s.as_of, known_by, s.to_json().decode()) for s in signals]
-        return self._write("signal", rows)
+        return self._write("signal", rows, arithmetic)
 
     def note(self, kind: str, about: str, as_of: str, body: Mapping[str, Any]) -> str:
         """Write down something else than a signal, and return its key.
@@ -138,40 +145,58 @@ class Ledger:
         Raises:
             StorageError: the database refused; nothing was written.
         """
+        row = self._note(kind, about, as_of, body)
+        self._write(kind, [row])
+        return row.key
+
+    def _note(self, kind: str, about: str, as_of: str, body: Mapping[str, Any]) -> _Row:
         text = to_json(body).decode()
         now = self._clock.now()
         key = hashlib.sha256(f"{kind} {about} {as_of} {now} {text}".encode()).hexdigest()[:32]
-        self._write(kind, [_Row(key, about, as_of, now, text)])
-        return key
+        return _Row(key, about, as_of, now, text)
 
-    def _write(self, kind: str, told: "Sequence[_Row]") -> int:
+    def _write(
+        self, kind: str, rows: Sequence[_Row], arithmetic: Mapping[str, str] | None = None
+    ) -> int:
         """Write those rows that are not there yet, all of them or none; return how many."""
         with self._transaction(writing=True) as connection:
-            known = self._known(connection, kind, [row.key for row in told])
-            seq, seal = self._head(connection)
-            rows = []
-            for one in told:
-                if one.key in known:
-                    continue
-                known.add(one.key)
-                seq += 1
-                row = {
-                    "seq": seq,
-                    "kind": kind,
-                    **asdict(one),
-                    "recorded_at": self._clock.now(),
-                }
-                seal = _seal(seal, row)
-                rows.append({**row, "seal": seal})
-            if rows:
-                connection.execute(sa.insert(_entries), rows)
-            return len(rows)
+            known = self._known(connection, kind, [row.key for row in rows])
+            # Of equal keys the first counts.
+            new = {row.key: row for row in reversed(rows) if row.key not in known}
+            pairs = [(kind, row) for row in rows if new.get(row.key) is row]
+            if pairs and arithmetic and arithmetic != self._last_arithmetic(connection):
+                note = self._note("arithmetic", "machine", pairs[0][1].as_of, arithmetic)
+                pairs.insert(0, ("arithmetic", note))
+            self._append(connection, pairs)
+            return len(new)
+
+    def _append(self, connection: sa.Connection, pairs: Sequence[tuple[str, _Row]]) -> None:
+        """Seal rows, each with its kind, and write them at the end of the table."""
+        seq, seal = self._head(connection)
+        sealed = []
+        for place, (kind, row) in enumerate(pairs, start=seq + 1):
+            values = {
+                "seq": place,
+                "kind": kind,
+                **asdict(row),
+                "recorded_at": self._clock.now(),
+            }
+            seal = _seal(seal, values)
+            sealed.append({**values, "seal": seal})
+        if sealed:
+            connection.execute(sa.insert(_entries), sealed)
+
+    @staticmethod
+    def _last_arithmetic(connection: sa.Connection) -> dict[str, Any] | None:
+        query = sa.select(_entries).where(_entries.c.kind == "arithmetic")
+        row = connection.execute(query.order_by(_entries.c.seq.desc()).limit(1)).mappings().first()
+        return None if row is None else _read_body(row)
 
     def notes(self, kind: str, after: int = 0) -> list[Entry]:
         """Return the rows of one kind, the oldest first.
 
         Args:
-            kind: ``training`` or ``promotion``.
+            kind: ``training``, ``promotion`` or ``arithmetic``.
             after: only rows whose place is beyond this one.
         """
         query = (

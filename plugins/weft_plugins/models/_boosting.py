@@ -164,10 +164,13 @@ def probabilities(booster: xgboost.Booster, features: Matrix) -> FloatPanel:
     """Return the chance of each class (sample, class); the three add up to 1.
 
     XGBoost walks the trees sample by sample and adds their leaves in the order of the trees, so
-    that no sample's chances depend on the others.
+    that no sample's chances depend on the others. Its own softmax is in single precision, of which
+    the last bits that a processor chooses are among the digits of a signal.
     """
-    found = np.asarray(booster.inplace_predict(features), dtype=np.float64)
-    shares: FloatPanel = found / ordered_sum(found, axis=1)[:, None]
+    leaves = booster.inplace_predict(features, predict_type="margin")
+    scores = np.asarray(leaves, dtype=np.float64)
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shares: FloatPanel = odds / ordered_sum(odds, axis=1)[:, None]
     return shares
 
 

@@ -53,8 +53,11 @@ class LstmWeights(NamedTuple):
         entering, returning, *biases = (
             parameter.detach().cpu().double().numpy() for parameter in lstm.parameters()
         )
-        both = (np.ascontiguousarray(weights.T) for weights in (entering, returning))
-        return cls(*both, biases[0] + biases[1])
+        return cls(
+            np.ascontiguousarray(entering.T),
+            np.ascontiguousarray(returning.T),
+            biases[0] + biases[1],
+        )
 
 
 @dataclass(frozen=True, slots=True)

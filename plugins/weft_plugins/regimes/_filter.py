@@ -39,6 +39,7 @@ class ForwardFilter:
         Raises:
             numpy.linalg.LinAlgError: a covariance is not positive definite.
         """
+        # Once for an artifact, whatever rows are asked about: LAPACK may choose its order here.
         factors = np.linalg.cholesky(covariances)
         log_scale = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
         log_peak = -0.5 * means.shape[1] * np.log(2.0 * np.pi) - log_scale

@@ -116,6 +116,7 @@ def stationary(transition: FloatPanel) -> Floats:
     # Halfway between staying and moving has the same limit, and never alternates.
     power = 0.5 * (np.eye(len(transition)) + transition)
     for _ in range(_SQUARINGS):
+        # Of a fixed shape, once for an artifact: no row's answer depends on the others by it.
         power = power @ power
         power /= power.sum(axis=1, keepdims=True)
     settled: Floats = power.mean(axis=0)

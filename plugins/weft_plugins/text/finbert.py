@@ -80,7 +80,7 @@ class FinBert:
         )
         with torch.inference_mode():
             chances = torch.softmax(model(**inputs).logits[0].double(), dim=-1).tolist()
-        tone = sum(chance * sign for chance, sign in zip(chances, signs, strict=True))
+        tone: float = sum(chance * sign for chance, sign in zip(chances, signs, strict=True))
         if not math.isfinite(tone):
             raise ComponentError(
                 f"{self.model} gives no number for a text",
