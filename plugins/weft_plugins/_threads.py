@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -12,34 +13,46 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class _OneThread:
+class _OneThread(threading.local):
     """Keeps torch to one CPU thread from the first that asks for it to the last that leaves.
 
-    Torch has one setting for the whole process: of two that overlap, the first to end must not
-    set it back while the other computes.
+    Torch counts threads both for the process and for each thread that calls it. Of two callers
+    that overlap, the first to end must not set the count back while the other computes. It stays
+    with one thread, and sets its own count back when it ends the next time.
+
+    Attributes:
+        owed: whether this caller has yet to set its count back.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._before = 1
+    owed = False
 
     def enter(self) -> int:
         """Return how many threads torch has outside."""
-        with self._lock:
-            if self._inside == 0:
-                self._before = torch.get_num_threads()
+        with _SHARED.lock:
+            if _SHARED.inside == 0 and not self.owed:
+                _SHARED.outside = torch.get_num_threads()
             torch.set_num_threads(1)
-            self._inside += 1
-            return self._before
+            _SHARED.inside += 1
+            return _SHARED.outside
 
     def leave(self) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                torch.set_num_threads(self._before)
+        with _SHARED.lock:
+            _SHARED.inside -= 1
+            self.owed = _SHARED.inside > 0
+            if not self.owed:
+                torch.set_num_threads(_SHARED.outside)
 
 
+@dataclass
+class _Shared:
+    """What all callers share: how many are inside, and torch's count of threads outside."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    inside: int = 0
+    outside: int = 1
+
+
+_SHARED = _Shared()
 _ONE_THREAD = _OneThread()
 
 

@@ -44,6 +44,7 @@ OVERRIDES = (
     "models.transformer.validation_windows=256",
     "models.transformer.learning_rate=0.002",
     "models.transformer.device=cpu",
+    "models.transformer.threads=1",
     "regime.restarts=1",
     "sizer.steps=400",
     "sizer.epsilon_steps=200",

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from decimal import Decimal
 from enum import Enum
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +29,7 @@ from weft.signal import (
     number,
     to_json,
     with_id,
+    with_rounded_figures,
 )
 
 finite = st.floats(allow_nan=False, allow_infinity=False).map(number)
@@ -206,6 +208,29 @@ def test_what_json_has_no_word_for_is_refused() -> None:
 def test_minus_zero_is_zero_for_it_equals_it() -> None:
     assert math.copysign(1.0, number(-0.0) or 0.0) == 1.0
     assert to_json(number(-0.0)) == to_json(0.0)
+
+
+@given(signals)
+def test_rounding_a_second_time_changes_nothing(signal: Signal) -> None:
+    rounded = with_rounded_figures(signal)
+    assert with_rounded_figures(rounded) == rounded
+
+
+@given(st.floats(min_value=1e-12, max_value=1e12))
+def test_figures_keep_nine_digits(value: float) -> None:
+    kept = with_rounded_figures(replace(PLAIN, score=value)).score
+    assert kept == float(Decimal(value).__format__(".8e"))
+    assert kept == pytest.approx(value, rel=5.01e-9)
+
+
+def test_every_figure_is_rounded_and_nothing_else_changes() -> None:
+    third = 1.0 / 3.0
+    layer = replace(PLAIN.layers[0], score=third, evidence={"rsi": third, "none": None})
+    signal = replace(PLAIN, entry=None, layers=(layer,), risk={"var_99": third})
+    found = with_rounded_figures(signal)
+    assert found.layers[0].score == found.risk["var_99"] == 0.333333333
+    assert found.layers[0].evidence == {"rsi": 0.333333333, "none": None}
+    assert replace(found, layers=(layer,), risk={"var_99": third}) == signal
 
 
 def test_a_report_is_json_as_well() -> None:

@@ -1,6 +1,7 @@
 """The network against torch's own layers, the noise against scipy, the passes one by one."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from scipy.optimize import brentq
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.plugins.models.transformer_cases import BUILD, fresh_network, windows_of
+from tests.plugins.models.transformer_cases import BUILD, TINY, fresh_network, windows_of
+from weft_plugins.models._transformer_forecast import Forecaster
 from weft_plugins.models._transformer_kernels import mixture_chances, mixture_quantiles
 from weft_plugins.models._transformer_network import (
     EncoderLayer,
@@ -192,3 +194,37 @@ def test_the_likelihood_of_a_mixture_is_the_mean_of_its_parts() -> None:
     found = mixture_log_likelihood(NOISES["student"], torch.from_numpy(outcome), said)
     parts = stats.t(4, loc=mean, scale=scale).pdf(outcome[:, None])
     np.testing.assert_allclose(found, np.log(parts.mean(axis=1)), atol=1e-12)
+
+
+def test_a_window_says_the_same_bits_in_whatever_company() -> None:
+    build = replace(BUILD, window=15, passes=5)
+    masks = draw_masks(build, 1, build.passes, torch.Generator().manual_seed(11))
+    windows = windows_of(build, 41)
+    for threads in (1, 3):
+        options = TINY.model_copy(update={"threads": threads})
+        made = Forecaster.of(build, fresh_network(build), masks, options, "test")
+        alone = np.concatenate([made.say(windows[n : n + 1]) for n in range(41)])
+        for first, last in ((0, 41), (0, 2), (3, 12), (7, 40)):
+            assert np.array_equal(made.say(windows[first:last]), alone[first:last])
+        assert np.array_equal(made.say(windows[::-1]), alone[::-1])
+        layout = np.asfortranarray(windows)
+        assert np.array_equal(made.say(layout), alone)
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_windows_apart_are_the_network_on_all_of_them(name: str) -> None:
+    """The compiled LSTM and mixture against torch's own, and figures by NumPy."""
+    masks = draw_masks(BUILD, 1, BUILD.passes, torch.Generator().manual_seed(12))
+    options = TINY.model_copy(update={"noise": name})
+    made = Forecaster.of(BUILD, fresh_network(), masks, options, "test")
+    windows = windows_of(BUILD, 9)
+    path = made.passes(windows)
+    mean, scale = (part[..., -1].numpy() for part in path)
+    said = made.say(windows)
+    np.testing.assert_allclose(said[:, 0], mean.mean(axis=1), atol=1e-12)
+    up = ORACLES[name].cdf(mean / scale).mean(axis=1)
+    np.testing.assert_allclose(said[:, 1], up, atol=1e-12)
+    np.testing.assert_allclose(said[:, 2], mean.std(axis=1), atol=1e-12)
+    noise = np.sqrt(ORACLES[name].var() * np.mean(scale**2, axis=1))
+    np.testing.assert_allclose(said[:, 3], noise, atol=1e-12)
+    np.testing.assert_allclose(made.for_judging().say(windows), said, atol=1e-9)
