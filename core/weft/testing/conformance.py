@@ -31,7 +31,8 @@ TOLERANCE = 1e-9
 
 Over fewer rows, or with fewer symbols, it has to be the same to the last bit: a signal's id is the
 digest of what it says, and live, history and replay must agree on it. A matrix product, or NumPy's
-sum along an axis, may add in another order where there is one row or one symbol.
+sum along an axis, may add in another order where there is one row or one symbol, or on another
+processor: see `weft.arrays.ordered_sum`.
 """
 
 _STEPS = 120

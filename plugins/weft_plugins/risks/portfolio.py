@@ -1,4 +1,8 @@
-"""Portfolios: correlation matrices put right, correlated paths, and what they can lose together."""
+"""Portfolios: correlation matrices put right, correlated paths, and what they can lose together.
+
+Matrix products are in place here: a figure is one of the whole portfolio, so there are no rows that
+must not depend on each other, and none of the figures stands in a signal.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
