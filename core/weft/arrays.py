@@ -28,5 +28,5 @@ def ordered_sum(values: Floats, axis: int) -> Floats:
     """
     if values.shape[axis] == 0:
         return np.zeros(np.delete(values.shape, axis))
-    sums: Floats = np.cumsum(values, axis=axis, dtype=np.float64).take(-1, axis=axis)
-    return sums
+    sums = np.cumsum(values, axis=axis, dtype=np.float64)
+    return np.asarray(sums.take([-1], axis=axis).squeeze(axis))

@@ -107,12 +107,16 @@ def _panels(composed: Composed) -> Mapping[str, FloatPanel]:
     found = {"score": composed.fusion.score, "confidence": composed.fusion.confidence}
     found |= {"stop_loss": composed.levels.stop_loss, "take_profit": composed.levels.take_profit}
     found |= {"size": composed.sizes.fraction}
-    parts = {"risk": composed.levels.figures, "sizing": composed.sizes.evidence}
+    parts: dict[str, Mapping[str, FloatPanel]] = {
+        "risk": composed.levels.figures,
+        "sizing": composed.sizes.evidence,
+    }
     parts |= {f"layer {name}": scores.evidence for name, scores in composed.scores.items()}
     for name, outlook in composed.outlooks.items():
         forecast = outlook.forecast
-        parts[name] = {"mean": forecast.mean, "up": forecast.probability_up, **forecast.evidence}
-        parts[name] |= {f"{level:g}": panel for level, panel in forecast.quantiles.items()}
+        quantiles = {f"{level:g}": panel for level, panel in forecast.quantiles.items()}
+        middle = {"mean": forecast.mean, "up": forecast.probability_up}
+        parts[name] = {**middle, **quantiles, **forecast.evidence}
     if composed.regime is not None:
         parts["regime"] = {"probability": composed.regime.probability}
     for part, panels in parts.items():

@@ -9,7 +9,7 @@ import pytest
 
 from tests.arithmetic.composed import train_and_record
 from tests.arithmetic.functions import unlike
-from tests.arithmetic.settings import PLAINEST, SETTINGS, TWO_THREADS, run_under
+from tests.arithmetic.settings import PLAINEST, ROOT, SETTINGS, TWO_THREADS, run_under
 from weft.arithmetic import own_arithmetic
 from weft.replay import TOLERANCE, Outcome
 
@@ -61,6 +61,16 @@ def test_threads_change_nothing(recorded: tuple[Path, int]) -> None:
 def test_every_setting(recorded: tuple[Path, int], name: str) -> None:
     assert run_under(SETTINGS[name], "tests.arithmetic.functions") == ""
     expect_agreement(compared(recorded, SETTINGS[name]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["plainest", "plainest, two threads", "mkl compatible"])
+def test_trained_components_keep_to_their_contract(name: str) -> None:
+    """All checks of the kit, over fewer rows, over other symbols, in another order."""
+    files = ("models/test_transformer.py", "models/test_xgboost.py", "regimes/test_hmm.py")
+    chosen = ("-q", "-k", "keeps_to or test_conformance", "-p", "no:cacheprovider")
+    paths = [str(ROOT / "tests" / "plugins" / file) for file in files]
+    assert " passed" in run_under(SETTINGS[name], "pytest", *chosen, *paths)
 
 
 def test_an_arithmetic_names_what_the_last_bits_depend_on() -> None:

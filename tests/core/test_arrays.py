@@ -13,7 +13,8 @@ VALUES = np.random.default_rng(3).normal(size=(40, 37)) * 10.0 ** np.arange(-18,
 
 def one_by_one(row: Floats) -> float:
     """The sum by Python's own additions."""
-    return reduce(add, row.tolist())
+    total: float = reduce(add, row.tolist())
+    return total
 
 
 @pytest.mark.parametrize("rows", [1, 2, 40])
