@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from weft.answers import checked_awaitable
 from weft.clock import Clock
 from weft.collector import Collector, Progress
 from weft.components.feature import StepFeature
@@ -150,7 +151,8 @@ class Engine:
     async def carry_out(self, report: Report) -> dict[str, str]:
         """Hand a report's signals to every sink; return what failed, and why, by sink.
 
-        One sink that fails or overruns its deadline does not keep the signals from the others.
+        Each sink runs in a thread of its own: one that fails, overruns its deadline or blocks does
+        not keep the signals from the others.
         """
         names = list(self.composition.sinks)
         emitted = await asyncio.gather(
@@ -158,14 +160,19 @@ class Engine:
             return_exceptions=True,
         )
         return {
-            name: f"{type(outcome).__name__}: {outcome}"
+            name: str(outcome)
             for name, outcome in zip(names, emitted, strict=True)
             if isinstance(outcome, Exception)
         }
 
     async def _emit(self, name: str, report: Report) -> None:
-        async with asyncio.timeout(self.composition.deadline(f"sinks.{name}")):
-            await self.composition.sinks[name].emit(report.signals)
+        deadline = self.composition.deadline(f"sinks.{name}")
+        sink, worker = self.composition.sinks[name], self.collector.workers.of(f"sink {name}")
+
+        async def emit() -> None:
+            await checked_awaitable(sink.emit(report.signals), f"sink {name}", "emit")
+
+        await worker.run(emit, patience_seconds=deadline, deadline_seconds=deadline)
 
     def step_features(self) -> list[StepFeature]:
         """Return the compiled features that composing will use, each once."""
@@ -174,5 +181,6 @@ class Engine:
         return list(unique.values())
 
     def close(self) -> None:
-        """Let go of the ledger's database."""
+        """Let go of the ledger's database, and end the threads of providers and sinks."""
+        self.collector.workers.close()
         self.ledger.close()

@@ -155,7 +155,7 @@ class LiveService:
                 published = await asyncio.to_thread(self.compose)
             failed = await self.engine.carry_out(published.report)
             if failed:
-                self.failure = "; ".join(f"sink {n}: {why}" for n, why in failed.items())
+                self.failure = "; ".join(failed.values())
         except WeftError as error:
             self.failure = str(error)
             log.warning("round failed: %s", error)

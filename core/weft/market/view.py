@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weft.answers import checked_feature
 from weft.arrays import BoolPanel, FloatPanel, Times, read_only
 from weft.components.feature import PanelFeature, StepFeature
 from weft.components.layer import Scores
@@ -348,6 +349,12 @@ class View:
         return self._data.candles[self._data.interval]
 
     def _last(self, panel: FloatPanel) -> FloatPanel:
+        if not isinstance(panel, np.ndarray):
+            raise ComponentError(
+                f"gave a {type(panel).__name__} as a panel, expected a NumPy array",
+                where=self._component,
+                hint="np.asarray(...) or .to_numpy() makes one",
+            )
         if panel.ndim != 2 or panel.shape[0] < self.steps or panel.shape[1] != len(self.symbols):
             raise ComponentError(
                 f"a panel has shape {panel.shape}; expected at least {self.steps} rows and "
@@ -372,7 +379,8 @@ class View:
         feature = self._data.make_feature(need)
         if isinstance(feature, PanelFeature):
             view = View(self._data, rows, feature.needs, f"feature {need.name}")
-            return {n: read_only(view._last(p)) for n, p in feature.compute(view).items()}
+            title = f"feature {need.name}"
+            return checked_feature(feature.compute(view), feature.outputs, view, title)
         if not isinstance(feature, StepFeature):
             raise ComponentError(
                 f"feature {need.name!r} is neither a PanelFeature nor a StepFeature",
