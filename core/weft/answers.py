@@ -7,8 +7,9 @@ keeps, and changes later, changes no signal.
 
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping
-from inspect import isawaitable, iscoroutine, isgenerator
+from inspect import isawaitable, iscoroutine
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -93,7 +94,7 @@ def checked_forecast(forecast: object, view: "View", title: str) -> Forecast:
         name: _within(panel, f"evidence {name!r}", view, title, _ANY, hint)
         for name, panel in _panels(said.evidence, "evidence", view, title).items()
     }
-    return Forecast(mean, chance, quantiles, evidence)
+    return Forecast(mean, chance, MappingProxyType(quantiles), MappingProxyType(evidence))
 
 
 def checked_regime(state: object, view: "View", title: str) -> RegimeState:
@@ -156,7 +157,8 @@ def checked_fusion(fusion: object, view: "View", title: str, layers: Iterable[st
             f"returned {said.calibrated!r} as `calibrated`, expected True or False", where=title
         )
     weights = _weights(said.weights, view, title, set(layers))
-    return Fusion(score, confidence, direction, weights, bool(said.calibrated))
+    shares = MappingProxyType(weights)
+    return Fusion(score, confidence, direction, shares, bool(said.calibrated))
 
 
 def checked_levels(levels: object, view: "View", title: str, direction: IntPanel) -> Levels:
@@ -258,10 +260,8 @@ def checked_batches(batches: object, title: str) -> AsyncIterator[Batch]:
     """
     if isinstance(batches, AsyncIterator):
         return batches
-    if isgenerator(batches):
-        batches.close()
     raise ComponentError(
-        f"fetch() returned {_kind_of(batches)}, expected an asynchronous generator",
+        f"fetch() returned {_came(batches)}, expected an asynchronous generator",
         where=title,
         hint="Write `async def fetch(self, request, http, clock)` with `yield Batch(...)` in it",
     )
@@ -280,7 +280,7 @@ def checked_batch(batch: object, title: str) -> Batch:
         frame = getattr(said, name)
         if frame is not None and not isinstance(frame, pl.DataFrame):
             raise ComponentError(
-                f"yielded {name} that are {_kind_of(frame)}, expected a polars DataFrame",
+                f"yielded {name} that are {_came(frame)}, expected a polars DataFrame",
                 where=title,
                 hint="Collect a LazyFrame; pl.from_pandas() makes one of a pandas frame",
             )
@@ -292,7 +292,7 @@ def checked_batch(batch: object, title: str) -> Batch:
             )
     if said.cursor is not None and not isinstance(said.cursor, str):
         raise ComponentError(
-            f"yielded a cursor that is {_kind_of(said.cursor)}, expected a text", where=title
+            f"yielded a cursor that is {_came(said.cursor)}, expected a text", where=title
         )
     return said
 
@@ -306,7 +306,7 @@ async def checked_awaitable(answer: object, title: str, method: str) -> Any:  # 
     if isawaitable(answer):
         return await answer
     raise ComponentError(
-        f"{method}() returned {_kind_of(answer)}, expected something to await",
+        f"{method}() returned {_came(answer)}, expected something to await",
         where=title,
         hint=f"Write `async def {method}`",
     )
@@ -318,15 +318,21 @@ async def checked_awaitable(answer: object, title: str, method: str) -> Any:  # 
 def _instance(answer: object, kind: type[T], title: str, hint: str, verb: str = "returned") -> T:
     if isinstance(answer, kind):
         return answer
-    came = _kind_of(answer)
+    raise ComponentError(
+        f"{verb} {_came(answer)}, expected {kind.__name__}",
+        where=title,
+        hint=_ASYNC if iscoroutine(answer) else hint,
+    )
+
+
+_ASYNC = "Write `def` instead of `async def`: only fetch, execute and emit are asynchronous"
+
+
+def _came(answer: object) -> str:
+    """Return what messages call an answer of the wrong type."""
     if iscoroutine(answer):
-        # Closed, for Python warns of one that is never awaited.
+        # Python warns of one that is never awaited, long after and without the component's name.
         answer.close()
-        hint = "Write `def` instead of `async def`: only fetch, execute and emit are asynchronous"
-    raise ComponentError(f"{verb} {came}, expected {kind.__name__}", where=title, hint=hint)
-
-
-def _kind_of(answer: object) -> str:
     if answer is None:
         return "None"
     name = type(answer).__name__
@@ -338,14 +344,12 @@ def _mapping(
 ) -> Mapping[Any, Any]:
     if isinstance(answer, Mapping):
         return answer
-    if iscoroutine(answer):
-        answer.close()
     raise ComponentError(
-        f"returned {_kind_of(answer)} as its {name}, expected a mapping", where=title, hint=hint
+        f"returned {_came(answer)} as its {name}, expected a mapping", where=title, hint=hint
     )
 
 
-def _panels(answer: object, name: str, view: "View", title: str) -> dict[str, FloatPanel]:
+def _panels(answer: object, name: str, view: "View", title: str) -> Mapping[str, FloatPanel]:
     found = {}
     for key, panel in _mapping(answer, name, title).items():
         if not isinstance(key, str):
@@ -353,7 +357,7 @@ def _panels(answer: object, name: str, view: "View", title: str) -> dict[str, Fl
                 f"returned {name} under the key {key!r}, expected a text", where=title
             )
         found[key] = _panel(panel, f"{name} {key!r}", view, title)
-    return found
+    return MappingProxyType(found)
 
 
 def _panel(
@@ -377,9 +381,11 @@ def _array(
     # A masked array or a matrix computes by other rules than an array.
     if type(array) is not np.ndarray:
         raise ComponentError(
-            f"returned {_kind_of(array)} as {name}, expected a NumPy array of {shape}",
+            f"returned {_came(array)} as {name}, expected a NumPy array of {shape}",
             where=title,
-            hint=hint or "np.asarray(...) or .to_numpy() makes an array",
+            hint=_ASYNC
+            if iscoroutine(array)
+            else hint or "np.asarray(...) or .to_numpy() makes an array",
         )
     if array.shape != shape:
         raise ComponentError(
@@ -390,7 +396,9 @@ def _array(
     passing, dtype, words = _KINDS[kind]
     if array.dtype.kind not in passing:
         raise ComponentError(
-            f"returned {name} of dtype {array.dtype}, expected {words}", where=title, hint=hint
+            f"returned {name} of dtype {array.dtype}, expected {words}",
+            where=title,
+            hint=hint or "Build it with np.full, np.where and arithmetic, or convert with .astype",
         )
     if array.dtype == dtype and is_read_only(array):
         return array

@@ -103,7 +103,11 @@ def compose(
 
     fused = call(
         ensemble.title(),
-        lambda: ensemble.fuse(parts.sees(view, ensemble, "ensemble"), scores, composition.weights),
+        lambda: ensemble.fuse(
+            parts.sees(view, ensemble, "ensemble"),
+            MappingProxyType(scores),
+            MappingProxyType(composition.weights),
+        ),
         deadline("ensemble"),
     )
     fusion = checked_fusion(fused, view, ensemble.title(), scores)

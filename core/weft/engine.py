@@ -1,6 +1,7 @@
 """The engine: one composition over one store, for live, for history and for replay alike."""
 
 import asyncio
+from copy import deepcopy
 from dataclasses import dataclass
 
 from weft.answers import checked_awaitable
@@ -170,7 +171,9 @@ class Engine:
         sink, worker = self.composition.sinks[name], self.collector.workers.of(f"sink {name}")
 
         async def emit() -> None:
-            await checked_awaitable(sink.emit(report.signals), f"sink {name}", "emit")
+            # Its own, for the figures of a signal stand in dicts that a sink could write to.
+            signals = deepcopy(report.signals)
+            await checked_awaitable(sink.emit(signals), f"sink {name}", "emit")
 
         await worker.run(emit, patience_seconds=deadline, deadline_seconds=deadline)
 

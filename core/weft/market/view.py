@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -238,7 +239,7 @@ class View:
         self._expect_declared(ForecastNeed, "forecasts()")
         for outlook in self._data.outlooks.values():
             self._expect_rows(len(outlook.forecast.mean))
-        return self._data.outlooks
+        return MappingProxyType(self._data.outlooks)
 
     @property
     def learned(self) -> Any:  # noqa: ANN401  # whatever the component's `load` returned
@@ -389,7 +390,8 @@ class View:
             )
         panel = self._panel(need.interval or self.interval)
         if panel.interval == self.interval:
-            return self._data.engine.panels(feature, panel, rows)
+            panels = self._data.engine.panels(feature, panel, rows)
+            return {name: read_only(values) for name, values in panels.items()}
         times = self._decisions.times[len(self._decisions) - rows :]
         first = max(0, self._row_of(panel, int(times[0])))
         other = self._data.engine.panels(feature, panel, len(panel) - first)
