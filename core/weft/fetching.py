@@ -53,7 +53,7 @@ class Fetching:
             WeftError: the provider failed, blocks, was not done in time, or gave no batches.
         """
         host = Host()
-        across = cast("Http", HttpAcross(http, host))
+        client = http_across(http, host)
         waits = True
 
         async def hand_over(batch: Batch) -> None:
@@ -62,7 +62,7 @@ class Fetching:
                 await take(batch)
 
         async def work() -> None:
-            batches = checked_batches(fetch(request, across, clock), self.worker.component)
+            batches = checked_batches(fetch(request, client, clock), self.worker.component)
             try:
                 async for batch in batches:
                     checked = checked_batch(batch, self.worker.component)
@@ -80,6 +80,11 @@ class Fetching:
             )
         finally:
             waits = False
+
+
+def http_across(http: "Http", host: Host) -> "Http":
+    """Return a provider's client for use on another loop than the host's."""
+    return cast("Http", HttpAcross(http, host))
 
 
 class HttpAcross:

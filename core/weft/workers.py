@@ -13,16 +13,17 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from weft.errors import ComponentError, WeftError
 from weft.runner import fault
 from weft.threadpool import DaemonPool
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _GRACE_SECONDS = 1.0
@@ -59,6 +60,7 @@ class Worker:
         *,
         patience_seconds: float,
         deadline_seconds: float | None = None,
+        grace_seconds: float = _GRACE_SECONDS,
     ) -> T:
         """Return what a coroutine of the plugin returns.
 
@@ -66,6 +68,7 @@ class Worker:
             work: makes the coroutine; called in the worker's thread.
             patience_seconds: how long one step of the coroutine may keep its loop busy.
             deadline_seconds: how long all of it may take; None for as long as it needs.
+            grace_seconds: how long it has to end once it is cancelled.
 
         Raises:
             WeftError: the plugin raised it.
@@ -79,10 +82,10 @@ class Worker:
         try:
             failure = await self._overdue(job, patience_seconds, deadline_seconds)
         except asyncio.CancelledError:
-            await self._leave(job)
+            await self._leave(job, grace_seconds)
             raise
         if failure is not None:
-            await self._leave(job)
+            await self._leave(job, grace_seconds)
             raise failure
         end = job.waiter.result()
         if isinstance(end, _Raised):
@@ -117,11 +120,11 @@ class Worker:
                     return self._blocks(job.thread, pulse.silent_seconds)
                 return self._overran(deadline_seconds)
 
-    async def _leave(self, job: "_Job[Any]") -> None:
+    async def _leave(self, job: "_Job[Any]", grace_seconds: float) -> None:
         """Cancel a call, and remember the call where it does not end."""
         self._left.append(job)
         job.cancel()
-        await asyncio.wait([job.waiter], timeout=_GRACE_SECONDS)
+        await asyncio.wait([job.waiter], timeout=grace_seconds)
 
     def _refuse_while_left(self) -> None:
         """Raise where an earlier call was given up and still runs."""
@@ -193,6 +196,18 @@ class Host:
             coroutine.close()
             raise asyncio.CancelledError from None
         return await asyncio.wrap_future(under_way)
+
+
+def across(host: Host, function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Return an asynchronous function that runs on the host's loop wherever it is awaited."""
+
+    async def crossing(*args: P.args, **kwargs: P.kwargs) -> T:
+        async def work() -> T:
+            return await function(*args, **kwargs)
+
+        return await host.do(work)
+
+    return crossing
 
 
 @dataclass(frozen=True, slots=True)

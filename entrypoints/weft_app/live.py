@@ -135,6 +135,7 @@ class LiveService:
             clock=engine.clock,
             # Only pauses between attempts are drawn from it.
             rng=random.Random(0),  # noqa: S311  # no secret depends on it
+            workers=collector.workers,
         )
         running = asyncio.create_task(self.streamer.run())
         try:
