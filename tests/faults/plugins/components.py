@@ -41,14 +41,15 @@ class Plain(Layer):
 
 
 class PlainRisk(Risk):
-    """A tenth below, a fifth above."""
+    """Stops a tenth away, gains a fifth."""
 
     name = "plain_risk"
     needs: ClassVar = [candles(warmup=0)]
 
     def levels(self, view: View, fusion: Fusion) -> Levels:
         close = view.candles().close[-view.steps :]
-        return Levels(close, 0.9 * close, 1.2 * close)
+        side = fusion.direction
+        return Levels(close, (1.0 - 0.1 * side) * close, (1.0 + 0.2 * side) * close)
 
 
 class PlainSizer(Sizer):
