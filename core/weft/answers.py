@@ -6,7 +6,7 @@ keeps, and changes later, changes no signal.
 """
 
 import math
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from inspect import isawaitable, iscoroutine
 from itertools import pairwise
 from types import MappingProxyType
@@ -16,13 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.arrays import BoolPanel, FloatPanel, IntPanel, is_read_only, read_only
+from weft.components.base import Component
 from weft.components.ensemble import Fusion
 from weft.components.layer import Scores
 from weft.components.model import Forecast, RegimeState
+from weft.components.needs import Need
 from weft.components.provider import Batch
 from weft.components.risk import Levels, Sizes
-from weft.errors import ComponentError
+from weft.errors import ComponentError, WeftError
 from weft.market.instruments import Instrument
+from weft.plugins.boundary import Raised, attempt
+from weft.runner import fault
 
 if TYPE_CHECKING:
     from weft.market.view import View
@@ -33,6 +37,35 @@ Bounds: TypeAlias = tuple[float, float]
 _ANY: Bounds = (-math.inf, math.inf)
 _SUM_TOLERANCE = 1e-9
 _NAMES = {1: "LONG", -1: "SHORT"}
+
+
+def checked_component(make: Callable[[], Component], title: str) -> Component:
+    """Return a component that was just made, and says in a list what it needs.
+
+    Args:
+        make: makes it.
+        title: how messages call it.
+
+    Raises:
+        WeftError: making it raised, or its `needs` are no list of needs.
+    """
+    made = attempt(lambda: _with_needs(make(), title))
+    if not isinstance(made, Raised):
+        return made
+    if isinstance(made.error, WeftError):
+        raise made.error
+    raise fault(title, made.error) from made.error
+
+
+def _with_needs(component: Component, title: str) -> Component:
+    needs: object = component.needs
+    if isinstance(needs, list | tuple) and all(isinstance(need, Need) for need in needs):
+        return component
+    raise ComponentError(
+        f"needs {needs!r:.80}, expected a list of needs",
+        where=title,
+        hint="Write `needs = [candles(warmup=200)]`, with the functions that weft offers",
+    )
 
 
 def checked_universe(members: object, view: "View", title: str) -> BoolPanel:

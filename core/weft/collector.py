@@ -89,7 +89,7 @@ class Collector:
         Raises:
             WeftError: it cannot be stored.
         """
-        source, collected = provider.source, Collected(provider.name)
+        source, collected = provider.source, Collected(provider.key)
         added: list[pl.DataFrame] = []
 
         def keep() -> None:
@@ -101,10 +101,10 @@ class Collector:
                 await _to_the_end(asyncio.to_thread(keep))
             finally:
                 await _to_the_end(asyncio.to_thread(self._market.take_in, source, added))
-        told = (*self.streamed.get(provider.name, ()), *collected.problems)
-        self.streamed[provider.name] = told[-_MOST_STREAMED:]
+        told = (*self.streamed.get(provider.key, ()), *collected.problems)
+        self.streamed[provider.key] = told[-_MOST_STREAMED:]
         for line in collected.problems:
-            log.info("provider %s, streams: %s", provider.name, line)
+            log.info("provider %s, streams: %s", provider.key, line)
 
     def request(self, provider: Provider) -> Request:
         """Return what a provider is asked for now."""
@@ -167,9 +167,9 @@ class Collector:
     ) -> tuple[Collected, WeftError | None]:
         """Return what a provider brought, and why it stopped early if it did."""
         provider = placed.provider
-        collected = Collected(provider.name)
+        collected = Collected(provider.key)
         fetching = Fetching(
-            self.workers.of(f"provider {provider.name}"),
+            self.workers.of(f"provider {provider.key}"),
             patience_seconds=placed.place.deadline_seconds,
             deadline_seconds=placed.place.deadline_seconds if in_time else None,
         )
@@ -178,7 +178,7 @@ class Collector:
         except WeftError as error:
             failed = error
         except Exception as error:  # noqa: BLE001  # a plugin may raise anything
-            failed = fault(f"provider {provider.name}", error)
+            failed = fault(f"provider {provider.key}", error)
         else:
             return collected, None
         collected.error = str(failed)
@@ -283,7 +283,7 @@ class Collector:
                 counts[what] += 0 if frame is None else len(frame)
             counts["problems"] += len(batch.problems)
 
-        fetching = Fetching(self.workers.of(f"provider {provider.name}"), self._patience(provider))
+        fetching = Fetching(self.workers.of(f"provider {provider.key}"), self._patience(provider))
         await fetching.run(
             provider.fetch, request, self.connections.client(provider), self._clock, take
         )
@@ -292,7 +292,7 @@ class Collector:
 
     def _patience(self, provider: Provider) -> float:
         placed = (p.place for p in self._providers if p.provider is provider)
-        return next(placed, Placed(provider.name)).deadline_seconds
+        return next(placed, Placed(provider.key)).deadline_seconds
 
     def newest_fact(self, source: str) -> int | None:
         """Return the event time of a source's newest observation, None where it has none."""

@@ -30,7 +30,7 @@ class Connections:
     def __init__(
         self, providers: Iterable[Provider], clock: Clock, cache: Path | None = None
     ) -> None:
-        self._providers = {provider.name: provider for provider in providers}
+        self._providers = {provider.key: provider for provider in providers}
         self._clock = clock
         self._cache = cache
         self._entered = 0
@@ -45,10 +45,10 @@ class Connections:
         Raises:
             ConfigError: its key or address cannot be one.
         """
-        if provider.name in self._refused:
-            raise self._refused[provider.name]
-        found = self._clients.get(provider.name)
-        return found or cast("Http", _Undeclared(provider.name))
+        if provider.key in self._refused:
+            raise self._refused[provider.key]
+        found = self._clients.get(provider.key)
+        return found or cast("Http", _Undeclared(provider.key))
 
     def status(self) -> list[SourceStatus]:
         """Return how each source is doing, or was when it was asked last."""

@@ -55,7 +55,7 @@ def sources_of(
 
 
 def _streams(provider: Provider, request: Request) -> Sequence[StreamSpec]:
-    where = f"provider {provider.name}"
+    where = f"provider {provider.key}"
     streams = cast("Streaming", provider).streams
     specs: object = call(where, lambda: streams(request), _PATIENCE_SECONDS)
     if isinstance(specs, Sequence) and all(isinstance(spec, StreamSpec) for spec in specs):
@@ -122,7 +122,7 @@ class Streamer:
         self, workers: Workers, provider: Provider, specs: Sequence[StreamSpec]
     ) -> None:
         """Run a provider's streams in its worker, and begin anew where a callback blocked."""
-        host, worker, failures = Host(), workers.of(f"provider {provider.name}"), 0
+        host, worker, failures = Host(), workers.of(f"provider {provider.key}"), 0
         keep = across(host, self._keep)
 
         def client(one: Provider) -> Http:
@@ -136,7 +136,7 @@ class Streamer:
                     grace_seconds=_FAREWELL_SECONDS,
                 )
             except WeftError as error:
-                self._stuck[provider.name] = error
+                self._stuck[provider.key] = error
                 _log.warning("%s", error)
             failures += 1
             bound = min(_LONGEST_PAUSE_SECONDS, 2.0 ** min(failures, 20))
@@ -151,16 +151,16 @@ class Streamer:
     ) -> None:
         """Run a provider's streams on the loop that is running."""
         tasks: list[asyncio.Task[None]] = []
-        self._stuck.pop(provider.name, None)
+        self._stuck.pop(provider.key, None)
         try:
             rng = self._own_rng()
             outbox = Outbox(provider, self._interval, keep or self._keep, self._clock, rng)
-            self._outboxes[provider.name] = outbox
+            self._outboxes[provider.key] = outbox
             tasks.append(asyncio.create_task(outbox.run()))
             for spec in specs:
                 for name, topics in _shares(spec):
                     own = guarded(
-                        replace(spec, name=name, topics=topics), f"provider {provider.name}"
+                        replace(spec, name=name, topics=topics), f"provider {provider.key}"
                     )
                     follow = self._follow(provider, own, outbox, client or self._client)
                     tasks.append(asyncio.create_task(follow))
@@ -201,7 +201,7 @@ class Streamer:
     ) -> None:
         """Follow one connection's topics, and begin anew should that ever fail."""
         failures = 0
-        tally = Tally(provider.name, spec.name)
+        tally = Tally(provider.key, spec.name)
         while True:
             context = Context(
                 provider=provider,
@@ -215,7 +215,7 @@ class Streamer:
                 rng=self._own_rng(),
             )
             feed = Feed(context, spec.topics, self._gate(spec))
-            self._feeds[provider.name, spec.name] = feed
+            self._feeds[provider.key, spec.name] = feed
             try:
                 await feed.run()
             except Exception as error:  # noqa: BLE001  # a callback may raise anything; others go on

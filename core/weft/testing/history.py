@@ -95,8 +95,10 @@ class History:
             return np.concatenate([panel[:rows], replacement(panel[rows:])])
 
         def turn(panel: FloatPanel) -> FloatPanel:
-            gone = np.isnan(replacement(np.ones_like(panel[rows:])))
-            return np.concatenate([panel[:rows], np.where(gone, np.nan, panel[rows:][::-1])])
+            later = panel[rows:]
+            other = np.where(np.isnan(later[::-1]), later, later[::-1])
+            gone = np.isnan(replacement(np.ones_like(later)))
+            return np.concatenate([panel[:rows], np.where(gone, np.nan, other)])
 
         return self._followed(
             rows,
