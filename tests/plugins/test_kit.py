@@ -36,7 +36,7 @@ from weft.arrays import BoolPanel, FloatPanel
 from weft.components.base import Component
 from weft.components.risk import Levels
 from weft.errors import MissingDependencyError
-from weft.market.panels import FIELDS
+from weft.market.candles import FIELDS
 from weft.testing import (
     CheckResult,
     check_component,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -38,7 +39,7 @@ class Change(PanelFeature):
     """Change of the close over two rows: a panel feature with a declared warm-up."""
 
     name = "change"
-    outputs = ("change", "members")
+    outputs: ClassVar[tuple[str, ...]] = ("change", "members")
     asked: Sequence[int] = ()
 
     @property

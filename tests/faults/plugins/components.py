@@ -4,7 +4,8 @@ import asyncio
 import ctypes
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -132,18 +133,17 @@ class Writes(Layer):
 
     def score(self, view: View) -> Scores:
         close = view.candles().close
-        for reach in (
+        ways: list[Callable[[], object]] = [
             lambda: close.setflags(write=True),
             lambda: close.view().setflags(write=True),
             lambda: np.lib.stride_tricks.as_strided(close, writeable=True).fill(1e9),
-            lambda: np.asarray(close).flags.__setattr__("writeable", True),
+            lambda: setattr(np.asarray(close).flags, "writeable", True),
             lambda: np.copyto(close, 1e9),
             lambda: close.base.fill(1e9) if isinstance(close.base, np.ndarray) else None,
-        ):
-            try:
+        ]
+        for reach in ways:
+            with suppress(ValueError):
                 reach()
-            except (ValueError, AttributeError):
-                continue
         close[:] = 1e9
         return view.scores(close)
 
@@ -238,7 +238,7 @@ class SizesInText(Sizer):
     name = "sizes_in_text"
 
     def size(self, view: View, fusion: Fusion, levels: Levels) -> Sizes:
-        return Sizes(np.full(fusion.score.shape, "10 %"))  # type: ignore[arg-type]  # the mistake
+        return Sizes(np.full(fusion.score.shape, "10 %"))
 
 
 NEEDED: dict[type[Component], str] = {

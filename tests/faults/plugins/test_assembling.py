@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,9 @@ from weft.errors import ConfigError
 from weft.http import Http
 from weft.market.instruments import describe
 from weft.sources import provider_status
+
+if TYPE_CHECKING:
+    from weft.components.base import Component
 
 _PLAIN = (*ALONE, "layers.technical.enabled=false", "providers.sound.enabled=true")
 
@@ -62,7 +65,7 @@ def test_a_component_that_cannot_be_made_is_a_mistake_of_its_key_or_missing(
     bad: type[Layer], said: str, tmp_path: Path
 ) -> None:
     options = (*_PLAIN, "layers.plain.enabled=true", f"layers.{bad.name}.enabled=true")
-    extra = (Sound, *PLAIN, bad)
+    extra: list[type[Component]] = [Sound, *PLAIN, bad]
     with pytest.raises(ConfigError, match=f"layers.{bad.name}.*{said}"):
         make_engine(tmp_path, *options, extra=extra, clock=SimulatedClock(NOW))
     degrade = f"layers.{bad.name}.on_error=degrade"

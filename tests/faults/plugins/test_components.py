@@ -34,7 +34,7 @@ _PLAIN = (
 
 
 def engine_with(folder: Path, *options: str, extra: tuple[type[Component], ...] = ()) -> Engine:
-    brought = (Sound, *PLAIN, *extra)
+    brought: list[type[Component]] = [Sound, *PLAIN, *extra]
     return fetch(make_engine(folder, *_PLAIN, *options, extra=brought, clock=SimulatedClock(NOW)))
 
 
