@@ -76,7 +76,7 @@ def hanging() -> Iterator[tuple[type[Provider], bool]]:
             yield bad, False
 
 
-@pytest.mark.parametrize(("bad", "in_time"), hanging())
+@pytest.mark.parametrize(("bad", "in_time"), list(hanging()))
 def test_a_provider_that_hangs_is_named_and_not_asked_again_until_it_returns(
     bad: type[Provider], in_time: bool, tmp_path: Path
 ) -> None:
