@@ -48,7 +48,6 @@ class Collector:
         latest: what each provider brought when it was asked last, by name.
         streamed: the latest problems of what each provider's streams brought, by name.
         history_days: how far back the first round reaches.
-        workers: the threads that providers run in.
     """
 
     def __init__(
@@ -64,7 +63,6 @@ class Collector:
         self.connections = connections
         self.latest: dict[str, Collected] = {}
         self.streamed: dict[str, tuple[str, ...]] = {}
-        self.workers = Workers()
         self._providers = providers
         self._base = base
         self._store = store
@@ -73,6 +71,11 @@ class Collector:
         self.history_days = history_days
         self._intake = Intake(base, store, market, clock)
         self._turn: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+
+    @property
+    def workers(self) -> Workers:
+        """The threads that providers run in, and the clients that they ask through."""
+        return self.connections.workers
 
     @property
     def turn(self) -> asyncio.Lock:

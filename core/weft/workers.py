@@ -54,6 +54,11 @@ class Worker:
         self._thread: _LoopThread | None = None
         self._left: list[_Job[Any]] = []
 
+    @property
+    def runs(self) -> bool:
+        """Whether the thread was started, and not ended since."""
+        return self._thread is not None
+
     async def run(
         self,
         work: Callable[[], Coroutine[Any, Any, T]],

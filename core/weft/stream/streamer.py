@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from weft.clock import Clock
 from weft.components.provider import Provider, Request
 from weft.errors import ComponentError, WeftError
-from weft.fetching import http_across
 from weft.http.client import Http
 from weft.runner import call, fault
 from weft.stream.context import Context
@@ -124,14 +123,10 @@ class Streamer:
         """Run a provider's streams in its worker, and begin anew where a callback blocked."""
         host, worker, failures = Host(), workers.of(f"provider {provider.key}"), 0
         keep = across(host, self._keep)
-
-        def client(one: Provider) -> Http:
-            return http_across(self._client(one), host)
-
         while True:
             try:
                 await worker.run(
-                    partial(self._stream, provider, specs, keep, client),
+                    partial(self._stream, provider, specs, keep),
                     patience_seconds=_PATIENCE_SECONDS,
                     grace_seconds=_FAREWELL_SECONDS,
                 )
@@ -147,7 +142,6 @@ class Streamer:
         provider: Provider,
         specs: Sequence[StreamSpec],
         keep: Keep | None = None,
-        client: Callable[[Provider], Http] | None = None,
     ) -> None:
         """Run a provider's streams on the loop that is running."""
         tasks: list[asyncio.Task[None]] = []
@@ -162,7 +156,7 @@ class Streamer:
                     own = guarded(
                         replace(spec, name=name, topics=topics), f"provider {provider.key}"
                     )
-                    follow = self._follow(provider, own, outbox, client or self._client)
+                    follow = self._follow(provider, own, outbox)
                     tasks.append(asyncio.create_task(follow))
             await asyncio.gather(*tasks)
         finally:
@@ -197,7 +191,6 @@ class Streamer:
         provider: Provider,
         spec: StreamSpec,
         outbox: Outbox,
-        client: Callable[[Provider], Http],
     ) -> None:
         """Follow one connection's topics, and begin anew should that ever fail."""
         failures = 0
@@ -207,7 +200,7 @@ class Streamer:
                 provider=provider,
                 spec=spec,
                 interval=self._interval,
-                http=client(provider),
+                http=self._client(provider),
                 known=lambda: self._known(provider),
                 outbox=outbox,
                 tally=tally,
