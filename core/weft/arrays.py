@@ -14,10 +14,20 @@ Floats: TypeAlias = NDArray[np.float64]
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a view of `array` that refuses to be written to."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
+    """Return a view of `array` that can neither be written to nor be made writable.
+
+    NumPy lets ``setflags(write=True)`` through where an array below the view is writable. Below
+    this view stands a read-only buffer, so NumPy itself refuses.
+    """
+    return array if is_read_only(array) else np.asarray(memoryview(array.data).toreadonly())
+
+
+def is_read_only(array: NDArray[Any]) -> bool:
+    """Return whether an array is such as `read_only` returns, or a part of one."""
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(base, memoryview) and base.readonly
 
 
 def ordered_sum(values: Floats, axis: int) -> Floats:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import ValidationError
 
 import weft
+from weft.answers import checked_component
 from weft.clock import Clock, SystemClock
 from weft.collector import Collector
 from weft.components.base import Component, ComponentConfig
@@ -86,15 +87,32 @@ class _Builder:
             self._lacks(key, slot, error)
             return None
         record = self.registry.find(kind, slot.use)
+        try:
+            component = checked_component(lambda: cls(config), f"{kind} {name}")
+        except PluginError as error:
+            self.registry.report_failure(record, error)
+            self._lacks(key, slot, error)
+            return None
+        if isinstance(component, Provider):
+            component.key = name
         self.configs[key] = config
         self.plugins[f"{kind}:{name}"] = f"{record.dist} {record.version}"
-        return cls(config)
+        self.registry.note_use(record, key)
+        return component
 
     def _lacks(self, key: str, slot: Slot, error: PluginError) -> None:
         if slot.on_error == "degrade":
             self.missing[key] = str(error)
             return
         self.problems.append(f"{key}{self._origin(*key.split('.'), 'use')}: {error}")
+
+    def lacking(self, provider: str) -> str:
+        """Return what a provider needs that config does not give: its key, or a path."""
+        options = self.configs[f"providers.{provider}"]
+        missing = "api_key" if "api_key" in type(options).model_fields else "path"
+        path = ("providers", provider, missing)
+        origin = self.loaded.origins.at(path)
+        return (origin and origin.variable) or ".".join(path)
 
     def _origin(self, *path: str) -> str:
         """Return where a key was set, as messages add it."""
@@ -319,6 +337,7 @@ def _providers(builder: _Builder) -> dict[str, Provider]:
     slots = builder.loaded.settings.providers
     on: dict[str, Provider] = {}
     fallbacks: dict[str, Provider] = {}
+    waiting: dict[str, str] = {}
     for name, slot in slots.items():
         if slot.enabled is False:
             builder.registry.disable(Provider.kind, slot.use)
@@ -330,7 +349,12 @@ def _providers(builder: _Builder) -> dict[str, Provider]:
             fallbacks[name] = built
         elif slot.enabled is True or built.ready():
             on[name] = built
+        else:
+            waiting[name] = f"waiting for {builder.lacking(name)}"
     chosen = on or fallbacks
+    for name in (on.keys() | fallbacks.keys() | waiting.keys()) - chosen.keys():
+        why = waiting.get(name, "waiting: used where no other provider is on")
+        builder.registry.note_waiting(Provider.kind, slots[name].use, f"providers.{name}", why)
     for name in slots.keys() - chosen.keys():
         builder.configs.pop(f"providers.{name}", None)
         builder.plugins.pop(f"{Provider.kind}:{name}", None)

@@ -2,21 +2,22 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from weft.batches import Held, join
 from weft.clock import Clock
 from weft.components.provider import Batch, Provider, Request
-from weft.composition import PlacedProvider
+from weft.composition import Placed, PlacedProvider
 from weft.connections import Connections
-from weft.errors import DataError, ProviderError, WeftError
+from weft.errors import DataError, WeftError
+from weft.fetching import Fetching
 from weft.intake import Collected, Intake
 from weft.market.market import Market
 from weft.runner import fault
 from weft.store.store import Store
 from weft.times import DAY, Interval
+from weft.workers import Workers
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,6 +73,11 @@ class Collector:
         self._turn: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
     @property
+    def workers(self) -> Workers:
+        """The threads that providers run in, and the clients that they ask through."""
+        return self.connections.workers
+
+    @property
     def turn(self) -> asyncio.Lock:
         """Held by whoever writes to the store or the market, or needs them to stand still."""
         loop = asyncio.get_running_loop()
@@ -86,7 +92,7 @@ class Collector:
         Raises:
             WeftError: it cannot be stored.
         """
-        source, collected = provider.source, Collected(provider.name)
+        source, collected = provider.source, Collected(provider.key)
         added: list[pl.DataFrame] = []
 
         def keep() -> None:
@@ -98,10 +104,10 @@ class Collector:
                 await _to_the_end(asyncio.to_thread(keep))
             finally:
                 await _to_the_end(asyncio.to_thread(self._market.take_in, source, added))
-        told = (*self.streamed.get(provider.name, ()), *collected.problems)
-        self.streamed[provider.name] = told[-_MOST_STREAMED:]
+        told = (*self.streamed.get(provider.key, ()), *collected.problems)
+        self.streamed[provider.key] = told[-_MOST_STREAMED:]
         for line in collected.problems:
-            log.info("provider %s, streams: %s", provider.name, line)
+            log.info("provider %s, streams: %s", provider.key, line)
 
     def request(self, provider: Provider) -> Request:
         """Return what a provider is asked for now."""
@@ -164,23 +170,18 @@ class Collector:
     ) -> tuple[Collected, WeftError | None]:
         """Return what a provider brought, and why it stopped early if it did."""
         provider = placed.provider
-        collected = Collected(provider.name)
-        deadline = placed.place.deadline_seconds if in_time else None
-        limit = asyncio.timeout(deadline)
+        collected = Collected(provider.key)
+        fetching = Fetching(
+            self.workers.of(f"provider {provider.key}"),
+            patience_seconds=placed.place.deadline_seconds,
+            deadline_seconds=placed.place.deadline_seconds if in_time else None,
+        )
         try:
-            async with limit:
-                await self._gather(provider, turn, progress, since, collected)
+            await self._gather(provider, turn, progress, since, collected, fetching)
         except WeftError as error:
             failed = error
         except Exception as error:  # noqa: BLE001  # a plugin may raise anything
-            failed = fault(f"provider {provider.name}", error)
-            # A plugin may raise a TimeoutError of its own.
-            if isinstance(error, TimeoutError) and limit.expired():
-                failed = ProviderError(
-                    f"was not done within {deadline:g} seconds",
-                    where=f"provider {provider.name}",
-                    hint="What it brought is kept; raise its deadline_seconds, or ask it for less",
-                )
+            failed = fault(f"provider {provider.key}", error)
         else:
             return collected, None
         collected.error = str(failed)
@@ -193,6 +194,7 @@ class Collector:
         progress: Progress,
         since: int | None,
         collected: Collected,
+        fetching: Fetching,
     ) -> None:
         source = provider.source
         await asyncio.to_thread(self._intake.facts_of, source)
@@ -216,11 +218,12 @@ class Collector:
                 await _to_the_end(asyncio.to_thread(keep, held.take()))
             progress(collected)
 
+        async def take(batch: Batch) -> None:
+            if held.add(batch):
+                await store()
+
         try:
-            async with _closing(provider.fetch(request, http, self._clock)) as batches:
-                async for batch in batches:
-                    if held.add(batch):
-                        await store()
+            await fetching.run(provider.fetch, request, http, self._clock, take)
         finally:
             try:
                 if held:
@@ -276,19 +279,23 @@ class Collector:
         assets = tuple(sorted({i.base for i in self._market.instruments}))
         request = Request(self._base, (), self._base.floor(now - span), assets=assets)
         counts = dict.fromkeys(("candles", "observations", "texts", "problems"), 0)
-        batches = provider.fetch(request, self.connections.client(provider), self._clock)
-        try:
-            async for batch in batches:
-                for what in ("candles", "observations", "texts"):
-                    frame = getattr(batch, what)
-                    counts[what] += 0 if frame is None else len(frame)
-                counts["problems"] += len(batch.problems)
-        except WeftError:
-            raise
-        except Exception as error:
-            raise fault(f"provider {provider.name}", error) from error
+
+        async def take(batch: Batch) -> None:
+            for what in ("candles", "observations", "texts"):
+                frame = getattr(batch, what)
+                counts[what] += 0 if frame is None else len(frame)
+            counts["problems"] += len(batch.problems)
+
+        fetching = Fetching(self.workers.of(f"provider {provider.key}"), self._patience(provider))
+        await fetching.run(
+            provider.fetch, request, self.connections.client(provider), self._clock, take
+        )
         told = [f"{count:,} {what}" for what, count in counts.items() if count]
         return ", ".join(told) or "nothing new"
+
+    def _patience(self, provider: Provider) -> float:
+        placed = (p.place for p in self._providers if p.provider is provider)
+        return next(placed, Placed(provider.key)).deadline_seconds
 
     def newest_fact(self, source: str) -> int | None:
         """Return the event time of a source's newest observation, None where it has none."""
@@ -298,16 +305,6 @@ class Collector:
 def _reaching(source: str) -> str:
     """Return under which name it is kept how far back a source was asked for in full."""
     return f"{source} reaching back"
-
-
-@asynccontextmanager
-async def _closing(batches: AsyncIterator[Batch]) -> AsyncIterator[AsyncIterator[Batch]]:
-    """Let a fetch that is broken off end at once, and not when its memory is collected."""
-    try:
-        yield batches
-    finally:
-        if isinstance(batches, AsyncGenerator):
-            await batches.aclose()
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 
 from weft.answers import (
     checked_forecast,
+    checked_fusion,
+    checked_levels,
     checked_regime,
     checked_scores,
-    expect_fusion,
-    expect_shape,
-    expect_sizes,
+    checked_sizes,
+    checked_universe,
 )
 from weft.arrays import BoolPanel
 from weft.components.base import Component
@@ -91,8 +92,8 @@ def compose(
     rule, ensemble = composition.universe, composition.ensemble
     risk = composition.risk
 
-    members = call(rule.title(), lambda: rule.members(parts.sees(view, rule)), deadline("universe"))
-    expect_shape(rule.title(), members, view)
+    chosen = call(rule.title(), lambda: rule.members(parts.sees(view, rule)), deadline("universe"))
+    members = checked_universe(chosen, view, rule.title())
     view = view.with_universe(members)
     state = parts.regime(view)
     view = view.with_regime(state)
@@ -100,18 +101,20 @@ def compose(
     view = view.with_forecasts(outlooks)
     scores = parts.scores(view)
 
-    fusion = call(
+    fused = call(
         ensemble.title(),
-        lambda: ensemble.fuse(parts.sees(view, ensemble, "ensemble"), scores, composition.weights),
+        lambda: ensemble.fuse(
+            parts.sees(view, ensemble, "ensemble"),
+            MappingProxyType(scores),
+            MappingProxyType(composition.weights),
+        ),
         deadline("ensemble"),
     )
-    expect_fusion(ensemble.title(), fusion, view)
-    levels = call(
+    fusion = checked_fusion(fused, view, ensemble.title(), scores)
+    placed = call(
         risk.title(), lambda: risk.levels(parts.sees(view, risk, "risk"), fusion), deadline("risk")
     )
-    priced = (levels.entry, levels.stop_loss, levels.take_profit)
-    for panel in (*priced, *levels.figures.values()):
-        expect_shape(risk.title(), panel, view)
+    levels = checked_levels(placed, view, risk.title(), fusion.direction)
     sizes = parts.sizes(view, fusion, levels)
     acts = (fusion.direction != 0) & np.isfinite(levels.entry) & members
     return Composed(
@@ -169,8 +172,7 @@ class _Parts:
 
         def sized(seen: View) -> Sizes:
             found = call(sizer.title(), lambda: sizer.size(seen, fusion, levels), deadline)
-            expect_sizes(sizer.title(), found, view)
-            return found
+            return checked_sizes(found, view, sizer.title())
 
         sizes = sized(self.sees(view, sizer, "sizer"))
         if "sizer" not in self.learned:

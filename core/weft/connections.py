@@ -1,5 +1,7 @@
 """Connections: one HTTP client for each provider that asks over HTTP, open while it is asked."""
 
+import asyncio
+import logging
 import random
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -12,6 +14,11 @@ from weft.components.provider import Provider
 from weft.errors import ConfigError, WeftError
 from weft.http.client import Http
 from weft.http.status import SourceStatus
+from weft.workers import Workers
+
+_log = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 5.0
 
 
 class Connections:
@@ -25,12 +32,16 @@ class Connections:
         providers: whose clients to hold.
         clock: tells the time, and waits.
         cache: folder that answers are kept in; None to keep none.
+
+    Attributes:
+        workers: the threads that the providers run in. A client belongs to the event loop of its
+            provider's, where its requests are made and its connections closed.
     """
 
     def __init__(
         self, providers: Iterable[Provider], clock: Clock, cache: Path | None = None
     ) -> None:
-        self._providers = {provider.name: provider for provider in providers}
+        self._providers = {provider.key: provider for provider in providers}
         self._clock = clock
         self._cache = cache
         self._entered = 0
@@ -38,6 +49,7 @@ class Connections:
         self._closed: dict[str, SourceStatus] = {}
         self._refused: dict[str, WeftError] = {}
         self._stack = AsyncExitStack()
+        self.workers = Workers()
 
     def client(self, provider: Provider) -> Http:
         """Return the client of a provider; one that refuses to ask where it declares no API.
@@ -45,10 +57,10 @@ class Connections:
         Raises:
             ConfigError: its key or address cannot be one.
         """
-        if provider.name in self._refused:
-            raise self._refused[provider.name]
-        found = self._clients.get(provider.name)
-        return found or cast("Http", _Undeclared(provider.name))
+        if provider.key in self._refused:
+            raise self._refused[provider.key]
+        found = self._clients.get(provider.key)
+        return found or cast("Http", _Undeclared(provider.key))
 
     def status(self) -> list[SourceStatus]:
         """Return how each source is doing, or was when it was asked last."""
@@ -87,7 +99,7 @@ class Connections:
                 # One provider's mistake is told when it is asked, and does not stop the others.
                 self._refused[name] = error
             else:
-                self._clients[name] = await self._stack.enter_async_context(client)
+                self._clients[name] = client
 
     async def __aexit__(
         self,
@@ -99,8 +111,22 @@ class Connections:
         if not self._entered:
             ended = {name: client.status() for name, client in self._clients.items()}
             self._closed |= {name: status for name, status in ended.items() if status.requests}
-            self._clients.clear()
+            clients, self._clients = self._clients, {}
+            await asyncio.gather(*(self._close(name, client) for name, client in clients.items()))
             await self._stack.aclose()
+
+    async def _close(self, name: str, client: Http) -> None:
+        """Close a client where its connections are; those of a provider that blocks stay open."""
+        worker = self.workers.of(f"provider {name}")
+        if not worker.runs:
+            await client.aclose()
+            return
+        try:
+            await worker.run(
+                client.aclose, patience_seconds=_CLOSE_SECONDS, deadline_seconds=_CLOSE_SECONDS
+            )
+        except WeftError as error:
+            _log.info("connections were not closed: %s", error)
 
 
 class _Undeclared:

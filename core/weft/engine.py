@@ -1,8 +1,10 @@
 """The engine: one composition over one store, for live, for history and for replay alike."""
 
 import asyncio
+from copy import deepcopy
 from dataclasses import dataclass
 
+from weft.answers import checked_awaitable
 from weft.arithmetic import own_arithmetic
 from weft.clock import Clock
 from weft.collector import Collector, Progress
@@ -151,7 +153,8 @@ class Engine:
     async def carry_out(self, report: Report) -> dict[str, str]:
         """Hand a report's signals to every sink; return what failed, and why, by sink.
 
-        One sink that fails or overruns its deadline does not keep the signals from the others.
+        Each sink runs in a thread of its own: one that fails, overruns its deadline or blocks does
+        not keep the signals from the others.
         """
         names = list(self.composition.sinks)
         emitted = await asyncio.gather(
@@ -159,14 +162,21 @@ class Engine:
             return_exceptions=True,
         )
         return {
-            name: f"{type(outcome).__name__}: {outcome}"
+            name: str(outcome)
             for name, outcome in zip(names, emitted, strict=True)
             if isinstance(outcome, Exception)
         }
 
     async def _emit(self, name: str, report: Report) -> None:
-        async with asyncio.timeout(self.composition.deadline(f"sinks.{name}")):
-            await self.composition.sinks[name].emit(report.signals)
+        deadline = self.composition.deadline(f"sinks.{name}")
+        sink, worker = self.composition.sinks[name], self.collector.workers.of(f"sink {name}")
+
+        async def emit() -> None:
+            # Its own, for the figures of a signal stand in dicts that a sink could write to.
+            signals = deepcopy(report.signals)
+            await checked_awaitable(sink.emit(signals), f"sink {name}", "emit")
+
+        await worker.run(emit, patience_seconds=deadline, deadline_seconds=deadline)
 
     def step_features(self) -> list[StepFeature]:
         """Return the compiled features that composing will use, each once."""
@@ -175,5 +185,6 @@ class Engine:
         return list(unique.values())
 
     def close(self) -> None:
-        """Let go of the ledger's database."""
+        """Let go of the ledger's database, and end the threads of providers and sinks."""
+        self.collector.workers.close()
         self.ledger.close()

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from weft.answers import checked_contributions
+from weft.arrays import FloatPanel
+from weft.components.model import Model
 from weft.engine import Engine
 from weft.errors import NoDataError
 from weft.market.view import View
@@ -57,9 +60,13 @@ def explain(engine: Engine, view: View, symbol: str, top: int = 8) -> Explanatio
         ready = learned[f"models.{name}"].ready
         seen = composed.view.restricted(model.needs, f"model {name}", ready)
         deadline = placed.place.deadline_seconds
-        outcome = attempt(f"model {name}", partial(model.contributions, seen), deadline)
+        outcome = attempt(f"model {name}", partial(_contributions, model, seen, name), deadline)
         added = {n: number(panel[-1, column]) for n, panel in (outcome.value or {}).items()}
         known = {n: value for n, value in added.items() if value}
         strongest = sorted(known, key=lambda n: -abs(known[n]))[:top]
         features[name] = {n: known[n] for n in strongest}
     return Explanation(report, signal, features)
+
+
+def _contributions(model: Model, view: View, name: str) -> Mapping[str, FloatPanel]:
+    return checked_contributions(model.contributions(view), view, f"model {name}")

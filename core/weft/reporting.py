@@ -174,7 +174,7 @@ class Reporter:
         provider = self._providers.get(series.source) if series else None
         return DataNote(
             kind=(provider.source_kind if provider else SourceKind.REAL).value,
-            provider=provider.name if provider else "unknown",
+            provider=provider.key if provider else "unknown",
             status=status[presence],
             last_candle=None if last is None else iso(last),
             age_seconds=None if last is None else (int(candles.times[at]) - last) / SECOND,

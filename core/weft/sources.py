@@ -52,22 +52,22 @@ def provider_status(engine: Engine) -> list[ProviderStatus]:
     """Return how each provider of a composition is doing, in the order of their preference."""
     asked = {status.name: status for status in engine.collector.connections.status()}
     return [
-        _status(engine, placed.provider, asked.get(placed.provider.name))
+        _status(engine, placed.provider, asked.get(placed.provider.key))
         for placed in engine.composition.providers
     ]
 
 
 def _status(engine: Engine, provider: Provider, asked: SourceStatus | None) -> ProviderStatus:
-    latest = engine.collector.latest.get(provider.name)
+    latest = engine.collector.latest.get(provider.key)
     error = latest.error if latest else None
     if error is None and asked and asked.state is not SourceState.OK:
         error = asked.last_error
     state = "local" if provider.web is None else "idle"
     opens = [span.last for span in engine.market.known_spans(provider.source).values()]
     base = engine.composition.base.micros
-    streamed = engine.collector.streamed.get(provider.name, ())
+    streamed = engine.collector.streamed.get(provider.key, ())
     return ProviderStatus(
-        name=provider.name,
+        name=provider.key,
         kind=provider.source_kind.value,
         source=provider.source,
         state=asked.state.value if asked else state,

@@ -135,6 +135,7 @@ class LiveService:
             clock=engine.clock,
             # Only pauses between attempts are drawn from it.
             rng=random.Random(0),  # noqa: S311  # no secret depends on it
+            workers=collector.workers,
         )
         running = asyncio.create_task(self.streamer.run())
         try:
@@ -155,7 +156,7 @@ class LiveService:
                 published = await asyncio.to_thread(self.compose)
             failed = await self.engine.carry_out(published.report)
             if failed:
-                self.failure = "; ".join(f"sink {n}: {why}" for n, why in failed.items())
+                self.failure = "; ".join(failed.values())
         except WeftError as error:
             self.failure = str(error)
             log.warning("round failed: %s", error)

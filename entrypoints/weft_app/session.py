@@ -126,10 +126,18 @@ def _bar(*extra: str) -> Progress:
     )
 
 
+def without_name(line: str, provider: str) -> str:
+    """Return a line about a provider without the provider's name, for use behind the name."""
+    for prefix in (f"provider {provider}: ", f"{provider}: "):
+        line = line.removeprefix(prefix)
+    return line
+
+
 def print_problems(collected: Collected) -> None:
     """Print what was refused or repaired of what a provider brought, and why it stopped."""
     name = escape(collected.provider)
     lines = collected.problems + ([collected.error] if collected.error else [])
+    lines = [without_name(line, collected.provider) for line in dict.fromkeys(lines)]
     for line in lines[:_MOST_PROBLEMS_SHOWN]:
         console.print(f"[yellow]{name}:[/] {escape(line)}", soft_wrap=True)
     if len(lines) > _MOST_PROBLEMS_SHOWN:

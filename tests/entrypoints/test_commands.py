@@ -130,7 +130,7 @@ def test_doctor_looks_at_the_port_that_would_be_listened_on(
 def test_doctor_looks_for_every_package_of_the_extras_in_use() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    assert doctor.EXTRAS.keys() == extras.keys() - {"all", "dev", "postgres"}
+    assert doctor.EXTRAS.keys() == extras.keys() - {"all", "dev", "postgres", "testing"}
     homes = packages_distributions()
     for extra, modules in doctor.EXTRAS.items():
         asked = [Requirement(text) for text in extras[extra]]

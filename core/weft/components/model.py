@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from weft.arrays import FloatPanel, Floats
+from weft.arrays import FloatPanel, Floats, read_only
 from weft.components.trained import Evaluation, Trained, Training
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class RegimeState:
 
     def listened_to(self, trust: float) -> "RegimeState":
         """Return the same state with multipliers that far from 1; `trust` is from 0 to 1."""
-        return replace(self, multipliers=1.0 - trust * (1.0 - self.multipliers))
+        return replace(self, multipliers=read_only(1.0 - trust * (1.0 - self.multipliers)))
 
     @property
     def position_multiplier(self) -> Floats:

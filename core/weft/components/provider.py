@@ -119,6 +119,19 @@ class Provider(Component):
     metrics: ClassVar[tuple[str, ...]] = ()
     streamed_metrics: ClassVar[tuple[str, ...]] = ()
     fallback: ClassVar[bool] = False
+    _key: str = ""
+
+    @property
+    def key(self) -> str:
+        """Its key in config.yaml, by which messages and status name it.
+
+        Two providers of one class have two keys; one built without a config goes by its name.
+        """
+        return self._key or self.name
+
+    @key.setter
+    def key(self, key: str) -> None:
+        self._key = key
 
     @property
     def base_url(self) -> str | None:

@@ -43,7 +43,7 @@ class LoadedSettings:
 def load_settings(
     path: Path | None = None,
     overrides: Sequence[str] = (),
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] | None = None,
 ) -> LoadedSettings:
     """Return the settings, checked.
 
@@ -62,9 +62,16 @@ def load_settings(
     Relative folders under `storage` start from the config file's folder, or from the working
     directory where there is no file.
 
+    Args:
+        path: the config file.
+        overrides: as ``key.path=value``.
+        environ: environment variables; those of this process where None. As a default value they
+            would stand in every help text, keys included.
+
     Raises:
         ConfigError: with one line in `problems` for every mistake found.
     """
+    environ = os.environ if environ is None else environ
     if path is None and DEFAULT_FILE.is_file():
         path = DEFAULT_FILE
     tree, problems = _tree(path, overrides, environ)

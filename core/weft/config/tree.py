@@ -23,10 +23,12 @@ class Origin:
         place: as messages name it, for instance ``config.yaml:12`` or ``set by --set``.
         text: the value as written, where nothing tells text from number: the environment and
             the command line have no quotes. None where the value is what it looks like.
+        variable: the environment variable that a file refers to for it; None where none.
     """
 
     place: str
     text: str | None = field(default=None, repr=False)
+    variable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,9 @@ class _Expander:
         if given.quoted:
             return Given(text, given.origin)
         # A variable has no quotes to tell text from number.
-        return Given(read_scalar(text), Origin(given.origin.place, text))
+        named = _REFERENCE.search(given.value)
+        variable = named["name"] if named else None
+        return Given(read_scalar(text), Origin(given.origin.place, text, variable))
 
     def _replace(self, match: re.Match[str], given: Given, path: KeyPath) -> str:
         if match["escaped"]:

@@ -1,6 +1,7 @@
 """So many units in any stretch of time, counted exactly."""
 
 from bisect import bisect_right, insort
+from threading import Lock
 
 
 class Window:
@@ -20,21 +21,25 @@ class Window:
         self._micros = micros
         self._taken: list[tuple[int, int]] = []  # (given back at, units), in that order
         self._used = 0
+        # Whoever shows what is left may look from another thread than the one that asks.
+        self._lock = Lock()
 
     def used(self, now: int) -> int:
         """Return the units not yet given back."""
-        due = bisect_right(self._taken, (now, self.units))
-        self._used -= sum(units for _, units in self._taken[:due])
-        del self._taken[:due]
-        return self._used
+        with self._lock:
+            due = bisect_right(self._taken, (now, self.units))
+            self._used -= sum(units for _, units in self._taken[:due])
+            del self._taken[:due]
+            return self._used
 
     def take(self, units: int, now: int, until: int | None = None) -> None:
         """Take units from `now` on; they are given back one stretch later, or at `until`."""
         if units <= 0:
             return
         back = now + self._micros if until is None else min(until, now + self._micros)
-        insort(self._taken, (back, units))
-        self._used += units
+        with self._lock:
+            insort(self._taken, (back, units))
+            self._used += units
 
     def learn_used(self, told: int, now: int, until: int | None = None) -> None:
         """Follow the server where it has counted more than was taken here.
@@ -54,7 +59,7 @@ class Window:
         stretches = max(0, -(-(ahead - self.units) // self.units))
         short = used + ahead - (stretches + 1) * self.units
         at = now
-        for back, given in self._taken:
+        for back, given in tuple(self._taken):
             if short <= 0:
                 break
             short -= given

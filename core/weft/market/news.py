@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from weft.arrays import Floats, Times
+from weft.arrays import Floats, Times, read_only
 from weft.store.store import Store
 from weft.store.tables import TEXTS
 from weft.times import parse_time
@@ -42,6 +42,10 @@ class News:
     urls: tuple[str, ...]
     assets: tuple[tuple[str, ...], ...]
     credibility: Floats
+
+    def __post_init__(self) -> None:
+        for name in ("known_at", "event_time", "credibility"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
 
     def __len__(self) -> int:
         return len(self.ids)

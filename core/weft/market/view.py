@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weft.answers import checked_feature
 from weft.arrays import BoolPanel, FloatPanel, Times, read_only
 from weft.components.feature import PanelFeature, StepFeature
 from weft.components.layer import Scores
@@ -237,7 +239,7 @@ class View:
         self._expect_declared(ForecastNeed, "forecasts()")
         for outlook in self._data.outlooks.values():
             self._expect_rows(len(outlook.forecast.mean))
-        return self._data.outlooks
+        return MappingProxyType(self._data.outlooks)
 
     @property
     def learned(self) -> Any:  # noqa: ANN401  # whatever the component's `load` returned
@@ -348,6 +350,12 @@ class View:
         return self._data.candles[self._data.interval]
 
     def _last(self, panel: FloatPanel) -> FloatPanel:
+        if not isinstance(panel, np.ndarray):
+            raise ComponentError(
+                f"gave a {type(panel).__name__} as a panel, expected a NumPy array",
+                where=self._component,
+                hint="np.asarray(...) or .to_numpy() makes one",
+            )
         if panel.ndim != 2 or panel.shape[0] < self.steps or panel.shape[1] != len(self.symbols):
             raise ComponentError(
                 f"a panel has shape {panel.shape}; expected at least {self.steps} rows and "
@@ -372,7 +380,8 @@ class View:
         feature = self._data.make_feature(need)
         if isinstance(feature, PanelFeature):
             view = View(self._data, rows, feature.needs, f"feature {need.name}")
-            return {n: read_only(view._last(p)) for n, p in feature.compute(view).items()}
+            title = f"feature {need.name}"
+            return checked_feature(feature.compute(view), feature.outputs, view, title)
         if not isinstance(feature, StepFeature):
             raise ComponentError(
                 f"feature {need.name!r} is neither a PanelFeature nor a StepFeature",
@@ -381,7 +390,8 @@ class View:
             )
         panel = self._panel(need.interval or self.interval)
         if panel.interval == self.interval:
-            return self._data.engine.panels(feature, panel, rows)
+            panels = self._data.engine.panels(feature, panel, rows)
+            return {name: read_only(values) for name, values in panels.items()}
         times = self._decisions.times[len(self._decisions) - rows :]
         first = max(0, self._row_of(panel, int(times[0])))
         other = self._data.engine.panels(feature, panel, len(panel) - first)

@@ -4,6 +4,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -130,7 +131,8 @@ class HookManager:
         implementations = getattr(self._manager.hook, hook).get_hookimpls()
         rank = {name: position for position, name in enumerate(self.plugins)}
         for impl in sorted(implementations, key=lambda impl: rank[impl.plugin_name]):
-            answer = partial(impl.function, *(given[name] for name in impl.argnames))
+            # Each gets its own, for the figures of a signal stand in dicts.
+            answer = partial(impl.function, *(deepcopy(given[name]) for name in impl.argnames))
             outcome = attempt(f"{impl.plugin_name}.{hook}", answer, self._deadline_seconds)
             if outcome.failure is not None:
                 self.note_failure(impl.plugin_name, hook, outcome.failure)

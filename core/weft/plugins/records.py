@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+BUILT_IN = "weft"
+"""The distribution whose plugins need no `use: dist:name`, whatever else is installed."""
+
 IN_PROCESS = "in-process"
 """Stands for the distribution of classes that a program or a test brings itself."""
 
@@ -44,6 +47,8 @@ class Status(StrEnum):
     """Something it imports is not installed."""
     FAILED = "failed"
     """It could not be imported, or is not what it should be."""
+    WAITING = "waiting"
+    """Loaded and in order, and not used until it has what it needs."""
     ACTIVE = "active"
     """Loaded and in order."""
 
@@ -61,6 +66,7 @@ class PluginRecord:
         status: how far it has come.
         error: why it came no further.
         import_ms: time its import took, in milliseconds.
+        used_as: keys in config.yaml that use it, such as ``models.xgboost_majors``.
     """
 
     kind: str
@@ -71,6 +77,7 @@ class PluginRecord:
     status: Status = Status.DISCOVERED
     error: str | None = None
     import_ms: float | None = None
+    used_as: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

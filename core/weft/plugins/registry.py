@@ -26,7 +26,7 @@ from weft.plugins import boundary
 from weft.plugins.boundary import Raised, attempt
 from weft.plugins.checks import check_class, is_class_of
 from weft.plugins.dependencies import extra_that_brings, refuses
-from weft.plugins.records import HOOK, IN_PROCESS, KINDS, PluginRecord, Status
+from weft.plugins.records import BUILT_IN, HOOK, IN_PROCESS, KINDS, PluginRecord, Status
 
 _Key: TypeAlias = tuple[str, str, str]
 
@@ -106,17 +106,42 @@ class Registry:
         ]
         if not found:
             raise _unknown(kind, use, known)
+        if len(found) > 1 and (own := [r for r in found if r.dist == BUILT_IN]):
+            # Who only installs something must not find every config broken, or a built-in replaced.
+            self._note_hidden(kind, name, found)
+            return own[0]
         if len(found) > 1:
             raise self._conflict(kind, name, found)
         return found[0]
 
+    def note_use(self, record: PluginRecord, key: str) -> None:
+        """Record that a key in config uses a plugin that loaded."""
+        with self._lock:
+            noted = self._records[_key(record)]
+            used_as = (*noted.used_as, key)
+            self._records[_key(record)] = replace(noted, used_as=used_as, status=Status.ACTIVE)
+
+    def note_waiting(self, kind: str, use: str, key: str, why: str) -> None:
+        """Record that a key in config would use a plugin that loaded, and what it waits for."""
+        record = self.find(kind, use)
+        used_as = tuple(other for other in record.used_as if other != key)
+        status = Status.ACTIVE if used_as else Status.WAITING
+        with self._lock:
+            self._records[_key(record)] = replace(
+                record, used_as=used_as, status=status, error=None if used_as else why
+            )
+
     def disable(self, kind: str, use: str) -> None:
-        """Record that config switches a plugin off; one that is not installed needs no record."""
+        """Record that config switches a plugin off; one that is not installed needs no record.
+
+        One that another key of config uses stays active.
+        """
         try:
             record = self.find(kind, use)
         except (UnknownPluginError, PluginConflictError):
             return
-        self._note(record, Status.DISABLED)
+        if not record.used_as:
+            self._note(record, Status.DISABLED)
 
     def load(self, kind: str, use: str) -> type[Component]:
         """Return a component's class, imported and checked.
@@ -200,6 +225,12 @@ class Registry:
         self._note(record, status, error=str(error))
         return error
 
+    def _note_hidden(self, kind: str, name: str, found: list[PluginRecord]) -> None:
+        for record in found:
+            if record.dist != BUILT_IN and record.status is Status.DISCOVERED:
+                why = f"the built-in {kind} is used; `use: {record.dist}:{name}` chooses this one"
+                self._note(record, Status.DISCOVERED, error=why)
+
     def _conflict(self, kind: str, name: str, found: list[PluginRecord]) -> PluginConflictError:
         offers = " and ".join(f"{record.dist} {record.version}" for record in found)
         error = PluginConflictError(
@@ -219,9 +250,11 @@ class Registry:
         error: str | None = None,
         import_ms: float | None = None,
     ) -> None:
-        noted = replace(record, status=status, error=error, import_ms=import_ms)
         with self._lock:
-            self._records[_key(record)] = noted
+            used_as = self._records[_key(record)].used_as
+            self._records[_key(record)] = replace(
+                record, status=status, error=error, import_ms=import_ms, used_as=used_as
+            )
 
 
 def _key(record: PluginRecord) -> _Key:

@@ -58,7 +58,7 @@ class Backfills:
                 failures += 1
             except Exception as error:  # noqa: BLE001  # a plugin may raise anything
                 self._context.tally.last_error = fault(
-                    f"provider {self._context.provider.name}", error
+                    f"provider {self._context.provider.key}", error
                 )
                 failures += 1
             left = self._log.hole(symbol)

@@ -146,5 +146,5 @@ class Outbox:
     def _failed(self, error: Exception) -> None:
         self.failure = error
         _log.warning(
-            "provider %s: a batch of its streams was not stored: %s", self._provider.name, error
+            "provider %s: a batch of its streams was not stored: %s", self._provider.key, error
         )

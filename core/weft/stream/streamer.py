@@ -5,26 +5,32 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from functools import partial
+from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
 from weft.clock import Clock
 from weft.components.provider import Provider, Request
-from weft.errors import WeftError
+from weft.errors import ComponentError, WeftError
 from weft.http.client import Http
-from weft.runner import fault
+from weft.runner import call, fault
 from weft.stream.context import Context
 from weft.stream.events import Candle
 from weft.stream.feed import Feed
 from weft.stream.gate import Gate
+from weft.stream.guards import guarded
 from weft.stream.outbox import Keep, Outbox
 from weft.stream.spec import Streaming, StreamSpec, Topic
 from weft.stream.status import StreamState, StreamStatus, Tally
 from weft.times import Interval
+from weft.workers import Host, Workers, across
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE_SECONDS = 60.0
+_PATIENCE_SECONDS = 20.0
+_FAREWELL_SECONDS = 5.0
+"""Time for connections to be closed properly, longer than a line takes for that."""
 
 Source: TypeAlias = tuple[Provider, Sequence[StreamSpec]]
 """A provider, and its streams."""
@@ -43,8 +49,19 @@ def sources_of(
         WeftError: options for streams do not fit together.
     """
     streaming = [provider for provider in providers if isinstance(provider, Streaming)]
-    found = [(provider, provider.streams(request(provider))) for provider in streaming]
+    found = [(provider, _streams(provider, request(provider))) for provider in streaming]
     return [(provider, specs) for provider, specs in found if specs]
+
+
+def _streams(provider: Provider, request: Request) -> Sequence[StreamSpec]:
+    where = f"provider {provider.key}"
+    streams = cast("Streaming", provider).streams
+    specs: object = call(where, lambda: streams(request), _PATIENCE_SECONDS)
+    if isinstance(specs, Sequence) and all(isinstance(spec, StreamSpec) for spec in specs):
+        return specs
+    raise ComponentError(
+        f"streams() returned {specs!r:.80}, expected a list of StreamSpec", where=where
+    )
 
 
 class Streamer:
@@ -62,6 +79,8 @@ class Streamer:
             symbol with none are left to whoever fetches its history.
         clock: tells the time, and waits.
         rng: draws pauses; no number that is stored depends on it.
+        workers: threads that each provider's streams run in, so that a callback that blocks stops
+            that provider's alone; None to run all of them where `run` is awaited.
     """
 
     def __init__(
@@ -74,7 +93,10 @@ class Streamer:
         known: Callable[[Provider], Mapping[str, int]],
         clock: Clock,
         rng: random.Random,
+        workers: Workers | None = None,
     ) -> None:
+        self._workers = workers
+        self._stuck: dict[str, WeftError] = {}
         self._sources, self._interval, self._keep = sources, interval, keep
         self._client, self._known = client, known
         self._clock, self._rng = clock, rng
@@ -88,22 +110,57 @@ class Streamer:
         tasks: list[asyncio.Task[None]] = []
         self._stopped = False
         try:
-            for provider, specs in self._sources:
-                rng = self._own_rng()
-                outbox = Outbox(provider, self._interval, self._keep, self._clock, rng)
-                self._outboxes[provider.name] = outbox
-                tasks.append(asyncio.create_task(outbox.run()))
-                for spec in specs:
-                    for name, topics in _shares(spec):
-                        own = replace(spec, name=name, topics=topics)
-                        follow = self._follow(provider, own, outbox)
-                        tasks.append(asyncio.create_task(follow))
+            run = self._stream if self._workers is None else partial(self._apart, self._workers)
+            tasks += [asyncio.create_task(run(*source)) for source in self._sources]
             await asyncio.gather(*tasks)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _cancel(tasks)
             self._stopped = True
+
+    async def _apart(
+        self, workers: Workers, provider: Provider, specs: Sequence[StreamSpec]
+    ) -> None:
+        """Run a provider's streams in its worker, and begin anew where a callback blocked."""
+        host, worker, failures = Host(), workers.of(f"provider {provider.key}"), 0
+        keep = across(host, self._keep)
+        while True:
+            try:
+                await worker.run(
+                    partial(self._stream, provider, specs, keep),
+                    patience_seconds=_PATIENCE_SECONDS,
+                    grace_seconds=_FAREWELL_SECONDS,
+                )
+            except WeftError as error:
+                self._stuck[provider.key] = error
+                _log.warning("%s", error)
+            failures += 1
+            bound = min(_LONGEST_PAUSE_SECONDS, 2.0 ** min(failures, 20))
+            await asyncio.sleep(self._rng.uniform(0, bound))
+
+    async def _stream(
+        self,
+        provider: Provider,
+        specs: Sequence[StreamSpec],
+        keep: Keep | None = None,
+    ) -> None:
+        """Run a provider's streams on the loop that is running."""
+        tasks: list[asyncio.Task[None]] = []
+        self._stuck.pop(provider.key, None)
+        try:
+            rng = self._own_rng()
+            outbox = Outbox(provider, self._interval, keep or self._keep, self._clock, rng)
+            self._outboxes[provider.key] = outbox
+            tasks.append(asyncio.create_task(outbox.run()))
+            for spec in specs:
+                for name, topics in _shares(spec):
+                    own = guarded(
+                        replace(spec, name=name, topics=topics), f"provider {provider.key}"
+                    )
+                    follow = self._follow(provider, own, outbox)
+                    tasks.append(asyncio.create_task(follow))
+            await asyncio.gather(*tasks)
+        finally:
+            await _cancel(tasks)
 
     def status(self) -> list[StreamStatus]:
         """Return how each stream is doing."""
@@ -122,15 +179,22 @@ class Streamer:
         if outbox.failure is not None:
             error = f"{type(outbox.failure).__name__}: {outbox.failure}"
         since = status.connected_since
+        if name in self._stuck:
+            error, state, since = str(self._stuck[name]), StreamState.DEGRADED, None
         if self._stopped:
             state, since = StreamState.STOPPED, None
         dropped = status.dropped + outbox.dropped
         return replace(status, state=state, connected_since=since, dropped=dropped, error=error)
 
-    async def _follow(self, provider: Provider, spec: StreamSpec, outbox: Outbox) -> None:
+    async def _follow(
+        self,
+        provider: Provider,
+        spec: StreamSpec,
+        outbox: Outbox,
+    ) -> None:
         """Follow one connection's topics, and begin anew should that ever fail."""
         failures = 0
-        tally = Tally(provider.name, spec.name)
+        tally = Tally(provider.key, spec.name)
         while True:
             context = Context(
                 provider=provider,
@@ -144,7 +208,7 @@ class Streamer:
                 rng=self._own_rng(),
             )
             feed = Feed(context, spec.topics, self._gate(spec))
-            self._feeds[provider.name, spec.name] = feed
+            self._feeds[provider.key, spec.name] = feed
             try:
                 await feed.run()
             except Exception as error:  # noqa: BLE001  # a callback may raise anything; others go on
@@ -162,6 +226,12 @@ class Streamer:
     def _own_rng(self) -> random.Random:
         # What one connection draws must not depend on how often another one failed.
         return random.Random(self._rng.getrandbits(64))  # noqa: S311  # no secret depends on it
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _cause(tally: Tally, error: Exception) -> WeftError:

@@ -19,6 +19,7 @@ A provider is checked against something that stands for its API, a server or a t
 from weft.testing.conformance import (
     CheckResult,
     ConformanceReport,
+    check_component,
     check_feature,
     check_layer,
     check_trained,
@@ -32,21 +33,27 @@ from weft.testing.providers import (
     check_provider,
     parametrize_provider_checks,
 )
+from weft.testing.sinks import SINK_CHECKS, check_sink, parametrize_sink_checks, sample_signals
 
 __all__ = [
     "PROVIDER_CHECKS",
+    "SINK_CHECKS",
     "CheckResult",
     "ConformanceReport",
     "History",
     "ProviderCase",
     "StandIn",
+    "check_component",
     "check_feature",
     "check_layer",
     "check_provider",
+    "check_sink",
     "check_trained",
     "parametrize_provider_checks",
+    "parametrize_sink_checks",
     "parametrize_with_checks",
     "random_history",
+    "sample_signals",
     "with_forecasts",
     "with_news",
     "with_regime",

@@ -15,13 +15,15 @@ from weft.components.model import Model, Regime
 from weft.errors import ComponentError, LearningError
 from weft.features.bounds import OutOfBoundsError
 from weft.learning.formats import check_files
+from weft.testing.digests import digests_of
+from weft.testing.extra import expect_pytest
 from weft.testing.history import listed_later
 from weft.testing.subjects import Panels, Subject, Testable, TrainedSubject, subject_of
+from weft.testing.watching import watching
 
 if TYPE_CHECKING:
     import pytest
 
-    from weft.arrays import FloatPanel
 
 HEAVY = ("pandas", "torch", "sklearn", "xgboost", "lightgbm", "transformers", "matplotlib")
 """Packages a component may use, but must not import before it is called."""
@@ -88,6 +90,16 @@ def check_layer(
     return _report(subject_of(layer), expected_failures or {})
 
 
+def check_component(
+    component: Testable, *, expected_failures: Mapping[str, str] | None = None
+) -> ConformanceReport:
+    """Check a component of any kind that answers a view against its contract, like `check_layer`.
+
+    Ensembles, risk models and sizers are handed made-up scores, fusions and levels.
+    """
+    return _report(subject_of(component), expected_failures or {})
+
+
 def check_feature(
     feature: Feature, *, expected_failures: Mapping[str, str] | None = None
 ) -> ConformanceReport:
@@ -118,6 +130,7 @@ def parametrize_with_checks(
     The test takes one argument, ``check``, and calls it. A check in `expected_failures` is
     marked as an expected failure with the reason given.
     """
+    expect_pytest()
     import pytest  # noqa: PLC0415  # the kit works without pytest
 
     excused = expected_failures or {}
@@ -174,14 +187,18 @@ def future_poison(subject: Subject) -> None:
     keep = history.rows - _STEPS // 2
     clean = subject.over(history, _STEPS)
     rng = np.random.default_rng(0)
-    poisons: dict[str, Callable[[FloatPanel], FloatPanel]] = {
-        "noise": lambda panel: np.exp(rng.normal(0.0, 3.0, panel.shape)),
-        "a billion": lambda panel: np.full(panel.shape, 1e9),
-        "nothing": lambda panel: np.full(panel.shape, np.nan),
+    poisons = {
+        "another market": history.noisy_after(keep, rng),
+        "prices of a billion": history.after(keep, lambda panel: np.full(panel.shape, 1e9)),
+        "nothing": history.after(keep, lambda panel: np.full(panel.shape, np.nan)),
     }
-    for what, poison in poisons.items():
-        poisoned = subject.over(history.after(keep, poison), _STEPS)
-        kept = _STEPS // 2
+    kept = _STEPS // 2
+    for what, other in poisons.items():
+        try:
+            poisoned = subject.over(other, _STEPS)
+        except (ComponentError, ValueError, IndexError) as error:
+            told = f"fails on the rows where the future was replaced by {what}: {error}"
+            raise AssertionError(told) from error
         _expect_equal(
             {n: p[:kept] for n, p in poisoned.items()},
             {n: p[:kept] for n, p in clean.items()},
@@ -260,10 +277,31 @@ def silent_where_unknown(subject: Subject) -> None:
 
 
 def leaves_inputs_alone(subject: Subject) -> None:
-    """Panels of a view refuse to be written to; asking the same view again gives the same."""
+    """Nothing a view holds is written to; asking the same view again gives the same."""
     view = subject.view(subject.history(seed=7), _STEPS)
+    before = digests_of(view)
     first = {name: panel.copy() for name, panel in subject.evaluate(view).items()}
-    _expect_equal(subject.evaluate(view), first, "the same view was asked again", 0.0)
+    features = digests_of(view)
+    again = subject.evaluate(view)
+    after = digests_of(view)
+    written = [
+        name for kept in (before, features) for name in kept if kept[name] != after.get(name)
+    ]
+    _require(not written, f"wrote to {', '.join(dict.fromkeys(written))} of its view")
+    _expect_equal(again, first, "the same view was asked again", 0.0)
+
+
+def asks_the_view_alone(subject: Subject) -> None:
+    """No file, host or program is asked: of what they say, nothing proves when it was known."""
+    view = subject.view(subject.history(seed=10), _STEPS)
+    with watching() as watch:
+        subject.evaluate(view)
+    _require(
+        not watch.seen,
+        f"{'; '.join(watch.seen)} while it was asked. What that says cannot be proven to have been "
+        "known at the row: read it when the module is imported if it never changes, or bring it by "
+        "a provider, as a metric",
+    )
 
 
 def ignores_column_order(subject: Subject) -> None:
@@ -278,13 +316,7 @@ def ignores_column_order(subject: Subject) -> None:
 
 def imports_light(subject: Subject) -> None:
     """Importing the component's module imports none of the heavy packages."""
-    module = type(subject.component).__module__
-    code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run(  # noqa: S603  # our own interpreter, a module name we imported
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
-    _require(done.returncode == 0, f"{module} cannot be imported alone: {done.stderr[-500:]}")
-    _require(done.stdout.strip() == "[]", f"{module} imports {done.stdout.strip()}")
+    expect_light_import(type(subject.component).__module__)
 
 
 def trains_reproducibly(subject: TrainedSubject) -> None:
@@ -319,6 +351,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
         in_range,
         silent_where_unknown,
         leaves_inputs_alone,
+        asks_the_view_alone,
         ignores_column_order,
         imports_light,
     )
@@ -336,11 +369,25 @@ def checks_of(subject: Subject) -> dict[str, Callable[[], None]]:
     """Return the checks that apply to a component, by name."""
     checks: dict[str, Callable[[], None]] = {}
     checks |= {name: partial(check, subject) for name, check in CHECKS.items()}
-    if not subject.by_symbol:
+    if not (subject.by_symbol and subject.may_be_silent):
         del checks[silent_where_unknown.__name__]
     if isinstance(subject, TrainedSubject):
         checks |= {name: partial(check, subject) for name, check in TRAINED_CHECKS.items()}
     return checks
+
+
+def expect_light_import(module: str) -> None:
+    """Require that importing a module, in a process of its own, imports no heavy package.
+
+    Raises:
+        AssertionError: it does, or cannot be imported alone.
+    """
+    code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run(  # noqa: S603  # our own interpreter, a module name we imported
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    _require(done.returncode == 0, f"{module} cannot be imported alone: {done.stderr[-500:]}")
+    _require(done.stdout.strip() == "[]", f"{module} imports {done.stdout.strip()}")
 
 
 def _require(condition: bool, message: str) -> None:  # noqa: FBT001  # reads like the assert it is

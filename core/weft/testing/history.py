@@ -29,6 +29,7 @@ from weft.market.view import View
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.times import Interval, parse_time
+from weft.vocabulary import METRICS
 
 START = parse_time("2024-01-01T00:00:00Z")
 """Close of the first row of a made-up history."""
@@ -84,14 +85,65 @@ class History:
         return replace(kept, regime=state)
 
     def after(self, rows: int, replacement: Callable[[FloatPanel], FloatPanel]) -> "History":
-        """Return this history with everything after the first `rows` rows replaced.
+        """Return this history with candles and metrics after the first `rows` rows replaced.
 
-        Later texts are left out.
+        Later texts are left out, and later forecasts and regimes told in another order, so that
+        each of them still can be one; a forecast is NaN where its replacement would be.
         """
-        changed = self._map(lambda panel: np.concatenate([panel[:rows], replacement(panel[rows:])]))
+
+        def change(panel: FloatPanel) -> FloatPanel:
+            return np.concatenate([panel[:rows], replacement(panel[rows:])])
+
+        def turn(panel: FloatPanel) -> FloatPanel:
+            later = panel[rows:]
+            other = np.where(np.isnan(later[::-1]), later, later[::-1])
+            gone = np.isnan(replacement(np.ones_like(later)))
+            return np.concatenate([panel[:rows], np.where(gone, np.nan, other)])
+
+        return self._followed(
+            rows,
+            candles={name: change(panel) for name, panel in self.candles.items()},
+            metrics={name: change(panel) for name, panel in self.metrics.items()},
+            outlooks={name: _changed(outlook, turn) for name, outlook in self.outlooks.items()},
+        )
+
+    def noisy_after(self, rows: int, rng: np.random.Generator) -> "History":
+        """Return this history with another market after the first `rows` rows.
+
+        It is noise, and still a market: each high is the highest price of its candle, each low
+        the lowest, and each metric is within its range.
+        """
+        noisy = self.after(rows, lambda panel: np.exp(rng.normal(0.0, 3.0, panel.shape)))
+        prices = {name: panel.copy() for name, panel in noisy.candles.items()}
+        ends = np.stack([prices["open"][rows:], prices["close"][rows:]])
+        reach = np.exp(np.abs(rng.normal(0.0, 0.1, ends.shape)))
+        prices["high"][rows:] = ends.max(axis=0) * reach[0]
+        prices["low"][rows:] = ends.min(axis=0) / reach[1]
+        metrics = {
+            name: np.concatenate([panel[:rows], _in_range(name, panel[rows:])])
+            for name, panel in noisy.metrics.items()
+        }
+        return replace(noisy, candles=prices, metrics=metrics)
+
+    def _followed(
+        self,
+        rows: int,
+        candles: Mapping[str, FloatPanel],
+        metrics: Mapping[str, FloatPanel],
+        outlooks: Mapping[str, Outlook],
+    ) -> "History":
+        """Return this history with other panels, and no later text and regime as it was."""
         known_by = self.first_close + (rows - 1) * self.interval.micros
         since = int(self.news.event_time.min(initial=0))
-        return replace(changed, news=self.news.between(since, known_by))
+        state = self.regime
+        if state is not None:
+            chances = state.probability
+            later = np.concatenate([chances[:rows], chances[rows:][::-1]])
+            state = replace(state, probability=later)
+        news = self.news.between(since, known_by)
+        return replace(
+            self, candles=candles, metrics=metrics, outlooks=outlooks, regime=state, news=news
+        )
 
     def columns(self, order: np.ndarray) -> "History":
         """Return this history with its symbols in another order."""
@@ -199,6 +251,16 @@ class History:
         missing = max(0, rows - len(panel))
         before = np.full((missing, panel.shape[1]), np.nan)
         return np.ascontiguousarray(np.concatenate([before, panel[len(panel) - rows + missing :]]))
+
+
+def _in_range(name: str, panel: FloatPanel) -> FloatPanel:
+    """Return values of a metric that its unit allows."""
+    known = METRICS.get(name)
+    if known is None:
+        return panel
+    low = -np.inf if known.lowest is None else known.lowest
+    high = np.inf if known.highest is None else known.highest
+    return np.clip(panel, low, high)
 
 
 def _changed(outlook: Outlook, change: Callable[[FloatPanel], FloatPanel]) -> Outlook:

@@ -10,6 +10,7 @@ from weft.components.provider import Provider
 from weft.errors import WeftError
 from weft.testing import provider_checks, provider_faults
 from weft.testing.conformance import CheckResult, ConformanceReport
+from weft.testing.extra import expect_pytest
 from weft.testing.provider_case import ProviderCase, StandIn
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def parametrize_provider_checks(
         cases: the providers, and what stands for their APIs.
         expected_failures: by provider's name, checks it is known to fail, and why that is right.
     """
+    expect_pytest()
     import pytest  # noqa: PLC0415  # the kit works without pytest
 
     excused = expected_failures or {}

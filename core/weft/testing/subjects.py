@@ -3,27 +3,40 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from weft.answers import checked_forecast, checked_regime, checked_scores
+from weft.answers import (
+    checked_forecast,
+    checked_fusion,
+    checked_levels,
+    checked_regime,
+    checked_scores,
+    checked_sizes,
+    checked_universe,
+)
 from weft.arrays import FloatPanel
 from weft.components.base import Component
+from weft.components.ensemble import Ensemble
 from weft.components.feature import Feature, StepFeature
 from weft.components.layer import Layer
 from weft.components.model import Model, Regime
 from weft.components.needs import FeatureNeed, ForecastNeed, MetricNeed, Need, NewsNeed, RegimeNeed
 from weft.components.needs import feature as feature_need
-from weft.components.trained import Artifact, Training
+from weft.components.risk import Risk, Sizer
+from weft.components.trained import Artifact, Trained, Training
+from weft.components.universe import Universe
 from weft.features.bounds import check_bounds
 from weft.market.candles import Candles, candles_from_arrays
 from weft.market.view import View
 from weft.testing.history import History, installed_feature, random_history
+from weft.testing.inputs import WEIGHTS, fusion_of, levels_of, scores_of
 from weft.testing.opinions import with_forecasts, with_news, with_regime
 
 Panels: TypeAlias = Mapping[str, FloatPanel]
-Testable: TypeAlias = Layer | Feature | Model | Regime
+Testable: TypeAlias = Layer | Feature | Model | Regime | Ensemble | Risk | Sizer | Universe
 
 _ROWS = 2600
 
@@ -38,6 +51,8 @@ class Subject:
         evaluate: its answer to a view, as panels of (steps, symbol).
         bounds: lowest and highest value allowed in a panel, by name.
         by_symbol: whether the columns of its panels are the view's.
+        may_be_silent: whether its first panel is NaN where nothing is known, and a number where
+            everything is.
     """
 
     component: Component
@@ -45,6 +60,7 @@ class Subject:
     evaluate: Callable[[View], Panels]
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     by_symbol: bool = True
+    may_be_silent: bool = True
 
     @property
     def title(self) -> str:
@@ -121,14 +137,29 @@ _ADDITIONS: Mapping[type[Need], Callable[[History, int], History]] = {
 
 
 def subject_of(component: Testable) -> Subject:
-    """Return how a component is tested."""
-    if isinstance(component, Layer):
-        return _layer_subject(component)
-    if isinstance(component, Model):
-        return _model_subject(component)
-    if isinstance(component, Regime):
-        return _regime_subject(component)
-    return _feature_subject(component)
+    """Return how a component is tested.
+
+    Raises:
+        TypeError: a class instead of a component, or of a kind that the kit does not test so.
+    """
+    for kind, make in _SUBJECTS.items():
+        if isinstance(component, kind):
+            return make(component)
+    raise TypeError(_not_testable(component))
+
+
+def _not_testable(component: object) -> str:
+    if isinstance(component, type):
+        name = component.__name__
+        return f"expected a component, got the class {name}: write {name}()"
+    if not isinstance(component, Component):
+        return f"expected a component, got a {type(component).__name__}"
+    where = {
+        "provider": "check_provider() and parametrize_provider_checks() test it",
+        "sink": "check_sink() tests it",
+    }
+    nothing = "nothing calls it in this version of Weft, so there is nothing to test it by"
+    return f"{component.title()}: {where.get(component.kind, nothing)}"
 
 
 def _layer_subject(layer: Layer) -> Subject:
@@ -184,3 +215,66 @@ def _regime_subject(regime: Regime) -> Subject:
 
     bounds = {"probability": (0.0, 1.0), "position_multiplier": (0.0, 1.0)}
     return TrainedSubject(regime, regime.needs, evaluate, bounds, by_symbol=False)
+
+
+def _universe_subject(universe: Universe) -> Subject:
+    def evaluate(view: View) -> Panels:
+        members = checked_universe(universe.members(view), view, universe.title())
+        return {"members": members.astype(np.float64)}
+
+    return Subject(universe, universe.needs, evaluate, may_be_silent=False)
+
+
+def _ensemble_subject(ensemble: Ensemble) -> Subject:
+    def evaluate(view: View) -> Panels:
+        scores = scores_of(view)
+        said = ensemble.fuse(view, MappingProxyType(scores), MappingProxyType(WEIGHTS))
+        fusion = checked_fusion(said, view, ensemble.title(), scores)
+        return {
+            "score": fusion.score,
+            "confidence": fusion.confidence,
+            "direction": fusion.direction.astype(np.float64),
+            **{f"weight of {name}": panel for name, panel in fusion.weights.items()},
+        }
+
+    return Subject(ensemble, ensemble.needs, evaluate, may_be_silent=False)
+
+
+def _risk_subject(risk: Risk) -> Subject:
+    def evaluate(view: View) -> Panels:
+        fusion = fusion_of(view)
+        levels = checked_levels(risk.levels(view, fusion), view, risk.title(), fusion.direction)
+        priced = {"stop_loss": levels.stop_loss, "take_profit": levels.take_profit}
+        return {"entry": levels.entry, **priced, **levels.figures}
+
+    return Subject(risk, risk.needs, evaluate)
+
+
+def _sizer_subject(sizer: Sizer) -> Subject:
+    if isinstance(sizer, Trained):
+        raise TypeError(
+            f"{sizer.title()}: the kit trains models and regimes alone; test its parts, and the "
+            "sizes it holds once it is trained"
+        )
+
+    def evaluate(view: View) -> Panels:
+        fusion = fusion_of(view)
+        sizes = checked_sizes(
+            sizer.size(view, fusion, levels_of(view, fusion)), view, sizer.title()
+        )
+        return {"size": sizes.fraction, **sizes.evidence}
+
+    return Subject(sizer, sizer.needs, evaluate, may_be_silent=False)
+
+
+_SUBJECTS: Mapping[type[Component], Callable[[Any], Subject]] = {
+    Layer: _layer_subject,
+    Feature: _feature_subject,
+    Model: _model_subject,
+    Regime: _regime_subject,
+    Universe: _universe_subject,
+    Ensemble: _ensemble_subject,
+    Risk: _risk_subject,
+    Sizer: _sizer_subject,
+}
+"""How each kind is tested that answers a view."""

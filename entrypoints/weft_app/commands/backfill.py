@@ -31,7 +31,7 @@ def run(since: str | None, config: Path | None, overrides: Sequence[str]) -> boo
         now = engine.clock.now()
         history = engine.collector.history_days * DAY
         first = now - history if since is None else parse_time(since)
-        names = [placed.provider.name for placed in engine.composition.providers]
+        names = [placed.provider.key for placed in engine.composition.providers]
         with _bars() as progress:
             days = max(1, (now - first) // DAY)
             tasks = {

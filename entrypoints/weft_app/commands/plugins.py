@@ -83,12 +83,13 @@ def info(name: str, *, as_json: bool) -> None:
 
 
 def _print(records: Sequence[PluginRecord]) -> None:
-    table = Table("kind", "name", "status", "from", "import ms", "error")
+    table = Table("kind", "name", "status", "used as", "from", "import ms", "error")
     for record in records:
         table.add_row(
             escape(record.kind),
             escape(record.name),
             record.status.value,
+            escape(", ".join(record.used_as)),
             escape(f"{record.dist} {record.version}"),
             "" if record.import_ms is None else f"{record.import_ms:.0f}",
             escape(record.error or ""),

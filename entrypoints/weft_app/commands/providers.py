@@ -17,7 +17,7 @@ from weft.errors import PluginError, WeftError, nearest
 from weft.sources import provider_status
 from weft.times import DAY, SECOND
 from weft_app.addresses import shown
-from weft_app.session import console, open_answer, open_engine
+from weft_app.session import console, open_answer, open_engine, without_name
 from weft_app.status import ProviderState
 
 _DAYS_ASKED = 3
@@ -73,7 +73,7 @@ def check(names: Sequence[str], config: Path | None, overrides: Sequence[str]) -
     """
     engine = open_engine(config, overrides)
     try:
-        placed = {p.provider.name: p for p in engine.composition.providers}
+        placed = {p.provider.key: p for p in engine.composition.providers}
         for name in names:
             if name not in placed:
                 close = nearest(name, list(placed))
@@ -91,13 +91,14 @@ async def _check(engine: Engine, chosen: Sequence[PlacedProvider]) -> bool:
     fine = True
     async with engine.collector.connections:
         for one in chosen:
-            name = one.provider.name
+            name = one.provider.key
             began = engine.clock.now()
             try:
                 told = await engine.collector.probe(one.provider, _DAYS_ASKED * DAY)
             except WeftError as error:
                 fine = False
-                console.print(f"[red]{escape(name)}[/]: {escape(str(error))}", soft_wrap=True)
+                said = escape(without_name(str(error), name))
+                console.print(f"[red]{escape(name)}[/]: {said}", soft_wrap=True)
                 continue
             seconds = (engine.clock.now() - began) / SECOND
             said = escape(f"{told} in {seconds:.1f} s")

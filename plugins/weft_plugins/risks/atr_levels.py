@@ -51,16 +51,17 @@ class AtrLevels(Risk):
 
 
 def entries(view: View, reach: FloatPanel) -> FloatPanel:
-    """Return the closes one can act on (steps, symbol); NaN where nothing moves.
+    """Return the closes one can act on (steps, symbol); NaN where no stop can be placed.
 
-    Where prices do not move, a stop would lie at the entry.
+    Where prices do not move, a stop would lie at the entry; just after a listing the range, and
+    so the stop, is not known yet.
 
     Args:
         view: of the candles.
         reach: average true range (steps, symbol).
     """
     close = view.candles().close[-view.steps :]
-    return np.where(reach <= 0.0, np.nan, close)
+    return np.where(reach > 0.0, close, np.nan)
 
 
 def placed(

@@ -1,3 +1,4 @@
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -281,3 +282,10 @@ def test_settings_are_frozen(load: Load) -> None:
 def test_asking_for_a_slot_that_is_not_there_raises(load: Load, key: str) -> None:
     with pytest.raises(KeyError):
         load().settings.slot(key)
+
+
+def test_no_help_text_shows_the_environment() -> None:
+    """`help()` and every documentation tool print default values."""
+    shown = str(inspect.signature(load_settings))
+    assert "environ: " in shown
+    assert "PATH" not in shown

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -38,7 +39,7 @@ class Change(PanelFeature):
     """Change of the close over two rows: a panel feature with a declared warm-up."""
 
     name = "change"
-    outputs = ("change", "members")
+    outputs: ClassVar[tuple[str, ...]] = ("change", "members")
     asked: Sequence[int] = ()
 
     @property
@@ -53,6 +54,7 @@ class Change(PanelFeature):
 
 class OneRowShort(Change):
     name = "short"
+    outputs = ("change",)
 
     def compute(self, view: View) -> Mapping[str, FloatPanel]:
         return {"change": view.candles().close[3:]}
@@ -268,7 +270,11 @@ def test_an_unknown_output_is_told_with_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("short", "has shape"), ("none", "neither a PanelFeature nor")]
+    ("name", "message"),
+    [
+        ("short", r"returned .change. as a panel of \(1, 3\), expected"),
+        ("none", "neither a PanelFeature nor"),
+    ],
 )
 def test_a_feature_that_breaks_its_contract_is_named(name: str, message: str) -> None:
     need = FeatureNeed(name, (), None, 0)

@@ -314,6 +314,33 @@ def test_config_may_say_which_one_it_means(install: Install) -> None:
     assert found.find("layer", "zeta:same").status is Status.ACTIVE
 
 
+def test_a_built_in_wins_over_an_outsider_of_its_name_until_config_says_otherwise(
+    install: Install,
+) -> None:
+    install("acme", {"acme_t": layer("technical")}, {"technical": "acme_t:Made"})
+    found = registry()
+    assert found.load("layer", "technical").__module__ == "weft_plugins.layers.technical"
+    note = found.find("layer", "acme:technical")
+    assert note.status is Status.DISCOVERED
+    assert note.error == "the built-in layer is used; `use: acme:technical` chooses this one"
+    assert found.load("layer", "acme:technical").__module__ == "acme_t"
+
+
+def test_a_plugin_that_one_key_uses_is_active_whatever_another_key_says(
+    install: Install,
+) -> None:
+    install("acme", {"acme_one": layer("one")}, {"one": "acme_one:Made"})
+    found = registry()
+    found.load("layer", "one")
+    found.note_use(found.find("layer", "one"), "layers.first")
+    found.disable("layer", "one")
+    record = found.find("layer", "one")
+    assert (record.status, record.used_as) == (Status.ACTIVE, ("layers.first",))
+    found.note_waiting("layer", "one", "layers.first", "waiting for ONE_KEY")
+    record = found.find("layer", "one")
+    assert (record.status, record.error) == (Status.WAITING, "waiting for ONE_KEY")
+
+
 def test_a_conflict_nobody_names_harms_nobody(install: Install) -> None:
     install("other", {"other_x": layer("fine")}, {"fine": "other_x:Made"})
     found = two_of_a_name(install)

@@ -1,0 +1,247 @@
+"""Parts of a component's answer: each is checked, copied, and refused in the same words."""
+
+import math
+from collections.abc import Mapping
+from inspect import iscoroutine
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weft.arrays import FloatPanel, IntPanel, is_read_only, read_only
+from weft.errors import ComponentError
+
+if TYPE_CHECKING:
+    from weft.market.view import View
+
+T = TypeVar("T")
+Bounds: TypeAlias = tuple[float, float]
+
+ANY: Final[Bounds] = (-math.inf, math.inf)
+"""Bounds of a number that only has to be finite."""
+
+_SUM_TOLERANCE = 1e-9
+
+
+def instance_of(answer: object, kind: type[T], title: str, hint: str, verb: str = "returned") -> T:
+    """Return an answer that is of the kind expected, or refuse it by what came."""
+    if isinstance(answer, kind):
+        return answer
+    raise ComponentError(
+        f"{verb} {came(answer)}, expected {kind.__name__}",
+        where=title,
+        hint=_ASYNC if iscoroutine(answer) else hint,
+    )
+
+
+_ASYNC = "Write `def` instead of `async def`: only fetch, execute and emit are asynchronous"
+
+
+def came(answer: object) -> str:
+    """Return what messages call an answer of the wrong type."""
+    if iscoroutine(answer):
+        # Python warns of one that is never awaited, long after and without the component's name.
+        answer.close()
+    if answer is None:
+        return "None"
+    name = type(answer).__name__
+    return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
+
+
+def mapping_of(
+    answer: object, name: str, title: str, hint: str = "Give a dict of panels by name"
+) -> Mapping[Any, Any]:
+    """Return a part of an answer that has names for keys."""
+    if isinstance(answer, Mapping):
+        return answer
+    raise ComponentError(
+        f"returned {came(answer)} as its {name}, expected a mapping", where=title, hint=hint
+    )
+
+
+def panels_of(answer: object, name: str, view: "View", title: str) -> Mapping[str, FloatPanel]:
+    """Return named panels as copies of the host's own."""
+    found = {}
+    for key, panel in mapping_of(answer, name, title).items():
+        if not isinstance(key, str):
+            raise ComponentError(
+                f"returned {name} under the key {key!r}, expected a text", where=title
+            )
+        found[key] = panel_of(panel, f"{name} {key!r}", view, title)
+    return MappingProxyType(found)
+
+
+def panel_of(
+    panel: object, name: str, view: "View", title: str, kind: str = "f", hint: str | None = None
+) -> Any:  # noqa: ANN401  # a panel of the kind asked for
+    """Return a panel with the view's rows and columns as a copy of the host's own."""
+    return array_of(panel, name, (view.steps, len(view.symbols)), title, kind, hint)
+
+
+_KINDS = {
+    "f": ("fiu", np.float64, "numbers (float64)"),
+    "i": ("iu", np.int8, "whole numbers (int8)"),
+    "?": ("b", np.bool_, "True and False (bool)"),
+}
+"""Which dtypes pass for a kind of array, what they become, and what messages call them."""
+
+
+def array_of(
+    array: object, name: str, shape: tuple[int, ...], title: str, kind: str, hint: str | None = None
+) -> Any:  # noqa: ANN401  # an array of the kind asked for
+    """Return a copy of an array that nobody can write to, made sure of its shape and dtype."""
+    # A masked array or a matrix computes by other rules than an array.
+    if type(array) is not np.ndarray:
+        raise ComponentError(
+            f"returned {came(array)} as {name}, expected a NumPy array of {shape}",
+            where=title,
+            hint=_ASYNC
+            if iscoroutine(array)
+            else hint or "np.asarray(...) or .to_numpy() makes an array",
+        )
+    if array.shape != shape:
+        raise ComponentError(
+            f"returned {name} as a panel of {array.shape}, expected {shape}",
+            where=title,
+            hint=hint or "One row for each decision row, one column for each symbol of the view",
+        )
+    passing, dtype, words = _KINDS[kind]
+    if array.dtype.kind not in passing:
+        raise ComponentError(
+            f"returned {name} of dtype {array.dtype}, expected {words}",
+            where=title,
+            hint=hint or "Build it with np.full, np.where and arithmetic, or convert with .astype",
+        )
+    if array.dtype == dtype and is_read_only(array):
+        return array
+    return read_only(np.array(array, dtype=dtype, order="C"))
+
+
+def within(
+    panel: object, name: str, view: "View", title: str, bounds: Bounds, hint: str
+) -> FloatPanel:
+    """Return a panel of finite numbers within bounds, or NaN."""
+    found: FloatPanel = panel_of(panel, name, view, title)
+    low, high = bounds
+    # A comparison with NaN is false, so that no opinion passes.
+    outside = (found < low) | (found > high) | np.isinf(found)
+    if outside.any():
+        row, column = np.argwhere(outside)[0]
+        expected = "a finite number" if math.isinf(high) else f"{low:g} to {high:g}"
+        if low == 0.0 and math.isinf(high):
+            expected = "0 or more"
+        raise ComponentError(
+            f"returned a {name} of {found[row, column]:g} for {view.symbols[column]}, "
+            f"expected {expected}",
+            where=title,
+            hint=hint,
+        )
+    return found
+
+
+def known(
+    panel: object, name: str, view: "View", title: str, bounds: Bounds, hint: str
+) -> FloatPanel:
+    """Return a panel of numbers within bounds, without NaN."""
+    found = within(panel, name, view, title, bounds, hint)
+    told = f"returned a {name} that is not a number"
+    expect_none(np.isnan(found), told, view, title, hint)
+    return found
+
+
+def directions_of(panel: object, view: "View", title: str) -> IntPanel:
+    """Return directions of -1, 0 and 1."""
+    hint = "1 is long, -1 short, 0 neutral: np.sign(score).astype(np.int8)"
+    wide: NDArray[Any] = np.asarray(panel)
+    # Before the numbers become small ones: 257 would become 1.
+    if wide.dtype.kind in "iu" and ((wide < -1) | (wide > 1)).any():
+        raise ComponentError(
+            f"returned a direction of {wide[(wide < -1) | (wide > 1)][0]}, expected -1, 0 or 1",
+            where=title,
+            hint=hint,
+        )
+    found: IntPanel = panel_of(panel, "direction", view, title, "i", hint)
+    return found
+
+
+def prices_of(panel: object, name: str, view: "View", title: str, hint: str) -> FloatPanel:
+    """Return prices: above 0, or NaN."""
+    found = within(panel, name, view, title, ANY, hint)
+    expect_none(found <= 0.0, f"returned a {name} that is no price", view, title, hint, found)
+    return found
+
+
+def weights_of(
+    weights: object, view: "View", title: str, layers: set[str]
+) -> dict[str, FloatPanel]:
+    """Return the weights of exactly the layers named, which add up to 1 or are all 0."""
+    hint = "Give each layer that answered its share of the score; 0 where it has no opinion"
+    said = mapping_of(weights, "weights", title, hint)
+    if set(said) != layers:
+        raise ComponentError(
+            f"returned weights of {sorted(map(str, said))}, expected those of {sorted(layers)}",
+            where=title,
+            hint=hint,
+        )
+    found = {
+        name: known(said[name], f"weight of {name}", view, title, (0.0, 1.0), hint)
+        for name in sorted(layers)
+    }
+    if not found:
+        return found
+    total: FloatPanel = np.sum(list(found.values()), axis=0)
+    expect_none(
+        (np.abs(total - 1.0) > _SUM_TOLERANCE) & (np.abs(total) > _SUM_TOLERANCE),
+        "returned weights that do not add up to 1",
+        view,
+        title,
+        "Divide them by their sum; all are 0 where no layer has an opinion",
+        total,
+    )
+    return found
+
+
+def chances_of(
+    panel: object, name: str, shape: tuple[int, int], title: str, hint: str
+) -> FloatPanel:
+    """Return rows of probabilities that add up to 1, or are NaN."""
+    found: FloatPanel = array_of(panel, name, shape, title, "f", hint)
+    # A row is NaN where nothing is known of the market.
+    wrong = np.isinf(found).any() or (found < 0.0).any()
+    if wrong or (np.abs(found.sum(axis=1) - 1.0) > _SUM_TOLERANCE).any():
+        raise ComponentError(
+            f"returned a {name} with rows that do not add up to 1", where=title, hint=hint
+        )
+    return found
+
+
+def level_of(level: object, title: str) -> float:
+    """Return the level of a quantile, between 0 and 1."""
+    if isinstance(level, float) and 0.0 < level < 1.0:
+        return level
+    raise ComponentError(
+        f"returned a quantile at level {level!r}, expected a number between 0 and 1", where=title
+    )
+
+
+def last_rows(panel: object, view: "View") -> object:
+    """Return the last rows of a panel that has more than the view."""
+    if isinstance(panel, np.ndarray) and panel.ndim == 2 and len(panel) > view.steps:
+        return panel[len(panel) - view.steps :]
+    return panel
+
+
+def expect_none(
+    wrong: NDArray[np.bool_],
+    told: str,
+    view: "View",
+    title: str,
+    hint: str,
+    values: FloatPanel | None = None,
+) -> None:
+    """Raise where a cell is wrong, naming the first."""
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        came = "" if values is None else f" ({values[row, column]:g})"
+        raise ComponentError(f"{told}{came}, for {view.symbols[column]}", where=title, hint=hint)
