@@ -73,8 +73,8 @@ def _print_head(console: Console, signal: Signal) -> None:
         state = signal.regime
         chances = ", ".join(f"{n} {p:.0%}" for n, p in state.probability.items() if p is not None)
         console.print(
-            f"Regime {escape(f'{state.name} ({chances})')}; chance of a change within a candle "
-            f"{state.change_probability or 0.0:.1%}, sizes times "
+            f"Regime {escape(f'{state.name} ({chances})')}, trust {state.trust:.2f}; chance of a "
+            f"change within a candle {state.change_probability or 0.0:.1%}, sizes times "
             f"{state.position_multiplier or 0.0:.2f}"
         )
 

@@ -8,6 +8,7 @@ from weft.market.instruments import describe
 from weft.testing.history import START, History
 from weft.times import Interval
 from weft_plugins.regimes._parameters import Parameters
+from weft_plugins.regimes._stateless import Stateless
 
 NAMES = ("bull_trend", "bear_trend", "sideways", "high_volatility")
 FEATURES = ("log_return", "log_volatility", "log_volume_ratio", "rsi")
@@ -28,6 +29,9 @@ DEVIATIONS = np.array(
         [0.025, 0.4, 0.5, 10.0],
     ]
 )
+PLAIN = Stateless(1e-4, 12.0, 0.0, np.ones(1), np.zeros(1), np.full(1, 1e-4))
+"""A normal of constant deviation."""
+
 TRANSITION = np.array(
     [
         [0.96, 0.01, 0.02, 0.01],
@@ -65,7 +69,7 @@ def truth() -> Parameters:
         transition=TRANSITION,
         means=MEANS,
         covariances=np.stack([np.diag(d**2) for d in DEVIATIONS]),
-        overall=np.eye(4),
+        stateless=PLAIN,
     )
 
 

@@ -10,11 +10,13 @@ from tests.plugins.regimes.planted import (
     FEATURES,
     MEANS,
     NAMES,
+    PLAIN,
     TRANSITION,
     observations,
     training,
     truth,
 )
+from weft.components.chains import stationary
 from weft.components.trained import Training
 from weft.errors import TrainingError
 from weft_plugins.regimes._filter import ForwardFilter
@@ -26,11 +28,11 @@ from weft_plugins.regimes._naming import (
     state_names,
     untrue_name,
 )
-from weft_plugins.regimes._parameters import FILE, Parameters, stationary
+from weft_plugins.regimes._parameters import FILE, Parameters
 from weft_plugins.regimes._training import train
 from weft_plugins.regimes.hmm import HiddenMarkov
 
-QUICK = HiddenMarkov.Config(restarts=2, iterations=30)
+QUICK = HiddenMarkov.Config(observed=FEATURES, restarts=2, iterations=30)
 EFFORT = Effort(3, 40, 1e-5, 1e-3, 0.005)
 
 
@@ -75,7 +77,7 @@ def test_initial_states_in_another_order_give_the_same_model() -> None:
             transition=fit.transition,
             means=fit.means,
             covariances=fit.covariances,
-            overall=np.eye(4),
+            stateless=PLAIN,
         )
         models.append(named_by_statistics(raw))
     for model in models[1:]:
@@ -164,7 +166,14 @@ def test_divergence_of_two_normals_in_closed_form() -> None:
     def normal(mean: float, deviation: float) -> Parameters:
         one = np.ones((1, 1))
         return Parameters(
-            ("x",), np.zeros(1), np.ones(1), ("a",), one, one * mean, one[None] * deviation**2, one
+            features=("x",),
+            center=np.zeros(1),
+            scale=np.ones(1),
+            names=("a",),
+            transition=one,
+            means=one * mean,
+            covariances=one[None] * deviation**2,
+            stateless=PLAIN,
         )
 
     # KL(N(0,1) | N(1,2)) = ln 2 + (1 + 1) / 8 - 1/2; the other way -ln 2 + (4 + 1) / 2 - 1/2.
