@@ -83,8 +83,7 @@ class RegimeView:
     Attributes:
         name: the likeliest state; ``unknown`` where the regime is trusted 0.
         trust: how far the regime has earned to be listened to, on rows after its training: 0 to 1.
-        probability: of each state, by name, as far from its share of time in the long run as the
-            regime is trusted.
+        probability: of each state, by name, as far from equal chances as the regime is trusted.
         change_probability: chance that the next candle is in another state.
         expected_duration: candles the likeliest state lasts on average; None for endless, and
             where the name is ``unknown``.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from weft.arrays import FloatPanel, Floats
-from weft.components.chains import stationary
 from weft.components.trained import Evaluation, Trained, Training
 
 if TYPE_CHECKING:
@@ -69,14 +68,14 @@ class RegimeState:
     def listened_to(self, trust: float) -> "RegimeState":
         """Return what is left of the state for those who trust it that far, 0 to 1.
 
-        Chances lie that far between the stationary distribution, which is all that can be said
-        without looking, and those given; multipliers lie that far from 1. Trusted 0, no row says
-        anything that another does not, and no size changes.
+        Chances lie that far between those given and equal ones for all states, multipliers that
+        far from 1. Trusted 0, no row says anything, whatever the states were fitted to, and no size
+        changes. The share of time in each state would not do: it was fitted as well.
         """
-        usual = stationary(self.transition)
+        equal = 1.0 / len(self.names)
         return replace(
             self,
-            probability=trust * self.probability + (1.0 - trust) * usual,
+            probability=trust * self.probability + (1.0 - trust) * equal,
             multipliers=1.0 - trust * (1.0 - self.multipliers),
             trust=trust,
         )

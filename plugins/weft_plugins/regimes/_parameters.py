@@ -13,6 +13,7 @@ from weft_plugins.regimes._stateless import Stateless
 
 FILE = "hmm.json"
 VERSION = 2
+_SQUARINGS = 60
 _SUM_TOLERANCE = 1e-9
 
 
@@ -109,6 +110,22 @@ _SHAPES: Mapping[str, tuple[str, ...]] = {
     "means": ("state", "feature"),
     "covariances": ("state", "feature", "feature"),
 }
+
+
+def stationary(transition: FloatPanel) -> Floats:
+    """Return the distribution that a chain settles to, from all states alike (state,).
+
+    Args:
+        transition: chance of going from a state (row) to another (column) (state, state).
+    """
+    # Halfway between staying and moving has the same limit, and never alternates.
+    power = 0.5 * (np.eye(len(transition)) + transition)
+    for _ in range(_SQUARINGS):
+        power = power @ power
+        power /= power.sum(axis=1, keepdims=True)
+    settled: Floats = power.mean(axis=0)
+    settled /= settled.sum()
+    return settled
 
 
 def _document(content: bytes, where: str) -> dict[str, Any]:

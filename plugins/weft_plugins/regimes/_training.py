@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weft.arrays import FloatPanel, Floats
-from weft.components.chains import stationary
 from weft.components.trained import Training
 from weft.errors import ArtifactError, TrainingError
 from weft_plugins.regimes._filter import ForwardFilter
@@ -21,7 +20,7 @@ from weft_plugins.regimes._naming import (
     state_names,
     untrue_name,
 )
-from weft_plugins.regimes._parameters import FILE, Parameters
+from weft_plugins.regimes._parameters import FILE, Parameters, stationary
 from weft_plugins.regimes._stateless import fit_stateless
 
 if TYPE_CHECKING:

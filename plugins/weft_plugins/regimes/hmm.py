@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 
 from weft.arrays import FloatPanel
 from weft.components.base import ComponentConfig
-from weft.components.chains import stationary
 from weft.components.model import Regime, RegimeState
 from weft.components.needs import FeatureNeed, Need, candles, feature
 from weft.components.trained import Artifact, Evaluation, Training
@@ -26,7 +25,7 @@ from weft_plugins.regimes._market import (
     observe,
 )
 from weft_plugins.regimes._naming import BEAR, BULL, VOLATILE, state_names
-from weft_plugins.regimes._parameters import FILE, Parameters
+from weft_plugins.regimes._parameters import FILE, Parameters, stationary
 from weft_plugins.regimes._stateless import log_mixture
 
 _WHERE = "regime hmm"

@@ -97,7 +97,7 @@ class Pretending(Regime):
 
 @pytest.mark.parametrize(
     ("quality", "name", "chance", "multiplier"),
-    [(0.1, "calm", 1.0, 0.7), (0.0, "unknown", 7 / 15, 1.0), (-0.1, "unknown", 7 / 15, 1.0)],
+    [(0.1, "calm", 1.0, 0.7), (0.0, "unknown", 1 / 3, 1.0), (-0.1, "unknown", 1 / 3, 1.0)],
 )
 def test_a_regime_that_has_shown_nothing_says_nothing(
     tmp_path: Path,
@@ -163,9 +163,9 @@ def test_a_regime_is_listened_to_as_far_as_it_is_trusted() -> None:
 
 
 def test_a_regime_is_as_sure_as_it_is_trusted() -> None:
-    moving = np.array([[0.9, 0.1], [0.3, 0.7]])  # three quarters of the time in the first
+    moving = np.array([[0.9, 0.1], [0.3, 0.7]])
     sure = RegimeState(("a", "b"), np.array([[0.0, 1.0], [np.nan, np.nan]]), moving, np.ones(2))
-    for trust, expected in ((1.0, 1.0), (0.5, 0.625), (0.0, 0.25)):
+    for trust, expected in ((1.0, 1.0), (0.5, 0.75), (0.0, 0.5)):
         state = sure.listened_to(trust).last(2)
         assert state.trust == trust
         assert state.probability[0, 1] == pytest.approx(expected)

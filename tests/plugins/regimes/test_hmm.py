@@ -23,7 +23,6 @@ from tests.plugins.regimes.planted import (
     training,
     truth,
 )
-from weft.components.chains import stationary
 from weft.components.model import RegimeState
 from weft.components.trained import Artifact
 from weft.errors import ArtifactError, NotTrainedError, TrainingError
@@ -33,7 +32,7 @@ from weft.testing import parametrize_with_checks
 from weft.testing.conformance import prefix_invariance
 from weft.testing.history import History, random_history
 from weft.testing.subjects import subject_of
-from weft_plugins.regimes._parameters import FILE
+from weft_plugins.regimes._parameters import FILE, stationary
 from weft_plugins.regimes.hmm import HiddenMarkov, Ready, ready
 
 TINY = HiddenMarkov.Config(

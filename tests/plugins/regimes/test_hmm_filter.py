@@ -14,8 +14,8 @@ from statsmodels.tsa.regime_switching.markov_regression import (  # type: ignore
 
 from tests.plugins.regimes.planted import TRANSITION, observations, truth
 from weft.arrays import FloatPanel, Floats
-from weft.components.chains import stationary
 from weft_plugins.regimes._filter import ForwardFilter
+from weft_plugins.regimes._parameters import stationary
 
 
 def random_model(

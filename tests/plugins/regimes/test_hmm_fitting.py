@@ -16,7 +16,6 @@ from tests.plugins.regimes.planted import (
     training,
     truth,
 )
-from weft.components.chains import stationary
 from weft.components.trained import Training
 from weft.errors import TrainingError
 from weft_plugins.regimes._filter import ForwardFilter
@@ -28,7 +27,7 @@ from weft_plugins.regimes._naming import (
     state_names,
     untrue_name,
 )
-from weft_plugins.regimes._parameters import FILE, Parameters
+from weft_plugins.regimes._parameters import FILE, Parameters, stationary
 from weft_plugins.regimes._training import train
 from weft_plugins.regimes.hmm import HiddenMarkov
 
