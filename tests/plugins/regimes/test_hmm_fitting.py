@@ -216,6 +216,18 @@ def test_a_state_of_identical_rows_is_refused() -> None:
         train(observed, QUICK.model_copy(update={"states": (2,)}), training())
 
 
+def test_no_fit_begins_at_a_single_jump() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(1500, 1))
+    rows[[300, 900]] = [[25.0], [-30.0]]
+    for seed in range(10):
+        assert np.abs(_seeds(rows, 4, np.random.default_rng(seed))).max() < 3.0
+    effort = replace(EFFORT, restarts=5, iterations=30)
+    heavy = rng.standard_t(3, size=(1500, 1))
+    fits = fit_restarts(heavy, 4, "full", effort, np.random.default_rng(1), lambda _: None)
+    assert not any(fit.degenerate for fit in fits)
+
+
 def test_a_state_nobody_visits_is_refused() -> None:
     observed, _ = observations(600, seed=9)
     with pytest.raises(TrainingError, match="of the rows, below 40"):
