@@ -13,7 +13,6 @@ from weft.errors import TrainingError
 _PSEUDO_MOVES = 0.1  # added to every transition's count, so that none is ever impossible
 _SEEDING_ROUNDS = 5
 _STAYING = 0.9
-_TAIL = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +159,7 @@ def _segments(observed: FloatPanel) -> tuple[FloatPanel, list[int]]:
 
 
 def _seeds(rows: FloatPanel, states: int, rng: np.random.Generator) -> FloatPanel:
-    """Return means to start from, far apart: k-means++ (Arthur and Vassilvitskii 2007).
-
-    Rows in the tails count as the `_TAIL` quantiles: a mean that begins at a single jump would
-    become a state of that jump alone.
-    """
-    rows = np.clip(rows, *np.quantile(rows, [_TAIL, 1.0 - _TAIL], axis=0))
+    """Return means to start from, far apart: k-means++ (Arthur and Vassilvitskii 2007)."""
     means = rows[rng.integers(len(rows), size=1)]
     while len(means) < states:
         distance = _squared(rows, means).min(axis=1)

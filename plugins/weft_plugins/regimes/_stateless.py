@@ -71,11 +71,11 @@ class Stateless:
         if not isinstance(document, Mapping):
             raise ArtifactError(f"stateless is {document!r}, expected an object", where=where)
         try:
-            numbers = {name: float(document[name]) for name in _NUMBERS}
-            arrays = {name: np.array(document[name], dtype=np.float64) for name in _ARRAYS}
+            usual, half_life, weight = (float(document[name]) for name in _NUMBERS)
+            shares, means, variances = (np.array(document[n], np.float64) for n in _ARRAYS)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"stateless cannot be read: {error}", where=where) from error
-        found = cls(**numbers, **arrays)
+        found = cls(usual, half_life, weight, shares, means, variances)
         if not found._is_sound():
             raise ArtifactError("stateless is no distribution of returns", where=where)
         return found

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _WHERE = "regime hmm"
 _ROWS_PER_STATE = 50
+_FEWEST_STATES = 2
 _HELD_OUT = 0.2
 _JUMP = 5.0
 _SMALL_COST = 0.5
@@ -68,7 +69,7 @@ def train(
     standardised = (observed - center) / scale
     steps = _Steps(config, training)
     states, held_out = _best_count(standardised, config, training.rng, steps)
-    fitted, spread = _fit(standardised, states, config, training.rng, steps)
+    fitted, spread = _fit_soundly(standardised, states, config, training.rng, steps)
     parameters = Parameters(
         features=config.observed,
         center=center,
@@ -148,6 +149,37 @@ def _best_count(
     return max(said, key=said.__getitem__), {str(count): said[count] for count in said}
 
 
+class _DegenerateError(TrainingError):
+    """Some state of every fit is degenerate."""
+
+
+def _fit_soundly(
+    observed: FloatPanel,
+    states: int,
+    config: "HiddenMarkov.Config",
+    rng: np.random.Generator,
+    steps: _Steps,
+) -> tuple[Fitted, Card]:
+    """Return the best fit of the most states, up to those asked for, of which none is degenerate.
+
+    Returns may jump so far that a few rows become a state, whatever a fit begins with.
+
+    Raises:
+        TrainingError: two states are too many as well, or a fit diverged.
+    """
+    refused: list[str] = []
+    while True:
+        try:
+            fitted, card = _fit(observed, states, config, rng, steps)
+        except _DegenerateError as error:
+            if states == _FEWEST_STATES:
+                raise
+            refused.append(f"{states} states: {error.message}")
+            states -= 1
+        else:
+            return fitted, {**card, "instead_of": refused}
+
+
 def _fit(
     observed: FloatPanel,
     states: int,
@@ -167,12 +199,12 @@ def _fit(
     fits = run(config.covariance)
     kind = config.covariance
     refused = fits[0].degenerate
-    if refused and kind != "diag":
+    if refused and kind != "diag" and observed.shape[1] > 1:
         kind = "diag"
         fits = run(kind)
     best = fits[0]
     if best.degenerate:
-        raise TrainingError(
+        raise _DegenerateError(
             f"{best.degenerate}, in each of {config.restarts} fits of {states} states",
             where=_WHERE,
             hint="Fit fewer states, or more history",

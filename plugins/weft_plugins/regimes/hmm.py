@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, TypeAlias
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -29,6 +29,9 @@ from weft_plugins.regimes._parameters import FILE, Parameters, stationary
 from weft_plugins.regimes._stateless import log_mixture
 
 _WHERE = "regime hmm"
+
+Observed: TypeAlias = Literal["log_return", "log_volatility", "log_volume_ratio", "rsi"]
+"""What states can be inferred from."""
 
 _LUCK: Final = 100.0
 """How much likelier than without states the judged returns have to be, before states gain.
@@ -88,14 +91,12 @@ class HiddenMarkov(Regime):
             default=(4,),
             min_length=1,
             description="numbers of states, of which the one that is best on the last fifth of "
-            "the training rows, unseen, is taken",
+            "the training rows, unseen, is taken; fewer where a few jumps would be a state",
         )
-        observed: tuple[Literal["log_return", "log_volatility", "log_volume_ratio", "rsi"], ...] = (
-            Field(
-                default=("log_return",),
-                min_length=1,
-                description="what states are inferred from, the log return first",
-            )
+        observed: tuple[Observed, ...] = Field(
+            default=("log_return",),
+            min_length=1,
+            description="what states are inferred from, the log return first",
         )
         covariance: Literal["full", "diag"] = Field(
             default="full", description="whether features may vary together within a state"
@@ -284,9 +285,8 @@ def _one_row_ahead(model: ForwardFilter, probability: FloatPanel) -> FloatPanel:
     before = np.vstack([model.start, probability[:-1]])
     # Until something is known the filter stands at its start.
     ahead: FloatPanel = np.einsum("ti,ij->tj", before, model.transition)
-    unknown = np.isnan(before).any(axis=1)
-    unknown[0] = True
-    return np.where(unknown[:, None], model.start, ahead)
+    ahead[0] = model.start
+    return np.where(np.isnan(ahead), model.start, ahead)
 
 
 def _blocks(first: int, last: int) -> Iterator[tuple[int, int]]:

@@ -1,5 +1,7 @@
 """A market of four known states, as observations and as candles."""
 
+from typing import Final
+
 import numpy as np
 
 from weft.arrays import FloatPanel, Floats
@@ -9,9 +11,10 @@ from weft.testing.history import START, History
 from weft.times import Interval
 from weft_plugins.regimes._parameters import Parameters
 from weft_plugins.regimes._stateless import Stateless
+from weft_plugins.regimes.hmm import Observed
 
 NAMES = ("bull_trend", "bear_trend", "sideways", "high_volatility")
-FEATURES = ("log_return", "log_volatility", "log_volume_ratio", "rsi")
+FEATURES: Final[tuple[Observed, ...]] = ("log_return", "log_volatility", "log_volume_ratio", "rsi")
 
 MEANS = np.array(
     [

@@ -316,7 +316,7 @@ def test_without_hmmlearn_the_extra_is_named_and_detecting_still_works() -> None
 )
 def test_states_are_told_by_returns_first(observed: list[str], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
-        HiddenMarkov.Config(observed=observed)
+        HiddenMarkov.Config.model_validate({"observed": observed})
 
 
 def test_an_artifact_of_other_features_is_refused() -> None:

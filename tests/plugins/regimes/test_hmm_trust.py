@@ -37,7 +37,8 @@ def normal(rows: int, rng: np.random.Generator) -> Floats:
 
 
 def student(rows: int, rng: np.random.Generator) -> Floats:
-    return 0.004 / np.sqrt(2.0) * rng.standard_t(4, rows)
+    found: Floats = 0.004 / np.sqrt(2.0) * rng.standard_t(4, rows)
+    return found
 
 
 def skewed(rows: int, rng: np.random.Generator) -> Floats:
@@ -59,13 +60,15 @@ def garch(rows: int, rng: np.random.Generator) -> Floats:
 def switching(rows: int, rng: np.random.Generator) -> Floats:
     """A calm state and a wild one, of 50 hours each in the mean."""
     moving = np.array([[0.98, 0.02], [0.02, 0.98]])
-    return np.array([0.002, 0.008])[chain(rows, rng, moving)] * rng.normal(size=rows)
+    found: Floats = np.array([0.002, 0.008])[chain(rows, rng, moving)] * rng.normal(size=rows)
+    return found
 
 
 def trending(rows: int, rng: np.random.Generator) -> Floats:
     """Rises, falls, a market that rests, and a wild one."""
     states = chain(rows, rng, TRANSITION)
-    return MEANS[states, 0] + SPREADS[states, 0] * rng.normal(size=rows)
+    found: Floats = MEANS[states, 0] + SPREADS[states, 0] * rng.normal(size=rows)
+    return found
 
 
 def history_of(returns: Floats, seed: int) -> History:
