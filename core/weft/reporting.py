@@ -158,7 +158,7 @@ class Reporter:
             name=state.names[likeliest] if known else UNKNOWN_REGIME,
             trust=state.trust,
             probability=dict(zip(state.names, map(number, state.probability[row]), strict=True)),
-            change_probability=number(state.change_probability[row]),
+            change_probability=number(state.change_probability[row]) if known else None,
             expected_duration=number(state.expected_duration[likeliest]) if known else None,
             position_multiplier=number(state.position_multiplier[row]),
             artifact=composed.artifacts["regime"],

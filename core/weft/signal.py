@@ -84,7 +84,8 @@ class RegimeView:
         name: the likeliest state; ``unknown`` where the regime is trusted 0.
         trust: how far the regime has earned to be listened to, on rows after its training: 0 to 1.
         probability: of each state, by name, as far from equal chances as the regime is trusted.
-        change_probability: chance that the next candle is in another state.
+        change_probability: chance that the next candle is in another state; None where the name is
+            ``unknown``.
         expected_duration: candles the likeliest state lasts on average; None for endless, and
             where the name is ``unknown``.
         position_multiplier: what it does to sizes, 0 to 1.

@@ -117,7 +117,8 @@ def test_a_regime_that_has_shown_nothing_says_nothing(
     assert (regime.name, regime.trust) == (name, float(quality > 0.0))
     assert regime.probability["calm"] == pytest.approx(chance)
     assert regime.position_multiplier == multiplier
-    assert (regime.expected_duration is None) is (name == "unknown")
+    for figure in (regime.expected_duration, regime.change_probability):
+        assert (figure is None) is (name == "unknown")
 
 
 class Halving(Sizer, Trained):
