@@ -59,7 +59,7 @@ def test_a_regime_that_is_not_trusted_is_not_printed_as_one(
     known = sample_signal()
     assert known.regime is not None
     for regime, said, unsaid in (
-        (known.regime, "bull (75%), trust 0.90; chance of a change", "unknown"),
+        (known.regime, "bull (bull 75%), trust 0.90; chance of a change", "unknown"),
         (
             replace(known.regime, name=UNKNOWN_REGIME, trust=0.0, change_probability=None),
             "Regime unknown: its states have not earned trust",
