@@ -123,7 +123,7 @@ _SAMPLE = Signal(
     forecasts=(
         ForecastView("trees", "a0a0", 0.5, 0.55, 0.002, {"0.05": -0.03}, {"epistemic": 0.01}),
     ),
-    regime=RegimeView("bull", {"bull": 0.75}, 0.05, 20.0, 0.8, "b1b1"),
+    regime=RegimeView("bull", 0.9, {"bull": 0.75}, 0.05, 20.0, 0.8, "b1b1"),
     risk={"var_99": 0.04},
     sizing={"fractional_kelly": 0.07},
     missing_models={"models.transformer": "not trained yet"},

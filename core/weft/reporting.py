@@ -12,6 +12,7 @@ from weft.composition import COVERAGE_ROWS, Composition
 from weft.market.candles import NEVER, Candles, Presence
 from weft.market.view import View
 from weft.signal import (
+    UNKNOWN_REGIME,
     DataNote,
     Direction,
     ForecastView,
@@ -154,12 +155,13 @@ class Reporter:
         state = composed.regime
         if state is None or np.isnan(state.probability[row]).any():
             return None
-        likeliest = int(np.argmax(state.probability[row]))
+        likeliest, known = int(np.argmax(state.probability[row])), state.trust > 0.0
         return RegimeView(
-            name=state.names[likeliest],
+            name=state.names[likeliest] if known else UNKNOWN_REGIME,
+            trust=state.trust,
             probability=dict(zip(state.names, map(number, state.probability[row]), strict=True)),
-            change_probability=number(state.change_probability[row]),
-            expected_duration=number(state.expected_duration[likeliest]),
+            change_probability=number(state.change_probability[row]) if known else None,
+            expected_duration=number(state.expected_duration[likeliest]) if known else None,
             position_multiplier=number(state.position_multiplier[row]),
             artifact=composed.artifacts["regime"],
         )

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -74,20 +74,28 @@ class ForecastView:
     evidence: Mapping[str, float | None]
 
 
+UNKNOWN_REGIME: Final = "unknown"
+"""Name of the regime where what detects it is trusted 0."""
+
+
 @dataclass(frozen=True, slots=True)
 class RegimeView:
     """Where the market stands.
 
     Attributes:
-        name: the likeliest state.
-        probability: of each state, by name.
-        change_probability: chance that the next candle is in another state.
-        expected_duration: candles the likeliest state lasts on average; None for endless.
+        name: the likeliest state; ``unknown`` where the regime is trusted 0.
+        trust: how far the regime has earned to be listened to, on rows after its training: 0 to 1.
+        probability: of each state, by name, as far from equal chances as the regime is trusted.
+        change_probability: chance that the next candle is in another state; None where the name is
+            ``unknown``.
+        expected_duration: candles the likeliest state lasts on average; None for endless, and
+            where the name is ``unknown``.
         position_multiplier: what it does to sizes, 0 to 1.
         artifact: digest of what it was trained to.
     """
 
     name: str
+    trust: float
     probability: Mapping[str, float | None]
     change_probability: float | None
     expected_duration: float | None

@@ -1,5 +1,6 @@
 """What others wrote is printed as it is: it is no markup of ours."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from typer.testing import CliRunner
 
 from tests.support import ALONE_SET, sample_signal
 from weft.intake import Collected
-from weft.signal import Report
+from weft.signal import UNKNOWN_REGIME, Report
 from weft_app.cli import app as command_line
 from weft_app.commands import backfill, explain, signals
 from weft_app.session import duration, open_answer, print_problems
@@ -50,6 +51,28 @@ def test_what_a_signal_says_stands_whole_in_a_table(
     assert f"ETHUSDT: no signal: {line}" in told
     explain._print_head(open_answer(), one)
     assert f"{line} as of" in capsys.readouterr().out
+
+
+def test_a_regime_that_is_not_trusted_is_not_printed_as_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    known = sample_signal()
+    assert known.regime is not None
+    for regime, said, unsaid in (
+        (known.regime, "bull (bull 75%), trust 0.90; chance of a change", "unknown"),
+        (
+            replace(known.regime, name=UNKNOWN_REGIME, trust=0.0, change_probability=None),
+            "Regime unknown: its states have not earned trust",
+            "75%",
+        ),
+    ):
+        one = replace(known, regime=regime)
+        explain._print_head(open_answer(), one)
+        head = " ".join(capsys.readouterr().out.split())
+        assert said in head
+        assert unsaid not in head
+        title = signals._regime(Report(one.as_of, "real", (one,), {}))
+        assert title == f"; regime {'bull (75%)' if regime.trust else 'unknown'}"
 
 
 CANDLES = """symbol,interval,open_time,open,high,low,close,volume

@@ -55,21 +55,36 @@ class RegimeState:
         probability: of each state at each decision row, given the past alone (steps, state).
         transition: chance of going from a state (row) to another (column) within one candle.
         multipliers: what each state does to position sizes, 0 to 1 (state,).
+        trust: how far it has earned to be listened to, 0 to 1; chances and multipliers are as far
+            from those of a market in which nothing is known.
     """
 
     names: tuple[str, ...]
     probability: FloatPanel
     transition: FloatPanel
     multipliers: Floats
+    trust: float = 1.0
 
     def listened_to(self, trust: float) -> "RegimeState":
-        """Return the same state with multipliers that far from 1; `trust` is from 0 to 1."""
-        return replace(self, multipliers=read_only(1.0 - trust * (1.0 - self.multipliers)))
+        """Return the state weighed by a trust of 0 to 1.
+
+        Probabilities are shrunk towards equal ones, multipliers towards 1: at a trust of 0 no state
+        is likelier than another, and no size changes. Equal probabilities and not the share of time
+        in each state, because those shares come from the same fit that is not trusted.
+        """
+        equal = 1.0 / len(self.names)
+        return replace(
+            self,
+            probability=read_only(trust * self.probability + (1.0 - trust) * equal),
+            multipliers=read_only(1.0 - trust * (1.0 - self.multipliers)),
+            trust=trust,
+        )
 
     @property
     def position_multiplier(self) -> Floats:
         """What the mixture of states does to position sizes at each decision row (steps,)."""
-        return _mixture(self.probability, self.multipliers)
+        # What is taken off, so that the result is 1 to the last bit where no state takes any.
+        return 1.0 - _mixture(self.probability, 1.0 - self.multipliers)
 
     @property
     def change_probability(self) -> Floats:
@@ -87,7 +102,7 @@ class RegimeState:
     def last(self, rows: int) -> "RegimeState":
         """Return the state at the last `rows` decision rows."""
         kept = self.probability[len(self.probability) - rows :]
-        return RegimeState(self.names, kept, self.transition, self.multipliers)
+        return replace(self, probability=kept)
 
 
 class Model(Trained):

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
-from weft.components.model import Model
+from weft.components.model import Model, Regime
 from weft.components.trained import (
     Artifact,
     Evaluation,
@@ -350,8 +350,8 @@ class Trainer:
         seconds: float,
     ) -> Trial:
         promoted, why = True, "the first of its kind"
-        # What a model says is weighed by its trust; where the market stands, every layer may use.
-        used_in_full = not isinstance(self.composition.trained[key], Model)
+        # Models and regimes are listened to as far as they are trusted, by all who use them.
+        used_in_full = not isinstance(self.composition.trained[key], Model | Regime)
         if skill.blocks == 0:
             promoted, why = False, "nothing could be judged on what came after its training"
         elif against is not None and against.blocks < FEWEST_SPANS:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from weft.explaining import Explanation, explain
-from weft.signal import LayerView, Signal, to_json
+from weft.signal import UNKNOWN_REGIME, LayerView, RegimeView, Signal, to_json
 from weft.times import parse_time
 from weft_app.session import (
     bring_up_to_date,
@@ -70,13 +70,18 @@ def _print_head(console: Console, signal: Signal) -> None:
         f"{signal.confidence:.0f}{'' if signal.calibrated else ' (orders signals, no chance)'}"
     )
     if signal.regime is not None:
-        state = signal.regime
-        chances = ", ".join(f"{n} {p:.0%}" for n, p in state.probability.items() if p is not None)
-        console.print(
-            f"Regime {escape(f'{state.name} ({chances})')}; chance of a change within a candle "
-            f"{state.change_probability or 0.0:.1%}, sizes times "
-            f"{state.position_multiplier or 0.0:.2f}"
-        )
+        console.print(_regime(signal.regime))
+
+
+def _regime(state: RegimeView) -> str:
+    multiplier = f"sizes times {state.position_multiplier or 0.0:.2f}"
+    if state.name == UNKNOWN_REGIME:
+        return f"Regime unknown: its states have not earned trust ({state.trust:.2f}); {multiplier}"
+    chances = ", ".join(f"{n} {p:.0%}" for n, p in state.probability.items() if p is not None)
+    return (
+        f"Regime {escape(f'{state.name} ({chances})')}, trust {state.trust:.2f}; chance of a "
+        f"change within a candle {state.change_probability or 0.0:.1%}, {multiplier}"
+    )
 
 
 def _layers(signal: Signal) -> Table:

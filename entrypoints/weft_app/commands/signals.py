@@ -111,8 +111,9 @@ def _regime(report: Report) -> str:
     state = report.signals[0].regime if report.signals else None
     if state is None:
         return ""
-    chance = state.probability[state.name] or 0.0
-    return f"; regime {state.name.replace('_', ' ')} ({chance:.0%})"
+    chance = state.probability.get(state.name)
+    sure = "" if chance is None else f" ({chance:.0%})"
+    return f"; regime {state.name.replace('_', ' ')}{sure}"
 
 
 def _forecast(signal: Signal) -> str:

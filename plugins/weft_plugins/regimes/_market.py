@@ -1,6 +1,6 @@
-"""What is observed of the market: one series of four features, from a panel of symbols."""
+"""What is observed of the market: one series of features, from a panel of symbols."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from weft.components.needs import FeatureNeed
 from weft.market.instruments import Instrument
 from weft.market.view import View
 
-FEATURES = ("log_return", "log_volatility", "log_volume_ratio", "rsi")
+RETURN, VOLATILITY, VOLUME, RSI = "log_return", "log_volatility", "log_volume_ratio", "rsi"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Observations:
         stay unknown. Before that, it is the median over the symbols of markets that never close
         of which everything is known at the row, feature by feature; NaN where there is none.
         """
-        found = np.full((stop - start, len(FEATURES)), np.nan)
+        found = np.full((stop - start, self.values.shape[2]), np.nan)
         first = stop - start
         if self.reference is not None:
             there = self.known[start:stop, self.reference]
@@ -64,23 +64,26 @@ def _medians(values: Floats, counted: BoolPanel) -> FloatPanel:
 
 def observe(
     view: View,
-    needs: Sequence[FeatureNeed],
+    needs: Mapping[str, FeatureNeed],
     reference: str,
 ) -> Observations:
     """Return what a view holds of the market, its decision rows last.
 
     Args:
         view: holds candles, and the features asked for.
-        needs: volatility, volume ratio and RSI, in this order.
+        needs: what is observed besides the log return, by name, in the order it is observed in.
         reference: base asset of the symbol that stands for the market; of several symbols of it
             the first by name.
     """
-    volatility, ratio, rsi = (view.feature(need) for need in needs)
+    panels = {name: view.feature(need) for name, need in needs.items()}
     close = view.candles().close
     # The first candle has no return.
-    rows = min(len(close) - 1, len(volatility), len(ratio), len(rsi))
+    rows = min([len(close) - 1, *map(len, panels.values())])
     change = np.log(close[-rows:] / close[-rows - 1 : -1])
-    values = np.stack([change, _log(volatility[-rows:]), _log(ratio[-rows:]), rsi[-rows:]], axis=2)
+    further = [
+        panel[-rows:] if name == RSI else _log(panel[-rows:]) for name, panel in panels.items()
+    ]
+    values = np.stack([change, *further], axis=2)
     return Observations(
         values=values,
         known=np.isfinite(values).all(axis=2),

@@ -9,11 +9,12 @@ import numpy as np
 
 from weft.arrays import FloatPanel, Floats
 from weft.errors import ArtifactError
+from weft_plugins.regimes._stateless import Stateless
 
 FILE = "hmm.json"
-VERSION = 1
-_SUM_TOLERANCE = 1e-9
+VERSION = 2
 _SQUARINGS = 60
+_SUM_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,7 @@ class Parameters:
         transition: chance of going from a state (row) to another (column) (state, state).
         means: (state, feature).
         covariances: (state, feature, feature).
-        overall: covariance of the training rows, whose mean is zero: the single Gaussian that
-            the model has to beat (feature, feature).
+        stateless: what the model has to beat.
         match_cost: how far its states were from those of the fit before, nats; None where there
             was none.
     """
@@ -41,7 +41,7 @@ class Parameters:
     transition: FloatPanel
     means: FloatPanel
     covariances: Floats
-    overall: FloatPanel
+    stateless: Stateless
     match_cost: float | None = None
 
     @property
@@ -69,6 +69,7 @@ class Parameters:
             "features": self.features,
             "names": self.names,
             "match_cost": self.match_cost,
+            "stateless": self.stateless.to_document(),
             **arrays,
         }
         return json.dumps(document, sort_keys=True, allow_nan=False).encode()
@@ -96,7 +97,8 @@ class Parameters:
         cost = document.get("match_cost")
         if cost is not None and not isinstance(cost, int | float):
             raise ArtifactError(f"match_cost is {cost!r}, expected a number", where=where)
-        found = cls(features=features, names=names, match_cost=cost, **arrays)
+        stateless = Stateless.from_document(document.get("stateless"), where)
+        found = cls(features=features, names=names, match_cost=cost, stateless=stateless, **arrays)
         _expect_sound(found, where)
         return found
 
@@ -107,12 +109,15 @@ _SHAPES: Mapping[str, tuple[str, ...]] = {
     "transition": ("state", "state"),
     "means": ("state", "feature"),
     "covariances": ("state", "feature", "feature"),
-    "overall": ("feature", "feature"),
 }
 
 
 def stationary(transition: FloatPanel) -> Floats:
-    """Return the distribution that a chain settles to, from all states alike (state,)."""
+    """Return the distribution that a chain settles to, from all states alike (state,).
+
+    Args:
+        transition: chance of going from a state (row) to another (column) (state, state).
+    """
     # Halfway between staying and moving has the same limit, and never alternates.
     power = 0.5 * (np.eye(len(transition)) + transition)
     for _ in range(_SQUARINGS):
@@ -172,8 +177,8 @@ def _expect_sound(found: Parameters, where: str) -> None:
         )
     if (found.scale <= 0.0).any():
         raise ArtifactError(f"{FILE}: scale has entries of 0 or less", where=where)
-    for name, matrices in (("covariances", found.covariances), ("overall", found.overall[None])):
-        if not np.allclose(matrices, np.swapaxes(matrices, 1, 2), rtol=1e-9, atol=1e-12):
-            raise ArtifactError(f"{FILE}: {name} is not symmetric", where=where)
-        if (np.linalg.eigvalsh(matrices) <= 0.0).any():
-            raise ArtifactError(f"{FILE}: {name} is not positive definite", where=where)
+    mirrored = np.swapaxes(found.covariances, 1, 2)
+    if not np.allclose(found.covariances, mirrored, rtol=1e-9, atol=1e-12):
+        raise ArtifactError(f"{FILE}: covariances is not symmetric", where=where)
+    if (np.linalg.eigvalsh(found.covariances) <= 0.0).any():
+        raise ArtifactError(f"{FILE}: covariances is not positive definite", where=where)

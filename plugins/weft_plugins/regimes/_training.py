@@ -1,6 +1,6 @@
 """From observations to named parameters, and what there is to say of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from weft.components.trained import Training
 from weft.errors import ArtifactError, TrainingError
 from weft_plugins.regimes._filter import ForwardFilter
 from weft_plugins.regimes._fitting import Effort, Fitted, fit_restarts
-from weft_plugins.regimes._market import FEATURES
+from weft_plugins.regimes._market import RETURN, RSI, VOLATILITY, VOLUME
 from weft_plugins.regimes._naming import (
     match,
     named_by_statistics,
@@ -21,15 +21,23 @@ from weft_plugins.regimes._naming import (
     untrue_name,
 )
 from weft_plugins.regimes._parameters import FILE, Parameters, stationary
+from weft_plugins.regimes._stateless import fit_stateless
 
 if TYPE_CHECKING:
     from weft_plugins.regimes.hmm import HiddenMarkov
 
 _WHERE = "regime hmm"
 _ROWS_PER_STATE = 50
+_FEWEST_STATES = 2
 _HELD_OUT = 0.2
 _JUMP = 5.0
 _SMALL_COST = 0.5
+
+_FURTHER: Mapping[str, tuple[str, Callable[[Floats], Floats]]] = {
+    VOLATILITY: ("typical_volatility", np.exp),
+    VOLUME: ("typical_volume_ratio", np.exp),
+    RSI: ("mean_rsi", np.asarray),
+}
 
 Card = dict[str, Any]
 
@@ -57,28 +65,35 @@ def train(
             hint="Backfill more history, or add the reference asset",
         )
     center, scale = known.mean(axis=0), known.std(axis=0)
-    _expect_changes(center, scale)
+    _expect_changes(config.observed, center, scale)
     standardised = (observed - center) / scale
     steps = _Steps(config, training)
     states, held_out = _best_count(standardised, config, training.rng, steps)
-    fitted, spread = _fit(standardised, states, config, training.rng, steps)
+    fitted, spread = _fit_soundly(standardised, states, config, training.rng, steps)
     parameters = Parameters(
-        features=FEATURES,
+        features=config.observed,
         center=center,
         scale=scale,
         names=tuple(str(s) for s in range(states)),
         transition=fitted.transition,
         means=fitted.means,
         covariances=fitted.covariances,
-        overall=_overall(known, center, scale, config.variance_floor),
+        stateless=fit_stateless(
+            observed[:, 0],
+            stationary(fitted.transition),
+            center[0] + scale[0] * fitted.means[:, 0],
+            scale[0] ** 2 * fitted.covariances[:, 0, 0],
+            config.variance_floor,
+        ),
     )
     parameters, matched = _named(parameters, training, config.alarm_cost)
     card = {
         "rows": len(known),
-        "features": _by_name(FEATURES, {"mean": center, "deviation": scale}),
+        "features": _by_name(config.observed, {"mean": center, "deviation": scale}),
         "states": _states(parameters),
         "restarts": spread,
         "match": matched,
+        "without_states": parameters.stateless.to_document(),
         **({"held_out_log_likelihood": held_out} if held_out else {}),
     }
     return parameters, card
@@ -99,20 +114,14 @@ class _Steps:
         self._training.progress(self._done, max(self._total, self._done), loss=loss)
 
 
-def _expect_changes(center: Floats, scale: Floats) -> None:
-    for name, mean, deviation in zip(FEATURES, center, scale, strict=True):
+def _expect_changes(features: Sequence[str], center: Floats, scale: Floats) -> None:
+    for name, mean, deviation in zip(features, center, scale, strict=True):
         if not deviation > 1e-9 * max(1.0, abs(mean)):
             raise TrainingError(
                 f"{name} is the same on every row, {mean:g}",
                 where=_WHERE,
                 hint="A market that does not move has no regimes",
             )
-
-
-def _overall(known: FloatPanel, center: Floats, scale: Floats, floor: float) -> FloatPanel:
-    rows = (known - center) / scale
-    found: FloatPanel = rows.T @ rows / len(rows) + floor * np.eye(rows.shape[1])
-    return found
 
 
 def _best_count(
@@ -140,6 +149,37 @@ def _best_count(
     return max(said, key=said.__getitem__), {str(count): said[count] for count in said}
 
 
+class _DegenerateError(TrainingError):
+    """Some state of every fit is degenerate."""
+
+
+def _fit_soundly(
+    observed: FloatPanel,
+    states: int,
+    config: "HiddenMarkov.Config",
+    rng: np.random.Generator,
+    steps: _Steps,
+) -> tuple[Fitted, Card]:
+    """Return the best fit of the most states, up to those asked for, of which none is degenerate.
+
+    Returns may jump so far that a few rows become a state, whatever a fit begins with.
+
+    Raises:
+        TrainingError: two states are too many as well, or a fit diverged.
+    """
+    refused: list[str] = []
+    while True:
+        try:
+            fitted, card = _fit(observed, states, config, rng, steps)
+        except _DegenerateError as error:
+            if states == _FEWEST_STATES:
+                raise
+            refused.append(f"{states} states: {error.message}")
+            states -= 1
+        else:
+            return fitted, {**card, "instead_of": refused}
+
+
 def _fit(
     observed: FloatPanel,
     states: int,
@@ -159,12 +199,12 @@ def _fit(
     fits = run(config.covariance)
     kind = config.covariance
     refused = fits[0].degenerate
-    if refused and kind != "diag":
+    if refused and kind != "diag" and observed.shape[1] > 1:
         kind = "diag"
         fits = run(kind)
     best = fits[0]
     if best.degenerate:
-        raise TrainingError(
+        raise _DegenerateError(
             f"{best.degenerate}, in each of {config.restarts} fits of {states} states",
             where=_WHERE,
             hint="Fit fewer states, or more history",
@@ -186,7 +226,7 @@ def _named(
 ) -> tuple[Parameters, Card]:
     """Return parameters with their states in order, and how they relate to the fit before."""
     by_statistics = named_by_statistics(parameters)
-    previous, why_not = _previous(training, len(parameters.names))
+    previous, why_not = _previous(training, parameters)
     if previous is None:
         return by_statistics, {"previous": why_not, "alarm": None}
     found = match(previous, by_statistics)
@@ -212,7 +252,7 @@ def _named(
     }
 
 
-def _previous(training: Training, states: int) -> tuple[Parameters | None, str]:
+def _previous(training: Training, fitted: Parameters) -> tuple[Parameters | None, str]:
     """Return the fit before, or why there is none to go by."""
     files: Mapping[str, bytes] = training.previous.files if training.previous else {}
     if FILE not in files:
@@ -221,7 +261,8 @@ def _previous(training: Training, states: int) -> tuple[Parameters | None, str]:
         previous = Parameters.from_json(files[FILE], _WHERE)
     except ArtifactError as error:
         return None, f"unusable: {error.message}"
-    if previous.features != FEATURES or previous.names != state_names(states):
+    names = state_names(len(fitted.names))
+    if previous.features != fitted.features or previous.names != names:
         return None, "of other features or states"
     return previous, "used"
 
@@ -230,12 +271,16 @@ def _states(parameters: Parameters) -> Card:
     """Return each state in words a person can check it by."""
     means, covariances = parameters.raw_means, parameters.raw_covariances
     staying = np.diag(parameters.transition)
+    place = {name: column for column, name in enumerate(parameters.features)}
+    further = {
+        title: measure(means[:, place[name]])
+        for name, (title, measure) in _FURTHER.items()
+        if name in place
+    }
     columns: Mapping[str, Floats] = {
-        "mean_log_return": means[:, 0],
-        "deviation_of_log_return": np.sqrt(covariances[:, 0, 0]),
-        "typical_volatility": np.exp(means[:, 1]),
-        "typical_volume_ratio": np.exp(means[:, 2]),
-        "mean_rsi": means[:, 3],
+        "mean_log_return": means[:, place[RETURN]],
+        "deviation_of_log_return": np.sqrt(covariances[:, place[RETURN], place[RETURN]]),
+        **further,
         "share_of_time": stationary(parameters.transition),
         "expected_duration_candles": 1.0 / np.maximum(1.0 - staying, 1e-12),
     }

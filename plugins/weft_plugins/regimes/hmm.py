@@ -1,13 +1,13 @@
 """Market regimes by a hidden Markov model, fitted on history and filtered forwards."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self, TypeAlias
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from weft.arrays import FloatPanel, Floats
+from weft.arrays import FloatPanel
 from weft.components.base import ComponentConfig
 from weft.components.model import Regime, RegimeState
 from weft.components.needs import FeatureNeed, Need, candles, feature
@@ -16,11 +16,30 @@ from weft.errors import ArtifactError, MissingDependencyError
 from weft.features.blocks import BLOCK, block_end
 from weft.market.view import View
 from weft_plugins.regimes._filter import ForwardFilter
-from weft_plugins.regimes._market import FEATURES, Observations, observe
+from weft_plugins.regimes._market import (
+    RETURN,
+    RSI,
+    VOLATILITY,
+    VOLUME,
+    Observations,
+    observe,
+)
 from weft_plugins.regimes._naming import BEAR, BULL, VOLATILE, state_names
 from weft_plugins.regimes._parameters import FILE, Parameters, stationary
+from weft_plugins.regimes._stateless import log_mixture
 
 _WHERE = "regime hmm"
+
+Observed: TypeAlias = Literal["log_return", "log_volatility", "log_volume_ratio", "rsi"]
+"""What states can be inferred from."""
+
+_LUCK: Final = 100.0
+"""How much likelier than without states the judged returns have to be, before states gain.
+
+The ratio of two densities of the same rows, each row given those before it, is 1 on average where
+the lower one is the truth. So it exceeds 100 in at most one of 100 cases (Markov's inequality; of
+all instants by one of 100 martingales, Ville 1939), and states are believed by luck no more often.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +49,20 @@ class Ready:
     Attributes:
         parameters: what it was fitted to.
         model: its filter, over standardised features.
-        single: the filter of one Gaussian over all training rows, to be compared with.
     """
 
     parameters: Parameters
     model: ForwardFilter
-    single: ForwardFilter
 
 
 class HiddenMarkov(Regime):
     """Tells bull trend, bear trend, sideways and high volatility by a hidden Markov model.
 
-    Observed are the log return, the logarithms of volatility and of volume against its mean, and
-    the RSI, each standardised by the training rows. They are those of the reference asset, from
-    the first row on at which it is known; where it is not among the symbols, the median over all
-    markets that never close. A row at which something is unknown is stepped over: the chances move
-    on by the transition matrix.
+    Observed is the log return, and where `observed` says so the logarithms of volatility and of
+    volume against its mean, and the RSI, each standardised by the training rows. They are those of
+    the reference asset, from the first row on at which it is known; where it is not among the
+    symbols, the median over all markets that never close. A row at which something is unknown is
+    stepped over: the chances move on by the transition matrix.
 
     Fitted by expectation-maximisation with hmmlearn from several seeds. What the states are
     called follows from how returns vary in them and from their mean; a refit takes the names over
@@ -54,9 +71,14 @@ class HiddenMarkov(Regime):
     be true, the card raises an alarm, and the names follow from the statistics again.
 
     Inferred by a forward filter, which uses no later row; hmmlearn's own posteriors do. It starts
-    from the stationary distribution `warmup` rows before each block of the calendar. Volatility and
-    RSI look back over many candles, while the model takes each row for new evidence: its
-    probabilities are closer to 0 and 1 than they should be.
+    from the stationary distribution `warmup` rows before each block of the calendar. The model
+    takes each row for new evidence. Returns are; volatility, volume and RSI look back over many
+    candles, so that with them probabilities are closer to 0 and 1 than they should be, and states
+    come late.
+
+    Judged by returns alone, which no two rows share: how likely the chances of the states make each
+    row's return, against a model without states that knows the trailing volatility as well
+    (`Stateless`).
     """
 
     name = "hmm"
@@ -69,15 +91,18 @@ class HiddenMarkov(Regime):
             default=(4,),
             min_length=1,
             description="numbers of states, of which the one that is best on the last fifth of "
-            "the training rows, unseen, is taken",
+            "the training rows, unseen, is taken; fewer where a few jumps would be a state",
+        )
+        observed: tuple[Observed, ...] = Field(
+            default=("log_return",),
+            min_length=1,
+            description="what states are inferred from, the log return first",
         )
         covariance: Literal["full", "diag"] = Field(
             default="full", description="whether features may vary together within a state"
         )
         volatility_window: int = Field(default=24, ge=2, description="returns in the volatility")
         volume_window: int = Field(default=20, ge=2, description="candles in the mean volume")
-        # On hourly BTC the best fit splits volatility into four where the volatility is slower and
-        # the RSI faster than this; with these two its states differ in trend.
         rsi_window: int = Field(default=48, ge=2, description="candles in the RSI")
         warmup: int = Field(
             default=512,
@@ -105,26 +130,36 @@ class HiddenMarkov(Regime):
             default=0.3, ge=0, le=1, description="multiplier of positions"
         )
 
+        @model_validator(mode="after")
+        def _observe_returns_first(self) -> Self:
+            if self.observed[0] != RETURN:
+                raise ValueError(f"observed begins with {self.observed[0]}, expected {RETURN}")
+            if len(set(self.observed)) < len(self.observed):
+                raise ValueError("observed names something twice")
+            return self
+
     config: Config
 
     @property
     def needs(self) -> Sequence[Need]:
         """Candles and features back to where the filter of the first row's block starts."""
         # A return needs the candle before it.
-        return [candles(warmup=self._lookback + 1), *self._features]
+        return [candles(warmup=self._lookback + 1), *self._features.values()]
 
     @property
     def _lookback(self) -> int:
         return BLOCK - 1 + self.config.warmup
 
     @property
-    def _features(self) -> list[FeatureNeed]:
+    def _features(self) -> Mapping[str, FeatureNeed]:
+        """Return what is observed besides the log return, by name."""
         config, lookback = self.config, self._lookback
-        return [
-            feature("volatility", lookback=lookback, window=config.volatility_window),
-            feature("volume_ratio", lookback=lookback, window=config.volume_window),
-            feature("rsi", lookback=lookback, window=config.rsi_window),
-        ]
+        every = {
+            VOLATILITY: feature("volatility", lookback=lookback, window=config.volatility_window),
+            VOLUME: feature("volume_ratio", lookback=lookback, window=config.volume_window),
+            RSI: feature("rsi", lookback=lookback, window=config.rsi_window),
+        }
+        return {name: every[name] for name in config.observed[1:]}
 
     def fit(self, view: View, training: Training) -> Artifact:
         """Fit to the market on the decision rows.
@@ -158,12 +193,19 @@ class HiddenMarkov(Regime):
         if FILE not in artifact.files:
             raise ArtifactError(f"{FILE} is missing", where=_WHERE, hint="Train it again")
         parameters = Parameters.from_json(artifact.files[FILE], _WHERE)
+        if parameters.features != self.config.observed:
+            raise ArtifactError(
+                f"was made for the features {', '.join(parameters.features)}, expected "
+                f"{', '.join(self.config.observed)}",
+                where=_WHERE,
+                hint="Train it again",
+            )
         return ready(parameters)
 
     def detect(self, view: View) -> RegimeState:
         """Return the filtered probability of each state; NaN before anything is known."""
         learned: Ready = view.learned
-        probability, _ = self._run(view, learned, learned.model)
+        probability = np.concatenate([p[-n:] for _, p, n in self._runs(view, learned)])
         names = learned.parameters.names
         return RegimeState(
             names=names,
@@ -173,16 +215,24 @@ class HiddenMarkov(Regime):
         )
 
     def evaluate(self, view: View, training: Training) -> Evaluation:
-        """Return minus the log density of each row given those before it, per row.
+        """Return minus the log density of each row's return given the rows before it.
 
-        The baseline is that of one Gaussian over all training rows. Both are of the features as
-        they are: in units of its own training rows, the fit to the wilder ones would be the better.
+        The chances of the states on the row before, moved on by the transition matrix, make it a
+        mixture of the states' returns. The baseline is `Parameters.stateless`. The states pay the
+        logarithm of `_LUCK` once, spread over all rows.
         """
         learned: Ready = view.learned
-        _, model = self._run(view, learned, learned.model)
-        _, single = self._run(view, learned, learned.single)
-        unit = np.log(learned.parameters.scale).sum()
-        return Evaluation(loss=unit - model, baseline=unit - single)
+        parameters, model = learned.parameters, learned.model
+        means, variances = parameters.raw_means[:, 0], parameters.raw_covariances[:, 0, 0]
+        states, stateless = [], []
+        for observed, probability, count in self._runs(view, learned):
+            ahead = _one_row_ahead(model, probability)
+            density = log_mixture(observed[:, 0], ahead, means, variances)
+            states.append(density[-count:])
+            stateless.append(parameters.stateless.log_density(observed[:, 0])[-count:])
+        loss, baseline = -np.concatenate(states), -np.concatenate(stateless)
+        price = np.log(_LUCK) / max(np.count_nonzero(np.isfinite(loss)), 1)
+        return Evaluation(loss=loss + price, baseline=baseline)
 
     def _seen(self, view: View) -> Observations:
         return observe(view, self._features, self.config.reference)
@@ -194,36 +244,27 @@ class HiddenMarkov(Regime):
             VOLATILE: self.config.high_volatility,
         }.get(name, self.config.sideways)
 
-    def _run(self, view: View, learned: Ready, model: ForwardFilter) -> tuple[FloatPanel, Floats]:
-        """Return probability and log density on the decision rows."""
+    def _runs(self, view: View, learned: Ready) -> Iterator[tuple[FloatPanel, FloatPanel, int]]:
+        """Yield what is observed and the states' chances for each block of the calendar.
+
+        The last of its rows are decision rows, as many as the number beside them; those before
+        are the warm-up.
+        """
         seen = self._seen(view)
         rows, index = len(seen.values), view.interval.index(view.as_of)
-        probability = np.empty((view.steps, len(model.start)))
-        log_density = np.empty(view.steps)
         for first, last in _blocks(index - view.steps + 1, index):
             start = max(0, rows - 1 - (index - (first // BLOCK * BLOCK - self.config.warmup)))
-            stop = rows - (index - last)
-            observed = learned.parameters.standardised(seen.series(start, stop))
-            chances, density = model.run(observed)
-            count, end = last - first + 1, view.steps - (index - last)
-            probability[end - count : end] = chances[-count:]
-            log_density[end - count : end] = density[-count:]
-        return probability, log_density
+            observed = seen.series(start, rows - (index - last))
+            probability, _ = learned.model.run(learned.parameters.standardised(observed))
+            yield observed, probability, last - first + 1
 
 
 def ready(parameters: Parameters) -> Ready:
     """Return parameters with their filters.
 
     Raises:
-        ArtifactError: they are for other features or states than this version knows.
+        ArtifactError: they are for other states than this version knows.
     """
-    if parameters.features != FEATURES:
-        raise ArtifactError(
-            f"was made for the features {', '.join(parameters.features)}, expected "
-            f"{', '.join(FEATURES)}",
-            where=_WHERE,
-            hint="Train it again",
-        )
     if parameters.names != state_names(len(parameters.names)):
         raise ArtifactError(
             f"was made for the states {', '.join(parameters.names)}",
@@ -236,10 +277,16 @@ def ready(parameters: Parameters) -> Ready:
         parameters.means,
         parameters.covariances,
     )
-    one = np.ones((1, 1))
-    nowhere = np.zeros((1, len(FEATURES)))
-    single = ForwardFilter.of(one[0], one, nowhere, parameters.overall[None])
-    return Ready(parameters, model, single)
+    return Ready(parameters, model)
+
+
+def _one_row_ahead(model: ForwardFilter, probability: FloatPanel) -> FloatPanel:
+    """Return the chance of each state on each row, given the rows before it (time, state)."""
+    before = np.vstack([model.start, probability[:-1]])
+    # Until something is known the filter stands at its start.
+    ahead: FloatPanel = np.einsum("ti,ij->tj", before, model.transition)
+    ahead[0] = model.start
+    return np.where(np.isnan(ahead), model.start, ahead)
 
 
 def _blocks(first: int, last: int) -> Iterator[tuple[int, int]]:

@@ -75,7 +75,7 @@ def test_a_champion_that_has_come_to_know_nothing_is_not_listened_to_any_longer(
 
 
 class Pretending(Regime):
-    """Says that the market is calm, and is as good as the test chooses."""
+    """Says that the market is calm, for certain, and is as good as the test chooses."""
 
     name = "pretending"
     quality: ClassVar[float] = 0.0
@@ -87,25 +87,38 @@ class Pretending(Regime):
         return artifact.files["learnt.json"]
 
     def detect(self, view: View) -> RegimeState:
-        one = np.ones((1, 1))
-        return RegimeState(("calm",), np.ones((view.steps, 1)), one, one[0])
+        chances = np.tile([1.0, 0.0, 0.0], (view.steps, 1))
+        moving = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.1, 0.1, 0.8]])
+        return RegimeState(("calm", "wild", "torn"), chances, moving, np.array([0.7, 0.3, 0.1]))
 
     def evaluate(self, view: View, training: Training) -> Evaluation:
         return judged(view, Pretending.quality)
 
 
-@pytest.mark.parametrize(("quality", "promoted"), [(0.1, True), (0.0, True), (-0.1, False)])
-def test_a_first_regime_that_is_worse_than_none_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quality: float, promoted: bool
+@pytest.mark.parametrize(
+    ("quality", "name", "chance", "multiplier"),
+    [(0.1, "calm", 1.0, 0.7), (0.0, "unknown", 1 / 3, 1.0), (-0.1, "unknown", 1 / 3, 1.0)],
+)
+def test_a_regime_that_has_shown_nothing_says_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    quality: float,
+    name: str,
+    chance: float,
+    multiplier: float,
 ) -> None:
     monkeypatch.setattr(Pretending, "quality", quality)
     options = [*ALONE, "regime.enabled=true", "regime.use=pretending", "history_days=120"]
     clock = SimulatedClock(NOW)
     engine = fetch(make_engine(tmp_path, *options, extra=[Pretending], clock=clock))
-    trial = engine.trainer.train("regime", NOW)
-    assert trial.promoted is promoted
-    assert promoted or "worse than doing without it" in trial.why
-    assert (engine.compose(engine.view(NOW)).regime is not None) is promoted
+    assert engine.trainer.train("regime", NOW).promoted
+    regime = engine.report(engine.compose(engine.view(NOW))).signals[0].regime
+    assert regime is not None
+    assert (regime.name, regime.trust) == (name, float(quality > 0.0))
+    assert regime.probability["calm"] == pytest.approx(chance)
+    assert regime.position_multiplier == multiplier
+    for figure in (regime.expected_duration, regime.change_probability):
+        assert (figure is None) is (name == "unknown")
 
 
 class Halving(Sizer, Trained):
@@ -148,6 +161,17 @@ def test_a_regime_is_listened_to_as_far_as_it_is_trusted() -> None:
     state = RegimeState(("a", "b"), np.array([[0.5, 0.5]]), np.eye(2), np.array([0.2, 1.0]))
     for trust, expected in ((1.0, 0.6), (0.5, 0.8), (0.0, 1.0)):
         assert state.listened_to(trust).position_multiplier[0] == pytest.approx(expected)
+
+
+def test_a_regime_is_as_sure_as_it_is_trusted() -> None:
+    moving = np.array([[0.9, 0.1], [0.3, 0.7]])
+    sure = RegimeState(("a", "b"), np.array([[0.0, 1.0], [np.nan, np.nan]]), moving, np.ones(2))
+    for trust, expected in ((1.0, 1.0), (0.5, 0.75), (0.0, 0.5)):
+        state = sure.listened_to(trust).last(2)
+        assert state.trust == trust
+        assert state.probability[0, 1] == pytest.approx(expected)
+        assert np.isnan(state.probability[1]).all()
+        assert state.change_probability[0] == pytest.approx(state.probability[0] @ [0.1, 0.3])
 
 
 def test_rows_the_champion_was_trained_on_do_not_count_in_the_comparison(tmp_path: Path) -> None:

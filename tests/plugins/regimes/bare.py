@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.plugins.regimes.planted import training, truth
+from tests.plugins.regimes.planted import FEATURES, training, truth
 from weft.components.trained import Artifact
 from weft.errors import MissingDependencyError
 from weft.testing.history import random_history
@@ -12,7 +12,7 @@ from weft_plugins.regimes.hmm import HiddenMarkov
 
 
 def check() -> None:
-    regime = HiddenMarkov(HiddenMarkov.Config(warmup=32))
+    regime = HiddenMarkov(HiddenMarkov.Config(observed=FEATURES, warmup=32))
     history = random_history(seed=1, rows=900)
     learned = regime.load(Artifact({FILE: truth().to_json()}, {}))
     state = regime.detect(history.view(regime.needs, steps=3, learned=learned))

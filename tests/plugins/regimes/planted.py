@@ -1,5 +1,7 @@
 """A market of four known states, as observations and as candles."""
 
+from typing import Final
+
 import numpy as np
 
 from weft.arrays import FloatPanel, Floats
@@ -8,9 +10,11 @@ from weft.market.instruments import describe
 from weft.testing.history import START, History
 from weft.times import Interval
 from weft_plugins.regimes._parameters import Parameters
+from weft_plugins.regimes._stateless import Stateless
+from weft_plugins.regimes.hmm import Observed
 
 NAMES = ("bull_trend", "bear_trend", "sideways", "high_volatility")
-FEATURES = ("log_return", "log_volatility", "log_volume_ratio", "rsi")
+FEATURES: Final[tuple[Observed, ...]] = ("log_return", "log_volatility", "log_volume_ratio", "rsi")
 
 MEANS = np.array(
     [
@@ -28,6 +32,9 @@ DEVIATIONS = np.array(
         [0.025, 0.4, 0.5, 10.0],
     ]
 )
+PLAIN = Stateless(1e-4, 12.0, 0.0, np.ones(1), np.zeros(1), np.full(1, 1e-4))
+"""A normal of constant deviation."""
+
 TRANSITION = np.array(
     [
         [0.96, 0.01, 0.02, 0.01],
@@ -65,7 +72,7 @@ def truth() -> Parameters:
         transition=TRANSITION,
         means=MEANS,
         covariances=np.stack([np.diag(d**2) for d in DEVIATIONS]),
-        overall=np.eye(4),
+        stateless=PLAIN,
     )
 
 

@@ -5,36 +5,43 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 from hmmlearn.hmm import GaussianHMM  # type: ignore[import-untyped]  # hmmlearn ships no types
-from scipy.stats import multivariate_normal
+from pydantic import ValidationError
+from scipy.stats import norm
 
-from tests.plugins.regimes.planted import NAMES, candle_history, chain, training, truth
+from tests.plugins.regimes.planted import (
+    FEATURES,
+    NAMES,
+    PLAIN,
+    candle_history,
+    chain,
+    training,
+    truth,
+)
 from weft.components.model import RegimeState
 from weft.components.trained import Artifact
 from weft.errors import ArtifactError, NotTrainedError, TrainingError
 from weft.features.blocks import BLOCK
-from weft.market.instruments import describe
 from weft.market.view import View
 from weft.testing import parametrize_with_checks
 from weft.testing.conformance import prefix_invariance
 from weft.testing.history import History, random_history
 from weft.testing.subjects import subject_of
-from weft.times import Interval
 from weft_plugins.regimes._parameters import FILE, stationary
 from weft_plugins.regimes.hmm import HiddenMarkov, Ready, ready
 
 TINY = HiddenMarkov.Config(
-    restarts=2, iterations=25, warmup=64, volatility_window=12, rsi_window=10
+    observed=FEATURES, restarts=2, iterations=25, warmup=64, volatility_window=12, rsi_window=10
 )
+RETURNS = HiddenMarkov.Config(restarts=2, iterations=25, warmup=64)
 
 
-@parametrize_with_checks([HiddenMarkov(TINY)])
+@parametrize_with_checks([HiddenMarkov(TINY), HiddenMarkov(RETURNS)])
 def test_it_keeps_to_its_contract(check: Callable[[], None]) -> None:
     check()
 
@@ -157,29 +164,36 @@ def test_a_silent_market_has_no_state() -> None:
     assert np.isnan(told(TINY, silent)).all()
 
 
-def test_losses_are_gains_of_hmmlearns_score_over_a_single_normal() -> None:
-    regime = HiddenMarkov(TINY)
+def test_losses_are_gains_of_hmmlearns_score_and_of_a_mixture_at_trailing_volatility() -> None:
+    regime = HiddenMarkov(RETURNS)
     history = random_history(seed=6, rows=1700, flaws=False)
-    learned = fitted(TINY, history.cut(1300), 1200)
+    learned = fitted(RETURNS, history.cut(1300), 1200)
+    moving = replace(learned.parameters.stateless, half_life=12.0, weight=0.6)
+    learned = ready(replace(learned.parameters, stateless=moving))
     view = asked(regime, history, 60, learned)
     losses = regime.evaluate(view, training())
     seen = regime._seen(view)
     rows = len(seen.values)
     last = history.interval.index(view.as_of)
-    start = last // BLOCK * BLOCK - TINY.warmup
-    observed = learned.parameters.standardised(seen.series(rows - 1 - (last - start), rows))
-    observed = observed[np.isfinite(observed).all(axis=1)]
+    start = last // BLOCK * BLOCK - RETURNS.warmup
+    returns = seen.series(rows - 1 - (last - start), rows)
+    returns = returns[np.isfinite(returns[:, 0])]
+    observed = learned.parameters.standardised(returns)
     model = GaussianHMM(4, covariance_type="full")
     model.startprob_ = stationary(learned.parameters.transition)
     model.transmat_ = learned.parameters.transition
     model.means_, model.covars_ = learned.parameters.means, learned.parameters.covariances
-    unit = np.log(learned.parameters.scale).sum()
+    unit, price = np.log(learned.parameters.scale).sum(), np.log(100.0) / 60
+    squares = pl.Series(np.concatenate([[moving.usual_variance], returns[:, 0] ** 2]))
+    recent = squares.ewm_mean(half_life=12.0, adjust=False).to_numpy()
+    deviation = np.sqrt(0.4 + 0.6 * recent / moving.usual_variance)
     for back in (0, 30):
         end = len(observed) - back
         gain = model.score(observed[:end]) - model.score(observed[: end - 1])
-        assert losses.loss[59 - back] == pytest.approx(unit - gain, rel=1e-6)
-        single = multivariate_normal(np.zeros(4), learned.parameters.overall)
-        expected = unit - single.logpdf(observed[end - 1])
+        assert losses.loss[59 - back] == pytest.approx(unit - gain + price, rel=1e-6)
+        row = end - 1
+        normals = norm(moving.means * deviation[row], np.sqrt(moving.variances) * deviation[row])
+        expected = -np.log(moving.shares @ normals.pdf(returns[row, 0]))
         assert losses.baseline[59 - back] == pytest.approx(expected, rel=1e-9)
 
 
@@ -194,7 +208,6 @@ def test_the_units_it_was_fitted_in_make_no_model_better() -> None:
         scale=one.scale * wider,
         means=one.means / wider,
         covariances=one.covariances / np.outer(wider, wider),
-        overall=one.overall / np.outer(wider, wider),
     )
     told, same = (
         regime.evaluate(asked(regime, history, 60, ready(parameters)), training())
@@ -228,11 +241,17 @@ def document(**changes: Any) -> bytes:
     return json.dumps(json.loads(truth().to_json()) | changes).encode()
 
 
+def without_states(**changes: Any) -> bytes:
+    """A file in which the model to be compared with has some entries changed."""
+    return document(stateless=PLAIN.to_document() | changes)
+
+
 def test_parameters_come_back_as_they_were_written() -> None:
     written = truth()
-    read = HiddenMarkov().load(Artifact({FILE: written.to_json()}, {})).parameters
-    for name in ("center", "scale", "transition", "means", "covariances", "overall"):
+    read = HiddenMarkov(TINY).load(Artifact({FILE: written.to_json()}, {})).parameters
+    for name in ("center", "scale", "transition", "means", "covariances"):
         np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
+    assert read.stateless.to_document() == written.stateless.to_document()
     assert read.to_json() == written.to_json()
 
 
@@ -242,7 +261,7 @@ def test_parameters_come_back_as_they_were_written() -> None:
         (truth().to_json()[:-40], "no JSON document"),
         (b"\x80\x04\x95", "no JSON document"),
         (b"[1]", "holds a list"),
-        (document(version=2), "version 2, expected 1"),
+        (document(version=1), "version 1, expected 2"),
         (
             document(features=["rsi", "log_return", "log_volatility", "log_volume_ratio"]),
             "features",
@@ -259,13 +278,20 @@ def test_parameters_come_back_as_they_were_written() -> None:
         (document(scale=[1.0, 1.0, 0.0, 1.0]), "0 or less"),
         (document(covariances=(-truth().covariances).tolist()), "positive definite"),
         (document(covariances=[np.triu(np.ones((4, 4))).tolist()] * 4), "symmetric"),
-        (document(overall=np.zeros((4, 4)).tolist()), "positive definite"),
+        (document(stateless=None), "expected an object"),
+        (document(stateless={"shares": [1.0]}), "cannot be read"),
+        (without_states(shares=[0.5]), "no distribution"),
+        (without_states(variances=[0.0]), "no distribution"),
+        (without_states(means=[[0.0]]), "no distribution"),
+        (without_states(weight=1.5), "no distribution"),
+        (without_states(half_life=0.0), "no distribution"),
+        (without_states(usual_variance=float("inf")), "no distribution"),
         (document(match_cost="much"), "match_cost"),
     ],
 )
 def test_what_cannot_be_its_artifact_is_refused(content: bytes, said: str) -> None:
     with pytest.raises(ArtifactError, match=said):
-        HiddenMarkov().load(Artifact({FILE: content}, {}))
+        HiddenMarkov(TINY).load(Artifact({FILE: content}, {}))
 
 
 def test_an_artifact_without_its_file_is_refused() -> None:
@@ -284,20 +310,18 @@ def test_without_hmmlearn_the_extra_is_named_and_detecting_still_works() -> None
     assert done.returncode == 0, done.stderr
 
 
-def test_on_real_hours_it_beats_a_single_normal_and_its_names_hold(real_data: Path) -> None:
-    frame = pl.read_parquet(real_data / "crypto_perp_1h" / "BTCUSDT.parquet").sort("open_time")
-    candles = {
-        name: frame[name].to_numpy()[20_000:27_000, None].copy()
-        for name in ("open", "high", "low", "close", "volume")
-    }
-    history = History(Interval.parse("1h"), (describe("BTCUSDT"),), candles, {})
-    regime = HiddenMarkov(HiddenMarkov.Config(restarts=2, iterations=50))
-    artifact = regime.fit(asked(regime, history.cut(6000), 5000), training())
-    states = artifact.card["states"]
-    assert states["bull_trend"]["mean_rsi"] > states["bear_trend"]["mean_rsi"] + 3
-    learned = regime.load(artifact)
-    losses = regime.evaluate(asked(regime, history, 1000, learned), training())
-    assert np.nanmean(losses.loss) < np.nanmean(losses.baseline) - 0.5
+@pytest.mark.parametrize(
+    ("observed", "said"),
+    [(["rsi", "log_return"], "begins with rsi"), (["log_return"] * 2, "something twice")],
+)
+def test_states_are_told_by_returns_first(observed: list[str], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        HiddenMarkov.Config.model_validate({"observed": observed})
+
+
+def test_an_artifact_of_other_features_is_refused() -> None:
+    with pytest.raises(ArtifactError, match="expected log_return"):
+        HiddenMarkov().load(Artifact({FILE: truth().to_json()}, {}))
 
 
 def test_ready_parameters_have_the_filter_they_say() -> None:

@@ -10,6 +10,7 @@ from tests.plugins.regimes.planted import (
     FEATURES,
     MEANS,
     NAMES,
+    PLAIN,
     TRANSITION,
     observations,
     training,
@@ -30,7 +31,7 @@ from weft_plugins.regimes._parameters import FILE, Parameters, stationary
 from weft_plugins.regimes._training import train
 from weft_plugins.regimes.hmm import HiddenMarkov
 
-QUICK = HiddenMarkov.Config(restarts=2, iterations=30)
+QUICK = HiddenMarkov.Config(observed=FEATURES, restarts=2, iterations=30)
 EFFORT = Effort(3, 40, 1e-5, 1e-3, 0.005)
 
 
@@ -75,7 +76,7 @@ def test_initial_states_in_another_order_give_the_same_model() -> None:
             transition=fit.transition,
             means=fit.means,
             covariances=fit.covariances,
-            overall=np.eye(4),
+            stateless=PLAIN,
         )
         models.append(named_by_statistics(raw))
     for model in models[1:]:
@@ -164,7 +165,14 @@ def test_divergence_of_two_normals_in_closed_form() -> None:
     def normal(mean: float, deviation: float) -> Parameters:
         one = np.ones((1, 1))
         return Parameters(
-            ("x",), np.zeros(1), np.ones(1), ("a",), one, one * mean, one[None] * deviation**2, one
+            features=("x",),
+            center=np.zeros(1),
+            scale=np.ones(1),
+            names=("a",),
+            transition=one,
+            means=one * mean,
+            covariances=one[None] * deviation**2,
+            stateless=PLAIN,
         )
 
     # KL(N(0,1) | N(1,2)) = ln 2 + (1 + 1) / 8 - 1/2; the other way -ln 2 + (4 + 1) / 2 - 1/2.
@@ -208,10 +216,22 @@ def test_a_state_of_identical_rows_is_refused() -> None:
         train(observed, QUICK.model_copy(update={"states": (2,)}), training())
 
 
+def test_where_jumps_would_be_a_state_fewer_are_fitted_and_the_card_says_so() -> None:
+    rng = np.random.default_rng(0)
+    returns = np.where(rng.random(2000) < 0.5, 0.002, 0.01)[:, None] * rng.normal(size=(2000, 1))
+    returns[[300, 900]] = 0.1
+    found, card = train(returns, HiddenMarkov.Config(restarts=2, iterations=30), training())
+    assert len(found.names) < 4
+    assert card["restarts"]["instead_of"][0].startswith("4 states: a state has 0.")
+    plain, said = train(returns[1000:], HiddenMarkov.Config(restarts=3), training())
+    assert len(plain.names) == 4
+    assert said["restarts"]["instead_of"] == []
+
+
 def test_a_state_nobody_visits_is_refused() -> None:
     observed, _ = observations(600, seed=9)
-    with pytest.raises(TrainingError, match="of the rows, below 40"):
-        train(observed, QUICK.model_copy(update={"least_share": 0.4}), training())
+    with pytest.raises(TrainingError, match="of the rows, below 60"):
+        train(observed, QUICK.model_copy(update={"least_share": 0.6}), training())
 
 
 def test_diagonal_covariances_are_the_stated_fallback() -> None:

@@ -23,15 +23,18 @@ from tests.plugins.sizers.dqn_worlds import (
     view_of,
 )
 from weft.components.risk import Sizes
-from weft.components.trained import Artifact, Opinions, Training
+from weft.components.trained import Artifact, Evaluation, Opinions, Training
 from weft.errors import ArtifactError, MissingDependencyError, NotTrainedError, TrainingError
 from weft.learning.formats import check_files
+from weft.learning.judging import skill_of, trust_in
 from weft.testing.conformance import HEAVY
 from weft.testing.history import History
 from weft_plugins.sizers.dqn import DqnSizer
 from weft_plugins.sizers.dqn import sizer as sizer_module
 from weft_plugins.sizers.dqn.agent import Agent
+from weft_plugins.sizers.dqn.config import SHARES
 from weft_plugins.sizers.dqn.files import AGENT, POLICY, PROGRESS, packed, unpacked
+from weft_plugins.sizers.dqn.judging import habits_of
 from weft_plugins.sizers.dqn.policy import Policy
 from weft_plugins.sizers.dqn.trades import closed_trades
 from weft_plugins.sizers.volatility_target import VolatilityTarget
@@ -266,9 +269,10 @@ def test_checkpoints_that_cannot_be_used_are_passed_over(what: str) -> None:
     assert anew.files == artifact().files
 
 
-def test_evaluation_is_minus_the_reward_of_policy_and_fallback() -> None:
+@pytest.mark.parametrize("best", [1, 4])
+def test_evaluation_is_minus_the_reward_of_policy_and_best_constant(best: int) -> None:
     history, steps = market(), 200
-    view = view_of(SIZER, history, steps, policy())
+    view = view_of(SIZER, history, steps, replace(policy(), best_constant=best))
     training = Training(np.random.default_rng(0), HORIZON, opinions=opinions(history, steps))
     found = SIZER.evaluate(view, training)
     assert found.loss.shape == found.baseline.shape == (steps,)
@@ -279,15 +283,82 @@ def test_evaluation_is_minus_the_reward_of_policy_and_fallback() -> None:
     trades = closed_trades(view, opinions(history, steps), TINY, HORIZON)
     alone = next(n for n in range(len(trades)) if (trades.opened == trades.opened[n]).sum() == 1)
     row = trades.opened[alone]
+    # The share it holds most often, or the one it is given, whichever lost less on these rows.
+    usual = int(np.bincount(policy().choices(trades.state)).argmax())
+    losses = {n: np.nansum(evaluated(held_always(n), history, steps).loss) for n in (best, usual)}
+    constant = SHARES[min(losses, key=losses.__getitem__)]
     for share, told in (
         (sized(history, steps, policy()).evidence["share"][row, trades.column[alone]], found.loss),
-        (1.0, found.baseline),
+        (constant, found.baseline),
     ):
         gained = share * trades.full_size[alone] * trades.net_return[alone]
         worth = gained - gained**2 / (2 * TINY.kelly_share)
         worth -= TINY.drawdown_penalty * max(-gained, 0.0)
         unit = 3.0 * trades.full_size[alone] * trades.volatility[alone]
         assert told[row] == pytest.approx(-worth / unit)
+
+
+def held_always(action: int) -> Policy:
+    """Return a policy that holds the same share of everything."""
+    wants = np.where(np.arange(len(SHARES)) == action, 1.0, 0.0)
+    nothing = np.zeros((len(SHARES), 1))
+    return replace(policy(), advantage=(nothing, wants), best_constant=action)
+
+
+def evaluated(learned: Policy, history: History, steps: int) -> Evaluation:
+    training = Training(np.random.default_rng(0), HORIZON, opinions=opinions(history, steps))
+    return SIZER.evaluate(view_of(SIZER, history, steps, learned), training)
+
+
+@pytest.mark.parametrize("action", range(5))
+@pytest.mark.parametrize("best", range(5))
+def test_a_constant_policy_is_not_trusted_whatever_share_it_holds(action: int, best: int) -> None:
+    constant = replace(held_always(action), best_constant=best)
+    found = evaluated(constant, market(), 300)
+    skill = skill_of(found, HORIZON)
+    assert skill.blocks > 12
+    assert skill.gain <= 0.0
+    assert trust_in(skill) == 0.0
+    if action == best:
+        np.testing.assert_array_equal(found.loss, found.baseline)
+
+
+def test_a_policy_that_holds_nothing_but_for_once_is_judged_by_that_once() -> None:
+    history, steps = market(), 300
+    trades = closed_trades(view_of(SIZER, history, steps), opinions(history, steps), TINY, HORIZON)
+    nothing = held_always(0)
+    hidden = np.zeros((1, 7))
+    hidden[0, 0] = 1.0
+    edge = np.sort(trades.state[:, 0])[-4:-2].mean()
+    rarely = replace(
+        nothing,
+        layers=((hidden, np.array([-edge])),),
+        advantage=(np.array([[0.0], [0.0], [0.0], [0.0], [1e6]]), np.array([1e-9, 0, 0, 0, 0])),
+        best_constant=4,
+    )
+    assert 1 <= np.count_nonzero(rarely.choices(trades.state)) <= 5
+    found = evaluated(rarely, history, steps)
+    assert np.count_nonzero(np.nan_to_num(found.loss - found.baseline)) <= 5
+
+
+def test_the_card_says_what_the_policy_does_and_when_that_is_one_thing() -> None:
+    said = artifact().card["habits"]
+    assert sum(said["chosen"].values()) == pytest.approx(1.0)
+    assert said["best_constant"] in SHARES
+    history, steps = market(), 500
+    trades = closed_trades(view_of(SIZER, history, steps), opinions(history, steps), TINY, HORIZON)
+    assert said["trades"] == len(trades)
+    worth = [np.nansum(evaluated(held_always(n), history, steps).loss) for n in range(5)]
+    assert said["best_constant"] == SHARES[int(np.argmin(worth))]
+    card = habits_of(held_always(1), trades, TINY).to_card()
+    assert (card["constant"], card["chosen"]["0.25"]) == (0.25, 1.0)
+    assert "is constant: it holds 25% of the full size" in card["note"]
+    free = habits_of(policy(), trades, TINY).to_card()
+    assert (free["constant"], free["note"]) == (None, None)
+    for is_constant in (True, False):
+        learned = replace(policy(), is_constant=is_constant)
+        shown = sized(history, 20, learned).evidence["policy_is_constant"]
+        np.testing.assert_array_equal(shown, float(is_constant))
 
 
 # What is refused
@@ -347,6 +418,8 @@ def spoiled() -> dict[str, Artifact]:
         "another state": with_file(found, POLICY, packed(narrow)),
         "no number": with_file(found, POLICY, packed(poisoned)),
         "no horizon": Artifact(found.files, {**found.card, "horizon": None}),
+        "no habits": Artifact(found.files, {**found.card, "habits": None}),
+        "another share": Artifact(found.files, {**found.card, "habits": {"best_constant": 0.3}}),
     }
 
 
@@ -363,6 +436,8 @@ def spoiled() -> dict[str, Artifact]:
         "another state",
         "no number",
         "no horizon",
+        "no habits",
+        "another share",
     ],
 )
 def test_spoiled_artifacts_are_refused(what: str) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from weft_plugins.sizers.volatility_target import VolatilityTarget
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the state, the reward and the files; an artifact of another one is refused."""
 
 SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from numpy.typing import NDArray
 
 from weft.components.trained import Artifact
 from weft.errors import ArtifactError, MissingDependencyError
+from weft_plugins.sizers.dqn.config import SHARES
 from weft_plugins.sizers.dqn.policy import Policy, policy_of
 
 POLICY: Final = "policy.safetensors"
@@ -85,9 +87,21 @@ def policy_in(artifact: Artifact, schema: Mapping[str, Any]) -> Policy:
     if not isinstance(horizon, int) or horizon < 1:
         raise ArtifactError(f"the horizon is {horizon!r}, expected a number of rows", where=_WHERE)
     try:
-        return policy_of(unpacked(artifact.files[POLICY]), horizon)
+        policy = policy_of(unpacked(artifact.files[POLICY]), horizon)
     except (KeyError, ValueError) as error:
         raise ArtifactError(f"{POLICY} does not fit together: {error}", where=_WHERE) from error
+    return _with_habits(policy, artifact.card.get("habits"))
+
+
+def _with_habits(policy: Policy, habits: object) -> Policy:
+    """Return a policy that knows what its card says of its training."""
+    best = habits.get("best_constant") if isinstance(habits, Mapping) else None
+    if not isinstance(habits, Mapping) or best not in SHARES:
+        raise ArtifactError(
+            f"the best constant share is {best!r}, expected one of {SHARES}", where=_WHERE
+        )
+    constant = habits.get("constant") is not None
+    return replace(policy, best_constant=SHARES.index(best), is_constant=constant)
 
 
 def read_progress(content: bytes) -> dict[str, Any]:

@@ -25,12 +25,16 @@ class Policy:
         value: weights and bias of V.
         advantage: weights and biases of A.
         horizon: rows a trade was held at most, when the policy was trained.
+        best_constant: index of the share that was worth most on all trades it was trained on.
+        is_constant: whether it held the same share of each of these trades.
     """
 
     layers: tuple[tuple[Floats, Floats], ...]
     value: tuple[Floats, Floats]
     advantage: tuple[Floats, Floats]
     horizon: int
+    best_constant: int = len(SHARES) - 1
+    is_constant: bool = False
 
     def values(self, states: Floats) -> Floats:
         """Return Q of each share (n, 5) of states (n, 7)."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weft.arrays import FloatPanel, Floats
+from weft.arrays import FloatPanel
 from weft.components.ensemble import Fusion
 from weft.components.needs import Need, feature, forecasts, metric, regime
 from weft.components.risk import Levels, Sizer, Sizes
@@ -16,9 +16,9 @@ from weft.market.view import View
 from weft_plugins.sizers._volatility import OPEN_HOURS
 from weft_plugins.sizers.dqn.baselines import fractional_kelly
 from weft_plugins.sizers.dqn.config import SHARES, DqnConfig, schema_of
-from weft_plugins.sizers.dqn.files import artifact_of, missing, policy_in
-from weft_plugins.sizers.dqn.policy import Policy
-from weft_plugins.sizers.dqn.reward import rewards_of
+from weft_plugins.sizers.dqn.files import POLICY, artifact_of, missing, policy_in, unpacked
+from weft_plugins.sizers.dqn.judging import habits_of, judge
+from weft_plugins.sizers.dqn.policy import Policy, policy_of
 from weft_plugins.sizers.dqn.state import Situation, find_situation, states
 from weft_plugins.sizers.dqn.trades import Trades, closed_trades
 
@@ -44,7 +44,8 @@ class DqnSizer(Trained, Sizer):
     The full size is what `volatility_target` holds, times the regime's position multiplier.
     Until it is trained, the sizer holds the full size, and says ``trained`` = 0.
 
-    Evidence: ``trained``, the ``share`` chosen, the ``full_size``; what the baselines
+    Evidence: ``trained``, ``policy_is_constant`` (1 where it held the same share of every trade it
+    was trained on), the ``share`` chosen, the ``full_size``; what the baselines
     ``constant``, ``volatility_target`` and ``fractional_kelly`` would hold; what each share is
     worth, ``value_0`` to ``value_100``, and the ``advantage`` of the one chosen over holding
     nothing. Values are NaN where there is no signal or no training.
@@ -88,6 +89,7 @@ class DqnSizer(Trained, Sizer):
         else:
             chosen = np.where(situation.full_size > 0.0, 1.0, 0.0)
             values = np.full((*chosen.shape, len(SHARES)), np.nan)
+        is_constant = view.is_trained and view.learned.is_constant
         held = np.take_along_axis(values, _action(chosen)[..., None], axis=-1)[..., 0]
         shape = situation.full_size.shape
         signal = (fusion.direction != 0) & np.isfinite(levels.entry)
@@ -103,6 +105,7 @@ class DqnSizer(Trained, Sizer):
             fraction=chosen * situation.full_size,
             evidence={
                 "trained": np.full(shape, float(view.is_trained)),
+                "policy_is_constant": np.full(shape, float(is_constant)),
                 "share": chosen,
                 "full_size": situation.full_size,
                 "constant": np.where(signal, config.constant, 0.0),
@@ -126,14 +129,14 @@ class DqnSizer(Trained, Sizer):
         trades = self._trades(view, training)
         one_thread, agent_class = _machinery()
         with one_thread():
+            self._expect_enough(trades)
             agent = self._earlier(agent_class, training)
             if agent is not None and agent.learnt_until is not None:
                 agent.learn(trades, training)
             else:
-                self._expect_enough(trades)
                 agent = agent or agent_class(self.config, training.rng, training.horizon)
                 agent.train(trades, training)
-            artifact = self._artifact(agent, training.horizon)
+            artifact = self._artifact(agent, training.horizon, trades)
         training.checkpoints.save(artifact.files)
         return artifact
 
@@ -155,7 +158,7 @@ class DqnSizer(Trained, Sizer):
         with one_thread():
             agent = agent_class.restored(self.config, artifact.files, rng, horizon)
             if agent.learn(trades, training):
-                return self._artifact(agent, horizon)
+                return self._artifact(agent, horizon, trades)
         return artifact
 
     def load(self, artifact: Artifact) -> Policy:
@@ -167,30 +170,18 @@ class DqnSizer(Trained, Sizer):
         return policy_in(artifact, schema_of(self.config))
 
     def evaluate(self, view: View, training: Training) -> Evaluation:
-        """Return minus the reward of the policy on each row, and that of the full size.
+        """Return minus the reward of the policy on each row, and that of the best constant share.
 
         Each row's is the mean over the symbols whose trade, opened on that row, has closed; the
-        account is taken to be at its highest each time. NaN where no trade has closed.
+        account is taken to be at its highest each time. NaN where no trade has closed. `judge`
+        says which share is the constant.
 
         Raises:
             NotTrainedError: there is nothing to evaluate.
             TrainingError: there are no opinions to trade on.
         """
         policy: Policy = view.learned
-        trades = self._trades(view, training)
-        rewards = rewards_of(trades, self.config).at_highest()
-        chosen = policy.choices(trades.state)
-        count = np.bincount(trades.opened, minlength=view.steps)
-
-        def loss(gained: Floats) -> Floats:
-            total = np.bincount(trades.opened, weights=gained, minlength=view.steps)
-            nothing = np.full(view.steps, np.nan)
-            mean: Floats = np.divide(-total, count, out=nothing, where=count > 0)
-            return mean
-
-        return Evaluation(
-            loss=loss(rewards[np.arange(len(trades)), chosen]), baseline=loss(rewards[:, _FULL])
-        )
+        return judge(policy, self._trades(view, training), self.config, view.steps)
 
     def _trades(self, view: View, training: Training) -> Trades:
         opinions = training.opinions
@@ -209,10 +200,13 @@ class DqnSizer(Trained, Sizer):
             )
         return closed_trades(view, opinions, self.config, training.horizon)
 
-    def _artifact(self, agent: "Agent", horizon: int) -> Artifact:
+    def _artifact(self, agent: "Agent", horizon: int, trades: Trades) -> Artifact:
+        files = agent.files(self.config.replay_kept)
+        policy = policy_of(unpacked(files[POLICY]), horizon)
         return artifact_of(
-            agent.files(self.config.replay_kept),
+            files,
             schema_of(self.config),
+            habits=habits_of(policy, trades, self.config).to_card(),
             horizon=horizon,
             steps=agent.steps,
             learnt_until=list(agent.learnt_until or ()),

@@ -1,0 +1,159 @@
+"""How far a regime is trusted: not on noise, not for volatility alone, and where there are states.
+
+Every market has one symbol, whose volume is noise; a regime is fitted to its first part, and judged
+on the 1,200 hours after it, as a training does.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.plugins.regimes.planted import DEVIATIONS as SPREADS
+from tests.plugins.regimes.planted import FEATURES, MEANS, TRANSITION, chain, training
+from weft.arrays import Floats
+from weft.components.model import RegimeState
+from weft.learning.judging import skill_of, trust_in
+from weft.market.instruments import describe
+from weft.testing.history import START, History
+from weft.times import Interval
+from weft_plugins.regimes.hmm import HiddenMarkov
+
+_HORIZON = 12
+_JUDGED = 1200
+_WARMUP = 64
+_BEFORE = 600  # rows of the filter's first block and its warm-up, at most
+
+QUICK = HiddenMarkov.Config(restarts=2, iterations=40, warmup=_WARMUP)
+SLOW = HiddenMarkov.Config(observed=FEATURES, restarts=2, iterations=40, warmup=_WARMUP)
+
+Market = Callable[[int, np.random.Generator], Floats]
+
+
+def normal(rows: int, rng: np.random.Generator) -> Floats:
+    return rng.normal(0.0, 0.004, rows)
+
+
+def student(rows: int, rng: np.random.Generator) -> Floats:
+    found: Floats = 0.004 / np.sqrt(2.0) * rng.standard_t(4, rows)
+    return found
+
+
+def skewed(rows: int, rng: np.random.Generator) -> Floats:
+    """Independent returns of a shape that no one normal or Student's t has."""
+    falls = rng.random(rows) < 0.05
+    return np.where(falls, rng.normal(-0.01, 0.004, rows), rng.normal(0.0005, 0.002, rows))
+
+
+def garch(rows: int, rng: np.random.Generator) -> Floats:
+    """Volatility that comes in clusters, in no states."""
+    drawn = rng.normal(size=rows)
+    variance, found = 1.0, np.empty(rows)
+    for row in range(rows):
+        found[row] = np.sqrt(variance) * drawn[row]
+        variance = 0.02 + 0.08 * found[row] ** 2 + 0.9 * variance
+    return 0.004 * found
+
+
+def switching(rows: int, rng: np.random.Generator) -> Floats:
+    """A calm state and a wild one, of 50 hours each in the mean."""
+    moving = np.array([[0.98, 0.02], [0.02, 0.98]])
+    found: Floats = np.array([0.002, 0.008])[chain(rows, rng, moving)] * rng.normal(size=rows)
+    return found
+
+
+def trending(rows: int, rng: np.random.Generator) -> Floats:
+    """Rises, falls, a market that rests, and a wild one."""
+    states = chain(rows, rng, TRANSITION)
+    found: Floats = MEANS[states, 0] + SPREADS[states, 0] * rng.normal(size=rows)
+    return found
+
+
+def history_of(returns: Floats, seed: int) -> History:
+    rng = np.random.default_rng([seed, 1])
+    close = 100.0 * np.exp(np.cumsum(returns))[:, None]
+    opened = np.vstack([close[:1], close[:-1]])
+    candles = {
+        "open": opened,
+        "high": np.maximum(opened, close),
+        "low": np.minimum(opened, close),
+        "close": close,
+        "volume": 100.0 * np.exp(0.3 * rng.normal(size=close.shape)),
+    }
+    instruments = (describe("BTCUSDT"),)
+    return History(Interval.parse("1h"), instruments, candles, {}, first_close=START)
+
+
+def listened_to(
+    history: History, config: HiddenMarkov.Config, trained: int, seed: int = 1
+) -> tuple[float, RegimeState]:
+    """How far a regime is trusted, and what it says of the judged rows to those who know that."""
+    regime = HiddenMarkov(config)
+    before = history.cut(history.rows - _JUDGED)
+    artifact = regime.fit(before.view(regime.needs, steps=trained), training(seed))
+    view = history.view(regime.needs, steps=_JUDGED, learned=regime.load(artifact))
+    trust = trust_in(skill_of(regime.evaluate(view, training()), _HORIZON))
+    return trust, regime.detect(view).listened_to(trust)
+
+
+def trust_on(
+    market: Market, seed: int, config: HiddenMarkov.Config = QUICK, trained: int = 2400
+) -> float:
+    returns = market(_BEFORE + trained + _JUDGED, np.random.default_rng(seed))
+    return listened_to(history_of(returns, seed), config, trained)[0]
+
+
+@pytest.mark.parametrize("market", [normal, student, skewed, garch])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_where_there_are_no_states_none_is_believed(market: Market, seed: int) -> None:
+    assert trust_on(market, seed) == 0.0
+
+
+def test_windows_that_overlap_earn_nothing_on_noise() -> None:
+    assert trust_on(normal, 3, SLOW) == 0.0
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_planted_states_are_believed(seed: int) -> None:
+    assert trust_on(switching, seed) > 0.9
+
+
+def test_an_instant_of_noise_is_the_same_by_each_training() -> None:
+    returns = normal(_BEFORE + 2400 + _JUDGED + 12, np.random.default_rng(12))
+    history = history_of(returns, 12)
+    for part in (history, history.cut(history.rows - 12)):
+        trust, state = listened_to(part, SLOW, 2400)
+        assert trust == 0.0
+        np.testing.assert_array_equal(state.probability, np.full((_JUDGED, 4), 0.25))
+        np.testing.assert_array_equal(state.position_multiplier, np.ones(_JUDGED))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("market", [normal, student, skewed, garch])
+def test_of_forty_markets_without_states_at_most_one_is_believed(market: Market) -> None:
+    trusts = np.array([trust_on(market, seed, trained=4000) for seed in range(100, 140)])
+    assert np.count_nonzero(trusts) <= 1, trusts
+
+
+@pytest.mark.slow
+def test_of_twenty_switching_markets_all_are_believed_and_most_in_full() -> None:
+    trusts = np.array([trust_on(switching, seed, trained=4000) for seed in range(100, 120)])
+    assert (trusts > 0.0).all(), trusts
+    assert np.count_nonzero(trusts == 1.0) >= 14, trusts
+
+
+@pytest.mark.slow
+def test_of_twenty_trending_markets_half_are_believed() -> None:
+    # Expectation-maximisation does not always find drifts that small beside the volatility.
+    trusts = np.array([trust_on(trending, seed, trained=4000) for seed in range(100, 120)])
+    assert np.count_nonzero(trusts > 0.5) >= 8, trusts
+
+
+@pytest.mark.parametrize("first", [2_000, 20_000])
+def test_on_real_hours_states_say_no_more_than_volatility_does(real_data: Path, first: int) -> None:
+    frame = pl.read_parquet(real_data / "crypto_perp_1h" / "BTCUSDT.parquet").sort("open_time")
+    close = frame["close"].to_numpy()[first : first + 6600]
+    history = history_of(np.diff(np.log(close)), seed=1)
+    assert listened_to(history, QUICK, 4600)[0] == 0.0
