@@ -65,11 +65,13 @@ class Retrainer:
             running = self._start(key)
             if running is None:
                 return False
-            _, told = running.communicate()
+            results, messages = running.communicate()
             code = running.returncode
             with self._guard:
                 self._running = None
-        lines = [line for line in told.splitlines() if line.strip()][-_LINES_KEPT:]
+        # Where it has failed before there was a result, the last message says why.
+        lines = [line for line in (results or messages).splitlines() if line.strip()]
+        lines = lines[-_LINES_KEPT:]
         if code and not self._stopped:
             log.warning("training %s ended with %s: %s", key, code, " | ".join(lines))
         else:
@@ -84,7 +86,7 @@ class Retrainer:
                 return None
             self._running = subprocess.Popen(  # noqa: S603  # our own interpreter and module
                 [*command, *self._common],
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
             )

@@ -81,8 +81,8 @@ def test_no_error_breaks_the_check_of_a_provider(
     over = ["--set", f"providers.files.path={tmp_path}/BTC[red].csv", *ALONE_SET]
     done = CliRunner().invoke(command_line, ["providers", "check", *over])
     assert done.exit_code == 1
-    assert "BTC[red].csv" in done.stderr
-    assert "[/x]" in done.stderr
+    assert "BTC[red].csv" in done.stdout
+    assert "[/x]" in done.stdout
 
 
 def test_a_config_file_is_named_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """`weft explain`: why a signal says what it says, down to the features of each model."""
 
 import asyncio
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,12 +11,14 @@ from rich.table import Table
 
 from weft.explaining import Explanation, explain
 from weft.signal import LayerView, Signal, to_json
-from weft.times import parse_time
+from weft_app.progress import phase
 from weft_app.session import (
     bring_up_to_date,
     compile_features,
     open_answer,
     open_engine,
+    parse_instant,
+    print_json,
     warn_about,
 )
 
@@ -43,15 +44,16 @@ def run(
     try:
         asyncio.run(bring_up_to_date(engine))
         compile_features(engine)
-        view = engine.view(None if as_of is None else parse_time(as_of))
+        view = engine.view(None if as_of is None else parse_instant(as_of))
         name = engine.market.instruments[symbol].symbol
-        told = explain(engine, view, name, top)
+        with phase("Composing, and asking each model why"):
+            told = explain(engine, view, name, top)
         warn_about(told.report, engine)
     finally:
         engine.close()
     if as_json:
         body = {"signal": told.signal, "features": told.features}
-        sys.stdout.write(to_json(body).decode() + "\n")
+        print_json(to_json(body))
         return
     console = open_answer()
     _print_head(console, told.signal)

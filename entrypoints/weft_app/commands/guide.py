@@ -1,7 +1,6 @@
 """`weft guide`: what each model needs, what there is, and how long the rest takes."""
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from rich.table import Table
 from weft.learning.guide import CANDLES, INTERVALS, Requirement, requirements
 from weft.signal import to_json
 from weft.times import SECOND
-from weft_app.session import bring_up_to_date, duration, open_answer, open_engine
+from weft_app.session import bring_up_to_date, duration, open_answer, open_engine, print_json
 
 
 def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, fetch: bool) -> None:
@@ -25,7 +24,7 @@ def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, fetch: 
     finally:
         engine.close()
     if as_json:
-        sys.stdout.write(to_json(needed).decode() + "\n")
+        print_json(to_json(needed))
         return
     console = open_answer()
     console.print(_needs(needed))

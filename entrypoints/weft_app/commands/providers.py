@@ -1,8 +1,8 @@
 """`weft providers`: how the sources are doing, and whether each answers."""
 
 import asyncio
-import sys
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import httpx
@@ -17,7 +17,8 @@ from weft.errors import PluginError, WeftError, nearest
 from weft.sources import provider_status
 from weft.times import DAY, SECOND
 from weft_app.addresses import shown
-from weft_app.session import console, open_answer, open_engine
+from weft_app.progress import Phase, phase
+from weft_app.session import console, open_answer, open_engine, print_json
 from weft_app.status import ProviderState
 
 _DAYS_ASKED = 3
@@ -38,7 +39,7 @@ def status(config: Path | None, overrides: Sequence[str], *, as_json: bool) -> N
         console.print("[dim]No server answers; this is what is stored.")
     if as_json:
         rows = [state.model_dump() for state in states]
-        sys.stdout.write(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode() + "\n")
+        print_json(orjson.dumps(rows))
         return
     table = Table("provider", "data", "state", "last answer", "latency", "left", "newest")
     table.add_column("error, or the latest problem", overflow="fold")
@@ -60,13 +61,16 @@ def status(config: Path | None, overrides: Sequence[str], *, as_json: bool) -> N
     open_answer().print(table)
 
 
-def check(names: Sequence[str], config: Path | None, overrides: Sequence[str]) -> bool:
+def check(
+    names: Sequence[str], config: Path | None, overrides: Sequence[str], *, as_json: bool = False
+) -> bool:
     """Ask providers for their last three days, store nothing, explain; return whether all answer.
 
     Args:
         names: which ones; empty for every one that is on.
         config: config file; None for the default one.
         overrides: keys to override, as ``key.path=value``.
+        as_json: whether to print JSON.
 
     Raises:
         PluginError: no provider of such a name is on.
@@ -82,27 +86,50 @@ def check(names: Sequence[str], config: Path | None, overrides: Sequence[str]) -
                     where="providers",
                     hint=f"Did you mean {close}?" if close else "Switch it on in config.yaml",
                 )
-        return asyncio.run(_check(engine, [placed[n] for n in names] or list(placed.values())))
+        chosen = [placed[name] for name in names] or list(placed.values())
+        with phase("Asking", total=len(chosen)) as asking:
+            checks = asyncio.run(_check(engine, chosen, asking))
     finally:
         engine.close()
+    if as_json:
+        print_json(orjson.dumps([asdict(one) for one in checks]))
+    else:
+        _print_checks(checks)
+    return all(one.ok for one in checks)
 
 
-async def _check(engine: Engine, chosen: Sequence[PlacedProvider]) -> bool:
-    fine = True
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One provider that was asked, and its answer in words or why there is none."""
+
+    provider: str
+    ok: bool
+    answer: str
+    seconds: float
+
+
+async def _check(engine: Engine, chosen: Sequence[PlacedProvider], asking: Phase) -> list[Check]:
+    checks = []
     async with engine.collector.connections:
-        for one in chosen:
-            name = one.provider.name
+        for placed in chosen:
+            name = placed.provider.name
+            asking.update(note=name)
             began = engine.clock.now()
             try:
-                told = await engine.collector.probe(one.provider, _DAYS_ASKED * DAY)
+                answer, ok = await engine.collector.probe(placed.provider, _DAYS_ASKED * DAY), True
             except WeftError as error:
-                fine = False
-                console.print(f"[red]{escape(name)}[/]: {escape(str(error))}", soft_wrap=True)
-                continue
-            seconds = (engine.clock.now() - began) / SECOND
-            said = escape(f"{told} in {seconds:.1f} s")
-            console.print(f"[green]{escape(name)}[/]: {said}", soft_wrap=True)
-    return fine
+                answer, ok = str(error), False
+            checks.append(Check(name, ok, answer, (engine.clock.now() - began) / SECOND))
+            asking.advance(name)
+    return checks
+
+
+def _print_checks(checks: Sequence[Check]) -> None:
+    answer = open_answer()
+    for one in checks:
+        colour = "green" if one.ok else "red"
+        says = escape(f"{one.answer} in {one.seconds:.1f} s" if one.ok else one.answer)
+        answer.print(f"[{colour}]{escape(one.provider)}[/]: {says}", soft_wrap=True)
 
 
 def _from_server(loaded: LoadedSettings) -> list[ProviderState] | None:

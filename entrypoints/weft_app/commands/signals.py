@@ -11,12 +11,12 @@ from rich.table import Table
 
 from weft.engine import Engine
 from weft.signal import Direction, Report, Signal
-from weft.times import parse_time
 from weft_app.session import (
     bring_up_to_date,
-    compile_features,
+    compose_report,
     open_answer,
     open_engine,
+    parse_instant,
     print_json,
     warn_about,
 )
@@ -35,14 +35,13 @@ def run(
     record: bool,
 ) -> None:
     """Bring the store up to date, compose, record and print."""
-    instant = None if as_of is None else parse_time(as_of)
+    instant = None if as_of is None else parse_instant(as_of)
     engine = open_engine(config, overrides)
     patience = _PATIENCE_SECONDS if instant is None else 0.0
     try:
         asyncio.run(bring_up_to_date(engine, patience))
         view = engine.view(instant)
-        compile_features(engine)
-        report = engine.report(engine.compose(view))
+        report = compose_report(engine, view)
         if record:
             engine.record(report, view)
         shown = select(report, symbols, engine)
