@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.markup import escape
@@ -10,8 +11,10 @@ from rich.markup import escape
 from weft.assembly import assemble
 from weft.config.loading import load_settings
 from weft.engine import Engine
+from weft.errors import StorageError, nearest
 from weft.features.kernels import is_cached_on_disk
 from weft.intake import Collected
+from weft.market.instruments import find_spelling
 from weft.market.view import View
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
@@ -39,6 +42,7 @@ _log = logging.getLogger("weft.collecting")
 _MOST_PROBLEMS_SHOWN = 20
 _FEWEST_IN_ONE_LINE = 2
 _PAUSE = 2 * SECOND
+_IN_MEMORY = "sqlite:///file:unrecorded?mode=memory&cache=shared&uri=true"
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -51,14 +55,35 @@ def parse_instant(text: str) -> int:
     return parse_time(f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text)
 
 
-def open_engine(config: Path | None, overrides: Sequence[str]) -> Engine:
+def open_engine(config: Path | None, overrides: Sequence[str], *, records: bool = True) -> Engine:
     """Return an engine for a config file and overrides.
+
+    Args:
+        config: config file; None for the default one.
+        overrides: keys to override, as ``key.path=value``.
+        records: whether anything is to be written to the ledger. Where nothing is, a ledger that
+            cannot be opened is replaced by an empty one in memory.
 
     Raises:
         ConfigError: one line per mistake.
+        StorageError: the lake or the ledger cannot be opened.
     """
     with phase("Opening the lake and the ledger"):
-        return assemble(load_settings(config, overrides), Registry(discover()))
+        loaded = load_settings(config, overrides)
+        try:
+            return assemble(loaded, Registry(discover()))
+        except StorageError as error:
+            if records or "ledger" not in (error.where or ""):
+                raise
+            problem = str(error)
+        console.print(
+            f"[yellow]{escape(problem)}[/]\nNothing is recorded, so that the ledger is not needed; "
+            "models that were promoted in it are not used.",
+            soft_wrap=True,
+        )
+        storage = loaded.settings.storage.model_copy(update={"ledger": _IN_MEMORY})
+        settings = loaded.settings.model_copy(update={"storage": storage})
+        return assemble(replace(loaded, settings=settings), Registry(discover()))
 
 
 async def bring_up_to_date(engine: Engine, wait_seconds: float = 0.0) -> list[Collected]:
@@ -108,6 +133,13 @@ def warn_about(report: Report, engine: Engine) -> None:
     """Say on stderr what keeps a report from being about the market of this hour."""
     if report.data != "real":
         console.print(f"[yellow]Data: {report.data}. These signals are about no real market.")
+    instruments = engine.market.instruments
+    known = [instrument.symbol for instrument in instruments]
+    for symbol in engine.composition.universe.named():
+        if symbol not in instruments:
+            close = find_spelling(symbol, known) or nearest(symbol, known)
+            hint = f"; did you mean {close}?" if close else ""
+            console.print(f"[yellow]universe: no source brings {escape(symbol + hint)}")
     newest = engine.latest_close()
     behind = (engine.clock.now() - newest) // SECOND
     if (

@@ -45,7 +45,9 @@ def check(config: Path | None, overrides: Sequence[str], *, as_json: bool = Fals
         )
         return
     console = open_answer()
-    table = Table(title=escape(f"{checked}: no mistakes"), title_justify="left")
+    # Not as the title of the table, which would be broken at the table's width.
+    console.print(escape(f"{checked}: no mistakes"), soft_wrap=True)
+    table = Table()
     table.add_column("component")
     table.add_column("from", style="dim")
     for name, origin in composition.versions.plugins.items():

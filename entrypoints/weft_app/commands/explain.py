@@ -45,9 +45,10 @@ def run(
         asyncio.run(bring_up_to_date(engine))
         compile_features(engine)
         view = engine.view(None if as_of is None else parse_instant(as_of))
-        name = engine.market.instruments[symbol].symbol
+        name = engine.market.instruments.named(symbol).symbol
         with phase("Composing, and asking each model why"):
             told = explain(engine, view, name, top)
+        under_way = engine.trainer.under_way()
         warn_about(told.report, engine)
     finally:
         engine.close()
@@ -58,7 +59,7 @@ def run(
     console = open_answer()
     _print_head(console, told.signal)
     console.print(_layers(told.signal))
-    for line in _missing(told.signal):
+    for line in _missing(told.signal, {key: str(one) for key, one in under_way.items()}):
         console.print(f"[yellow]missing[/]  {escape(line)}")
     _print_models(console, told)
     _print_figures(console, "Risk", told.signal.risk)
@@ -112,9 +113,9 @@ def _first(evidence: Mapping[str, float | None], count: int = 5) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in known[:count])
 
 
-def _missing(signal: Signal) -> list[str]:
+def _missing(signal: Signal, under_way: Mapping[str, str]) -> list[str]:
     gone = {**signal.missing_layers, **signal.missing_models}
-    return [f"{name}: {why}" for name, why in gone.items()]
+    return [f"{name}: {under_way.get(name, why)}" for name, why in gone.items()]
 
 
 def _print_models(console: Console, told: Explanation) -> None:

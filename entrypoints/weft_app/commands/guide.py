@@ -57,16 +57,20 @@ def _gathering() -> Table:
 
 
 def _times(needed: Sequence[Requirement]) -> Table:
-    title = "How long training takes on this machine, by the latest training here"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title="How long training takes on this machine, by the latest training here",
+        title_justify="left",
+        caption=None
+        if all(one.measured for one in needed)
+        else "~ is a rough estimate: nothing of this component was trained here yet.",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+    )
     table.add_column("component", no_wrap=True)
     for candles in CANDLES:
         table.add_column(f"{candles:,}", justify="right", no_wrap=True)
     for one in needed:
-        times = [one.seconds(candles) for candles in CANDLES]
-        if one.seconds_per_row is None:
-            cells = ["not measured yet", *[""] * (len(CANDLES) - 1)]
-        else:
-            cells = [duration(time) if time is not None else "" for time in times]
+        about = "" if one.measured else "~"
+        cells = (about + duration(one.seconds(candles)) for candles in CANDLES)
         table.add_row(escape(one.key), *cells)
     return table

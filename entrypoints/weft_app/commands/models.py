@@ -39,7 +39,9 @@ def show_list(config: Path | None, overrides: Sequence[str], *, as_json: bool) -
     answer = open_answer()
     answer.print(table)
     for one in states:
-        if one.problem:
+        if one.training:
+            answer.print(f"[green]{escape(one.key)}[/]: {escape(one.training)}", soft_wrap=True)
+        elif one.problem:
             answer.print(f"[yellow]{escape(one.key)}[/]: {escape(one.problem)}", soft_wrap=True)
         elif one.last_training:
             counts = f"{one.promotions} of {one.trainings} trainings promoted"

@@ -92,7 +92,7 @@ def _serve(
         app = create_app(
             service,
             token=token,
-            allowed_hosts=[*server.allowed_hosts, host],
+            allowed_hosts=[*server.allowed_hosts, shown(host)],
             plugins=registry.records(),
         )
         with _training(engine, loaded.settings, retrainer):
@@ -104,7 +104,8 @@ def _training(engine: Engine, settings: Settings, retrainer: Retrainer) -> Itera
     """Train anew while serving, what was never trained at once; where that cannot be, say so."""
     trained = engine.composition.trained
     every = retrained(settings, list(trained))
-    never = trained.keys() - engine.in_use(engine.view()).learned.keys()
+    learned = engine.in_use(engine.view()).learned
+    never = [key for key in engine.trainer.cheapest_first() if key not in learned]
     # The server ends by raising the signal that ended it once more, which would leave a training
     # behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

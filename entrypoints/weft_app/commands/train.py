@@ -50,12 +50,14 @@ def run(
     """
     engine = open_engine(config, overrides)
     try:
-        keys = find_keys(engine, names)
+        find_keys(engine, names)
         if fetch:
             asyncio.run(bring_up_to_date(engine))
         compile_features(engine)
         last = engine.latest_close() if as_of is None else parse_instant(as_of)
         last = engine.composition.interval.floor(last)
+        # Only now the rows are known that tell which trainings take least.
+        keys = find_keys(engine, names)
         console.print(f"Training as of {iso(last)}; nothing later is looked at.")
         outcomes = []
         for key in keys:
@@ -84,7 +86,7 @@ def find_keys(engine: Engine, names: Sequence[str]) -> list[str]:
     Raises:
         WeftError: nothing is trained in this composition, or nothing of that name.
     """
-    trained = list(engine.composition.trained)
+    trained = engine.trainer.cheapest_first()
     if not trained:
         raise WeftError(
             "nothing in this composition is trained",
