@@ -1,10 +1,12 @@
 """What every command does first: settings, engine, and showing progress on stderr."""
 
+import atexit
 import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.markup import escape
 
@@ -42,7 +44,6 @@ _log = logging.getLogger("weft.collecting")
 _MOST_PROBLEMS_SHOWN = 20
 _FEWEST_IN_ONE_LINE = 2
 _PAUSE = 2 * SECOND
-_IN_MEMORY = "sqlite:///file:unrecorded?mode=memory&cache=shared&uri=true"
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -62,7 +63,7 @@ def open_engine(config: Path | None, overrides: Sequence[str], *, records: bool 
         config: config file; None for the default one.
         overrides: keys to override, as ``key.path=value``.
         records: whether anything is to be written to the ledger. Where nothing is, a ledger that
-            cannot be opened is replaced by an empty one in memory.
+            cannot be opened is replaced by an empty one for as long as the process runs.
 
     Raises:
         ConfigError: one line per mistake.
@@ -81,7 +82,10 @@ def open_engine(config: Path | None, overrides: Sequence[str], *, records: bool 
             "models that were promoted in it are not used.",
             soft_wrap=True,
         )
-        storage = loaded.settings.storage.model_copy(update={"ledger": _IN_MEMORY})
+        folder = TemporaryDirectory(prefix="weft-")
+        atexit.register(folder.cleanup)
+        ledger = f"sqlite:///{folder.name}/ledger.db"
+        storage = loaded.settings.storage.model_copy(update={"ledger": ledger})
         settings = loaded.settings.model_copy(update={"storage": storage})
         return assemble(replace(loaded, settings=settings), Registry(discover()))
 

@@ -162,7 +162,7 @@ class Trainer:
 
         By the latest training here where there was one, else by what the component expects.
         """
-        rows = min(self.market.rows_until(self.market.last_close or 0), 1 << 20)
+        rows = max(self.market.rows_until(self.market.last_close or 0), 1)
         measured = self.trainings.by_key()
 
         def seconds(key: str) -> float:
