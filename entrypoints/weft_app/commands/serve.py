@@ -87,7 +87,8 @@ def _serve(
         console.print(
             f"[green]Serving {len(report.signals)} signals[/] as of {report.as_of} on "
             f"http://{escape(shown(host))}:{port}  "
-            f"[dim](try /signals/{escape(first)}, /health, /docs; stop with Ctrl-C)"
+            f"[dim](try /signals/{escape(first)}, /health, /docs; stop with Ctrl-C)",
+            soft_wrap=True,
         )
         app = create_app(
             service,

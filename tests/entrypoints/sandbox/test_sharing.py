@@ -34,7 +34,7 @@ def taken() -> Iterator[int]:
 
 def _first_close(base: str) -> object:
     """Return a candle as the sandbox behind a base URL tells it."""
-    query = {"symbol": "BTCUSDT", "interval": "1h", "startTime": 1_760_000_400_000, "limit": 1}
+    query = "symbol=BTCUSDT&interval=1h&startTime=1760000400000&limit=1"
     return httpx.get(f"{base}/binance/api/v3/klines", params=query, trust_env=False).json()
 
 
