@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # ARGS reaches weft: make run ARGS="--set providers.files.path=/data/candles --port 8301"
 run: setup
-	$(BIN)/weft serve --sandbox $(ARGS)
+	$(BIN)/weft --sandbox serve $(ARGS)
 
 test: setup lint types
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)

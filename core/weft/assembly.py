@@ -25,7 +25,7 @@ from weft.composition import (
     PlacedProvider,
     PlacedRegime,
 )
-from weft.config.loading import LoadedSettings
+from weft.config.loading import LoadedSettings, place_of_mistakes
 from weft.config.resolve import composition_hash, validate_options
 from weft.config.settings import Slot
 from weft.connections import Connections
@@ -155,8 +155,8 @@ class _Builder:
         if self.problems:
             count = len(self.problems)
             raise ConfigError(
-                "one mistake" if count == 1 else f"{count} mistakes",
-                where=str(self.loaded.path or "packaged defaults"),
+                f"{'one mistake' if count == 1 else f'{count} mistakes'} in the configuration",
+                where=place_of_mistakes(self.problems, self.loaded.path),
                 problems=self.problems,
             )
 
@@ -205,7 +205,7 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
         training.seed,
         training.keep_unpromoted,
     )
-    trainer = Trainer(composition, market, champions, artifacts, ledger, rules)
+    trainer = Trainer(composition, market, champions, artifacts, ledger, rules, clock=clock)
     engine = Engine(
         composition,
         store,

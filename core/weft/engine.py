@@ -11,7 +11,7 @@ from weft.collector import Collector, Progress
 from weft.components.feature import StepFeature
 from weft.compose import Composed, compose
 from weft.composition import Composition
-from weft.errors import LookAheadError
+from weft.errors import LookAheadError, NoDataError
 from weft.features.engine import FeatureEngine
 from weft.intake import Collected
 from weft.learning.champions import Champions, InUse
@@ -117,8 +117,23 @@ class Engine:
                 where="as_of",
                 hint="Wait for it, or lower decision_delay_seconds",
             )
+        if self.market.last_close is None:
+            self._expect_candles()
         market = self.market if recorded_by is None else self.market.as_recorded(recorded_by)
         return market.view(row, steps)
+
+    def _expect_candles(self) -> None:
+        """Raise where no source that is on could ever bring a candle."""
+        providers = [placed.provider for placed in self.composition.providers]
+        if any(provider.brings_candles for provider in providers):
+            return
+        names = ", ".join(provider.name for provider in providers)
+        raise NoDataError(
+            f"a source of candles is missing; those that are on bring other data: {names}",
+            where="providers",
+            hint="Switch one on, such as files, binance or coinbase. Made-up data is used only "
+            "while no real source is on, and a key in the environment switches its source on",
+        )
 
     def compose(self, view: View) -> Composed:
         """Return what the composition says on a view's decision rows. Pure."""

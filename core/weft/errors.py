@@ -72,7 +72,9 @@ class ConfigError(WeftError):
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        return "\n".join([super().__str__(), *(f"  {line}" for line in self.problems)])
+        head = super().__str__()
+        # A single mistake may be the message itself.
+        return "\n".join([head, *(f"  {line}" for line in self.problems if line not in head)])
 
 
 class PluginError(WeftError):

@@ -1,7 +1,9 @@
 """The `weft` command line: parses arguments; the work is in `weft_app.commands`."""
 
+import io
 import os
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +13,16 @@ import weft
 from weft.errors import ConfigError, WeftError
 from weft_app.addresses import SANDBOX_PORT
 from weft_app.memory import give_memory_back
+from weft_app.profile import SharedOptionsGroup, profile_of
+from weft_app.progress import phase
 
 app = typer.Typer(
     name="weft",
+    cls=SharedOptionsGroup,
     help="Weave many strands of evidence about a market into one explained signal.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 providers_app = typer.Typer(help="How the sources are doing.", no_args_is_help=True)
 plugins_app = typer.Typer(help="What is installed, and what of it is used.", no_args_is_help=True)
@@ -30,20 +35,24 @@ app.add_typer(config_app, name="config")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(models_app, name="models")
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Config file; ./config.yaml where there is one."),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Override one key: key.path=value. May be repeated."),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsOfOption = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of", help="A past instant: 2025-03-01T14:00:00Z, or a day, from midnight UTC."
+    ),
+]
+
+
+def loading() -> AbstractContextManager[object]:
+    """Say that a command is being loaded, which takes a second or more."""
+    return phase("Loading")
 
 
 def main() -> None:
     """Run the command line; show a mistake as one message, never as a traceback."""
     give_memory_back()
+    accept_every_character()
     try:
         app()
     except WeftError as error:
@@ -53,9 +62,17 @@ def main() -> None:
         raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
 
 
+def accept_every_character() -> None:
+    """Let stdout and stderr replace what their encoding lacks, instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 @app.callback(invoke_without_command=True)
 def root(
-    *, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+    *,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version.")] = False,
 ) -> None:
     """Weave many strands of evidence about a market into one explained signal."""
     if version:
@@ -65,75 +82,73 @@ def root(
 
 @app.command()
 def signals(
+    context: typer.Context,
     symbols: Annotated[
         list[str] | None, typer.Argument(help="Symbols to show; all by default.")
     ] = None,
     *,
-    config: ConfigOption = None,
-    as_of: Annotated[
-        str | None,
-        typer.Option("--as-of", help="Compose as of a past instant: 2025-03-01T00:00:00Z."),
-    ] = None,
-    overrides: SetOption = None,
+    as_of: AsOfOption = None,
     as_json: JsonOption = False,
     record: Annotated[bool, typer.Option(help="Write the signals to the ledger.")] = True,
 ) -> None:
     """Compose signals and print them."""
-    from weft_app.commands import signals as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import signals as command
 
-    command.run(symbols or [], config, as_of, overrides or [], as_json=as_json, record=record)
+    profile = profile_of(context)
+    command.run(
+        symbols or [], profile.config, as_of, profile.overrides, as_json=as_json, record=record
+    )
 
 
 @app.command()
 def serve(
+    context: typer.Context,
     *,
-    config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
-    sandbox: Annotated[
-        bool,
-        typer.Option(
-            "--sandbox", help="Where no real source is configured, serve over a made-up market."
-        ),
-    ] = False,
-    overrides: SetOption = None,
 ) -> None:
     """Compose at every close, and serve the signals over HTTP."""
-    from weft_app.commands import serve as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import serve as command
 
-    command.run(config, host, port, overrides or [], sandbox=sandbox)
+    profile = profile_of(context)
+    command.run(profile.config, host, port, profile.overrides)
 
 
 @app.command()
 def backfill(
+    context: typer.Context,
     *,
     since: Annotated[
         str | None, typer.Option(help="ISO 8601 time; history_days ago if left out.")
     ] = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Fetch history as far back as it is wanted. Goes on where it was interrupted."""
-    from weft_app.commands import backfill as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import backfill as command
 
-    if not command.run(since, config, overrides or []):
+    profile = profile_of(context)
+    if not command.run(since, profile.config, profile.overrides, as_json=as_json):
         raise typer.Exit(1)
 
 
 @app.command()
 def metrics(
+    context: typer.Context,
     *,
     available: Annotated[
         bool, typer.Option("--available", help="Only those that a provider that is on brings.")
     ] = False,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the metrics a layer can ask for, and who brings them."""
-    from weft_app.commands import metrics as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import metrics as command
 
-    command.run(config, overrides or [], as_json=as_json, available=available)
+    profile = profile_of(context)
+    command.run(profile.config, profile.overrides, as_json=as_json, available=available)
 
 
 @app.command()
@@ -151,45 +166,48 @@ def sandbox(
     coins: Annotated[int, typer.Option(help="How many.", min=20, max=100)] = 20,
 ) -> None:
     """Serve a made-up market through the protocols of all providers, on loopback."""
-    from weft_app.commands import sandbox as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import sandbox as command
 
     command.run(port, seed, speed, start, replay, coins)
 
 
 @providers_app.command("status")
-def providers_status(
-    *, config: ConfigOption = None, overrides: SetOption = None, as_json: JsonOption = False
-) -> None:
+def providers_status(context: typer.Context, *, as_json: JsonOption = False) -> None:
     """Show state, latency, quota left, freshness and errors of each provider."""
-    from weft_app.commands import providers as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import providers as command
 
-    command.status(config, overrides or [], as_json=as_json)
+    profile = profile_of(context)
+    command.status(profile.config, profile.overrides, as_json=as_json)
 
 
 @providers_app.command("check")
 def providers_check(
+    context: typer.Context,
     names: Annotated[
         list[str] | None, typer.Argument(help="Providers; all that are on if none is named.")
     ] = None,
     *,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Ask each provider once, store nothing, and say what came or what is wrong."""
-    from weft_app.commands import providers as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import providers as command
 
-    if not command.check(names or [], config, overrides or []):
+    profile = profile_of(context)
+    if not command.check(names or [], profile.config, profile.overrides, as_json=as_json):
         raise typer.Exit(1)
 
 
 @plugins_app.command("list")
-def plugins_list(
-    *, config: ConfigOption = None, overrides: SetOption = None, as_json: JsonOption = False
-) -> None:
+def plugins_list(context: typer.Context, *, as_json: JsonOption = False) -> None:
     """List every installed component and whether it is used."""
-    from weft_app.commands import plugins as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import plugins as command
 
-    command.list_all(config, overrides or [], as_json=as_json)
+    profile = profile_of(context)
+    command.list_all(profile.config, profile.overrides, as_json=as_json)
 
 
 @plugins_app.command("info")
@@ -199,98 +217,104 @@ def plugins_info(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a component is for, what it needs and its options."""
-    from weft_app.commands import plugins as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import plugins as command
 
     command.info(name, as_json=as_json)
 
 
 @config_app.command("check")
-def config_check(*, config: ConfigOption = None, overrides: SetOption = None) -> None:
+def config_check(context: typer.Context, *, as_json: JsonOption = False) -> None:
     """Check every key and every component without composing anything."""
-    from weft_app.commands import config as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import config as command
 
-    command.check(config, overrides or [])
+    profile = profile_of(context)
+    command.check(profile.config, profile.overrides, as_json=as_json)
 
 
 @app.command()
 def replay(
+    context: typer.Context,
     ids: Annotated[
         list[str] | None,
         typer.Argument(help="Ids of signals, or how they begin; none for the newest."),
     ] = None,
     *,
     last: Annotated[int, typer.Option(help="How many of the newest to take.", min=1)] = 100,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compose recorded signals again, from what was known when they were made.
 
     Each is identical, equal within a tolerance (where another processor or library recorded it),
     or different; one that is different ends the command with 1.
     """
-    from weft_app.commands import replay as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import replay as command
 
-    if not command.run(ids or [], last, config, overrides or []):
+    profile = profile_of(context)
+    if not command.run(ids or [], last, profile.config, profile.overrides, as_json=as_json):
         raise typer.Exit(1)
 
 
 @app.command()
 def train(
+    context: typer.Context,
     models: Annotated[
         list[str] | None,
         typer.Argument(help="Names in config: xgboost_majors, regime, sizer; all by default."),
     ] = None,
     *,
-    as_of: Annotated[
-        str | None,
-        typer.Option("--as-of", help="Train as of a past instant; nothing later is looked at."),
-    ] = None,
+    as_of: AsOfOption = None,
     fetch: Annotated[bool, typer.Option(help="Ask the providers for what is new first.")] = True,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train models, judge them on what came after, and promote those that are better."""
-    from weft_app.commands import train as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import train as command
 
-    if not command.run(models or [], as_of, config, overrides or [], fetch=fetch):
+    profile = profile_of(context)
+    if not command.run(
+        models or [], as_of, profile.config, profile.overrides, fetch=fetch, as_json=as_json
+    ):
         raise typer.Exit(1)
 
 
 @app.command()
 def guide(
+    context: typer.Context,
     *,
     fetch: Annotated[bool, typer.Option(help="Ask the providers for what is new first.")] = False,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what data each model needs, what there is, and how long the rest takes."""
-    from weft_app.commands import guide as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import guide as command
 
-    command.run(config, overrides or [], as_json=as_json, fetch=fetch)
+    profile = profile_of(context)
+    command.run(profile.config, profile.overrides, as_json=as_json, fetch=fetch)
 
 
 @app.command()
 def explain(
+    context: typer.Context,
     symbol: Annotated[str, typer.Argument(help="Whose signal, such as BTCUSDT.")],
     *,
-    as_of: Annotated[
-        str | None,
-        typer.Option("--as-of", help="Compose as of a past instant: 2025-03-01T00:00:00Z."),
-    ] = None,
+    as_of: AsOfOption = None,
     top: Annotated[int, typer.Option(help="Features of each model at most.", min=1)] = 8,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what each layer adds to a signal, and what moved each model's forecast."""
-    from weft_app.commands import explain as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import explain as command
 
-    command.run(symbol, config, as_of, overrides or [], top=top, as_json=as_json)
+    profile = profile_of(context)
+    command.run(symbol, profile.config, as_of, profile.overrides, top=top, as_json=as_json)
 
 
 @app.command()
 def risk(
+    context: typer.Context,
     positions: Annotated[
         list[str] | None,
         typer.Argument(
@@ -299,10 +323,7 @@ def risk(
         ),
     ] = None,
     *,
-    as_of: Annotated[
-        str | None,
-        typer.Option("--as-of", help="Measure as of a past instant: 2025-03-01T00:00:00Z."),
-    ] = None,
+    as_of: AsOfOption = None,
     days: Annotated[
         int | None,
         typer.Option(
@@ -312,91 +333,106 @@ def risk(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the random numbers.", min=0)] = 0,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what positions can lose together, and what each of them adds to it."""
-    from weft_app.commands import risk as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import risk as command
 
+    profile = profile_of(context)
     command.run(
-        positions or [], config, as_of, overrides or [], days=days, seed=seed, as_json=as_json
+        positions or [],
+        profile.config,
+        as_of,
+        profile.overrides,
+        days=days,
+        seed=seed,
+        as_json=as_json,
     )
 
 
 @models_app.command("list")
-def models_list(
-    *, config: ConfigOption = None, overrides: SetOption = None, as_json: JsonOption = False
-) -> None:
+def models_list(context: typer.Context, *, as_json: JsonOption = False) -> None:
     """List what is trained, and which artifact of it is in use."""
-    from weft_app.commands import models as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import models as command
 
-    command.show_list(config, overrides or [], as_json=as_json)
+    profile = profile_of(context)
+    command.show_list(profile.config, profile.overrides, as_json=as_json)
 
 
 @models_app.command("show")
 def models_show(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="Its name in config, such as transformer.")],
     *,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the model card of what is in use, and every promotion before it."""
-    from weft_app.commands import models as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import models as command
 
-    command.show(name, config, overrides or [], as_json=as_json)
+    profile = profile_of(context)
+    command.show(name, profile.config, profile.overrides, as_json=as_json)
 
 
 @models_app.command("promote")
 def models_promote(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="Its name in config, such as transformer.")],
     artifact: Annotated[str, typer.Argument(help="Digest of the artifact, or how it begins.")],
     *,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Take an artifact into use, whatever it was judged to be."""
-    from weft_app.commands import models as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import models as command
 
-    command.promote(name, artifact, config, overrides or [])
+    profile = profile_of(context)
+    command.promote(name, artifact, profile.config, profile.overrides, as_json=as_json)
 
 
 @models_app.command("rollback")
 def models_rollback(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="Its name in config, such as transformer.")],
     *,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Take the artifact into use again that was used before the present one."""
-    from weft_app.commands import models as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import models as command
 
-    command.roll_back(name, config, overrides or [])
+    profile = profile_of(context)
+    command.roll_back(name, profile.config, profile.overrides, as_json=as_json)
 
 
 @app.command()
-def doctor(*, config: ConfigOption = None, overrides: SetOption = None) -> None:
+def doctor(context: typer.Context, *, as_json: JsonOption = False) -> None:
     """Look for what could keep Weft from working on this machine."""
-    from weft_app.commands import doctor as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import doctor as command
 
-    command.run(config, overrides or [])
+    profile = profile_of(context)
+    command.run(profile.config, profile.overrides, as_json=as_json)
 
 
 @ledger_app.command("verify")
 def ledger_verify(
+    context: typer.Context,
     *,
-    config: ConfigOption = None,
     seal: Annotated[
         str | None,
         typer.Option(help="A seal printed earlier; shows that the end was not cut off since."),
     ] = None,
-    overrides: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Check that no recorded signal was changed, removed or inserted."""
-    from weft_app.commands import ledger as command  # noqa: PLC0415  # keeps --help fast
+    with loading():
+        from weft_app.commands import ledger as command
 
-    command.verify(config, overrides or [], seal)
+    profile = profile_of(context)
+    command.verify(profile.config, profile.overrides, seal, as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,23 @@
 """The sandbox as every provider at once: something to try Weft on, without a key or a network."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from weft.assembly import compose_settings
 from weft.components.provider import SourceKind
-from weft.config.loading import load_settings
+from weft.composition import Composition
+from weft.config.loading import LoadedSettings, load_settings
 from weft.errors import MissingDependencyError
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
-from weft_app.addresses import SANDBOX_PORT
 from weft_app.installed import asked_over_http
-from weft_app.session import console
+from weft_app.terminal import console
+
+if TYPE_CHECKING:
+    from weft_app.sandbox.sharing import SharedSandbox
 
 API_OF = {"binance_futures": "binance"}
 """Whose API a provider asks, where that is not called as the provider is."""
@@ -45,54 +50,87 @@ SERIES_OF: Mapping[str, Mapping[str, Mapping[str, str | float]]] = {
 
 
 @contextmanager
-def sandboxed(
-    config: Path | None, overrides: Sequence[str], port: int = SANDBOX_PORT
-) -> Iterator[list[str]]:
+def sandboxed(config: Path | None, overrides: Sequence[str]) -> Iterator[list[str]]:
     """Run the sandbox, and yield overrides that make every provider it speaks for ask it.
 
-    Where the configuration names a source of real data, no sandbox is started, and the overrides
-    come back as they are: made-up data never stands beside real data.
+    Where a sandbox of the same market runs on this machine already, that one is asked. Lake,
+    ledger and models are those of the sandbox alone, in a folder of their own.
+
+    Where the configuration names a source of real candles, no sandbox is started, and the
+    overrides come back as they are: made-up data never stands beside real data.
 
     Args:
         config: config file; None for the default one.
         overrides: keys to override, as ``key.path=value``; they win over the sandbox's.
-        port: where the sandbox listens.
 
     Raises:
         MissingDependencyError: the packages of the `api` extra are not installed.
-        WeftError: the configuration is wrong, or the port is taken.
+        WeftError: the configuration is wrong, or no port is free.
     """
     registry = Registry(discover())
-    composition, _ = compose_settings(load_settings(config, overrides), registry)
-    if composition.data_kind is SourceKind.REAL:
-        console.print("[dim]The configuration names real data; the sandbox is not needed.")
+    loaded = load_settings(config, overrides)
+    composition, _ = compose_settings(loaded, registry)
+    real = _real_candles(composition)
+    if real:
+        console.print(
+            f"[dim]The configuration has {', '.join(real)} bring real candles; the sandbox is not "
+            "used.",
+            soft_wrap=True,
+        )
         yield list(overrides)
         return
     try:
-        from weft_app.sandbox import Sandbox  # noqa: PLC0415  # an optional dependency
         from weft_app.sandbox.app import find_apis  # noqa: PLC0415  # an optional dependency
+        from weft_app.sandbox.sharing import SharedSandbox  # noqa: PLC0415  # the same
     except ImportError as error:
         raise MissingDependencyError(
             f"needs the package {error.name}", where="sandbox", hint="pip install 'weft[api]'"
         ) from error
-    with Sandbox(port=port) as sandbox:
-        apis = find_apis()
-        through = []
-        for name in asked_over_http(registry):
-            api = API_OF.get(name, name)
-            if api in apis:
-                through += [
-                    f"providers.{name}.enabled=true",
-                    f"providers.{name}.on_error=degrade",
-                    f"providers.{name}.base_url={sandbox.url(api)}",
-                    f"providers.{name}.api_key={KEY_OF.get(name, 'sandbox')}",
-                ]
-            for metric, options in SERIES_OF.get(name, {}).items():
-                series = f"providers.{name}.series.{metric}"
-                through += [f"{series}.{option}={value}" for option, value in options.items()]
-            if name in STREAMS_OF:
-                through += [
-                    f"providers.{name}.streams={STREAMS_OF[name]}",
-                    f"providers.{name}.stream_url={sandbox.url(api, 'ws')}",
-                ]
-        yield [*through, *overrides]
+    with SharedSandbox(loaded.settings.sandbox.port) as sandbox:
+        asked = _asking(sandbox, asked_over_http(registry), find_apis())
+        yield [*_places(loaded), *asked, *overrides]
+
+
+def _real_candles(composition: Composition) -> list[str]:
+    """Return the names of the providers that are on and bring candles of a real market."""
+    providers = [placed.provider for placed in composition.providers]
+    return [p.name for p in providers if p.brings_candles and p.source_kind is SourceKind.REAL]
+
+
+def _places(loaded: LoadedSettings) -> list[str]:
+    """Return overrides that keep what comes from the sandbox apart from everything else."""
+    home = os.environ.get("WEFT_HOME") or ".weft"
+    # Relative places start from the config file's folder, as they do without the sandbox.
+    folder = (loaded.path.parent if loaded.path else Path()) / Path(home).expanduser()
+    folder = folder.absolute() / "sandbox"
+    return [
+        f"storage.lake={folder / 'lake'}",
+        f"storage.ledger=sqlite:///{folder / 'ledger.db'}",
+        f"storage.models={folder / 'models'}",
+        f"storage.cache={folder / 'cache'}",
+    ]
+
+
+def _asking(
+    sandbox: "SharedSandbox", providers: Sequence[str], apis: Mapping[str, object]
+) -> list[str]:
+    """Return overrides that make providers ask the sandbox, where it speaks their protocol."""
+    asking = []
+    for name in providers:
+        api = API_OF.get(name, name)
+        if api in apis:
+            asking += [
+                f"providers.{name}.enabled=true",
+                f"providers.{name}.on_error=degrade",
+                f"providers.{name}.base_url={sandbox.url(api)}",
+                f"providers.{name}.api_key={KEY_OF.get(name, 'sandbox')}",
+            ]
+        for metric, options in SERIES_OF.get(name, {}).items():
+            series = f"providers.{name}.series.{metric}"
+            asking += [f"{series}.{option}={value}" for option, value in options.items()]
+        if name in STREAMS_OF:
+            asking += [
+                f"providers.{name}.streams={STREAMS_OF[name]}",
+                f"providers.{name}.stream_url={sandbox.url(api, 'ws')}",
+            ]
+    return asking

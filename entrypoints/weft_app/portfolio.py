@@ -198,10 +198,12 @@ def read_history(
         UnknownSymbolError: no provider has brought one of them.
         NoDataError: the window holds fewer returns than are needed.
     """
-    held = {
-        engine.market.instruments[symbol].symbol: fraction for symbol, fraction in positions.items()
-    }
-    held = {symbol: fraction for symbol, fraction in held.items() if fraction}
+    named: dict[str, float] = {}
+    for name, fraction in positions.items():
+        symbol = engine.market.instruments.named(name).symbol
+        # Two spellings of one symbol are two positions in it.
+        named[symbol] = named.get(symbol, 0.0) + fraction
+    held = {symbol: fraction for symbol, fraction in named.items() if fraction}
     interval = engine.composition.interval
     days = window_days(interval) if days is None else days
     rows = days * DAY // interval.micros

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -65,11 +65,13 @@ class Retrainer:
             running = self._start(key)
             if running is None:
                 return False
-            _, told = running.communicate()
+            results, messages = running.communicate()
             code = running.returncode
             with self._guard:
                 self._running = None
-        lines = [line for line in told.splitlines() if line.strip()][-_LINES_KEPT:]
+        # Where it has failed before there was a result, the last message says why.
+        lines = [line for line in (results or messages).splitlines() if line.strip()]
+        lines = lines[-_LINES_KEPT:]
         if code and not self._stopped:
             log.warning("training %s ended with %s: %s", key, code, " | ".join(lines))
         else:
@@ -84,7 +86,7 @@ class Retrainer:
                 return None
             self._running = subprocess.Popen(  # noqa: S603  # our own interpreter and module
                 [*command, *self._common],
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
             )
@@ -107,7 +109,7 @@ class Retrainer:
 
 @contextmanager
 def scheduled(
-    every: Mapping[str, Interval], retrainer: Retrainer, at_once: Collection[str] = ()
+    every: Mapping[str, Interval], retrainer: Retrainer, at_once: Sequence[str] = ()
 ) -> Iterator[None]:
     """Train components as often as is said, for as long as the block runs.
 
@@ -117,8 +119,8 @@ def scheduled(
     Args:
         every: how often, by the component's key in config.
         retrainer: trains them.
-        at_once: keys of those whose first training is due now, those trained most often before
-            the others; that of all others is when the time between two has passed.
+        at_once: keys of those whose first training is due now, in this order; that of all others
+            is when the time between two has passed.
 
     Raises:
         MissingDependencyError: the packages of the `ml` extra are not installed.
@@ -138,7 +140,7 @@ def scheduled(
         ) from error
     scheduler = BackgroundScheduler(timezone="UTC")
     now = datetime.now(UTC)
-    turns = sorted(every.keys() & set(at_once), key=lambda key: every[key].micros)
+    turns = [key for key in at_once if key in every]
     for key, interval in every.items():
         wait = timedelta(microseconds=interval.micros)
         if key in turns:

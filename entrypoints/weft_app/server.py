@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -11,18 +12,18 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 import weft
 from weft.errors import LookAheadError, NoDataError, UnknownSymbolError, WeftError, nearest
 from weft.learning.status import ModelStatus, model_status
+from weft.market.instruments import find_spelling
 from weft.plugins.records import PluginRecord
 from weft.signal import Report, Signal, to_json
 from weft.sources import provider_status
 from weft.times import SECOND, iso, parse_time
 from weft_app.live import LiveService, Published
 from weft_app.portfolio import RiskReport, measure, positions_of, read_history
-from weft_app.status import ProviderState
+from weft_app.status import ProviderState, installation
 
 log = logging.getLogger("weft.server")
 
@@ -51,13 +52,14 @@ class ProviderHealth(BaseModel):
 class Health(BaseModel):
     """Whether the engine is composing.
 
-    `behind_seconds` is the time since the newest decision row: more than one interval means that
-    no new candle has come. `awaited` names the symbols whose candle had not come when the signals
-    were composed.
+    `installation` differs wherever lake or composition do. `behind_seconds` is the time since
+    the newest decision row: more than one interval means that no new candle has come. `awaited`
+    names the symbols whose candle had not come when the signals were composed.
     """
 
     status: str
     version: str
+    installation: str
     data: str
     interval: str
     as_of: str | None
@@ -103,9 +105,10 @@ def create_app(
         responses={500: {"model": Problem, "description": "Weft failed, for the reason told"}},
     )
     app.add_exception_handler(WeftError, _failed)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))
     if token is not None:
         app.middleware("http")(_require(token))
+    # The last one that is added is asked first.
+    app.middleware("http")(_expect_host(allowed_hosts))
     _add_signals(app, service)
     _add_risk(app, service)
     _add_status(app, service, plugins)
@@ -124,16 +127,16 @@ def _add_signals(app: FastAPI, service: LiveService) -> None:
         published = service.published
         return _starting() if published is None else Response(published.body, media_type=_JSON)
 
-    @app.get("/signals/{symbol}", response_model=Signal, responses=problems)
+    @app.get("/signals/{symbol:path}", response_model=Signal, responses=problems)
     def signal(symbol: str) -> Response:
-        """Return the signal of one symbol."""
+        """Return the signal of one symbol, in any spelling: BTCUSDT, btcusdt or BTC/USDT."""
         published = service.published
         if published is None:
             return _starting()
-        body = published.by_symbol.get(symbol.upper()) or published.by_symbol.get(symbol)
-        if body is None:
+        found = find_spelling(symbol, published.by_symbol)
+        if found is None:
             return _no_signal(published, symbol)
-        return Response(body, media_type=_JSON)
+        return Response(published.by_symbol[found], media_type=_JSON)
 
 
 @dataclass(slots=True)
@@ -211,6 +214,7 @@ def _health(service: LiveService, published: Published | None) -> Health:
     return Health(
         status=status,
         version=weft.__version__,
+        installation=installation(engine.store.lake.url, engine.composition),
         data=engine.composition.data_kind.value,
         interval=engine.composition.interval.name,
         as_of=published.report.as_of if published else None,
@@ -248,14 +252,45 @@ def _starting() -> JSONResponse:
 
 
 def _no_signal(published: Published, symbol: str) -> JSONResponse:
-    why = published.report.omitted.get(symbol.upper())
-    if why is not None:
-        message = f"{symbol.upper()} has no signal at {published.report.as_of}: {why}"
+    omitted = published.report.omitted
+    found = find_spelling(symbol, omitted)
+    if found is not None:
+        why = omitted[found]
+        message = f"{found} has no signal at {published.report.as_of}: {why}"
         return JSONResponse(Problem(error="NoSignal", message=message).model_dump(), 404)
     close = nearest(symbol, list(published.by_symbol))
     hint = f". Did you mean {close}?" if close else ". GET /signals lists all there are"
     problem = Problem(error="UnknownSymbol", message=f"no provider has brought {symbol!r}{hint}")
     return JSONResponse(problem.model_dump(), 404)
+
+
+def _expect_host(
+    allowed: Sequence[str],
+) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:
+    """Return a check of the name by which a request addresses the server.
+
+    Args:
+        allowed: the names, in lower case; ``*.example.com`` for all below a domain, ``*`` for any.
+    """
+
+    async def check(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        # Without its port; an IPv6 address stands in brackets.
+        named = re.sub(r":\d*$", "", request.headers.get("host", "")).lower()
+        if any(one in (named, "*") or _is_below(named, one) for one in allowed):
+            return await call_next(request)
+        message = (
+            f"this server does not answer to the name {named!r}; "
+            "add the name to server.allowed_hosts in config.yaml"
+        )
+        return JSONResponse(Problem(error="InvalidHost", message=message).model_dump(), 400)
+
+    return check
+
+
+def _is_below(host: str, pattern: str) -> bool:
+    return pattern.startswith("*.") and host.endswith(pattern[1:])
 
 
 def _require(token: str) -> Callable[..., Awaitable[Response]]:

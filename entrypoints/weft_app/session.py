@@ -1,59 +1,93 @@
 """What every command does first: settings, engine, and showing progress on stderr."""
 
-import sys
+import atexit
+import logging
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import orjson
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from weft.assembly import assemble
 from weft.config.loading import load_settings
 from weft.engine import Engine
+from weft.errors import StorageError, nearest
 from weft.features.kernels import is_cached_on_disk
 from weft.intake import Collected
+from weft.market.instruments import find_spelling
+from weft.market.view import View
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.signal import Report
 from weft.times import SECOND, parse_time, to_datetime
+from weft_app.progress import duration, phase
+from weft_app.terminal import console, open_answer, print_json
 
-console = Console(stderr=True, highlight=False, emoji=False)
-"""Everything that is not the answer goes to stderr, so that stdout can be piped."""
+__all__ = [
+    "bring_up_to_date",
+    "compile_features",
+    "compose_report",
+    "console",
+    "duration",
+    "open_answer",
+    "open_engine",
+    "parse_instant",
+    "print_json",
+    "print_problems",
+    "warn_about",
+]
+
+_log = logging.getLogger("weft.collecting")
 
 _MOST_PROBLEMS_SHOWN = 20
+_FEWEST_IN_ONE_LINE = 2
 _PAUSE = 2 * SECOND
-_UNITS = (("years", 31_557_600), ("days", 86_400), ("hours", 3_600), ("minutes", 60))
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-def open_answer() -> Console:
-    """Return a console on stdout for the answer; whatever is not our own text is to be escaped."""
-    return Console(highlight=False, emoji=False)
+def parse_instant(text: str) -> int:
+    """Return the instant an argument names, microseconds since 1970; a day alone is its midnight.
+
+    Raises:
+        TimeError: the text is neither a day nor an ISO 8601 instant with a zone.
+    """
+    return parse_time(f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text)
 
 
-def print_json(body: bytes) -> None:
-    """Print JSON as it was serialised, on a terminal with indents."""
-    if sys.stdout.isatty():
-        body = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)
-    sys.stdout.write(body.decode() + "\n")
-
-
-def duration(seconds: float) -> str:
-    """Return a time span in the largest unit of which it holds two."""
-    for unit, length in _UNITS:
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.0f} {unit}"
-    return f"{seconds:,.1f} s"
-
-
-def open_engine(config: Path | None, overrides: Sequence[str]) -> Engine:
+def open_engine(config: Path | None, overrides: Sequence[str], *, records: bool = True) -> Engine:
     """Return an engine for a config file and overrides.
+
+    Args:
+        config: config file; None for the default one.
+        overrides: keys to override, as ``key.path=value``.
+        records: whether anything is to be written to the ledger. Where nothing is, a ledger that
+            cannot be opened is replaced by an empty one for as long as the process runs.
 
     Raises:
         ConfigError: one line per mistake.
+        StorageError: the lake or the ledger cannot be opened.
     """
-    return assemble(load_settings(config, overrides), Registry(discover()))
+    with phase("Opening the lake and the ledger"):
+        loaded = load_settings(config, overrides)
+        try:
+            return assemble(loaded, Registry(discover()))
+        except StorageError as error:
+            if records or "ledger" not in (error.where or ""):
+                raise
+            problem = str(error)
+        console.print(
+            f"[yellow]{escape(problem)}[/]\nNothing is recorded, so that the ledger is not needed; "
+            "models that were promoted in it are not used.",
+            soft_wrap=True,
+        )
+        folder = TemporaryDirectory(prefix="weft-")
+        atexit.register(folder.cleanup)
+        ledger = f"sqlite:///{folder.name}/ledger.db"
+        storage = loaded.settings.storage.model_copy(update={"ledger": ledger})
+        settings = loaded.settings.model_copy(update={"storage": storage})
+        return assemble(replace(loaded, settings=settings), Registry(discover()))
 
 
 async def bring_up_to_date(engine: Engine, wait_seconds: float = 0.0) -> list[Collected]:
@@ -63,32 +97,28 @@ async def bring_up_to_date(engine: Engine, wait_seconds: float = 0.0) -> list[Co
         engine: whose store to fill.
         wait_seconds: how long after a close to ask again for candles that are still missing.
     """
-    with _bar("[dim]{task.fields[note]}") as progress:
-        task = progress.add_task("Collecting", total=None, note="")
+    with phase("Collecting") as collecting:
+        new: dict[str, int] = {}
 
         def show(collected: Collected) -> None:
-            progress.update(task, note=escape(f"{collected.provider}: {collected.new:,} new"))
+            new[collected.provider] = collected.new
+            note = f"{sum(new.values()):,} new facts, the latest from {collected.provider}"
+            collecting.update(note=note)
 
         collected = await engine.update(show)
         while engine.awaited(wait_seconds):
-            progress.update(task, note="waiting for the last candles")
+            collecting.update(note="waiting for the last candles")
             await engine.clock.sleep_until(engine.clock.now() + _PAUSE)
             collected = await engine.update(show)
-    for one in collected:
-        print_problems(one)
+    print_round(engine, collected)
     return collected
 
 
 def compile_features(engine: Engine) -> None:
     """Compile the indicators the composition uses, showing how far it has come."""
     features = engine.step_features()
-    with _bar("[dim]{task.fields[note]}") as progress:
-        task = progress.add_task("Compiling indicators", total=len(features), note="")
-
-        def show(name: str) -> None:
-            progress.update(task, advance=1, note=escape(name))
-
-        engine.features.compile(features, show)
+    with phase("Compiling indicators", total=len(features)) as compiling:
+        engine.features.compile(features, compiling.advance)
     if not is_cached_on_disk():
         console.print(
             "[yellow]No folder can be written to keep the compiled indicators; they are compiled "
@@ -96,10 +126,24 @@ def compile_features(engine: Engine) -> None:
         )
 
 
+def compose_report(engine: Engine, view: View) -> Report:
+    """Return the signals of a view's newest decision row, saying that they are being composed."""
+    compile_features(engine)
+    with phase("Composing"):
+        return engine.report(engine.compose(view))
+
+
 def warn_about(report: Report, engine: Engine) -> None:
     """Say on stderr what keeps a report from being about the market of this hour."""
     if report.data != "real":
         console.print(f"[yellow]Data: {report.data}. These signals are about no real market.")
+    instruments = engine.market.instruments
+    known = [instrument.symbol for instrument in instruments]
+    for symbol in engine.composition.universe.named():
+        if symbol not in instruments:
+            close = find_spelling(symbol, known) or nearest(symbol, known)
+            hint = f"; did you mean {close}?" if close else ""
+            console.print(f"[yellow]universe: no source brings {escape(symbol + hint)}")
     newest = engine.latest_close()
     behind = (engine.clock.now() - newest) // SECOND
     if (
@@ -110,20 +154,6 @@ def warn_about(report: Report, engine: Engine) -> None:
             f"[yellow]The newest candles closed at {to_datetime(newest):%Y-%m-%d %H:%M} UTC, "
             f"{duration(behind)} ago."
         )
-
-
-def _bar(*extra: str) -> Progress:
-    columns = [TextColumn(text) for text in extra]
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        *columns,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 def without_name(line: str, provider: str) -> str:
@@ -142,3 +172,32 @@ def print_problems(collected: Collected) -> None:
         console.print(f"[yellow]{name}:[/] {escape(line)}", soft_wrap=True)
     if len(lines) > _MOST_PROBLEMS_SHOWN:
         console.print(f"[yellow]{name}:[/] and {len(lines) - _MOST_PROBLEMS_SHOWN} more")
+
+
+def print_round(engine: Engine, collected: Sequence[Collected]) -> None:
+    """Print what was refused or repaired in a round, and why sources stopped.
+
+    Sources that bring no candles share one line where several of them lack something: a plan or
+    a stand-in leaves out many series, and none of them keeps a signal from being composed.
+    """
+    brings = {p.provider.name: p.provider.brings_candles for p in engine.composition.providers}
+    lacking = [one for one in collected if (one.problems or one.error) and not brings[one.provider]]
+    if len(lacking) < _FEWEST_IN_ONE_LINE:
+        lacking = []
+    for one in collected:
+        if one not in lacking:
+            print_problems(one)
+    failed = [one.provider for one in lacking if one.error]
+    partly = [one.provider for one in lacking if not one.error]
+    if lacking:
+        parts = [f"{len(collected) - len(lacking)} sources answered in full"]
+        parts += [f"{len(partly)} in part: {', '.join(partly)}"] if partly else []
+        parts += [f"{len(failed)} did not answer: {', '.join(failed)}"] if failed else []
+        console.print(
+            f"[yellow]{escape('; '.join(parts))}.[/] [dim]-v says why, and so does "
+            f"`weft providers check {escape(lacking[0].provider)}`.",
+            soft_wrap=True,
+        )
+    for one in lacking:
+        for line in (*one.problems, *([one.error] if one.error else [])):
+            _log.info("%s: %s", one.provider, line)

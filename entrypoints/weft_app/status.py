@@ -1,13 +1,26 @@
 """The status of providers as the API and the command line hand it out."""
 
+import hashlib
 from collections.abc import Iterable
 from typing import Self
 
 from pydantic import BaseModel
 
+from weft.composition import Composition
 from weft.sources import ProviderStatus
 from weft.stream import StreamStatus
 from weft.times import iso
+
+
+def installation(lake: str, composition: Composition) -> str:
+    """Return a digest that tells one installation and composition from another.
+
+    Args:
+        lake: where its candles are kept.
+        composition: what it composes.
+    """
+    text = f"{lake}\n{composition.versions.config}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class ProviderState(BaseModel):

@@ -41,6 +41,11 @@ class ExchangeProvider(CandleProvider, SeriesProvider):
 
     config: ExchangeConfig
 
+    @property
+    def brings_candles(self) -> bool:
+        """Whether it brings candles: not where it is to bring metrics alone."""
+        return self.config.only != "metrics"
+
     def __init__(self, config: ComponentConfig | None = None) -> None:
         super().__init__(config)
         self._noted: set[str] = set()

@@ -18,6 +18,9 @@ _PRICES = ("open", "high", "low", "close")
 _CANDLES_NEED = ("open_time", *_PRICES, "volume")
 _CANDLES_MAY_HAVE = ("symbol", "interval", "known_at", "venue")
 _FACTS_NEED = ("metric", "scope", "entity", "event_time", "value")
+COLUMNS = tuple(dict.fromkeys((*_CANDLES_NEED, *_CANDLES_MAY_HAVE, *_FACTS_NEED)))
+"""Names of the columns that Weft reads from files."""
+
 _RENAME = "Tell its name with the key columns, as in {date: open_time}"
 
 

@@ -15,12 +15,13 @@ from pydantic import Field, field_validator
 from weft.clock import Clock
 from weft.components.base import ComponentConfig, Local
 from weft.components.provider import Batch, Provider, Request
-from weft.errors import ConfigError, DataError, NoDataError
+from weft.errors import ConfigError, DataError, NoDataError, nearest
 from weft.http import Http
 from weft.market.checks import clean_candles, clean_observations
 from weft.market.instruments import Instrument, Kind, describe
 from weft.times import Interval
 from weft_providers._file_tables import (
+    COLUMNS,
     SUFFIXES,
     NotCandlesError,
     OtherIntervalError,
@@ -91,6 +92,18 @@ class Files(Provider):
             default=None,
             description="how long after its event a fact is known where no known_at says: 1d",
         )
+
+        @field_validator("columns")
+        @classmethod
+        def _are_known(cls, columns: dict[str, str]) -> dict[str, str]:
+            for own, known in columns.items():
+                if known not in COLUMNS:
+                    close = nearest(known, COLUMNS)
+                    hint = f"did you mean {close}?" if close else f"known: {', '.join(COLUMNS)}"
+                    raise ValueError(
+                        f"{own} is renamed to {known}, a column Weft does not read; {hint}"
+                    )
+            return columns
 
         @field_validator("observation_lag")
         @classmethod

@@ -214,12 +214,12 @@ def test_recorded_signals_are_made_again(weft: Weft) -> None:
     weft("signals", "--as-of", "2026-02-01T00:00:00Z")
     done = weft("replay")
     assert done.code == 0
-    assert f"{2 * len(signals)} of {2 * len(signals)} made again to the last byte" in done.err
+    assert f"{2 * len(signals)} of {2 * len(signals)} made again to the last byte" in done.out
     one = weft("replay", signals[0]["id"][:8])
-    assert "1 of 1 made again" in one.err
+    assert "1 of 1 made again" in one.out
     changed = weft("replay", signals[0]["id"], "--set", "ensemble.long_above=99")
     assert changed.code == 1
-    assert "versions.config" in changed.err
+    assert "versions.config" in changed.out
     unknown = weft("replay", "0123456789")
     assert unknown.code == 1
     assert "no signal '0123456789' is recorded" in unknown.err

@@ -8,9 +8,11 @@ from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft_app.demo import SERIES_OF, sandboxed
 
+ANY_PORT = "sandbox.port=0"
+
 
 def test_every_path_that_is_not_documented_is_named_for_the_sandbox() -> None:
-    with sandboxed(None, [], port=0) as through:
+    with sandboxed(None, [ANY_PORT]) as through:
         composition, _ = compose_settings(load_settings(None, through), Registry(discover()))
     providers = {placed.provider.name: placed.provider for placed in composition.providers}
     assert SERIES_OF.keys() < providers.keys()
@@ -24,7 +26,7 @@ def test_every_path_that_is_not_documented_is_named_for_the_sandbox() -> None:
 
 def test_what_the_user_says_wins() -> None:
     own = "providers.artemis.series.dev_commits.path=/elsewhere"
-    with sandboxed(None, [own], port=0) as through:
+    with sandboxed(None, [ANY_PORT, own]) as through:
         composition, _ = compose_settings(load_settings(None, through), Registry(discover()))
     (artemis,) = [p.provider for p in composition.providers if p.provider.name == "artemis"]
     assert artemis.config.series["dev_commits"].path == "/elsewhere"

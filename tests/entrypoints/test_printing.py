@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.support import ALONE_SET, sample_signal
+from tests.support import ALONE, ALONE_SET, make_engine, sample_signal
 from weft.intake import Collected
 from weft.signal import UNKNOWN_REGIME, Report
 from weft_app.cli import app as command_line
 from weft_app.commands import backfill, explain, signals
-from weft_app.session import duration, open_answer, print_problems
+from weft_app.session import duration, open_answer, print_problems, print_round
 
 LINES = (
     "needs feedparser. pip install 'weft[news]'",
@@ -75,6 +75,42 @@ def test_a_regime_that_is_not_trusted_is_not_printed_as_one(
         assert title == f"; regime {'bull (75%)' if regime.trust else 'unknown'}"
 
 
+def test_symbols_without_a_signal_share_a_line_for_each_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    one = sample_signal(missing_models={"models.a": "none", "models.b": "none", "models.c": "none"})
+    omitted = {f"COIN{n}USDT": "not in the universe (listed)" for n in range(35)}
+    report = Report(one.as_of, "real", (one,), {**omitted, "SOLUSDT": "its candles stop"})
+    signals._print_table(report, {"models.c": "training since 21:21 UTC, 30 % done"})
+    told = capsys.readouterr().out
+    assert "35 other symbols have no signal: not in the universe (listed)" in told
+    assert "SOLUSDT: no signal: its candles stop" in told
+    assert "COIN7USDT" not in told
+    assert "models.a, models.b: none" in told
+    assert "models.c: training since 21:21 UTC, 30 % done" in told
+
+
+def test_sources_that_lack_something_share_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on = [f"providers.{name}.api_key=a-key" for name in ("glassnode", "fred", "messari")]
+    engine = make_engine(tmp_path, *ALONE, *on, f"providers.files.path={tmp_path}")
+    files = Collected("files", problems=["BTC.csv: a candle was refused"])
+    lacking = Collected("glassnode", problems=["sopr ETH: " + "not in the plan " * 20])
+    print_round(engine, [files, Collected("fred"), Collected("messari"), lacking])
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    failed = Collected("fred", error="HTTP 503")
+    print_round(engine, [files, failed, Collected("messari"), lacking])
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "files: BTC.csv: a candle was refused"
+    assert told[1].startswith("2 sources answered in full; 1 in part: glassnode; 1 did not")
+    assert told[1].endswith(
+        "not answer: fred. -v says why, and so does `weft providers check fred`."
+    )
+    assert len(told) == 2
+    engine.close()
+
+
 CANDLES = """symbol,interval,open_time,open,high,low,close,volume
 BTC[/x],1h,2024-01-01T00:00:00Z,1,2,0.5,1,1
 BTC[/x],1h,2024-01-01T01:00:00Z,1,2,0.5,1,-1
@@ -104,8 +140,8 @@ def test_no_error_breaks_the_check_of_a_provider(
     over = ["--set", f"providers.files.path={tmp_path}/BTC[red].csv", *ALONE_SET]
     done = CliRunner().invoke(command_line, ["providers", "check", *over])
     assert done.exit_code == 1
-    assert "BTC[red].csv" in done.stderr
-    assert "[/x]" in done.stderr
+    assert "BTC[red].csv" in done.stdout
+    assert "[/x]" in done.stdout
 
 
 def test_a_config_file_is_named_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

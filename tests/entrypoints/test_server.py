@@ -68,7 +68,8 @@ def test_one_signal(server: httpx.Client) -> None:
     signal = TypeAdapter(Signal).validate_json(answer.content)
     assert signal.symbol == "BTCUSDT"
     assert signal.data.kind == "synthetic"
-    assert server.get("/signals/btcusdt").content == answer.content
+    for spelling in ("btcusdt", "BTC%2FUSDT", "btc/usdt", "BTC-USDT"):
+        assert server.get(f"/signals/{spelling}").content == answer.content
 
 
 def test_an_unknown_symbol_suggests_one(server: httpx.Client) -> None:
@@ -98,6 +99,9 @@ def test_plugins_are_listed(server: httpx.Client) -> None:
 def test_a_request_by_a_foreign_name_is_refused(server: httpx.Client) -> None:
     answer = server.get("/signals", headers={"host": "attacker.example"})
     assert answer.status_code == 400
+    assert answer.json()["error"] == "InvalidHost"
+    assert "server.allowed_hosts" in answer.json()["message"]
+    assert server.get("/signals", headers={"host": "LOCALHOST:1"}).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/signals/..%2f..%2fetc%2fpasswd", "/signals/%00", "/nothing"])

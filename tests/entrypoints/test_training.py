@@ -35,7 +35,7 @@ SETS = [word for option in TREES for word in ("--set", option)]
 def test_a_model_is_trained_used_shown_explained_and_taken_back(weft: Weft) -> None:
     first = weft("train", *SETS)
     assert first.code == 0, first.err
-    assert "promoted  models.trees" in first.err
+    assert "promoted  models.trees" in first.out
     signal = weft("signals", "BTCUSDT", "--json", *SETS).json()["signals"][0]
     assert signal["forecasts"][0]["model"] == "trees"
     assert {"technical", "ml"} <= {layer["name"] for layer in signal["layers"]}
@@ -62,16 +62,16 @@ def test_a_model_is_trained_used_shown_explained_and_taken_back(weft: Weft) -> N
     assert found[1]["trained_through"] == status["trained_through"]
     for one in found:
         word = "promoted" if one["promoted"] else "kept aside"
-        assert f"{one['digest'][:8]}  {one['trained_through']}  {word}" in listing.err
+        assert f"{one['digest'][:8]}  {one['trained_through']}  {word}" in listing.out
     # With other options none of them is in use, and they are there all the same.
     other = weft("models", "show", "trees", *SETS, "--set", "models.trees.depth=2")
-    assert "No artifact of models.trees is in use" in other.err
-    assert all(one["digest"][:8] in other.err for one in found)
+    assert "No artifact of models.trees is in use" in other.out
+    assert all(one["digest"][:8] in other.out for one in found)
     # What was trained on earlier rows was in use before the one trained first.
     done = weft("models", "rollback", "trees", *SETS)
-    assert f"uses {found[0]['digest'][:8]} again" in done.err
+    assert f"uses {found[0]['digest'][:8]} again" in done.out
     done = weft("models", "promote", "trees", status["artifact"][:8], *SETS)
-    assert "uses " + status["artifact"][:8] in done.err
+    assert "uses " + status["artifact"][:8] in done.out
 
 
 def test_the_guide_says_what_is_there_and_what_it_takes(weft: Weft) -> None:
@@ -79,10 +79,12 @@ def test_the_guide_says_what_is_there_and_what_it_takes(weft: Weft) -> None:
     before = weft("guide", "--json", *SETS).json()
     trees = next(one for one in before if one["key"] == "models.trees")
     assert trees["ready"]
-    assert trees["seconds_per_row"] is None
+    assert not trees["measured"]
+    assert trees["seconds_per_row"] > 0
+    assert "~" in weft("guide", *SETS).out
     assert weft("train", "trees", "--no-fetch", *SETS).code == 0
     after = weft("guide", "--json", *SETS).json()
-    assert next(one for one in after if one["key"] == "models.trees")["seconds_per_row"] > 0
+    assert next(one for one in after if one["key"] == "models.trees")["measured"]
     shown = weft("guide", *SETS).out
     assert "20,000" in shown
     assert "9 years" in shown
@@ -91,7 +93,7 @@ def test_the_guide_says_what_is_there_and_what_it_takes(weft: Weft) -> None:
 def test_what_cannot_be_trained_is_said_with_what_is_missing(weft: Weft) -> None:
     done = weft("train", *SETS, "--set", "history_days=10")
     assert done.code == 1
-    assert "are missing and will be there at" in done.err
+    assert "are missing and will be there at" in done.out
     done = weft("train", "tres", *SETS)
     assert done.code == 1
     assert "Did you mean trees?" in done.err
@@ -133,7 +135,7 @@ class Counting(Retrainer):
 def test_what_is_scheduled_is_trained_again_and_again_until_the_end() -> None:
     retrainer = Counting()
     every = {"a": Interval.parse("1s"), "b": Interval.parse("1h"), "c": Interval.parse("1h")}
-    with scheduled(every, retrainer, at_once={"c"}):
+    with scheduled(every, retrainer, at_once=["c"]):
         deadline = time.monotonic() + PATIENCE_SECONDS
         while retrainer.asked.count("a") < 2 and time.monotonic() < deadline:
             time.sleep(0.05)

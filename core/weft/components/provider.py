@@ -153,6 +153,11 @@ class Provider(Component):
         below = host.endswith(f".{domain}") and not _FOR_TRYING.search(host)
         return SourceKind.REAL if host == official or below else SourceKind.SANDBOX
 
+    @property
+    def brings_candles(self) -> bool:
+        """Whether it brings candles, as some source has to."""
+        return True
+
     def ready(self) -> bool:
         """Whether ``enabled: auto`` switches it on: it has the path or key it needs."""
         return self.web is None or self.web.key is None or bool(self.config.api_key)

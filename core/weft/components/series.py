@@ -145,6 +145,11 @@ class SeriesProvider(Provider):
 
     config: SeriesConfig
 
+    @property
+    def brings_candles(self) -> bool:
+        """Whether it brings candles: not unless a subclass says so."""
+        return False
+
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         if "series" in cls.__dict__:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from weft.market.view import View
 
 
-NOT_TRAINED: Final = "not trained yet: `weft train` trains it"
+NOT_TRAINED: Final = (
+    "not trained yet; `weft train` trains it, `weft models list` shows a training under way"
+)
 """What is said of a component that has learnt nothing, where no other reason is known."""
 
 
@@ -141,9 +143,13 @@ class Trained(Component, ABC):
 
     Attributes:
         learns_from_opinions: whether `fit` and `evaluate` need `Training.opinions`.
+        seconds_per_row: rough time a training takes for a row of history on two cores. Components
+            that take less are trained first, and `weft guide` estimates by it until a training
+            has been measured.
     """
 
     learns_from_opinions: bool = False
+    seconds_per_row: float = 0.01
 
     @property
     def least_rows(self) -> int:

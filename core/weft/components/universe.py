@@ -15,6 +15,10 @@ class Universe(Component):
 
     kind: ClassVar[str] = "universe"
 
+    def named(self) -> tuple[str, ...]:
+        """Return the symbols that its options name, for a warning where no source brings one."""
+        return ()
+
     @abstractmethod
     def members(self, view: "View") -> BoolPanel:
         """Return which symbols belong to the universe at each decision row (steps, symbol)."""

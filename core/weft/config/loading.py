@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -56,8 +56,8 @@ def load_settings(
 
     Maps merge key by key, lists and scalars replace, and a slot whose `use` changes forgets the
     options of the component it held. Strings in files may refer to the environment:
-    ``${NAME}``, or ``${NAME:-default}`` for when it is unset or empty. Values of 3 and 4 are
-    read as YAML: ``0.5``, ``true``, ``[BTCUSDT, ETHUSDT]``.
+    ``${NAME}``, or ``${NAME:-default}`` for when it is unset or empty; so may `overrides`. Values
+    of 3 and 4 are read as YAML: ``0.5``, ``true``, ``[BTCUSDT, ETHUSDT]``.
 
     Relative folders under `storage` start from the config file's folder, or from the working
     directory where there is no file.
@@ -79,9 +79,15 @@ def load_settings(
     reported = {problem.path for problem in problems}
     problems += [problem for problem in checked.problems if problem.path not in reported]
     if checked.model is None or problems:
-        raise config_error(problems, "the configuration", str(path) if path else None)
+        raise config_error(problems, "the configuration", place_of_mistakes(problems, path))
     settings = _with_places(checked.model, path.parent if path else Path())
     return LoadedSettings(settings, Origins(tree), path)
+
+
+def place_of_mistakes(problems: Iterable[Problem | str], path: Path | None) -> str | None:
+    """Return the config file where a mistake is in it; None where all were set elsewhere."""
+    lines = (problem if isinstance(problem, str) else problem.line for problem in problems)
+    return str(path) if path and any(str(path) in line for line in lines) else None
 
 
 def _tree(

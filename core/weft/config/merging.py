@@ -117,5 +117,5 @@ def from_arguments(overrides: Sequence[str]) -> tuple[Given, list[Problem]]:
                 Problem((), f"{shown}: expected key.path=value, such as server.port=8400")
             )
             continue
-        tree = put(tree, path, read_value(text.strip(), "set by --set", path))
+        tree = put(tree, path, read_value(text.strip(), "set by --set", path, expands=True))
     return tree, problems

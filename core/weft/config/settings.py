@@ -168,6 +168,17 @@ class Server(Section):
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost")
 
 
+class SandboxSection(Section):
+    """The made-up market of `--sandbox`.
+
+    Attributes:
+        port: where it listens on 127.0.0.1; the ports after it are tried where it is taken. 0 for
+            any free one.
+    """
+
+    port: int = Field(default=8390, ge=0, le=65535)
+
+
 class Runtime(Section):
     """How composing runs; changes no number.
 
@@ -222,6 +233,7 @@ class Settings(Section):
     training: TrainingSection = TrainingSection()
     storage: Storage
     server: Server = Server()
+    sandbox: SandboxSection = SandboxSection()
     runtime: Runtime = Runtime()
 
     @field_validator("providers", "features", "layers", "models", "sinks", mode="before")

@@ -1,4 +1,4 @@
-"""``${NAME}`` and ``${NAME:-default}`` in the strings of config files."""
+"""``${NAME}`` and ``${NAME:-default}`` in the strings of config files and of ``--set``."""
 
 import re
 from collections.abc import Mapping
@@ -10,12 +10,17 @@ from weft.config.yaml_text import read_scalar
 _REFERENCE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<name>[A-Za-z_]\w*)(:-(?P<default>[^{}]*))?\}")
 
 
+_WITHOUT_BRACES = re.compile(r"\$[A-Z_][A-Z0-9_]*")
+_PLAIN_DOLLAR = re.compile(r"\$(\$[A-Z_][A-Z0-9_]*)")
+
+
 def expand(tree: Given, environ: Mapping[str, str]) -> tuple[Given, list[Problem]]:
     """Return a tree with its references to environment variables replaced.
 
     ``${NAME:-default}`` takes the default where the variable is unset or empty; ``$${`` stands
-    for a literal ``${``. A slot that is switched off may refer to variables that do not exist:
-    a source without its key stays in the file, off.
+    for a literal ``${``. A value that is nothing but ``$NAME`` is a mistake, since a shell would
+    expand it; ``$$NAME`` stands for that text. A slot that is switched off may refer to variables
+    that do not exist: a source without its key stays in the file, off.
     """
     problems: list[Problem] = []
     return _Expander(environ, problems).expand(tree, ()), problems
@@ -37,9 +42,17 @@ class _Expander:
         if isinstance(value, list):
             items = [self.expand(item, (*path, index)) for index, item in enumerate(value)]
             return Given(items, given.origin)
-        if not given.expands or not isinstance(value, str) or "${" not in value:
+        if not given.expands or not isinstance(value, str) or "$" not in value:
             return given
-        return self._text(given, path)
+        if _WITHOUT_BRACES.fullmatch(value):
+            # Not what it says: it may be a secret that only looks like a variable.
+            what = "a variable is expanded only in braces: write ${NAME}; $$NAME is the text $NAME"
+            self._report(given, path, what)
+            return given
+        plain = _PLAIN_DOLLAR.fullmatch(value)
+        if plain is not None:
+            return Given(plain[1], given.origin)
+        return self._text(given, path) if "${" in value else given
 
     def _text(self, given: Given, path: KeyPath) -> Given:
         if "${" in _REFERENCE.sub("", given.value):

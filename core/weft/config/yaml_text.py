@@ -1,6 +1,7 @@
 """YAML 1.2 into a tree of values that know their line. Messages never quote a value."""
 
 import re
+import unicodedata
 from typing import TypeAlias
 
 from ruamel.yaml import YAML
@@ -25,6 +26,8 @@ _NO_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _TAG_PREFIX = "tag:yaml.org,2002:"
 _TAGS = {"map", "seq", "str", "null", "bool", "int", "float", "timestamp", "merge", "value"}
 _MOST_DIGITS = 300  # Python refuses to read an integer of thousands of digits
+# Spaces that look like the plain one, and are part of a word in YAML.
+_ODD_SPACE = re.compile("[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff]")
 _QUOTED = re.compile(r"'([^']*)'")
 _MESSAGES = {
     r"'\t'": "a tab; YAML is indented with spaces",
@@ -58,22 +61,28 @@ def read_scalar(text: str) -> Scalar:
     return float(text.replace(".", "")) if _NO_NUMBER.fullmatch(text) else text
 
 
-def read_value(text: str, origin: str, path: KeyPath) -> Given:
+def read_value(text: str, origin: str, path: KeyPath, *, expands: bool = False) -> Given:
     """Return the value of an override: a YAML scalar, or a list or map in flow style.
 
     What cannot be read as a list or a map is taken as text, since a password may well begin
     with a bracket.
+
+    Args:
+        text: the value as it was given.
+        origin: where, as messages name it.
+        path: the key it is for.
+        expands: whether ``${NAME}`` in it stands for an environment variable.
     """
     place = Origin(origin, text)
     if text.startswith(("[", "{", '"', "'")):
         try:
             node = YAML(typ="safe", pure=True).compose(text)
         except YAMLError:
-            return Given(text, place)
+            return Given(text, place, expands)
         problems: list[Problem] = []
-        given = _Reader(None, origin, problems).read(node, path, place)
-        return Given(text, place) if problems else given
-    return Given(read_scalar(text), place)
+        given = _Reader(None, origin, problems, expands=expands).read(node, path, place)
+        return Given(text, place, expands) if problems else given
+    return Given(read_scalar(text), place, expands)
 
 
 def read_document(text: str, name: str) -> tuple[Given, list[Problem]]:
@@ -92,7 +101,7 @@ def read_document(text: str, name: str) -> tuple[Given, list[Problem]]:
         node = None
     if node is None:
         return empty, problems
-    tree = _Reader(name, "", problems).read(node, (), Origin(name))
+    tree = _Reader(name, "", problems, expands=True).read(node, (), Origin(name))
     if not isinstance(tree.value, dict):
         line = f"{name}:1: expected keys and values at the top, such as `interval: 1h`"
         return empty, [*problems, Problem((), line)]
@@ -106,9 +115,13 @@ class _Reader:
         name: the file, None for an override.
         origin: place of an override's values.
         problems: takes what is wrong.
+        expands: whether ``${NAME}`` in the values stands for an environment variable.
     """
 
-    def __init__(self, name: str | None, origin: str, problems: list[Problem]) -> None:
+    def __init__(
+        self, name: str | None, origin: str, problems: list[Problem], *, expands: bool
+    ) -> None:
+        self._expands = expands
         self._name = name
         self._origin = origin
         self._problems = problems
@@ -145,6 +158,9 @@ class _Reader:
                 self._report(path, key_node, "a key must be a plain word")
                 continue
             key, line = str(key_node.value), key_node.start_mark.line + 1
+            odd = _ODD_SPACE.search(key)
+            if odd is not None:
+                self._report((*path, key), key_node, _odd_space(odd[0]))
             if key in values:
                 twice = f"written twice, first on line {lines[key]}; keep one of the two"
                 self._report((*path, key), key_node, twice)
@@ -158,7 +174,7 @@ class _Reader:
         is_text = str(node.tag) == f"{_TAG_PREFIX}str"
         quoted = node.style is not None or (is_text and read_scalar(text) != text)
         value = text if quoted else read_scalar(text)
-        return Given(value, origin, expands=self._name is not None, quoted=quoted)
+        return Given(value, origin, expands=self._expands, quoted=quoted)
 
     def _at(self, node: Node) -> Origin:
         if self._name is None:
@@ -178,6 +194,14 @@ def _syntax_problem(error: YAMLError, name: str) -> Problem:
     what = " ".join(part for part in (error.context, error.problem) if part)
     said = next((ours for theirs, ours in _MESSAGES.items() if theirs in what), None)
     return Problem((), f"{place}: {said or _QUOTED.sub(_hide_value, what)}")
+
+
+def _odd_space(character: str) -> str:
+    name = unicodedata.name(character, "an unusual space").lower()
+    return (
+        f"the key contains a character that looks like a space ({name}, U+{ord(character):04X}); "
+        "replace it by a plain space"
+    )
 
 
 def _hide_value(match: re.Match[str]) -> str:

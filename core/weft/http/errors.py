@@ -103,7 +103,7 @@ class UnavailableError(SourceError):
 
     worth_retrying = True
     temporary = True
-    advice = "It is asked again in the next round"
+    advice = "Try again later; `weft serve` does so by itself"
 
 
 class CircuitOpenError(UnavailableError):

@@ -26,8 +26,9 @@ class Requirement:
         rows: decision rows there are.
         ready: whether it can be trained now.
         note: why not, and when; or what the training would use.
-        seconds_per_row: how long the latest training on this machine took for a row; None where
-            there was none.
+        seconds_per_row: how long the latest training on this machine took for a row, or what the
+            component expects where there was none.
+        measured: whether that was measured here.
     """
 
     key: str
@@ -36,12 +37,11 @@ class Requirement:
     rows: int
     ready: bool
     note: str
-    seconds_per_row: float | None
+    seconds_per_row: float
+    measured: bool
 
-    def seconds(self, candles: int) -> float | None:
-        """Return how long training on so many candles takes, by the latest training here."""
-        if self.seconds_per_row is None:
-            return None
+    def seconds(self, candles: int) -> float:
+        """Return how long training on so many candles takes, at that pace."""
         return min(candles, self.most_rows) * self.seconds_per_row
 
 
@@ -65,7 +65,9 @@ def requirements(engine: "Engine") -> list[Requirement]:
             spans = span.shadow_rows // engine.composition.horizon_candles
             if spans < FEWEST_SPANS:
                 note += f": {spans} horizons, of {FEWEST_SPANS} from which on it is trusted at all"
-        pace = own[-1]["seconds"] / own[-1]["figures"]["rows"] if own else None
+        pace = component.seconds_per_row
+        if own:
+            pace = own[-1]["seconds"] / own[-1]["figures"]["rows"]
         found.append(
             Requirement(
                 key=key,
@@ -75,6 +77,7 @@ def requirements(engine: "Engine") -> list[Requirement]:
                 ready=ready,
                 note=note,
                 seconds_per_row=pace,
+                measured=bool(own),
             )
         )
     return found

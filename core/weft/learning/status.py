@@ -34,6 +34,7 @@ class ModelStatus:
         last_training: what the latest training came to, in words.
         seconds: how long that took.
         problem: why it has no artifact, or not the latest; None where all is well.
+        training: since when a training is under way and how far it is; None where none is.
     """
 
     key: str
@@ -48,6 +49,7 @@ class ModelStatus:
     last_training: str | None
     seconds: float | None
     problem: str | None
+    training: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def model_status(engine: "Engine") -> list[ModelStatus]:
     now = engine.clock.now()
     in_use = engine.champions.at(trained, now)
     trainings = engine.trainer.trainings.by_key()
+    under_way = engine.trainer.under_way()
     found = []
     for key, component in sorted(trained.items()):
         own = trainings.get(key)
@@ -119,6 +122,7 @@ def model_status(engine: "Engine") -> list[ModelStatus]:
                 last_training=str(own.last["why"]) if own else None,
                 seconds=float(own.last["seconds"]) if own else None,
                 problem=in_use.problems.get(key) or (None if learned else NOT_TRAINED),
+                training=str(under_way[key]) if key in under_way else None,
             )
         )
     return found

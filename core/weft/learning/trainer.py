@@ -9,6 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
+from weft.clock import Clock, SystemClock
 from weft.components.model import Model, Regime
 from weft.components.trained import (
     Artifact,
@@ -30,6 +31,7 @@ from weft.learning.opinions import compose_history, first_half, second_half
 from weft.learning.records import TRAINING, Rules, Span, Standing, Trial
 from weft.learning.retention import remove_unneeded
 from weft.learning.status import Trainings
+from weft.learning.under_way import UnderWay, read_under_way, shown_under_way
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market
 from weft.market.view import View
@@ -80,6 +82,7 @@ class Trainer:
     ledger: Ledger
     rules: Rules = field(default_factory=Rules)
     stopwatch: Callable[[], float] = time.perf_counter
+    clock: Clock = field(default_factory=SystemClock)
     trainings: Trainings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -138,8 +141,37 @@ class Trainer:
         """
         # Beyond the last candle there is nothing to train on or to be judged by.
         span = self.span(key, min(last, self.market.last_close or last))
-        with self.artifacts.training(key):
-            return self._train(key, span, progress)
+        folder = self.artifacts.folder / key
+        with (
+            self.artifacts.training(key),
+            shown_under_way(folder, self.clock.now, progress) as shown,
+        ):
+            return self._train(key, span, shown)
+
+    def under_way(self) -> dict[str, UnderWay]:
+        """Return the trainings under way in any process, by the component's key in config."""
+        found = {}
+        for key in self.composition.trained:
+            training = read_under_way(self.artifacts.folder / key, self.clock.now())
+            if training is not None:
+                found[key] = training
+        return found
+
+    def cheapest_first(self) -> list[str]:
+        """Return the keys of the trained components, those whose training takes least first.
+
+        By the latest training here where there was one, else by what the component expects.
+        """
+        rows = max(self.market.rows_until(self.market.last_close or 0), 1)
+        measured = self.trainings.by_key()
+
+        def seconds(key: str) -> float:
+            component = self.composition.trained[key]
+            if key in measured:
+                return float(measured[key].last["seconds"])
+            return component.seconds_per_row * min(rows, component.most_rows)
+
+        return sorted(self.composition.trained, key=lambda key: (seconds(key), key))
 
     def _train(self, key: str, span: Span, progress: TrainingProgress) -> Trial:
         component = self.composition.trained[key]

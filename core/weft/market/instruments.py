@@ -93,6 +93,26 @@ def split_pair(symbol: str) -> tuple[str, str, int] | None:
     return (base[bundle.end() :], quote, int(bundle[1])) if bundle else (base, quote, 1)
 
 
+def find_spelling(name: str, known: Iterable[str]) -> str | None:
+    """Return the known symbol that a name stands for, or None.
+
+    Case does not matter, nor do the signs between base and quote: ``btc/usdt`` is BTCUSDT where
+    no symbol is called so itself.
+    """
+    symbols = list(known)
+    if name in symbols:
+        return name
+    for form in (str.casefold, _letters):
+        found = [symbol for symbol in symbols if form(symbol) == form(name)]
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def _letters(symbol: str) -> str:
+    return re.sub(r"[-/_: ]", "", symbol).casefold()
+
+
 def describe(symbol: str, *, venue: str = "", kind: Kind | None = None) -> Instrument:
     """Return what a symbol's name alone says about the instrument.
 
@@ -157,6 +177,14 @@ class InstrumentTable:
     def select(self, symbols: Iterable[str]) -> tuple[Instrument, ...]:
         """Return the instruments of `symbols`, in that order."""
         return tuple(self[symbol] for symbol in symbols)
+
+    def named(self, name: str) -> Instrument:
+        """Return the instrument that a name stands for, however it is spelled.
+
+        Raises:
+            UnknownSymbolError: no provider has brought it.
+        """
+        return self[find_spelling(name, self._instruments) or name]
 
     def __getitem__(self, symbol: str) -> Instrument:
         try:

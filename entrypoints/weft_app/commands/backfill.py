@@ -1,7 +1,8 @@
 """`weft backfill`: bring history as far back as it is wanted; resumable."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.markup import escape
@@ -9,11 +10,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from weft.intake import Collected
-from weft.times import DAY, parse_time
-from weft_app.session import console, open_engine, print_problems
+from weft.signal import to_json
+from weft.times import DAY
+from weft_app.progress import phase
+from weft_app.session import (
+    console,
+    open_answer,
+    open_engine,
+    parse_instant,
+    print_json,
+    print_problems,
+)
 
 
-def run(since: str | None, config: Path | None, overrides: Sequence[str]) -> bool:
+def run(
+    since: str | None, config: Path | None, overrides: Sequence[str], *, as_json: bool = False
+) -> bool:
     """Ask every provider for its history, show how far each is, and return whether all finished.
 
     What was stored before an interruption is not asked for again.
@@ -22,6 +34,7 @@ def run(since: str | None, config: Path | None, overrides: Sequence[str]) -> boo
         since: ISO 8601 instant; None for ``history_days`` ago.
         config: config file; None for the default one.
         overrides: keys to override, as ``key.path=value``.
+        as_json: whether to print JSON.
 
     Raises:
         WeftError: a provider that must not be missing failed.
@@ -30,32 +43,49 @@ def run(since: str | None, config: Path | None, overrides: Sequence[str]) -> boo
     try:
         now = engine.clock.now()
         history = engine.collector.history_days * DAY
-        first = now - history if since is None else parse_time(since)
+        first = now - history if since is None else parse_instant(since)
         names = [placed.provider.key for placed in engine.composition.providers]
-        with _bars() as progress:
-            days = max(1, (now - first) // DAY)
-            tasks = {
-                name: progress.add_task(escape(name), total=days, new="0 new") for name in names
-            }
-
-            def show(collected: Collected) -> None:
-                reached = collected.reached or first
-                progress.update(
-                    tasks[collected.provider],
-                    completed=min(max(0, (reached - first) // DAY), days),
-                    new=f"{collected.new:,} new",
-                )
-
+        with _shown(names, first, now) as show:
             done = asyncio.run(engine.update(show, since=first))
-            for one in done:
-                if one.error is None:
-                    progress.update(tasks[one.provider], completed=days)
         for one in done:
             print_problems(one)
-        console.print(_summary(done))
+        if as_json:
+            print_json(to_json(done))
+        else:
+            open_answer().print(_summary(done))
         return all(one.error is None for one in done)
     finally:
         engine.close()
+
+
+@contextmanager
+def _shown(names: Sequence[str], first: int, now: int) -> Iterator[Callable[[Collected], None]]:
+    """Give a function that shows how far each provider has come, from the first day to now."""
+    days = max(1, (now - first) // DAY)
+
+    def reached(collected: Collected) -> int:
+        return min(max(0, ((collected.reached or first) - first) // DAY), days)
+
+    if console.is_terminal:
+        with _bars() as progress:
+            tasks = {n: progress.add_task(escape(n), total=days, new="0 new") for n in names}
+
+            def draw(collected: Collected) -> None:
+                progress.update(
+                    tasks[collected.provider],
+                    completed=reached(collected),
+                    new=f"{collected.new:,} new",
+                )
+
+            yield draw
+    else:
+        with phase("Fetching history") as fetching:
+
+            def note(collected: Collected) -> None:
+                came = f"{reached(collected):,} of {days:,} days, {collected.new:,} new"
+                fetching.update(note=f"{collected.provider} {came}")
+
+            yield note
 
 
 def _bars() -> Progress:
@@ -66,7 +96,6 @@ def _bars() -> Progress:
         MofNCompleteColumn(),
         TextColumn("days  [dim]{task.fields[new]}"),
         console=console,
-        disable=not console.is_terminal,
     )
 
 

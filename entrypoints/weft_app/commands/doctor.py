@@ -5,10 +5,12 @@ import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import orjson
 
 import weft
 from weft.assembly import assemble
@@ -21,7 +23,7 @@ from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.times import iso
 from weft_app.addresses import shown, try_to_listen
-from weft_app.session import open_answer
+from weft_app.session import open_answer, print_json
 
 _ENOUGH_BYTES = 1 << 30
 EXTRAS: Mapping[str, tuple[str, ...]] = {
@@ -43,9 +45,8 @@ class Finding:
     level: str = "ok"
 
 
-def run(config: Path | None, overrides: Sequence[str]) -> None:
+def run(config: Path | None, overrides: Sequence[str], *, as_json: bool = False) -> None:
     """Look at everything, print what was found, and leave with 1 where something is in the way."""
-    console = open_answer()
     findings = [_machine(), *_extras()]
     try:
         loaded = load_settings(config, overrides)
@@ -64,12 +65,20 @@ def run(config: Path | None, overrides: Sequence[str]) -> None:
         ]
         with closing(engine):
             findings += [_look(look) for look in looks]
+    if as_json:
+        print_json(orjson.dumps([asdict(finding) for finding in findings]))
+    else:
+        _print(findings)
+    if any(finding.level == "bad" for finding in findings):
+        raise SystemExit(1)
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    console = open_answer()
     marks = {"ok": "[green]ok  [/]", "note": "[yellow]note[/]", "bad": "[red]bad [/]"}
     for finding in findings:
         console.print(f"{marks[finding.level]} [bold]{finding.about}[/]: ", end="")
         console.print(finding.says, markup=False)
-    if any(finding.level == "bad" for finding in findings):
-        raise SystemExit(1)
 
 
 def _look(look: Callable[[], Finding]) -> Finding:

@@ -1,7 +1,6 @@
 """`weft explain`: why a signal says what it says, down to the features of each model."""
 
 import asyncio
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,12 +11,14 @@ from rich.table import Table
 
 from weft.explaining import Explanation, explain
 from weft.signal import UNKNOWN_REGIME, LayerView, RegimeView, Signal, to_json
-from weft.times import parse_time
+from weft_app.progress import phase
 from weft_app.session import (
     bring_up_to_date,
     compile_features,
     open_answer,
     open_engine,
+    parse_instant,
+    print_json,
     warn_about,
 )
 
@@ -43,20 +44,22 @@ def run(
     try:
         asyncio.run(bring_up_to_date(engine))
         compile_features(engine)
-        view = engine.view(None if as_of is None else parse_time(as_of))
-        name = engine.market.instruments[symbol].symbol
-        told = explain(engine, view, name, top)
+        view = engine.view(None if as_of is None else parse_instant(as_of))
+        name = engine.market.instruments.named(symbol).symbol
+        with phase("Composing, and asking each model why"):
+            told = explain(engine, view, name, top)
+        under_way = engine.trainer.under_way()
         warn_about(told.report, engine)
     finally:
         engine.close()
     if as_json:
         body = {"signal": told.signal, "features": told.features}
-        sys.stdout.write(to_json(body).decode() + "\n")
+        print_json(to_json(body))
         return
     console = open_answer()
     _print_head(console, told.signal)
     console.print(_layers(told.signal))
-    for line in _missing(told.signal):
+    for line in _missing(told.signal, {key: str(one) for key, one in under_way.items()}):
         console.print(f"[yellow]missing[/]  {escape(line)}")
     _print_models(console, told)
     _print_figures(console, "Risk", told.signal.risk)
@@ -115,9 +118,9 @@ def _first(evidence: Mapping[str, float | None], count: int = 5) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in known[:count])
 
 
-def _missing(signal: Signal) -> list[str]:
+def _missing(signal: Signal, under_way: Mapping[str, str]) -> list[str]:
     gone = {**signal.missing_layers, **signal.missing_models}
-    return [f"{name}: {why}" for name, why in gone.items()]
+    return [f"{name}: {under_way.get(name, why)}" for name, why in gone.items()]
 
 
 def _print_models(console: Console, told: Explanation) -> None:

@@ -1,7 +1,6 @@
 """`weft guide`: what each model needs, what there is, and how long the rest takes."""
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from rich.table import Table
 from weft.learning.guide import CANDLES, INTERVALS, Requirement, requirements
 from weft.signal import to_json
 from weft.times import SECOND
-from weft_app.session import bring_up_to_date, duration, open_answer, open_engine
+from weft_app.session import bring_up_to_date, duration, open_answer, open_engine, print_json
 
 
 def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, fetch: bool) -> None:
@@ -25,7 +24,7 @@ def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, fetch: 
     finally:
         engine.close()
     if as_json:
-        sys.stdout.write(to_json(needed).decode() + "\n")
+        print_json(to_json(needed))
         return
     console = open_answer()
     console.print(_needs(needed))
@@ -58,16 +57,20 @@ def _gathering() -> Table:
 
 
 def _times(needed: Sequence[Requirement]) -> Table:
-    title = "How long training takes on this machine, by the latest training here"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title="How long training takes on this machine, by the latest training here",
+        title_justify="left",
+        caption=None
+        if all(one.measured for one in needed)
+        else "~ is a rough estimate: nothing of this component was trained here yet.",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+    )
     table.add_column("component", no_wrap=True)
     for candles in CANDLES:
         table.add_column(f"{candles:,}", justify="right", no_wrap=True)
     for one in needed:
-        times = [one.seconds(candles) for candles in CANDLES]
-        if one.seconds_per_row is None:
-            cells = ["not measured yet", *[""] * (len(CANDLES) - 1)]
-        else:
-            cells = [duration(time) if time is not None else "" for time in times]
+        about = "" if one.measured else "~"
+        cells = (about + duration(one.seconds(candles)) for candles in CANDLES)
         table.add_row(escape(one.key), *cells)
     return table

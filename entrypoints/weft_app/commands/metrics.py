@@ -1,6 +1,5 @@
 """`weft metrics`: the canonical metrics, and who brings them here."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.vocabulary import METRICS, Metric
 from weft_app.installed import provider_classes
-from weft_app.session import open_answer
+from weft_app.session import open_answer, print_json
 
 
 def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, available: bool) -> None:
@@ -46,7 +45,7 @@ def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, availab
             asdict(metric) | {"available_from": here, "providers": by, "waiting": why}
             for metric, here, by, why in rows
         ]
-        sys.stdout.write(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n")
+        print_json(orjson.dumps(told))
         return
     table = Table("metric", "unit", "range", "of", "what it is", "brought by", title_justify="left")
     table.title = f"{sum(1 for _, here, *_ in rows if here)} of {len(rows)} available"

@@ -13,11 +13,12 @@ from rich.table import Table
 
 from weft.errors import ArtifactError, LearningError
 from weft.learning.artifacts import Artifacts
+from weft.learning.champions import Promotion
 from weft.learning.status import ModelStatus, model_status
 from weft.signal import to_json
 from weft.times import iso
 from weft_app.commands.train import find_keys
-from weft_app.session import console, open_answer, open_engine
+from weft_app.session import open_answer, open_engine, print_json
 
 
 def show_list(config: Path | None, overrides: Sequence[str], *, as_json: bool) -> None:
@@ -28,7 +29,7 @@ def show_list(config: Path | None, overrides: Sequence[str], *, as_json: bool) -
     finally:
         engine.close()
     if as_json:
-        sys.stdout.write(to_json(states).decode() + "\n")
+        print_json(to_json(states))
         return
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("component", "in use", "trust", "trained through", "used since"):
@@ -38,7 +39,9 @@ def show_list(config: Path | None, overrides: Sequence[str], *, as_json: bool) -
     answer = open_answer()
     answer.print(table)
     for one in states:
-        if one.problem:
+        if one.training:
+            answer.print(f"[green]{escape(one.key)}[/]: {escape(one.training)}", soft_wrap=True)
+        elif one.problem:
             answer.print(f"[yellow]{escape(one.key)}[/]: {escape(one.problem)}", soft_wrap=True)
         elif one.last_training:
             counts = f"{one.promotions} of {one.trainings} trainings promoted"
@@ -80,23 +83,24 @@ def show(name: str, config: Path | None, overrides: Sequence[str], *, as_json: b
     if kept is not None:
         card = {"artifact": kept.digest, **kept.about, "card": kept.artifact.card}
     if as_json:
-        sys.stdout.write(to_json({**card, "artifacts": there}).decode() + "\n")
+        print_json(to_json({**card, "artifacts": there}))
         return
+    answer = open_answer()
     if kept is None:
-        console.print(f"No artifact of {key} is in use.", markup=False)
+        answer.print(f"No artifact of {key} is in use.", markup=False)
     else:
         text = orjson.dumps(orjson.loads(to_json(card)), option=orjson.OPT_INDENT_2).decode()
-        open_answer().print(text, markup=False)
+        answer.print(text, markup=False)
     for one in promotions:
-        console.print(
+        answer.print(
             f"{iso(one.effective_at)}  {escape(one.digest[:8])}  trust {one.trust:.2f}  "
             f"[dim]{escape(one.why)}"
         )
-    console.print("Artifacts, by the last row each was trained on:")
+    answer.print("Artifacts, by the last row each was trained on:")
     for artifact in there:
         through = artifact.trained_through or "its card is damaged"
         word = "promoted" if artifact.promoted else "kept aside"
-        console.print(f"{artifact.digest[:8]}  {through}  {word}", markup=False)
+        answer.print(f"{artifact.digest[:8]}  {through}  {word}", markup=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,9 @@ def list_artifacts(
     return sorted(found, key=lambda one: (one.trained_through or "", one.digest))
 
 
-def promote(name: str, digest: str, config: Path | None, overrides: Sequence[str]) -> None:
+def promote(
+    name: str, digest: str, config: Path | None, overrides: Sequence[str], *, as_json: bool = False
+) -> None:
     """Take an artifact into use, whatever it was judged to be."""
     engine = open_engine(config, overrides)
     try:
@@ -136,10 +142,12 @@ def promote(name: str, digest: str, config: Path | None, overrides: Sequence[str
         made = engine.trainer.promote(key, digest, engine.latest_close(), "promoted by hand")
     finally:
         engine.close()
-    console.print(f"{key} uses {made.digest[:8]} from {iso(made.effective_at)} on.", markup=False)
+    _print_promotion(made, "", as_json=as_json)
 
 
-def roll_back(name: str, config: Path | None, overrides: Sequence[str]) -> None:
+def roll_back(
+    name: str, config: Path | None, overrides: Sequence[str], *, as_json: bool = False
+) -> None:
     """Take the artifact into use again that was used before the present one."""
     engine = open_engine(config, overrides)
     try:
@@ -147,6 +155,13 @@ def roll_back(name: str, config: Path | None, overrides: Sequence[str]) -> None:
         made = engine.trainer.roll_back(key, engine.latest_close())
     finally:
         engine.close()
-    console.print(
-        f"{key} uses {made.digest[:8]} again, from {iso(made.effective_at)} on.", markup=False
-    )
+    _print_promotion(made, "again, ", as_json=as_json)
+
+
+def _print_promotion(made: Promotion, again: str, *, as_json: bool) -> None:
+    since = iso(made.effective_at)
+    if as_json:
+        print_json(orjson.dumps({"key": made.key, "artifact": made.digest, "effective_at": since}))
+        return
+    line = f"{made.key} uses {made.digest[:8]} {again}from {since} on."
+    open_answer().print(line, markup=False)

@@ -1,7 +1,6 @@
 """`weft plugins`: what is installed, and what of it is used."""
 
 import inspect
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +27,7 @@ from weft.plugins.discovery import discover
 from weft.plugins.records import PluginRecord, Status
 from weft.plugins.registry import Registry
 from weft.times import DAY
-from weft_app.session import open_answer
+from weft_app.session import open_answer, print_json
 
 _COLOURS = {Status.ACTIVE: "green", Status.DISCOVERED: "dim", Status.DISABLED: "dim"}
 
@@ -48,7 +47,7 @@ def list_all(config: Path | None, overrides: Sequence[str], *, as_json: bool) ->
     records = registry.records()
     if as_json:
         rows = [asdict(record) for record in records]
-        sys.stdout.write(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode() + "\n")
+        print_json(orjson.dumps(rows))
     else:
         _print(records)
     if mistake is not None:
@@ -67,7 +66,7 @@ def info(name: str, *, as_json: bool) -> None:
     component = registry.load(record.kind, record.name)
     about = _describe(component, record)
     if as_json:
-        sys.stdout.write(orjson.dumps(about, option=orjson.OPT_INDENT_2).decode() + "\n")
+        print_json(orjson.dumps(about))
         return
     console = open_answer()
     component_name = escape(f"{record.kind} {record.name}")

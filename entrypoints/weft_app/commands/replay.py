@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
+import orjson
 from rich.markup import escape
 
 from weft.arithmetic import own_arithmetic
@@ -12,12 +13,20 @@ from weft.engine import Engine
 from weft.errors import WeftError
 from weft.ledger.ledger import Entry
 from weft.replay import TOLERANCE, Difference, Outcome, Replayed, replay
-from weft_app.session import compile_features, console, open_engine
+from weft_app.progress import phase
+from weft_app.session import compile_features, open_answer, open_engine, print_json
 
 _MOST_DIFFERENCES = 4
 
 
-def run(ids: Sequence[str], last: int, config: Path | None, overrides: Sequence[str]) -> bool:
+def run(
+    ids: Sequence[str],
+    last: int,
+    config: Path | None,
+    overrides: Sequence[str],
+    *,
+    as_json: bool = False,
+) -> bool:
     """Compose recorded signals again, print how each compares, and return whether all agree.
 
     Args:
@@ -25,6 +34,7 @@ def run(ids: Sequence[str], last: int, config: Path | None, overrides: Sequence[
         last: how many of the newest to take where no ids are given.
         config: config file; None for the default one.
         overrides: keys to override, as ``key.path=value``.
+        as_json: whether to print JSON.
 
     Raises:
         WeftError: an id is not in the ledger.
@@ -33,52 +43,67 @@ def run(ids: Sequence[str], last: int, config: Path | None, overrides: Sequence[
     try:
         entries = [_find(engine, i) for i in ids] or list(islice(engine.ledger.entries(), last))
         compile_features(engine)
-        counts = Counter[Outcome]()
-        elsewhere: Mapping[str, str] = {}
-        largest: Difference | None = None
-        for made in replay(engine, entries):
-            counts[made.outcome] += 1
-            _print_one(made)
-            if made.recorded_under not in ({}, own_arithmetic()):
-                elsewhere = made.recorded_under
-            if made.outcome is Outcome.EQUAL:
-                largest = max(filter(None, (largest, made.largest)), key=lambda d: d.gap or 0.0)
-        _print_all(counts, elsewhere, largest)
-        return counts[Outcome.DIFFERENT] == 0
+        with phase("Composing again", total=len(entries)) as composing:
+            outcomes = []
+            for replayed in replay(engine, entries):
+                outcomes.append(replayed)
+                composing.advance(replayed.entry.symbol)
     finally:
         engine.close()
-
-
-def _print_one(made: Replayed) -> None:
-    label = escape(f"{made.entry.symbol} as of {made.entry.as_of}")
-    if made.outcome is Outcome.IDENTICAL:
-        console.print(f"[green]same[/]       {label}  [dim]{escape(made.entry.key)}")
-    elif made.outcome is Outcome.EQUAL and made.largest is not None:
-        console.print(f"[yellow]equal[/]      {label}: {_furthest(made.largest)}")
-    elif made.signal is None:
-        console.print(f"[red]no signal[/]  {label}")
+    if as_json:
+        print_json(orjson.dumps([_as_json(outcome) for outcome in outcomes]))
     else:
-        # Another version or configuration is the cause of all other differences.
-        causes_first = sorted(made.differences, key=lambda p: not p.startswith("versions"))
-        paths = escape(", ".join(causes_first[:_MOST_DIFFERENCES]))
-        more = len(made.differences) - _MOST_DIFFERENCES
-        console.print(f"[red]differs[/]    {label}: {paths}" + (f" and {more} more" * (more > 0)))
+        _print(outcomes)
+    return all(replayed.outcome is not Outcome.DIFFERENT for replayed in outcomes)
 
 
-def _print_all(
-    counts: Mapping[Outcome, int], elsewhere: Mapping[str, str], largest: Difference | None
-) -> None:
-    whole = sum(counts.values())
-    console.print(f"{counts[Outcome.IDENTICAL]} of {whole} made again to the last byte.")
-    if largest is not None:
-        console.print(
+def _as_json(replayed: Replayed) -> dict[str, object]:
+    return {
+        "id": replayed.entry.key,
+        "symbol": replayed.entry.symbol,
+        "as_of": replayed.entry.as_of,
+        "outcome": replayed.outcome.value,
+        "composed": replayed.signal is not None,
+        "differences": list(replayed.differences),
+    }
+
+
+def _print(replays: Sequence[Replayed]) -> None:
+    answer = open_answer()
+    for replayed in replays:
+        answer.print(_line(replayed))
+    counts = Counter(replayed.outcome for replayed in replays)
+    answer.print(f"{counts[Outcome.IDENTICAL]} of {len(replays)} made again to the last byte.")
+    if counts[Outcome.EQUAL]:
+        largest = [r.largest for r in replays if r.outcome is Outcome.EQUAL and r.largest]
+        answer.print(
             f"{counts[Outcome.EQUAL]} equal within the tolerance of {TOLERANCE:g}; "
-            f"{_furthest(largest)}."
+            f"{_furthest(max(largest, key=lambda difference: difference.gap or 0.0))}."
         )
     if counts[Outcome.DIFFERENT]:
-        console.print(f"{counts[Outcome.DIFFERENT]} different.")
+        answer.print(f"{counts[Outcome.DIFFERENT]} different.")
+    own = own_arithmetic()
+    elsewhere = [r.recorded_under for r in replays if r.recorded_under not in ({}, own)]
     if elsewhere:
-        console.print(f"Recorded under another arithmetic: {escape(_changes(elsewhere))}.")
+        answer.print(f"Recorded under another arithmetic: {escape(_changes(elsewhere[-1]))}.")
+
+
+def _line(replayed: Replayed) -> str:
+    label = escape(f"{replayed.entry.symbol} as of {replayed.entry.as_of}")
+    if replayed.outcome is Outcome.IDENTICAL:
+        return f"[green]same[/]       {label}  [dim]{escape(replayed.entry.key)}"
+    if replayed.outcome is Outcome.EQUAL and replayed.largest is not None:
+        return f"[yellow]equal[/]      {label}: {_furthest(replayed.largest)}"
+    if replayed.signal is None:
+        return (
+            f"[red]no signal[/]  {label}: this configuration composes none; was it recorded "
+            "with other sources or another universe?"
+        )
+    # Another version or configuration is the cause of all other differences.
+    causes_first = sorted(replayed.differences, key=lambda path: not path.startswith("versions"))
+    paths = escape(", ".join(causes_first[:_MOST_DIFFERENCES]))
+    more = len(replayed.differences) - _MOST_DIFFERENCES
+    return f"[red]differs[/]    {label}: {paths}" + (f" and {more} more" * (more > 0))
 
 
 def _furthest(difference: Difference) -> str:

@@ -13,13 +13,13 @@ from rich.table import Table
 from weft.engine import Engine
 from weft.errors import ConfigError, NoDataError
 from weft.signal import to_json
-from weft.times import parse_time
 from weft_app.portfolio import Figures, RiskReport, measure, positions_of, read_history
 from weft_app.session import (
     bring_up_to_date,
-    compile_features,
+    compose_report,
     open_answer,
     open_engine,
+    parse_instant,
     print_json,
     warn_about,
 )
@@ -61,7 +61,7 @@ def run(
         NoDataError: there are no signals, or none of the positions can be measured.
     """
     asked = parse_positions(positions)
-    instant = None if as_of is None else parse_time(as_of)
+    instant = None if as_of is None else parse_instant(as_of)
     engine = open_engine(config, overrides)
     try:
         asyncio.run(bring_up_to_date(engine))
@@ -114,8 +114,7 @@ def _number(text: str) -> float | None:
 
 def _of_signals(engine: Engine, instant: int | None) -> dict[str, float]:
     view = engine.view(instant)
-    compile_features(engine)
-    report = engine.report(engine.compose(view))
+    report = compose_report(engine, view)
     warn_about(report, engine)
     if not report.signals:
         why = next((f"{symbol}: {why}" for symbol, why in report.omitted.items()), "no symbols")

@@ -18,8 +18,8 @@ from weft.errors import ConfigError, MissingDependencyError
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft_app.addresses import is_loopback, shown, try_to_listen
-from weft_app.demo import sandboxed
 from weft_app.live import LiveService
+from weft_app.progress import phase
 from weft_app.scheduler import Retrainer, retrained, scheduled
 from weft_app.session import bring_up_to_date, compile_features, console, warn_about
 
@@ -29,8 +29,6 @@ def run(
     host: str | None,
     port: int | None,
     overrides: Sequence[str],
-    *,
-    sandbox: bool = False,
 ) -> None:
     """Compose once, then listen until stopped.
 
@@ -39,8 +37,6 @@ def run(
         host: address to listen on; None for the configured one.
         port: where to listen; None for the configured one.
         overrides: keys to override, as ``key.path=value``.
-        sandbox: whether to start a made-up market behind all providers, where no real source is
-            configured.
 
     Raises:
         ConfigError: the address cannot be listened on, or is open to others without a token.
@@ -57,12 +53,9 @@ def run(
             hint="pip install 'weft[api]'",
         ) from error
 
-    with ExitStack() as stack:
-        if sandbox:
-            overrides = stack.enter_context(sandboxed(config, overrides))
-        loaded = load_settings(config, overrides)
-        retrainer = Retrainer(config, overrides)
-        _serve(loaded, retrainer, host, port, create_app, uvicorn.run)
+    loaded = load_settings(config, overrides)
+    retrainer = Retrainer(config, overrides)
+    _serve(loaded, retrainer, host, port, create_app, uvicorn.run)
 
 
 def _serve(
@@ -79,24 +72,28 @@ def _serve(
     _check_address(host, port, token)
 
     registry = Registry(discover())
-    with closing(assemble(loaded, registry)) as engine:
+    with phase("Opening the lake and the ledger"):
+        engine = assemble(loaded, registry)
+    with closing(engine):
         wait = loaded.settings.runtime.wait_seconds
         service = LiveService(engine, wait_seconds=wait)
         service.collected = asyncio.run(bring_up_to_date(engine, wait))
         compile_features(engine)
         service.check()
-        report = service.compose().report
+        with phase("Composing"):
+            report = service.compose().report
         warn_about(report, engine)
         first = report.signals[0].symbol if report.signals else "BTCUSDT"
         console.print(
             f"[green]Serving {len(report.signals)} signals[/] as of {report.as_of} on "
             f"http://{escape(shown(host))}:{port}  "
-            f"[dim](try /signals/{escape(first)}, /health, /docs; stop with Ctrl-C)"
+            f"[dim](try /signals/{escape(first)}, /health, /docs; stop with Ctrl-C)",
+            soft_wrap=True,
         )
         app = create_app(
             service,
             token=token,
-            allowed_hosts=[*server.allowed_hosts, host],
+            allowed_hosts=[*server.allowed_hosts, shown(host)],
             plugins=registry.records(),
         )
         with _training(engine, loaded.settings, retrainer):
@@ -108,7 +105,8 @@ def _training(engine: Engine, settings: Settings, retrainer: Retrainer) -> Itera
     """Train anew while serving, what was never trained at once; where that cannot be, say so."""
     trained = engine.composition.trained
     every = retrained(settings, list(trained))
-    never = trained.keys() - engine.in_use(engine.view()).learned.keys()
+    learned = engine.in_use(engine.view()).learned
+    never = [key for key in engine.trainer.cheapest_first() if key not in learned]
     # The server ends by raising the signal that ended it once more, which would leave a training
     # behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
@@ -11,12 +12,12 @@ from rich.table import Table
 
 from weft.engine import Engine
 from weft.signal import Direction, Report, Signal
-from weft.times import parse_time
 from weft_app.session import (
     bring_up_to_date,
-    compile_features,
+    compose_report,
     open_answer,
     open_engine,
+    parse_instant,
     print_json,
     warn_about,
 )
@@ -35,24 +36,24 @@ def run(
     record: bool,
 ) -> None:
     """Bring the store up to date, compose, record and print."""
-    instant = None if as_of is None else parse_time(as_of)
-    engine = open_engine(config, overrides)
+    instant = None if as_of is None else parse_instant(as_of)
+    engine = open_engine(config, overrides, records=record)
     patience = _PATIENCE_SECONDS if instant is None else 0.0
     try:
         asyncio.run(bring_up_to_date(engine, patience))
         view = engine.view(instant)
-        compile_features(engine)
-        report = engine.report(engine.compose(view))
+        report = compose_report(engine, view)
         if record:
             engine.record(report, view)
         shown = select(report, symbols, engine)
+        under_way = engine.trainer.under_way()
         warn_about(report, engine)
     finally:
         engine.close()
     if as_json:
         print_json(shown.to_json())
     else:
-        _print_table(shown)
+        _print_table(shown, {key: str(one) for key, one in under_way.items()})
 
 
 def select(report: Report, symbols: Sequence[str], engine: Engine) -> Report:
@@ -63,7 +64,7 @@ def select(report: Report, symbols: Sequence[str], engine: Engine) -> Report:
     """
     if not symbols:
         return report
-    wanted = {engine.market.instruments[symbol].symbol for symbol in symbols}
+    wanted = {engine.market.instruments.named(symbol).symbol for symbol in symbols}
     there = {signal.symbol for signal in report.signals} | report.omitted.keys()
     later = dict.fromkeys(sorted(wanted - there), "its candles begin only later")
     omitted = {symbol: why for symbol, why in report.omitted.items() if symbol in wanted}
@@ -74,36 +75,72 @@ def select(report: Report, symbols: Sequence[str], engine: Engine) -> Report:
     )
 
 
-def _print_table(report: Report) -> None:
+def _print_table(report: Report, under_way: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Print the signals, and below them what is missing and why.
+
+    Args:
+        report: the signals.
+        under_way: how far the trainings of components are that are being trained, by key.
+    """
     console = open_answer()
-    told = {name: cell for name, (room, cell) in _COLUMNS.items() if console.width >= room}
+    fits = console.width >= _ROOM_FOR_ALL
+    chosen = _COLUMNS if fits else {name: _COLUMNS[name] for name in _NARROW}
     table = Table(
         title=escape(f"Signals as of {report.as_of}, {report.data} data{_regime(report)}"),
         title_justify="left",
-        caption=_caption(report, complete=len(told) == len(_COLUMNS)),
+        caption=_caption(report, under_way),
         caption_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for name in told:
+    for name in chosen:
         left = name in {"symbol", "direction", "why"}
         table.add_column(name, justify="left" if left else "right", no_wrap=name != "why")
-    for signal in sorted(report.signals, key=lambda s: (-s.confidence, s.symbol)):
-        cells = (escape(cell(signal)) for cell in told.values())
+    signals = sorted(report.signals, key=lambda s: (-s.confidence, s.symbol))
+    for signal in signals:
+        cells = (escape(cell(signal)) for cell in chosen.values())
         table.add_row(*cells, style=_COLOURS[signal.direction])
     console.print(table)
+    if not fits:
+        console.print(_reasons(signals))
+    for line in _omitted(report):
+        console.print(f"[dim]{escape(line)}", soft_wrap=True)
+
+
+def _reasons(signals: Sequence[Signal]) -> Table:
+    """Return why each signal is as it is, for a terminal without room for that beside it."""
+    table = Table(title="Why", title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.show_header = False
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for signal in signals:
+        table.add_row(escape(signal.symbol), escape(_why(signal)), style=_COLOURS[signal.direction])
+    return table
+
+
+def _omitted(report: Report) -> list[str]:
+    """Return which symbols have no signal, those for the same reason in one line."""
+    by_reason: dict[str, list[str]] = {}
     for symbol, why in report.omitted.items():
-        console.print(f"[dim]{escape(f'{symbol}: no signal: {why}')}")
+        by_reason.setdefault(why, []).append(symbol)
+    lines = []
+    for why, symbols in by_reason.items():
+        if len(symbols) <= _FEW:
+            lines += [f"{symbol}: no signal: {why}" for symbol in symbols]
+        else:
+            lines.append(f"{len(symbols)} other symbols have no signal: {why}")
+    return lines
 
 
-def _caption(report: Report, *, complete: bool) -> str | None:
+def _caption(report: Report, under_way: Mapping[str, str]) -> str | None:
     lines = []
     if any(not signal.calibrated for signal in report.signals):
         lines.append("conf. orders signals; it is not yet fitted to outcomes.")
-    if not complete:
-        lines.append("A wider terminal shows forecasts, risk and reasons; so does `weft explain`.")
     missing = report.signals[0].missing_models if report.signals else {}
-    lines += [f"{name}: {why}" for name, why in sorted(missing.items())]
+    by_reason: dict[str, list[str]] = {}
+    for name, why in sorted(missing.items()):
+        by_reason.setdefault(under_way.get(name, why), []).append(name)
+    lines += [f"{', '.join(names)}: {why}" for why, names in by_reason.items()]
     return escape("\n".join(lines)) or None
 
 
@@ -150,19 +187,28 @@ def _why(signal: Signal) -> str:
     return ", ".join(parts)
 
 
-_COLUMNS: Mapping[str, tuple[int, Callable[[Signal], str]]] = {
-    "symbol": (0, lambda signal: signal.symbol),
-    "direction": (0, lambda signal: signal.direction.value),
-    "score": (0, lambda signal: f"{signal.score:+.1f}"),
-    "conf.": (0, lambda signal: f"{signal.confidence:.0f}"),
-    "entry": (0, lambda signal: _price(signal.entry)),
-    "stop": (0, lambda signal: _price(signal.stop_loss)),
-    "target": (0, lambda signal: _price(signal.take_profit)),
-    "R/R": (0, lambda signal: f"{signal.risk_reward:.1f}" if signal.risk_reward else ""),
-    "size": (0, lambda signal: f"{signal.position_size:.0%}"),
-    "forecast": (100, _forecast),
-    "VaR 99": (110, lambda signal: _share(signal.risk, "var_99")),
-    "stop first": (120, lambda signal: _share(signal.risk, "stop_first")),
-    "why": (140, _why),
+_COLUMNS: Mapping[str, Callable[[Signal], str]] = {
+    "symbol": lambda signal: signal.symbol,
+    "direction": lambda signal: signal.direction.value,
+    "score": lambda signal: f"{signal.score:+.1f}",
+    "conf.": lambda signal: f"{signal.confidence:.0f}",
+    "entry": lambda signal: _price(signal.entry),
+    "stop": lambda signal: _price(signal.stop_loss),
+    "target": lambda signal: _price(signal.take_profit),
+    "R/R": lambda signal: f"{signal.risk_reward:.1f}" if signal.risk_reward else "",
+    "size": lambda signal: f"{signal.position_size:.0%}",
+    "forecast": _forecast,
+    "VaR 99": lambda signal: _share(signal.risk, "var_99"),
+    "stop first": lambda signal: _share(signal.risk, "stop_first"),
+    "why": _why,
 }
-"""Columns of the table: from which width of the terminal on, and what stands in them."""
+"""Columns of the table, and what stands in them."""
+
+_ROOM_FOR_ALL = 140
+"""Width from which on all columns have room."""
+
+_NARROW = ("symbol", "direction", "conf.", "entry", "stop", "target", "size")
+"""Columns that a narrower terminal shows; the reasons then follow below the table."""
+
+_FEW = 3
+"""Symbols without a signal for one reason that are named one by one."""

@@ -2,17 +2,28 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from weft.engine import Engine
 from weft.errors import LearningError, WeftError, nearest
 from weft.learning.judging import FEWEST_SPANS
 from weft.learning.records import Trial
-from weft.times import iso, parse_time
-from weft_app.session import bring_up_to_date, compile_features, console, open_engine
+from weft.signal import to_json
+from weft.times import iso
+from weft_app.progress import phase
+from weft_app.session import (
+    bring_up_to_date,
+    compile_features,
+    console,
+    open_answer,
+    open_engine,
+    parse_instant,
+    print_json,
+)
 
 
 def run(
@@ -22,6 +33,7 @@ def run(
     overrides: Sequence[str],
     *,
     fetch: bool,
+    as_json: bool = False,
 ) -> bool:
     """Train components one after the other, and return whether all could be trained.
 
@@ -31,23 +43,41 @@ def run(
         config: config file; None for the default one.
         overrides: keys to override, as ``key.path=value``.
         fetch: whether to ask the providers for what is new first.
+        as_json: whether to print JSON.
 
     Raises:
         WeftError: a name is not that of a component that is trained.
     """
     engine = open_engine(config, overrides)
     try:
-        keys = find_keys(engine, names)
+        find_keys(engine, names)
         if fetch:
             asyncio.run(bring_up_to_date(engine))
         compile_features(engine)
-        last = engine.latest_close() if as_of is None else parse_time(as_of)
+        last = engine.latest_close() if as_of is None else parse_instant(as_of)
         last = engine.composition.interval.floor(last)
+        # Only now the rows are known that tell which trainings take least.
+        keys = find_keys(engine, names)
         console.print(f"Training as of {iso(last)}; nothing later is looked at.")
-        done = [_train(engine, key, last) for key in keys]
-        return all(done)
+        outcomes = []
+        for key in keys:
+            outcomes.append(_train(engine, key, last))
+            if not as_json:
+                _print(outcomes[-1])
     finally:
         engine.close()
+    if as_json:
+        print_json(to_json([_as_json(one) for one in outcomes]))
+    return all(one.trial is not None for one in outcomes)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One training: its result, or why there is none."""
+
+    key: str
+    trial: Trial | None
+    problem: str | None = None
 
 
 def find_keys(engine: Engine, names: Sequence[str]) -> list[str]:
@@ -56,7 +86,7 @@ def find_keys(engine: Engine, names: Sequence[str]) -> list[str]:
     Raises:
         WeftError: nothing is trained in this composition, or nothing of that name.
     """
-    trained = list(engine.composition.trained)
+    trained = engine.trainer.cheapest_first()
     if not trained:
         raise WeftError(
             "nothing in this composition is trained",
@@ -75,52 +105,56 @@ def find_keys(engine: Engine, names: Sequence[str]) -> list[str]:
     return [by_name[name] for name in names] or trained
 
 
-def _train(engine: Engine, key: str, last: int) -> bool:
-    if not console.is_terminal:
-        console.print(f"Training {key} ...", markup=False)
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
-        task = progress.add_task(escape(key), total=None, note="reading history")
+def _train(engine: Engine, key: str, last: int) -> Outcome:
+    with phase(f"Training {key}", in_percent=True) as training:
+        training.update(note="reading history")
 
         def show(done: float, total: float, **figures: float) -> None:
             note = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            progress.update(task, completed=done, total=total, note=escape(note))
+            training.update(done, total, note)
 
         try:
-            trial = engine.trainer.train(key, last, show)
+            return Outcome(key, engine.trainer.train(key, last, show))
         except LearningError as error:
-            told = escape(f"{key}: {_said(error, key)}")
-            console.print(f"[red]not trained[/]  {told}", soft_wrap=True)
-            return False
-    _print(trial)
-    return True
+            return Outcome(key, None, str(error).removeprefix(f"{key}: "))
 
 
-def _said(error: LearningError, key: str) -> str:
-    return str(error).removeprefix(f"{key}: ")
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    trial = outcome.trial
+    if trial is None:
+        return {"key": outcome.key, "artifact": None, "problem": outcome.problem}
+    return {
+        "key": outcome.key,
+        "artifact": trial.digest,
+        "promoted": trial.promoted,
+        "why": trial.why,
+        "trained_through": iso(trial.span.trained_to),
+        "rows": trial.span.rows,
+        "shadow_rows": trial.span.shadow_rows,
+        "skill": trial.skill.gain,
+        "skill_t": trial.skill.t,
+        "blocks": trial.skill.blocks,
+        "trust": trial.trust,
+        "seconds": trial.seconds,
+    }
 
 
-def _print(trial: Trial) -> None:
+def _print(outcome: Outcome) -> None:
+    answer, trial = open_answer(), outcome.trial
+    if trial is None:
+        line = escape(f"{outcome.key}: {outcome.problem}")
+        answer.print(f"[red]not trained[/]  {line}", soft_wrap=True)
+        return
     word = "[green]promoted[/]" if trial.promoted else "[yellow]kept aside[/]"
     span, skill = trial.span, trial.skill
     about = f"{trial.key} {trial.digest[:8]}: {trial.why}"
     few = ", too few to trust" if skill.blocks < FEWEST_SPANS else ""
-    console.print(
+    answer.print(
         f"{word}  {escape(about)}. Trained on {span.rows:,} rows "
         f"through {iso(span.trained_to)} in {trial.seconds:.0f} s; on the {span.shadow_rows:,} "
         f"rows after that its loss is {_gain(skill.gain)} ({skill.t:+.1f} standard errors over "
         f"{skill.blocks} spans{few}): trust {trial.trust:.2f}.",
         soft_wrap=True,
-        highlight=False,
     )
 
 

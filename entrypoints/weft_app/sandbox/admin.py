@@ -34,6 +34,7 @@ def admin_routes(desk: Desk, faults: Faults, apis: tuple[str, ...]) -> list[Base
                 "now": iso(clock.now()),
                 "speed": clock.speed,
                 "seed": desk.world.seed,
+                "made_up": desk.world.made_up,
                 "coins": [coin.name for coin in desk.world.coins],
                 "apis": list(apis),
                 "faults": faults.report(),

@@ -62,6 +62,7 @@ class World:
         if not len(COINS) <= coins <= len(everything):
             raise ValueError(f"there are {len(COINS)} to {len(everything)} coins, not {coins}")
         self.seed = seed
+        self.made_up = replay is None
         files = None if replay is None else Replay(replay, replay_end)
         self.coins: tuple[Coin, ...] = everything[:coins] if files is None else files.coins
         self.coin = MappingProxyType({coin.name: coin for coin in self.coins})

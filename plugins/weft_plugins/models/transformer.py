@@ -55,6 +55,7 @@ class Transformer(Model):
     """
 
     name = "transformer"
+    seconds_per_row = 0.5
 
     class Config(Options):
         """Options: the network, its training, and what it may use of the machine."""

@@ -82,6 +82,7 @@ class HiddenMarkov(Regime):
     """
 
     name = "hmm"
+    seconds_per_row = 0.004
 
     class Config(ComponentConfig):
         """Options."""

@@ -28,6 +28,10 @@ class Listed(Universe):
 
     config: Config
 
+    def named(self) -> tuple[str, ...]:
+        """Return the symbols that config names."""
+        return self.config.symbols
+
     def members(self, view: View) -> BoolPanel:
         """Return the same choice for every decision row."""
         if not self.config.symbols:

@@ -12,6 +12,7 @@ from weft.market.instruments import (
     InstrumentTable,
     Kind,
     describe,
+    find_spelling,
     split_pair,
 )
 
@@ -127,3 +128,23 @@ def test_an_unknown_symbol_is_told_with_the_nearest_known_one() -> None:
         table()["BTCUSDT"]
     with pytest.raises(UnknownSymbolError):
         table(BTC).retire("ETHUSDT", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol"),
+    [
+        ("BTCUSDT", "BTCUSDT"),
+        ("btcusdt", "BTCUSDT"),
+        ("BTC/USDT", "BTCUSDT"),
+        ("btc-usd", "BTC-USD"),
+        ("btcusd", "BTC-USD"),
+        ("eth/usdt", "ETH/USDT"),
+        ("ETHUSDT", None),
+        ("SOLUSDT", None),
+        ("", None),
+    ],
+)
+def test_a_symbol_is_found_however_it_is_spelled(name: str, symbol: str | None) -> None:
+    # ETHUSDT could be either of two.
+    known = ["BTCUSDT", "BTC-USD", "ETH/USDT", "ETH-USDT"]
+    assert find_spelling(name, known) == symbol

@@ -59,6 +59,7 @@ class DqnSizer(Trained, Sizer):
     """
 
     name = "dqn"
+    seconds_per_row = 0.05
     learns_from_opinions = True
 
     class Config(DqnConfig):

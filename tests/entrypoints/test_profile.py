@@ -1,0 +1,255 @@
+"""Options that every command takes, before its name or after it; and what all results share."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import weft
+from tests.support import ALONE, ALONE_SET, make_engine
+from weft.components.universe import Universe
+from weft.errors import ConfigError, NoDataError, StorageError, WeftError
+from weft.market.instruments import describe
+from weft.signal import Report
+from weft.times import parse_time
+from weft_app.cli import app as command_line
+from weft_app.commands.config import notes_on
+from weft_app.commands.signals import select
+from weft_app.demo import sandboxed
+from weft_app.session import open_engine, parse_instant, warn_about
+
+
+class _Answering:
+    """A server on loopback that answers each path with a document."""
+
+    def __init__(self, documents: dict[str, Any]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(orjson.dumps(documents[self.path]))
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+
+    def __enter__(self) -> int:
+        self._thread.start()
+        return int(self._server.server_address[1])
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+SERVERS = {("serve",), ("sandbox",)}
+"""Commands that run until they are stopped, and have no result."""
+
+
+def commands(group: Any, name: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield name and command of every command that is no group."""
+    for part, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*name, part))
+        else:
+            yield (*name, part), command
+
+
+ALL = dict(commands(typer.main.get_command(command_line)))
+
+
+@pytest.mark.parametrize("name", ALL, ids=" ".join)
+def test_every_command_takes_the_shared_options_once(name: tuple[str, ...]) -> None:
+    options = [word for parameter in ALL[name].params for word in parameter.opts]
+    shared = ["--config", "-c", "--set", "--sandbox", "--home", "--verbose", "-v"]
+    assert {word: options.count(word) for word in shared} == dict.fromkeys(shared, 1)
+    assert ("--json" in options) is (name not in SERVERS)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["--set", "server.prot=1", "-c", "own.yaml", "config", "check"],
+        ["config", "--set", "server.prot=1", "check", "-c", "own.yaml"],
+        ["config", "check", "--set", "server.prot=1", "--config", "own.yaml"],
+    ],
+)
+def test_options_count_wherever_they_stand(
+    line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text("server: {hots: 127.0.0.1}\n")
+    done = CliRunner().invoke(command_line, line)
+    assert isinstance(done.exception, ConfigError)
+    assert [problem.partition(":")[0] for problem in done.exception.problems] == [
+        "server.hots",
+        "server.prot",
+    ]
+
+
+def test_later_overrides_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["--set", "interval=4h", "config", "check", "--json", "--set", "interval=1d"]
+    done = CliRunner().invoke(command_line, line)
+    assert orjson.loads(done.stdout)["interval"] == "1d"
+
+
+def test_the_home_says_where_data_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    # What the option sets is taken back after the test.
+    monkeypatch.setenv("WEFT_HOME", "elsewhere")
+    done = CliRunner().invoke(command_line, ["--home", "mine", "ledger", "verify"])
+    assert (done.exit_code, done.stdout[:6]) == (0, "0 rows")
+    assert (tmp_path / "mine" / "ledger.db").exists()
+
+
+def test_short_options() -> None:
+    assert CliRunner().invoke(command_line, ["-V"]).stdout == f"weft {weft.__version__}\n"
+    told = CliRunner().invoke(command_line, ["signals", "-h"])
+    assert (told.exit_code, "--as-of" in told.stdout) == (0, True)
+
+
+def test_a_day_is_its_midnight() -> None:
+    assert parse_instant("2025-06-01") == parse_time("2025-06-01T00:00:00Z")
+    assert parse_instant("2025-06-01T02:00:00+02:00") == parse_time("2025-06-01T00:00:00Z")
+    with pytest.raises(WeftError, match="has no time zone"):
+        parse_instant("2025-06-01T00:00:00")
+
+
+OUTPUT = """
+import orjson
+from tests.support import sample_signal
+from weft.signal import Report
+from weft_app.cli import accept_every_character
+from weft_app.commands.signals import _print_table
+from weft_app.terminal import print_json
+accept_every_character()
+one = sample_signal(symbol="\u5e01\u5b89\U0001f600USDT")
+print_json(orjson.dumps({"symbol": one.symbol}))
+_print_table(Report(one.as_of, "real", (one,), {}))
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_every_encoding_can_be_written(encoding: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OUTPUT],
+        capture_output=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        check=True,
+    )
+    text = done.stdout.decode(encoding)
+    assert orjson.loads(text.splitlines()[0]) == {"symbol": "\u5e01\u5b89\U0001f600USDT"}
+    assert "\u5e01" in text or "???USDT" in text
+    # A pipe has no width that a line could be broken at.
+    assert any("USDT" in line and "technical +12" in line for line in text.splitlines()[1:])
+
+
+def test_the_sandbox_keeps_what_it_brings_in_a_home_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEFT_HOME", str(tmp_path))
+    # One vendor's key alone brings no candles to compose from.
+    monkeypatch.setenv("FRED_API_KEY", "a-real-key")
+    with sandboxed(None, ["sandbox.port=0"]) as through:
+        assert f"storage.lake={tmp_path}/sandbox/lake" in through
+        assert f"storage.ledger=sqlite:///{tmp_path}/sandbox/ledger.db" in through
+        assert "providers.fred.api_key=sandbox" in through
+        assert not any("a-real-key" in override for override in through)
+
+
+def test_real_candles_are_never_replaced_by_made_up_ones(tmp_path: Path) -> None:
+    real = [f"providers.files.path={tmp_path}"]
+    with sandboxed(None, real) as through:
+        assert through == real
+
+
+def test_without_a_source_of_candles_the_message_says_so(tmp_path: Path) -> None:
+    engine = make_engine(tmp_path, *ALONE, "providers.fred.api_key=a-key")
+    with pytest.raises(NoDataError, match=r"source of candles is missing.*other data: fred"):
+        engine.view()
+    assert list(notes_on(engine.composition)) == [
+        "providers: none of those that are on brings candles: fred"
+    ]
+    engine.close()
+
+
+def test_a_composition_that_cannot_say_anything_is_noted(tmp_path: Path) -> None:
+    silent = make_engine(tmp_path, *ALONE, "layers.technical.weight=0")
+    assert list(notes_on(silent.composition)) == [
+        "layers: every weight is 0, so that no layer is heard"
+    ]
+    silent.close()
+    gone = tmp_path / "gone"
+    over = (*ALONE, "layers.technical.enabled=false", f"providers.files.path={gone}")
+    empty = make_engine(tmp_path, *over)
+    assert list(notes_on(empty.composition)) == [
+        "layers: none is on, so that every signal is NEUTRAL",
+        f"providers.files.path: {gone} does not exist",
+    ]
+    empty.close()
+
+
+def test_symbols_that_no_source_brings_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = make_engine(tmp_path, *ALONE, "universe.symbols=[btc/usdt, NOPE, ETHUSDT]")
+    assert isinstance(engine.composition.universe, Universe)
+    _know(engine, "BTCUSDT", "ETHUSDT")
+    warn_about(Report("2026-01-01T00:00:00Z", "real", (), {}), engine)
+    assert capsys.readouterr().err.splitlines() == [
+        "universe: no source brings btc/usdt; did you mean BTCUSDT?",
+        "universe: no source brings NOPE",
+    ]
+    engine.close()
+
+
+def test_symbols_on_the_command_line_may_be_spelled_in_any_way(tmp_path: Path) -> None:
+    engine = make_engine(tmp_path, *ALONE)
+    _know(engine, "BTCUSDT", "ETH-USD")
+    report = Report("2026-01-01T00:00:00Z", "real", (), {})
+    assert select(report, ["btc/usdt", "ethusd"], engine).omitted.keys() == {"BTCUSDT", "ETH-USD"}
+    engine.close()
+
+
+def _know(engine: Any, *symbols: str) -> None:
+    for symbol in symbols:
+        engine.market.instruments.add(describe(symbol))
+
+
+def test_what_is_not_recorded_needs_no_ledger(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "no-ledger.db").write_text("this is a text, and no database of any kind\n" * 100)
+    over = [f"storage.ledger=sqlite:///{tmp_path}/no-ledger.db", *ALONE]
+    with pytest.raises(StorageError):
+        open_engine(None, over)
+    engine = open_engine(None, over, records=False)
+    assert engine.ledger.verify()[0] == 0
+    assert "Nothing is recorded" in capsys.readouterr().err
+    engine.close()
+
+
+def test_a_stranger_on_the_port_is_not_taken_for_this_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with _Answering({"/health": {"installation": "another"}, "/providers/status": []}) as port:
+        line = ["providers", "status", "--set", f"server.port={port}", *ALONE_SET]
+        done = CliRunner().invoke(command_line, line)
+    assert done.exit_code == 0
+    assert f"The server on http://127.0.0.1:{port} is another installation" in done.stderr
+    assert "synthetic" in done.stdout
