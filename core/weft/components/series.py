@@ -17,7 +17,7 @@ from weft.components.base import ComponentConfig
 from weft.components.provider import Batch, FactKey, HttpConfig, Provider, Request
 from weft.errors import ConfigError, ProviderError, nearest
 from weft.market.instruments import Scope
-from weft.times import Interval
+from weft.times import SECOND, Interval, iso
 
 if TYPE_CHECKING:
     from weft.clock import Clock
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _ROWS_A_BATCH = 5_000
 _STEPS_ASKED_AGAIN = 3
+_REFUSED_SECONDS, _PLAN_LACKS_SECONDS = 86_400.0, 7 * 86_400.0
+"""How long a refusal is taken to stand: plans change rarely, and a new key is tried at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,12 @@ class Wanted:
     since: int
     until: int
 
+    @property
+    def refusal_name(self) -> str:
+        """Name under which a standing refusal of it is kept; another path is another name."""
+        series = self.series
+        return f"{series.metric} {series.scope} {self.entity} {self.own_id} {series.path}"
+
 
 def _interval(text: str) -> str:
     return Interval.parse(text).name
@@ -152,9 +160,10 @@ class SeriesProvider(Provider):
 
     def __init__(self, config: ComponentConfig | None = None) -> None:
         super().__init__(config)
-        self._given_up: set[FactKey] = set()
+        self._given_up: dict[str, int] = {}
+        self._http: Http | None = None
         self._told: list[str] = []
-        self._lacking: dict[type[ProviderError], tuple[ProviderError, list[str]]] = {}
+        self._lacking: dict[type[ProviderError], tuple[ProviderError, list[Wanted]]] = {}
         self._told_before: set[str] = set()
         known = {series.metric for series in self.series}
         for metric in (*self.config.metrics, *self.config.series):
@@ -197,8 +206,9 @@ class SeriesProvider(Provider):
     async def fetch(self, request: Request, http: "Http", clock: "Clock") -> AsyncIterator[Batch]:
         """Yield what is due of every series, and the last steps before it, asked again.
 
-        A series that the plan does not cover, or an asset that the source does not know, is told
-        and not asked for again. Where the source itself fails, what came is given out first.
+        A series that the plan does not cover, or an asset that the source does not know, is named
+        once, and not asked for again for a day or a week, by later processes neither. Where the
+        source itself fails, rows that came are yielded first.
 
         Raises:
             SourceError: the source failed, or a series came in another form than expected.
@@ -211,6 +221,7 @@ class SeriesProvider(Provider):
             UnlistedSymbolError,
         )
 
+        self._http = http
         await self.begin(request, http, clock)
         wanted = list(self._wanted(request, clock.now()))
         rows: list[_Row] = []
@@ -262,13 +273,17 @@ class SeriesProvider(Provider):
                     if self.only_ids and series.scope is Scope.ASSET and not known:
                         self.tell(f"{entity}: no id is known for it; set ids.{entity}", once=True)
                     continue
-                if key in self._given_up:
-                    continue
-                if known is None:
-                    yield Wanted(series, entity, own_id, request.since, now)
-                elif known + step + lag <= now:
-                    again = known - _STEPS_ASKED_AGAIN * step
-                    yield Wanted(series, entity, own_id, again, now)
+                again = request.since if known is None else known - _STEPS_ASKED_AGAIN * step
+                one = Wanted(series, entity, own_id, again, now)
+                is_due = known is None or known + step + lag <= now
+                if is_due and not self._is_refused(one):
+                    yield one
+
+    def _is_refused(self, one: Wanted) -> bool:
+        """Whether the source refused a series, now or in an earlier process, for longer."""
+        if self._given_up.get(one.refusal_name, 0) > one.until:
+            return True
+        return self._http is not None and self._http.refusal(one.refusal_name) is not None
 
     def waiting(self) -> Mapping[str, str]:
         """Return metrics that are not asked for until the config says more, and why, for people."""
@@ -325,20 +340,36 @@ class SeriesProvider(Provider):
             self._told.append(line)
 
     def give_up(self, wanted: Iterable[Wanted], error: ProviderError) -> None:
-        """Do not ask for some series again until the next start, and say why."""
-        _, names = self._lacking.setdefault(type(error), (error, []))
+        """Do not ask for some series again for a day, or a week where the plan lacks them.
+
+        The reason is among the problems of this fetch, and stays in the provider's status.
+        """
+        _, refused = self._lacking.setdefault(type(error), (error, []))
         for one in wanted:
-            self._given_up.add(FactKey(one.series.metric, one.series.scope.value, one.entity))
-            names.append(f"{one.series.metric} {one.entity}".strip())
+            self._given_up[one.refusal_name] = one.until + int(_standing_seconds(error) * SECOND)
+            refused.append(one)
 
     def _given_up_lines(self) -> Iterable[str]:
-        for error, names in self._lacking.values():
+        for error, refused in self._lacking.values():
+            seconds = _standing_seconds(error)
+            until = iso(max(one.until for one in refused) + int(seconds * SECOND))
             # Sorted, for they were asked at once, and any may have been answered first.
-            one = "of one of them, " if len(names) > 1 else ""
-            yield (
-                f"{', '.join(sorted(names))}: {one}{error.message}; not asked for again until the "
-                "next start"
+            names = sorted({f"{one.series.metric} {one.entity}".strip() for one in refused})
+            one_of = "of one of them, " if len(names) > 1 else ""
+            line = (
+                f"{', '.join(names)}: {one_of}{error.message}; not asked for again before {until}, "
+                f"or until weft providers check {self.name}"
             )
+            for one in refused:
+                if self._http is not None:
+                    self._http.note_refusal(one.refusal_name, line, seconds)
+            yield line
+
+
+def _standing_seconds(error: ProviderError) -> float:
+    from weft.http.errors import NotCoveredError  # noqa: PLC0415  # as in fetch
+
+    return _PLAN_LACKS_SECONDS if isinstance(error, NotCoveredError) else _REFUSED_SECONDS
 
 
 _Row = tuple[str, str, str, int, int, float]

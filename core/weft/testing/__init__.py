@@ -14,6 +14,10 @@ A provider is checked against something that stands for its API, a server or a t
 
     api = httpx.MockTransport(answer)
     check_provider(Tides(), api, now=NOW, days=10).raise_if_failed()
+
+A body that was recorded, or stands in a vendor's documentation, is read without any server::
+
+    parse_recorded(Tides(), {"/v1/level": body}, now=NOW).of("tide_level", "BTC")
 """
 
 from weft.testing.conformance import (
@@ -32,13 +36,17 @@ from weft.testing.providers import (
     check_provider,
     parametrize_provider_checks,
 )
+from weft.testing.recorded import Fact, ParsedRows, Recorded, parse_recorded
 
 __all__ = [
     "PROVIDER_CHECKS",
     "CheckResult",
     "ConformanceReport",
+    "Fact",
     "History",
+    "ParsedRows",
     "ProviderCase",
+    "Recorded",
     "StandIn",
     "check_feature",
     "check_layer",
@@ -46,6 +54,7 @@ __all__ = [
     "check_trained",
     "parametrize_provider_checks",
     "parametrize_with_checks",
+    "parse_recorded",
     "random_history",
     "with_forecasts",
     "with_news",

@@ -89,7 +89,7 @@ def check(names: Sequence[str], config: Path | None, overrides: Sequence[str]) -
 
 async def _check(engine: Engine, chosen: Sequence[PlacedProvider]) -> bool:
     fine = True
-    async with engine.collector.connections:
+    async with engine.collector.connections.asking_anew():
         for one in chosen:
             name = one.provider.name
             began = engine.clock.now()
