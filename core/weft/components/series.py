@@ -7,7 +7,7 @@ same for all and stands here.
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -21,7 +21,7 @@ from weft.times import SECOND, Interval, iso
 
 if TYPE_CHECKING:
     from weft.clock import Clock
-    from weft.http import Http
+    from weft.http import Http, Reader
 
 _ROWS_A_BATCH = 5_000
 _STEPS_ASKED_AGAIN = 3
@@ -162,6 +162,7 @@ class SeriesProvider(Provider):
         super().__init__(config)
         self._given_up: dict[str, int] = {}
         self._http: Http | None = None
+        self._broken: ProviderError | None = None
         self._told: list[str] = []
         self._lacking: dict[type[ProviderError], tuple[ProviderError, list[Wanted]]] = {}
         self._told_before: set[str] = set()
@@ -180,7 +181,8 @@ class SeriesProvider(Provider):
         """Return the values of one series over a span, all pages of them, in any order.
 
         Values from before the span, and such as are not known yet, may be among them. What else
-        there is to say goes to `tell`; a series that will not be had at all, to `give_up`.
+        there is to say goes to `tell`; a series that will not be had at all, to `give_up`. Rows are
+        best read with `points`: one that is not as expected then costs itself alone.
 
         Raises:
             SourceError: it cannot be had.
@@ -248,6 +250,7 @@ class SeriesProvider(Provider):
         if rows or self._told or self._lacking:
             yield replace(_batch(rows), problems=(*self._told, *self._given_up_lines()))
             self._told, self._lacking = [], {}
+        failed, self._broken = failed or self._broken, None
         if failed is not None:
             raise failed
 
@@ -327,6 +330,32 @@ class SeriesProvider(Provider):
             factor=series.factor if own.factor is None else own.factor,
             extra={**series.extra, **own.extra},
         )
+
+    def points(
+        self, place: "Reader", *way: str | int, read: "Callable[[Reader], Point | None]"
+    ) -> list[Point]:
+        """Return the points of one series, read row by row out of a list in an answer.
+
+        A row that is not as expected is left out and named among the problems. Where no row is as
+        expected the series has none, and the fetch ends with that error once all others are in.
+
+        Args:
+            place: in the answer.
+            way: from there to the list.
+            read: reads one row; returns None for a row without a value.
+        """
+        from weft.http.errors import SchemaChangedError  # noqa: PLC0415  # as in fetch
+
+        try:
+            return place.collect(*way, read=read, lost=self._lose)
+        except SchemaChangedError as error:
+            self._broken = self._broken or error
+            return []
+
+    def _lose(self, line: str) -> None:
+        # Several series may be read out of one answer, and lose the same row.
+        if line not in self._told:
+            self.tell(line)
 
     def tell(self, line: str, *, once: bool = False) -> None:
         """Say something about what came, among the problems of this fetch.
