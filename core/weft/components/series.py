@@ -6,6 +6,7 @@ same for all and stands here.
 """
 
 import asyncio
+import hashlib
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -99,12 +100,6 @@ class Wanted:
     since: int
     until: int
 
-    @property
-    def refusal_name(self) -> str:
-        """Name under which a standing refusal of it is kept; another path is another name."""
-        series = self.series
-        return f"{series.metric} {series.scope} {self.entity} {self.own_id} {series.path}"
-
 
 def _interval(text: str) -> str:
     return Interval.parse(text).name
@@ -162,6 +157,7 @@ class SeriesProvider(Provider):
         super().__init__(config)
         self._given_up: dict[str, int] = {}
         self._http: Http | None = None
+        self._options: str | None = None
         self._broken: ProviderError | None = None
         self._told: list[str] = []
         self._lacking: dict[type[ProviderError], tuple[ProviderError, list[Wanted]]] = {}
@@ -284,9 +280,18 @@ class SeriesProvider(Provider):
 
     def _is_refused(self, one: Wanted) -> bool:
         """Whether the source refused a series, now or in an earlier process, for longer."""
-        if self._given_up.get(one.refusal_name, 0) > one.until:
+        name = self._refusal_name(one)
+        if self._given_up.get(name, 0) > one.until:
             return True
-        return self._http is not None and self._http.refusal(one.refusal_name) is not None
+        return self._http is not None and self._http.refusal(name) is not None
+
+    def _refusal_name(self, one: Wanted) -> str:
+        """Return the name of a series' standing refusal: with other options it is asked again."""
+        if self._options is None:
+            said = self.config.model_dump_json(exclude={"api_key"})
+            self._options = hashlib.sha256(said.encode()).hexdigest()[:8]
+        series = one.series
+        return f"{series.metric} {series.scope} {one.entity} {series.path} {self._options}"
 
     def waiting(self) -> Mapping[str, str]:
         """Return metrics that are not asked for until the config says more, and why, for people."""
@@ -375,7 +380,9 @@ class SeriesProvider(Provider):
         """
         _, refused = self._lacking.setdefault(type(error), (error, []))
         for one in wanted:
-            self._given_up[one.refusal_name] = one.until + int(_standing_seconds(error) * SECOND)
+            self._given_up[self._refusal_name(one)] = one.until + int(
+                _standing_seconds(error) * SECOND
+            )
             refused.append(one)
 
     def _given_up_lines(self) -> Iterable[str]:
@@ -391,7 +398,7 @@ class SeriesProvider(Provider):
             )
             for one in refused:
                 if self._http is not None:
-                    self._http.note_refusal(one.refusal_name, line, seconds)
+                    self._http.note_refusal(self._refusal_name(one), line, seconds)
             yield line
 
 
