@@ -169,21 +169,23 @@ class Reader:
             lost: takes a line for people about the rows that could not be read.
 
         Raises:
-            SchemaChangedError: something else is there, or nothing, or no row at all can be read:
-                then the source has changed, not a row.
+            SchemaChangedError: something else is there, or nothing, or rows cannot be read and
+                none gives anything: then the source has changed, not a row.
         """
         sound, broken = [], []
         rows = self.rows(*way)
         for row in rows:
             try:
-                sound.append(read(row))
+                one = read(row)
+                if one is not None:
+                    sound.append(one)
             except SchemaChangedError as error:
                 broken.append(error)
         if broken and not sound:
             raise broken[0]
         if broken:
             lost(f"{len(broken)} of {len(rows)} rows left out, the first: {broken[0].message}")
-        return [one for one in sound if one is not None]
+        return sound
 
     def table(self, *way: str | int, width: int) -> list[tuple[float, ...]]:
         """Return the first numbers of each row of a list of lists, as `number` reads them.
