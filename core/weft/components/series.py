@@ -352,7 +352,20 @@ class SeriesProvider(Provider):
         from weft.http.errors import SchemaChangedError  # noqa: PLC0415  # as in fetch
 
         try:
-            return place.collect(*way, read=read, lost=self._lose)
+            return self.points_in(place.rows(*way), read)
+        except SchemaChangedError as error:
+            self._broken = self._broken or error
+            return []
+
+    def points_in(
+        self, rows: "Sequence[Reader]", read: "Callable[[Reader], Point | None]"
+    ) -> list[Point]:
+        """Return the points of one series, as `points` does, out of rows of one or more answers."""
+        from weft.http.errors import SchemaChangedError  # noqa: PLC0415  # as in fetch
+        from weft.http.reader import read_rows  # noqa: PLC0415  # as in fetch
+
+        try:
+            return read_rows(rows, read, self._lose)
         except SchemaChangedError as error:
             self._broken = self._broken or error
             return []

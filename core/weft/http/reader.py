@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isfinite
 from typing import Any, Literal, TypeVar
@@ -172,20 +172,7 @@ class Reader:
             SchemaChangedError: something else is there, or nothing, or rows cannot be read and
                 none gives anything: then the source has changed, not a row.
         """
-        sound, broken = [], []
-        rows = self.rows(*way)
-        for row in rows:
-            try:
-                one = read(row)
-                if one is not None:
-                    sound.append(one)
-            except SchemaChangedError as error:
-                broken.append(error)
-        if broken and not sound:
-            raise broken[0]
-        if broken:
-            lost(f"{len(broken)} of {len(rows)} rows left out, the first: {broken[0].message}")
-        return sound
+        return read_rows(self.rows(*way), read, lost)
 
     def table(self, *way: str | int, width: int) -> list[tuple[float, ...]]:
         """Return the first numbers of each row of a list of lists, as `number` reads them.
@@ -260,6 +247,27 @@ class Reader:
                 return f"an object of {len(value)}"
             case _:
                 return str(value)[:40]
+
+
+def read_rows(
+    rows: Sequence[Reader], read: Callable[[Reader], _T | None], lost: Callable[[str], None]
+) -> list[_T]:
+    """Return what is read out of rows that stand in one answer or in several; see `collect`."""
+    sound: list[_T] = []
+    broken: list[SchemaChangedError] = []
+    for row in rows:
+        try:
+            one = read(row)
+        except SchemaChangedError as error:
+            broken.append(error)
+        else:
+            if one is not None:
+                sound.append(one)
+    if broken and not sound:
+        raise broken[0]
+    if broken:
+        lost(f"{len(broken)} of {len(rows)} rows left out, the first: {broken[0].message}")
+    return sound
 
 
 def _step(value: Any, step: str | int) -> Any:  # noqa: ANN401  # JSON
