@@ -1,7 +1,6 @@
 """Series, and how tables of the Messari API are read."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from weft.components.series import Point, Series, Wanted
@@ -97,25 +96,16 @@ class Columns:
         return read
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One entry of the list of events: of which day, which kind, and about which coins."""
-
-    own_id: str
-    category: str
-    day: int
-    slugs: tuple[str, ...]
+def day_of(event: "Reader") -> int:
+    """Return the day an event was recorded on, counted from 1970."""
+    return event.instant("submissionDate", unit="iso") // DAY
 
 
-def event_of(row: "Reader") -> Event:
-    """Return an event; one about no coin in particular names none."""
-    coins = row.rows("primaryAssets") if row.at("primaryAssets").value is not None else []
-    return Event(
-        own_id=row.text("id"),
-        category=row.text("category"),
-        day=row.instant("submissionDate", unit="iso") // DAY,
-        slugs=tuple(coin.text("slug") for coin in coins),
-    )
+def slugs_of(event: "Reader") -> list[str]:
+    """Return the coins an event is about; none for one about no coin in particular."""
+    if event.at("primaryAssets").value is None:
+        return []
+    return [coin.text("slug") for coin in event.rows("primaryAssets")]
 
 
 def unlocking(read: "Reader", now: int, until: int) -> float | None:

@@ -157,8 +157,8 @@ class LunarCrush(SeriesProvider):
                     self.give_up(lacking, absent)
         if broken and not any(found.values()):
             raise broken[0]
-        for error in broken:
-            self.tell(error.message)
+        for one_broken in broken:
+            self.tell(one_broken.message)
         return found
 
 

@@ -11,15 +11,16 @@ from pydantic import Field
 
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.http.api import Api, HeaderKey, RateLimit
-from weft.http.errors import RefusedError, UnlistedSymbolError
+from weft.http.errors import RefusedError, SchemaChangedError, UnlistedSymbolError
 from weft.times import DAY, iso
 from weft_providers._messari import (
     KEPT,
     SLUGS,
     Columns,
     classify,
-    event_of,
+    day_of,
     listed,
+    slugs_of,
     span_of,
     unlocking,
 )
@@ -181,34 +182,36 @@ class Messari(SeriesProvider):
         last = group[0].until // DAY
         first = max((min(one.since for one in group) - 1) // DAY, last - self.config.events_days)
         path, post = self.config.events_path, self.config.events_post
-        counts, seen, oldest = Counter[tuple[str, int]](), set[str](), last
+        counts, unknown = Counter[tuple[str, int]](), set[int]()
+        seen, oldest = set[str](), last
         for page in count(1):
             asked = {"limit": _PAGE, "page": page}
             answer = await (http.post(path, json=asked) if post else http.get(path, params=asked))
-            rows = answer.read.collect("data", read=event_of, lost=self.tell)
-            new = {event.own_id: event for event in rows}
-            for own_id, event in new.items():
-                if own_id not in seen and event.category == group[0].series.path:
-                    counts.update((slug, event.day) for slug in event.slugs)
-            days = [event.day for event in new.values()]
+            new = {row.text("id"): row for row in answer.read.rows("data")}
+            days = [day_of(row) for row in new.values()]
+            for (own_id, row), day in zip(new.items(), days, strict=True):
+                try:
+                    if own_id not in seen and row.text("category") == group[0].series.path:
+                        counts.update((slug, day) for slug in slugs_of(row))
+                except SchemaChangedError as error:
+                    # A count without one of its events is another count.
+                    unknown.add(day)
+                    self.tell(f"no events are counted on the day of one: {error.message}")
             oldest = min([oldest, *days])
-            size = len(answer.read.rows("data"))
-            if size < _PAGE or max(days, default=0) < first or new.keys() <= seen:
+            if len(new) < _PAGE or max(days) < first or new.keys() <= seen:
                 break
             seen |= new.keys()
         # Only of days that the list reaches back to is it known that nothing happened.
-        whole = range(max(first, oldest), last)
+        whole = [day for day in range(max(first, oldest), last) if day not in unknown]
         return {one: [Point((d + 1) * DAY, counts[one.own_id, d]) for d in whole] for one in group}
 
     async def _present(self, http: "Http", group: Sequence[Wanted]) -> _Found:
         slug, until = group[0].own_id, group[0].until
         kind = group[0].series.extra["kind"]
-        coins: float | None = 0.0
-        if kind == "unlocks":
-            coins = await self._unlocked(http, slug, until)
-            if coins is None:
-                self.tell(f"{slug}: its schedule does not reach 30 days ahead; no unlocks are read")
-                return {one: [] for one in group}
+        coins = await self._unlocked(http, slug, until) if kind == "unlocks" else 0.0
+        if coins is None:
+            self.tell(f"{slug}: its schedule does not reach 30 days ahead; no unlocks are read")
+            return {one: [] for one in group}
         answer = await http.get("/metrics/v2/assets/details", params={"slugs": slug})
         rows = [row for row in answer.read.rows("data") if row.text("slug") == slug]
         if not rows:

@@ -33,8 +33,9 @@ def test_attention_stands_below_the_asset_it_is_about() -> None:
     answers = {SIGNAL: body("messari_signal_1d")}
     parsed = parse_recorded(made(*metrics, assets=("BTC",)), answers, now=NOW)
     assert (parsed.error, parsed.problems) == (None, ())
-    shares = values(parsed.of("mindshare", "BTC"))
-    assert shares == [(FIRST, pytest.approx(0.191125)), (SECOND_DAY, pytest.approx(0.183274))]
+    shares = parsed.of("mindshare", "BTC")
+    assert [fact.event_time for fact in shares] == [FIRST, SECOND_DAY]
+    assert [fact.value for fact in shares] == pytest.approx([0.191125, 0.183274])
     moods = [fact.value for fact in parsed.of("social_sentiment", "BTC")]
     assert moods == [0.3207830721713327, 0.37748573901554394]
     assert [fact.value for fact in parsed.of("social_volume", "BTC")] == [974.0, 1643.0]
@@ -162,3 +163,15 @@ def test_a_schedule_that_is_cut_gives_no_unlocks() -> None:
     part["dailySnapshots"][-1]["unlocksRemainingNative"] = 0.0
     (whole,) = parse_recorded(provider, answers, now=NOW).of("unlock_usd", "UNI")
     assert whole.value == pytest.approx(1_700 * 7.0)
+
+
+def test_a_day_with_an_event_that_cannot_be_read_has_no_count() -> None:
+    answer = body("messari_global_event")
+    answer["data"][0]["primaryAssets"] = [{"id": "x", "name": "Uniswap"}]
+    provider = made("governance_events", assets=("UNI",))
+    parsed = parse_recorded(provider, {"/intel/v1/events": answer}, now=NOW)
+    assert parsed.error is None
+    assert "slug" in parsed.problems[0]
+    day = parse_time("2025-06-04T00:00:00Z")
+    counts = dict(values(parsed.of("governance_events", "UNI")))
+    assert counts == {day + n * DAY: 0.0 for n in range(-5, 2) if n}

@@ -10,7 +10,7 @@ from weft.times import DAY, HOUR, parse_time
 from weft_providers.santiment import Santiment
 
 NOW = parse_time("2026-11-10T12:00:00Z")
-ACCESS = {"data": {"getAccessRestrictions": []}}
+ACCESS: dict[str, Any] = {"data": {"getAccessRestrictions": []}}
 
 
 def made(*metrics: str) -> Santiment:

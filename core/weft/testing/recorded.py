@@ -189,4 +189,4 @@ def _frame(rows: Sequence[Any], schema: pl.Schema) -> pl.DataFrame:
         assets = pl.col("assets").cast(pl.String)
         listed = pl.when(assets == "").then(pl.lit([])).otherwise(assets.str.split(" "))
         frame = frame.with_columns(assets=listed)
-    return frame.cast(dict(schema))
+    return frame.cast(schema)

@@ -23,7 +23,7 @@ OK = reply({"a": 1})
 
 def until_of(body: Any, _: Any, now: int) -> float | None:
     """Return the seconds up to the end that a body names in milliseconds."""
-    return body["until"] / 1e3 - now / SECOND
+    return float(body["until"] / 1e3 - now / SECOND)
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ Payment = tuple[int, int, float]
 
 def scaled(payments: list[Payment]) -> list[float]:
     paid, known, value = (np.array(column) for column in zip(*payments, strict=True))
-    return over_span(paid, known, value.astype(np.float64), EIGHT).tolist()
+    return [float(rate) for rate in over_span(paid, known, value.astype(np.float64), EIGHT)]
 
 
 def one_by_one(payments: list[Payment]) -> list[float]:

@@ -236,7 +236,7 @@ def flows(ask: Ask) -> Json:
     rows: list[dict[str, Any]] = []
     for begin, end, amount in zip(*(a.tolist() for a in (begins, ends, amounts)), strict=True):
         price = ask.world.price(REFERENCE, coin, end) * coin.tick
-        row = {"date": iso(begin), "bucket_end": iso(begin + step)}
+        row: dict[str, Any] = {"date": iso(begin), "bucket_end": iso(begin + step)}
         row |= {"is_complete": begin + step <= ask.now, "price_usd": price, "token_amount": amount}
         row |= {"value_usd": amount * price, "holders_count": 12}
         rows.append(row | {"total_inflows_count": 40, "total_outflows_count": -40})
