@@ -13,6 +13,7 @@ from weft.clock import Clock
 from weft.components.provider import Provider
 from weft.errors import ConfigError, WeftError
 from weft.http.client import Http
+from weft.http.standing import StandingNotes, notes_path
 from weft.http.status import SourceStatus
 from weft.workers import Workers
 
@@ -50,6 +51,7 @@ class Connections:
         self._refused: dict[str, WeftError] = {}
         self._stack = AsyncExitStack()
         self.workers = Workers()
+        self._anew = False
 
     def client(self, provider: Provider) -> Http:
         """Return the client of a provider; one that refuses to ask where it declares no API.
@@ -69,6 +71,17 @@ class Connections:
         asked = {name: status for name, status in now.items() if status.requests}
         return [status for _, status in sorted({**now, **self._closed, **asked}.items())]
 
+    def asking_anew(self) -> Self:
+        """Let clients opened from now on ask in any case, past kept answers and old refusals."""
+        self._anew = True
+        return self
+
+    def standing(self, name: str) -> tuple[str, ...]:
+        """Return what a provider's source refuses for longer, or bans, one line each for people."""
+        if self._cache is None:
+            return ()
+        return StandingNotes(notes_path(self._cache, name), self._clock).texts
+
     async def __aenter__(self) -> Self:
         self._entered += 1
         if self._entered == 1:
@@ -80,7 +93,8 @@ class Connections:
         if self._cache is not None and any(p.web for p in self._providers.values()):
             from weft.http.cache import ResponseCache  # noqa: PLC0415  # only for who keeps answers
 
-            cache = await self._stack.enter_async_context(ResponseCache(self._cache))
+            cache = ResponseCache(self._cache, ask_anew=self._anew)
+            await self._stack.enter_async_context(cache)
         for name, provider in self._providers.items():
             if provider.web is None:
                 continue

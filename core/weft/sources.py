@@ -26,7 +26,8 @@ class ProviderStatus:
         newest_fact: event time of its newest observation that is stored.
         new: facts it brought in the last round.
         restated: facts it brought with another value than before in the last round.
-        problems: what was refused or repaired in the last round, then the latest of what was in
+        problems: what the source refuses for longer, what was refused or repaired in the last
+            round, then the latest of what was in
             the data of its streams, or missed by them.
         error: why it stopped early, or its last request failed; None where neither.
     """
@@ -65,6 +66,8 @@ def _status(engine: Engine, provider: Provider, asked: SourceStatus | None) -> P
     state = "local" if provider.web is None else "idle"
     opens = [span.last for span in engine.market.known_spans(provider.source).values()]
     base = engine.composition.base.micros
+    lines = latest.problems if latest else ()
+    standing = engine.collector.connections.standing(provider.key)
     streamed = engine.collector.streamed.get(provider.key, ())
     return ProviderStatus(
         name=provider.key,
@@ -81,7 +84,8 @@ def _status(engine: Engine, provider: Provider, asked: SourceStatus | None) -> P
         new=latest.new if latest else 0,
         restated=latest.restated if latest else 0,
         problems=(
-            *(latest.problems if latest else ()),
+            *(line for line in standing if line not in lines),
+            *lines,
             *(f"streams: {line}" for line in streamed),
         ),
         error=error,

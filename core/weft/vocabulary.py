@@ -99,11 +99,19 @@ _OF_METRIC: Final[Mapping[str, _Bounds]] = {
 }
 """Bounds of metrics that are not those of their unit."""
 
+PAID_OVER: Final[Mapping[str, str]] = MappingProxyType({"funding_rate": "8h"})
+"""Metrics that are paid now and then, and the span that views tell them over.
+
+A provider brings each payment as it was made. One venue pays every 8 hours and another every hour,
+and some change from one to the other: a view scales each payment to the span by the time since the
+payment before, as known then.
+"""
+
 _ASSET, _MARKET, _INSTRUMENT = Scope.ASSET, Scope.MARKET, Scope.INSTRUMENT
 
 _ROWS: Final = {
     "derivatives": (
-        ("funding_rate", "share", _INSTRUMENT, "paid by longs to shorts in one funding interval"),
+        ("funding_rate", "share", _INSTRUMENT, "paid by longs to shorts, per 8 hours in views"),
         ("open_interest", "coins", _INSTRUMENT, "contracts open"),
         ("open_interest_usd", "USD", _INSTRUMENT, "contracts open"),
         ("long_short_ratio", "ratio", _INSTRUMENT, "accounts long over accounts short"),

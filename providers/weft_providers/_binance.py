@@ -1,17 +1,19 @@
 """What Binance's spot and futures APIs have in common: error codes, candles, filters."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from weft.http import Answer, Http, Reader, SourceError, UnlistedSymbolError
+from weft.http import Answer, BannedError, Http, Reader, SourceError, UnlistedSymbolError
 from weft.http.api import Headers
 from weft.market.instruments import Instrument, Kind, split_pair
-from weft.times import Interval
+from weft.times import SECOND, Interval
 from weft_providers._candles import Page, Row
 from weft_providers._exchange import Book
 
 _MILLI = 1_000
-_UNKNOWN_SYMBOL, _ILLEGAL_CHARACTERS = -1121, -1100
+_UNKNOWN_SYMBOL, _ILLEGAL_CHARACTERS, _TOO_MANY = -1121, -1100, -1003
+_BANNED = re.compile(r"banned until ([0-9]{13})\b")
 
 
 def classify(status: int, body: Any, headers: Headers) -> type[SourceError] | None:  # noqa: ANN401, ARG001  # JSON, in the form the contract fixes
@@ -19,9 +21,17 @@ def classify(status: int, body: Any, headers: Headers) -> type[SourceError] | No
     told = body if status >= 400 and isinstance(body, dict) else {}
     if told.get("code") == _UNKNOWN_SYMBOL:
         return UnlistedSymbolError
+    if told.get("code") == _TOO_MANY and _BANNED.search(str(told.get("msg"))):
+        return BannedError
     if told.get("code") == _ILLEGAL_CHARACTERS and "'symbol'" in str(told.get("msg")):
         return UnlistedSymbolError
     return None
+
+
+def waits(body: Any, _: Headers, now: int) -> float | None:  # noqa: ANN401  # JSON, in the form the contract fixes
+    """Return the seconds up to the end of a ban, which its message names."""
+    told = _BANNED.search(str(body["msg"]))
+    return int(told[1]) / _MILLI - now / SECOND if told else None
 
 
 def read_instrument(entry: Reader, kind: Kind = Kind.SPOT, **known: Any) -> Instrument:  # noqa: ANN401  # JSON, in the form the contract fixes

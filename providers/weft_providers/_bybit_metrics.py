@@ -1,6 +1,8 @@
 """What Bybit's perpetuals tell beside prices: which metrics, and how each is asked for."""
 
 from collections.abc import Callable
+from functools import partial
+from urllib.parse import unquote
 
 from weft.components.series import Point, Series, Wanted
 from weft.http import Http, Reader
@@ -51,7 +53,7 @@ async def read_metric(http: Http, wanted: Wanted, tell: Callable[[str], None]) -
     if "period" in wanted.series.extra:
         points = await _statistics(http, wanted, tell)
     else:
-        points = await _funding(http, wanted)
+        points = await _funding(http, wanted, tell)
     return sorted(points, key=lambda point: point.event_time)
 
 
@@ -68,15 +70,16 @@ async def _statistics(http: Http, wanted: Wanted, tell: Callable[[str], None]) -
         answer = await http.get(series.path, params=params)
         result = answer.read.at("result")
         rows = result.rows("list")
-        told += [(row.instant("timestamp", unit="ms"), _value(wanted, row)) for row in rows]
+        told += result.collect("list", read=partial(_row, wanted), lost=tell)
         # Empty after the last page, and never absent.
         cursor = result.text("nextPageCursor")
-        if not rows or not cursor or min(at for at, _ in told) < wanted.since:
+        if not rows or not cursor or min((at for at, _ in told), default=0) < wanted.since:
             break
         if cursor in seen:
             raise result.at("nextPageCursor").unexpected("a page that has not been told")
         seen.add(cursor)
-        params["cursor"] = cursor
+        # It comes encoded for a URL, and is encoded again on its way out.
+        params["cursor"] = unquote(cursor)
     lacking = [at for at, value in told if value is None]
     if lacking:
         count = f"{len(lacking)} row{'' if len(lacking) == 1 else 's'}"
@@ -89,7 +92,7 @@ async def _statistics(http: Http, wanted: Wanted, tell: Callable[[str], None]) -
     return [Point(at, value, at + after) for at, value in told if value is not None]
 
 
-async def _funding(http: Http, wanted: Wanted) -> list[Point]:
+async def _funding(http: Http, wanted: Wanted, tell: Callable[[str], None]) -> list[Point]:
     """Return the rates paid, each known as it is paid."""
     points: list[Point] = []
     until = wanted.until
@@ -97,9 +100,7 @@ async def _funding(http: Http, wanted: Wanted) -> list[Point]:
         params: dict[str, str | int] = _span(wanted, until) | {"limit": _FUNDING_PAGE}
         answer = await http.get(wanted.series.path, params=params)
         rows = answer.read.rows("result", "list")
-        for row in rows:
-            paid = row.instant("fundingRateTimestamp", unit="ms")
-            points.append(Point(paid, row.number("fundingRate"), known_at=paid))
+        points += answer.read.collect("result", "list", read=_paid, lost=tell)
         before = min((point.event_time for point in points), default=0) - _MILLI
         if len(rows) < _FUNDING_PAGE or before >= until:
             break
@@ -110,6 +111,15 @@ async def _funding(http: Http, wanted: Wanted) -> list[Point]:
 def _span(wanted: Wanted, until: int) -> dict[str, str | int]:
     start, end = wanted.since // _MILLI, until // _MILLI
     return {"category": "linear", "symbol": wanted.own_id, "startTime": start, "endTime": end}
+
+
+def _paid(row: Reader) -> Point:
+    paid = row.instant("fundingRateTimestamp", unit="ms")
+    return Point(paid, row.number("fundingRate"), known_at=paid)
+
+
+def _row(wanted: Wanted, row: Reader) -> tuple[int, float | None]:
+    return row.instant("timestamp", unit="ms"), _value(wanted, row)
 
 
 def _value(wanted: Wanted, row: Reader) -> float | None:

@@ -1,18 +1,20 @@
 """Feeds: which there are, and what is in one."""
 
-import calendar
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from weft.components.base import ComponentConfig
 from weft.http.errors import MalformedError
-from weft.times import DAY, SECOND
+from weft.times import DAY
+from weft_providers._feed_dates import read_date
 from weft_providers._texts import digest, plain, same_link
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from weft.http import Answer
 
 _LONGEST_SUMMARY = 2_000
@@ -60,13 +62,13 @@ def usual_feeds() -> dict[str, Feed]:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What an entry of a feed says; `published` is None where it bears no date."""
+    """What an entry of a feed says; `published` is None where it bears no date to be believed."""
 
     own_id: str
     title: str
     summary: str
     url: str
-    tags: str
+    tags: tuple[str, ...]
     published: int | None
 
 
@@ -88,19 +90,32 @@ def items_of(answer: "Answer") -> list[Item]:
             sanitize_html=False,
             resolve_relative_uris=False,
         )
-    except ValueError as error:  # such as a reference to a character of five thousand digits
+    except Exception as error:  # the parser meets any markup with any error of its own
         raise MalformedError(f"{answer.what} answered no feed", where=answer.where) from error
-    if not parsed.version:
+    # Of an empty body the parser says nothing at all, not even that it is no feed.
+    if not parsed.get("version"):
         raise MalformedError(f"{answer.what} answered no feed", where=answer.where)
-    items = []
-    for entry in parsed.entries:
-        title, link = plain(entry.get("title") or ""), entry.get("link") or ""
-        stamp = entry.get("published_parsed") or entry.get("updated_parsed")
-        published = calendar.timegm(stamp) * SECOND if stamp else None
-        summary = plain(entry.get("summary") or "")[:_LONGEST_SUMMARY]
-        tags = " ".join(tag.get("term") or "" for tag in entry.get("tags") or ())
-        day = str((published or 0) // DAY)
-        own_id = entry.get("id") or same_link(link) or digest(title, day)
-        if title:
-            items.append(Item(own_id, title, summary, link, tags, published))
-    return items
+    items = (_item(entry) for entry in parsed.get("entries") or ())
+    return [item for item in items if item.title]
+
+
+def _item(entry: "Mapping[str, Any]") -> Item:
+    title, link = plain(entry.get("title") or ""), entry.get("link") or ""
+    # The parser's own reading takes dates with slashes for others, and knows few zones.
+    published = next(
+        (
+            instant
+            for name in ("published", "updated", "created")
+            if name in entry and (instant := read_date(str(entry[name]))) is not None
+        ),
+        None,
+    )
+    day = str((published or 0) // DAY)
+    return Item(
+        own_id=entry.get("id") or same_link(link) or digest(title, day),
+        title=title,
+        summary=plain(entry.get("summary") or "")[:_LONGEST_SUMMARY],
+        url=link,
+        tags=tuple(tag.get("term") or "" for tag in entry.get("tags") or ()),
+        published=published,
+    )

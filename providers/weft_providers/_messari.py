@@ -1,6 +1,6 @@
 """Series, and how tables of the Messari API are read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from weft.components.series import Point, Series, Wanted
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from weft.http import Reader
 
 # What stands after the minus goes to suppliers.
-KEPT = "fees-24-hour-usd - fees-supply-side-24-hour-usd"
+KEPT = "fees24HourUsd - feesSupplySide24HourUsd"
 SLUGS = """
     BTC:bitcoin ETH:ethereum BNB:bnb SOL:solana XRP:xrp DOGE:dogecoin ADA:cardano AVAX:avalanche
     LINK:chainlink DOT:polkadot LTC:litecoin TRX:tron BCH:bitcoin-cash UNI:uniswap ATOM:cosmos
@@ -51,26 +51,85 @@ def span_of(group: Sequence[Wanted]) -> dict[str, str]:
     return {"start": iso(first), "end": iso(group[0].until)}
 
 
-def column_of(read: "Reader", path: str) -> list[Point]:
-    """Return the days of a column, or of one less others, of an answer in rows."""
-    schemas = read.at("metadata", "pointSchemas")
-    columns = {
-        "time" if column.at("is_timestamp").value is True else column.text("slug"): index
-        for index, column in enumerate(schemas.rows())
-    }
-    names = path.split(" - ")
-    if not {"time", *names} <= columns.keys():
-        raise schemas.unexpected(f"columns with {', '.join(('time', *names))}")
-    points = []
-    for row in read.rows("data", "points"):
-        if all(row.has(columns[name]) for name in names):
-            value, *less = (row.number(columns[name]) for name in names)
-            end = row.instant(columns["time"], unit="s") + DAY
-            points.append(Point(end, value - sum(less)))
-    return points
+class Columns:
+    """Columns of an answer whose rows are lists, by the names in its ``pointSchemas``.
+
+    Args:
+        read: the answer.
+
+    Raises:
+        SchemaChangedError: it names no columns.
+    """
+
+    def __init__(self, read: "Reader") -> None:
+        self._schemas = read.at("metadata", "pointSchemas")
+        self._places = {
+            "time" if column.at("is_timestamp").value is True else column.text("slug"): index
+            for index, column in enumerate(self._schemas.rows())
+        }
+
+    def lacking(self, path: str) -> list[str]:
+        """Return the columns of a path that are not there."""
+        return [name for name in path.split(" - ") if name not in self._places]
+
+    def knows_any(self, paths: Iterable[str]) -> bool:
+        """Whether any column of some paths is there, so that others were not merely renamed."""
+        return any(len(self.lacking(path)) < len(path.split(" - ")) for path in paths)
+
+    def reader(self, path: str) -> "Callable[[Reader], Point | None]":
+        """Return what reads the day of a row: of a column, or of one less others.
+
+        Raises:
+            SchemaChangedError: a column is not there.
+        """
+        names = path.split(" - ")
+        if not {"time", *names} <= self._places.keys():
+            raise self._schemas.unexpected(f"columns with {', '.join(('time', *names))}")
+        time, *places = (self._places[name] for name in ("time", *names))
+
+        def read(row: "Reader") -> Point | None:
+            if any(row.at(place).value is None for place in places):
+                return None
+            value, *less = (row.number(place) for place in places)
+            return Point(row.instant(time, unit="s") + DAY, value - sum(less))
+
+        return read
 
 
-def unlocked_on(day: "Reader") -> float:
-    native, dollars = day.at("unlockedInPeriodNative"), day.at("unlockedInPeriodUSD")
-    # Null in coins and dollars alike is a day without any; in one alone, something is amiss.
-    return 0.0 if native.value is None and dollars.value is None else native.number()
+def day_of(event: "Reader") -> int:
+    """Return the day an event was recorded on, counted from 1970."""
+    return event.instant("submissionDate", unit="iso") // DAY
+
+
+def slugs_of(event: "Reader") -> list[str]:
+    """Return the coins an event is about; none for one about no coin in particular."""
+    if event.at("primaryAssets").value is None:
+        return []
+    return [coin.text("slug") for coin in event.rows("primaryAssets")]
+
+
+def unlocking(read: "Reader", now: int, until: int) -> float | None:
+    """Return the coins that unlock after `now` and up to `until`, by a cumulative schedule.
+
+    Returns:
+        None where the schedule does not say what is unlocked now, or ends before `until` with
+        coins left to unlock.
+    """
+    total = 0.0
+    for part in read.rows("data", "allocations"):
+        days = [
+            (
+                day.instant("timestamp", unit="iso"),
+                day.number("cumulativeUnlockedNative"),
+                day.number("unlocksRemainingNative"),
+            )
+            for day in part.rows("dailySnapshots")
+        ]
+        before = max((day for day in days if day[0] <= now), default=None)
+        after = max((day for day in days if day[0] <= until), default=None)
+        if before is None or after is None:
+            return None
+        if after[0] <= until - DAY and after[2] > 0:
+            return None
+        total += after[1] - before[1]
+    return total

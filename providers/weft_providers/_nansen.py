@@ -1,5 +1,6 @@
 """Tokens, prices in credits and names of the Nansen API."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -66,3 +67,25 @@ def token_of(chain: str, address: str) -> tuple[str, str]:
 def present(wanted: Wanted, row: "Reader", known_at: int) -> list[Point]:
     place = row.at(wanted.series.extra["field"])
     return [] if place.value is None else [Point(wanted.until, place.number(), known_at)]
+
+
+def now_of(wanted: Wanted, known_at: int, row: "Reader") -> Point | None:
+    return next(iter(present(wanted, row, known_at)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a group of wallets held of a token at the end of an hour or day, and its price then."""
+
+    end: int
+    coins: float
+    price: float
+
+
+def holding_of(row: "Reader") -> Holding | None:
+    """Return a holding; None of an hour that is not over, or without a number."""
+    numbers = (row.at("token_amount"), row.at("price_usd"))
+    if row.at("is_complete").value is not True or any(n.value is None for n in numbers):
+        return None
+    coins, price = (number.number() for number in numbers)
+    return Holding(row.instant("bucket_end", unit="iso"), coins, price)

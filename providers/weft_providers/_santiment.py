@@ -1,6 +1,7 @@
 """Santiment's GraphQL: one query of several, and what is said of those that fail."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,16 @@ if TYPE_CHECKING:
 _SAID: Mapping[str, type[errors.SourceError]] = {
     "not an existing slug": errors.UnlistedSymbolError,
     "outside the allowed interval": errors.NotCoveredError,
+    "not accessible with the currently used": errors.NotCoveredError,
+    "not included in the currently used": errors.NotCoveredError,
+    "alpha phase": errors.NotCoveredError,
+    "beta phase": errors.NotCoveredError,
+    "alpha/beta phase": errors.NotCoveredError,
     "is not supported": errors.RefusedError,
     "too complex": errors.RefusedError,
 }
 _MOST_TOLD = 200
+_AGAIN = re.compile(r"[Tt]ry again in ([0-9]{1,9}) seconds")
 
 
 def meaning(status: int, body: Any, _: Headers) -> type[errors.SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
@@ -34,6 +41,12 @@ def meaning(status: int, body: Any, _: Headers) -> type[errors.SourceError] | No
     # What is wrong with a single query costs the others nothing, and is told where it is read.
     alone = all(error.get("path") for error in told)
     return None if alone else _kind(text) or errors.RefusedError
+
+
+def waits(body: Any, _: Headers, __: int) -> float | None:  # noqa: ANN401  # JSON, in the form the contract fixes
+    """Return the seconds that a refusal names in its text."""
+    told = _AGAIN.search(json.dumps(body["errors"]))
+    return float(told[1]) if told else None
 
 
 async def held_back(http: "Http", now: int) -> dict[str, int]:
@@ -73,7 +86,9 @@ def refused(answer: Answer) -> dict[str, errors.SourceError]:
         return {}
     found = {}
     for row in answer.read.rows("errors"):
-        told = answer.redact(row.text("message"))[:_MOST_TOLD]
+        # Advice about plans follows in further paragraphs.
+        first = row.text("message").strip().partition("\n")[0]
+        told = answer.redact(" ".join(first.split()))[:_MOST_TOLD]
         found[row.text("path", 0)] = (_kind(told) or errors.SourceError)(told)
     return found
 

@@ -5,48 +5,14 @@ import html
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from weft.text.tagging import Tagger
 
 if TYPE_CHECKING:
     import polars as pl
 
-NAMES: Final[Mapping[str, str]] = {
-    "bitcoin": "BTC",
-    "ethereum": "ETH",
-    "ether": "ETH",
-    "binance coin": "BNB",
-    "solana": "SOL",
-    "ripple": "XRP",
-    "dogecoin": "DOGE",
-    "cardano": "ADA",
-    "avalanche": "AVAX",
-    "chainlink": "LINK",
-    "polkadot": "DOT",
-    "litecoin": "LTC",
-    "tron": "TRX",
-    "bitcoin cash": "BCH",
-    "bitcoin sv": "BSV",
-    "ethereum classic": "ETC",
-    "uniswap": "UNI",
-    "cosmos": "ATOM",
-    "near protocol": "NEAR",
-    "aave": "AAVE",
-    "arbitrum": "ARB",
-    "filecoin": "FIL",
-    "pepe": "PEPE",
-    "shiba inu": "SHIB",
-    "toncoin": "TON",
-    "monero": "XMR",
-    "hyperliquid": "HYPE",
-    "bnb": "BNB",
-}
-"""Names of coins in lower case, and the assets they stand for."""
-
-_ORDINARY_WORDS: Final = {"avalanche", "cosmos", "pepe", "ether", "tron", "ripple"}
-"""Names that mean a coin only with a capital letter."""
-_AMBIGUOUS: Final = {"LINK", "DOT", "NEAR", "ATOM", "UNI", "ONE", "GAS", "FOR", "TON", "OP", "HYPE"}
-"""Tickers that mean a coin only as ``$LINK`` or ``(LINK)``."""
 # What is never closed goes on to the end, or each beginning would be followed to the end anew.
 _SPEECH = re.compile(r"<(script|style)\b[^<>]*>.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<!--.*?(?:-->|\Z)|</?[a-zA-Z!?][^<>]*>", re.DOTALL)
@@ -59,7 +25,7 @@ _SHORTEST_TITLE = 4
 
 
 class AssetFinder:
-    """Finds the assets that a text is about, by their names and tickers.
+    """Finds the assets that a text is about, as layers read it (see `weft.text.tagging`).
 
     Args:
         names: further names and the assets they stand for.
@@ -67,27 +33,18 @@ class AssetFinder:
     """
 
     def __init__(self, names: Mapping[str, str] | None = None, assets: Iterable[str] = ()) -> None:
-        known = {**NAMES, **{name.casefold(): asset for name, asset in (names or {}).items()}}
-        # The longest first: Bitcoin Cash is no Bitcoin.
-        ordered = sorted(known, key=lambda name: (-len(name), name))
-        alternatives = [
-            re.escape(name.title()) if name in _ORDINARY_WORDS else f"(?i:{re.escape(name)})"
-            for name in ordered
-        ]
-        self._names = re.compile(rf"(?<!\w)({'|'.join(alternatives)})(?!\w)")
-        tickers = sorted({*known.values(), *assets}, key=lambda ticker: (-len(ticker), ticker))
-        self._tickers = re.compile(
-            rf"(?<![\w$])(\$|\()?({'|'.join(map(re.escape, tickers))})(?![\w-])"
-        )
-        self._known = known
+        self._tagger = Tagger(assets, names)
 
-    def find(self, text: str) -> list[str]:
-        """Return the assets, each once, in alphabetical order."""
-        found = {self._known[match.casefold()] for match in self._names.findall(text)}
-        for mark, ticker in self._tickers.findall(text):
-            if mark or ticker not in _AMBIGUOUS:
-                found.add(ticker)
-        return sorted(found)
+    def find(self, title: str, summary: str = "", tags: Iterable[str] = ()) -> list[str]:
+        """Return the assets, each once, in alphabetical order.
+
+        Args:
+            title: without markup.
+            summary: likewise.
+            tags: of the source, such as a coin's name; each is read alone.
+        """
+        parts = ((title, summary), (summary, title), *((tag, title) for tag in tags))
+        return sorted(set().union(*(self._tagger.find(text, rest) for text, rest in parts)))
 
 
 def plain(text: str) -> str:

@@ -9,7 +9,7 @@ from weft.market.instruments import Scope
 from weft.times import DAY
 
 if TYPE_CHECKING:
-    from weft.http import Http
+    from weft.http import Http, Reader
 
 
 def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
@@ -40,7 +40,11 @@ class AlternativeMe(SeriesProvider):
         # Rows are counted, not days: where days are missing, more come than are wanted.
         days = (wanted.until - wanted.since) // DAY + 2
         answer = await http.get(wanted.series.path, params={"limit": days, "format": "json"})
-        return [
-            Point(row.instant("timestamp", unit="s"), row.number("value"))
-            for row in reversed(answer.read.rows("data"))
-        ]
+        points = self.points(answer.read, "data", read=_point)
+        return sorted(points, key=lambda point: point.event_time)
+
+
+def _point(row: "Reader") -> Point | None:
+    if row.at("value").value is None:
+        return None
+    return Point(row.instant("timestamp", unit="s"), row.number("value"))

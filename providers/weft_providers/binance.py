@@ -16,7 +16,7 @@ from weft.http import Api, Http, RateLimit, Reader, RefusedError, UnlistedSymbol
 from weft.market.instruments import Instrument
 from weft.stream import StreamSpec
 from weft.times import Interval
-from weft_providers._binance import classify, cost_of, read_book, read_instrument, read_page
+from weft_providers._binance import classify, cost_of, read_book, read_instrument, read_page, waits
 from weft_providers._candles import Page
 from weft_providers._exchange import ExchangeConfig, ExchangeProvider, depth_series
 from weft_providers.binance_stream import StreamOptions, spot_streams
@@ -43,6 +43,7 @@ class Binance(ExchangeProvider):
             RateLimit(61_000, 300, "requests in 5 minutes", per_request=True),
         ),
         classify=classify,
+        waits=waits,
         # Its firewall answers 403, and shuts out who goes on.
         ban_statuses=frozenset({403, 418}),
         longest_wait_seconds=300,

@@ -15,7 +15,7 @@ from weft.http import Api, Http, RateLimit, Reader, UnlistedSymbolError
 from weft.market.instruments import Instrument, Kind
 from weft.stream import StreamSpec
 from weft.times import Interval
-from weft_providers._binance import classify, cost_of, read_book, read_instrument, read_page
+from weft_providers._binance import classify, cost_of, read_book, read_instrument, read_page, waits
 from weft_providers._binance_metrics import (
     FUNDING_LIMIT,
     SERIES,
@@ -56,6 +56,7 @@ class BinanceFutures(ExchangeProvider):
             FUNDING_LIMIT,
         ),
         classify=classify,
+        waits=waits,
         ban_statuses=frozenset({403, 418}),
         longest_wait_seconds=900,
     )

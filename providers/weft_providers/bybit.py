@@ -24,7 +24,7 @@ from weft.http import (
 )
 from weft.http.api import Headers
 from weft.market.instruments import Instrument, Kind, split_pair
-from weft.times import Interval
+from weft.times import SECOND, Interval
 from weft_providers._bybit_metrics import SERIES, read_metric
 from weft_providers._candles import Page, Row
 from weft_providers._exchange import ExchangeConfig, ExchangeProvider
@@ -37,13 +37,14 @@ class ParameterError(RefusedError):
     """A parameter was refused, which a symbol is: what 10001 means."""
 
 
+_TOO_MANY = 10006
 _MEANINGS: dict[int, type[SourceError]] = {
     10001: ParameterError,
     10003: UnauthorisedError,
     10004: UnauthorisedError,
     33004: UnauthorisedError,
     10005: NotCoveredError,
-    10006: RateLimitedError,
+    _TOO_MANY: RateLimitedError,
     10010: ForbiddenError,
     10016: UnavailableError,
     10029: UnlistedSymbolError,
@@ -56,6 +57,14 @@ def classify(status: int, body: Any, headers: Headers) -> type[SourceError] | No
     if status != 200 or body["retCode"] == 0:
         return None
     return _MEANINGS.get(body["retCode"], RefusedError)
+
+
+def waits(body: Any, headers: Headers, now: int) -> float | None:  # noqa: ANN401  # JSON, in the form the contract fixes
+    """Return the seconds up to the instant a limit is lifted, which a header of its own names."""
+    lifted = headers.get("x-bapi-limit-reset-timestamp", "")
+    if body["retCode"] != _TOO_MANY or not lifted.isdecimal():
+        return None
+    return int(lifted) / _MILLI - now / SECOND
 
 
 class Bybit(ExchangeProvider):
@@ -72,6 +81,7 @@ class Bybit(ExchangeProvider):
         # 600 are allowed; but who passes them is shut out for ten minutes.
         limits=(RateLimit(500, 5),),
         classify=classify,
+        waits=waits,
         ban_statuses=frozenset({403}),
         ban_seconds=600,
     )
@@ -166,5 +176,12 @@ def _instrument(entry: Reader, category: str) -> Instrument:
         multiplier=multiplier,
         tick=entry.number("priceFilter", "tickSize"),
         lot=lot.number("qtyStep" if lot.has("qtyStep") else "basePrecision"),
-        listed=entry.instant("launchTime", unit="ms") if entry.has("launchTime") else None,
+        listed=_launched(entry),
     )
+
+
+def _launched(entry: Reader) -> int | None:
+    """Return when a contract was listed; spot pairs do not say it, and some contracts say 0."""
+    if not entry.has("launchTime") or entry.number("launchTime") == 0:
+        return None
+    return entry.instant("launchTime", unit="ms")

@@ -19,16 +19,30 @@ from weft.times import DAY
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig
-    from weft.http import Http
+    from weft.http import Http, Reader
     from weft.http.asked import Params
 
 _GLOBAL, _TRENDING = "/api/v3/global", "/api/v3/search/trending"
 _CACHED_SECONDS = 600.0
+
+
+class PaidKeyError(UnauthorisedError):
+    """A paid key came to the host of demo keys."""
+
+    advice = "The key is a paid one, for pro-api.coingecko.com: set providers.coingecko.plan: paid"
+
+
+class DemoKeyError(UnauthorisedError):
+    """A demo key came to the host of paid keys."""
+
+    advice = "The key is a demo one, for api.coingecko.com: set providers.coingecko.plan: demo"
+
+
 _CODES: Mapping[int, type[SourceError]] = {
     10002: UnauthorisedError,
     10005: NotCoveredError,
-    10010: UnauthorisedError,
-    10011: UnauthorisedError,
+    10010: PaidKeyError,
+    10011: DemoKeyError,
     10012: NotCoveredError,
 }
 
@@ -36,11 +50,13 @@ _CODES: Mapping[int, type[SourceError]] = {
 def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     if status < 400:
         return None
-    if status == 404 or (status == 400 and "not found" in str(body["error"])):
+    if status == 404 or (status == 400 and "not found" in str(body.get("error"))):
         return UnlistedSymbolError
-    # The same account of an error stands at either of two depths.
-    told = body["error"]["status"] if "error" in body else body["status"]
-    return _CODES.get(told["error_code"])
+    # The code of an error stands at any of three depths.
+    error = body.get("error")
+    places = (body, body.get("status"), error.get("status") if isinstance(error, dict) else None)
+    codes = [place["error_code"] for place in places if place and "error_code" in place]
+    return next((_CODES[code] for code in codes if code in _CODES), None)
 
 
 class CoinGecko(SeriesProvider):
@@ -161,13 +177,10 @@ class CoinGecko(SeriesProvider):
         path = wanted.series.path.format(id=wanted.own_id)
         params: Params = {"vs_currency": "usd", "days": days, "interval": "daily"}
         answer = await http.get(path, params=params)
-        # The last one is of now, not of a midnight.
-        points = [
-            Point(row.instant(0, unit="ms"), row.number(1))
-            for row in answer.read.rows("market_caps")[:-1]
-            if row.at(1).value is not None
-        ]
-        return [point for point in points if point.event_time % DAY == 0]
+        caps = answer.read.collect("market_caps", read=_cap, lost=self.tell)
+        # The latest one is of now, not of a midnight. Of a cap that is not known it says 0.
+        now = max((at for at, _ in caps), default=0)
+        return [Point(at, cap) for at, cap in caps if at % DAY == 0 and at < now and cap > 0]
 
     async def _market(self, http: "Http", group: Sequence[Wanted]) -> Mapping[Wanted, list[Point]]:
         answer = await http.get(_GLOBAL, ttl=_CACHED_SECONDS)
@@ -187,8 +200,7 @@ class CoinGecko(SeriesProvider):
     ) -> Mapping[Wanted, list[Point]]:
         """Return the ranks of those that are searched for; of the others nothing is known."""
         answer = await http.get(_TRENDING, ttl=_CACHED_SECONDS)
-        items = [coin.at("item") for coin in answer.read.rows("coins")]
-        scores = {item.text("id"): item.number("score") for item in items}
+        scores = dict(answer.read.collect("coins", read=_searched, lost=self.tell))
         first = self.config.first_trending_score
         at, known_at = answer.given_at, answer.fetched_at
         return {
@@ -196,3 +208,12 @@ class CoinGecko(SeriesProvider):
             for one in group
             if one.own_id in scores
         }
+
+
+def _cap(row: "Reader") -> tuple[int, float]:
+    return row.instant(0, unit="ms"), row.number(1, null=0.0)
+
+
+def _searched(row: "Reader") -> tuple[str, float] | None:
+    item = row.at("item")
+    return None if item.at("score").value is None else (item.text("id"), item.number("score"))

@@ -1,6 +1,7 @@
 """Network data from Coin Metrics: hash rate, valuation, supply, activity; one request for all."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
@@ -110,7 +111,7 @@ class CoinMetrics(SeriesProvider):
                 self.give_up(lacking, absent)
             offered += found
         rows = await self._rows(http, offered) if offered else {}
-        return {one: list(self._points(rows.get(one.own_id, []), one)) for one in offered}
+        return {one: self._points(rows.get(one.own_id, []), one) for one in offered}
 
     async def _catalogue(self, http: "Http", asset: str) -> set[tuple[str, str]]:
         """Return the metrics that the key can read of an asset, each with its frequencies."""
@@ -156,20 +157,25 @@ class CoinMetrics(SeriesProvider):
             if params in pages:
                 raise answer.read.at("next_page_url").unexpected("another page")
 
-    def _points(self, rows: Sequence[Reader], wanted: Wanted) -> Iterable[Point]:
-        series, names = wanted.series, _names(wanted.series)
-        if rows and not any(names[0] in row.value for row in rows):
-            rows[-1].at(names[0])
-        for row in rows:
-            unfinished = _COMPLETE in row.value and not row.has(_COMPLETE)
-            if unfinished or not all(row.has(name) for name in names):
-                continue
-            end = row.instant("time", unit="iso") + series.step_micros
-            value, *rest = (row.number(name) for name in names)
-            value = value / (value + sum(rest) or 1.0) if rest else value
-            if "less_than" in series.extra:
-                value = series.extra["less_than"] - value
-            yield Point(end, value, self._known_at(row, names, end))
+    def _points(self, rows: Sequence[Reader], wanted: Wanted) -> list[Point]:
+        name = _names(wanted.series)[0]
+        if not any(name in row.value for row in rows):
+            # A row leaves out what it has no value for; that all do so is another form.
+            rows = rows[-1:]
+            return self.points_in(rows, lambda row: Point(0, row.number(name)))
+        return self.points_in(rows, partial(self._point, wanted.series))
+
+    def _point(self, series: Series, row: Reader) -> Point | None:
+        names = _names(series)
+        unfinished = _COMPLETE in row.value and not row.has(_COMPLETE)
+        if unfinished or not all(row.has(name) for name in names):
+            return None
+        end = row.instant("time", unit="iso") + series.step_micros
+        value, *rest = (row.number(name) for name in names)
+        value = value / (value + sum(rest) or 1.0) if rest else value
+        if "less_than" in series.extra:
+            value = series.extra["less_than"] - value
+        return Point(end, value, self._known_at(row, names, end))
 
     def _known_at(self, row: Reader, names: Sequence[str], end: int) -> int:
         told = [f"{name}-status-time" for name in names if row.has(f"{name}-status-time")]

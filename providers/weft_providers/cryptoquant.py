@@ -1,7 +1,7 @@
 """Exchange and miner flows from CryptoQuant, and the indicators made of them."""
 
-from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -143,7 +143,7 @@ class CryptoQuant(SeriesProvider):
                 "limit": self.config.page_size,
             }
             answer = await http.get(f"/v1/{family}/{series.path}", params=params)
-            points += _points(answer.read.rows("result", "data"), series)
+            points += self.points(answer.read, "result", "data", read=partial(_point, series))
         # Newest first is how they come.
         return sorted(points, key=lambda point: point.event_time)
 
@@ -152,11 +152,11 @@ def _compact(instant: int) -> str:
     return f"{to_datetime(instant):%Y%m%dT%H%M%S}"
 
 
-def _points(rows: list[Reader], series: Series) -> Iterable[Point]:
+def _point(series: Series, row: Reader) -> Point | None:
     field = series.extra["field"]
-    for row in rows:
-        if row.at(field).value is not None:
-            yield Point(_start(row) + series.step_micros, row.number(field))
+    if row.at(field).value is None:
+        return None
+    return Point(_start(row) + series.step_micros, row.number(field))
 
 
 def _start(row: Reader) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -128,9 +129,14 @@ class DefiLlama(SeriesProvider):
         kind, _, name = wanted.own_id.partition(":")
         if kind == "chain":
             answer = await http.get(f"/v2/historicalChainTvl/{name}")
-            return _at_midnight(answer.read.rows(), "tvl")
+            return self._at_midnight(answer.read.rows(), "tvl")
         answer = await http.get(f"/protocol/{name}")
-        return _at_midnight(answer.read.rows("tvl"), "totalLiquidityUSD")
+        return self._at_midnight(answer.read.rows("tvl"), "totalLiquidityUSD")
+
+    def _at_midnight(self, rows: "list[Reader]", field: str) -> list[Point]:
+        """Return the daily values; the last one of some series is of the running hour."""
+        points = self.points_in(rows, partial(_dated, field))
+        return [point for point in points if point.event_time % DAY == 0]
 
     async def _totals(self, http: "Http", wanted: Wanted) -> list[Point]:
         kind, _, name = wanted.own_id.partition(":")
@@ -138,32 +144,24 @@ class DefiLlama(SeriesProvider):
         path = f"/{table}/{wanted.series.path}/{name}"
         answer = await http.get(path, params={**_TOTALS, **wanted.series.extra})
         # A row covers the day that begins at its stamp.
-        return [
-            Point(row.instant(0, unit="s") + DAY, row.number(1))
-            for row in answer.read.rows("totalDataChart")
-            if row.at(1).value is not None
-        ]
+        return self.points(answer.read, "totalDataChart", read=_of_day)
 
     async def _stablecoins(self, http: "Http", wanted: Wanted) -> list[Point]:
         host = await self._at(http, _STABLECOINS)
         answer = await host.get(wanted.series.path)
-        points = []
-        for row in answer.read.rows():
-            pegs = row.fields("totalCirculatingUSD")
-            supply = sum(peg.number(null=0.0) for peg in pegs.values())
-            points.append(Point(row.instant("date", unit="s"), supply))
+        points = self.points(answer.read, read=_supply)
         return [point for point in points if point.value > 0 and point.event_time % DAY == 0]
 
     async def _yields(self, http: "Http", wanted: Wanted) -> list[Point]:
         host = await self._at(http, _YIELDS)
         answer = await host.get(wanted.series.path, ttl=_CACHED_SECONDS)
-        yields = [
-            pool.number("apy")
-            for pool in answer.read.rows("data")
-            if pool.at("stablecoin").value is True
-            and pool.number("tvlUsd", null=0.0) >= self.config.pool_tvl_usd
-            and pool.at("apy").value is not None
-        ]
+
+        def read(pool: "Reader") -> float | None:
+            is_large = pool.number("tvlUsd", null=0.0) >= self.config.pool_tvl_usd
+            counts = pool.at("stablecoin").value is True and pool.at("apy").value is not None
+            return pool.number("apy") if counts and is_large else None
+
+        yields = answer.read.collect("data", read=read, lost=self.tell)
         at = min(answer.given_at, wanted.until)
         return [Point(at, median(yields), known_at=answer.fetched_at)] if yields else []
 
@@ -174,11 +172,19 @@ class DefiLlama(SeriesProvider):
         return await self._hosts.client(replace(self.web, base_url=host))
 
 
-def _at_midnight(rows: "list[Reader]", field: str) -> list[Point]:
-    """Return the daily values; the last one of some series is of the running hour."""
-    points = [
-        Point(row.instant("date", unit="s"), row.number(field))
-        for row in rows
-        if row.at(field).value is not None
-    ]
-    return [point for point in points if point.event_time % DAY == 0]
+def _dated(field: str, row: "Reader") -> Point | None:
+    if row.at(field).value is None:
+        return None
+    return Point(row.instant("date", unit="s"), row.number(field))
+
+
+def _of_day(row: "Reader") -> Point | None:
+    if row.at(1).value is None:
+        return None
+    return Point(row.instant(0, unit="s") + DAY, row.number(1))
+
+
+def _supply(row: "Reader") -> Point:
+    pegs = row.fields("totalCirculatingUSD")
+    supply = sum(peg.number(null=0.0) for peg in pegs.values())
+    return Point(row.instant("date", unit="s"), supply)

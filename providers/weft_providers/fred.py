@@ -1,7 +1,8 @@
 """Rates, the dollar and stock volatility from FRED, every vintage of every value."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -10,13 +11,14 @@ from weft.components.provider import Request
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.http.api import Api, Headers, QueryKey, RateLimit
 from weft.http.errors import (
+    RefusedError,
     SourceError,
     UnauthorisedError,
     UnavailableError,
     UnlistedSymbolError,
 )
 from weft.market.instruments import Scope
-from weft.times import DAY, HOUR, Interval, iso, parse_time
+from weft.times import DAY, HOUR, YEAR, Interval, iso, parse_time
 
 if TYPE_CHECKING:
     from weft.clock import Clock
@@ -25,11 +27,29 @@ if TYPE_CHECKING:
 
 _OBSERVATIONS = "/fred/series/observations"
 _MISSING = "."
+_FOREVER = parse_time("9999-12-31T00:00:00Z")
+_WINDOW = 5 * YEAR
+"""One answer holds 2,000 vintages at most, and no series has more than one a day."""
+
+
+class VintageLimitError(RefusedError):
+    """The real-time period holds more vintages than one answer may."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Vintage:
+    """One version of a value; days as instants of their midnights."""
+
+    day: int
+    loaded: int
+    value: float | None
 
 
 def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
     # A bad key, an unknown series and a bad value all have status 400.
     told = str(body["error_message"]) if status == 400 else ""
+    if "vintage dates" in told:
+        return VintageLimitError
     if "api_key" in told:
         return UnauthorisedError
     if "does not exist" in told:
@@ -111,39 +131,81 @@ class Fred(SeriesProvider):
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
         """Return every vintage of every value."""
-        rows: list[Reader] = []
+        # An event time is the end of its day. No vintage is older than its value, so none is cut
+        # short by a period that begins where the values do.
+        first, vintages = wanted.since - DAY, list[_Vintage]()
+        starts = range(first, max(wanted.until, first + DAY), _WINDOW)
+        for start, end in pairwise([*starts, _FOREVER]):
+            last = end if end == _FOREVER else end - DAY
+            vintages += await self._vintages(http, wanted, start, last)
+        return self._points(_joined(vintages), wanted.series)
+
+    async def _vintages(
+        self, http: "Http", wanted: Wanted, start: int, last: int
+    ) -> list[_Vintage]:
+        """Return the vintages of a real-time period, in two halves where it holds too many."""
+        try:
+            return await self._pages(http, wanted, start, last)
+        except VintageLimitError:
+            days = (min(last, wanted.until) - start) // DAY
+            if days < 1:
+                raise
+            middle = start + (days + 1) // 2 * DAY
+            return [
+                *await self._vintages(http, wanted, start, middle - DAY),
+                *await self._vintages(http, wanted, middle, last),
+            ]
+
+    async def _pages(self, http: "Http", wanted: Wanted, start: int, last: int) -> list[_Vintage]:
+        vintages, offset = list[_Vintage](), 0
         while True:
             params: Params = {
                 "series_id": wanted.series.path,
                 "file_type": "json",
-                # An event time is the end of its day. No vintage is older than its value, so none
-                # is cut short by a window that begins where the values do.
                 "observation_start": _date(wanted.since - DAY),
-                "realtime_start": _date(wanted.since - DAY),
-                "realtime_end": "9999-12-31",
+                "realtime_start": _date(start),
+                "realtime_end": _date(last),
                 "limit": self.config.page_size,
-                "offset": len(rows),
+                "offset": offset,
             }
-            answer = await http.get(_OBSERVATIONS, params=params)
-            page = answer.read.rows("observations")
-            rows += page
-            if not page or len(rows) >= answer.read.integer("count"):
-                return self._points(rows, wanted.series)
+            read = (await http.get(_OBSERVATIONS, params=params)).read
+            vintages += read.collect("observations", read=_vintage, lost=self.tell)
+            size = len(read.rows("observations"))
+            offset += size
+            if not size or offset >= read.integer("count"):
+                return vintages
 
-    def _points(self, rows: "list[Reader]", series: Series) -> list[Point]:
-        versions: dict[int, list[tuple[int, Reader]]] = {}
-        for row in rows:
-            versions.setdefault(_day(row, "date"), []).append((_day(row, "realtime_start"), row))
+    def _points(self, vintages: Sequence[_Vintage], series: Series) -> list[Point]:
         lag = Interval.parse(series.extra.get("archive_lag", series.lag)).micros
-        points = []
-        for day, told in sorted(versions.items()):
-            for number, (loaded, row) in enumerate(sorted(told, key=lambda one: one[0])):
-                known_at = loaded + DAY + self.config.margin_hours * HOUR
-                if number == 0 and loaded - day > self.config.archive_gap_days * DAY:
-                    known_at = day + DAY + lag
-                if row.text("value") != _MISSING:
-                    points.append(Point(day + DAY, row.number("value"), known_at))
+        points, before = [], None
+        for one in vintages:
+            known_at = one.loaded + DAY + self.config.margin_hours * HOUR
+            is_first = before is None or before.day != one.day
+            if is_first and one.loaded - one.day > self.config.archive_gap_days * DAY:
+                known_at = one.day + DAY + lag
+            if one.value is not None:
+                points.append(Point(one.day + DAY, one.value, known_at))
+            before = one
         return points
+
+
+def _joined(vintages: Sequence[_Vintage]) -> list[_Vintage]:
+    """Return vintages in order, without those that only go on in the next real-time period.
+
+    A period that is asked for cuts the vintages at its ends: each goes on in the next one as if it
+    had been loaded on its first day.
+    """
+    joined = list[_Vintage]()
+    for one in sorted(vintages, key=lambda one: (one.day, one.loaded)):
+        if joined and joined[-1].day == one.day and joined[-1].value == one.value:
+            continue
+        joined.append(one)
+    return joined
+
+
+def _vintage(row: "Reader") -> _Vintage:
+    value = None if row.text("value") == _MISSING else row.number("value")
+    return _Vintage(_day(row, "date"), _day(row, "realtime_start"), value)
 
 
 def _day(row: "Reader", field: str) -> int:

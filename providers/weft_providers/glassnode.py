@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -124,8 +125,10 @@ class Glassnode(SeriesProvider):
             "u": first.until // SECOND,
         }
         answer = await http.get(f"/v1/metrics/{path}", params=params)
-        rows = answer.read.rows()
-        return {one: list(self._points(rows, one.series, path)) for one in group}
+        return {
+            one: self.points(answer.read, read=partial(self._point, one.series, path))
+            for one in group
+        }
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
         """Return the values of one series over a span."""
@@ -148,19 +151,19 @@ class Glassnode(SeriesProvider):
                 )
         return self._paths[key]
 
-    def _points(self, rows: Sequence[Reader], series: Series, path: str) -> Iterable[Point]:
-        """Return the values of rows; one that is null, or a sum with a part that is, is none."""
+    def _point(self, series: Series, path: str, row: Reader) -> Point | None:
+        """Return the value of a row; null, or a sum with a part that is null, is none."""
         fields = series.extra.get("fields", ())
         ways: list[tuple[str, ...]] = [("o", field) for field in fields] or [("v",)]
-        for row in rows:
-            if row.at(ways[0][0]).value is None:
-                continue
-            parts = [row.at(*way) for way in ways]
-            if all(part.value is not None for part in parts):
-                end = row.instant("t", unit="s") + series.step_micros
-                known_at = None
-                if path.endswith("_pit"):
-                    known_at = row.instant("computed_at", unit="s")
-                elif self.config.point_in_time:
-                    known_at = end + Interval.parse(_LAG).micros
-                yield Point(end, sum(part.number() for part in parts), known_at)
+        if row.at(ways[0][0]).value is None:
+            return None
+        parts = [row.at(*way) for way in ways]
+        if any(part.value is None for part in parts):
+            return None
+        end = row.instant("t", unit="s") + series.step_micros
+        known_at = None
+        if path.endswith("_pit"):
+            known_at = row.instant("computed_at", unit="s")
+        elif self.config.point_in_time:
+            known_at = end + Interval.parse(_LAG).micros
+        return Point(end, sum(part.number() for part in parts), known_at)

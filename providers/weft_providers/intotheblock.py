@@ -142,15 +142,16 @@ class IntoTheBlock(SeriesProvider):
     def _days(self, read: "Reader", series: Series) -> list[Point]:
         table, _, field = series.path.partition(".")
         first, _, second = field.partition("/")
-        found = []
-        for row in read.rows(table):
+
+        def day(row: "Reader") -> tuple[int, float] | None:
             if any(row.at(name).value is None for name in (first, second) if name):
-                continue
+                return None
             value = _imbalance(row, first, second) if second else row.number(first)
             if series.extra["unit"] == "imbalance" and abs(value or 0.0) * series.factor > 1:
                 raise row.at(first).unexpected("from -1 to 1; of percent the factor is 0.01")
-            if value is not None:
-                found.append((self._day(row), value))
+            return None if value is None else (self._day(row), value)
+
+        found = read.collect(table, read=day, lost=self.tell)
         scale = self._scale(series, max((value for _, value in found), default=0.0))
         return [Point(day + DAY, value * scale) for day, value in sorted(found)]
 

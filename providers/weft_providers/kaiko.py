@@ -1,6 +1,7 @@
 """Order books, prices and trade counts from Kaiko's Market Data API."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -111,12 +112,8 @@ class Kaiko(SeriesProvider):
         first = min(group, key=lambda one: one.since)
         if (kind := first.series.extra["kind"]) == _VENUES:
             return {first: await self._gap(http, first)}
-        found: dict[Wanted, list[Point]] = {one: [] for one in group}
-        for end, row in await self._rows(http, first, kind, first.own_id):
-            for one, points in found.items():
-                if (value := self._value(one.series, row)) is not None:
-                    points.append(Point(end, value))
-        return found
+        rows = await self._rows(http, first, kind, first.own_id)
+        return {one: self.points_in(rows, partial(self._point, one.series, kind)) for one in group}
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
         """Return the values of one series."""
@@ -133,9 +130,8 @@ class Kaiko(SeriesProvider):
             except (UnlistedSymbolError, NotCoveredError) as error:
                 missing.append(error)
                 continue
-            for end, row in rows:
-                if (price := self._value(wanted.series, row)) is not None:
-                    prices.setdefault(end, []).append(price)
+            for point in self.points_in(rows, partial(self._point, wanted.series, _VENUES)):
+                prices.setdefault(point.event_time, []).append(point.value)
         if missing and len(self.config.venues) - len(missing) < 2:
             raise missing[0]
         return [
@@ -144,11 +140,10 @@ class Kaiko(SeriesProvider):
             if len(told) > 1
         ]
 
-    async def _rows(
-        self, http: "Http", wanted: Wanted, kind: str, market: str
-    ) -> "list[tuple[int, Reader]]":
-        """Return the rows of all pages, each with the end of its interval."""
+    async def _rows(self, http: "Http", wanted: Wanted, kind: str, market: str) -> "list[Reader]":
+        """Return the rows of all pages."""
         own, step, since = self.config, wanted.series.step_micros, wanted.since
+        rows: list[Reader] = []
         params: dict[str, Any] = {"interval": wanted.series.step, "sort": "asc"}
         if kind == _BOOK:
             since = max(since, wanted.until - own.book_history_days * DAY)
@@ -161,11 +156,10 @@ class Kaiko(SeriesProvider):
         times = (instant // SECOND * SECOND for instant in (since - step, wanted.until))
         texts = (iso(instant).removesuffix("Z") + ".000Z" for instant in times)
         params |= dict(zip(("start_time", "end_time"), texts, strict=True))
-        stamp = "poll_timestamp" if kind == _BOOK else "timestamp"
-        path, rows, seen = f"/v2/data/{dataset}/exchanges/{market}/{form}", [], set[str]()
+        path, seen = f"/v2/data/{dataset}/exchanges/{market}/{form}", set[str]()
         while True:
             page = (await http.get(path, params=params)).read
-            rows += [(row.instant(stamp, unit="ms") + step, row) for row in page.rows("data")]
+            rows += page.rows("data")
             if not page.has("next_url"):
                 return rows
             following = page.text("next_url")
@@ -174,6 +168,12 @@ class Kaiko(SeriesProvider):
             seen.add(following)
             # Only its query is taken: the key goes nowhere but to the base address.
             params = dict(parse_qsl(urlsplit(following).query))
+
+    def _point(self, series: Series, kind: str, row: "Reader") -> Point | None:
+        """Return the value of an interval at its end."""
+        stamp = "poll_timestamp" if kind == _BOOK else "timestamp"
+        end, value = row.instant(stamp, unit="ms") + series.step_micros, self._value(series, row)
+        return None if value is None else Point(end, value)
 
     def _value(self, series: Series, row: "Reader") -> float | None:
         bids, asks = (f"{side}_volume{self.config.band}" for side in ("bid", "ask"))

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from operator import itemgetter
+from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -13,6 +14,7 @@ from weft.http.api import Api, HeaderKey, Headers, RateLimit
 from weft.http.errors import (
     NotCoveredError,
     RateLimitedError,
+    SchemaChangedError,
     SourceError,
     UnavailableError,
     UnlistedSymbolError,
@@ -114,19 +116,10 @@ class LunarCrush(SeriesProvider):
         path = f"/public/coins/{group[0].own_id}/time-series/v2"
         read = (await http.get(path, params=params)).read
         generated = read.instant("config", "generated", unit="s")
-        found: dict[Wanted, list[Point]] = {one: [] for one in group}
-        ends = [(row.instant("time", unit="s") + DAY, row) for row in read.rows("data")]
-        ends.sort(key=itemgetter(0))
-        for _, latest in ends[-1:]:
-            for one in group:
-                # Early days lack fields, the last one must not.
-                latest.at(one.series.path)
-        for end, row in ends:
-            for one, points in found.items():
-                value = _value(one.series, row) if end <= generated else None
-                if value is not None:
-                    points.append(Point(end, value))
-        return found
+        return {
+            one: self.points(read, "data", read=partial(_day, one.series, generated))
+            for one in group
+        }
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
         """Return the values of one series."""
@@ -135,27 +128,37 @@ class LunarCrush(SeriesProvider):
     async def _scores(self, http: "Http", group: Sequence[Wanted]) -> Mapping[Wanted, list[Point]]:
         """Return what the list of coins says now, read until all coins wanted are found."""
         found: dict[Wanted, list[Point]] = {}
+        broken: list[SchemaChangedError] = []
         page, more = 0, True
         while more and len(found) < len(group):
             params: Params = {"sort": "market_cap_rank", "limit": _PAGE, "page": page}
             answer = await http.get("/public/coins/list/v2", params=params)
-            rows = answer.read.rows("data")
-            for row in rows:
-                names = {row.text("symbol"), str(row.integer("id"))}
-                # Symbols are not unique: the larger coin comes first.
+            rows = answer.read.collect("data", read=_named, lost=self.tell)
+            # Symbols are not unique: the larger coin comes first.
+            for names, row in sorted(rows, key=_rank):
                 for one in (one for one in group if one not in found and one.own_id in names):
-                    row.at(one.series.path)
-                    value = _value(one.series, row)
-                    told = [] if value is None else [value]
+                    found[one] = []
+                    try:
+                        value = _value(one.series, row)
+                    except SchemaChangedError as error:
+                        broken.append(error)
+                        continue
                     at = min(answer.given_at, one.until)
-                    found[one] = [Point(at, v, answer.fetched_at) for v in told]
+                    found[one] += [] if value is None else [Point(at, value, answer.fetched_at)]
             page += 1
-            more = bool(rows) and page * _PAGE < answer.read.integer("config", "total_rows")
+            size = len(answer.read.rows("data"))
+            counted = answer.read.has("config", "total_rows")
+            total = answer.read.integer("config", "total_rows") if counted else None
+            more = size > 0 and (size >= _PAGE if total is None else page * _PAGE < total)
             if rows and not more:
                 lacking = [one for one in group if one not in found]
                 if lacking:
                     absent = UnlistedSymbolError("it is not in the list of coins", where=self.name)
                     self.give_up(lacking, absent)
+        if broken and not any(found.values()):
+            raise broken[0]
+        for one_broken in broken:
+            self.tell(one_broken.message)
         return found
 
 
@@ -163,11 +166,29 @@ def _is_now(wanted: Wanted) -> bool:
     return bool(wanted.series.extra.get("now"))
 
 
+def _named(row: "Reader") -> "tuple[set[str], Reader]":
+    """Return what a coin of the list goes by: its id, and its symbol where it has one."""
+    symbol = {row.text("symbol")} if row.at("symbol").value is not None else set()
+    return {str(row.integer("id")), *symbol}, row
+
+
+def _rank(named: "tuple[set[str], Reader]") -> float:
+    _, row = named
+    return row.number("market_cap_rank") if row.has("market_cap_rank") else inf
+
+
+def _day(series: Series, generated: int, row: "Reader") -> Point | None:
+    """Return the value of a day that is over; early days lack fields."""
+    end = row.instant("time", unit="s") + DAY
+    value = _value(series, row) if end <= generated else None
+    return None if value is None else Point(end, value)
+
+
 def _value(series: Series, row: "Reader") -> float | None:
-    names = (series.path, series.extra.get("of", series.path))
-    if not all(row.has(name) for name in names):
+    places = [row.at(name) for name in (series.path, series.extra.get("of", series.path))]
+    if any(place.value is None for place in places):
         return None
-    value, of = (row.number(name) for name in names)
+    value, of = (place.number() for place in places)
     if "of" in series.extra:
         return value / of if of else None
     # Sentiment is the share of favourable posts in percent.

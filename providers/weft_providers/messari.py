@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -10,12 +11,22 @@ from pydantic import Field
 
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.http.api import Api, HeaderKey, RateLimit
-from weft.http.errors import UnlistedSymbolError
+from weft.http.errors import RefusedError, SchemaChangedError, UnlistedSymbolError
 from weft.times import DAY, iso
-from weft_providers._messari import KEPT, SLUGS, classify, column_of, listed, span_of, unlocked_on
+from weft_providers._messari import (
+    KEPT,
+    SLUGS,
+    Columns,
+    classify,
+    day_of,
+    listed,
+    slugs_of,
+    span_of,
+    unlocking,
+)
 
 if TYPE_CHECKING:
-    from weft.http import Http
+    from weft.http import Http, Reader
 
 _Found = Mapping[Wanted, list[Point]]
 _AHEAD, _PAGE, _YEAR = 30 * DAY, 100, 365 * DAY
@@ -29,7 +40,9 @@ class Messari(SeriesProvider):
     market caps are told as they are now: each fetch gives one value, true and known at that
     instant. Unlocks are priced here, from coins: Messari's own dollars are not those of the day. A
     coin without a limit has no most supply. Governance events are counted on the day Messari
-    recorded them, not the day they are about.
+    recorded them, not the day they are about; those about no coin in particular count for none.
+    Revenue is fees less what suppliers get, which some protocol datasets have and ``core`` has not:
+    `revenue_datasets` names the one of each protocol.
 
     Inflation is s(t) / s(t - 365 days) - 1 of the supply s in circulation. Which of the datasets of
     `/metrics/v2/assets/metrics` has that by day is not documented publicly: it is asked for only
@@ -54,9 +67,9 @@ class Messari(SeriesProvider):
         listed("max_supply", "details", "supply.max", step="5h"),
         listed("supply_inflation", "asset", "", "12h", confirmed=False),
         listed("governance_events", "events", "Governance", "1h"),
-        listed("tvl_usd", "protocol", "tvl-24-hour-usd", "12h"),
-        listed("fees_usd", "protocol", "fees-24-hour-usd", "12h"),
-        listed("revenue_usd", "protocol", KEPT, "12h"),
+        listed("tvl_usd", "protocol", "tvl24HourUsd", "12h"),
+        listed("fees_usd", "protocol", "fees24HourUsd", "12h"),
+        listed("revenue_usd", "revenue", KEPT, "12h"),
         listed("social_sentiment", "signal", "sentiment.score", "6h"),
         listed("social_volume", "signal", "postMetrics.totalPosts", "6h"),
         listed("mindshare", "signal", "mindshare.percentage", "6h", factor=0.01),
@@ -70,10 +83,14 @@ class Messari(SeriesProvider):
         protocols: Mapping[str, str] = Field(
             default={"AAVE": "aave", "UNI": "uniswap"}, description="slugs of assets' protocols"
         )
-        dataset: str = Field(default="core", description="protocol dataset the columns are of")
+        dataset: str = Field(default="core", description="protocol dataset of value and fees")
+        revenue_datasets: Mapping[str, str] = Field(
+            default={"AAVE": "lending", "UNI": "dex"},
+            description="protocol datasets with what suppliers get, by asset",
+        )
         events_path: str = Field(default="/intel/v1/events", description="list of events")
         events_days: int = Field(default=90, ge=1, description="how far back events are listed")
-        events_post: bool = Field(default=False, description="whether that list is asked by POST")
+        events_post: bool = Field(default=True, description="whether that list is asked by POST")
         signal_asset: str = Field(default="assetIds", description="parameter that names the asset")
         signal_time: Literal["s", "ms", "iso"] = Field(default="s", description="form of its times")
 
@@ -81,7 +98,10 @@ class Messari(SeriesProvider):
 
     def own_id(self, series: Series, entity: str) -> str | None:
         """Return the slug of an asset, or of its protocol."""
-        protocol = series.extra["kind"] == "protocol"
+        kind = series.extra["kind"]
+        if kind == "revenue" and entity not in self.config.revenue_datasets:
+            return None
+        protocol = kind in {"protocol", "revenue"}
         return self.config.protocols.get(entity) if protocol else super().own_id(series, entity)
 
     def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
@@ -96,6 +116,7 @@ class Messari(SeriesProvider):
         """Return the values of a group."""
         ask = {
             "protocol": self._protocol,
+            "revenue": self._protocol,
             "asset": self._growth,
             "signal": self._signal,
             "events": self._events,
@@ -107,9 +128,20 @@ class Messari(SeriesProvider):
         return list((await self.read_group(http, [wanted]))[wanted])
 
     async def _protocol(self, http: "Http", group: Sequence[Wanted]) -> _Found:
-        path = f"/metrics/v2/protocols/{group[0].own_id}/metrics/{self.config.dataset}"
+        first, dataset = group[0], self.config.dataset
+        if first.series.extra["kind"] == "revenue":
+            dataset = self.config.revenue_datasets[first.entity]
+        path = f"/metrics/v2/protocols/{first.own_id}/metrics/{dataset}"
         read = (await http.get(f"{path}/time-series/1d", params=span_of(group))).read
-        return {one: column_of(read, one.series.path) for one in group}
+        columns, found = Columns(read), dict[Wanted, list[Point]]()
+        for one in group:
+            lacking = columns.lacking(one.series.path)
+            if lacking and columns.knows_any(other.series.path for other in group):
+                told = f"the dataset {dataset} of {one.own_id} has no column {', '.join(lacking)}"
+                self.give_up([one], RefusedError(told, where=self.name))
+                continue
+            found[one] = self.points(read, "data", "points", read=columns.reader(one.series.path))
+        return found
 
     async def _growth(self, http: "Http", group: Sequence[Wanted]) -> _Found:
         """Return by how much something grew over a year, by day."""
@@ -119,7 +151,8 @@ class Messari(SeriesProvider):
             path = f"/metrics/v2/assets/{one.own_id}/metrics/{dataset}/time-series/1d"
             span = span_of([replace(one, since=one.since - _YEAR)])
             read = (await http.get(path, params=span)).read
-            held = {point.event_time: point.value for point in column_of(read, column)}
+            rows = self.points(read, "data", "points", read=Columns(read).reader(column))
+            held = {point.event_time: point.value for point in rows}
             before = {end: held.get(end - _YEAR, 0.0) for end in held}
             found[one] = [Point(e, v / before[e] - 1) for e, v in held.items() if before[e] > 0]
         return found
@@ -127,40 +160,58 @@ class Messari(SeriesProvider):
     async def _signal(self, http: "Http", group: Sequence[Wanted]) -> _Found:
         params = {self.config.signal_asset: group[0].own_id, **span_of(group)}
         read = (await http.get("/signal/v1/assets/time-series/1d", params=params)).read
-        found: dict[Wanted, list[Point]] = {one: [] for one in group}
-        for row in read.rows("data", "points"):
-            end = row.instant("time", unit=self.config.signal_time) + DAY
-            for one, points in found.items():
-                place = row.at(*one.series.path.split("."))
-                if place.value is not None:
-                    points.append(Point(end, place.number()))
-        return found
+        for asset in read.rows("data"):
+            if group[0].own_id in {asset.text("slug"), asset.text("id")}:
+                return {
+                    one: self.points(asset, "points", read=partial(self._attention, one.series))
+                    for one in group
+                }
+        raise UnlistedSymbolError(f"there is no attention to {group[0].own_id}", where=self.name)
+
+    def _attention(self, series: Series, row: "Reader") -> Point | None:
+        """Return one value of a day: the field itself, or all around it, may be null."""
+        end = row.instant("time", unit=self.config.signal_time) + DAY
+        place = row
+        for step in series.path.split("."):
+            place = place.at(step)
+            if place.value is None:
+                return None
+        return Point(end, place.number())
 
     async def _events(self, http: "Http", group: Sequence[Wanted]) -> _Found:
         last = group[0].until // DAY
         first = max((min(one.since for one in group) - 1) // DAY, last - self.config.events_days)
         path, post = self.config.events_path, self.config.events_post
-        counts, seen, oldest = Counter[tuple[str, int]](), set[str](), last
+        counts, unknown = Counter[tuple[str, int]](), set[int]()
+        seen, oldest = set[str](), last
         for page in count(1):
             asked = {"limit": _PAGE, "page": page}
             answer = await (http.post(path, json=asked) if post else http.get(path, params=asked))
             new = {row.text("id"): row for row in answer.read.rows("data")}
-            days = [row.instant("submissionDate", unit="iso") // DAY for row in new.values()]
-            for (own, row), day in zip(new.items(), days, strict=True):
-                if own not in seen and row.text("category") == group[0].series.path:
-                    counts.update((coin.text("slug"), day) for coin in row.rows("primaryAssets"))
+            days = [day_of(row) for row in new.values()]
+            for (own_id, row), day in zip(new.items(), days, strict=True):
+                try:
+                    if own_id not in seen and row.text("category") == group[0].series.path:
+                        counts.update((slug, day) for slug in slugs_of(row))
+                except SchemaChangedError as error:
+                    # A count without one of its events is another count.
+                    unknown.add(day)
+                    self.tell(f"no events are counted on the day of one: {error.message}")
             oldest = min([oldest, *days])
             if len(new) < _PAGE or max(days) < first or new.keys() <= seen:
                 break
             seen |= new.keys()
         # Only of days that the list reaches back to is it known that nothing happened.
-        whole = range(max(first, oldest), last)
+        whole = [day for day in range(max(first, oldest), last) if day not in unknown]
         return {one: [Point((d + 1) * DAY, counts[one.own_id, d]) for d in whole] for one in group}
 
     async def _present(self, http: "Http", group: Sequence[Wanted]) -> _Found:
         slug, until = group[0].own_id, group[0].until
         kind = group[0].series.extra["kind"]
         coins = await self._unlocked(http, slug, until) if kind == "unlocks" else 0.0
+        if coins is None:
+            self.tell(f"{slug}: its schedule does not reach 30 days ahead; no unlocks are read")
+            return {one: [] for one in group}
         answer = await http.get("/metrics/v2/assets/details", params={"slugs": slug})
         rows = [row for row in answer.read.rows("data") if row.text("slug") == slug]
         if not rows:
@@ -174,17 +225,15 @@ class Messari(SeriesProvider):
                 points.append(Point(at, own.get(one.series.metric, told), answer.fetched_at))
         return found
 
-    async def _unlocked(self, http: "Http", slug: str, now: int) -> float:
-        """Return the coins that unlock within the coming 30 days."""
-        listed = await http.get("/token-unlocks/v1/assets", params={"limit": 1_000}, ttl=3_600)
-        ids = [row.text("id") for row in listed.read.rows("data") if row.text("slug") == slug]
-        if not ids:
-            raise UnlistedSymbolError(f"{slug} has no unlock schedule", where=self.name)
-        times = {"startTime": iso(now), "endTime": iso(now + _AHEAD), "interval": "DAILY"}
-        answer = await http.get(f"/token-unlocks/v1/assets/{ids[0]}/unlocks", params=times)
-        return sum(
-            unlocked_on(day)
-            for part in answer.read.rows("data", "allocations")
-            for day in part.rows("dailySnapshots")
-            if now < day.instant("timestamp", unit="iso") <= now + _AHEAD
-        )
+    async def _unlocked(self, http: "Http", slug: str, now: int) -> float | None:
+        """Return the coins that unlock within the coming 30 days; None where it is not known.
+
+        `/unlocks` beside it holds what did unlock, and ends with the present.
+        """
+        times = {"startTime": iso(now - 2 * DAY), "endTime": iso(now + _AHEAD)}
+        path = f"/token-unlocks/v1/assets/{slug}/vesting-schedule"
+        try:
+            answer = await http.get(path, params=times)
+        except UnlistedSymbolError:
+            raise UnlistedSymbolError(f"{slug} has no unlock schedule", where=self.name) from None
+        return unlocking(answer.read, now, now + _AHEAD)

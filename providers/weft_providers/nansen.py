@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -9,11 +10,19 @@ from pydantic import Field
 from weft.components.base import ComponentConfig
 from weft.components.series import Point, SeriesConfig, SeriesProvider, Wanted
 from weft.http.api import Api, HeaderKey
-from weft.http.errors import (
-    RefusedError,
+from weft.http.errors import RefusedError
+from weft.times import DAY, iso
+from weft_providers._nansen import (
+    TOKENS,
+    call_of,
+    classify,
+    credited,
+    holding_of,
+    limits_of,
+    now_of,
+    present,
+    token_of,
 )
-from weft.times import DAY, iso, parse_time
-from weft_providers._nansen import TOKENS, call_of, classify, credited, limits_of, present, token_of
 
 if TYPE_CHECKING:
     from weft.http import Http, Reader
@@ -28,13 +37,12 @@ class Nansen(SeriesProvider):
 
     Nansen tells the flows of the 24 hours up to now, without history: each fetch gives one value,
     true and known at that instant. Labels change, and past flows told today would follow today's
-    labels: for that reason nothing is taken from the past; of bridges, only the last whole day,
-    known from when it was asked. A token below the threshold of a list has no value, not zero.
-    Every call costs credits, which is why a value is asked for every five hours at most.
+    labels: for that reason nothing is taken from the past; of bridges, only the last 24 whole
+    hours, known from when it was asked. A token below the threshold of a list has no value, not
+    zero. Every call costs credits, which is why a value is asked for every five hours at most.
 
-    The flow over bridges is what leaves the wallets labelled as theirs. That there is such a label
-    is not documented publicly: `bridge_label` names it, ``bridge`` unless it is set, and where
-    Nansen refuses it, the metric is left out and the option named.
+    The flow over bridges is what leaves the wallets labelled as theirs. Nansen documents no such
+    label: the flow is asked for only where `bridge_label` names one that the plan has.
 
     https://docs.nansen.ai
     """
@@ -53,7 +61,7 @@ class Nansen(SeriesProvider):
         credited("whale_netflow_usd", "token", _GROUPS, "whale_net_flow_usd"),
         credited("top_trader_netflow_usd", "token", _GROUPS, "top_pnl_net_flow_usd"),
         credited("fresh_wallet_netflow_usd", "token", _GROUPS, "fresh_wallets_net_flow_usd"),
-        credited("bridge_netflow_usd", "bridges", "/tgm/flows", "token_amount", "1d", "3h"),
+        credited("bridge_netflow_usd", "bridges", "/tgm/flows", "token_amount"),
     )
     only_ids = True
     ids: ClassVar[Mapping[str, str]] = dict(line.split(":", 1) for line in TOKENS.split())
@@ -64,7 +72,9 @@ class Nansen(SeriesProvider):
         labels: tuple[str, ...] = Field(
             default=("Fund", "Smart Trader"), description="which wallets count as smart money"
         )
-        bridge_label: str = Field(default="bridge", description="label of bridges in token flows")
+        bridge_label: str = Field(
+            default="", description="label of bridges in token flows; empty where there is none"
+        )
         credits_per_call: int = Field(default=5, ge=0, description="what the plan charges")
         credits_per_day: int = Field(default=1_000, ge=1, description="how many may be spent")
 
@@ -75,6 +85,12 @@ class Nansen(SeriesProvider):
         limits = limits_of(self.config.credits_per_day)
         self.web = replace(type(self).web, limits=limits)
         self._asked: dict[tuple[str, str], int] = {}
+
+    def waiting(self) -> Mapping[str, str]:
+        """Return metrics that wait for the config: the flow over bridges, without a label."""
+        told = f"Nansen documents no label of bridges: set providers.{self.name}.bridge_label"
+        own = {} if self.config.bridge_label else {"bridge_netflow_usd": told}
+        return {**super().waiting(), **own}
 
     def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
         """Return together what one list tells of all tokens, and what is told of one token."""
@@ -111,8 +127,8 @@ class Nansen(SeriesProvider):
             page += 1
             asked = {**body, "pagination": {"page": page, "per_page": _PAGE}}
             read, at = await self._ask(http, group[0].series.path, asked)
-            for row in read.rows("data"):
-                one = tokens.get(token_of(row.text("chain"), row.text("token_address")))
+            for token, row in read.collect("data", read=_listed, lost=self.tell):
+                one = tokens.get(token)
                 if one is not None:
                     found[one] = present(one, row, at)
             told = read.at("pagination")
@@ -125,36 +141,36 @@ class Nansen(SeriesProvider):
         chain, address = group[0].own_id.split(":", 1)
         body = {"chain": chain, "token_address": address, "timeframe": "1d"}
         read, at = await self._ask(http, group[0].series.path, body)
-        return {
-            one: [p for row in read.rows("data")[:1] for p in present(one, row, at)]
-            for one in group
-        }
+        return {one: self.points(read, "data", read=partial(now_of, one, at))[:1] for one in group}
 
     async def _bridges(self, http: "Http", group: Sequence[Wanted]) -> _Found:
-        """Return the coins that bridges gave out on the last whole day: those that came in."""
+        """Return the coins that bridges gave out in the last 24 whole hours: those that came in."""
         one = group[0]
         chain, address = one.own_id.split(":", 1)
-        span = {"from": iso(one.until - 4 * DAY)[:10], "to": iso(one.until)[:10]}
+        # Spans of up to seven days come by the hour, longer ones by the day.
+        span = {"from": iso(one.until - 2 * DAY)[:10], "to": iso(one.until)[:10]}
         body = {"chain": chain, "token_address": address, "date": span}
-        body |= {"label": self.config.bridge_label, "pagination": {"page": 1, "per_page": 100}}
+        body |= {"label": self.config.bridge_label, "pagination": {"page": 1, "per_page": _PAGE}}
         try:
             read, at = await self._ask(http, one.series.path, body)
         except RefusedError as error:
             label = f"set bridge_label if {self.config.bridge_label!r} is no label there"
             raise RefusedError(f"{error.message}; {label}", where=self.name) from None
-        held: dict[int, Reader] = {}
-        for row in read.rows("data"):
-            with row.parsing():
-                end = parse_time(f"{row.text('date')[:10]}T00:00:00Z") + DAY
-            amount = row.at(one.series.extra["field"])
-            if end + one.series.lag_micros <= one.until and amount.value is not None:
-                held[end] = row
+        rows = read.collect("data", read=holding_of, lost=self.tell)
+        held = {row.end: row for row in rows if row.end <= one.until}
         last = max(held, default=0)
-        if last - DAY not in held or not held[last].has("price_usd"):
+        if last - DAY not in held:
             return {one: []}
-        before, after = (held[t].number(one.series.extra["field"]) for t in (last - DAY, last))
-        return {one: [Point(last, (before - after) * held[last].number("price_usd"), at)]}
+        dollars = (held[last - DAY].coins - held[last].coins) * held[last].price
+        return {one: [Point(last, dollars, at)]}
 
     async def _ask(self, http: "Http", path: str, body: Mapping[str, Any]) -> "tuple[Reader, int]":
         answer = await http.post(path, json=body, cost=self.config.credits_per_call)
         return answer.read, answer.fetched_at
+
+
+def _listed(row: "Reader") -> "tuple[tuple[str, str], Reader] | None":
+    """Return which token a row of a list is about; None for one without an address."""
+    if row.at("token_address").value is None:
+        return None
+    return token_of(row.text("chain"), row.text("token_address")), row

@@ -158,7 +158,7 @@ class Reddit(Provider):
             own = self.config.subreddits[listing.sub]
             for post in listing.posts:
                 body = plain(post.body)
-                assets = {*finder.find(f"{post.title}\n{body}"), *([own] if own else [])}
+                assets = {*finder.find(post.title, body), *([own] if own else [])}
                 yield Text(
                     id=post.name,
                     event_time=min(post.created, listing.fetched_at),

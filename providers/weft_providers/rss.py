@@ -1,7 +1,6 @@
 """News from RSS and Atom feeds."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,9 +11,11 @@ from pydantic import Field
 import weft
 from weft.components.base import ComponentConfig
 from weft.components.provider import Batch, HttpConfig, Provider, Request
+from weft.errors import ConfigError, WeftError
 from weft.http.api import Api, RateLimit
-from weft.http.errors import SourceError
-from weft.times import DAY
+from weft.http.errors import BannedError, ForbiddenError, RefusedError, SourceError
+from weft.times import DAY, SECOND, iso
+from weft_providers._feed_memory import FeedMemory
 from weft_providers._feeds import Feed, Item, items_of, usual_feeds
 from weft_providers._hosts import Hosts
 from weft_providers._texts import (
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from weft.http import Http
 
 _SAME_STORY = 3 * DAY
-_UNDATED_KEPT = 30 * DAY
+_REFUSED_SECONDS = 6 * 3_600.0
+"""A feed that is gone, or refuses whoever asks, is left alone for so long."""
 _MOST_REMEMBERED = 50_000
 _ACCEPT = "application/rss+xml, application/atom+xml, application/xml;q=0.9, */*;q=0.5"
 
@@ -40,13 +42,14 @@ class Rss(Provider):
     """Headlines and summaries of crypto news and of the authorities, from their feeds.
 
     A text counts as known when it was first fetched, whatever date it bears; its event time is the
-    date its publisher gave it, but never later than that. A text that is edited is a further
-    version, known from then on. A feed holds its newest items only: what it drops between two
-    fetches is lost, and there is no history. What several feeds bring under one title or link
+    date its publisher gave it, but never later than that, nor weeks earlier where it is new in a
+    feed that was read before. A date that cannot be read or meant is none. A text that is edited is
+    a further version, known from then on. A feed holds its newest items only: what it drops between
+    two fetches is lost, and there is no history. What several feeds bring under one title or link
     within three days is kept once, from whoever published it first.
 
     Feeds are asked with their ETag, and have hosts and circuit breakers of their own: one that
-    fails is told, and the others go on.
+    fails is named, and the others go on. One that is gone or refuses is left alone for six hours.
 
     The format: https://www.rssboard.org/rss-specification
     """
@@ -91,42 +94,46 @@ class Rss(Provider):
             for name, feed in self.config.feeds.items()
             if self.config.contact or not feed.needs_contact
         }
+        memory = FeedMemory(request.cursor, clock.now())
+        feeds = {name: feed for name, feed in feeds.items() if http.refusal(name) is None}
         async with Hosts(http) as hosts:
             answers = await asyncio.gather(*(self._read(http, hosts, f) for f in feeds.values()))
         finder = AssetFinder(self.config.names, request.assets)
-        # When what bears no date, or one to come, was first seen.
-        seen: dict[str, int] = json.loads(request.cursor or "{}")
-        first = {id_: at for id_, at in seen.items() if clock.now() - at < _UNDATED_KEPT}
-        texts, failed = list[Text](), dict[str, SourceError]()
+        texts, failed = list[Text](), dict[str, WeftError]()
         for name, answer in zip(feeds, answers, strict=True):
-            if isinstance(answer, SourceError):
+            if isinstance(answer, WeftError):
                 failed[name] = answer
             else:
                 known_at, items = answer
-                texts += [_text(name, feeds[name], i, known_at, first, finder) for i in items]
+                named = {digest(name, item.own_id): item for item in items}
+                for own_id, item in named.items():
+                    date = memory.published(name, own_id, item.published, known_at)
+                    texts.append(_text(name, feeds[name], own_id, item, date, known_at, finder))
+                memory.note(name, named)
         fresh = self._fresh(texts)
-        problems = tuple(f"{name}: {error.message}" for name, error in failed.items())
-        if fresh or problems or first != seen:
-            cursor = json.dumps(first) if first != seen else None
+        now = clock.now()
+        problems = tuple(_trouble(http, name, error, now) for name, error in failed.items())
+        cursor = memory.cursor
+        if fresh or problems or cursor != request.cursor:
             yield Batch(texts=frame_of(fresh) if fresh else None, problems=problems, cursor=cursor)
         if failed and len(failed) == len(feeds):
             raise next(iter(failed.values()))
 
     async def _read(
         self, http: "Http", hosts: Hosts, feed: Feed
-    ) -> "tuple[int, list[Item]] | SourceError":
+    ) -> "tuple[int, list[Item]] | WeftError":
         """Return since when a feed has been as it is, and its items; or why it cannot be had."""
         parts = urlsplit(feed.url)
         path, client = parts.path or "/", http
-        if self.config.base_url:
-            path = f"/{parts.netloc}{path}"
-        else:
-            host = f"{parts.scheme}://{parts.netloc}"
-            client = await hosts.client(replace(self.web, base_url=host))
         headers = {"Accept": _ACCEPT}
         if self.config.contact:
             headers["User-Agent"] = f"weft/{weft.__version__} ({self.config.contact})"
         try:
+            if self.config.base_url:
+                path = f"/{parts.netloc}{path}"
+            else:
+                host = f"{parts.scheme}://{parts.netloc}"
+                client = await hosts.client(replace(self.web, base_url=host))
             answer = await client.get(
                 path,
                 params=dict(parse_qsl(parts.query)),
@@ -135,7 +142,7 @@ class Rss(Provider):
                 form="bytes",
             )
             return answer.unchanged_since, await asyncio.to_thread(items_of, answer)
-        except SourceError as error:
+        except (SourceError, ConfigError) as error:
             return error
 
     def _fresh(self, texts: list[Text]) -> list[Text]:
@@ -157,22 +164,34 @@ class Rss(Provider):
         return fresh
 
 
-def _text(
-    name: str, feed: Feed, item: Item, known_at: int, first: dict[str, int], finder: AssetFinder
+def _trouble(http: "Http", name: str, error: WeftError, now: int) -> str:
+    """Return the line about a feed that could not be read, and note one that will not be."""
+    line = f"{name}: {error.message}"
+    standing = isinstance(error, ForbiddenError | RefusedError)
+    if not standing or isinstance(error, BannedError):
+        return line
+    line += f"; not asked for again before {iso(now + int(_REFUSED_SECONDS * SECOND))}"
+    http.note_refusal(name, line, _REFUSED_SECONDS)
+    return line
+
+
+def _text(  # one argument for each part of it
+    name: str,
+    feed: Feed,
+    own_id: str,
+    item: Item,
+    published: int,
+    known_at: int,
+    finder: AssetFinder,
 ) -> Text:
-    """Return an item as a text, and note when one without a date in the past was first seen."""
-    own_id = digest(name, item.own_id)
-    event_time = item.published
-    if own_id in first or event_time is None or event_time > known_at:
-        event_time = first.setdefault(own_id, known_at)
     return Text(
         id=own_id,
-        event_time=event_time,
-        known_at=max(known_at, event_time),
+        event_time=published,
+        known_at=max(known_at, published),
         title=item.title,
         summary=item.summary,
         url=item.url,
         feed=name,
-        assets=finder.find(f"{item.title}\n{item.summary}\n{item.tags}"),
+        assets=finder.find(item.title, item.summary, item.tags),
         credibility=feed.credibility,
     )

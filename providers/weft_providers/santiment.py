@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from weft.components.provider import Request
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.http import Api, HeaderKey, RateLimit, Reader, errors
 from weft.times import DAY, HOUR, SECOND, iso
-from weft_providers._santiment import held_back, meaning, refused, timeseries
+from weft_providers._santiment import held_back, meaning, refused, timeseries, waits
 
 if TYPE_CHECKING:
     from weft.http import Http
@@ -52,6 +53,7 @@ class Santiment(SeriesProvider):
             RateLimit(500, 3600, remaining="x-ratelimit-remaining-hour"),
         ),
         classify=meaning,
+        waits=waits,
     )
     ids = dict(pair.split(":") for pair in _SLUGS.split())  # noqa: RUF012  # read only
     series = (
@@ -144,7 +146,9 @@ class Santiment(SeriesProvider):
             failed = refused(answer)
             for alias, one in asked.items():
                 if alias not in failed:
-                    found[one] += self._points(answer.read.at("data", alias), one.series)
+                    place = answer.read.at("data", alias)
+                    read = partial(self._point, one.series)
+                    found[one] += self.points(place, "timeseriesDataJson", read=read)
                 elif type(failed[alias]) is errors.SourceError:
                     self.tell(f"{one.series.metric} {one.entity}: {failed[alias].message}")
                 else:
@@ -156,14 +160,14 @@ class Santiment(SeriesProvider):
             self._note_cut(one, first, points)
         return found
 
-    def _points(self, read: Reader, series: Series) -> Iterable[Point]:
-        for row in read.rows("timeseriesDataJson"):
-            if row.at("value").value is not None:
-                end = row.instant("datetime", unit="iso") + series.step_micros
-                known_at = end + series.lag_micros
-                if self.config.known_when_computed and row.has("computedAt"):
-                    known_at = max(known_at, row.instant("computedAt", unit="iso"))
-                yield Point(end, row.number("value"), known_at)
+    def _point(self, series: Series, row: Reader) -> Point | None:
+        if row.at("value").value is None:
+            return None
+        end = row.instant("datetime", unit="iso") + series.step_micros
+        known_at = end + series.lag_micros
+        if self.config.known_when_computed and row.has("computedAt"):
+            known_at = max(known_at, row.instant("computedAt", unit="iso"))
+        return Point(end, row.number("value"), known_at)
 
     def _note_cut(self, one: Wanted, first: int, points: Sequence[Point]) -> None:
         """Tell where less came than was asked for: neither plan nor chain says so by itself."""
@@ -173,7 +177,8 @@ class Santiment(SeriesProvider):
                 none = errors.NotCoveredError("no values at all; its chain may not be covered")
                 self.give_up([one], none)
             return
-        begin, end = points[0].event_time, points[-1].event_time
+        times = [point.event_time for point in points]
+        begin, end = min(times), max(times)
         missing = {
             f"from {iso(begin)} on": begin - step - first,
             f"up to {iso(end)}": one.until - one.series.lag_micros - end,

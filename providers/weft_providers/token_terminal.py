@@ -1,8 +1,8 @@
 """Fees, revenue, value locked, users and valuation ratios from Token Terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 from weft.components.series import Point, Series, SeriesProvider, Wanted
 from weft.http.api import Api, HeaderKey, RateLimit
@@ -75,17 +75,14 @@ class TokenTerminal(SeriesProvider):
             names = ", ".join(sorted({one.series.path for one in lacking}))
             error = UnlistedSymbolError(f"there is no metric {names}", where=self.name)
             self.give_up(lacking, error)
-        found: dict[Wanted, list[Point]] = {one: [] for one in group}
-        rows = [(row.instant("timestamp", unit="iso") + DAY, row) for row in read.rows("data")]
-        # They come newest first.
-        for end, row in sorted(rows, key=itemgetter(0)):
+        rows = read.collect("data", read=_whole, lost=self.tell)
+        for row in rows:
             self._check_name(row, project)
-            if not _is_whole(row):
-                continue
-            for one, points in found.items():
-                if one.series.path not in unknown and row.at(one.series.path).value is not None:
-                    points.append(Point(end, row.number(one.series.path)))
-        return found
+        return {
+            one: self.points_in(rows, partial(_point, one.series.path))
+            for one in group
+            if one not in lacking
+        }
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
         """Return the values of one series."""
@@ -110,10 +107,17 @@ class TokenTerminal(SeriesProvider):
             self.tell(told, once=True)
 
 
-def _is_whole(row: "Reader") -> bool:
-    """Whether a row is of all chains and products together."""
-    told: Mapping[str, Any] = row.value
-    return all(told.get(name) in {"all", None} for name in ("chain", "business_line", "version"))
+def _whole(row: "Reader") -> "Reader | None":
+    """Return a row of all chains and products together; None for one of a part of them."""
+    told = row.fields()
+    parts = [told[name].value for name in ("chain", "business_line", "version") if name in told]
+    return row if all(part in {"all", None} for part in parts) else None
+
+
+def _point(path: str, row: "Reader") -> Point | None:
+    if row.at(path).value is None:
+        return None
+    return Point(row.instant("timestamp", unit="iso") + DAY, row.number(path))
 
 
 def _day(instant: int) -> str:

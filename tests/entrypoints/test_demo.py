@@ -19,7 +19,9 @@ def test_every_path_that_is_not_documented_is_named_for_the_sandbox() -> None:
     for provider in providers.values():
         assert provider.source_kind is not SourceKind.REAL
         if isinstance(provider, SeriesProvider):
-            assert provider.waiting() == {}
+            # Nansen has no label of bridges, and so the sandbox has none.
+            lacking = {"bridge_netflow_usd"} if provider.name == "nansen" else set()
+            assert provider.waiting().keys() == lacking
     dominance = providers["thetie"].config.series["social_dominance"]
     assert (dominance.path, dominance.factor) == ("/v1/social_sentiment.dominance", 0.01)
 

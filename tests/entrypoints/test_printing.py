@@ -29,8 +29,15 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_problem_is_printed_whole(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    print_problems(Collected("rss", problems=[line, "next"], error=line))
-    assert capsys.readouterr().err.splitlines() == [f"rss: {line}", "rss: next", f"rss: {line}"]
+    print_problems(Collected("rss", problems=[line, "next"], error=f"{line}."))
+    assert capsys.readouterr().err.splitlines() == [f"rss: {line}", "rss: next", f"rss: {line}."]
+
+
+def test_an_error_that_is_among_the_problems_is_printed_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_problems(Collected("rss", problems=["HTTP 503", "next"], error="HTTP 503"))
+    assert capsys.readouterr().err.splitlines() == ["rss: HTTP 503", "rss: next"]
 
 
 @pytest.mark.parametrize("line", LINES)

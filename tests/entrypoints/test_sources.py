@@ -125,3 +125,17 @@ def test_the_sandbox_says_how_it_is_reached(weft: Weft, sandbox: Sandbox) -> Non
     taken = weft("sandbox", "--port", str(sandbox.port))
     assert taken.code == 1
     assert "cannot listen" in taken.err
+
+
+def test_check_asks_the_source_and_never_the_cache(
+    weft: Weft, through: list[str], sandbox: Sandbox
+) -> None:
+    assert weft("providers", "check", "alternative_me", *through).code == 0
+    sandbox.fault({"kind": "status", "provider": "alternative_me", "status": 401})
+    refused = weft("providers", "check", "alternative_me", *through)
+    assert refused.code == 1
+    assert "HTTP 401" in refused.err
+    # The refused key is not shown again for a while, but whoever checks wants to know.
+    sandbox.heal()
+    healed = weft("providers", "check", "alternative_me", *through)
+    assert healed.code == 0, healed.err

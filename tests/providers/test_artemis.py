@@ -102,7 +102,7 @@ class TestArtemis(Sandboxed):
         }
         provider = self.made(server, metrics=tuple(named), series=named)
         fetched = fetch(provider, since=NOW - 60 * DAY)
-        for metric, scale in (("dev_commits", 7.0), ("active_developers", 2.0)):
+        for metric, scale in (("dev_commits", 4.0), ("active_developers", 0.5)):
             rows = fetched.of(metric, "SOL")
             times = np.array([row.event_time for row in rows])
             assert len(times) == 8
@@ -173,7 +173,7 @@ class TestArtemis(Sandboxed):
         times = np.array([row.event_time for row in rows])
         assert len(times) == 4
         counts = {
-            name: np.rint(world.series("developer_activity", name, times) * 2)
+            name: np.rint(world.series("developer_activity", name, times) * 0.5)
             for name in ("ETH", "SOL", "NEAR")
         }
         assert [row.value for row in rows] == pytest.approx(counts["ETH"] / sum(counts.values()))

@@ -78,7 +78,10 @@ CASES: Mapping[str, Mapping[str, Any]] = {
         "options": {"assets": ("UNI", "ARB")},
         "unknown": {"assets": ("NOSUCH",), "ids": {"NOSUCH": "no-such"}, "metrics": ("mindshare",)},
     },
-    "nansen": {"unknown": {"assets": ("NOSUCH",), "ids": {"NOSUCH": "ethereum:0xdead"}}},
+    "nansen": {
+        "options": {"bridge_label": "exchange"},
+        "unknown": {"assets": ("NOSUCH",), "ids": {"NOSUCH": "ethereum:0xdead"}},
+    },
     "token_terminal": {"unknown": {"assets": ("NOSUCH",), "ids": {"NOSUCH": "no-such"}}},
     "kaiko": {"days": 2},
     "reddit": {

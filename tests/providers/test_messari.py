@@ -9,6 +9,7 @@ from weft.times import DAY, HOUR
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.protocols.messari import (
     governance,
+    is_global,
     locked_share,
     max_supply,
     supply_at,
@@ -110,17 +111,14 @@ class TestMessari(Sandboxed):
         changed = fetch(self.made(server, metrics=metrics, series=wrong))
         assert isinstance(changed.error, SchemaChangedError)
 
-    def test_a_day_without_coins_and_dollars_unlocks_nothing(self, server: Sandbox) -> None:
+    def test_a_schedule_without_coins_is_another_form(self, server: Sandbox) -> None:
         metrics = ("unlock_share",)
         (whole,) = fetch(self.made(server, assets=("AAVE",), metrics=metrics)).of(*metrics, "AAVE")
-        server.fault({"kind": "null_field", "field": "unlockedInPeriodUSD"})
+        server.fault({"kind": "null_field", "field": "cumulativeUnlockedUSD"})
         (same,) = fetch(self.made(server, assets=("AAVE",), metrics=metrics)).of(*metrics, "AAVE")
         assert same == whole
-        server.fault({"kind": "null_field", "field": "unlockedInPeriodNative"})
-        (less,) = fetch(self.made(server, assets=("AAVE",), metrics=metrics)).of(*metrics, "AAVE")
-        assert less.value < whole.value
         server.heal()
-        server.fault({"kind": "null_field", "field": "unlockedInPeriodNative"})
+        server.fault({"kind": "null_field", "field": "cumulativeUnlockedNative"})
         fetched = fetch(self.made(server, assets=("AAVE",), metrics=metrics))
         assert isinstance(fetched.error, SchemaChangedError)
         assert fetched.rows == []
@@ -144,7 +142,10 @@ class TestMessari(Sandboxed):
             assert [row.event_time for row in rows] == ENDS.tolist()
             counts = [
                 sum(
-                    end - DAY <= at < end and coin.name == name and kind == "Governance"
+                    end - DAY <= at < end
+                    and coin.name == name
+                    and kind == "Governance"
+                    and not is_global(at)
                     for at, coin, kind in governance(world, NOW)
                 )
                 for end in ENDS.tolist()
@@ -168,7 +169,10 @@ class TestMessari(Sandboxed):
             assert rows[0].event_time == since
             first, last = since - DAY, NOW // DAY * DAY
             count = sum(
-                first <= at < last and coin.name == name and kind == "Governance"
+                first <= at < last
+                and coin.name == name
+                and kind == "Governance"
+                and not is_global(at)
                 for at, coin, kind in told
             )
             assert sum(row.value for row in rows) == count > 0

@@ -23,6 +23,7 @@ class TestNansen(Sandboxed):
     provider = Nansen
     drift = "net_flow_24h_usd"
     drifting = ("smart_money_netflow_usd",)
+    options = {"bridge_label": "exchange"}  # noqa: RUF012  # a ClassVar of the base
     unknown = {"assets": ("NOSUCH",), "ids": {"NOSUCH": "ethereum:0xdead"}}  # noqa: RUF012  # read only
 
     def test_flows_and_holders_as_of_now(self, server: Sandbox, world: World) -> None:
@@ -46,21 +47,20 @@ class TestNansen(Sandboxed):
 
     def test_bridges_give_out_what_comes_in(self, server: Sandbox, world: World) -> None:
         (row,) = fetch(self.made(server)).of("bridge_netflow_usd", "ETH")
-        coin, today = world.coin["ETH"], NOW // DAY * DAY
-        before, after = bridged(world, coin, np.array([today - DAY, today]))
-        price = world.price(REFERENCE, coin, today) * coin.tick
-        assert (row.event_time, row.known_at) == (today, NOW)
+        coin, hour = world.coin["ETH"], NOW // HOUR * HOUR
+        before, after = bridged(world, coin, np.array([hour - DAY, hour]))
+        price = world.price(REFERENCE, coin, hour) * coin.tick
+        assert (row.event_time, row.known_at) == (hour, NOW)
         assert row.value == pytest.approx((before - after) * price)
 
-    @pytest.mark.parametrize(
-        ("options", "label"), [({}, "bridge"), ({"bridge_label": "exchange"}, "exchange")]
-    )
-    def test_the_label_of_bridges_is_a_matter_of_config(
-        self, server: Sandbox, options: dict[str, str], label: str
-    ) -> None:
-        fetched = fetch(self.made(server, metrics=("bridge_netflow_usd",), **options))
-        assert [body["label"] for _, _, body in fetched.asked] == [label] * 2
+    def test_the_label_of_bridges_is_a_matter_of_config(self, server: Sandbox) -> None:
+        metrics = ("bridge_netflow_usd",)
+        fetched = fetch(self.made(server, metrics=metrics, bridge_label="whale"))
+        assert [body["label"] for _, _, body in fetched.asked] == ["whale"] * 2
         assert len(fetched.rows) == 2
+        unnamed = self.made(server, metrics=metrics, bridge_label="")
+        assert fetch(unnamed).asked == []
+        assert "providers.nansen.bridge_label" in unnamed.waiting()["bridge_netflow_usd"]
 
     def test_all_pages_come(self, server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(nansen, "_PAGE", 3)

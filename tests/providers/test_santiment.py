@@ -39,6 +39,7 @@ class TestSantiment(Sandboxed):
     provider = Santiment
     options: ClassVar = {"assets": ("BTC",)}
     drift = "datetime"
+    drifting = ("mvrv",)
 
     def test_answers_without_rows(self, server: Sandbox) -> None:
         server.fault({"kind": "empty_rows"})

@@ -6,8 +6,9 @@ same for all and stands here.
 """
 
 import asyncio
+import hashlib
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -17,14 +18,16 @@ from weft.components.base import ComponentConfig
 from weft.components.provider import Batch, FactKey, HttpConfig, Provider, Request
 from weft.errors import ConfigError, ProviderError, nearest
 from weft.market.instruments import Scope
-from weft.times import Interval
+from weft.times import SECOND, Interval, iso
 
 if TYPE_CHECKING:
     from weft.clock import Clock
-    from weft.http import Http
+    from weft.http import Http, Reader
 
 _ROWS_A_BATCH = 5_000
 _STEPS_ASKED_AGAIN = 3
+_REFUSED_SECONDS, _PLAN_LACKS_SECONDS = 86_400.0, 7 * 86_400.0
+"""How long a refusal is taken to stand: plans change rarely, and a new key is tried at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,9 +160,12 @@ class SeriesProvider(Provider):
 
     def __init__(self, config: ComponentConfig | None = None) -> None:
         super().__init__(config)
-        self._given_up: set[FactKey] = set()
+        self._given_up: dict[str, int] = {}
+        self._http: Http | None = None
+        self._options: str | None = None
+        self._broken: ProviderError | None = None
         self._told: list[str] = []
-        self._lacking: dict[type[ProviderError], tuple[ProviderError, list[str]]] = {}
+        self._lacking: dict[type[ProviderError], tuple[ProviderError, list[Wanted]]] = {}
         self._told_before: set[str] = set()
         known = {series.metric for series in self.series}
         for metric in (*self.config.metrics, *self.config.series):
@@ -176,7 +182,8 @@ class SeriesProvider(Provider):
         """Return the values of one series over a span, all pages of them, in any order.
 
         Values from before the span, and such as are not known yet, may be among them. What else
-        there is to say goes to `tell`; a series that will not be had at all, to `give_up`.
+        there is to say goes to `tell`; a series that will not be had at all, to `give_up`. Rows are
+        best read with `points`: one that is not as expected then costs itself alone.
 
         Raises:
             SourceError: it cannot be had.
@@ -202,8 +209,9 @@ class SeriesProvider(Provider):
     async def fetch(self, request: Request, http: "Http", clock: "Clock") -> AsyncIterator[Batch]:
         """Yield what is due of every series, and the last steps before it, asked again.
 
-        A series that the plan does not cover, or an asset that the source does not know, is told
-        and not asked for again. Where the source itself fails, what came is given out first.
+        A series that the plan does not cover, or an asset that the source does not know, is named
+        once, and not asked for again for a day or a week, by later processes neither. Where the
+        source itself fails, rows that came are yielded first.
 
         Raises:
             SourceError: the source failed, or a series came in another form than expected.
@@ -216,6 +224,7 @@ class SeriesProvider(Provider):
             UnlistedSymbolError,
         )
 
+        self._http = http
         await self.begin(request, http, clock)
         wanted = list(self._wanted(request, clock.now()))
         rows: list[_Row] = []
@@ -242,6 +251,7 @@ class SeriesProvider(Provider):
         if rows or self._told or self._lacking:
             yield replace(_batch(rows), problems=(*self._told, *self._given_up_lines()))
             self._told, self._lacking = [], {}
+        failed, self._broken = failed or self._broken, None
         if failed is not None:
             raise failed
 
@@ -267,13 +277,26 @@ class SeriesProvider(Provider):
                     if self.only_ids and series.scope is Scope.ASSET and not known:
                         self.tell(f"{entity}: no id is known for it; set ids.{entity}", once=True)
                     continue
-                if key in self._given_up:
-                    continue
-                if known is None:
-                    yield Wanted(series, entity, own_id, request.since, now)
-                elif known + step + lag <= now:
-                    again = known - _STEPS_ASKED_AGAIN * step
-                    yield Wanted(series, entity, own_id, again, now)
+                again = request.since if known is None else known - _STEPS_ASKED_AGAIN * step
+                one = Wanted(series, entity, own_id, again, now)
+                is_due = known is None or known + step + lag <= now
+                if is_due and not self._is_refused(one):
+                    yield one
+
+    def _is_refused(self, one: Wanted) -> bool:
+        """Whether the source refused a series, now or in an earlier process, for longer."""
+        name = self._refusal_name(one)
+        if self._given_up.get(name, 0) > one.until:
+            return True
+        return self._http is not None and self._http.refusal(name) is not None
+
+    def _refusal_name(self, one: Wanted) -> str:
+        """Return the name of a series' standing refusal: with other options it is asked again."""
+        if self._options is None:
+            said = self.config.model_dump_json(exclude={"api_key"})
+            self._options = hashlib.sha256(said.encode()).hexdigest()[:8]
+        series = one.series
+        return f"{series.metric} {series.scope} {one.entity} {series.path} {self._options}"
 
     def waiting(self) -> Mapping[str, str]:
         """Return metrics that are not asked for until the config says more, and why, for people."""
@@ -318,6 +341,45 @@ class SeriesProvider(Provider):
             extra={**series.extra, **own.extra},
         )
 
+    def points(
+        self, place: "Reader", *way: str | int, read: "Callable[[Reader], Point | None]"
+    ) -> list[Point]:
+        """Return the points of one series, read row by row out of a list in an answer.
+
+        A row that is not as expected is left out and named among the problems. Where no row is as
+        expected the series has none, and the fetch ends with that error once all others are in.
+
+        Args:
+            place: in the answer.
+            way: from there to the list.
+            read: reads one row; returns None for a row without a value.
+        """
+        from weft.http.errors import SchemaChangedError  # noqa: PLC0415  # as in fetch
+
+        try:
+            return self.points_in(place.rows(*way), read)
+        except SchemaChangedError as error:
+            self._broken = self._broken or error
+            return []
+
+    def points_in(
+        self, rows: "Sequence[Reader]", read: "Callable[[Reader], Point | None]"
+    ) -> list[Point]:
+        """Return the points of one series, as `points` does, out of rows of one or more answers."""
+        from weft.http.errors import SchemaChangedError  # noqa: PLC0415  # as in fetch
+        from weft.http.reader import read_rows  # noqa: PLC0415  # as in fetch
+
+        try:
+            return read_rows(rows, read, self._lose)
+        except SchemaChangedError as error:
+            self._broken = self._broken or error
+            return []
+
+    def _lose(self, line: str) -> None:
+        # Several series may be read out of one answer, and lose the same row.
+        if line not in self._told:
+            self.tell(line)
+
     def tell(self, line: str, *, once: bool = False) -> None:
         """Say something about what came, among the problems of this fetch.
 
@@ -330,20 +392,38 @@ class SeriesProvider(Provider):
             self._told.append(line)
 
     def give_up(self, wanted: Iterable[Wanted], error: ProviderError) -> None:
-        """Do not ask for some series again until the next start, and say why."""
-        _, names = self._lacking.setdefault(type(error), (error, []))
+        """Do not ask for some series again for a day, or a week where the plan lacks them.
+
+        The reason is among the problems of this fetch, and stays in the provider's status.
+        """
+        _, refused = self._lacking.setdefault(type(error), (error, []))
         for one in wanted:
-            self._given_up.add(FactKey(one.series.metric, one.series.scope.value, one.entity))
-            names.append(f"{one.series.metric} {one.entity}".strip())
+            self._given_up[self._refusal_name(one)] = one.until + int(
+                _standing_seconds(error) * SECOND
+            )
+            refused.append(one)
 
     def _given_up_lines(self) -> Iterable[str]:
-        for error, names in self._lacking.values():
+        for error, refused in self._lacking.values():
+            seconds = _standing_seconds(error)
+            until = iso(max(one.until for one in refused) + int(seconds * SECOND))
             # Sorted, for they were asked at once, and any may have been answered first.
-            one = "of one of them, " if len(names) > 1 else ""
-            yield (
-                f"{', '.join(sorted(names))}: {one}{error.message}; not asked for again until the "
-                "next start"
+            names = sorted({f"{one.series.metric} {one.entity}".strip() for one in refused})
+            one_of = "of one of them, " if len(names) > 1 else ""
+            line = (
+                f"{', '.join(names)}: {one_of}{error.message}; not asked for again before {until}, "
+                f"or until weft providers check {self.name}"
             )
+            for one in refused:
+                if self._http is not None:
+                    self._http.note_refusal(self._refusal_name(one), line, seconds)
+            yield line
+
+
+def _standing_seconds(error: ProviderError) -> float:
+    from weft.http.errors import NotCoveredError  # noqa: PLC0415  # as in fetch
+
+    return _PLAN_LACKS_SECONDS if isinstance(error, NotCoveredError) else _REFUSED_SECONDS
 
 
 _Row = tuple[str, str, str, int, int, float]

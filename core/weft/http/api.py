@@ -16,6 +16,13 @@ The body is None where it is not JSON, and where bytes were asked for and came. 
 with HTTP 200 and for an API's own codes.
 """
 
+Waiter: TypeAlias = Callable[[Any, Headers, int], float | None]
+"""``(parsed body, headers, now)`` to the seconds a refusal asks callers to stay away.
+
+For APIs that name the end of a ban or of a pause in the body or in headers of their own; None
+leaves it to Retry-After. `now` is in microseconds since 1970.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class HeaderKey:
@@ -77,6 +84,7 @@ class Api:
         key: how the key is sent; None where there is none.
         limits: all of them hold at once.
         classify: what an answer means where its status alone does not say.
+        waits: how long a refusal asks to stay away, where Retry-After alone does not say it.
         ban_statuses: statuses that shut the caller out for a while.
         longest_wait_seconds: a turn further away is refused at once with `RateLimitedError`.
         deadline_seconds: for one request, all attempts, bodies and pauses between them; turns
@@ -88,6 +96,7 @@ class Api:
         attempts: of one request, the first included.
         failures_to_open: unavailable in a row before the source is left alone.
         cool_down_seconds: how long it is left alone before it is tried with one request.
+        refused_key_seconds: how long a refused key is not shown again; a new key is, at once.
         ban_seconds: length of a ban of which the server does not say how long it lasts.
         stale_seconds: how far beyond its ttl a cached answer may stand in for an error.
     """
@@ -96,6 +105,7 @@ class Api:
     key: HeaderKey | QueryKey | None = None
     limits: tuple[RateLimit, ...] = ()
     classify: Classifier | None = None
+    waits: Waiter | None = None
     ban_statuses: frozenset[int] = frozenset({418})
     longest_wait_seconds: float = 120.0
     deadline_seconds: float = 60.0
@@ -106,6 +116,7 @@ class Api:
     attempts: int = 4
     failures_to_open: int = 6
     cool_down_seconds: float = 60.0
+    refused_key_seconds: float = 900.0
     ban_seconds: float = 600.0
     stale_seconds: float = 86_400.0
 

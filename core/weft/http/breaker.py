@@ -41,6 +41,11 @@ class Breaker:
         """Why the source is being left alone; None where it is not."""
         return self._cause
 
+    def resume(self, cause: SourceError, until: int) -> None:
+        """Leave the source alone until an instant, as an earlier process was told to."""
+        if until > self._until:
+            self._cause, self._until = cause, until
+
     def check(self) -> None:
         """Raise at once, without asking, while the source is being left alone.
 
@@ -86,7 +91,7 @@ class Breaker:
         if isinstance(error, BannedError):
             self._open(error, error.retry_after_seconds or api.ban_seconds)
         elif isinstance(error, UnauthorisedError):
-            self._open(error, api.cool_down_seconds)
+            self._open(error, api.refused_key_seconds)
         elif isinstance(error, UnavailableError):
             self._failures += 1
             if self._failures >= api.failures_to_open or self._cause is not None:

@@ -15,6 +15,9 @@ import diskcache  # type: ignore[import-untyped]  # they publish no types
 import orjson
 from diskcache.core import MODE_BINARY, MODE_RAW  # type: ignore[import-untyped]  # they publish no types
 
+from weft.clock import Clock
+from weft.http.standing import StandingNotes, notes_path
+
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
@@ -79,18 +82,26 @@ class ResponseCache:
     Args:
         folder: made where it is missing, for its owner alone.
         size_limit_bytes: how much it holds.
+        ask_anew: whether every source is to be asked in any case: kept answers are passed over,
+            and standing refusals forgotten. Bans are kept to all the same.
     """
 
-    def __init__(self, folder: Path, size_limit_bytes: int = 1 << 30) -> None:
+    def __init__(
+        self, folder: Path, size_limit_bytes: int = 1 << 30, *, ask_anew: bool = False
+    ) -> None:
         self._folder = folder
         self._size_limit = size_limit_bytes
         self._disk: Any = None
+        self._ask_anew = ask_anew
+        self._notes: dict[str, StandingNotes] = {}
         self._told = False
         # One thread: SQLite never holds up the event loop, and one connection is closed for sure.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="weft-http-cache")
 
     async def get(self, key: str) -> Kept | None:
         """Return what is kept under a key, or None."""
+        if self._ask_anew:
+            return None
         record = await self._do(lambda disk: disk.get(key))
         if not isinstance(record, bytes):
             return None
@@ -103,6 +114,15 @@ class ResponseCache:
         """Keep an answer under a key."""
         record = _pack(key, kept)
         await self._do(lambda disk: disk.set(key, record))
+
+    def notes(self, source: str, clock: Clock) -> StandingNotes:
+        """Return what a source said for a longer time: bans and standing refusals."""
+        if source not in self._notes:
+            notes = StandingNotes(notes_path(self._folder, source), clock)
+            if self._ask_anew:
+                notes.forget_refusals()
+            self._notes[source] = notes
+        return self._notes[source]
 
     async def aclose(self) -> None:
         """Close the files; the cache cannot be used any more."""

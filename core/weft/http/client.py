@@ -19,10 +19,17 @@ from weft.http.api import Api
 from weft.http.asked import Asked, Form, Params, cache_key, describe, make_url
 from weft.http.breaker import Breaker
 from weft.http.cache import Kept, ResponseCache
-from weft.http.errors import RateLimitedError, SourceError, UnavailableError
+from weft.http.errors import (
+    BannedError,
+    RateLimitedError,
+    SourceError,
+    UnauthorisedError,
+    UnavailableError,
+)
 from weft.http.limits import Limiter
 from weft.http.redact import LogRedaction, Redactor
 from weft.http.retry import Deadline, Retries
+from weft.http.standing import Note, Standing, StandingNotes
 from weft.http.status import SourceStatus, Tally
 from weft.http.transport import check_base, check_key
 from weft.http.understand import Taken, Understanding
@@ -30,6 +37,8 @@ from weft.http.wire import Wire
 from weft.times import SECOND
 
 _LONGEST_USUAL_PAUSE_SECONDS = 60.0
+_KEY, _PAUSE = "key", "pause"
+"""Names of the notes about a refused key, and about a pause longer than the usual ones."""
 
 
 class Http:
@@ -45,7 +54,8 @@ class Http:
         rng: draws the pauses between attempts; seeded by whoever builds it.
         key: sent as the api says; an empty one counts as none.
         base_url: where the options name another place than the api.
-        cache: keeps the answers of requests with a ttl; nothing is kept where None.
+        cache: keeps the answers of requests with a ttl, and bans and standing refusals for the
+            processes after this one; nothing is kept where None.
         tls: whom to trust; the public authorities where None. Proxies and certificates named in
             the environment are ignored.
 
@@ -77,11 +87,14 @@ class Http:
         self._breaker = Breaker(name, api, clock)
         self._retries = Retries(api, clock, rng)
         self._understanding = Understanding(name, api, self._redact)
+        notes = StandingNotes(None, clock) if cache is None else cache.notes(name, clock)
+        self._standing = Standing(notes, self._base.host, key)
         self._tally = Tally()
         self._limited_in_a_row = 0
         self._wire = Wire(name, api, self._base, key, tls, self._redact)
         self._logs = ExitStack()
         self._logs.enter_context(LogRedaction(self._redact))
+        self._resume()
 
     async def get(
         self,
@@ -175,6 +188,20 @@ class Http:
             self._name, self._breaker.cause, self._limiter.left(), self._retries.made
         )
 
+    def refusal(self, name: str) -> Note | None:
+        """Return the standing refusal noted under a name; None where none holds."""
+        return self._standing.get(f"refused {name}")
+
+    def note_refusal(self, name: str, text: str, seconds: float) -> None:
+        """Keep a standing refusal, for the processes after this one as well.
+
+        Args:
+            name: what was refused, as `refusal` is asked for it.
+            text: why, for people.
+            seconds: how long it is taken to stand.
+        """
+        self._standing.put(f"refused {name}", Note(self._after(seconds), self._redact(text)))
+
     def note(self, error: SourceError) -> None:
         """Let status show an error that was met while reading an answer."""
         self._tally.failed(error)
@@ -250,13 +277,41 @@ class Http:
                 self._limiter.learn(reply.headers)
                 try:
                     taken = self._understanding.understand(asked, known, reply, now)
-                except (RateLimitedError, UnavailableError) as error:
-                    self._hold_back(error)
+                except SourceError as error:
+                    self._remember(error)
                     raise
+        self._standing.drop(_KEY)
         self._limited_in_a_row = 0
         self._tally.latencies.append((now - began) / SECOND)
         self._tally.succeeded(now)
         return taken
+
+    def _resume(self) -> None:
+        """Keep to what an earlier process was told."""
+        if (ban := self._standing.ban) is not None:
+            self._breaker.resume(BannedError(ban.text, where=self._name), ban.until)
+        elif (refused := self._standing.get(_KEY)) is not None:
+            cause = UnauthorisedError(refused.text, where=self._name)
+            self._breaker.resume(cause, refused.until)
+        if (pause := self._standing.get(_PAUSE)) is not None:
+            self._limiter.pause((pause.until - self._clock.now()) / SECOND)
+
+    def _remember(self, error: SourceError) -> None:
+        """Keep to what the source asks for, and let later processes do so."""
+        seconds = error.retry_after_seconds
+        if isinstance(error, BannedError):
+            until = self._after(seconds or self._api.ban_seconds)
+            self._standing.ban = Note(until, error.message)
+        elif isinstance(error, UnauthorisedError):
+            until = self._after(self._api.refused_key_seconds)
+            self._standing.put(_KEY, Note(until, error.message))
+        elif isinstance(error, RateLimitedError | UnavailableError):
+            if seconds is not None and seconds > _LONGEST_USUAL_PAUSE_SECONDS:
+                self._standing.put(_PAUSE, Note(self._after(seconds), error.message))
+            self._hold_back(error)
+
+    def _after(self, seconds: float) -> int:
+        return self._clock.now() + int(seconds * SECOND)
 
     def _hold_back(self, error: RateLimitedError | UnavailableError) -> None:
         """Make everybody wait: a limit is the source's, not the request's."""

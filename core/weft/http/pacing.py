@@ -39,7 +39,16 @@ def retry_after_seconds(headers: Mapping[str, str], now: int) -> float | None:
         seconds = (until - _server_time(headers, now)) / SECOND
     else:
         return None
-    if seconds <= 0:
+    return believed_seconds(seconds)
+
+
+def believed_seconds(seconds: float | None) -> float | None:
+    """Return a wait that a server asks for as far as it is believed.
+
+    Returns:
+        None for None and for no wait at all; an hour for more than `LONGEST_BELIEVED_SECONDS`.
+    """
+    if seconds is None or not seconds > 0:
         return None
     return seconds if seconds <= LONGEST_BELIEVED_SECONDS else INSTEAD_SECONDS
 

@@ -2,10 +2,10 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from weft.http.errors import SchemaChangedError
 from weft.times import SECOND, YEAR, TimeError, parse_time
@@ -17,6 +17,7 @@ _UNITS = {"s": SECOND, "ms": 1_000, "us": 1}
 # Seconds taken for milliseconds land in 1970, milliseconds taken for seconds far beyond 2100.
 _FIRST, _LAST = YEAR, 130 * YEAR
 _MISSING = object()
+_T = TypeVar("_T")
 
 
 class Reader:
@@ -154,6 +155,25 @@ class Reader:
             raise place.unexpected("a list")
         return [place.at(index) for index in range(len(place.value))]
 
+    def collect(
+        self,
+        *way: str | int,
+        read: "Callable[[Reader], _T | None]",
+        lost: Callable[[str], None],
+    ) -> "list[_T]":
+        """Return what is read out of each row of a list; a row that cannot be read costs itself.
+
+        Args:
+            way: where the list is.
+            read: reads one row; returns None to leave it out without a word.
+            lost: takes a line for people about the rows that could not be read.
+
+        Raises:
+            SchemaChangedError: something else is there, or nothing, or rows cannot be read and
+                none gives anything: then the source has changed, not a row.
+        """
+        return read_rows(self.rows(*way), read, lost)
+
     def table(self, *way: str | int, width: int) -> list[tuple[float, ...]]:
         """Return the first numbers of each row of a list of lists, as `number` reads them.
 
@@ -227,6 +247,27 @@ class Reader:
                 return f"an object of {len(value)}"
             case _:
                 return str(value)[:40]
+
+
+def read_rows(
+    rows: Sequence[Reader], read: Callable[[Reader], _T | None], lost: Callable[[str], None]
+) -> list[_T]:
+    """Return what is read out of rows that stand in one answer or in several; see `collect`."""
+    sound: list[_T] = []
+    broken: list[SchemaChangedError] = []
+    for row in rows:
+        try:
+            one = read(row)
+        except SchemaChangedError as error:
+            broken.append(error)
+        else:
+            if one is not None:
+                sound.append(one)
+    if broken and not sound:
+        raise broken[0]
+    if broken:
+        lost(f"{len(broken)} of {len(rows)} rows left out, the first: {broken[0].message}")
+    return sound
 
 
 def _step(value: Any, step: str | int) -> Any:  # noqa: ANN401  # JSON

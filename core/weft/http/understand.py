@@ -1,5 +1,6 @@
 """Turns what came over the wire into an answer that can be kept, or into the error it means."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from weft.http.errors import (
     SourceError,
     UnavailableError,
 )
-from weft.http.pacing import age_seconds, retry_after_seconds
+from weft.http.pacing import age_seconds, believed_seconds, retry_after_seconds
 from weft.http.redact import Redactor
 from weft.http.strict_json import is_markup, parse_json
 from weft.http.wire import Reply
@@ -76,7 +77,7 @@ class Understanding:
                 broken = f"broken JSON, {error}"
         kind = meaning(self._api, reply.status, parsed, reply.headers)
         if kind is not None:
-            raise self._failure(kind, asked.what, reply, now)
+            raise self._failure(kind, asked.what, reply, parsed, now)
         if reply.status == 304:
             broken = "that nothing changed, but nothing was kept"
         if broken:
@@ -86,11 +87,27 @@ class Understanding:
         since = known.kept.unchanged_since if known is not None and same else now
         return Taken(Kept(now, since, age, reply.headers, reply.body), parsed)
 
-    def _failure(self, kind: type[SourceError], what: str, reply: Reply, now: int) -> SourceError:
+    def _failure(
+        self,
+        kind: type[SourceError],
+        what: str,
+        reply: Reply,
+        parsed: Any,  # noqa: ANN401  # JSON
+        now: int,
+    ) -> SourceError:
         seconds = None
         if issubclass(kind, BannedError | RateLimitedError | UnavailableError):
-            seconds = retry_after_seconds(reply.headers, now)
+            seconds = self._wait(reply, parsed, now)
         if issubclass(kind, BannedError):
             seconds = seconds or self._api.ban_seconds
         told = f"{what} answered HTTP {reply.status}{excerpt(reply.body, self._redact)}"
         return kind(told, where=self._where, retry_after_seconds=seconds)
+
+    def _wait(self, reply: Reply, parsed: Any, now: int) -> float | None:  # noqa: ANN401  # JSON
+        """Return the longest wait that the answer asks for, in seconds; None for none."""
+        waits = [retry_after_seconds(reply.headers, now)]
+        if self._api.waits is not None:
+            # A refusal may come in any form; Retry-After then says what there is to say.
+            with suppress(LookupError, TypeError, ValueError, AttributeError, OverflowError):
+                waits.append(believed_seconds(self._api.waits(parsed, reply.headers, now)))
+        return max((seconds for seconds in waits if seconds is not None), default=None)

@@ -2,14 +2,17 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from weft.arrays import Floats, Times
+from weft.market.rates import over_span
 from weft.store.store import Store
+from weft.times import Interval
+from weft.vocabulary import PAID_OVER
 
 
 class Subject(NamedTuple):
@@ -42,9 +45,17 @@ class FactSeries:
             np.concatenate([self.value, other.value]),
         )
 
+    def over_span(self, micros: int) -> "FactSeries":
+        """Return paid rates as what would be paid over a span (see `weft.market.rates`)."""
+        return replace(self, value=over_span(self.event_time, self.known_at, self.value, micros))
+
 
 class Facts:
     """Keeps of each metric what is asked for, and what comes after it.
+
+    Facts are kept as their sources tell them. Of rates paid over one interval or another, what is
+    given out is scaled to one span (see `weft.vocabulary.PAID_OVER`); all of their history is kept,
+    for a rate can be scaled only beside the payment before it.
 
     Args:
         store: where the facts are.
@@ -56,6 +67,7 @@ class Facts:
         self._sources = tuple(sources)
         self._since: dict[str, int] = {}
         self._held: dict[str, dict[Subject, FactSeries]] = {}
+        self._scaled: dict[str, dict[Subject, FactSeries]] = {}
         # Between reading the store and holding what was read, nothing may be taken in.
         self._lock = threading.Lock()
 
@@ -67,10 +79,13 @@ class Facts:
             since: the instant, microseconds since 1970; what was known before it may be missing.
         """
         with self._lock:
-            if metric not in self._held or since < self._since[metric]:
-                rows = self._store.observations(metric, self._sources, since=since)
+            is_rate = metric in PAID_OVER
+            if metric not in self._held or (since < self._since[metric] and not is_rate):
+                first = None if is_rate else since
+                rows = self._store.observations(metric, self._sources, since=first)
                 self._held[metric], self._since[metric] = _split(rows), since
-            return self._held[metric]
+                self._scale(metric, self._held[metric])
+            return self._scaled[metric] if is_rate else self._held[metric]
 
     def take_in(self, rows: pl.DataFrame) -> None:
         """Add observations that were just stored.
@@ -89,6 +104,14 @@ class Facts:
                     for subject, series in _split(part).items()
                 }
                 self._held[str(metric)] = {**held, **added}
+                self._scale(str(metric), added)
+
+    def _scale(self, metric: str, changed: Mapping[Subject, FactSeries]) -> None:
+        """Scale the series that changed, of a metric whose facts are paid rates."""
+        if metric in PAID_OVER:
+            span = Interval.parse(PAID_OVER[metric]).micros
+            scaled = {subject: one.over_span(span) for subject, one in changed.items()}
+            self._scaled[metric] = {**self._scaled.get(metric, {}), **scaled}
 
 
 def _split(rows: pl.DataFrame) -> dict[Subject, FactSeries]:

@@ -14,6 +14,10 @@ A provider is checked against something that stands for its API, a server or a t
 
     api = httpx.MockTransport(answer)
     check_provider(Tides(), api, now=NOW, days=10).raise_if_failed()
+
+A body that was recorded, or stands in a vendor's documentation, is read without any server::
+
+    parse_recorded(Tides(), {"/v1/level": body}, now=NOW).of("tide_level", "BTC")
 """
 
 from weft.testing.conformance import (
@@ -33,6 +37,7 @@ from weft.testing.providers import (
     check_provider,
     parametrize_provider_checks,
 )
+from weft.testing.recorded import Fact, ParsedRows, Recorded, parse_recorded
 from weft.testing.sinks import SINK_CHECKS, check_sink, parametrize_sink_checks, sample_signals
 
 __all__ = [
@@ -40,8 +45,11 @@ __all__ = [
     "SINK_CHECKS",
     "CheckResult",
     "ConformanceReport",
+    "Fact",
     "History",
+    "ParsedRows",
     "ProviderCase",
+    "Recorded",
     "StandIn",
     "check_component",
     "check_feature",
@@ -52,6 +60,7 @@ __all__ = [
     "parametrize_provider_checks",
     "parametrize_sink_checks",
     "parametrize_with_checks",
+    "parse_recorded",
     "random_history",
     "sample_signals",
     "with_forecasts",

@@ -137,7 +137,7 @@ class Check:
 
 async def _check(engine: Engine, chosen: Sequence[PlacedProvider], asking: Phase) -> list[Check]:
     checks = []
-    async with engine.collector.connections:
+    async with engine.collector.connections.asking_anew():
         for placed in chosen:
             name = placed.provider.key
             asking.update(note=name)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
+
 from weft.arrays import Floats, Times
 from weft.times import HOUR
 from weft_app.sandbox.bars import Bars, Grid
@@ -17,7 +19,9 @@ from weft_app.sandbox.replay import Replay
 from weft_app.sandbox.series import Series
 from weft_app.sandbox.skeleton import REGIMES, Skeleton
 from weft_app.sandbox.ticks import Trades
-from weft_app.sandbox.venues import Venue
+from weft_app.sandbox.venues import REFERENCE, Venue
+
+_MADE_OF_CAPS = frozenset({"market_cap_usd", "realized_cap_usd", "stablecoin_supply_ratio"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,23 @@ class World:
                 hour. A row that a source stamps with the start of a day it covers holds the
                 value of the day's end.
         """
-        return self.series_maker.values(name, None if asset is None else self.coin[asset], times)
+        coin = None if asset is None else self.coin[asset]
+        if coin is None or name not in _MADE_OF_CAPS:
+            return self.series_maker.values(name, coin, times)
+        cap = self._caps(coin, times)
+        match name:
+            case "realized_cap_usd":
+                return cap / self.series_maker.values("mvrv", coin, times)
+            case "stablecoin_supply_ratio":
+                return cap / self.series_maker.values("stablecoin_supply", None, times)
+            case _:
+                return cap
+
+    def _caps(self, coin: Coin, times: Times) -> Floats:
+        """Return what all coins in circulation are worth at the start of each instant's hour."""
+        hours = np.maximum(np.asarray(times) // HOUR * HOUR, coin.listed).tolist()
+        prices = [self.price(REFERENCE, coin, hour) for hour in hours]
+        return np.array(prices) * coin.tick * coin.supply
 
     def news(self, first: int, end: int, asset: str | None = None) -> list[NewsItem]:
         """Return texts that appeared in [first, end), oldest first."""

@@ -4,10 +4,13 @@ import html
 import re
 import unicodedata
 
+from weft.text.words import words
+
+__all__ = ["is_readable", "plain", "words"]
+
 _MARKUP = re.compile(
     r"<(?:script|style)\b[^>]*>.*?</(?:script|style)\s*>|<[^<>]{0,2000}>", re.IGNORECASE | re.DOTALL
 )
-_WORD = re.compile(r"\$?[^\W_]+(?:['-][^\W_]+)*", re.UNICODE)
 _ASCII_QUOTES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
 _READ_BEFORE_CUT = 4
 
@@ -32,11 +35,6 @@ def plain(text: str, longest: int) -> str:
     if "<" in text or "&" in text:
         text = _MARKUP.sub(" ", html.unescape(_MARKUP.sub(" ", text)))
     return " ".join(text.split())[:longest].rstrip()
-
-
-def words(text: str) -> list[str]:
-    """Return the words of a plain text as they are written; ``$BTC`` keeps its sign."""
-    return _WORD.findall(text)
 
 
 def is_readable(text: str, known: int) -> bool:

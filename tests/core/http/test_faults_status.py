@@ -134,7 +134,7 @@ async def test_a_key_revoked_in_the_middle_is_said_and_not_shown_again_at_once()
                 await http.get("/x")
         assert len(server.seen) == 2
         assert http.status().state is SourceState.UNAUTHORISED
-        clock.advance_to(NOW + MINUTE)
+        clock.advance_to(NOW + 15 * MINUTE)
         await http.get("/x")
         assert http.status().state is SourceState.OK
 

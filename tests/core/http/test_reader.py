@@ -161,3 +161,30 @@ def test_whatever_stands_there_is_read_or_named(value: Any, way: list[str | int]
         except SchemaChangedError:
             continue
         assert not isinstance(read, float) or math.isfinite(read)
+
+
+def collected(rows: list[Any]) -> tuple[list[float], list[str]]:
+    lines: list[str] = []
+    reader = Reader({"data": rows}, "vendor", "GET /x")
+
+    def read(row: Reader) -> float | None:
+        return None if row.value is None else row.number()
+
+    return reader.collect("data", read=read, lost=lines.append), lines
+
+
+def test_a_row_that_cannot_be_read_costs_itself_and_a_line() -> None:
+    assert collected([1, None, 2]) == ([1.0, 2.0], [])
+    assert collected([]) == ([], [])
+    assert collected([None]) == ([], [])
+    numbers, lines = collected([1, "x", 2, []])
+    assert numbers == [1.0, 2.0]
+    assert lines == [
+        "2 of 4 rows left out, the first: GET /x: $.data[1] should be a number, and is the text 'x'"
+    ]
+
+
+@pytest.mark.parametrize("rows", [["x"], ["x", []], ["x", None]])
+def test_where_no_row_can_be_read_the_source_has_changed(rows: list[Any]) -> None:
+    with pytest.raises(SchemaChangedError, match="should be a number"):
+        collected(rows)

@@ -118,13 +118,14 @@ def one_coin(funding: dict[int, float] | None = None) -> tuple[History, Opinions
 
 
 def test_a_trade_pays_fees_slippage_and_funding() -> None:
-    # Funding known on rows 39 to 45; those after the opening up to the closing count.
+    # Funding paid hourly on rows 39 to 45, told per 8 hours; from the opening to the closing it
+    # counts.
     history, said = one_coin(dict.fromkeys(range(39, 46), 0.001))
     sizer = DqnSizer(TINY.model_copy(update={"fee_bps": 5.0, "slippage_bps": 2.0}))
     trades = closed_trades(view_of(sizer, history, 30), said, sizer.config, HORIZON)
     assert len(trades) == 1
     assert (trades.opened[0], trades.closed[0]) == (10, 13)
-    assert trades.net_return[0] == pytest.approx(0.1 - 0.0007 * (1.0 + 1.1) - 3 * 0.001)
+    assert trades.net_return[0] == pytest.approx(0.1 - 0.0007 * (1.0 + 1.1) - 3 * 0.001 / 8)
     # What the agent sees of it: |80|/100, 60/100, no forecast, no regime, 10 over 5.
     seen = trades.state[0]
     assert seen[[0, 1, 2, 4, 5, 6]].tolist() == [0.8, 0.6, 0.0, 1.0, 0.0, 2.0]

@@ -142,10 +142,10 @@ def weekly(ask: Ask, name: str, scale: float) -> Json:
 @api.get("/weekly-commits", plan=True)
 def commits(ask: Ask) -> Json:
     """Tell commits to an ecosystem's repositories."""
-    return weekly(ask, "developer_activity", 7.0)
+    return weekly(ask, "developer_activity", 4.0)
 
 
 @api.get("/weekly-active-devs", plan=True)
 def developers(ask: Ask) -> Json:
     """Tell who committed to them."""
-    return weekly(ask, "developer_activity", 2.0)
+    return weekly(ask, "developer_activity", 0.5)

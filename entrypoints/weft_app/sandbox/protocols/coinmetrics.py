@@ -224,8 +224,7 @@ def _values(ask: Ask, name: str, coin: Coin, times: Any) -> Any:  # noqa: ANN401
         case "SplyUTXOLoss":
             return (1 - told) * coin.supply
         case "SplyActPct1yr":
-            # Noise of some level; as a share of what did not move it lies between 0 and 1.
-            return 100 - 100 * told / (1 + told)
+            return 100 - 100 * told
         case _:
             return told
 

@@ -7,9 +7,11 @@ is ``supply``, column ``circulating-supply``.
 """
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import orjson
 
 from weft.arrays import Floats, Times
 from weft.times import DAY, HOUR, SECOND, YEAR, iso, parse_time
@@ -23,6 +25,7 @@ from weft_app.sandbox.venues import REFERENCE
 from weft_app.sandbox.world import World
 
 PROTOCOLS = {"aave": "AAVE", "uniswap": "UNI"}
+_DATASETS = {"aave": "lending", "uniswap": "dex"}
 UNLIMITED = frozenset({"ETH", "SOL", "DOGE", "DOT", "ATOM", "NEAR"})
 LOCKED = frozenset({"SOL", "AVAX", "DOT", "UNI", "ATOM", "NEAR", "AAVE", "ARB", "FIL"})
 _STEPS = {"5m": 300 * SECOND, "15m": 900 * SECOND, "1h": HOUR, "1d": DAY}
@@ -137,9 +140,15 @@ def details(ask: Ask) -> Json:
     return _told(rows)
 
 
-@api.get("/metrics/v2/protocols/{id}/metrics/core/time-series/{step}", plan=True)
+@api.get("/metrics/v2/protocols/{id}/metrics/{dataset}/time-series/{step}", plan=True)
 def protocol(ask: Ask) -> Json:
-    """Return a protocol's day or hour, in rows that `pointSchemas` names; the last is partial."""
+    """Return a protocol's day or hour, in rows that `pointSchemas` names; the last is partial.
+
+    What suppliers get stands in the dataset of the protocol's kind alone.
+    """
+    dataset = ask.path["dataset"]
+    if dataset not in {"core", _DATASETS.get(ask.path["id"])}:
+        raise Refusal(Problem.NOT_FOUND)
     name, step = PROTOCOLS.get(ask.path["id"]), _STEPS.get(ask.path["step"])
     if name is None or step is None or ask.world.coin[name].listed > ask.now:
         raise Refusal(Problem.NOT_FOUND)
@@ -151,11 +160,13 @@ def protocol(ask: Ask) -> Json:
     share = np.where(ends > ask.now, (ask.now - opens) / step, 1.0)
     columns = {
         "time": ("Time", opens // SECOND),
-        "tvl-24-hour-usd": ("TVL", series("tvl", name, known)),
-        "active-addresses-24-hour": ("Active addresses", series("active_addresses", name, known)),
-        "fees-24-hour-usd": ("Fees", fees * share),
-        "fees-supply-side-24-hour-usd": ("Supply side", np.maximum(fees - revenue, 0) * share),
+        "tvl24HourUsd": ("TVL", series("tvl", name, known)),
+        "activeAddresses24Hour": ("Active addresses", series("active_addresses", name, known)),
+        "fees24HourUsd": ("Fees", fees * share),
     }
+    if dataset != "core":
+        supplied = np.maximum(fees - revenue, 0) * share
+        columns["feesSupplySide24HourUsd"] = ("Supply side", supplied)
     return _table(ask, columns, opens)
 
 
@@ -211,27 +222,59 @@ def _schedule(ask: Ask) -> tuple[Coin, Times, Floats]:
     return coin, days, locked_share(coin, days) * coin.supply
 
 
-@api.get("/token-unlocks/v1/assets/{id}/unlocks", plan=True)
-def unlocks(ask: Ask) -> Json:
-    """Return what unlocks each day, by recipient; dollars are at the present price."""
-    coin, days, native = _schedule(ask)
-    ask.text("interval", "DAILY", ("DAILY",))
-    price = _price(ask, coin)
-    allocations = [
+_RECIPIENTS = (("Team", 0.4), ("Investors", 0.6))
+
+
+def _by_recipient(days: Times, rows: Callable[[float], list[dict[str, float]]]) -> Json:
+    """Return rows of each day by recipient, of whose share `rows` makes them."""
+    stamps = [{"timestamp": iso(day)} for day in days.tolist()]
+    return [
         {
             "allocationRecipient": recipient,
-            "dailySnapshots": [
-                {
-                    "timestamp": iso(day),
-                    "unlockedInPeriodNative": share * amount,
-                    "unlockedInPeriodUSD": share * amount * price,
-                }
-                for day, amount in zip(days.tolist(), native.tolist(), strict=True)
-            ],
+            "dailySnapshots": [s | row for s, row in zip(stamps, rows(share), strict=True)],
         }
-        for recipient, share in (("Team", 0.4), ("Investors", 0.6))
+        for recipient, share in _RECIPIENTS
     ]
-    return _told({"asset": _brief(coin), "interval": "DAILY", "allocations": allocations})
+
+
+@api.get("/token-unlocks/v1/assets/{id}/unlocks", plan=True)
+def unlocks(ask: Ask) -> Json:
+    """Return what unlocked each day up to now, by recipient; dollars are at the present price."""
+    coin, days, native = _schedule(ask)
+    ask.text("interval", "DAILY", ("DAILY",))
+    price, past = _price(ask, coin), days <= ask.now
+
+    def rows(share: float) -> list[dict[str, float]]:
+        amounts = (share * native[past]).tolist()
+        names = ("unlockedInPeriodNative", "unlockedInPeriodUSD")
+        return [dict(zip(names, (a, a * price), strict=True)) for a in amounts]
+
+    allocations = _by_recipient(days[past], rows)
+    about = {"asset": _brief(coin), "interval": "DAILY", "totalSnapshots": []}
+    return _told({**about, "allocations": allocations})
+
+
+@api.get("/token-unlocks/v1/assets/{id}/vesting-schedule", plan=True)
+def vesting(ask: Ask) -> Json:
+    """Return what will have unlocked by each day, by recipient; dollars are at present prices."""
+    coin, days, native = _schedule(ask)
+    price, before, whole = _price(ask, coin), 0.3 * coin.supply, 0.9 * coin.supply
+    held = before + np.cumsum(native)
+
+    def rows(share: float) -> list[dict[str, float]]:
+        return [
+            {
+                "cumulativeUnlockedNative": share * amount,
+                "cumulativeUnlockedUSD": share * amount * price,
+                "percentOfUnlocksCompleted": amount / whole,
+                "unlocksRemainingNative": share * (whole - amount),
+                "unlocksRemainingUSD": share * (whole - amount) * price,
+            }
+            for amount in held.tolist()
+        ]
+
+    about = {"asset": _brief(coin), "totalDailySnapshots": []}
+    return _told({**about, "allocations": _by_recipient(days, rows)})
 
 
 @api.get("/token-unlocks/v1/assets/{id}/events", plan=True)
@@ -264,9 +307,30 @@ def governance(world: World, now: int) -> list[tuple[int, Coin, str]]:
 
 @api.get("/intel/v1/events", plan=True)
 def events(ask: Ask) -> Json:
-    """Return events, newest first; `limit` is cut at 100."""
+    """Return events, newest first; `limit` is cut at 100. Every tenth is about no coin."""
     size = min(ask.integer("limit", 10, 1), _MOST_EVENTS)
-    page = ask.integer("page", 1, 1)
+    return _event_page(ask, ask.integer("page", 1, 1), size)
+
+
+@api.get("/intel/v1/events", methods=("POST",), plan=True)
+def posted_events(ask: Ask) -> Json:
+    """Return events as the list asked for by GET does, which is the older way."""
+    try:
+        asked = orjson.loads(ask.body)
+    except ValueError:
+        raise Refusal(Problem.BAD_PARAMETER, "body") from None
+    size, page = asked.get("limit", 10), asked.get("page", 1)
+    if not (isinstance(size, int) and isinstance(page, int) and size >= 1 and page >= 1):
+        raise Refusal(Problem.BAD_PARAMETER, "limit, page")
+    return _event_page(ask, page, min(size, _MOST_EVENTS))
+
+
+def is_global(at: int) -> bool:
+    """Whether an event is about no coin in particular."""
+    return at // DAY % 10 == 7  # any digit does
+
+
+def _event_page(ask: Ask, page: int, size: int) -> Json:
     rows = [
         {
             "id": str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{coin.name} {at}")),
@@ -277,8 +341,9 @@ def events(ask: Ask) -> Json:
             "subcategory": "Proposal",
             "importance": "Medium",
             "status": "Confirmed",
-            "primaryAssets": [_brief(coin)],
-            "secondaryAssets": [],
+            "globalEvent": is_global(at),
+            "primaryAssets": None if is_global(at) else [_brief(coin)],
+            "secondaryAssets": None,
         }
         for at, coin, kind in numbered(governance(ask.world, ask.now), page, size)
     ]
@@ -308,4 +373,4 @@ def signal(ask: Ask) -> Json:
             *(c.tolist() for c in (opens, mindshare, moods, posts)), strict=True
         )
     ]
-    return _told({"asset": _brief(coin), "points": points})
+    return _told([{**_brief(coin), "points": points}])

@@ -32,6 +32,8 @@ TOKENS = {
 }
 LABELS = ("Fund", "Smart Trader", "30D Smart Trader", "90D Smart Trader", "180D Smart Trader")
 GROUPS = ("public_figure", "top_pnl", "whale", "smart_trader", "exchange", "fresh_wallets")
+FLOW_LABELS = ("whale", "public_figure", "smart_money", "top_100_holders", "exchange")
+_LONGEST_HOURLY = 7 * DAY
 _CHAIN_NAMES = """
     ethereum solana base bnb arbitrum polygon optimism avalanche linea scroll mantle ronin sei
     plasma sonic monad hyperevm iotaevm
@@ -106,7 +108,9 @@ def bridged(world: World, coin: Coin, times: Times) -> Floats:
 
 def _invalid(field: str, text: str) -> Refusal:
     detail = [{"loc": ["body", field], "msg": text, "type": "value_error"}]
-    return Refusal(Answer({"detail": detail}, 422, {"X-Nansen-Credits-Used": "0"}))
+    told = {"error": "Validation Error", "message": "Invalid request", "code": "validation_error"}
+    body = {**told, "status": 422, "detail": detail}
+    return Refusal(Answer(body, 422, {"X-Nansen-Credits-Used": "0"}))
 
 
 def _body(ask: Ask) -> dict[str, Any]:
@@ -211,24 +215,31 @@ def flow_intelligence(ask: Ask) -> Json:
 
 @api.get("/tgm/flows", methods=("POST",), costs=_COSTS, plan=True)
 def flows(ask: Ask) -> Json:
-    """Return what a group holds at the end of each finished day; both ends are included."""
+    """Return what a group holds at the end of each hour, or day of a span above seven days.
+
+    Newest first; the running hour or day is among the rows, and marked as not complete.
+    """
     body = _body(ask)
     coin, label, span = _one(ask, body), body.get("label"), body.get("date") or {}
-    if label not in {"bridge", "exchange", "whale", "smart_money", "top_100_holders"}:
-        raise _invalid("label", "Unknown label")
+    if label not in FLOW_LABELS:
+        names = " or ".join((", ".join(map(repr, FLOW_LABELS[:-1])), repr(FLOW_LABELS[-1])))
+        raise _invalid("label", f"Input should be {names}")
     try:
         first, last = (parse_time(f"{str(span[end])[:10]}T00:00:00Z") for end in ("from", "to"))
     except (KeyError, TimeError):
         raise _invalid("date", "Input should be a range of dates") from None
-    days = np.arange(max(first, coin.listed // DAY * DAY, OPENING), last + 1, DAY)
-    days = days[days + DAY + HOUR <= ask.now]
-    amounts = bridged(ask.world, coin, days + DAY) if len(days) else np.empty(0)
+    step = HOUR if last - first <= _LONGEST_HOURLY else DAY
+    begins = np.arange(max(first, -(-coin.listed // step) * step, OPENING), last + DAY, step)
+    begins = begins[begins < ask.now]
+    ends = np.minimum(begins + step, ask.now)
+    amounts = bridged(ask.world, coin, ends) if len(ends) else np.empty(0)
     rows: list[dict[str, Any]] = []
-    for day, amount in zip(days.tolist(), amounts.tolist(), strict=True):
-        price = ask.world.price(REFERENCE, coin, day + DAY) * coin.tick
-        row = {"date": iso(day).removesuffix("Z"), "price_usd": price, "token_amount": amount}
+    for begin, end, amount in zip(*(a.tolist() for a in (begins, ends, amounts)), strict=True):
+        price = ask.world.price(REFERENCE, coin, end) * coin.tick
+        row: dict[str, Any] = {"date": iso(begin), "bucket_end": iso(begin + step)}
+        row |= {"is_complete": begin + step <= ask.now, "price_usd": price, "token_amount": amount}
         row |= {"value_usd": amount * price, "holders_count": 12}
-        rows.append(row | {"total_inflows_count": 40, "total_outflows_count": 40})
+        rows.append(row | {"total_inflows_count": 40, "total_outflows_count": -40})
     return _paged(body, rows[::-1])
 
 

@@ -198,14 +198,16 @@ def _next_traded(close: FloatPanel) -> Rows:
 def _funding(view: View) -> FloatPanel:
     """Return the funding a long has paid up to each row, as a fraction of its position.
 
-    A rate is paid at the row on which it is first known; on candles longer than a funding
-    interval, of which only the latest rate is known, it stands for all of the candle's. What is
-    not known costs nothing.
+    A rate is paid at the row on which it is first known, for the time since the payment before;
+    on candles longer than a funding interval, of which only the latest rate is known, it stands
+    for all of the candle's. What is not known costs nothing.
     """
     rates = view.metric("funding_rate").last(view.steps)
     happened = rates.times[:, None] - rates.age_seconds * 1e6
     before = np.vstack([np.full((1, happened.shape[1]), np.nan), happened[:-1]])
     is_new = np.isfinite(rates.values) & np.isfinite(before) & (happened - before > 0.5e6)
-    times = max(1.0, view.interval.micros / _FUNDING_INTERVAL)
-    paid: FloatPanel = np.cumsum(np.where(is_new, times * rates.values, 0.0), axis=0)
+    # A payment that is missing is not known, and costs nothing either.
+    longest = max(_FUNDING_INTERVAL, view.interval.micros)
+    spans = np.minimum(happened - before, longest) / _FUNDING_INTERVAL
+    paid: FloatPanel = np.cumsum(np.where(is_new, spans * rates.values, 0.0), axis=0)
     return paid

@@ -1,0 +1,50 @@
+"""Paid rates: what is paid every 8, 4 or 1 hours, told over one span so that it can be compared."""
+
+from bisect import bisect_left, insort
+
+import numpy as np
+
+from weft.arrays import Floats, Times
+from weft.times import HOUR
+
+_LEAST = HOUR // 2
+"""Facts closer together are samples of a rate, not payments."""
+
+
+def over_span(event_time: Times, known_at: Times, value: Floats, span: int) -> Floats:
+    """Return paid rates as what would be paid over `span`, each by what was known when it was.
+
+    A rate is paid for the time since the payment before: 0.01125 % after one hour is 0.09 % over 8.
+    Where that time is longer than `span` or shorter than half an hour, and where no payment before
+    is known, the rate stands as it is: a gap in the history says nothing about the interval, nor do
+    samples of a rate between payments.
+
+    Args:
+        event_time: when each was paid, microseconds since 1970 (n,).
+        known_at: when each became known, ascending; of equals the earlier payment first (n,).
+        value: rates as paid (n,).
+        span: microseconds.
+    """
+    gaps = event_time - _paid_before(event_time, known_at)
+    hours = np.rint(gaps / HOUR)
+    is_interval = (gaps >= _LEAST) & (hours * HOUR <= span)
+    return np.where(is_interval, value * span / (np.maximum(hours, 1.0) * HOUR), value)
+
+
+def _paid_before(event_time: Times, known_at: Times) -> Times:
+    """Return when the payment before each was made, as known then; far in the past for none."""
+    never = np.iinfo(np.int64).min // 2
+    if (np.diff(event_time) > 0).all():
+        return np.concatenate([[never], event_time[:-1]])[: len(event_time)]
+    before, paid = np.empty_like(event_time), list[int]()
+    start = 0
+    while start < len(event_time):
+        # What became known at one instant was known together, whichever row comes first.
+        end = int(np.searchsorted(known_at, known_at[start], side="right"))
+        for at in event_time[start:end].tolist():
+            insort(paid, at)
+        for row in range(start, end):
+            place = bisect_left(paid, int(event_time[row]))
+            before[row] = paid[place - 1] if place else never
+        start = end
+    return before

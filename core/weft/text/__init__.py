@@ -1,0 +1,1 @@
+"""Texts: which assets they are about, read in one way for sources and for layers."""
