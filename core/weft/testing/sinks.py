@@ -135,6 +135,7 @@ def _signal(direction: Direction) -> Signal:
     acts = direction is not Direction.NEUTRAL
     side = {Direction.LONG: 1.0, Direction.SHORT: -1.0, Direction.NEUTRAL: 0.0}[direction]
     as_of = "2026-01-01T00:00:00Z"
+    regime = RegimeView("bull", 0.9, {"bull": 1.0}, 0.05, 20.0, 0.8, "b1b1")
     forecast = ForecastView("trees", "a0a0", 0.5, 0.55, 0.002, {"0.05": -0.03}, {})
     return with_id(
         Signal(
