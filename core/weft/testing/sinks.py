@@ -159,9 +159,7 @@ def _signal(direction: Direction) -> Signal:
             ),
             missing_layers={"sentiment": "layer sentiment: gave no answer within 20 seconds"},
             forecasts=(forecast,) if acts else (),
-            regime=RegimeView("bull", 0.9, {"bull": 1.0}, 0.05, 20.0, 0.8, "b1b1")
-            if acts
-            else None,
+            regime=regime if acts else None,
             risk={"var_99": 0.04 if acts else None},
             sizing={},
             missing_models={"models.transformer": "not trained yet"},
