@@ -17,8 +17,9 @@ class Weighted(Ensemble):
 
     The score is the mean of the layers' scores under those weights, over the layers that have an
     opinion. The confidence is the size of that score, times how far the layers agree (1 when all
-    point the same way), times the share of the base weight that has an opinion at all, in
-    percent. It orders signals; it is not a probability, and `calibrated` says so.
+    point the same way), times the coverage: the sum of base weight times own confidence, over
+    the sum of all base weights. In percent. A layer of confidence 0 counts as one without an
+    opinion. The confidence is a ranking, not a probability, and `calibrated` says so.
     """
 
     name = "weighted"
@@ -40,7 +41,7 @@ class Weighted(Ensemble):
     ) -> Fusion:
         """Return the weighted mean for each decision row and symbol."""
         shape = (view.steps, len(view.symbols))
-        total, size, answered = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        total, size = np.zeros(shape), np.zeros(shape)
         mass: dict[str, FloatPanel] = {}
         for name, said in scores.items():
             speaks = ~np.isnan(said.score)
@@ -48,12 +49,11 @@ class Weighted(Ensemble):
             score = np.where(speaks, said.score, 0.0)
             total += mass[name] * score
             size += mass[name] * np.abs(score)
-            answered += np.where(speaks, weights[name], 0.0)
         everything = sum(mass.values(), np.zeros(shape))
         shares = {name: _ratio(part, everything) for name, part in mass.items()}
         score = _ratio(total, everything)
         agreement = _ratio(np.abs(total), size)
-        coverage = answered / max(sum(weights.values()), 1e-12)
+        coverage = everything / max(sum(weights.values()), 1e-12)
         direction = np.zeros(shape, dtype=np.int8)
         direction[(score >= self.config.long_above) & (score > 0.0)] = 1
         direction[(score <= self.config.short_below) & (score < 0.0)] = -1

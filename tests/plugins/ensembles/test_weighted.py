@@ -39,6 +39,36 @@ def test_a_layer_without_an_opinion_leaves_the_score_and_lowers_the_confidence()
     assert partly.weights["b"][0, 0] == 0.0
 
 
+def test_a_layer_that_is_half_sure_covers_half_of_its_weight() -> None:
+    half = fuse({"a": 60.0, "b": 60.0}, {"a": 1.0, "b": 3.0}, confidence=0.5)
+    assert half.score[0, 0] == pytest.approx(60.0)
+    assert half.confidence[0, 0] == pytest.approx(30.0)
+
+
+@given(
+    st.floats(-100, 100),
+    st.floats(-100, 100),
+    st.floats(0, 1),
+    st.floats(0, 5),
+)
+def test_a_layer_of_no_confidence_counts_as_one_without_an_opinion(
+    score: float, unsure_score: float, confidence: float, weight: float
+) -> None:
+    sure = Scores(np.full((1, 2), score), np.full((1, 2), confidence))
+    weights = {"sure": 1.0, "unsure": weight}
+
+    def fused(unsure: Scores) -> Fusion:
+        return Weighted().fuse(VIEW, {"sure": sure, "unsure": unsure}, weights)
+
+    without_confidence = fused(Scores(np.full((1, 2), unsure_score), np.zeros((1, 2))))
+    without_opinion = fused(Scores(np.full((1, 2), np.nan), np.full((1, 2), 0.7)))
+    alone = Weighted().fuse(VIEW, {"sure": sure}, {"sure": 1.0})
+    np.testing.assert_array_equal(without_confidence.score, without_opinion.score)
+    np.testing.assert_array_equal(without_confidence.confidence, without_opinion.confidence)
+    np.testing.assert_array_equal(without_confidence.direction, without_opinion.direction)
+    assert (without_confidence.confidence <= alone.confidence).all()
+
+
 def test_silence_is_neutral() -> None:
     silent = fuse({"a": np.nan}, {"a": 1.0})
     assert silent.score[0, 0] == silent.confidence[0, 0] == silent.direction[0, 0] == 0.0
