@@ -85,6 +85,7 @@ def compose(
     Raises:
         ComponentError: a component that must not be missing failed.
     """
+    composition = composition.for_rows(view.steps)
     parts = _Parts(
         composition, learned, dict(composition.missing), {**composition.silent, **problems}
     )

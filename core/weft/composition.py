@@ -1,6 +1,6 @@
 """A composition: the components one config.yaml chose, checked and ready to be called."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 COVERAGE_ROWS = 200
 """Decision rows over which a signal's coverage is counted."""
+
+ROWS_OF_A_DEADLINE = 64
+"""Decision rows that a deadline of the settings is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +145,23 @@ class Composition:
         slots |= {"ensemble": self.ensemble, "risk": self.risk, "sizer": self.sizer}
         return {key: one for key, one in slots.items() if isinstance(one, Trained)}
 
+    def for_rows(self, rows: int) -> "Composition":
+        """Return this composition with deadlines for a view of so many decision rows.
+
+        The deadlines of the settings are for up to `ROWS_OF_A_DEADLINE` rows; a longer view gets
+        proportionally more time.
+        """
+        if rows <= ROWS_OF_A_DEADLINE:
+            return self
+        return self._with_deadlines(lambda seconds: seconds * rows / ROWS_OF_A_DEADLINE)
+
     def unhurried(self) -> "Composition":
         """Return this composition with an hour for each call: for history, which may take long."""
-        hour = 3600.0
+        return self._with_deadlines(lambda _: 3600.0)
 
+    def _with_deadlines(self, seconds: Callable[[float], float]) -> "Composition":
         def place(one: Placed) -> Placed:
-            return replace(one, deadline_seconds=hour)
+            return replace(one, deadline_seconds=seconds(one.deadline_seconds))
 
         regime = self.regime
         return replace(
@@ -155,8 +169,8 @@ class Composition:
             layers=tuple(replace(one, place=place(one.place)) for one in self.layers),
             models=tuple(replace(one, place=place(one.place)) for one in self.models),
             regime=None if regime is None else replace(regime, place=place(regime.place)),
-            deadline_seconds=hour,
-            deadlines={},
+            deadline_seconds=seconds(self.deadline_seconds),
+            deadlines={key: seconds(own) for key, own in self.deadlines.items()},
         )
 
     @property

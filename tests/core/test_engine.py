@@ -200,6 +200,19 @@ def test_a_layer_that_fails_stops_the_composition_unless_it_may_be_missing(
         assert signal.confidence == pytest.approx(without.confidence / 2)
 
 
+def test_a_long_view_has_more_time_in_proportion(tmp_path: Path) -> None:
+    composition = make_engine(
+        tmp_path, "layers.technical.deadline_seconds=2", "sizer.deadline_seconds=3"
+    ).composition
+    assert composition.for_rows(1) is composition.for_rows(64) is composition
+    longer = composition.for_rows(640)
+    assert longer.deadline("sizer") == 30.0
+    assert longer.deadline("risk") == 200.0
+    seconds = {layer.place.name: layer.place.deadline_seconds for layer in longer.layers}
+    assert seconds["technical"] == 20.0
+    assert seconds["correlation"] == 200.0
+
+
 def test_a_layer_that_is_not_installed_may_be_missing_too(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"layers\.absent"):
         make_engine(tmp_path, "layers.absent.weight=0.1")

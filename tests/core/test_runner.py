@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from numba.core import event
 
 from weft.errors import ComponentError, NoDataError
 from weft.runner import attempt, call
@@ -89,3 +90,25 @@ def test_an_attempt_turns_failures_into_text() -> None:
     failed = attempt("x", lambda: 1 / 0, 5.0)
     assert failed.value is None
     assert "ZeroDivisionError" in str(failed.failure)
+
+
+def test_the_time_to_compile_does_not_count_against_a_deadline() -> None:
+    def compile_then_answer() -> int:
+        with event.trigger_event("numba:compile"), event.trigger_event("numba:compile"):
+            time.sleep(1.5)
+        return 42
+
+    assert call("layer x", compile_then_answer, 1.0) == 42
+
+
+def test_a_call_that_hangs_after_compiling_overruns_its_deadline() -> None:
+    ended = threading.Event()
+
+    def compile_then_hang() -> None:
+        with event.trigger_event("numba:compile"):
+            time.sleep(0.1)
+        ended.wait(60.0)
+
+    with pytest.raises(ComponentError, match=r"gave no answer within 0\.2 seconds"):
+        call("layer x", compile_then_hang, 0.2)
+    ended.set()
