@@ -270,6 +270,11 @@ class Report:
     signals: tuple[Signal, ...]
     omitted: Mapping[str, str]
 
+    @property
+    def missing_layers(self) -> Mapping[str, str]:
+        """Enabled layers that did not answer, and why; alike for all signals."""
+        return self.signals[0].missing_layers if self.signals else {}
+
     def to_json(self) -> bytes:
         """Return the report as canonical JSON."""
         return to_json(self)

@@ -68,6 +68,7 @@ class LiveService:
     def compose(self) -> Published:
         """Compose at the newest close, record the signals and publish them."""
         engine = self.engine
+        missing = self.published.report.missing_layers if self.published else {}
         started = engine.clock.now()
         as_of = engine.latest_close()
         engine.market.warm_up_to(as_of)
@@ -83,7 +84,15 @@ class LiveService:
             composed_at=composed_at,
             took_seconds=(composed_at - started) / SECOND,
         )
+        self._log_layers(missing, report.missing_layers)
         return self.published
+
+    def _log_layers(self, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+        """Log which layers have gone missing, and which are back, since the last composition."""
+        for name in sorted(now.keys() - before.keys()):
+            log.warning("signals lack the layer %s: %s", name, now[name])
+        for name in sorted(before.keys() - now.keys()):
+            log.warning("the layer %s is back", name)
 
     async def run(self) -> None:
         """Compose at every close until cancelled. A round that fails is told and tried again."""

@@ -20,7 +20,7 @@ from weft.market.instruments import find_spelling
 from weft.plugins.records import PluginRecord
 from weft.signal import Report, Signal, to_json
 from weft.sources import provider_status
-from weft.times import SECOND, iso, parse_time
+from weft.times import DAY, SECOND, iso, parse_time
 from weft_app.live import LiveService, Published
 from weft_app.portfolio import RiskReport, measure, positions_of, read_history
 from weft_app.status import ProviderState, installation
@@ -49,12 +49,19 @@ class ProviderHealth(BaseModel):
     error: str | None
 
 
-class Health(BaseModel):
-    """Whether the engine is composing.
+_LONGEST_CLOSURE = 5 * DAY
+"""Time for which a market with sessions may be closed: a long weekend and a holiday."""
 
-    `installation` differs wherever lake or composition do. `behind_seconds` is the time since
-    the newest decision row: more than one interval means that no new candle has come. `awaited`
-    names the symbols whose candle had not come when the signals were composed.
+
+class Health(BaseModel):
+    """Whether the engine is composing, on fresh candles and with all of its layers.
+
+    `status` is `starting`, `ok`, `stale` (no market pauses for as long as the newest candles are
+    old) or `degraded` (a round failed, or layers are missing). `missing_layers` says which layers
+    the newest signals lack, and why. `installation` differs wherever lake or composition do.
+    `behind_seconds` is the time since the newest decision row: more than one interval means that
+    no new candle has come. `awaited` names the symbols whose candle had not come when the signals
+    were composed.
     """
 
     status: str
@@ -68,6 +75,7 @@ class Health(BaseModel):
     behind_seconds: float | None
     signals: int
     failure: str | None
+    missing_layers: dict[str, str]
     awaited: list[str]
     providers: list[ProviderHealth]
 
@@ -207,12 +215,27 @@ def _add_status(app: FastAPI, service: LiveService, plugins: Sequence[PluginReco
         return {"signals": "/signals", "health": "/health", "plugins": "/plugins", "api": "/docs"}
 
 
+def _health_status(service: LiveService, published: Published | None, behind: int | None) -> str:
+    if published is None or behind is None:
+        return "starting"
+    if service.failure or published.report.missing_layers:
+        return "degraded"
+    return "stale" if behind > _longest_pause(service) else "ok"
+
+
+def _longest_pause(service: LiveService) -> int:
+    """Return how old the newest candles may be before they are stale, in microseconds."""
+    always_open = any(instrument.always_open for instrument in service.engine.market.instruments)
+    closed = 0 if always_open else _LONGEST_CLOSURE
+    return 2 * service.engine.composition.interval.micros + closed
+
+
 def _health(service: LiveService, published: Published | None) -> Health:
     engine = service.engine
     row = None if published is None else parse_time(published.report.as_of)
-    status = "starting" if published is None else "degraded" if service.failure else "ok"
+    behind = None if row is None else engine.clock.now() - row
     return Health(
-        status=status,
+        status=_health_status(service, published, behind),
         version=weft.__version__,
         installation=installation(engine.store.lake.url, engine.composition),
         data=engine.composition.data_kind.value,
@@ -220,9 +243,10 @@ def _health(service: LiveService, published: Published | None) -> Health:
         as_of=published.report.as_of if published else None,
         composed_at=iso(published.composed_at) if published else None,
         compose_seconds=published.took_seconds if published else None,
-        behind_seconds=None if row is None else (engine.clock.now() - row) / SECOND,
+        behind_seconds=None if behind is None else behind / SECOND,
         signals=len(published.report.signals) if published else 0,
         failure=service.failure,
+        missing_layers=dict(published.report.missing_layers) if published else {},
         awaited=service.awaited,
         providers=[
             ProviderHealth(

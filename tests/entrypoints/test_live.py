@@ -16,8 +16,9 @@ from weft.errors import ProviderError
 from weft.http import Http
 from weft.ledger.ledger import Entry
 from weft.replay import replay
-from weft.times import HOUR, MINUTE, SECOND, iso, parse_time
+from weft.times import DAY, HOUR, MINUTE, SECOND, iso, parse_time
 from weft_app.live import LiveService, Published
+from weft_app.server import _health
 from weft_providers.synthetic import Synthetic
 
 NOW = parse_time("2026-02-01T00:10:00Z")
@@ -168,3 +169,31 @@ def test_a_replay_says_what_differs(service: LiveService) -> None:
     (gone,) = replay(service.engine, [replace(entry, symbol="NONE")])
     assert gone.signal is None
     assert not gone.same
+
+
+def test_a_layer_that_goes_missing_and_comes_back_is_logged_once(
+    service: LiveService, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert service.published is not None
+    report = service.published.report
+    lacking = replace(report.signals[0], missing_layers={"on_chain": "overran its deadline"})
+    service.published = replace(service.published, report=replace(report, signals=(lacking,)))
+    assert _health(service, service.published).status == "degraded"
+    assert _health(service, service.published).missing_layers == {
+        "on_chain": "overran its deadline"
+    }
+    service._log_layers({}, lacking.missing_layers)
+    service._log_layers(lacking.missing_layers, lacking.missing_layers)
+    service._log_layers(lacking.missing_layers, {})
+    assert [record.getMessage() for record in caplog.records if "layer" in record.getMessage()] == [
+        "signals lack the layer on_chain: overran its deadline",
+        "the layer on_chain is back",
+    ]
+
+
+def test_old_candles_are_stale(service: LiveService) -> None:
+    assert _health(service, service.published).status == "ok"
+    clock = service.engine.clock
+    assert isinstance(clock, SimulatedClock)
+    clock.advance_to(NOW + 548 * DAY)
+    assert _health(service, service.published).status == "stale"

@@ -97,6 +97,13 @@ def test_symbols_without_a_signal_share_a_line_for_each_reason(
     assert "models.c: training since 21:21 UTC, 30 % done" in told
 
 
+def test_the_table_says_which_layers_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    one = sample_signal(missing_layers={"correlation": "gave no answer within 20 seconds"})
+    signals._print_table(Report(one.as_of, "real", (one,), {}))
+    line = "The signals lack the layer correlation: gave no answer within 20 seconds"
+    assert line in capsys.readouterr().out
+
+
 def test_sources_that_lack_something_share_a_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

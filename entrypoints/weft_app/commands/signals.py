@@ -136,6 +136,10 @@ def _caption(report: Report, under_way: Mapping[str, str]) -> str | None:
     lines = []
     if any(not signal.calibrated for signal in report.signals):
         lines.append("conf. orders signals; it is not yet fitted to outcomes.")
+    lines += [
+        f"The signals lack the layer {name}: {why}"
+        for name, why in sorted(report.missing_layers.items())
+    ]
     missing = report.signals[0].missing_models if report.signals else {}
     by_reason: dict[str, list[str]] = {}
     for name, why in sorted(missing.items()):
