@@ -103,9 +103,10 @@ def day_of(event: "Reader") -> int:
 
 def slugs_of(event: "Reader") -> list[str]:
     """Return the coins an event is about; none for one about no coin in particular."""
-    if event.at("primaryAssets").value is None:
+    coins = event.at("primaryAssets")
+    if coins.value is None and event.at("globalEvent").value is True:
         return []
-    return [coin.text("slug") for coin in event.rows("primaryAssets")]
+    return [coin.text("slug") for coin in coins.rows()]
 
 
 def unlocking(read: "Reader", now: int, until: int) -> float | None:

@@ -10,7 +10,12 @@ from pydantic import Field
 from weft.components.provider import Request
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.http.api import Api, HeaderKey, RateLimit
-from weft.http.errors import NotCoveredError, SourceError, UnlistedSymbolError
+from weft.http.errors import (
+    NotCoveredError,
+    SchemaChangedError,
+    SourceError,
+    UnlistedSymbolError,
+)
 from weft.market.instruments import Scope
 from weft.times import DAY, SECOND, iso
 
@@ -123,6 +128,7 @@ class Kaiko(SeriesProvider):
         """Return dearest less cheapest venue over the middle of both."""
         prices: dict[int, list[float]] = {}
         missing: list[SourceError] = []
+        unknown: set[int] = set()
         for venue in self.config.venues:
             market = f"{venue}/spot/{wanted.own_id.lower()}-{self.config.venue_quote}"
             try:
@@ -130,14 +136,27 @@ class Kaiko(SeriesProvider):
             except (UnlistedSymbolError, NotCoveredError) as error:
                 missing.append(error)
                 continue
-            for point in self.points_in(rows, partial(self._point, wanted.series, _VENUES)):
-                prices.setdefault(point.event_time, []).append(point.value)
+            broken: list[SchemaChangedError] = []
+            for row in rows:
+                end = row.instant("timestamp", unit="ms") + wanted.series.step_micros
+                try:
+                    price = self._value(wanted.series, row)
+                except SchemaChangedError as error:
+                    broken.append(error)
+                    # Without one of the venues the gap would be another one.
+                    unknown.add(end)
+                else:
+                    prices.setdefault(end, []).extend([] if price is None else [price])
+            if broken and len(broken) == len(rows):
+                raise broken[0]
+            if broken:
+                self.tell(f"{len(broken)} intervals left out, the first: {broken[0].message}")
         if missing and len(self.config.venues) - len(missing) < 2:
             raise missing[0]
         return [
             Point(end, 2 * (max(told) - min(told)) / (max(told) + min(told)))
             for end, told in prices.items()
-            if len(told) > 1
+            if len(told) > 1 and end not in unknown
         ]
 
     async def _rows(self, http: "Http", wanted: Wanted, kind: str, market: str) -> "list[Reader]":

@@ -280,7 +280,9 @@ class Http:
                 except SourceError as error:
                     self._remember(error)
                     raise
-        self._standing.drop(_KEY)
+        # An answer that was on its way when the key was refused says nothing about the key.
+        if self._breaker.cause is None:
+            self._standing.drop(_KEY)
         self._limited_in_a_row = 0
         self._tally.latencies.append((now - began) / SECOND)
         self._tally.succeeded(now)

@@ -5,7 +5,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from tests.faults.http.world import Desk, Rows, classes
+from tests.faults.http.world import NOW, Desk, Rows, classes
+from weft.times import MINUTE
 from weft_app.sandbox import Sandbox
 
 Open: TypeAlias = Callable[..., Desk]
@@ -192,7 +193,10 @@ def test_h18_every_provider_stops_when_its_key_is_revoked_in_mid_run(
     assert len(refused) > len(keyed) / 2
     assert asked(sandbox) <= _MOST_REQUESTS
     sandbox.heal()
+    # The next round, with other clients, keeps to it for a while.
     one.collect()
+    assert all(one.troubles()[name] for name in refused)
+    one.collect(NOW + 16 * MINUTE)
     assert lost(one.rows(), clean) == []
 
 
