@@ -16,12 +16,12 @@ from weft.components.needs import MetricNeed, Need, metric, news
 from weft.market.instruments import Instrument, Kind
 from weft.market.news import News
 from weft.market.view import View
+from weft.text.tagging import Tags
 from weft.times import HOUR, parse_time
 from weft_plugins.text.lexicon_words import KNOWLEDGE_CUTOFF
 from weft_plugins.text.reading import Reader
 from weft_plugins.text.social import MEASURED, METRICS, OF_POSTS, SAMPLES, parts
 from weft_plugins.text.stories import REPEATS, Columns, Rules, Sums, Told, add_up
-from weft_plugins.text.tagging import Tags
 from weft_plugins.text.voice import Voice
 
 PARTS: Final = ("texts", *METRICS)

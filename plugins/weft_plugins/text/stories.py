@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from weft.arrays import FloatPanel, Times
 from weft.market.news import News
+from weft.text.tagging import Tags
 from weft.times import HOUR
 from weft_plugins.text.reading import Read
-from weft_plugins.text.tagging import Tags
 
 if TYPE_CHECKING:
     from weft_plugins.text._kernels import Entries, Titles

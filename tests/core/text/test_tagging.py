@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft_plugins.text.coins import COINS
-from weft_plugins.text.tagging import ASIDE, Tagger
+from weft.text.coins import COINS
+from weft.text.tagging import ASIDE, Tagger
 
 OTHERS = ("ATH", "THE", "JUST", "SKL", "COIN0", "ALL", "BANK")
 TAGGER = Tagger(OTHERS, {"Acme Chain": "ACM"}, stocks=["AAPL", "ALL"])
