@@ -10,7 +10,7 @@ from typing import Any
 from numba.core import event
 
 
-class CompileClock(event.Listener):  # type: ignore[misc]  # numba ships no types
+class CompileClock(event.Listener):
     """Adds up the seconds that numba compiled in each thread since `start` was called there."""
 
     def __init__(self) -> None:
@@ -56,4 +56,4 @@ class CompileClock(event.Listener):  # type: ignore[misc]  # numba ships no type
 
 
 COMPILE_CLOCK = CompileClock()
-event.register("numba:compile", COMPILE_CLOCK)
+event.register("numba:compile", COMPILE_CLOCK)  # type: ignore[no-untyped-call]  # numba ships no types

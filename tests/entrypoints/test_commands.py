@@ -227,10 +227,10 @@ def test_recorded_signals_are_made_again(weft: Weft) -> None:
 
 def test_a_replay_under_another_arithmetic_says_what_differs_between_the_two(weft: Weft) -> None:
     count = len(weft("signals", "--json").json()["signals"])
-    assert "another arithmetic" not in weft("replay").err
+    assert "another arithmetic" not in weft("replay").out
     done = weft("replay", env={"OPENBLAS_CORETYPE": "Prescott"})
     assert done.code == 0
-    assert f"{count} of {count} made again" in done.err
-    said = done.err.replace("\n", " ")
+    assert f"{count} of {count} made again" in done.out
+    said = done.out.replace("\n", " ")
     assert "Recorded under another arithmetic: settings was" in said
     assert "OPENBLAS_CORETYPE=Prescott" in said

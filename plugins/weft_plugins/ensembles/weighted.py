@@ -51,7 +51,8 @@ class Weighted(Ensemble):
             size += mass[name] * np.abs(score)
         everything = sum(mass.values(), np.zeros(shape))
         shares = {name: _ratio(part, everything) for name, part in mass.items()}
-        score = _ratio(total, everything)
+        # Rounding can carry a mean of scores that are all 100 past 100.
+        score = np.clip(_ratio(total, everything), -100.0, 100.0)
         agreement = _ratio(np.abs(total), size)
         coverage = everything / max(sum(weights.values()), 1e-12)
         direction = np.zeros(shape, dtype=np.int8)
@@ -59,7 +60,7 @@ class Weighted(Ensemble):
         direction[(score <= self.config.short_below) & (score < 0.0)] = -1
         return Fusion(
             score=score,
-            confidence=np.abs(score) * agreement * coverage,
+            confidence=np.minimum(np.abs(score) * agreement * coverage, 100.0),
             direction=direction,
             weights=shares,
             calibrated=False,
