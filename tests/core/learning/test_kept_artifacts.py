@@ -103,7 +103,9 @@ def test_the_status_reads_each_training_and_each_card_once(
         return found
 
     def read_bytes(path: Path) -> bytes:
-        read.append(path)
+        # How far a training has come changes while it runs, so it is read each time.
+        if path.name != ".under-way.json":
+            read.append(path)
         return original(path)
 
     with monkeypatch.context() as patch:
