@@ -9,6 +9,7 @@ from weft.arrays import FloatPanel
 from weft.components.provider import SourceKind
 from weft.compose import Composed
 from weft.composition import COVERAGE_ROWS, Composition
+from weft.data_notes import notes, status
 from weft.market.candles import NEVER, Candles, Presence
 from weft.market.view import View
 from weft.signal import (
@@ -164,8 +165,6 @@ class Reporter:
 
     def _data(self, view: View, candles: Candles, at: int, column: int) -> DataNote:
         last = _last_close(candles, at, column)
-        presence = Presence(int(candles.presence[at, column]))
-        status = {Presence.TRADED: "live", Presence.CLOSED: "closed", Presence.HOLE: "stale"}
         window = candles.presence[at + 1 - COVERAGE_ROWS : at + 1, column]
         expected = max(int(np.count_nonzero(window != Presence.CLOSED)), 1)
         series = view.loaded.listings[column].at(int(candles.times[at]))
@@ -173,10 +172,11 @@ class Reporter:
         return DataNote(
             kind=(provider.source_kind if provider else SourceKind.REAL).value,
             provider=provider.name if provider else "unknown",
-            status=status[presence],
+            status=status(candles, at, column),
             last_candle=None if last is None else iso(last),
             age_seconds=None if last is None else (int(candles.times[at]) - last) / SECOND,
             coverage=float(np.count_nonzero(window == Presence.TRADED) / expected),
+            notes=notes(candles, at, column, view.instruments[column]),
         )
 
 

@@ -100,10 +100,13 @@ class DataNote:
     Attributes:
         kind: real, synthetic or sandbox.
         provider: who brought the candles.
-        status: live, closed (the market) or stale (the candles stop before `as_of`).
+        status: live, closed (the market), stale (the candles stop before `as_of`), halted (one
+            price and no volume for hours) or broken (the price leapt without a trade between, as
+            after a split). Only a live one has an entry.
         last_candle: close of the latest candle, ISO 8601 UTC.
         age_seconds: from that close to `as_of`.
         coverage: share of the candles looked at that were there, 0 to 1.
+        notes: what is wrong with the data from now on, and what to do about it.
     """
 
     kind: str
@@ -112,6 +115,7 @@ class DataNote:
     last_candle: str | None
     age_seconds: float | None
     coverage: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

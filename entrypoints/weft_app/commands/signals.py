@@ -92,6 +92,8 @@ def _print_table(report: Report) -> None:
         cells = (escape(cell(signal)) for cell in told.values())
         table.add_row(*cells, style=_COLOURS[signal.direction])
     console.print(table)
+    for note in dict.fromkeys(note for signal in report.signals for note in signal.data.notes):
+        console.print(f"[yellow]{escape(note)}")
     for symbol, why in report.omitted.items():
         console.print(f"[dim]{escape(f'{symbol}: no signal: {why}')}")
 
