@@ -1,14 +1,16 @@
 """What is wrong with the candles behind a signal from now on, in words, with the way out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from weft.arrays import FloatPanel
 from weft.composition import COVERAGE_ROWS
 from weft.market.breaks import Aside
 from weft.market.candles import Candles, Presence
 from weft.market.instruments import Instrument, unsettled
-from weft.times import iso
+from weft.market.view import View
+from weft.times import DAY, SECOND, iso
 
 _STATUS = {Presence.TRADED: "live", Presence.CLOSED: "closed", Presence.HOLE: "stale"}
 
@@ -41,6 +43,35 @@ def notes(candles: Candles, at: int, column: int, instrument: Instrument) -> tup
         *_halt(window, column),
         *_holes(window, column),
     )
+
+
+def too_old(view: View) -> dict[str, FloatPanel]:
+    """Return the metrics that are unknown for their age, by name, in seconds (steps, symbol).
+
+    NaN where a metric counts, or was never known. Metrics of which nothing is too old are left out.
+    """
+    data = view.loaded
+    if not data.old:
+        for name, panel_of in data.metrics.items():
+            panel = panel_of(view.times)
+            data.old[name] = np.where(np.isnan(panel.values), panel.age_seconds, np.nan)
+    return {name: ages for name, ages in data.old.items() if not np.isnan(ages).all()}
+
+
+def stale_notes(stale: Mapping[str, float | None]) -> tuple[str, ...]:
+    """Return a line that names metrics that are too old to count, if there are any.
+
+    Args:
+        stale: age of each, in seconds.
+    """
+    if not stale:
+        return ()
+    ages = ", ".join(f"{n} ({(s or 0.0) * SECOND / DAY:.3g} days)" for n, s in stale.items())
+    line = (
+        f"unknown, as the newest value is too old: {ages}. Look at the source with "
+        "`weft providers status`; where it brings values less often, set reconcile.max_age"
+    )
+    return (line,)
 
 
 def _leaps(window: Candles, column: int) -> Iterator[str]:

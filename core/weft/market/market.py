@@ -339,9 +339,14 @@ class Market:
         made = {}
         for name, warmup in self.plan.metrics.items():
             facts = self._facts.of(name, first - warmup * self.plan.interval.micros)
-            rule = self._reconciliation.rule_of(name)
             made[name] = partial(
-                metric_panel, name, facts, self._sources, instruments, rule, self.plan
+                metric_panel,
+                name,
+                facts,
+                self._sources,
+                instruments,
+                self._reconciliation,
+                self.plan,
             )
         return made
 

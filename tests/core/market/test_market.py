@@ -25,7 +25,7 @@ from weft.market.instruments import Instrument, describe
 from weft.market.market import Market
 from weft.market.metrics import metric_panel
 from weft.market.plan import make_plan
-from weft.market.reconcile import Rule
+from weft.market.reconcile import Reconciliation
 from weft.market.view import View
 from weft.store.lake import Lake
 from weft.store.store import Store
@@ -293,7 +293,7 @@ def test_facts_kept_from_some_instant_on_tell_what_all_of_them_tell(data: st.Dat
                 told,
                 ["a"],
                 live.view(FRIDAY + DAY).instruments,
-                Rule.PRIORITY,
+                Reconciliation(),
                 live.plan,
                 times,
             )
