@@ -127,7 +127,7 @@ _SAMPLE = Signal(
     risk={"var_99": 0.04},
     sizing={"fractional_kelly": 0.07},
     missing_models={"models.transformer": "not trained yet"},
-    data=DataNote("real", "binance", "live", _AS_OF, 0.0, 1.0),
+    data=DataNote("real", "binance", "live", _AS_OF, 0.0, 1.0, ("a hole",), {"mvrv": 9e5}),
     versions=Versions("0.1.0", "c0ffee", {"layer:technical": "weft 0.1.0"}, {}),
 )
 

@@ -9,6 +9,7 @@ from weft.arrays import FloatPanel
 from weft.components.provider import SourceKind
 from weft.compose import Composed
 from weft.composition import COVERAGE_ROWS, Composition
+from weft.data_notes import notes, stale_notes, status, too_old
 from weft.market.candles import NEVER, Candles, Presence
 from weft.market.view import View
 from weft.signal import (
@@ -110,7 +111,7 @@ class Reporter:
                 risk=_figures(levels.figures, row, column),
                 sizing=_figures(composed.sizes.evidence, row, column),
                 missing_models=composed.silent,
-                data=self._data(composed.view, candles, at, column),
+                data=self._data(composed.view, candles, at, row, column),
                 versions=replace(self._composition.versions, artifacts=composed.artifacts),
             )
         )
@@ -166,21 +167,24 @@ class Reporter:
             artifact=composed.artifacts["regime"],
         )
 
-    def _data(self, view: View, candles: Candles, at: int, column: int) -> DataNote:
+    def _data(self, view: View, candles: Candles, at: int, row: int, column: int) -> DataNote:
         last = _last_close(candles, at, column)
-        presence = Presence(int(candles.presence[at, column]))
-        status = {Presence.TRADED: "live", Presence.CLOSED: "closed", Presence.HOLE: "stale"}
         window = candles.presence[at + 1 - COVERAGE_ROWS : at + 1, column]
         expected = max(int(np.count_nonzero(window != Presence.CLOSED)), 1)
         series = view.loaded.listings[column].at(int(candles.times[at]))
         provider = self._providers.get(series.source) if series else None
+        ages = {name: number(panel[row, column]) for name, panel in too_old(view).items()}
+        stale = {name: age for name, age in sorted(ages.items()) if age is not None}
+        about_candles = notes(candles, at, column, view.instruments[column])
         return DataNote(
             kind=(provider.source_kind if provider else SourceKind.REAL).value,
             provider=provider.key if provider else "unknown",
-            status=status[presence],
+            status=status(candles, at, column),
             last_candle=None if last is None else iso(last),
             age_seconds=None if last is None else (int(candles.times[at]) - last) / SECOND,
             coverage=float(np.count_nonzero(window == Presence.TRADED) / expected),
+            notes=(*about_candles, *stale_notes(stale)),
+            stale_metrics=stale,
         )
 
 

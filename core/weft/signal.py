@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -110,10 +110,15 @@ class DataNote:
     Attributes:
         kind: real, synthetic or sandbox.
         provider: who brought the candles.
-        status: live, closed (the market) or stale (the candles stop before `as_of`).
+        status: live, closed (the market), stale (the candles stop before `as_of`), halted (one
+            price and no volume for hours) or broken (the price leapt without a trade between, as
+            after a split). Only a live one has an entry.
         last_candle: close of the latest candle, ISO 8601 UTC.
         age_seconds: from that close to `as_of`.
         coverage: share of the candles looked at that were there, 0 to 1.
+        notes: what is wrong with the data from now on, and what to do about it.
+        stale_metrics: metrics that count as unknown, as their newest value is too old: its age in
+            seconds, by metric.
     """
 
     kind: str
@@ -122,6 +127,8 @@ class DataNote:
     last_candle: str | None
     age_seconds: float | None
     coverage: float
+    notes: tuple[str, ...] = ()
+    stale_metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +226,7 @@ def _fields(value: object) -> dict[str, object]:
     if isinstance(value, Mapping):
         return dict(value)
     if is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
+        return {one.name: getattr(value, one.name) for one in fields(value)}
     raise TypeError(type(value).__name__)
 
 

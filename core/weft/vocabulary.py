@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from weft.market.instruments import Scope
+from weft.times import Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Metric:
         scope: what it is a fact about.
         meaning: what it measures, and over which time; what its sign means where it has one.
         group: for lists.
+        every: the usual time from one value to the next: of the slowest source that is common, a
+            weekend and the time of publishing included. A few of these later a value is unknown.
         lowest: least value that can be true; None where there is none.
         highest: greatest value that can be true; None where there is none.
     """
@@ -32,6 +35,7 @@ class Metric:
     scope: Scope
     meaning: str
     group: str
+    every: Interval
     lowest: float | None = None
     highest: float | None = None
 
@@ -106,6 +110,34 @@ A provider brings each payment as it was made. One venue pays every 8 hours and 
 and some change from one to the other: a view scales each payment to the span by the time since the
 payment before, as known then.
 """
+
+_DAY: Final = Interval.parse("1d")
+_EVERY_OF_GROUP: Final[Mapping[str, str]] = {"order book": "1h"}
+_EVERY_OF_METRIC: Final[Mapping[str, str]] = {
+    "funding_rate": "8h",
+    "bid_ask_imbalance": "1d",
+    "cross_exchange_spread": "1d",
+    "vwap": "1d",
+    "trade_count": "1d",
+    "dev_commits": "1w",
+    "active_developers": "1w",
+    "developer_share": "1w",
+    "max_supply": "4w",
+    "unlock_usd": "1w",
+    "unlock_share": "1w",
+    # Banks rest for up to four days, and these are published a day later, the index once a week.
+    "vix": "2d",
+    "treasury_10y": "2d",
+    "fed_funds": "2d",
+    "dollar_index": "5d",
+}
+"""Usual times from one value to the next that are not a day."""
+
+
+def _every(name: str, group: str) -> Interval:
+    text = _EVERY_OF_METRIC.get(name, _EVERY_OF_GROUP.get(group, _DAY.name))
+    return Interval.parse(text)
+
 
 _ASSET, _MARKET, _INSTRUMENT = Scope.ASSET, Scope.MARKET, Scope.INSTRUMENT
 
@@ -240,7 +272,15 @@ _ROWS: Final = {
 
 METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
     {
-        name: Metric(name, unit, scope, meaning, group, *_OF_METRIC.get(name, _OF_UNIT[unit]))
+        name: Metric(
+            name,
+            unit,
+            scope,
+            meaning,
+            group,
+            _every(name, group),
+            *_OF_METRIC.get(name, _OF_UNIT[unit]),
+        )
         for group, rows in _ROWS.items()
         for name, unit, scope, meaning in rows
     }

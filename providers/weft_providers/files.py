@@ -18,7 +18,7 @@ from weft.components.provider import Batch, Provider, Request
 from weft.errors import ConfigError, DataError, NoDataError, nearest
 from weft.http import Http
 from weft.market.checks import clean_candles, clean_observations
-from weft.market.instruments import Instrument, Kind, describe
+from weft.market.instruments import Instrument, Kind, describe, unsettled
 from weft.times import Interval
 from weft_providers._file_tables import (
     COLUMNS,
@@ -143,11 +143,13 @@ class Files(Provider):
         files = _files_at(self.config.path, "path", self.config.pattern)
         async for outcomes in _read_changed(files, "candles", candles, progress):
             frame = _joined(outcomes)
-            lines = tuple(line for outcome in outcomes for line in outcome.lines())
+            instruments = self._instruments(frame)
+            lines = [line for outcome in outcomes for line in outcome.lines()]
+            lines += [f"{self.name}: {line}" for line in unsettled(instruments)]
             yield Batch(
                 candles=frame,
-                instruments=self._instruments(frame),
-                problems=lines,
+                instruments=instruments,
+                problems=tuple(lines),
                 cursor=progress.cursor(),
             )
         if self.config.observations is not None:

@@ -89,7 +89,17 @@ signals = st.builds(
     risk=figures,
     sizing=figures,
     missing_models=texts,
-    data=st.builds(DataNote, names, names, names, st.none() | names, maybe, finite),
+    data=st.builds(
+        DataNote,
+        names,
+        names,
+        names,
+        st.none() | names,
+        maybe,
+        finite,
+        st.lists(names, max_size=2).map(tuple),
+        st.dictionaries(names, finite, max_size=2),
+    ),
     versions=st.builds(Versions, names, names, texts, texts),
 )
 

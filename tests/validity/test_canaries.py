@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
-from weft import Layer, Scores, StepFeature, View, candles, step
+from weft import Layer, Scores, StepFeature, View, candles, metric, step
 from weft.arrays import FloatPanel, Floats
 from weft.components.feature import Bar
 from weft.testing import check_feature, check_layer
@@ -171,6 +171,32 @@ class Unbounded(Layer):
         return view.scores(100 * (path[WINDOW:] - path[:-WINDOW]))
 
 
+class LastKnown(Layer):
+    """Takes the last value a metric had for the present one, however old that is."""
+
+    name = "last_known"
+    needs: ClassVar = [candles(warmup=0), metric("fear_greed", warmup=300)]
+
+    def score(self, view: View) -> Scores:
+        values = view.metric("fear_greed").values
+        rows = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
+        filled = np.take_along_axis(values, np.maximum.accumulate(rows), axis=0)[-view.steps :]
+        close = view.candles().close[-view.steps :]
+        return view.scores(np.where(np.isnan(close), np.nan, squeezed(filled)))
+
+
+class CountsByAge(Layer):
+    """Counts a source that has stopped for what the age of its last value says."""
+
+    name = "counts_by_age"
+    needs: ClassVar = [candles(warmup=0), metric("fear_greed", warmup=300)]
+
+    def score(self, view: View) -> Scores:
+        age = view.metric("fear_greed").age_seconds[-view.steps :]
+        close = view.candles().close[-view.steps :]
+        return view.scores(np.where(np.isnan(close + age), np.nan, 1.0))
+
+
 CHEATS: dict[type[Layer], set[str]] = {
     NextReturn: {"prefix_invariance", "future_poison", "steps_agree"},
     CentredWindow: {"prefix_invariance", "future_poison", "steps_agree"},
@@ -182,6 +208,8 @@ CHEATS: dict[type[Layer], set[str]] = {
     ZeroForUnknown: {"silent_where_unknown"},
     ByPosition: {"ignores_column_order"},
     Unbounded: {"in_range"},
+    LastKnown: {"stale_is_unknown"},
+    CountsByAge: {"stale_is_unknown"},
 }
 
 

@@ -131,10 +131,12 @@ class Reconcile(Section):
     Attributes:
         rule: see `weft.market.reconcile.Rule`.
         metrics: rules of single metrics, by name.
+        max_age: age from which on a value of a metric is unknown, by name: ``4d``.
     """
 
     rule: Rule = Rule.PRIORITY
     metrics: dict[str, Rule] = {}
+    max_age: dict[str, IntervalText] = {}
 
 
 class TrainingSection(Section):

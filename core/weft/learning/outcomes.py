@@ -14,23 +14,32 @@ if TYPE_CHECKING:
 _SURE = 1e-6
 
 
-def forward_returns(close: FloatPanel, horizon: int, worth: FloatPanel | None = None) -> FloatPanel:
+def forward_returns(
+    close: FloatPanel,
+    horizon: int,
+    worth: FloatPanel | None = None,
+    leapt: BoolPanel | None = None,
+) -> FloatPanel:
     """Return the log return from each row's close to what that is worth `horizon` rows later.
 
     NaN in the last `horizon` rows, whose outcome is not known, wherever one of the two is missing,
-    and where nothing was traded in between (time, symbol).
+    where nothing was traded in between, and where the series started afresh (time, symbol).
 
     Args:
         close: last price of each row's candle, NaN where there is none.
         horizon: rows ahead.
         worth: what a holding is worth on each row (`Candles.marked_close`), which for a market
             with sessions goes on being known while it is closed; None for the close.
+        leapt: where the series started afresh within the `horizon` rows up to each row
+            (`Candles.leapt_within`); None for nowhere.
     """
     found = np.full_like(close, np.nan)
     if 0 < horizon < len(close):
         later = (close if worth is None else worth)[horizon:]
         traded = np.cumsum(~np.isnan(close), axis=0)
         since = traded[horizon:] > traded[:-horizon]
+        if leapt is not None:
+            since &= ~leapt[horizon:]
         found[:-horizon] = np.where(since, np.log(later / close[:-horizon]), np.nan)
     return found
 
@@ -38,7 +47,8 @@ def forward_returns(close: FloatPanel, horizon: int, worth: FloatPanel | None = 
 def outcomes(view: "View", horizon: int) -> FloatPanel:
     """Return what came of each decision row of a view: see `forward_returns` (steps, symbol)."""
     panel, rows = view.candles(), slice(-view.steps, None)
-    return forward_returns(panel.close[rows], horizon, panel.marked_close()[rows])
+    leapt = panel.leapt_within(horizon)[rows]
+    return forward_returns(panel.close[rows], horizon, panel.marked_close()[rows], leapt)
 
 
 def uniqueness(labelled: FloatPanel, horizon: int) -> FloatPanel:

@@ -8,11 +8,12 @@ from itertools import count
 import numpy as np
 
 from weft.arrays import BoolPanel, FloatPanel, IntPanel, RowCounts, Times, read_only
+from weft.market.breaks import Aside
 from weft.market.instruments import Instrument
-from weft.times import DAY, SECOND, Interval
+from weft.times import DAY, MINUTE, SECOND, Interval
 
 FIELDS = ("open", "high", "low", "close", "volume")
-_PER_ROW = ("times", *FIELDS, "presence", "rows_since_traded")
+_PER_ROW = ("times", *FIELDS, "presence", "rows_since_traded", "aside")
 
 NEVER = 1 << 30
 """Rows since traded of a symbol that has not traded for longer than is remembered, or never."""
@@ -21,6 +22,9 @@ LONGEST_CLOSURE = 12 * DAY
 """Longer than any regular closure of a stock market; beyond it a series starts afresh."""
 
 _FEWEST_REMEMBERED = 12
+
+_QUIET = 10 * MINUTE
+"""Time without a candle that passes for time without a trade, where there are candles around it."""
 
 _generations = count(1)
 
@@ -50,8 +54,10 @@ class Candles:
         close: last price.
         volume: traded quantity in base units.
         presence: what each cell holds, as values of `Presence` (time, symbol).
-        rows_since_traded: rows from the latest trade to each row, 0 where there is a candle;
+        rows_since_traded: rows from the latest candle to each row, 0 where there is one;
             `NEVER` beyond `remembered_rows`, so that it does not depend on where a panel begins
+            (time, symbol).
+        aside: why a candle that came does not count, as values of `Aside`; its prices are NaN
             (time, symbol).
         closable: rows a symbol may be absent before its series counts as broken (symbol,);
             0 for a market that never closes.
@@ -69,6 +75,7 @@ class Candles:
     volume: FloatPanel
     presence: IntPanel
     rows_since_traded: RowCounts
+    aside: IntPanel
     closable: RowCounts
     generation: int | None = None
 
@@ -86,10 +93,26 @@ class Candles:
         """
         if not self.closable.any():
             return self.close
-        rows = np.arange(len(self), dtype=np.int64)[:, None] - self.rows_since_traded
+        index = np.arange(len(self), dtype=np.int64)[:, None]
+        rows = np.maximum.accumulate(np.where(np.isnan(self.close), -1, index), axis=0)
         last = np.take_along_axis(self.close, np.maximum(rows, 0), axis=0)
         known = (self.presence != Presence.HOLE) & (rows >= 0)
         return np.where(known, last, np.nan)
+
+    def leapt_within(self, rows: int) -> BoolPanel:
+        """Return where the series starts afresh on a row or the `rows` - 1 before (time, symbol).
+
+        What is computed from prices `rows` apart means nothing there.
+        """
+        leaps = np.cumsum(self.aside == Aside.LEAP, axis=0, dtype=np.int32)
+        before = np.zeros_like(leaps)
+        before[rows:] = leaps[: max(0, len(leaps) - rows)]
+        found: BoolPanel = leaps > before
+        return found
+
+    def tail(self, rows: int) -> "Candles":
+        """Return the last rows, of the same generation: they will be continued alike."""
+        return replace(self.slice(len(self) - rows, len(self)), generation=self.generation)
 
     def slice(self, start: int, stop: int) -> "Candles":
         """Return rows `start` to `stop` as a panel that shares this one's memory."""
@@ -136,6 +159,17 @@ def find_presence(
     return _presence(traded, since, closable), since
 
 
+def mark_aside(presence: IntPanel, aside: IntPanel, closable: RowCounts) -> None:
+    """Write into presences what candles that do not count are to indicators (time, symbol).
+
+    A series starts afresh after a leap. A halt is to a market with sessions as if it were closed;
+    one that never closes starts afresh when it trades again.
+    """
+    idle = (aside == Aside.IDLE) & (closable > 0)
+    presence[aside != Aside.COUNTS] = Presence.HOLE
+    presence[idle] = Presence.CLOSED
+
+
 def _presence(traded: BoolPanel, since: RowCounts, closable: RowCounts) -> IntPanel:
     presence = np.full(traded.shape, Presence.HOLE, dtype=np.int8)
     presence[since <= closable] = Presence.CLOSED
@@ -149,6 +183,7 @@ def candles_from_arrays(
     instruments: Sequence[Instrument],
     columns: dict[str, FloatPanel],
     before: RowCounts | None = None,
+    aside: IntPanel | None = None,
 ) -> Candles:
     """Build a panel from arrays, and make it refuse to be written to.
 
@@ -159,11 +194,19 @@ def candles_from_arrays(
         columns: open, high, low, close and volume, each (time, symbol), C-contiguous float64.
         before: rows since each symbol traded just before the panel (symbol,); None where none
             ever did.
+        aside: which candles do not count, as values of `Aside` (time, symbol); their prices are
+            made NaN in `columns`. None where all count.
     """
     closable = closable_rows(instruments, interval)
     symbols = tuple(i.symbol for i in instruments)
-    found = find_presence(columns["close"], closable, remembered_rows(interval), before)
-    return _assemble(interval, times, symbols, columns, closable, found)
+    presence, since = find_presence(columns["close"], closable, remembered_rows(interval), before)
+    if aside is None:
+        aside = np.zeros(presence.shape, dtype=np.int8)
+    else:
+        mark_aside(presence, aside, closable)
+        for panel in columns.values():
+            panel[aside != Aside.COUNTS] = np.nan
+    return _assemble(interval, times, symbols, columns, closable, (presence, since, aside))
 
 
 def _assemble(
@@ -172,9 +215,9 @@ def _assemble(
     symbols: tuple[str, ...],
     columns: Mapping[str, FloatPanel],
     closable: RowCounts,
-    found: tuple[IntPanel, RowCounts],
+    found: tuple[IntPanel, RowCounts, IntPanel],
 ) -> Candles:
-    presence, since = found
+    presence, since, aside = found
     panels = {name: read_only(columns[name]) for name in FIELDS}
     return Candles(
         interval=interval,
@@ -183,6 +226,7 @@ def _assemble(
         **panels,
         presence=read_only(presence),
         rows_since_traded=read_only(since),
+        aside=read_only(aside),
         closable=read_only(closable),
         generation=None,
     )
@@ -191,9 +235,10 @@ def _assemble(
 def aggregate(fine: Candles, interval: Interval) -> Candles:
     """Return `fine` candles joined into longer ones, known at the longer ones' closes.
 
-    A long candle of a market that never closes needs every part: with one missing it is NaN,
-    and at least a row since the market traded. Where the market has sessions, the parts that
-    traded make it up.
+    A long candle of a market that never closes needs its parts, but for a few minutes without
+    one here and there (see `_is_whole`): otherwise it is NaN, and at least a row since the market
+    traded. Where the market has sessions, the parts that traded make it up. A long candle in which
+    the price leapt is none.
 
     Raises:
         ValueError: they do not fit into each other.
@@ -208,7 +253,11 @@ def aggregate(fine: Candles, interval: Interval) -> Candles:
     shape = (rows, ratio, len(fine.symbols))
     parts = {n: getattr(fine, n)[skip : skip + rows * ratio].reshape(shape) for n in FIELDS}
     traded = ~np.isnan(parts["close"])
-    whole = np.where(fine.closable == 0, traded.all(axis=1), traded.any(axis=1))
+    asides = fine.aside[skip : skip + rows * ratio].reshape(shape)
+    leapt, idle = (asides == Aside.LEAP).any(axis=1), asides == Aside.IDLE
+    there = traded | idle
+    always = _is_whole(there, _QUIET // fine.interval.micros)
+    whole = traded.any(axis=1) & ~leapt & (always | (fine.closable > 0))
     first_traded = traded.argmax(axis=1)[:, None]
     last_traded = (ratio - 1 - traded[:, ::-1].argmax(axis=1))[:, None]
     volume = np.zeros((rows, len(fine.symbols)))
@@ -226,14 +275,40 @@ def aggregate(fine: Candles, interval: Interval) -> Candles:
     since = np.where(since == NEVER, NEVER, since // ratio)
     since = np.where(whole, 0, np.maximum(since, 1)).astype(np.int32)
     closable = (-(-fine.closable // ratio)).astype(np.int32)
+    aside = np.where(leapt, Aside.LEAP, np.where(~whole & idle.any(axis=1), Aside.IDLE, 0))
+    aside = aside.astype(np.int8)
+    presence = _presence(whole, since, closable)
+    mark_aside(presence, aside, closable)
     return _assemble(
         interval,
         first_open + np.arange(1, rows + 1, dtype=np.int64) * interval.micros,
         fine.symbols,
         {name: np.where(whole, panel, np.nan) for name, panel in joined.items()},
         closable,
-        (_presence(whole, since, closable), since),
+        (presence, since, aside),
     )
+
+
+def _is_whole(there: BoolPanel, quiet: int) -> BoolPanel:
+    """Return which long candles have their parts (long, symbol).
+
+    Sources of minutes leave out those without a trade. A part that is missing among others means
+    that nothing was traded, as the source was there: no more than `quiet` in a row, and no more
+    than half of all. Without such sources every missing part could be an outage.
+
+    Args:
+        there: which parts there are (long, part, symbol).
+        quiet: parts in a row that may be missing.
+    """
+    if quiet < 1:
+        return there.all(axis=1)
+    missing = np.zeros((len(there), there.shape[2]), dtype=np.int64)
+    longest = missing.copy()
+    for part in range(there.shape[1]):
+        missing = np.where(there[:, part], 0, missing + 1)
+        np.maximum(longest, missing, out=longest)
+    found: BoolPanel = (longest <= quiet) & (2 * there.sum(axis=1) >= there.shape[1])
+    return found
 
 
 def align_rows(values: FloatPanel, candles: Candles, times: Times) -> FloatPanel:

@@ -39,6 +39,8 @@ class MarketData:
         universe: which symbols were chosen, on the decision rows; None while choosing.
         regime: where the market stands on the decision rows; None where nobody says.
         outlooks: what the models forecast on the decision rows, by model.
+        old: age in seconds of each metric on the decision rows where it is too old to count, NaN
+            elsewhere, by metric; filled when a report asks for it.
         computed: outputs of features, by what was asked for and on how many decision rows.
     """
 
@@ -55,4 +57,5 @@ class MarketData:
     universe: BoolPanel | None = None
     regime: "RegimeState | None" = None
     outlooks: "Mapping[str, Outlook]" = field(default_factory=dict)
+    old: "dict[str, FloatPanel]" = field(default_factory=dict)
     computed: dict[tuple[FeatureNeed, int], Mapping[str, FloatPanel]] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from weft.errors import DataError, UnknownSymbolError, nearest
+from weft.market.names import is_ticker, read_pair
 
 ALWAYS_OPEN = "24/7"
 """Calendar of a market that never closes: a missing candle there is a hole, not a closed hour."""
@@ -30,6 +31,8 @@ class Kind(StrEnum):
     FUTURE = "future"
     EQUITY = "equity"
     INDEX = "index"
+    UNKNOWN = "unknown"
+    """Neither the name nor the source says; treated as a market that closes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,27 +73,14 @@ class Instrument:
         return self.calendar == ALWAYS_OPEN
 
 
-_QUOTES = ("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USD", "EUR", "GBP", "TRY", "BTC", "ETH", "BNB")
-_BUNDLE = re.compile(r"(1000000|100000|10000|1000)(?=[A-Z])")
-
-
 def split_pair(symbol: str) -> tuple[str, str, int] | None:
-    """Return (base, quote, multiplier) of a crypto pair, or None where the name is no pair.
+    """Return (base, quote, multiplier) of a pair, or None where the name is no pair.
 
-    ``BTC-USD``, ``BTC/USDT`` and ``BTCUSDT`` are understood; ``1000PEPEUSDT`` is 1000 PEPE.
+    ``BTC-USD``, ``BTC/USDT`` and ``BTCUSDT`` are understood; ``1000PEPEUSDT`` is 1000 PEPE. See
+    `weft.market.names` for the rest.
     """
-    name = symbol.upper()
-    if re.search(r"[-/_]", name):
-        # BRK-B is a class of shares, not a pair.
-        match = re.fullmatch(r"([^-/_]+)[-/_]([^-/_]{3,})", name)
-        base, quote = match.groups() if match else ("", "")
-    else:
-        quote = next((q for q in _QUOTES if name.endswith(q)), "")
-        base = name.removesuffix(quote) if quote else ""
-    if not base:
-        return None
-    bundle = _BUNDLE.match(base)
-    return (base[bundle.end() :], quote, int(bundle[1])) if bundle else (base, quote, 1)
+    pair = read_pair(symbol)
+    return None if pair is None else (pair.base, pair.quote, pair.multiplier)
 
 
 def find_spelling(name: str, known: Iterable[str]) -> str | None:
@@ -114,29 +104,44 @@ def _letters(symbol: str) -> str:
 
 
 def describe(symbol: str, *, venue: str = "", kind: Kind | None = None) -> Instrument:
-    """Return what a symbol's name alone says about the instrument.
+    """Return what a symbol's name, and the kind where it is stated, say about the instrument.
 
-    A name that is no crypto pair is taken for a stock with trading sessions, quoted in USD.
+    A name that is no pair is taken for a stock with trading sessions, quoted in USD; where it
+    does not look like a stock's either, its kind is `UNKNOWN`. A stated kind counts more than
+    the name: spot and perpetual markets never close, whatever their quote.
+
+    Args:
+        symbol: the instrument's name.
+        venue: where it trades.
+        kind: what it is, if that is known.
     """
-    pair = split_pair(symbol)
-    if pair is None or kind is Kind.EQUITY:
+    pair = None if kind in {Kind.EQUITY, Kind.INDEX} else read_pair(symbol)
+    if pair is None:
+        sort = kind or (Kind.EQUITY if is_ticker(symbol) else Kind.UNKNOWN)
+        rests = sort not in {Kind.SPOT, Kind.PERPETUAL}
+        calendar = SESSIONS if rests else ALWAYS_OPEN
         return Instrument(
-            symbol=symbol,
-            base=symbol,
-            quote="USD",
-            kind=kind or Kind.EQUITY,
-            venue=venue,
-            calendar=SESSIONS,
+            symbol=symbol, base=symbol, quote="USD", kind=sort, venue=venue, calendar=calendar
         )
-    base, quote, multiplier = pair
     return Instrument(
         symbol=symbol,
-        base=base,
-        quote=quote,
-        kind=kind or Kind.SPOT,
+        base=pair.base,
+        quote=pair.quote,
+        kind=kind or Kind(pair.contract),
         venue=venue,
-        multiplier=multiplier,
+        calendar=SESSIONS if pair.rests and kind is None else ALWAYS_OPEN,
+        multiplier=pair.multiplier,
     )
+
+
+def unsettled(instruments: Iterable[Instrument]) -> list[str]:
+    """Return a line for each instrument whose name does not say what it is."""
+    return [
+        f"{one.symbol}: the name does not say what it is; taken for a stock with trading sessions, "
+        "quoted in USD. Set market to spot, perpetual or equity, or rename it, such as BTC-USD"
+        for one in instruments
+        if one.kind is Kind.UNKNOWN
+    ]
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from weft.components.feature import Feature
 from weft.components.needs import FeatureNeed, Need
 from weft.errors import LookAheadError, NoDataError
 from weft.features.engine import BLOCK, FeatureEngine
+from weft.market.breaks import lead_rows
 from weft.market.candles import LONGEST_CLOSURE, Candles, aggregate, remembered_rows
 from weft.market.data import MarketData
 from weft.market.facts import Facts
@@ -206,12 +207,14 @@ class Market:
         """Hold recent candles in memory, so that views as of `as_of` and later need no disk."""
         instruments = self._columns(as_of)
         needed = self.plan.base_rows(as_of, as_of, sessions=_any_closes(instruments))
+        lead = self._lead(instruments)
+        needed += lead
         last = self.plan.base.floor(as_of)
         first = last - (needed - 1) * self.plan.base.micros
         hot = self._hot_of(instruments)
         if hot is not None and hot.first_close <= first and hot.last_close >= last:
             return
-        depth = max(needed, self._deepest(as_of, instruments))
+        depth = max(needed, self._deepest(as_of, instruments) + lead)
         first = last - (depth - 1) * self.plan.base.micros
         hot = HotPanel(self.plan.base, instruments, first, depth, self.plan.delay)
         for piece in self._pieces(instruments, first, last):
@@ -289,11 +292,17 @@ class Market:
     def _base(self, instruments: tuple[Instrument, ...], last: int, rows: int) -> Candles:
         last = self.plan.base.floor(last)
         hot = self._hot_of(instruments)
-        if hot is not None and (held := hot.candles(last, rows)) is not None:
-            return held
-        first = last - (rows - 1) * self.plan.base.micros
+        # Whether a candle counts follows from those before it.
+        reach = rows + self._lead(instruments)
+        if hot is not None and (held := hot.candles(last, reach)) is not None:
+            return held.tail(rows)
+        first = last - (reach - 1) * self.plan.base.micros
         pieces = self._pieces(instruments, first, last)
-        return panel_of(pieces, self.plan.base, instruments, first, rows, self.plan.delay)
+        panel = panel_of(pieces, self.plan.base, instruments, first, reach, self.plan.delay)
+        return panel.tail(rows)
+
+    def _lead(self, instruments: Sequence[Instrument]) -> int:
+        return lead_rows(self.plan.base, sessions=_any_closes(instruments))
 
     def _hot_of(self, instruments: tuple[Instrument, ...]) -> HotPanel | None:
         """Return the hot panel, if these are its columns."""
@@ -330,9 +339,14 @@ class Market:
         made = {}
         for name, warmup in self.plan.metrics.items():
             facts = self._facts.of(name, first - warmup * self.plan.interval.micros)
-            rule = self._reconciliation.rule_of(name)
             made[name] = partial(
-                metric_panel, name, facts, self._sources, instruments, rule, self.plan
+                metric_panel,
+                name,
+                facts,
+                self._sources,
+                instruments,
+                self._reconciliation,
+                self.plan,
             )
         return made
 

@@ -9,7 +9,7 @@ from weft.arrays import FloatPanel, IntPanel, Times, read_only
 from weft.market.facts import FactSeries, Subject
 from weft.market.instruments import Instrument, Scope
 from weft.market.plan import Plan
-from weft.market.reconcile import Rule, reconcile
+from weft.market.reconcile import Reconciliation, reconcile
 from weft.times import SECOND
 
 
@@ -20,8 +20,10 @@ class MetricPanel:
     Attributes:
         name: canonical metric name.
         times: rows, microseconds since 1970 (time,).
-        values: what was known of the metric at each row (time, symbol); NaN where nothing was.
-        age_seconds: seconds from the fact's own time to the row's decision (time, symbol).
+        values: what was known of the metric at each row (time, symbol); NaN where nothing was,
+            and where the newest fact is too old to say anything of now.
+        age_seconds: seconds from the fact's own time to the row's decision, also where it is too
+            old (time, symbol).
         sources: how many sources gave a value that is fresh enough (time, symbol).
         spread: the largest of these less the smallest, in the metric's unit (time, symbol); NaN
             where fewer than two gave one.
@@ -56,11 +58,11 @@ def metric_panel(
     facts: Mapping[Subject, FactSeries],
     sources: Sequence[str],
     instruments: Sequence[Instrument],
-    rule: Rule,
+    reconciliation: Reconciliation,
     plan: Plan,
     rows: Times,
 ) -> MetricPanel:
-    """Return a metric on rows: what each source knew by then, reconciled.
+    """Return a metric on rows: what each source knew by then and still counts, reconciled.
 
     A fact about an instrument hides one about its asset, and that one about the whole market,
     where one source gives several.
@@ -70,7 +72,7 @@ def metric_panel(
         facts: every version of every fact.
         sources: names of the sources, the preferred one first.
         instruments: one per column.
-        rule: how sources are reconciled.
+        reconciliation: how sources are reconciled, and how old a value may be.
         plan: says how long the decision interval is, and when its decision is taken.
         rows: closes, microseconds since 1970, ascending (time,).
     """
@@ -83,6 +85,9 @@ def metric_panel(
         )
         for source in telling
     ]
+    oldest = reconciliation.oldest_seconds(name, plan.interval)
+    for values, ages in panels:
+        values[ages > oldest] = np.nan
     if len(panels) == 1:
         # What one source says needs no reconciling, and most metrics have just one.
         (values, ages), unknown = panels[0], np.broadcast_to(np.nan, panels[0][0].shape)
@@ -91,8 +96,12 @@ def metric_panel(
     stacked = np.empty((2, *shape))
     for place, panel in enumerate(panels):
         stacked[0, place], stacked[1, place] = panel
+    rule = reconciliation.rule_of(name)
     found = reconcile(rule, stacked[0], stacked[1], plan.interval.micros / SECOND)
-    return MetricPanel(name, rows, found.values, found.ages, found.sources, found.spread)
+    # Where nothing counts, the age is that of the newest fact there is.
+    newest = np.fmin.reduce(stacked[1], axis=0, initial=np.nan)
+    ages = np.where(found.sources == 0, newest, found.ages)
+    return MetricPanel(name, rows, found.values, ages, found.sources, found.spread)
 
 
 def _of_one_source(

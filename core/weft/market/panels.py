@@ -9,15 +9,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, RowCounts, Times, read_only
+from weft.arrays import FloatPanel, Floats, RowCounts, Times, read_only
+from weft.market.breaks import Aside, break_rules, judge
 from weft.market.candles import (
     FIELDS,
     NEVER,
     Candles,
-    Presence,
     candles_from_arrays,
     closable_rows,
     find_presence,
+    mark_aside,
     new_generation,
     remembered_rows,
 )
@@ -113,6 +114,34 @@ def latest_traded(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The latest candle of each symbol before a panel.
+
+    Attributes:
+        since: rows since it just before row 0 (symbol,).
+        close: its close, NaN where there is none (symbol,).
+    """
+
+    since: RowCounts
+    close: Floats
+
+    @classmethod
+    def nothing(cls, symbols: int) -> "Before":
+        """Return that no symbol had a candle."""
+        return cls(np.full(symbols, NEVER, dtype=np.int32), np.full(symbols, np.nan))
+
+    def joined(self, placed: Placement, frame: pl.DataFrame) -> "Before":
+        """Return it with the candles that were placed before row 0 (see `place`)."""
+        close = self.close.copy()
+        earlier = placed.only(placed.row < 0)
+        earlier = earlier.only(np.argsort(earlier.row, kind="stable"))
+        newer = -1 - earlier.row <= self.since[earlier.column]
+        earlier = earlier.only(newer)
+        close[earlier.column] = frame["close"].to_numpy()[earlier.source]
+        return Before(rows_before(placed, self.since), close)
+
+
 def rows_before(placed: Placement, before: RowCounts) -> RowCounts:
     """Return rows since traded just before row 0 (symbol,), given what was placed there.
 
@@ -141,6 +170,9 @@ def panel_of(
 ) -> Candles:
     """Return stored candles as a panel of `rows` rows from `first_close` on.
 
+    Candles that do not count (`weft.market.breaks`) are left out; the first `lead` rows are there
+    to tell which.
+
     Args:
         pieces: versions of candles, all that reach one row in one piece; those before the first
             row only tell since when a symbol has not traded (see `remembered_rows`).
@@ -150,15 +182,17 @@ def panel_of(
         rows: number of rows; those without a candle are NaN.
         delay: how long after its close a row's decision is taken, microseconds.
     """
-    before, panels = _never(len(instruments)), blank(rows, len(instruments))
+    before, panels = Before.nothing(len(instruments)), blank(rows, len(instruments))
     for piece in pieces:
         placed = place(piece, interval, _columns(instruments), first_close, delay)
-        before = rows_before(placed, before)
+        before = before.joined(placed, piece)
         placed = placed.only((placed.row >= 0) & (placed.row < rows))
         for name in FIELDS:
             panels[name][placed.row, placed.column] = piece[name].to_numpy()[placed.source]
     times = first_close + np.arange(rows, dtype=np.int64) * interval.micros
-    return candles_from_arrays(interval, times, instruments, panels, before)
+    rules = break_rules(interval, closable_rows(instruments, interval))
+    aside = judge(panels, rules, before.close, -1 - before.since)
+    return candles_from_arrays(interval, times, instruments, panels, before.since, aside)
 
 
 class HotPanel:
@@ -192,7 +226,8 @@ class HotPanel:
         self._symbols = tuple(self._columns)
         self._closable = read_only(closable_rows(instruments, interval))
         self._remembered = remembered_rows(interval)
-        self._before = _never(len(instruments))
+        self._rules = break_rules(interval, self._closable)
+        self._before = Before.nothing(len(instruments))
         self._first_close = first_close
         self._rows = 0
         self._given_out = 0
@@ -201,6 +236,9 @@ class HotPanel:
         self._panels = _unwritten(self._capacity, len(instruments))
         self._presence = np.zeros((self._capacity, len(instruments)), dtype=np.int8)
         self._since = np.zeros((self._capacity, len(instruments)), dtype=np.int32)
+        self._aside = np.zeros((self._capacity, len(instruments)), dtype=np.int8)
+        # All candles as they came, of the columns in which some do not count.
+        self._whole: dict[int, dict[str, Floats]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -232,12 +270,14 @@ class HotPanel:
             if dropped := self._make_room(rows):
                 rows -= dropped
                 placed = Placement(placed.row - dropped, placed.column, placed.source)
-            before = rows_before(placed, self._before)
+            before = self._before.joined(placed, frame)
             placed = placed.only(placed.row >= 0)
-            for panel in self._panels.values():
+            for name, panel in self._panels.items():
                 panel[self._rows : rows] = np.nan
+                for whole in self._whole.values():
+                    whole[name][self._rows : rows] = np.nan
             values = {name: frame[name].to_numpy()[placed.source] for name in FIELDS}
-            held = {name: self._panels[name][placed.row, placed.column] for name in FIELDS}
+            held = {name: self._as_came(name, placed) for name in FIELDS}
             new = np.isnan(held["close"])
             if any((held[name] != values[name])[~new].any() for name in FIELDS):
                 return False
@@ -247,11 +287,13 @@ class HotPanel:
             if touched < self._given_out:
                 self._panels = {name: panel.copy() for name, panel in self._panels.items()}
                 self._presence, self._since = self._presence.copy(), self._since.copy()
+                self._aside = self._aside.copy()
                 self.generation = new_generation()
                 self._given_out = 0
+            self._before, self._rows = before, rows
+            self._show_all(touched)
             for name in FIELDS:
                 self._panels[name][placed.row[new], placed.column[new]] = values[name][new]
-            self._before, self._rows = before, rows
             self._find_presence(touched)
             return True
 
@@ -271,14 +313,22 @@ class HotPanel:
                 **{name: read_only(panel[start:stop]) for name, panel in self._panels.items()},
                 presence=read_only(self._presence[start:stop]),
                 rows_since_traded=read_only(self._since[start:stop]),
+                aside=read_only(self._aside[start:stop]),
                 closable=self._closable,
                 generation=self.generation,
             )
 
-    def _changes_first_row(self, before: RowCounts) -> bool:
-        since = np.where(before >= self._remembered, NEVER, before + 1)
-        absent = self._presence[0] != Presence.TRADED
-        return bool((since != self._since[0])[absent].any())
+    def _changes_first_row(self, before: Before) -> bool:
+        since = np.where(before.since >= self._remembered, NEVER, before.since + 1)
+        absent = self._as_came_before(0, 1)["close"]
+        if (since != self._since[0])[np.isnan(absent[0])].any():
+            return True
+        if np.array_equal(before.close, self._before.close, equal_nan=True):
+            return False
+        rows = min(self._rows, int(self._rules.reach.max(initial=1)))
+        panels = self._as_came_before(0, rows)
+        found = judge(panels, self._rules, before.close, -1 - before.since)
+        return not np.array_equal(found, self._aside[:rows])
 
     def _make_room(self, rows: int) -> int:
         """Where `rows` are too many, drop the oldest; return how many rows were dropped."""
@@ -286,38 +336,93 @@ class HotPanel:
             return 0
         dropped = rows - self.depth
         keep = max(0, self._rows - dropped)
-        if self._rows:
-            last = min(dropped, self._rows) - 1
-            since = self._since[last] + (dropped - 1 - last)
-        else:
-            since = self._before + dropped
-        self._before = np.where(since > self._remembered, NEVER, since).astype(np.int32)
-        old = (self._panels, self._presence, self._since)
+        self._before = self._before_row(dropped)
+        old = (self._panels, self._presence, self._since, self._aside)
         self._panels = _unwritten(self._capacity, len(self.instruments))
         self._presence, self._since = np.zeros_like(old[1]), np.zeros_like(old[2])
+        self._aside = np.zeros_like(old[3])
         for name in FIELDS:
             self._panels[name][:keep] = old[0][name][dropped : dropped + keep]
+            for whole in self._whole.values():
+                whole[name][:keep] = whole[name][dropped : dropped + keep].copy()
         self._presence[:keep] = old[1][dropped : dropped + keep]
         self._since[:keep] = old[2][dropped : dropped + keep]
+        self._aside[:keep] = old[3][dropped : dropped + keep]
         self._first_close += dropped * self.interval.micros
         self._rows = keep
         self._given_out = max(0, self._given_out - dropped)
         return dropped
 
+    def _before_row(self, row: int) -> Before:
+        """Return the latest candle of each symbol before a row, which may be beyond the last."""
+        stop = min(row, self._rows)
+        since = self._since[stop - 1] if stop else self._before.since
+        since = since + (row - stop)
+        since = np.where(since > self._remembered, NEVER, since).astype(np.int32)
+        close = self._panels["close"][:stop]
+        if self._whole:
+            close = close.copy()
+            for column, whole in self._whole.items():
+                close[:, column] = whole["close"][:stop]
+        index = np.arange(stop)[:, None]
+        latest = np.where(np.isnan(close), -1, index).max(axis=0, initial=-1)
+        columns = np.arange(len(self.instruments))
+        last = close[latest, columns] if stop else self._before.close
+        return Before(since, np.where(latest >= 0, last, self._before.close))
+
+    def _as_came(self, name: str, placed: Placement) -> Floats:
+        """Return a field of some cells, those included that do not count."""
+        held: Floats = self._panels[name][placed.row, placed.column]
+        for column, whole in self._whole.items():
+            ours = placed.column == column
+            held[ours] = whole[name][placed.row[ours]]
+        return held
+
+    def _as_came_before(self, start: int, stop: int) -> dict[str, FloatPanel]:
+        """Return rows as they came, those candles included that do not count."""
+        panels = {name: panel[start:stop].copy() for name, panel in self._panels.items()}
+        for column, whole in self._whole.items():
+            for name in FIELDS:
+                panels[name][:, column] = whole[name][start:stop]
+        return panels
+
+    def _show_all(self, first: int) -> None:
+        """Write into the panels what does not count, from a row on."""
+        for column, whole in self._whole.items():
+            for name in FIELDS:
+                self._panels[name][first : self._rows, column] = whole[name][first : self._rows]
+
     def _find_presence(self, first: int) -> None:
-        before = self._since[first - 1] if first else self._before
+        before = self._since[first - 1] if first else self._before.since
         rows = slice(first, self._rows)
         found = find_presence(self._panels["close"][rows], self._closable, self._remembered, before)
         self._presence[rows], self._since[rows] = found
+        self._judge(first)
+        mark_aside(self._presence[rows], self._aside[rows], self._closable)
+
+    def _judge(self, first: int) -> None:
+        """Find which candles from a row on do not count, and leave these out of the panels."""
+        # Far enough back for whatever a judgement depends on.
+        start = max(0, first - max(self._rules.lead, int(self._rules.reach.max(initial=1))))
+        before = self._before_row(start)
+        panels = self._as_came_before(start, first)
+        panels = {
+            n: np.concatenate([panels[n], p[first : self._rows]]) for n, p in self._panels.items()
+        }
+        aside = judge(panels, self._rules, before.close, -1 - before.since)[first - start :]
+        self._aside[first : self._rows] = aside
+        for column in self._whole.keys() | set(np.flatnonzero(aside.any(axis=0)).tolist()):
+            if column not in self._whole:
+                self._whole[column] = {n: p[:, column].copy() for n, p in self._panels.items()}
+            for name in FIELDS:
+                panel = self._panels[name][first : self._rows, column]
+                self._whole[column][name][first : self._rows] = panel
+                panel[aside[:, column] != Aside.COUNTS] = np.nan
 
 
 def _unwritten(rows: int, symbols: int) -> dict[str, FloatPanel]:
     """Return panels that take no memory until their rows are written."""
     return {name: np.empty((rows, symbols)) for name in FIELDS}
-
-
-def _never(symbols: int) -> RowCounts:
-    return np.full(symbols, NEVER, dtype=np.int32)
 
 
 def _columns(instruments: Sequence[Instrument]) -> dict[str, int]:

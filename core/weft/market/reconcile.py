@@ -8,9 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.arrays import FloatPanel, IntPanel
+from weft.times import SECOND, Interval
+from weft.vocabulary import METRICS
 
 _PATIENCE = 3.0
 """A source is passed over where its value is so many times as old as the freshest one."""
+
+
+_INTERVALS_OLD = 4
+"""So many usual intervals after its time, a value says nothing of now."""
 
 
 class Rule(StrEnum):
@@ -35,14 +41,34 @@ class Reconciliation:
     Attributes:
         rule: for all metrics that have none of their own.
         metrics: rules of single metrics, by name.
+        max_age: age from which on a value of a metric is unknown, by name, where it is not what
+            the vocabulary lets expect.
     """
 
     rule: Rule = Rule.PRIORITY
     metrics: Mapping[str, Rule] = field(default_factory=dict)
+    max_age: Mapping[str, Interval] = field(default_factory=dict)
 
     def rule_of(self, metric: str) -> Rule:
         """Return the rule that holds for a metric."""
         return self.metrics.get(metric, self.rule)
+
+    def oldest_seconds(self, metric: str, interval: Interval) -> float:
+        """Return up to which age a value of a metric counts; infinite where nothing says so.
+
+        That is `max_age`, or a few of the metric's usual intervals (`weft.vocabulary`), counted
+        from a decision interval on.
+
+        Args:
+            metric: its name.
+            interval: the decision interval.
+        """
+        if metric in self.max_age:
+            return self.max_age[metric].micros / SECOND
+        known = METRICS.get(metric)
+        if known is None:
+            return np.inf
+        return _INTERVALS_OLD * max(known.every.micros, interval.micros) / SECOND
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ processor: see `weft.arrays.ordered_sum`.
 """
 
 _STEPS = 120
+_STALE_ROWS = 48
+"""Rows before the first decision row at which metrics stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +278,18 @@ def silent_where_unknown(subject: Subject) -> None:
     )
 
 
+def stale_is_unknown(subject: Subject) -> None:
+    """Metrics whose sources stopped long ago count as little as those that never were.
+
+    Their ages are still known, and so are the values within the warm-up: neither may stand for a
+    value of now.
+    """
+    history = subject.history(seed=10)
+    stopped = subject.over(history.without_metrics(history.rows - _STEPS - _STALE_ROWS), _STEPS)
+    never = subject.over(history.without_metrics(0), _STEPS)
+    _expect_equal(stopped, never, "metrics that stopped long ago are taken away", 0.0)
+
+
 def leaves_inputs_alone(subject: Subject) -> None:
     """Nothing a view holds is written to; asking the same view again gives the same."""
     view = subject.view(subject.history(seed=7), _STEPS)
@@ -350,6 +364,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
         deterministic,
         in_range,
         silent_where_unknown,
+        stale_is_unknown,
         leaves_inputs_alone,
         asks_the_view_alone,
         ignores_column_order,

@@ -28,7 +28,7 @@ from weft.market.plan import Plan, make_plan
 from weft.market.view import View
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
-from weft.times import Interval, parse_time
+from weft.times import SECOND, Interval, parse_time
 from weft.vocabulary import METRICS
 
 START = parse_time("2024-01-01T00:00:00Z")
@@ -145,6 +145,13 @@ class History:
             self, candles=candles, metrics=metrics, outlooks=outlooks, regime=state, news=news
         )
 
+    def without_metrics(self, since: int) -> "History":
+        """Return this history with no metric known from a row on: as where sources stop."""
+        stopped = {name: panel.copy() for name, panel in self.metrics.items()}
+        for panel in stopped.values():
+            panel[since:] = np.nan
+        return replace(self, metrics=stopped)
+
     def columns(self, order: np.ndarray) -> "History":
         """Return this history with its symbols in another order."""
         picked = tuple(self.instruments[int(column)] for column in order)
@@ -229,11 +236,14 @@ class History:
         unknown = np.full((self.rows, len(self.instruments)), np.nan)
         values = self._tail(self.metrics.get(name, unknown), len(times))
         known = ~np.isnan(values)
+        index = np.arange(len(values))[:, None]
+        newest = np.maximum.accumulate(np.where(known, index, -1), axis=0)
+        ages = (index - newest) * (self.interval.micros / SECOND)
         return MetricPanel(
             name,
             times,
             values,
-            age_seconds=np.where(known, 0.0, np.nan),
+            age_seconds=np.where(newest >= 0, ages, np.nan),
             sources=known.astype(np.int8),
             spread=np.full_like(values, np.nan),
         )

@@ -138,6 +138,8 @@ class LiquidationLevels(PanelFeature):
                 row - start, out[:, done : done + end - row],
             )  # fmt: skip
             row = end
+        # Levels from before a split or a redenomination are prices of another unit.
+        out[:, prices.leapt_within(own.window + self._block)[-view.steps :]] = np.nan
         return dict(zip(OUTPUTS, out, strict=True))
 
     @property

@@ -262,5 +262,5 @@ def _columns(instruments: Sequence[Instrument]) -> Columns:
     of_asset = dict[str, list[int]]()
     for column, instrument in enumerate(instruments):
         of_asset.setdefault(instrument.base.upper(), []).append(column)
-    coins = [i.kind not in {Kind.EQUITY, Kind.INDEX} for i in instruments]
+    coins = [i.kind not in {Kind.EQUITY, Kind.INDEX, Kind.UNKNOWN} for i in instruments]
     return Columns(of_asset, np.array(coins, dtype=np.bool_))

@@ -95,6 +95,8 @@ class _Known:
     def moved(self, rows: int) -> FloatPanel:
         """Return the log return over `rows` rows in units of what volatility lets expect."""
         before = self.closes[WARMUP - rows : len(self.closes) - rows]
+        leapt = self.view.candles().leapt_within(rows)[-len(before) :]
+        before = np.where(leapt, np.nan, before)
         move: FloatPanel = np.log(self.close / before) / (self.volatility * np.sqrt(rows))
         return move
 

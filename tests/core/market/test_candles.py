@@ -259,6 +259,45 @@ def test_a_coin_with_one_missing_hour_has_no_day_and_a_stock_has_one() -> None:
     assert day.presence.tolist() == [[Presence.HOLE, Presence.TRADED]]
 
 
+def minutes(gone: list[int], minute: str = "1m") -> Candles:
+    """An hour of candles of a coin and a stock, some of them missing in both."""
+    interval = Interval.parse(minute)
+    rows = 60 * MINUTE // interval.micros
+    close = np.arange(1.0, rows + 1)[:, None].repeat(2, axis=1)
+    close[gone] = np.nan
+    return panel(close, interval=interval, first_close=MONDAY + interval.micros)
+
+
+@pytest.mark.parametrize(
+    ("gone", "whole"),
+    [
+        ([7], True),
+        ([0], True),
+        ([59], True),
+        ([*range(20, 30)], True),
+        ([*range(20, 31)], False),
+        ([*range(49, 60)], False),
+        ([*range(1, 60, 2)], True),
+        ([*range(1, 60, 2), 10], False),
+    ],
+)
+def test_minutes_without_a_trade_leave_the_hour_whole_where_the_source_was_there(
+    gone: list[int], whole: bool
+) -> None:
+    fine = minutes(gone)
+    hour = aggregate(fine, H1)
+    there = [minute for minute in range(60) if minute not in gone]
+    assert np.isnan(hour.close[0]).tolist() == [not whole, False]
+    assert hour.close[0, 1] == there[-1] + 1
+    if whole:
+        assert (hour.open[0, 0], hour.close[0, 0]) == (fine.open[there[0], 0], there[-1] + 1)
+        assert_allclose(hour.volume[0, 0], np.nansum(fine.volume[:, 0]))
+
+
+def test_a_quarter_of_an_hour_without_a_candle_is_a_hole() -> None:
+    assert np.isnan(aggregate(minutes([1], "15m"), H1).close[0, 0])
+
+
 def test_a_stock_that_rests_over_the_weekend_is_closed_and_not_broken() -> None:
     close = np.full((24 * 7, 1), np.nan)
     for day in range(5):

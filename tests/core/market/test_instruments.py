@@ -14,10 +14,16 @@ from weft.market.instruments import (
     describe,
     find_spelling,
     split_pair,
+    unsettled,
 )
+from weft.market.names import FIAT
 
 BTC = Instrument(symbol="BTCUSDT", base="BTC", quote="USDT")
 ETH = Instrument(symbol="ETHUSDT", base="ETH", quote="USDT")
+
+
+# Venues write Bitcoin as XBT, and currencies before the coin that is priced in them.
+NAMED_OTHERWISE = {"XBT", "XDG"} | {*FIAT}
 
 
 def table(*instruments: Instrument) -> InstrumentTable:
@@ -41,6 +47,40 @@ def table(*instruments: Instrument) -> InstrumentTable:
         ("1000PEPEUSDT", ("PEPE", "USDT", 1000)),
         ("1000000MOGUSDT", ("MOG", "USDT", 1_000_000)),
         ("1INCHUSDT", ("1INCH", "USDT", 1)),
+        ("BTCJPY", ("BTC", "JPY", 1)),
+        ("BTCUSDT.P", ("BTC", "USDT", 1)),
+        ("BTC-USDT-SWAP", ("BTC", "USDT", 1)),
+        ("BTC/USDT:USDT", ("BTC", "USDT", 1)),
+        ("BTC/USDT:USDT-240927", ("BTC", "USDT", 1)),
+        ("BTC_USDT", ("BTC", "USDT", 1)),
+        ("BTC-PERP", ("BTC", "USD", 1)),
+        ("BTCUSD_PERP", ("BTC", "USD", 1)),
+        ("BTCUSDT_240927", ("BTC", "USDT", 1)),
+        ("BTC-27SEP24", ("BTC", "USD", 1)),
+        ("PF_XBTUSD", ("BTC", "USD", 1)),
+        ("XBTUSDTM", ("BTC", "USDT", 1)),
+        ("XBTUSD", ("BTC", "USD", 1)),
+        ("XXBTZUSD", ("BTC", "USD", 1)),
+        ("XETHXXBT", ("ETH", "BTC", 1)),
+        ("tBTCUSD", ("BTC", "USD", 1)),
+        ("KRW-BTC", ("BTC", "KRW", 1)),
+        ("BINANCE:BTCUSDT", ("BTC", "USDT", 1)),
+        ("TUSD/BTC", ("TUSD", "BTC", 1)),
+        ("BTCTUSD", ("BTC", "TUSD", 1)),
+        ("DOTUSD", ("DOT", "USD", 1)),
+        ("BNBUSD", ("BNB", "USD", 1)),
+        ("BNBBUSD", ("BNB", "BUSD", 1)),
+        ("EURUSD", ("EUR", "USD", 1)),
+        ("SHIB1000USDT", ("SHIB", "USDT", 1000)),
+        ("1MBABYDOGEUSDT", ("BABYDOGE", "USDT", 1_000_000)),
+        ("kPEPE-PERP", ("PEPE", "USD", 1000)),
+        ("币安人生USDT", ("币安人生", "USDT", 1)),
+        ("FBTC", None),
+        ("GBTC", None),
+        ("FETH", None),
+        ("MARS", None),
+        ("ENTRY", None),
+        ("BTC-27SEP24-60000-C", None),
         ("USDT", None),
         ("AAPL", None),
         ("", None),
@@ -58,7 +98,7 @@ def test_a_pair_is_split_into_base_quote_and_multiplier(
 
 
 @given(
-    st.from_regex(r"[A-Z]{2,6}", fullmatch=True),
+    st.from_regex(r"[A-Z]{2,6}", fullmatch=True).filter(lambda name: name not in NAMED_OTHERWISE),
     st.sampled_from(["USDT", "USD", "BTC"]),
     st.sampled_from([1, 1000, 10_000]),
 )
@@ -86,6 +126,51 @@ def test_a_stock_whose_name_looks_like_a_pair_can_be_said_to_be_one() -> None:
 
 def test_a_perpetual_is_a_pair_as_well() -> None:
     assert describe("BTCUSDT", kind=Kind.PERPETUAL).kind is Kind.PERPETUAL
+
+
+@pytest.mark.parametrize(
+    ("symbol", "kind"),
+    [
+        ("BTCUSDT", Kind.SPOT),
+        ("BTCUSDT.P", Kind.PERPETUAL),
+        ("BTC-USDT-SWAP", Kind.PERPETUAL),
+        ("BTC/USDT:USDT", Kind.PERPETUAL),
+        ("BTCUSD_PERP", Kind.PERPETUAL),
+        ("BTCUSDT_240927", Kind.FUTURE),
+        ("BRK-B", Kind.EQUITY),
+        ("0700.HK", Kind.EQUITY),
+        ("GBTC", Kind.EQUITY),
+        ("foo_bar", Kind.UNKNOWN),
+        ("BTC-27SEP24-60000-C", Kind.UNKNOWN),
+        ("BTC", Kind.UNKNOWN),
+    ],
+)
+def test_a_name_says_what_sort_of_contract_it_is_or_that_it_does_not(
+    symbol: str, kind: Kind
+) -> None:
+    assert describe(symbol).kind is kind
+    assert describe(symbol).always_open == (kind not in {Kind.EQUITY, Kind.UNKNOWN})
+
+
+@pytest.mark.parametrize("symbol", ["BTCJPY", "BTCUSDT", "foo_bar", "FBTC", "EURUSD", "BTC"])
+@pytest.mark.parametrize("kind", [Kind.SPOT, Kind.PERPETUAL])
+def test_a_stated_spot_or_perpetual_market_never_closes(symbol: str, kind: Kind) -> None:
+    found = describe(symbol, kind=kind)
+    assert (found.kind, found.always_open) == (kind, True)
+    assert unsettled([found]) == []
+
+
+def test_currencies_trade_while_banks_do() -> None:
+    assert not describe("EURUSD").always_open
+    assert not describe("XAUUSD").always_open
+    assert describe("EUR/USDT").always_open
+
+
+def test_a_name_that_says_nothing_is_reported_with_the_option_that_does() -> None:
+    (line,) = unsettled([describe("BTCUSDT"), describe("AAPL"), describe("foo_bar")])
+    assert line.startswith("foo_bar:")
+    assert "market" in line
+    assert "perpetual" in line
 
 
 def test_a_source_may_call_an_instrument_by_its_own_name() -> None:

@@ -25,7 +25,7 @@ from weft.market.instruments import Instrument, describe
 from weft.market.market import Market
 from weft.market.metrics import metric_panel
 from weft.market.plan import make_plan
-from weft.market.reconcile import Rule
+from weft.market.reconcile import Reconciliation
 from weft.market.view import View
 from weft.store.lake import Lake
 from weft.store.store import Store
@@ -36,7 +36,7 @@ H1, H4 = Interval.parse("1h"), Interval.parse("4h")
 FRIDAY = parse_time("2024-03-01T00:00:00Z")
 RSI = feature_need("rsi", window=3)
 NEEDS: tuple[Need, ...] = (CandleNeed(None, 4), CandleNeed(H4, 1), RSI)
-COMPARED = (*FIELDS, "times", "presence", "rows_since_traded", "age_seconds", "closable")
+COMPARED = (*FIELDS, "times", "presence", "rows_since_traded", "aside", "age_seconds", "closable")
 
 
 def candles(symbol: str, opened: Sequence[int], price: float = 100.0) -> pl.DataFrame:
@@ -181,14 +181,14 @@ def test_a_preferred_source_that_begins_later_takes_over_from_its_first_candle_o
     live = market_of(store, "a", "b")
     live.warm_up_to(FRIDAY + DAY)
     opened = coin_hours(FRIDAY + DAY, FRIDAY + 2 * DAY)
-    live.take_in("a", [store.append_candles("a", candles("BTCUSDT", opened, 500.0)).rows])
+    live.take_in("a", [store.append_candles("a", candles("BTCUSDT", opened, 110.0)).rows])
     disk = market_of(store, "a", "b")
     assert_same(seen(disk.view(FRIDAY + DAY)), earlier)
     for as_of in (FRIDAY + DAY + HOUR, FRIDAY + DAY + 3 * HOUR):
         assert_same(seen(live.view(as_of)), seen(disk.view(as_of)))
     whole = disk.view(FRIDAY + 2 * DAY, steps=48).candles().close[-48:, 0]
-    assert (whole[:24] < 500).all()
-    assert (whole[24:] >= 500).all()
+    assert (whole[:24] < 110).all()
+    assert (whole[24:] >= 110).all()
     rows = [disk.view(FRIDAY + h * HOUR).candles().close[-1, 0] for h in range(1, 49)]
     assert_array_equal(whole, rows)
 
@@ -293,7 +293,7 @@ def test_facts_kept_from_some_instant_on_tell_what_all_of_them_tell(data: st.Dat
                 told,
                 ["a"],
                 live.view(FRIDAY + DAY).instruments,
-                Rule.PRIORITY,
+                Reconciliation(),
                 live.plan,
                 times,
             )

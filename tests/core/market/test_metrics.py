@@ -11,7 +11,7 @@ from weft.market.facts import FactSeries, Subject
 from weft.market.instruments import Instrument, describe
 from weft.market.metrics import MetricPanel, metric_panel
 from weft.market.plan import Plan
-from weft.market.reconcile import Rule
+from weft.market.reconcile import Reconciliation, Rule
 from weft.times import HOUR, SECOND, Interval
 
 Fact = tuple[int, int, float]
@@ -100,7 +100,7 @@ def panel(rule: Rule, **said: dict[tuple[str, str], float]) -> MetricPanel:
         for subject, value in subjects.items()
     }
     plan = Plan(H1, H1, (metric("m"),), {})
-    return metric_panel("m", facts, tuple(said), COINS, rule, plan, known)
+    return metric_panel("m", facts, tuple(said), COINS, Reconciliation(rule), plan, known)
 
 
 def test_the_more_particular_fact_counts_within_a_source() -> None:
@@ -126,3 +126,39 @@ def test_what_reaches_no_column_leaves_it_unknown() -> None:
     assert np.isnan(found.values).all()
     assert found.sources.tolist() == [[0, 0]]
     assert panel(Rule.PRIORITY).values.shape == (1, 2)
+
+
+def as_of_hours(name: str, hours: list[int], limits: Reconciliation | None = None) -> MetricPanel:
+    """A metric of which two sources said something once, at hours 0 and 2."""
+    facts = {
+        Subject(source, "market", ""): FactSeries(at, at, np.array([value]))
+        for source, at, value in (("a", np.array([0]), 1.0), ("b", np.array([2 * HOUR]), 2.0))
+    }
+    plan = Plan(H1, H1, (metric(name),), {})
+    rows = np.array(hours) * HOUR
+    return metric_panel(name, facts, ("a", "b"), COINS, limits or Reconciliation(), plan, rows)
+
+
+def test_a_value_older_than_a_few_of_its_intervals_is_unknown_and_its_age_is_known() -> None:
+    found = as_of_hours("funding_rate", [1, 3, 32, 33, 34, 35, 9000])
+    counted = [1.0, 1.0, 1.0, 2.0, 2.0, np.nan, np.nan]
+    assert_array_equal(found.values[:, 0], counted)
+    assert found.sources[:, 0].tolist() == [1, 2, 2, 1, 1, 0, 0]
+    assert found.age_seconds[-2:, 0].tolist() == [33 * 3600.0, 8998 * 3600.0]
+
+
+def test_a_weekly_value_counts_for_weeks() -> None:
+    found = as_of_hours("dev_commits", [7 * 24, 28 * 24, 28 * 24 + 3])
+    assert_array_equal(np.isnan(found.values[:, 0]), [False, False, True])
+
+
+def test_config_says_how_old_a_value_may_be() -> None:
+    limits = Reconciliation(max_age={"mine": Interval.parse("3h")})
+    assert_array_equal(as_of_hours("mine", [5, 6], limits).values[:, 0], [2.0, np.nan])
+    assert_array_equal(as_of_hours("mine", [5, 6]).values[:, 0], [1.0, 1.0])
+
+
+def test_a_value_counts_for_a_few_decision_intervals_at_least() -> None:
+    day = Interval.parse("1d")
+    assert Reconciliation().oldest_seconds("funding_rate", day) == 4 * 24 * 3600.0
+    assert Reconciliation().oldest_seconds("funding_rate", H1) == 4 * 8 * 3600.0

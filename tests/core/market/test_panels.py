@@ -24,7 +24,7 @@ INSTRUMENTS = (
     Instrument(symbol="COIN", base="COIN", quote="USDT", calendar=ALWAYS_OPEN),
     Instrument(symbol="STOCK", base="STOCK", quote="USD", calendar=SESSIONS),
 )
-COMPARED = (*FIELDS, "times", "presence", "rows_since_traded")
+COMPARED = (*FIELDS, "times", "presence", "rows_since_traded", "aside")
 
 
 @dataclass(frozen=True, order=True)
@@ -51,7 +51,7 @@ def versions(rows: st.SearchStrategy[int]) -> st.SearchStrategy[Version]:
         st.sampled_from([0, 0, 0, 1, 2]),
         st.sampled_from([0, 0, 0, 0, 1, 2, 4]),
         st.sampled_from([*SYMBOLS, "OTHER"]),
-        st.sampled_from([1.0, 2.0]),
+        st.sampled_from([1.0, 1.1, 2.0, 9.0]),
     )
 
 
@@ -64,9 +64,9 @@ def frame_of(rows: list[Version]) -> pl.DataFrame:
             "interval": ["1d"] * len(rows),
             "symbol": [v.symbol for v in rows],
             "open_time": [t - DAY for t in at],
-            "open": prices,
-            "high": [p + 1 for p in prices],
-            "low": [p / 2 for p in prices],
+            "open": [p * 10 for p in prices],
+            "high": [p * 10.1 for p in prices],
+            "low": [p * 9.9 for p in prices],
             "close": [p * 10 for p in prices],
             "volume": [p * 100 for p in prices],
             "known_at": [ROW_0 + v.known * DAY // 4 for v in rows],
@@ -82,10 +82,23 @@ def cell(rows: list[Version], symbol: str, row: int) -> Version | None:
     return max(fits, default=None)
 
 
+def leaps(rows: list[Version], symbol: str, row: int) -> bool:
+    """Whether a candle is too far off the one before it: 2 or 9 times, up to twelve days before."""
+    ages = range(1, 2 if symbol == "COIN" else 14)
+    earlier = (cell(rows, symbol, row - age) for age in ages)
+    now, then = cell(rows, symbol, row), next((v for v in earlier if v is not None), None)
+    if now is None or then is None:
+        return False
+    ratio = max(now.price / then.price, then.price / now.price)
+    # 11 for 20 is no split of a stock.
+    return ratio > 1.5 and (symbol == "COIN" or ratio == 2.0 or ratio > 2.5)
+
+
 def by_looking_everywhere(rows: list[Version], first: int, count: int) -> Candles:
     """The panel that asking `cell` for every cell gives."""
     closes, since = np.full((count, 2), np.nan), np.full((count, 2), NEVER)
     columns = {name: closes.copy() for name in FIELDS}
+    aside = np.zeros((count, 2), dtype=np.int8)
     for column, symbol in enumerate(SYMBOLS):
         for row in range(count):
             found = cell(rows, symbol, first + row)
@@ -95,6 +108,10 @@ def by_looking_everywhere(rows: list[Version], first: int, count: int) -> Candle
                     columns[name][row, column] = values[name]
             ages = [a for a in range(13) if cell(rows, symbol, first + row - a) is not None]
             since[row, column] = min(ages, default=NEVER)
+            aside[row, column] = leaps(rows, symbol, first + row)
+            if aside[row, column]:
+                for name in FIELDS:
+                    columns[name][row, column] = np.nan
     absent = since > 0
     closed = absent & (since <= [0, 12])
     return Candles(
@@ -102,8 +119,9 @@ def by_looking_everywhere(rows: list[Version], first: int, count: int) -> Candle
         times=ROW_0 + (first + np.arange(count, dtype=np.int64)) * DAY,
         symbols=SYMBOLS,
         **columns,
-        presence=np.where(closed, 1, np.where(absent, 2, 0)).astype(np.int8),
+        presence=np.where(closed, 1, np.where(absent | (aside > 0), 2, 0)).astype(np.int8),
         rows_since_traded=since.astype(np.int32),
+        aside=aside,
         closable=np.array([0, 12], dtype=np.int32),
         generation=None,
     )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from weft.arrays import FloatPanel, Floats, Times
 from weft.components.trained import Opinions
+from weft.market.breaks import Aside
 from weft.market.candles import Candles
 from weft.market.view import View
 from weft.times import HOUR
@@ -102,7 +103,9 @@ def closed_trades(view: View, opinions: Opinions, config: DqnConfig, horizon: in
     exits = find_exits(
         candles, opened, column, side, levels.stop_loss[at], levels.take_profit[at], horizon
     )
-    known = exits.row >= 0
+    leaps = np.cumsum(candles.aside == Aside.LEAP, axis=0)
+    # What a trade makes over a split or a redenomination, prices do not say.
+    known = (exits.row >= 0) & (leaps[exits.row, column] == leaps[at])
     gross = side * (exits.price / entry - 1.0)
     one_side = (config.fee_bps + config.slippage_bps) * 1e-4
     net = gross - one_side * (1.0 + exits.price / entry)
