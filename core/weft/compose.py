@@ -26,7 +26,7 @@ from weft.components.risk import Levels, Sizes
 from weft.components.trained import NOT_TRAINED, Learned
 from weft.composition import Composition, Placed
 from weft.errors import NotTrainedError
-from weft.exposure import within_gross
+from weft.exposure import once_per_asset, within_gross
 from weft.market.view import View
 from weft.runner import attempt, call
 
@@ -118,6 +118,7 @@ def compose(
     levels = checked_levels(placed, view, risk.title(), fusion.direction)
     sizes = parts.sizes(view, fusion, levels)
     acts = (fusion.direction != 0) & np.isfinite(levels.entry) & members
+    sizes = once_per_asset(sizes, acts, fusion.direction, view.instruments)
     return Composed(
         view=view,
         universe=members,

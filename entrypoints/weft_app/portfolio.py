@@ -222,6 +222,7 @@ def read_history(
     chosen = [columns[symbol] for symbol in kept]
     horizon = engine.composition.horizon_candles
     worth = np.log(of_all.marked_close()[-rows - 1 :, chosen])
+    leapt = of_all.leapt_within(horizon)[-rows - 1 :][horizon:, chosen]
     instruments = [view.instruments[column] for column in chosen]
     return History(
         symbols=tuple(kept),
@@ -229,7 +230,7 @@ def read_history(
         bitcoin=np.array([one.base == "BTC" for one in instruments], dtype=np.bool_),
         resting=tuple(one.symbol for one in instruments if not one.always_open),
         returns=returns[:, chosen],
-        over_horizon=worth[horizon:] - worth[:-horizon],
+        over_horizon=np.where(leapt, np.nan, worth[horizon:] - worth[:-horizon]),
         pace=paces(of_all, 1, horizon, len(of_all) - 1)[0, chosen],
         since=int(view.times[0]),
         through=view.as_of,

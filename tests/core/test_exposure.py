@@ -15,7 +15,8 @@ from weft.components.base import ComponentConfig
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels, Sizer, Sizes
 from weft.errors import ComponentError
-from weft.exposure import UNLIMITED, within_gross
+from weft.exposure import SAME_ASSET, UNLIMITED, once_per_asset, within_gross
+from weft.market.instruments import describe
 from weft.market.view import View
 from weft.signal import Direction
 from weft.times import parse_time
@@ -97,3 +98,26 @@ def test_a_size_that_is_none_is_refused(tmp_path: Path, says: str) -> None:
     engine = fetch(make_engine(tmp_path, *options, extra=[Wild], clock=SimulatedClock(NOW)))
     with pytest.raises(ComponentError, match="sizer wild: returned a size below 0, or an inf"):
         engine.compose(engine.view(NOW))
+
+
+NAMES = ("XRPUSDT", "XRP-USD", "DOGEUSDT", "XRP", "1000PEPEUSDT")
+
+
+@given(
+    arrays(np.float64, SHAPE, elements=sizes),
+    arrays(np.int8, SHAPE, elements=st.integers(-1, 1)),
+)
+def test_one_coin_is_held_once_under_two_quotes(wanted: FloatPanel, direction: np.ndarray) -> None:
+    instruments = [describe(name) for name in NAMES]
+    found = once_per_asset(Sizes(wanted), direction != 0, direction, instruments)
+    np.testing.assert_array_equal(found.fraction[:, 2:], wanted[:, 2:])
+    for row in range(len(wanted)):
+        one, two = wanted[row, :2]
+        if direction[row, 0] == direction[row, 1] != 0 and one + two > 0:
+            np.testing.assert_allclose(found.fraction[row, :2].sum(), max(one, two), rtol=1e-12)
+            np.testing.assert_allclose(
+                found.fraction[row, 0] * two, found.fraction[row, 1] * one, rtol=1e-9, atol=1e-300
+            )
+        else:
+            np.testing.assert_array_equal(found.fraction[row, :2], wanted[row, :2])
+    np.testing.assert_array_equal(found.fraction, wanted * found.evidence[SAME_ASSET])
