@@ -104,6 +104,7 @@ class DataNote:
         last_candle: close of the latest candle, ISO 8601 UTC.
         age_seconds: from that close to `as_of`.
         coverage: share of the candles looked at that were there, 0 to 1.
+        notes: what else is to be known of the candles, such as corrections that came too late.
     """
 
     kind: str
@@ -112,6 +113,7 @@ class DataNote:
     last_candle: str | None
     age_seconds: float | None
     coverage: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,6 +182,22 @@ def providers_check(
         raise typer.Exit(1)
 
 
+@providers_app.command("start-over")
+def providers_start_over(
+    name: Annotated[str, typer.Argument(help="Name of the provider, such as files.")],
+    *,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Take a source as it is now, where it says otherwise than what is stored of it.
+
+    What is stored stays, for replays of earlier signals; it is not read for new ones any more.
+    """
+    from weft_app.commands import providers as command  # noqa: PLC0415  # keeps --help fast
+
+    command.start_over(name, config, overrides or [])
+
+
 @plugins_app.command("list")
 def plugins_list(
     *, config: ConfigOption = None, overrides: SetOption = None, as_json: JsonOption = False

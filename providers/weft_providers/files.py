@@ -4,7 +4,7 @@ import asyncio
 import codecs
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,10 @@ from pydantic import Field, field_validator
 
 from weft.clock import Clock
 from weft.components.base import ComponentConfig, Local
-from weft.components.provider import Batch, Provider, Request
+from weft.components.provider import Batch, Provider, Request, Whole
 from weft.errors import ConfigError, DataError, NoDataError, SchemaError
 from weft.http import Http
-from weft.market.checks import clean_candles, clean_observations
+from weft.market.checks import CANDLE_SCHEMA, clean_candles, clean_observations
 from weft.market.instruments import Instrument, Kind, describe
 from weft.times import Interval
 from weft_providers._file_columns import NAMES
@@ -215,13 +215,21 @@ class Files(Provider):
         candles = partial(self._candles, request, clock.now())
         files = _files_at(self.config.path, "path", self.config.pattern)
         async for outcomes in _read_changed(files, "candles", candles, progress):
-            frame = _joined(outcomes)
-            lines = _lines(outcomes)
+            read = [outcome for outcome in outcomes if outcome.frame is not None]
+            whole = [w for one in read for w in progress.whole(one.name, one.frame)]
             yield Batch(
-                candles=frame,
+                candles=_joined(outcomes),
                 instruments=self._instruments(outcomes),
-                problems=lines,
+                problems=_lines(outcomes),
                 cursor=progress.cursor(),
+                whole=tuple(whole),
+            )
+        if missing := progress.gone(files):
+            whole = [w for name in missing for w in progress.whole(name, None)]
+            lines = tuple(f"{name}: no longer there" for name in missing)
+            nothing = pl.DataFrame(schema=CANDLE_SCHEMA)
+            yield Batch(
+                candles=nothing, problems=lines, cursor=progress.cursor(), whole=tuple(whole)
             )
         if self.config.observations is not None:
             facts = partial(self._facts, clock.now())
@@ -310,27 +318,74 @@ class Files(Provider):
 
 
 class _Progress:
-    """Which files were given, in which state; the cursor is this in writing."""
+    """Which files were given, in which state, and from where to where; the cursor is this in JSON.
+
+    Args:
+        request: with the cursor of the round before.
+    """
 
     def __init__(self, request: Request) -> None:
         # What was given for other candles or fewer symbols does not answer this request.
         self._asked = {"interval": request.interval.name, "symbols": sorted(request.symbols)}
         self._given: dict[str, list[int]] = {}
+        self._spans: dict[str, dict[str, list[int]]] = {}
         try:
             written = json.loads(request.cursor or "{}")
         except ValueError:
             return
         if isinstance(written, dict) and written.get("asked") == self._asked:
             self._given = dict(written.get("files", {}))
+            self._spans = dict(written.get("spans", {}))
 
     def has(self, name: str, state: list[int]) -> bool:
+        """Whether a file was given in this state."""
         return self._given.get(name) == state
 
     def add(self, name: str, state: list[int]) -> None:
+        """Note that a file was given in a state."""
         self._given[name] = state
 
+    def gone(self, files: Collection[str]) -> list[str]:
+        """Return the files given earlier that are not there any more, and forget them."""
+        missing = [name for name in self._spans if name not in files]
+        for name in missing:
+            self._given.pop(name, None)
+        return missing
+
+    def whole(self, name: str, frame: pl.DataFrame | None) -> list[Whole]:
+        """Note from where to where a file reaches; return the stretches that it alone holds.
+
+        Those are the stretches that it held when it was given before, and holds now: a candle
+        stored in one is in this file, or in none.
+        """
+        before, now = self._spans.pop(name, {}), _spans(frame)
+        if now:
+            self._spans[name] = now
+        found = []
+        for symbol, (first, last) in before.items():
+            own = now.get(symbol, [first, last])
+            stretch = Whole(symbol, min(first, own[0]), max(last, own[1]))
+            others = [spans.get(symbol) for n, spans in self._spans.items() if n != name]
+            if not any(_overlaps(stretch, span) for span in others):
+                found.append(stretch)
+        return found
+
     def cursor(self) -> str:
-        return json.dumps({"asked": self._asked, "files": self._given}, sort_keys=True)
+        """Return all this as text."""
+        state = {"asked": self._asked, "files": self._given, "spans": self._spans}
+        return json.dumps(state, sort_keys=True)
+
+
+def _spans(frame: pl.DataFrame | None) -> dict[str, list[int]]:
+    if frame is None:
+        return {}
+    time = pl.col("open_time").to_physical()
+    spans = frame.group_by("symbol").agg(first=time.min(), last=time.max())
+    return {symbol: [first, last] for symbol, first, last in spans.iter_rows()}
+
+
+def _overlaps(stretch: Whole, span: Sequence[int] | None) -> bool:
+    return span is not None and span[0] <= stretch.last and span[1] >= stretch.first
 
 
 async def _read_changed(
