@@ -59,6 +59,7 @@ def join(batches: Iterable[Batch]) -> Iterator[tuple[Batch, Sequence[Batch]]]:
                 instruments=tuple(i for batch in same for i in batch.instruments),
                 problems=tuple(line for batch in same for line in batch.problems),
                 cursor=cursors[-1] if cursors else None,
+                whole=tuple(one for batch in same for one in batch.whole),
             ),
             same,
         )

@@ -1,12 +1,15 @@
 """Taking in: what a provider brought is checked, stored, and made known."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from weft.clock import Clock
-from weft.components.provider import Batch, FactKey
+from weft.components.provider import Batch, FactKey, Whole
+from weft.market.candles import FIELDS
 from weft.market.checks import clean_candles, clean_observations, clean_texts
+from weft.market.corrections import about_restated, late_by
 from weft.market.jumps import LastClose, last_closes
 from weft.market.market import Market
 from weft.store.store import Appended, Span, Store
@@ -78,10 +81,14 @@ class Intake:
             collected.problems += checked.problems
             for symbol, last in last_closes(checked.frame).items():
                 before[symbol] = max(last, before.get(symbol, last))
-            stored = self._store.append_candles(source, checked.frame)
+            came = [checked.frame, *self._withdrawn(source, batch.whole, checked.frame)]
+            stored = self._store.append_candles(source, pl.concat(came))
             collected.reached = _latest(checked.frame["open_time"]) or collected.reached
             added = stored.rows
             collected.problems += self._late(stored)
+            if stored.restated:
+                restated = stored.rows.filter(~stored.is_new), stored.was.filter(~stored.is_new)
+                collected.problems += about_restated(*restated, collected.provider)
             collected.new += stored.new
             collected.restated += stored.restated
         if batch.observations is not None:
@@ -124,18 +131,30 @@ class Intake:
             key, span = FactKey(*names), Span(first, last)
             known[key] = span.joined(known.get(key, span))
 
+    def _withdrawn(
+        self, source: str, whole: Sequence[Whole], came: pl.DataFrame
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the stored candles that are no longer in their source, with nothing for values.
+
+        Kept as a correction like any other, each says from now on that there is no such candle.
+        """
+        for symbol, first, last in whole:
+            stored = self._store.candles({source: [symbol]}, self._base, first, last)
+            here = came.filter(pl.col("symbol") == symbol)
+            gone = stored.unique("open_time", keep="last", maintain_order=True).join(
+                here, on="open_time", how="anti", maintain_order="left"
+            )
+            nothing = [pl.lit(float("nan")).alias(name) for name in FIELDS]
+            yield gone.with_columns(nothing).select(came.columns)
+
     def _late(self, stored: Appended) -> list[str]:
         """Return a line for each symbol with candles known too late for their own row."""
         base, delay = self._base, self._market.plan.delay
-        offset = base.floor(0)
-        close = pl.col("open_time").to_physical() + base.micros - offset
-        # Upside-down floor division rounds up to the row.
-        row = -(-close // base.micros) * base.micros + offset
-        late = pl.col("known_at").to_physical() - row
         found = (
             stored.rows.filter(stored.is_new)
-            .with_columns(late=late)
-            .filter(pl.col("late") > delay)
+            .with_columns(late=late_by(base, delay))
+            .filter(pl.col("late") > 0)
+            .with_columns(pl.col("late") + delay)
             .group_by("symbol")
             .agg(pl.len(), pl.col("late").max(), first=pl.col("open_time").min().to_physical())
             .sort("symbol")

@@ -11,6 +11,7 @@ from weft.compose import Composed
 from weft.composition import COVERAGE_ROWS, Composition
 from weft.data_notes import notes, stale_notes, status, too_old
 from weft.market.candles import NEVER, Candles, Presence
+from weft.market.corrections import note_of
 from weft.market.view import View
 from weft.signal import (
     UNKNOWN_REGIME,
@@ -183,9 +184,25 @@ class Reporter:
             last_candle=None if last is None else iso(last),
             age_seconds=None if last is None else (int(candles.times[at]) - last) / SECOND,
             coverage=float(np.count_nonzero(window == Presence.TRADED) / expected),
-            notes=(*about_candles, *stale_notes(stale)),
+            notes=(
+                *about_candles,
+                *_corrections(view, candles, at, column),
+                *stale_notes(stale),
+            ),
             stale_metrics=stale,
         )
+
+
+def _corrections(view: View, candles: Candles, at: int, column: int) -> tuple[str, ...]:
+    """Return the corrections that came too late for the rows that components could see."""
+    as_of = int(candles.times[at])
+    series = view.loaded.listings[column].at(as_of)
+    if series is None:
+        return ()
+    opened = view.loaded.corrected.get((series.source, candles.symbols[column]))
+    first = int(candles.times[0]) - candles.interval.micros
+    note = None if opened is None else note_of(opened, first, as_of)
+    return () if note is None else (note,)
 
 
 def _figures(panels: Mapping[str, FloatPanel], row: int, column: int) -> dict[str, float | None]:

@@ -116,7 +116,8 @@ class DataNote:
         last_candle: close of the latest candle, ISO 8601 UTC.
         age_seconds: from that close to `as_of`.
         coverage: share of the candles looked at that were there, 0 to 1.
-        notes: what is wrong with the data from now on, and what to do about it.
+        notes: what is wrong with the data from now on, and what to do about it; corrections of
+            candles that came too late are among it.
         stale_metrics: metrics that count as unknown, as their newest value is too old: its age in
             seconds, by metric.
     """

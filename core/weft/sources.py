@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from weft.components.provider import Provider
 from weft.engine import Engine
 from weft.http.status import SourceState, SourceStatus
+from weft.times import iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,8 @@ class ProviderStatus:
         newest_fact: event time of its newest observation that is stored.
         new: facts it brought in the last round.
         restated: facts it brought with another value than before in the last round.
-        problems: what the source refuses for longer, what was refused or repaired in the last
-            round, then the latest of what was in
+        problems: which stored candles it says otherwise about by now, what the source refuses for
+            longer, what was refused or repaired in the last round, then the latest of what was in
             the data of its streams, or missed by them.
         error: why it stopped early, or its last request failed; None where neither.
     """
@@ -84,9 +85,20 @@ def _status(engine: Engine, provider: Provider, asked: SourceStatus | None) -> P
         new=latest.new if latest else 0,
         restated=latest.restated if latest else 0,
         problems=(
+            *_corrections(engine, provider.source),
             *(line for line in standing if line not in lines),
             *lines,
             *(f"streams: {line}" for line in streamed),
         ),
         error=error,
     )
+
+
+def _corrections(engine: Engine, source: str) -> list[str]:
+    """Return a line for each symbol with candles that the source corrected after they were used."""
+    return [
+        f"{symbol}: {len(opened)} candle{'s' * (len(opened) != 1)} came otherwise later, or went "
+        f"from the source, first at {iso(int(opened[0]))}; what came first counts"
+        for (whose, symbol), opened in sorted(engine.market.corrected.items())
+        if whose == source
+    ]

@@ -200,6 +200,22 @@ def providers_check(
         raise typer.Exit(1)
 
 
+@providers_app.command("start-over")
+def providers_start_over(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the provider, such as files.")],
+) -> None:
+    """Read a source afresh, where it differs from what Weft has stored of it.
+
+    The stored rows stay, for replays of earlier signals; new signals no longer use them.
+    """
+    with loading():
+        from weft_app.commands import providers as command
+
+    profile = profile_of(context)
+    command.start_over(name, profile.config, profile.overrides)
+
+
 @plugins_app.command("list")
 def plugins_list(context: typer.Context, *, as_json: JsonOption = False) -> None:
     """List every installed component and whether it is used."""

@@ -1,10 +1,11 @@
 """Candles and observations from Parquet and CSV files on this machine."""
 
 import asyncio
+import codecs
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,22 +15,32 @@ from pydantic import Field, field_validator
 
 from weft.clock import Clock
 from weft.components.base import ComponentConfig, Local
-from weft.components.provider import Batch, Provider, Request
-from weft.errors import ConfigError, DataError, NoDataError, nearest
+from weft.components.provider import Batch, Provider, Request, Whole
+from weft.errors import ConfigError, DataError, NoDataError, SchemaError, nearest
 from weft.http import Http
-from weft.market.checks import clean_candles, clean_observations
+from weft.market.checks import CANDLE_SCHEMA, clean_candles, clean_observations
 from weft.market.instruments import Instrument, Kind, describe, unsettled
 from weft.times import Interval
+from weft_providers._file_columns import NAMES
+from weft_providers._file_forms import FormOptions, NotCandlesError
+from weft_providers._file_names import SUFFIXES, NameParts, name_pattern, read_name
 from weft_providers._file_tables import (
-    COLUMNS,
-    SUFFIXES,
-    NotCandlesError,
     OtherIntervalError,
+    TableOptions,
     candle_table,
     fact_table,
 )
+from weft_providers._file_times import TimeOptions, zoned
 
 _FILES_AT_ONCE = 16
+_TOP = "*"
+"""The pattern of files directly in a folder; where there are none, those in folders below count."""
+
+_CHOOSING = (
+    *("pattern", "venue", "columns", "symbol", "interval", "separator", "decimal", "encoding"),
+    *("skip_rows", "time_format", "time_zone"),
+)
+"""Options that decide what is read from the files, and so are part of the source's name."""
 _ASIDE = (OtherIntervalError, NotCandlesError)
 
 
@@ -42,12 +53,16 @@ class _Outcome:
     problems: Sequence[str] = ()
     error: DataError | None = None
     early: int = 0
+    said: NameParts = field(default_factory=partial(NameParts, ""))
 
     def lines(self) -> list[str]:
-        lines = [f"{self.name}: {line}" for line in self.problems]
-        if self.error is not None and not isinstance(self.error, _ASIDE):
+        """Return what is reported of the file, without its name."""
+        lines = list(self.problems)
+        if isinstance(self.error, _ASIDE):
+            return []
+        if self.error is not None:
             hint = f". {self.error.hint}" if self.error.hint else ""
-            lines.insert(0, f"{self.name}: not used, {self.error.message}{hint}")
+            lines.insert(0, f"not used, {self.error.message}{hint}")
         return lines
 
 
@@ -57,10 +72,12 @@ _Reader = Callable[[str, Path], _Outcome]
 class Files(Provider):
     """A folder of candle files, one for each symbol or one for all, or a single such file.
 
-    Columns are those of `weft.components.provider.Batch`. Without a symbol column the file's name
-    is the symbol; without an interval column the most common step between two candles is the
-    interval. Files are read whole, however far back they reach, and again whenever they change.
-    A file that cannot be used is reported and left out.
+    How a file is written is told from its first lines: separator, encoding, decimals, header,
+    which column is which, how times are written. Where that can be read in two ways, the file is
+    left out and the option named that decides. Without a symbol column the file's name says the
+    symbol; without an interval column the most common step between two candles is the interval.
+    Files are read whole, however far back they reach, and again whenever they change. A file that
+    cannot be used, or a line of one, is reported and left out.
     """
 
     name = "files"
@@ -72,7 +89,9 @@ class Files(Provider):
             default=None, description="candle file, or folder of candle files"
         )
         pattern: str = Field(
-            default="*", description="which files of the folder, for instance **/*.csv"
+            default=_TOP,
+            description="which files of the folder, for instance **/*.csv; * means those in "
+            "folders below where the folder itself holds none",
         )
         venue: str = Field(
             default="",
@@ -81,9 +100,42 @@ class Files(Provider):
         market: Literal["auto", "spot", "perpetual", "equity"] = Field(
             default="auto", description="what the instruments are; auto goes by their names"
         )
-        columns: dict[str, str] = Field(
+        columns: dict[str, str] | list[str] = Field(
             default={},
-            description="the files' own column names and what Weft calls them: {date: open_time}",
+            description="the files' own column names, or positions from 1, and what Weft calls "
+            "them: {date: open_time}; or Weft's names for all columns in their order",
+        )
+        symbol: str | None = Field(
+            default=None,
+            description="what files are of: a name, or where it stands in theirs: "
+            "{symbol}-{interval}-{year}-{month}, or a regular expression with (?P<symbol>...)",
+        )
+        interval: str | None = Field(
+            default=None,
+            description="length of candles where neither a column, spacing nor name tells: 1h",
+        )
+        separator: str | None = Field(
+            default=None,
+            min_length=1,
+            max_length=1,
+            description="between fields of a line; null for what each file's lines tell",
+        )
+        decimal: Literal[".", ","] | None = Field(
+            default=None, description="sign before decimals; null for what the numbers tell"
+        )
+        encoding: str | None = Field(
+            default=None, description="of text files, such as cp1252; null for what bytes tell"
+        )
+        skip_rows: int | None = Field(
+            default=None, ge=0, description="lines above the header, or above the first candle"
+        )
+        time_format: str | None = Field(
+            default=None,
+            description="how times are written: excel, or a form such as %d.%m.%Y %H:%M",
+        )
+        time_zone: str | None = Field(
+            default=None,
+            description="zone of times that name none, such as America/New_York; null for UTC",
         )
         observations: Annotated[Path | None, Local()] = Field(
             default=None, description="file or folder of observations in long form"
@@ -95,17 +147,42 @@ class Files(Provider):
 
         @field_validator("columns")
         @classmethod
-        def _are_known(cls, columns: dict[str, str]) -> dict[str, str]:
-            for own, known in columns.items():
-                if known not in COLUMNS:
-                    close = nearest(known, COLUMNS)
-                    hint = f"did you mean {close}?" if close else f"known: {', '.join(COLUMNS)}"
-                    raise ValueError(
-                        f"{own} is renamed to {known}, a column Weft does not read; {hint}"
-                    )
+        def _names_columns(cls, columns: dict[str, str] | list[str]) -> dict[str, str] | list[str]:
+            for name in columns.values() if isinstance(columns, dict) else []:
+                if name not in NAMES:
+                    close = nearest(name, NAMES)
+                    hint = f"did you mean {close}?" if close else f"known: {', '.join(NAMES)}"
+                    raise ValueError(f"{name} is a column Weft does not read; {hint}")
             return columns
 
-        @field_validator("observation_lag")
+        @field_validator("symbol")
+        @classmethod
+        def _is_pattern(cls, text: str | None) -> str | None:
+            if text is not None:
+                name_pattern(text)
+            return text
+
+        @field_validator("encoding")
+        @classmethod
+        def _is_encoding(cls, name: str | None) -> str | None:
+            try:
+                return name if name is None else codecs.lookup(name).name
+            except LookupError:
+                raise ValueError(f"{name!r} is no encoding known here; try cp1252") from None
+
+        @field_validator("time_zone")
+        @classmethod
+        def _is_zone(cls, name: str | None) -> str | None:
+            try:
+                if name is not None:
+                    zoned(pl.Series([0], dtype=pl.Int64), name)
+            except pl.exceptions.PolarsError:
+                raise ValueError(
+                    f"{name!r} is no time zone; write it like Europe/Berlin or UTC"
+                ) from None
+            return name
+
+        @field_validator("observation_lag", "interval")
         @classmethod
         def _is_interval(cls, text: str | None) -> str | None:
             return text if text is None else Interval.parse(text).name
@@ -120,9 +197,7 @@ class Files(Provider):
     def source(self) -> str:
         """Differs by folder, and by the options that choose rows and columns in it."""
         place = str(_resolved(self.config.path)) if self.config.path else ""
-        options = self.config.model_dump(
-            include={"pattern", "venue", "columns"}, exclude_defaults=True
-        )
+        options = self.config.model_dump(include=set(_CHOOSING), exclude_defaults=True)
         text = place + (json.dumps(options, sort_keys=True) if options else "")
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -142,21 +217,29 @@ class Files(Provider):
         candles = partial(self._candles, request, clock.now())
         files = _files_at(self.config.path, "path", self.config.pattern)
         async for outcomes in _read_changed(files, "candles", candles, progress):
-            frame = _joined(outcomes)
-            instruments = self._instruments(frame)
-            lines = [line for outcome in outcomes for line in outcome.lines()]
-            lines += [f"{self.name}: {line}" for line in unsettled(instruments)]
+            read = [outcome for outcome in outcomes if outcome.frame is not None]
+            whole = [w for one in read for w in progress.whole(one.name, one.frame)]
+            instruments = self._instruments(outcomes)
+            unclear = (f"{self.name}: {line}" for line in unsettled(instruments))
             yield Batch(
-                candles=frame,
+                candles=_joined(outcomes),
                 instruments=instruments,
-                problems=tuple(lines),
+                problems=(*_lines(outcomes), *unclear),
                 cursor=progress.cursor(),
+                whole=tuple(whole),
+            )
+        if missing := progress.gone(files):
+            whole = [w for name in missing for w in progress.whole(name, None)]
+            lines = tuple(f"{name}: no longer there" for name in missing)
+            nothing = pl.DataFrame(schema=CANDLE_SCHEMA)
+            yield Batch(
+                candles=nothing, problems=lines, cursor=progress.cursor(), whole=tuple(whole)
             )
         if self.config.observations is not None:
             facts = partial(self._facts, clock.now())
             files = _files_at(self.config.observations, "observations", "*")
             async for outcomes in _read_changed(files, "observations", facts, progress):
-                lines = tuple(line for outcome in outcomes for line in outcome.lines())
+                lines = _lines(outcomes)
                 yield Batch(
                     observations=_joined(outcomes), problems=lines, cursor=progress.cursor()
                 )
@@ -165,23 +248,55 @@ class Files(Provider):
         source = f"{self.name}: {name}"
         problems: tuple[str, ...] = ()
         try:
-            frame = candle_table(
+            said = self._said(name, source)
+            written = file.stat().st_mtime_ns // 1_000
+            table = candle_table(
                 file,
                 source,
                 interval=request.interval,
                 symbols=request.symbols,
-                venue=self.config.venue,
-                renames=self.config.columns,
+                name=said,
+                options=self._options,
             )
-            checked = clean_candles(frame, request.interval, now, source)
-            problems = checked.problems
-            if len(frame) and checked.frame.is_empty():
+            checked = clean_candles(table.frame, request.interval, now, source, written=written)
+            problems = (*table.notes, *checked.problems)
+            if len(table.frame) and checked.frame.is_empty():
                 raise NoDataError(
-                    f"none of its {len(frame)} candles can be used: {problems[-1]}", where=source
+                    f"none of its {len(table.frame)} candles can be used: {problems[-1]}",
+                    where=source,
                 )
         except DataError as error:
             return _Outcome(name, problems=problems, error=error)
-        return _Outcome(name, checked.frame, problems, early=checked.early)
+        return _Outcome(name, checked.frame, problems, early=checked.early, said=said)
+
+    def _said(self, name: str, source: str) -> NameParts:
+        """Return what a file's path says.
+
+        Raises:
+            SchemaError: it does not fit the pattern of the option `symbol`.
+        """
+        pattern = self.config.symbol
+        root = _resolved(self.config.path) if self.config.path else Path()
+        path = f"{root.name}/{name}" if root.is_dir() and pattern is None else name
+        said = read_name(path, name_pattern(pattern) if pattern else None)
+        if said is None:
+            raise SchemaError(
+                f"its name does not fit symbol: {pattern}",
+                where=source,
+                hint="Choose files with pattern, or correct providers.files.symbol",
+            )
+        return said
+
+    @property
+    def _options(self) -> TableOptions:
+        own = self.config
+        form = FormOptions(own.columns, own.separator, own.decimal, own.encoding, own.skip_rows)
+        return TableOptions(
+            form,
+            TimeOptions(own.time_format, own.time_zone),
+            Interval.parse(own.interval) if own.interval else None,
+            own.venue,
+        )
 
     def _facts(self, now: int, name: str, file: Path) -> _Outcome:
         source, lag = f"{self.name}: {name}", self.config.observation_lag
@@ -192,34 +307,89 @@ class Files(Provider):
             return _Outcome(name, error=error)
         return _Outcome(name, checked.frame, checked.problems, early=checked.early)
 
-    def _instruments(self, frame: pl.DataFrame | None) -> tuple[Instrument, ...]:
-        kind = None if self.config.market == "auto" else Kind(self.config.market)
-        symbols = [] if frame is None else frame["symbol"].unique().sort().to_list()
-        return tuple(describe(symbol, venue=self.config.venue, kind=kind) for symbol in symbols)
+    def _instruments(self, outcomes: Sequence[_Outcome]) -> tuple[Instrument, ...]:
+        """Describe what was read: by the options, then by the files' names."""
+        stated = None if self.config.market == "auto" else Kind(self.config.market)
+        found: dict[str, Instrument] = {}
+        for outcome in outcomes:
+            if outcome.frame is None:
+                continue
+            for symbol in outcome.frame["symbol"].unique():
+                said = outcome.said if outcome.said.symbol == symbol else NameParts(symbol)
+                kind = stated or (Kind(said.kind) if said.kind else None)
+                found[symbol] = describe(symbol, venue=self.config.venue or said.venue, kind=kind)
+        return tuple(found[symbol] for symbol in sorted(found))
 
 
 class _Progress:
-    """Which files were given, in which state; the cursor is this in writing."""
+    """Which files were given, in which state, and from where to where; the cursor is this in JSON.
+
+    Args:
+        request: with the cursor of the round before.
+    """
 
     def __init__(self, request: Request) -> None:
         # What was given for other candles or fewer symbols does not answer this request.
         self._asked = {"interval": request.interval.name, "symbols": sorted(request.symbols)}
         self._given: dict[str, list[int]] = {}
+        self._spans: dict[str, dict[str, list[int]]] = {}
         try:
             written = json.loads(request.cursor or "{}")
         except ValueError:
             return
         if isinstance(written, dict) and written.get("asked") == self._asked:
             self._given = dict(written.get("files", {}))
+            self._spans = dict(written.get("spans", {}))
 
     def has(self, name: str, state: list[int]) -> bool:
+        """Whether a file was given in this state."""
         return self._given.get(name) == state
 
     def add(self, name: str, state: list[int]) -> None:
+        """Note that a file was given in a state."""
         self._given[name] = state
 
+    def gone(self, files: Collection[str]) -> list[str]:
+        """Return the files given earlier that are not there any more, and forget them."""
+        missing = [name for name in self._spans if name not in files]
+        for name in missing:
+            self._given.pop(name, None)
+        return missing
+
+    def whole(self, name: str, frame: pl.DataFrame | None) -> list[Whole]:
+        """Note from where to where a file reaches; return the stretches that it alone holds.
+
+        Those are the stretches that it held when it was given before, and holds now: a candle
+        stored in one is in this file, or in none.
+        """
+        before, now = self._spans.pop(name, {}), _spans(frame)
+        if now:
+            self._spans[name] = now
+        found = []
+        for symbol, (first, last) in before.items():
+            own = now.get(symbol, [first, last])
+            stretch = Whole(symbol, min(first, own[0]), max(last, own[1]))
+            others = [spans.get(symbol) for n, spans in self._spans.items() if n != name]
+            if not any(_overlaps(stretch, span) for span in others):
+                found.append(stretch)
+        return found
+
     def cursor(self) -> str:
-        return json.dumps({"asked": self._asked, "files": self._given}, sort_keys=True)
+        """Return all this as text."""
+        state = {"asked": self._asked, "files": self._given, "spans": self._spans}
+        return json.dumps(state, sort_keys=True)
+
+
+def _spans(frame: pl.DataFrame | None) -> dict[str, list[int]]:
+    if frame is None:
+        return {}
+    time = pl.col("open_time").to_physical()
+    spans = frame.group_by("symbol").agg(first=time.min(), last=time.max())
+    return {symbol: [first, last] for symbol, first, last in spans.iter_rows()}
+
+
+def _overlaps(stretch: Whole, span: Sequence[int] | None) -> bool:
+    return span is not None and span[0] <= stretch.last and span[1] >= stretch.first
 
 
 async def _read_changed(
@@ -241,7 +411,7 @@ async def _read_changed(
         for outcome in outcomes:
             if outcome.error is not None:
                 errors.append(outcome.error)
-            elif not outcome.early:
+            if (outcome.error is None and not outcome.early) or isinstance(outcome.error, _ASIDE):
                 progress.add(f"{what}/{outcome.name}", states[outcome.name])
         if any(outcome.frame is not None or outcome.lines() for outcome in outcomes):
             yield outcomes
@@ -283,11 +453,9 @@ def _files_at(place: Path | None, key: str, pattern: str) -> dict[str, Path]:
             where=where,
             hint="Correct the path; it is taken relative to the working directory",
         )
-    found = {
-        file.relative_to(root).as_posix(): file
-        for file in sorted(root.glob(pattern))
-        if file.name.endswith(SUFFIXES) and not file.name.startswith(".") and file.is_file()
-    }
+    found = _matching(root, pattern)
+    if not found and pattern == _TOP:
+        found = _matching(root, f"**/{_TOP}")
     if not found:
         raise NoDataError(
             f"no file in {str(place)!r} matches {pattern!r} and ends in {', '.join(SUFFIXES)}",
@@ -297,9 +465,31 @@ def _files_at(place: Path | None, key: str, pattern: str) -> dict[str, Path]:
     return found
 
 
+def _matching(root: Path, pattern: str) -> dict[str, Path]:
+    return {
+        file.relative_to(root).as_posix(): file
+        for file in sorted(root.glob(pattern))
+        if file.name.lower().endswith(SUFFIXES)
+        and not any(part.startswith(".") for part in file.relative_to(root).parts)
+        and file.is_file()
+    }
+
+
 def _state(file: Path) -> list[int]:
     stat = file.stat()
     return [stat.st_mtime_ns, stat.st_size]
+
+
+def _lines(outcomes: Sequence[_Outcome]) -> tuple[str, ...]:
+    """Return one line for each thing to report, however many files it is the same in."""
+    files: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        for line in outcome.lines():
+            files.setdefault(line, []).append(outcome.name)
+    return tuple(
+        f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {line}"
+        for line, names in files.items()
+    )
 
 
 def _joined(outcomes: Sequence[_Outcome]) -> pl.DataFrame | None:

@@ -23,8 +23,8 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         "bad.csv: not used, column 'close' is missing; found 'symbol', 'interval'",
     ),
     "misspelt column": (
-        lambda f: write(candles("BAD").rename({"volume": "Volume"}), f.with_suffix(".csv")),
-        "Did you mean 'Volume'?",
+        lambda f: write(candles("BAD").rename({"close": "Closed"}), f.with_suffix(".csv")),
+        "Did you mean 'Closed'?",
     ),
     "empty file": (lambda f: f.with_suffix(".csv").touch(), "bad.csv: not used, the file is empty"),
     "header only": (
@@ -40,7 +40,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: f.with_suffix(".csv").write_text(
             "open_time,open,high,low,close,volume\n1704067200,1,1,1,1,1,9,9\n"
         ),
-        "bad.csv: not used, cannot be read",
+        "bad.csv: not used, none of its 1 lines can be read; line 2: it has 8 fields, expected 6",
     ),
     "epoch in seconds read as milliseconds": (
         lambda f: write(
@@ -53,7 +53,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "words for numbers": (
         lambda f: write(candles("BAD", close=["cheap"] * 5), f.with_suffix(".csv")),
-        "column 'close' holds 'cheap', expected decimal numbers",
+        "none of its 5 lines can be read; line 2: close 'cheap' is no number",
     ),
     "no row is possible": (
         lambda f: write(candles("BAD", high=[1.0] * 5), f.with_suffix(".csv")),
@@ -94,12 +94,18 @@ def test_rows_refused_are_told_with_their_file(tmp_path: Path) -> None:
         START + 4 * HOUR,
     ]
     assert problems(batches) == [
-        f"BTCUSDT.csv: BTCUSDT: 1 candle {what}, first at 2024-01-01T0{hour}:00:00Z"
-        for what, hour in [
-            ("refused, price missing or not finite", 2),
-            ("refused, high below low", 1),
-            ("repeated, one of each kept", 4),
-        ]
+        (
+            "BTCUSDT.csv: 1 line that cannot be read left out, the first is line 4: its close "
+            "is missing"
+        ),
+        *(
+            f"BTCUSDT.csv: BTCUSDT: 1 candle {what}, first at 2024-01-01T0{hour}:00:00Z "
+            f"(line {line})"
+            for what, hour, line in [
+                ("refused, high below low", 1, 3),
+                ("repeated, one of each kept", 4, 7),
+            ]
+        ),
     ]
 
 

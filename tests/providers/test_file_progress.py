@@ -27,7 +27,8 @@ def test_a_file_rewritten_at_the_same_size_is_read_again(tmp_path: Path) -> None
     size = file.stat().st_size
     write(candles(volume=[11.0] * 5), file)
     assert file.stat().st_size == size
-    os.utime(file, ns=(1, 1))
+    later = file.stat().st_mtime_ns + 10**9
+    os.utime(file, ns=(later, later))
     assert only(fetch(tmp_path, cursor=cursor))["volume"].unique().to_list() == [11.0]
 
 
@@ -57,3 +58,26 @@ def test_a_bad_file_is_told_again_until_it_is_mended(tmp_path: Path) -> None:
     assert problems(fetch(tmp_path, cursor=cursor)) == ["bad.csv: not used, the file is empty"]
     write(candles("ETHUSDT"), tmp_path / "bad.csv")
     assert only(fetch(tmp_path, cursor=cursor))["symbol"].unique().to_list() == ["ETHUSDT"]
+
+
+def test_a_candle_that_closed_after_its_file_was_written_waits(tmp_path: Path) -> None:
+    file = write(candles(), tmp_path / "BTCUSDT.csv")
+    half_past = START + 4 * HOUR + HOUR // 2
+    os.utime(file, ns=(half_past * 1000, half_past * 1000))
+    batches = fetch(tmp_path)
+    assert len(only(batches)) == 4
+    (told,) = problems(batches)
+    assert told == (
+        "BTCUSDT.csv: BTCUSDT: 1 candle refused, closed after the file was written, waits until it "
+        "is written again, first at 2024-01-01T04:00:00Z (line 6)"
+    )
+    # Nothing changes by waiting alone.
+    assert fetch(tmp_path, cursor=batches[-1].cursor) == []
+    write(candles(close=[101.0, 102.0, 103.0, 104.0, 105.5]), file)
+    assert only(fetch(tmp_path, cursor=batches[-1].cursor))["close"][-1] == 105.5
+
+
+def test_a_candle_that_closed_as_its_file_was_written_counts(tmp_path: Path) -> None:
+    file = write(candles(), tmp_path / "BTCUSDT.csv")
+    os.utime(file, ns=((START + 5 * HOUR) * 1000,) * 2)
+    assert len(only(fetch(tmp_path))) == 5

@@ -181,10 +181,9 @@ def test_the_real_perpetuals_are_read_whole(real_data: Path) -> None:
     assert problems(batches) == []
 
 
-def test_real_daily_stocks_need_one_renamed_column(real_data: Path) -> None:
+def test_real_daily_stocks_are_read_as_they_are(real_data: Path) -> None:
     later = parse_time("2026-01-01T00:00:00Z")
     place = real_data / "equities_1d" / "equities_1d.parquet"
-    frame = only(fetch(place, "1d", columns={"date": "open_time"}, now=later))
+    frame = only(fetch(place, "1d", now=later))
     assert frame["symbol"].n_unique() == 17
-    with pytest.raises(SchemaError, match=r"column 'open_time' is missing; found .*'date'"):
-        fetch(place, "1d", now=later)
+    assert frame.equals(only(fetch(place, "1d", columns={"date": "open_time"}, now=later)))

@@ -41,6 +41,20 @@ class FactKey(NamedTuple):
     entity: str
 
 
+class Whole(NamedTuple):
+    """A stretch of which a batch holds every candle that its source has.
+
+    Attributes:
+        symbol: whose candles.
+        first: earliest open time, microseconds since 1970.
+        last: latest open time.
+    """
+
+    symbol: str
+    first: int
+    last: int
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the engine asks of a provider.
@@ -79,6 +93,8 @@ class Batch:
         instruments: what is known about the instruments in the batch.
         problems: what was refused or repaired on the way, one readable line each.
         cursor: handed back in the next `Request`; None to leave the last one in place.
+        whole: stretches of which `candles` is all there is: a candle stored in one that is not
+            among them is no longer in the source.
     """
 
     candles: "pl.DataFrame | None" = None
@@ -87,6 +103,7 @@ class Batch:
     instruments: tuple[Instrument, ...] = ()
     problems: tuple[str, ...] = ()
     cursor: str | None = None
+    whole: tuple[Whole, ...] = ()
 
 
 class HttpConfig(ComponentConfig):

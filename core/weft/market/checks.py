@@ -22,6 +22,7 @@ from weft.market.refusals import (
     FUTURE,
     UNCLOSED,
     UNKNOWN,
+    UNWRITTEN,
     all_finite,
     blank,
     finish,
@@ -126,6 +127,7 @@ def clean_candles(
     now: int,
     source: str,
     before: Mapping[str, LastClose] = MappingProxyType({}),
+    written: int | None = None,
 ) -> CheckedCandles:
     """Return the candles of `frame` that can be true, on the fixed schema, and what was refused.
 
@@ -139,11 +141,14 @@ def clean_candles(
     one follows; where that one agrees, both are kept, and the jump is told.
 
     Args:
-        frame: columns as in `weft.components.provider.Batch`; others are ignored.
+        frame: columns as in `weft.components.provider.Batch`, and perhaps `line`: where each stands
+            in its file. Others are ignored.
         interval: what the candles are to be; rows of another are refused.
         now: present instant, microseconds; nothing later can be known.
         source: who brought them, for messages.
         before: the newest candle kept of each symbol, where known.
+        written: when all of it was written down, microseconds; a candle that closes later was not
+            whole by then. None where that is now.
 
     Raises:
         SchemaError: a column is missing, or cannot be what it claims.
@@ -162,6 +167,8 @@ def clean_candles(
     close_time = pl.col("open_time") + interval.micros
     known_at = columns.time("known_at") if "known_at" in frame.columns else close_time
     rows = rows.with_columns(known_at=known_at, label=pl.col("symbol"))
+    if "line" in frame.columns:
+        rows = rows.with_columns(frame["line"])
     rows = rows.with_columns(off_grid=off_grid(rows, interval))
     price = [pl.col(name) for name in ("open", "high", "low", "close")]
     rules = [
@@ -178,6 +185,7 @@ def clean_candles(
         (f"off the {interval} grid", pl.col("off_grid")),
         (FUTURE, pl.col("open_time") > now),
         (UNCLOSED, close_time > now),
+        (UNWRITTEN, close_time > (now if written is None else written)),
         ("no usable known_at", pl.col("known_at").is_null()),
         ("known_at before its close", pl.col("known_at") < close_time),
         (UNKNOWN, pl.col("known_at") > now),

@@ -91,7 +91,7 @@ def read_times(column: pl.Series, source: str) -> tuple[pl.Series, str | None]:
     """Return a time column as microseconds since 1970, and what had to be assumed to read it.
 
     Integers, and texts of digits, count seconds, milliseconds, microseconds or nanoseconds: which
-    one, their magnitude says. Times without a zone are UTC. What is no time is null.
+    one, each count's own magnitude says. Times without a zone are UTC. What is no time is null.
 
     Raises:
         SchemaError: the column is of no type that holds times, or was read in the wrong unit:
@@ -119,7 +119,11 @@ def read_times(column: pl.Series, source: str) -> tuple[pl.Series, str | None]:
     return _read_integers(column.cast(pl.Int64, strict=False), source)
 
 
-def _read_texts(texts: pl.Series, source: str) -> tuple[pl.Series, str | None]:
+def parse_iso_texts(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Return ISO 8601 texts as microseconds since 1970, and which of them name a zone.
+
+    A text without a zone is read as UTC; what is no time is null.
+    """
     name = texts.name
     zoned = texts.str.contains(r"(?i)(\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?))$|UTC$")
     frame = pl.DataFrame({"text": texts, "zoned": zoned})
@@ -137,6 +141,13 @@ def _read_texts(texts: pl.Series, source: str) -> tuple[pl.Series, str | None]:
         .to_physical()
         .alias(name)
     )[name]
+    return read, zoned.fill_null(value=False)
+
+
+def _read_texts(texts: pl.Series, source: str) -> tuple[pl.Series, str | None]:
+    name = texts.name
+    read, zoned = parse_iso_texts(texts)
+    zoned |= texts.is_null()
     if (lost := read.is_null() & texts.is_not_null()).any():
         raise _wrong(texts, "times like 2025-03-01T00:00:00Z", source, texts.filter(lost)[0])
     note = None if zoned.all() else f"{name} has no time zone: read as UTC"
@@ -144,7 +155,10 @@ def _read_texts(texts: pl.Series, source: str) -> tuple[pl.Series, str | None]:
 
 
 def _read_integers(column: pl.Series, source: str) -> tuple[pl.Series, str | None]:
-    """Read counts of the unit that their middle value tells; what counts another is null."""
+    """Read counts, each in the unit that its own magnitude tells.
+
+    A count of no plain magnitude, such as one of 1972, counts what the middle one counts.
+    """
     name, size = column.name, column.cast(pl.Float64).median()
     if not isinstance(size, float):
         return column, None
@@ -152,16 +166,23 @@ def _read_integers(column: pl.Series, source: str) -> tuple[pl.Series, str | Non
         unit: (_FIRST_PLAIN * _UNITS["s"] // nanos, _LAST_PLAIN * _UNITS["s"] // nanos)
         for unit, nanos in _UNITS.items()
     }
-    unit = next((unit for unit, (first, last) in plain.items() if first <= size < last), None)
-    if unit is None:
+    usual = next((unit for unit, (first, last) in plain.items() if first <= size < last), None)
+    if usual is None:
         expected = "seconds, milliseconds, microseconds or nanoseconds since 1970"
         raise _wrong(column, expected, source, int(size))
-    for other, (first, last) in plain.items():
-        if other != unit:
-            strays = column.is_between(first, min(last, _LARGEST), closed="left")
-            column = column.set(strays, None) if strays.any() else column
-    note = f"{name} holds integers: read as {_UNIT_NAMES[unit]} since 1970"
-    return _scaled(column, _UNITS[unit]), None if unit == "ms" else note
+    read, units = _scaled(column, _UNITS[usual]), [usual]
+    for unit, (first, last) in plain.items():
+        if unit == usual:
+            continue
+        own = column.is_between(first, min(last, _LARGEST), closed="left").fill_null(value=False)
+        if own.any():
+            units.append(unit)
+            read = read.zip_with(~own, _scaled(column, _UNITS[unit]))
+    if len(units) > 1:
+        mixed = " and ".join(_UNIT_NAMES[unit] for unit in _UNITS if unit in units)
+        return read, f"{name} mixes {mixed} since 1970: each is read by its own size"
+    note = f"{name} holds integers: read as {_UNIT_NAMES[usual]} since 1970"
+    return read, None if usual == "ms" else note
 
 
 def _scaled(column: pl.Series, nanos: int) -> pl.Series:

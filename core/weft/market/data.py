@@ -9,6 +9,7 @@ from weft.components.feature import Feature
 from weft.components.needs import FeatureNeed
 from weft.features.engine import FeatureEngine
 from weft.market.candles import Candles
+from weft.market.corrections import Corrected
 from weft.market.instruments import Instrument
 from weft.market.listings import Listing
 from weft.market.metrics import MetricPanel
@@ -36,6 +37,7 @@ class MarketData:
         read_at: when the store was read, microseconds since 1970; 0 where there is none.
         news: texts, far enough back for everything that is asked of them.
         delay: how long after a close its decision is taken, microseconds.
+        corrected: which candles were corrected too late for their rows.
         universe: which symbols were chosen, on the decision rows; None while choosing.
         regime: where the market stands on the decision rows; None where nobody says.
         outlooks: what the models forecast on the decision rows, by model.
@@ -54,6 +56,7 @@ class MarketData:
     read_at: int = 0
     news: News = NO_NEWS
     delay: int = 0
+    corrected: Corrected = field(default_factory=dict)
     universe: BoolPanel | None = None
     regime: "RegimeState | None" = None
     outlooks: "Mapping[str, Outlook]" = field(default_factory=dict)

@@ -12,6 +12,7 @@ from weft.errors import LookAheadError, NoDataError
 from weft.features.engine import BLOCK, FeatureEngine
 from weft.market.breaks import lead_rows
 from weft.market.candles import LONGEST_CLOSURE, Candles, aggregate, remembered_rows
+from weft.market.corrections import Corrected, joined, late_by
 from weft.market.data import MarketData
 from weft.market.facts import Facts
 from weft.market.instruments import Instrument, InstrumentTable
@@ -61,6 +62,7 @@ class Market:
         self._hot: HotPanel | None = None
         self.listings: Listings = {}
         self.instruments = InstrumentTable()
+        self.corrected: Corrected = {}
         self.refresh()
 
     @property
@@ -108,6 +110,14 @@ class Market:
             if (instrument := described.get(source, {}).get(symbol)) is not None
         ]
         self._list(series)
+        self.corrected = {}
+        self._note_corrected(self._sources)
+
+    def _note_corrected(self, sources: Sequence[str], since: int | None = None) -> None:
+        """Learn from the store which candles were corrected too late for their row."""
+        base, late = self.plan.base, late_by(self.plan.base, self.plan.delay) > 0
+        found = self._store.corrected(sources, base, late, since)
+        self.corrected = joined(self.corrected, found)
 
     def _list(self, series: Iterable[Series]) -> None:
         listings, instruments = list_symbols(series, self._sources), InstrumentTable()
@@ -164,6 +174,9 @@ class Market:
         if not any(len(rows) for rows in added):
             return
         rows = pl.concat(added)
+        late = rows.filter(late_by(self.plan.base, self.plan.delay) > 0)["open_time"].to_physical()
+        if isinstance(first := late.min(), int):
+            self._note_corrected([source], first)
         symbols = rows["symbol"].unique().to_list()
         ends_before = self._ends(symbols)
         self._note(source, rows)
@@ -275,6 +288,7 @@ class Market:
             read_at=read_at,
             news=self._news(first, last),
             delay=self.plan.delay,
+            corrected=self.corrected,
         )
         return View(data, steps)
 

@@ -10,6 +10,7 @@ from weft.market.columns import UTC_MICROS, instant
 FUTURE: Final = "in the future"
 UNCLOSED: Final = "not closed yet"
 UNKNOWN: Final = "known_at in the future"
+UNWRITTEN: Final = "closed after the file was written, waits until it is written again"
 
 _EARLY = (FUTURE, UNCLOSED, UNKNOWN)
 _MOST_LINES = 20
@@ -94,23 +95,32 @@ def _single(
 
 
 def lines_about(rows: pl.DataFrame, what: str, time: str, noun: str) -> list[str]:
-    """Return one line for each label: how many rows, what became of them, and where they start."""
+    """Return one line for each label: how many rows, what became of them, and where they start.
+
+    Rows with a column `line` came from a file, and the first one's number is given.
+    """
     if rows.is_empty():
         return []
-    counts = rows.group_by("label").agg(pl.len(), first=pl.col(time).min()).sort("label")
+    line = pl.col("line") if "line" in rows.columns else pl.lit(None, pl.UInt32)
+    rows = rows.select("label", pl.col(time).alias("first"), line.alias("line"))
+    firsts = rows.sort("first", nulls_last=True, maintain_order=True).group_by("label")
+    counts = firsts.agg(pl.len(), pl.col("first").first(), pl.col("line").first()).sort("label")
     lines = [
-        f"{label or '(unnamed)'}: {_line(count, noun, what, first)}"
-        for label, count, first in counts.head(_MOST_LINES).iter_rows()
+        f"{label or '(unnamed)'}: {_line(count, noun, what, first, line)}"
+        for label, count, first, line in counts.head(_MOST_LINES).iter_rows()
     ]
     rest = counts.slice(_MOST_LINES)
     if len(rest):
-        _, count, first = rest.select("label", pl.col("len").sum(), pl.col("first").min()).row(0)
-        lines.append(f"and {len(rest)} more like these: {_line(count, noun, what, first)}")
+        first, line = rest.sort("first", nulls_last=True).select("first", "line").row(0)
+        told = _line(rest["len"].sum(), noun, what, first, line)
+        lines.append(f"and {len(rest)} more like these: {told}")
     return lines
 
 
-def _line(count: int, noun: str, what: str, first: int | None) -> str:
+def _line(count: int, noun: str, what: str, first: int | None, line: int | None) -> str:
     where = "" if first is None else f", first at {instant(first)}"
+    if line is not None:
+        where += f" (line {line})" if where else f", first on line {line}"
     return f"{count} {noun}{'' if count == 1 else 's'} {what}{where}"
 
 

@@ -37,8 +37,8 @@ def news(
     key: tuple[str, ...],
     values: tuple[str, ...],
     now: int,
-) -> tuple[pl.DataFrame, pl.Series]:
-    """Return the rows that say something not stored yet, and which of them are new facts.
+) -> tuple[pl.DataFrame, pl.Series, pl.DataFrame]:
+    """Return the rows that say something not stored yet, which are new, and what was stored.
 
     Args:
         rows: what came.
@@ -63,4 +63,5 @@ def news(
         .then("known_at")
         .otherwise(pl.max_horizontal("known_at", after, next_instant))
     )
-    return added.select(rows_of), added.select(new.alias("is_new")).to_series()
+    is_new = added.select(new.alias("is_new")).to_series()
+    return added.select(rows_of), is_new, added.select(f"was_{value}" for value in values)

@@ -21,6 +21,7 @@ from weft.errors import SchemaError, StorageError
 from weft.market.candles import FIELDS
 from weft.market.columns import UTC_MICROS
 from weft.market.instruments import Instrument, Kind
+from weft.store.editions import EDITION, Editions
 from weft.store.lake import Lake, Query, Snapshot
 from weft.store.news import news, on_schema
 from weft.store.tables import CANDLES, CURSORS, INSTRUMENTS, OBSERVATIONS, TEXTS, Table
@@ -42,6 +43,7 @@ class Appended:
     Attributes:
         rows: those that were added, as stored.
         is_new: for each of them, whether it is a fact not known before.
+        was: what was stored of each before, in columns like ``was_close``; null where it is new.
         new: how many are.
         restated: facts known with another value; kept beside it, known from now on.
         unchanged: rows already there.
@@ -49,6 +51,7 @@ class Appended:
 
     rows: pl.DataFrame
     is_new: pl.Series
+    was: pl.DataFrame
     new: int
     restated: int
     unchanged: int
@@ -80,6 +83,35 @@ class Store:
         self._recorded_by = recorded_by
         self._latest = 0
         self._lock = threading.Lock()
+        self._known_editions: Editions | None = None
+
+    @property
+    def _editions(self) -> Editions:
+        """Under which name the rows of each source are kept now, or were at that instant."""
+        if self._known_editions is None:
+            kept = pl.col("interval") == EDITION
+            recorded = pl.lit(value=True)
+            if self._recorded_by is not None:
+                recorded = pl.col("recorded_at") <= to_datetime(self._recorded_by)
+            rows = self.lake.read(
+                CURSORS,
+                lambda rows: rows.filter(kept & recorded).group_by("source").len(),
+            )
+            numbers = zip(rows["source"], rows["len"], strict=True)
+            self._known_editions = Editions({source: count + 1 for source, count in numbers})
+        return self._known_editions
+
+    def start_over(self, source: str) -> int:
+        """Begin a new edition of a source, and return its number.
+
+        From now on only what the source brings from now on is read. Stores as of an earlier
+        instant read what was kept before, so that what was composed from it can be made again.
+        Other processes see the new edition when they open the lake anew.
+        """
+        row = (source, EDITION, "", self._stamp())
+        self.lake.append(CURSORS, pl.DataFrame([row], CURSORS.schema, orient="row"))
+        self._known_editions = None
+        return self._editions.number(source)
 
     def as_recorded(self, instant: int) -> "Store":
         """Return the store as it was at an instant, to read from."""
@@ -120,7 +152,7 @@ class Store:
             SchemaError: a column is missing, or there are several intervals.
             StorageError: they could not be written; none of them was.
         """
-        partition = {"source": source}
+        partition = {"source": self._editions.kept_as(source)}
         if len(frame):
             partition["interval"] = frame["interval"][0]
             if (others := frame["interval"].n_unique() - 1) > 0:
@@ -134,11 +166,13 @@ class Store:
     def append_observations(self, source: str, frame: pl.DataFrame) -> Appended:
         """Add observations that are new or restated, like `append_candles`."""
         key = ("metric", "scope", "entity", "event_time")
-        return self._append(OBSERVATIONS, frame, {"source": source}, key, ("value",))
+        partition = {"source": self._editions.kept_as(source)}
+        return self._append(OBSERVATIONS, frame, partition, key, ("value",))
 
     def append_texts(self, source: str, frame: pl.DataFrame) -> Appended:
         """Add texts that are new, or were changed by whoever published them."""
-        return self._append(TEXTS, frame, {"source": source}, ("id", "event_time"), TEXT_VALUES)
+        partition = {"source": self._editions.kept_as(source)}
+        return self._append(TEXTS, frame, partition, ("id", "event_time"), TEXT_VALUES)
 
     def candles(
         self,
@@ -164,10 +198,11 @@ class Store:
                 wanted.
             seen: which state of the table to read (see `candles_seen`); None for the present one.
         """
+        kept_as = self._editions.kept_as
         wanted = pl.any_horizontal(
             pl.lit(value=False),
             *(
-                (pl.col("source") == source) & pl.col("symbol").is_in(list(symbols))
+                (pl.col("source") == kept_as(source)) & pl.col("symbol").is_in(list(symbols))
                 for source, symbols in sources.items()
             ),
         )
@@ -176,7 +211,7 @@ class Store:
         if until is not None:
             wanted &= pl.col("open_time") <= to_datetime(until)
         for (source, symbol), end in ends.items():
-            one = (pl.col("source") == source) & (pl.col("symbol") == symbol)
+            one = (pl.col("source") == kept_as(source)) & (pl.col("symbol") == symbol)
             wanted &= ~(one & (pl.col("open_time") >= to_datetime(end)))
         return self._read(
             seen or CANDLES,
@@ -199,6 +234,30 @@ class Store:
             ),
             {"interval": [interval.name]},
         )
+
+    def corrected(
+        self, sources: Sequence[str], interval: Interval, late: pl.Expr, since: int | None = None
+    ) -> pl.DataFrame:
+        """Return source, symbol and open_time of candles corrected too late for their row.
+
+        Args:
+            sources: whose.
+            interval: length of the candles.
+            late: whether a version became known too late to be seen.
+            since: earliest open time looked at, microseconds since 1970; None for all.
+        """
+        key = ["source", "symbol", "open_time"]
+        reached = pl.lit(value=True) if since is None else pl.col("open_time") >= to_datetime(since)
+
+        def query(rows: pl.LazyFrame) -> pl.LazyFrame:
+            rows = rows.filter(reached)
+            found = rows.filter(late)
+            versions = rows.join(found.select(key).unique(), on=key, how="semi")
+            first = versions.group_by(key).agg(first=pl.col("known_at").min())
+            later = found.join(first, on=key).filter(pl.col("known_at") > pl.col("first"))
+            return later.select(key).unique().sort(key)
+
+        return self._read(CANDLES, query, {"source": list(sources), "interval": [interval.name]})
 
     def observations(
         self,
@@ -258,7 +317,7 @@ class Store:
 
     def describe_instruments(self, source: str, instruments: Sequence[Instrument]) -> None:
         """Record what a source says about its instruments, where that is news."""
-        rows = self._described(source)
+        rows, kept_as = self._described(source), self._editions.kept_as(source)
         known = dict(zip(rows["symbol"], rows["described"], strict=True))
         told = {i.symbol: orjson.dumps(asdict(i)).decode() for i in instruments}
         news = {symbol: text for symbol, text in told.items() if known.get(symbol) != text}
@@ -266,7 +325,7 @@ class Store:
             INSTRUMENTS,
             pl.DataFrame(
                 {
-                    "source": [source] * len(news),
+                    "source": [kept_as] * len(news),
                     "symbol": list(news),
                     "described": list(news.values()),
                     "recorded_at": [self._after(rows["recorded_at"])] * len(news),
@@ -289,7 +348,8 @@ class Store:
         last = self._last_cursor(source, interval)
         if not last.is_empty() and last["cursor"][0] == cursor:
             return
-        row = (source, interval.name, cursor, self._after(last["recorded_at"]))
+        kept_as = self._editions.kept_as(source)
+        row = (kept_as, interval.name, cursor, self._after(last["recorded_at"]))
         self.lake.append(CURSORS, pl.DataFrame([row], CURSORS.schema, orient="row"))
 
     def _read(
@@ -298,10 +358,14 @@ class Store:
         query: Query,
         only: Mapping[str, Sequence[str]] | None = None,
     ) -> pl.DataFrame:
+        if only and "source" in only:
+            only = {**only, "source": [self._editions.kept_as(s) for s in only["source"]]}
         if self._recorded_by is None:
-            return self.lake.read(table, query, only)
-        recorded = pl.col("recorded_at") <= to_datetime(self._recorded_by)
-        return self.lake.read(table, lambda rows: query(rows.filter(recorded)), only)
+            rows = self.lake.read(table, query, only)
+        else:
+            recorded = pl.col("recorded_at") <= to_datetime(self._recorded_by)
+            rows = self.lake.read(table, lambda rows: query(rows.filter(recorded)), only)
+        return self._editions.as_asked(rows)
 
     def _append(
         self,
@@ -312,7 +376,8 @@ class Store:
         values: tuple[str, ...],
     ) -> Appended:
         if frame.is_empty():
-            return Appended(pl.DataFrame(schema=table.schema), pl.Series(dtype=pl.Boolean), 0, 0, 0)
+            nothing = pl.DataFrame(schema=table.schema)
+            return Appended(nothing, pl.Series(dtype=pl.Boolean), pl.DataFrame(), 0, 0, 0)
         rows = on_schema(frame, table, partition)
         time = key[-1]
         span = pl.col(time).is_between(rows[time].min(), rows[time].max())
@@ -332,11 +397,12 @@ class Store:
                 only,
             )
             stamp = self._stamp()
-            added, is_new = news(rows, latest, key, values, self._clock.now())
+            added, is_new, was = news(rows, latest, key, values, self._clock.now())
             added = added.with_columns(recorded_at=pl.lit(stamp).cast(UTC_MICROS))
             if self.lake.append(table, added, seen=seen, writer=partition["source"]):
                 new = int(is_new.sum())
-                return Appended(added, is_new, new, len(added) - new, len(rows) - len(added))
+                added = self._editions.as_asked(added)
+                return Appended(added, is_new, was, new, len(added) - new, len(rows) - len(added))
         raise StorageError(
             f"could not write {len(rows)} rows to {table.name}: others kept writing rows of "
             f"{partition['source']}",
@@ -346,6 +412,7 @@ class Store:
 
     def _described(self, source: str) -> pl.DataFrame:
         """Return the latest description of each instrument of a source, by symbol."""
+        source = self._editions.kept_as(source)
         return self._read(
             INSTRUMENTS,
             lambda rows: (
@@ -357,6 +424,7 @@ class Store:
         )
 
     def _last_cursor(self, source: str, interval: Interval) -> pl.DataFrame:
+        source = self._editions.kept_as(source)
         return self._read(
             CURSORS,
             lambda rows: rows.filter(

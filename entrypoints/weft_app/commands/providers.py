@@ -106,13 +106,7 @@ def check(
     try:
         placed = {p.provider.key: p for p in engine.composition.providers}
         for name in names:
-            if name not in placed:
-                close = nearest(name, list(placed))
-                raise PluginError(
-                    f"no provider {name!r} is on; these are: {', '.join(placed)}",
-                    where="providers",
-                    hint=f"Did you mean {close}?" if close else "Switch it on in config.yaml",
-                )
+            _expect(name, list(placed))
         chosen = [placed[name] for name in names] or list(placed.values())
         with phase("Asking", total=len(chosen)) as asking:
             checks = asyncio.run(_check(engine, chosen, asking))
@@ -123,6 +117,42 @@ def check(
     else:
         _print_checks(checks)
     return all(one.ok for one in checks)
+
+
+def start_over(name: str, config: Path | None, overrides: Sequence[str]) -> None:
+    """Begin a new edition of a provider's source, and say what follows from it.
+
+    Args:
+        name: which provider.
+        config: config file; None for the default one.
+        overrides: keys to override, as ``key.path=value``.
+
+    Raises:
+        PluginError: no provider of such a name is on.
+    """
+    engine = open_engine(config, overrides)
+    try:
+        placed = {p.provider.key: p for p in engine.composition.providers}
+        _expect(name, list(placed))
+        number = engine.store.start_over(placed[name].provider.source)
+    finally:
+        engine.close()
+    open_answer().print(
+        f"{escape(name)}: edition {number} begins. The next round takes all of it anew; what was "
+        "stored before is kept for `weft replay`.\nRestart `weft serve` where it is running.",
+        soft_wrap=True,
+    )
+
+
+def _expect(name: str, known: Sequence[str]) -> None:
+    """Raise where no provider of a name is on."""
+    if name not in known:
+        close = nearest(name, known)
+        raise PluginError(
+            f"no provider {name!r} is on; these are: {', '.join(known)}",
+            where="providers",
+            hint=f"Did you mean {close}?" if close else "Switch it on in config.yaml",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,8 +122,8 @@ def test_what_had_to_be_assumed_is_said() -> None:
 
 
 def test_a_time_that_is_none_refuses_the_row_only() -> None:
-    counts = [(START + i * HOUR) // 1000 for i in range(5)]
-    counts[3] //= 1000
+    counts: list[int | None] = [(START + i * HOUR) // 1000 for i in range(5)]
+    counts[3] = None
     checked = clean(candles(5, open_time=counts))
     assert len(checked.frame) == 4
     assert checked.problems == ("BTCUSDT: 1 candle refused, no usable open_time",)

@@ -59,10 +59,23 @@ def test_no_instant_is_mistaken_for_one_in_another_unit(at: datetime, scale: int
     assert times([seconds * scale]) == [seconds * SECOND]
 
 
-def test_a_count_in_another_unit_than_the_rest_is_no_time() -> None:
-    counts = [(START + i * HOUR) // 1000 for i in range(5)]
-    counts[3] //= 1000
-    assert times(counts)[2:] == [START + 2 * HOUR, None, START + 4 * HOUR]
+@pytest.mark.parametrize("changed", [1, 3, 5])
+def test_each_count_is_read_in_its_own_unit(changed: int) -> None:
+    counts = [(START + i * HOUR) // 1000 for i in range(6)]
+    counts[changed:] = [count * 1000 for count in counts[changed:]]
+    counts[0] //= 1000
+    assert times(counts) == [START + i * HOUR for i in range(6)]
+    told = note(counts)
+    assert told is not None
+    assert told.startswith("open_time mixes seconds and ")
+    assert told.endswith("microseconds since 1970: each is read by its own size")
+
+
+@settings(max_examples=60, deadline=None)
+@given(scales=st.lists(st.sampled_from([1, 10**3, 10**6, 10**9]), min_size=1, max_size=12))
+def test_no_mixture_of_units_moves_a_time(scales: list[int]) -> None:
+    counts = [(START // SECOND + i * 3600) * scale for i, scale in enumerate(scales)]
+    assert times(counts) == [START + i * HOUR for i in range(len(scales))]
 
 
 def test_whole_floats_count_like_integers() -> None:

@@ -1,0 +1,191 @@
+"""A source that says otherwise than before: what was decided stays, and it is reported."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.support import ALONE, make_engine
+from weft.clock import SimulatedClock
+from weft.engine import Engine
+from weft.intake import Collected
+from weft.signal import Signal
+from weft.sources import provider_status
+from weft.times import HOUR, iso, parse_time
+
+START = parse_time("2024-01-01T00:00:00Z")
+ROWS = 300
+NOW = START + (ROWS + 2) * HOUR
+
+
+def plain(rows: int = ROWS) -> pl.DataFrame:
+    drift = 100 * np.exp(np.cumsum(np.random.default_rng(5).normal(0, 0.004, rows)))
+    opened = np.r_[100.0, drift[:-1]]
+    return pl.DataFrame(
+        {
+            "open_time": [iso(START + i * HOUR) for i in range(rows)],
+            "open": opened,
+            "high": np.maximum(opened, drift) + 0.2,
+            "low": np.minimum(opened, drift) - 0.2,
+            "close": drift,
+            "volume": np.full(rows, 10.0),
+        }
+    )
+
+
+def write(frame: pl.DataFrame, file: Path) -> None:
+    """Write a file so that it shows as changed, however coarse the clock of the disk is."""
+    turn = file.stat().st_mtime_ns + 10**9 if file.exists() else None
+    file.parent.mkdir(exist_ok=True)
+    frame.write_csv(file)
+    if turn is not None:
+        os.utime(file, ns=(turn, turn))
+
+
+def open_engine(folder: Path, now: int = NOW) -> Engine:
+    return make_engine(
+        folder, f"providers.files.path={folder / 'data'}", *ALONE, clock=SimulatedClock(now)
+    )
+
+
+def update(folder: Path, now: int = NOW) -> Collected:
+    """Collect once with an engine of its own, as one run of the command line does."""
+    engine = open_engine(folder, now)
+    try:
+        (collected,) = asyncio.run(engine.update())
+    finally:
+        engine.close()
+    return collected
+
+
+def signal(folder: Path, now: int = NOW, recorded_by: int | None = None) -> Signal:
+    """Return the signal of the last row of the plain candles."""
+    engine = open_engine(folder, now)
+    try:
+        view = engine.view(START + ROWS * HOUR, recorded_by=recorded_by)
+        return engine.report(engine.compose(view)).signals[0]
+    finally:
+        engine.close()
+
+
+def replayed(folder: Path, now: int) -> Signal:
+    """Return the signal of that row from what was stored before anything was corrected."""
+    return signal(folder, now, NOW + HOUR // 2)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file of candles that was read once."""
+    made = tmp_path / "data" / "BTCUSDT.csv"
+    write(plain(), made)
+    assert update(tmp_path).new == ROWS
+    return made
+
+
+def changed(frame: pl.DataFrame, row: int, close: float) -> pl.DataFrame:
+    at = pl.int_range(pl.len()) == row
+    return frame.with_columns(
+        close=pl.when(at).then(close).otherwise("close"),
+        high=pl.when(at).then(pl.max_horizontal("high", pl.lit(close))).otherwise("high"),
+    )
+
+
+def test_a_candle_that_came_otherwise_is_reported_and_not_used(tmp_path: Path, file: Path) -> None:
+    write(changed(plain(), ROWS - 1, 130.0), file)
+    collected = update(tmp_path, NOW + HOUR)
+    assert (collected.new, collected.restated) == (0, 1)
+    (told,) = collected.problems
+    assert told.startswith("BTCUSDT: 1 candle differs from what is stored, first at 2024-01-13T11")
+    assert "(close 130, stored " in told
+    assert "`weft providers start-over files`" in told
+    newest, earlier = signal(tmp_path, NOW + HOUR), replayed(tmp_path, NOW + HOUR)
+    assert newest.entry == earlier.entry == plain()["close"][-1]
+    assert earlier.data.notes == ()
+    (note,) = newest.data.notes
+    assert note.startswith("1 candle since ")
+    assert note.endswith("came otherwise later, or went from the source; what came first counts")
+
+
+def test_what_was_corrected_shows_in_status_for_good(tmp_path: Path, file: Path) -> None:
+    write(changed(plain(), 5, 130.0), file)
+    update(tmp_path, NOW + HOUR)
+    assert update(tmp_path, NOW + HOUR).problems == []
+    engine = open_engine(tmp_path, NOW + 2 * HOUR)
+    (state,) = provider_status(engine)
+    engine.close()
+    (told,) = state.problems
+    assert told == (
+        "BTCUSDT: 1 candle came otherwise later, or went from the source, first at "
+        "2024-01-01T05:00:00Z; what came first counts"
+    )
+
+
+def test_candles_taken_out_of_a_file_are_reported_once(tmp_path: Path, file: Path) -> None:
+    write(plain()[:-40], file)
+    collected = update(tmp_path, NOW + HOUR)
+    (told,) = collected.problems
+    assert told.startswith("BTCUSDT: 40 candles that are stored are no longer in the source, first")
+    write(plain()[:-40].with_columns(volume=pl.lit(10.0)), file)
+    assert update(tmp_path, NOW + 2 * HOUR).problems == []
+    newest = signal(tmp_path, NOW + 2 * HOUR)
+    assert newest.entry == replayed(tmp_path, NOW + 2 * HOUR).entry
+    assert newest.data.notes[0].startswith("40 candles since ")
+
+
+def test_a_file_that_is_gone_is_reported_and_one_renamed_is_not(tmp_path: Path, file: Path) -> None:
+    file.rename(file.with_name("BTCUSDT-1h.csv"))
+    assert update(tmp_path, NOW + HOUR).problems == ["BTCUSDT.csv: no longer there"]
+    write(plain(), file.with_name("ETHUSDT.csv"))
+    file.with_name("BTCUSDT-1h.csv").unlink()
+    gone, candles = update(tmp_path, NOW + 2 * HOUR).problems
+    assert gone == "BTCUSDT-1h.csv: no longer there"
+    assert candles.startswith(
+        f"BTCUSDT: {ROWS} candles that are stored are no longer in the source"
+    )
+
+
+def test_a_file_that_grew_says_nothing(tmp_path: Path, file: Path) -> None:
+    write(plain(ROWS + 1), file)
+    grown = update(tmp_path, NOW + HOUR)
+    assert (grown.new, grown.problems) == (1, [])
+
+
+def adjusted() -> pl.DataFrame:
+    prices = [pl.col(name) / 4 for name in ("open", "high", "low", "close")]
+    return plain().with_columns(*prices, volume=pl.col("volume") * 4)
+
+
+def test_a_file_adjusted_anew_is_reported_as_such(tmp_path: Path, file: Path) -> None:
+    write(adjusted(), file)
+    (told,) = update(tmp_path, NOW + HOUR).problems
+    assert told.startswith(
+        f"BTCUSDT: {ROWS} candles differ from what is stored, first at 2024-01-01"
+    )
+    assert "all by a factor of 0.25: adjusted anew, as after a split or dividend" in told
+
+
+def test_a_source_started_over_is_taken_as_it_is_and_replays_stay(
+    tmp_path: Path, file: Path
+) -> None:
+    before = signal(tmp_path)
+    write(adjusted(), file)
+    update(tmp_path, NOW + HOUR)
+    engine = open_engine(tmp_path, NOW + HOUR)
+    source = engine.composition.providers[0].provider.source
+    assert engine.store.start_over(source) == 2
+    engine.close()
+    again = update(tmp_path, NOW + 2 * HOUR)
+    assert (again.new, again.problems) == (ROWS, [])
+    newest = signal(tmp_path, NOW + 3 * HOUR)
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    (fresh / "data").symlink_to(tmp_path / "data")
+    update(fresh, NOW + 3 * HOUR)
+    alone = signal(fresh, NOW + 3 * HOUR)
+    assert newest.entry == alone.entry == adjusted()["close"][-1]
+    assert newest.score == alone.score
+    assert newest.data.notes == ()
+    assert replayed(tmp_path, NOW + 3 * HOUR).id == before.id
