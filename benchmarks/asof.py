@@ -16,7 +16,7 @@ from weft.market.facts import FactSeries, Subject
 from weft.market.instruments import describe
 from weft.market.metrics import metric_panel
 from weft.market.plan import Plan
-from weft.market.reconcile import Rule
+from weft.market.reconcile import Reconciliation
 from weft.times import DAY, HOUR, Interval
 
 COINS, ROWS, METRICS = 100, 25_000, 20
@@ -67,7 +67,7 @@ def _weft(facts: list[Facts], rows: Times) -> list[FloatPanel]:
     instruments = [describe(f"C{coin:03}USDT") for coin in range(COINS)]
     plan = Plan(H1, H1, (metric("m"),), {})
     return [
-        metric_panel("m", each, ["source"], instruments, Rule.PRIORITY, plan, rows).values
+        metric_panel("m", each, ["source"], instruments, Reconciliation(), plan, rows).values
         for each in facts
     ]
 

@@ -244,20 +244,21 @@ def _without_bad(
         SchemaError: not one can be read.
     """
     names = ("open_time", *PRICES, *({"volume"} & set(texts.columns)))
-    why = pl.when(pl.col("beyond").fill_null("") != "").then(
-        pl.format("it has {} fields, expected {}", "count", pl.lit(form.width))
-    )
+    reasons = [
+        pl.when(pl.col("beyond").fill_null("") != "").then(
+            pl.format("it has {} fields, expected {}", "count", pl.lit(form.width))
+        )
+    ]
     for name in names:
         kind = "time" if name == "open_time" else "number"
         text = pl.col(f"{name}_text")
-        why = (
-            why.when(text.fill_null("") == "")
-            .then(pl.lit(f"its {name} is missing"))
-            .when(pl.col(name).is_null())
-            .then(pl.format(f"{name} '{{}}' is no {kind}", text.str.slice(0, 40)))
-        )
+        unreadable = pl.format(f"{name} '{{}}' is no {kind}", text.str.slice(0, 40))
+        reasons += [
+            pl.when(text.fill_null("") == "").then(pl.lit(f"its {name} is missing")),
+            pl.when(pl.col(name).is_null()).then(unreadable),
+        ]
     joined = values.with_columns(texts[name].alias(f"{name}_text") for name in names)
-    joined = joined.with_columns(why=why)
+    joined = joined.with_columns(why=pl.coalesce(reasons))
     bad = joined.filter(pl.col("why").is_not_null())
     chosen = ["line", *NEEDED, *(n for n in OPTIONAL if n in values.columns)]
     kept = joined.filter(pl.col("why").is_null()).select(chosen)

@@ -100,7 +100,7 @@ def judge(
 
     found = np.zeros(panels["close"].shape, dtype=np.int8)
     judge_candles(
-        tuple(panels[name] for name in ("open", "high", "low", "close", "volume")),
+        (panels["open"], panels["high"], panels["low"], panels["close"], panels["volume"]),
         rules.idle,
         rules.lead,
         rules.reach,

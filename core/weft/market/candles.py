@@ -301,7 +301,7 @@ def _is_whole(there: BoolPanel, quiet: int) -> BoolPanel:
         quiet: parts in a row that may be missing.
     """
     if quiet < 1:
-        return there.all(axis=1)
+        return np.asarray(there.all(axis=1))
     missing = np.zeros((len(there), there.shape[2]), dtype=np.int64)
     longest = missing.copy()
     for part in range(there.shape[1]):

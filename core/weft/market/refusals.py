@@ -112,7 +112,7 @@ def lines_about(rows: pl.DataFrame, what: str, time: str, noun: str) -> list[str
     rest = counts.slice(_MOST_LINES)
     if len(rest):
         first, line = rest.sort("first", nulls_last=True).select("first", "line").row(0)
-        told = _line(rest["len"].sum(), noun, what, first, line)
+        told = _line(int(rest["len"].sum()), noun, what, first, line)
         lines.append(f"and {len(rest)} more like these: {told}")
     return lines
 

@@ -14,6 +14,7 @@ from weft.config.loading import load_settings
 from weft.market.instruments import Scope
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
+from weft.times import Interval
 from weft.vocabulary import METRICS, Metric
 from weft_app.installed import provider_classes
 from weft_app.session import open_answer, print_json
@@ -83,4 +84,7 @@ def _brought(registry: Registry) -> dict[str, list[str]]:
 def _own(brought: dict[str, list[str]]) -> list[Metric]:
     """Return the metrics that providers bring beside the canonical ones."""
     names = sorted(brought.keys() - METRICS.keys())
-    return [Metric(n, "", Scope.ASSET, "as its provider says", "others") for n in names]
+    return [
+        Metric(n, "", Scope.ASSET, "as its provider says", "others", Interval.parse("1d"))
+        for n in names
+    ]

@@ -53,7 +53,7 @@ def asides(
 ) -> list[int]:
     rules = break_rules(interval, closable_rows([instrument], interval))
     before = np.full(1, np.nan), np.full(1, -1, dtype=np.int32)
-    return judge(panels, rules, *before)[:, 0].tolist()
+    return [int(aside) for aside in judge(panels, rules, *before)[:, 0]]
 
 
 @pytest.mark.parametrize("factor", [1 / 3, 1 / 20, 1 / 2, 2 / 3, 10.0, 25.0, 1000.0, 1 / 1000])
@@ -180,7 +180,7 @@ def test_a_halt_closes_a_market_with_sessions_and_breaks_one_without() -> None:
         assert found.presence[25, 0] == Presence.TRADED
 
 
-def counts(frame: pl.DataFrame, time: str, interval: Interval, *, stock: bool) -> dict[int, int]:
+def counts(frame: pl.DataFrame, time: str, interval: Interval, *, stock: bool) -> dict[Aside, int]:
     """How many candles of a real series are set aside, by reason."""
     frame = frame.filter(pl.all_horizontal(pl.col("open", "high", "low", "close") > 0)).sort(time)
     opened = frame[time].cast(pl.Datetime("us")).to_physical().to_numpy()

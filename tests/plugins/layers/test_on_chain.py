@@ -22,7 +22,7 @@ from weft.market.facts import FactSeries, Subject
 from weft.market.instruments import describe
 from weft.market.metrics import MetricPanel, metric_panel
 from weft.market.plan import make_plan
-from weft.market.reconcile import Rule
+from weft.market.reconcile import Reconciliation
 from weft.market.view import View
 from weft.testing import History, parametrize_with_checks
 from weft.testing.history import installed_feature
@@ -339,7 +339,7 @@ def test_a_restatement_counts_from_when_it_was_known() -> None:
         facts = {subject: series}
         view = history.view(layer.needs, steps=6)
         panel = partial(
-            metric_panel, "mvrv", facts, ["one"], history.instruments, Rule.PRIORITY, plan
+            metric_panel, "mvrv", facts, ["one"], history.instruments, Reconciliation(), plan
         )
         data = replace(view._data, metrics={**view._data.metrics, "mvrv": panel})
         return layer.score(View(data, 6, layer.needs, "layer on_chain")).score[:, 0]
@@ -381,7 +381,9 @@ def test_real_bitcoin_was_dear_at_its_tops_and_cheap_at_its_bottoms(real_data: P
     plan = make_plan(day, day, layer.needs, installed_feature)
     view = history.view(layer.needs, steps=4000)
     told = {Subject("one", "asset", "BTC"): facts}
-    panel = partial(metric_panel, "mvrv", told, ["one"], history.instruments, Rule.PRIORITY, plan)
+    panel = partial(
+        metric_panel, "mvrv", told, ["one"], history.instruments, Reconciliation(), plan
+    )
     data = replace(view._data, metrics={**view._data.metrics, "mvrv": panel})
     said = layer.score(View(data, 4000, layer.needs, "layer on_chain"))
     assert not np.isnan(said.score).any()
