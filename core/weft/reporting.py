@@ -199,9 +199,9 @@ def _corrections(view: View, candles: Candles, at: int, column: int) -> tuple[st
     series = view.loaded.listings[column].at(as_of)
     if series is None:
         return ()
-    opened = view.loaded.corrected.get((series.source, candles.symbols[column]))
+    corrections = view.loaded.corrected.get((series.source, candles.symbols[column]))
     first = int(candles.times[0]) - candles.interval.micros
-    note = None if opened is None else note_of(opened, first, as_of)
+    note = None if corrections is None else note_of(corrections, first, as_of)
     return () if note is None else (note,)
 
 

@@ -204,6 +204,8 @@ def providers_check(
 def providers_start_over(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of the provider, such as files.")],
+    *,
+    as_json: JsonOption = False,
 ) -> None:
     """Read a source afresh, where it differs from what Weft has stored of it.
 
@@ -213,7 +215,7 @@ def providers_start_over(
         from weft_app.commands import providers as command
 
     profile = profile_of(context)
-    command.start_over(name, profile.config, profile.overrides)
+    command.start_over(name, profile.config, profile.overrides, as_json=as_json)
 
 
 @plugins_app.command("list")

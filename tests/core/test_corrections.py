@@ -61,11 +61,13 @@ def update(folder: Path, now: int = NOW) -> Collected:
     return collected
 
 
-def signal(folder: Path, now: int = NOW, recorded_by: int | None = None) -> Signal:
-    """Return the signal of the last row of the plain candles."""
+def signal(
+    folder: Path, now: int = NOW, recorded_by: int | None = None, rows: int = ROWS
+) -> Signal:
+    """Return the signal of the row at which so many of the plain candles have closed."""
     engine = open_engine(folder, now)
     try:
-        view = engine.view(START + ROWS * HOUR, recorded_by=recorded_by)
+        view = engine.view(START + rows * HOUR, recorded_by=recorded_by)
         return engine.report(engine.compose(view)).signals[0]
     finally:
         engine.close()
@@ -102,9 +104,19 @@ def test_a_candle_that_came_otherwise_is_reported_and_not_used(tmp_path: Path, f
     assert "(close 130, stored " in told
     assert "`weft providers start-over files`" in told
     newest, earlier = signal(tmp_path, NOW + HOUR), replayed(tmp_path, NOW + HOUR)
-    assert newest.entry == earlier.entry == plain()["close"][-1]
-    assert earlier.data.notes == ()
-    (note,) = newest.data.notes
+    assert newest == earlier
+    assert newest.entry == pytest.approx(plain()["close"][-1], rel=1e-8)
+    assert newest.data.notes == ()
+
+
+def test_signals_of_later_rows_note_the_correction(tmp_path: Path, file: Path) -> None:
+    write(changed(plain(), ROWS - 1, 130.0), file)
+    update(tmp_path, NOW + HOUR)
+    write(changed(plain(ROWS + 4), ROWS - 1, 130.0), file)
+    assert update(tmp_path, NOW + 3 * HOUR).new == 4
+    assert signal(tmp_path, NOW + 3 * HOUR).data.notes == ()
+    later = signal(tmp_path, NOW + 3 * HOUR, rows=ROWS + 4)
+    (note,) = later.data.notes
     assert note.startswith("1 candle since ")
     assert note.endswith("came otherwise later, or went from the source; what came first counts")
 
@@ -130,9 +142,12 @@ def test_candles_taken_out_of_a_file_are_reported_once(tmp_path: Path, file: Pat
     assert told.startswith("BTCUSDT: 40 candles that are stored are no longer in the source, first")
     write(plain()[:-40].with_columns(volume=pl.lit(10.0)), file)
     assert update(tmp_path, NOW + 2 * HOUR).problems == []
-    newest = signal(tmp_path, NOW + 2 * HOUR)
-    assert newest.entry == replayed(tmp_path, NOW + 2 * HOUR).entry
-    assert newest.data.notes[0].startswith("40 candles since ")
+    assert signal(tmp_path, NOW + 2 * HOUR) == replayed(tmp_path, NOW + 2 * HOUR)
+    longer = plain(ROWS + 4).with_columns(volume=pl.lit(10.0))
+    write(pl.concat([longer[:-44], longer[-4:]]), file)
+    assert update(tmp_path, NOW + 3 * HOUR).new == 4
+    later = signal(tmp_path, NOW + 3 * HOUR, rows=ROWS + 4)
+    assert later.data.notes[0].startswith("40 candles since ")
 
 
 def test_a_file_that_is_gone_is_reported_and_one_renamed_is_not(tmp_path: Path, file: Path) -> None:
@@ -185,7 +200,7 @@ def test_a_source_started_over_is_taken_as_it_is_and_replays_stay(
     (fresh / "data").symlink_to(tmp_path / "data")
     update(fresh, NOW + 3 * HOUR)
     alone = signal(fresh, NOW + 3 * HOUR)
-    assert newest.entry == alone.entry == adjusted()["close"][-1]
+    assert newest.entry == alone.entry == pytest.approx(adjusted()["close"][-1], rel=1e-8)
     assert newest.score == alone.score
     assert newest.data.notes == ()
     assert replayed(tmp_path, NOW + 3 * HOUR).id == before.id

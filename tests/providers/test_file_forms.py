@@ -505,7 +505,10 @@ def test_finer_candles_hint_at_the_base_interval(tmp_path: Path) -> None:
         ({"encoding": "klingon"}, "'klingon' is no encoding known here"),
         ({"symbol": "{name}"}, "unknown field {name}"),
         ({"symbol": "(?P<year>x)"}, "has no place for the symbol"),
-        ({"columns": {"date": "opentime"}}, "'opentime' is no column"),
+        (
+            {"columns": {"date": "opentime"}},
+            "opentime is a column Weft does not read; did you mean open_time",
+        ),
     ],
 )
 def test_options_that_cannot_be_are_refused_at_once(options: dict[str, Any], said: str) -> None:

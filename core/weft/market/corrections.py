@@ -1,6 +1,7 @@
 """Candles that their source says otherwise about than before: which, and how that is reported."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -9,8 +10,22 @@ import polars as pl
 from weft.arrays import Times
 from weft.times import Interval, iso
 
-Corrected: TypeAlias = Mapping[tuple[str, str], Times]
-"""Open times of corrected candles, ascending, by source and symbol."""
+
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """Candles of one symbol that its source corrected; times are microseconds since 1970.
+
+    Attributes:
+        opened: open times of the candles, ascending.
+        known_at: when the first correction of each became known.
+    """
+
+    opened: Times
+    known_at: Times
+
+
+Corrected: TypeAlias = Mapping[tuple[str, str], Corrections]
+"""Corrected candles by source and symbol."""
 
 _MOST_LINES = 10
 _FEWEST_ADJUSTED = 5
@@ -33,18 +48,30 @@ def late_by(base: Interval, delay: int) -> pl.Expr:
 
 
 def joined(known: Corrected, found: pl.DataFrame) -> Corrected:
-    """Return corrected candles with more of them: source, symbol and open_time."""
+    """Return corrected candles with more of them: source, symbol, open_time and known_at."""
     merged = dict(known)
     for (source, symbol), part in found.group_by("source", "symbol"):
         key = str(source), str(symbol)
         opened = part["open_time"].to_physical().to_numpy()
-        merged[key] = np.union1d(known.get(key, opened), opened)
+        times = part["known_at"].to_physical().to_numpy()
+        if key in known:
+            opened = np.concatenate([known[key].opened, opened])
+            times = np.concatenate([known[key].known_at, times])
+        order = np.lexsort((times, opened))
+        opened, first = np.unique(opened[order], return_index=True)
+        merged[key] = Corrections(opened, times[order][first])
     return merged
 
 
-def note_of(opened: Times, since: int, until: int) -> str | None:
-    """Return what a signal says of corrected candles opened in a span; None where none was."""
-    count = int(np.count_nonzero((opened >= since) & (opened < until)))
+def note_of(corrections: Corrections, since: int, until: int) -> str | None:
+    """Return a signal's note on corrected candles opened in a span, or None.
+
+    A correction that became known after the span says nothing: what was stated as of an instant
+    stays as it was.
+    """
+    opened = corrections.opened
+    inside = (opened >= since) & (opened < until) & (corrections.known_at <= until)
+    count = int(np.count_nonzero(inside))
     if not count:
         return None
     many = f"{count} candle{'s' * (count != 1)} since {iso(since)}"

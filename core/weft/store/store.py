@@ -238,7 +238,9 @@ class Store:
     def corrected(
         self, sources: Sequence[str], interval: Interval, late: pl.Expr, since: int | None = None
     ) -> pl.DataFrame:
-        """Return source, symbol and open_time of candles corrected too late for their row.
+        """Return candles corrected too late for their row, and when the correction became known.
+
+        The columns are source, symbol, open_time and known_at.
 
         Args:
             sources: whose.
@@ -255,7 +257,7 @@ class Store:
             versions = rows.join(found.select(key).unique(), on=key, how="semi")
             first = versions.group_by(key).agg(first=pl.col("known_at").min())
             later = found.join(first, on=key).filter(pl.col("known_at") > pl.col("first"))
-            return later.select(key).unique().sort(key)
+            return later.group_by(key).agg(pl.col("known_at").min()).sort(key)
 
         return self._read(CANDLES, query, {"source": list(sources), "interval": [interval.name]})
 

@@ -119,13 +119,14 @@ def check(
     return all(one.ok for one in checks)
 
 
-def start_over(name: str, config: Path | None, overrides: Sequence[str]) -> None:
-    """Begin a new edition of a provider's source, and say what follows from it.
+def start_over(name: str, config: Path | None, overrides: Sequence[str], *, as_json: bool) -> None:
+    """Begin a new edition of a provider's source, and print what follows from that.
 
     Args:
         name: which provider.
         config: config file; None for the default one.
         overrides: keys to override, as ``key.path=value``.
+        as_json: whether to print JSON.
 
     Raises:
         PluginError: no provider of such a name is on.
@@ -137,9 +138,13 @@ def start_over(name: str, config: Path | None, overrides: Sequence[str]) -> None
         number = engine.store.start_over(placed[name].provider.source)
     finally:
         engine.close()
+    if as_json:
+        print_json(orjson.dumps({"provider": name, "edition": number}))
+        return
     open_answer().print(
-        f"{escape(name)}: edition {number} begins. The next round takes all of it anew; what was "
-        "stored before is kept for `weft replay`.\nRestart `weft serve` where it is running.",
+        f"{escape(name)}: edition {number} begins. The next round reads all of the source again; "
+        "the rows stored before are kept for `weft replay`.\n"
+        "Restart `weft serve` where it is running.",
         soft_wrap=True,
     )
 
