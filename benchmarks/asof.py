@@ -10,14 +10,14 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from weft.arrays import FloatPanel, Times
 from weft.components.needs import metric
+from weft.foundation.arrays import FloatPanel, Times
+from weft.foundation.times import DAY, HOUR, Interval
 from weft.market.facts import FactSeries, Subject
 from weft.market.instruments import describe
 from weft.market.metrics import metric_panel
 from weft.market.plan import Plan
 from weft.market.reconcile import Reconciliation
-from weft.times import DAY, HOUR, Interval
 
 COINS, ROWS, METRICS = 100, 25_000, 20
 ROUNDS = 3

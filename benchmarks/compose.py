@@ -16,14 +16,14 @@ from rich.console import Console
 from rich.table import Table
 
 from weft.assembly import assemble
-from weft.clock import SimulatedClock
 from weft.config.loading import load_settings
 from weft.engine import Engine
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import HOUR, parse_time
 from weft.market.columns import UTC_MICROS
 from weft.market.instruments import describe
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
-from weft.times import HOUR, parse_time
 
 SYMBOLS = 1_000
 ROWS = 3_000

@@ -22,14 +22,14 @@ from rich.console import Console
 from rich.table import Table
 
 from weft.assembly import assemble
-from weft.clock import SystemClock
 from weft.components.provider import Provider
 from weft.config.loading import load_settings
 from weft.engine import Engine
+from weft.foundation.clock import SystemClock
+from weft.foundation.times import HOUR, iso
 from weft.http.status import SourceStatus
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
-from weft.times import HOUR, iso
 from weft_app.demo import API_OF, KEY_OF
 from weft_app.installed import asked_over_http
 from weft_app.sandbox.coins import COINS

@@ -13,12 +13,12 @@ import talib
 from rich.console import Console
 from rich.table import Table
 
-from weft.arrays import FloatPanel, Floats
 from weft.components.feature import StepFeature
 from weft.features.engine import BLOCK, FeatureEngine
+from weft.foundation.arrays import FloatPanel, Floats
+from weft.foundation.times import Interval
 from weft.market.candles import FIELDS, Candles, candles_from_arrays
 from weft.market.instruments import describe
-from weft.times import Interval
 from weft_plugins.features.momentum import Rsi
 from weft_plugins.features.trend import Adx, Ema, Macd, Sma
 from weft_plugins.features.volatility import Atr, Bollinger

@@ -11,8 +11,8 @@ from hmmlearn.hmm import GaussianHMM  # type: ignore[import-untyped]  # hmmlearn
 from rich.console import Console
 from rich.table import Table
 
-from weft.arrays import FloatPanel
 from weft.components.trained import Training
+from weft.foundation.arrays import FloatPanel
 from weft.testing.history import random_history
 from weft_plugins.regimes._filter import ForwardFilter
 from weft_plugins.regimes.hmm import HiddenMarkov

@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from weft.clock import SimulatedClock
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import MINUTE, Interval
 from weft.market.candles import FIELDS
 from weft.market.columns import UTC_MICROS
 from weft.market.instruments import describe
 from weft.market.panels import HotPanel, panel_of
 from weft.store.lake import Lake
 from weft.store.store import Store
-from weft.times import MINUTE, Interval
 
 SYMBOLS, CYCLES, KEPT = 1_000, 288, 2_000
 M5 = Interval.parse("5m")

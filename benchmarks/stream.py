@@ -20,12 +20,12 @@ from rich.table import Table
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
-from weft.clock import SystemClock
 from weft.components.provider import Batch, Provider, Request
+from weft.foundation.clock import SystemClock
+from weft.foundation.times import MINUTE, Interval
 from weft.http import Http
 from weft.stream import Streamer, StreamSpec
 from weft.stream.events import BookSnapshot
-from weft.times import MINUTE, Interval
 from weft_providers.binance import Binance
 from weft_providers.binance_stream import StreamOptions, spot_streams
 

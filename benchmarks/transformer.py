@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weft.arrays import FloatPanel
+from weft.foundation.arrays import FloatPanel
 from weft_plugins.models._transformer_artifact import architecture
 from weft_plugins.models._transformer_forecast import Forecaster
 from weft_plugins.models._transformer_network import (

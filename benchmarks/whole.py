@@ -19,15 +19,15 @@ from rich.console import Console
 from rich.table import Table
 
 from weft.assembly import assemble
-from weft.clock import SimulatedClock
 from weft.compose import compose
 from weft.config.loading import load_settings
 from weft.engine import Engine
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import DAY, HOUR, parse_time
 from weft.market.columns import UTC_MICROS
 from weft.market.instruments import describe
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
-from weft.times import DAY, HOUR, parse_time
 from weft.vocabulary import METRICS
 from weft_app.memory import give_memory_back
 from weft_app.sandbox.coins import COINS

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from weft.assembly import assemble
-from weft.clock import Clock
 from weft.components.base import Component
 from weft.config.loading import load_settings
 from weft.engine import Engine
+from weft.foundation.clock import Clock
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.signal import (

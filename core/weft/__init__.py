@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from weft.components.trained import Artifact, Evaluation, Trained, Training
     from weft.components.universe import Universe
     from weft.engine import Engine
+    from weft.foundation.times import Interval
     from weft.market.candles import Candles
     from weft.market.instruments import Instrument, InstrumentTable
     from weft.market.view import View
     from weft.plugins.hookspecs import hookimpl
     from weft.signal import Signal
-    from weft.times import Interval
 
 _HOMES = {
     "weft.components.base": ("Component", "ComponentConfig", "Local"),
@@ -57,7 +57,7 @@ _HOMES = {
     "weft.market.view": ("View",),
     "weft.plugins.hookspecs": ("hookimpl",),
     "weft.signal": ("Signal",),
-    "weft.times": ("Interval",),
+    "weft.foundation.times": ("Interval",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

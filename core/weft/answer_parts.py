@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, IntPanel, is_read_only, read_only
-from weft.errors import ComponentError
+from weft.foundation.arrays import FloatPanel, IntPanel, is_read_only, read_only
+from weft.foundation.errors import ComponentError
 
 if TYPE_CHECKING:
     from weft.market.view import View

@@ -32,7 +32,6 @@ from weft.answer_parts import (
     weights_of,
     within,
 )
-from weft.arrays import BoolPanel, FloatPanel, IntPanel
 from weft.components.base import Component
 from weft.components.ensemble import Fusion
 from weft.components.layer import Scores
@@ -40,10 +39,11 @@ from weft.components.model import Forecast, RegimeState
 from weft.components.needs import Need
 from weft.components.provider import Batch
 from weft.components.risk import Levels, Sizes
-from weft.errors import ComponentError, WeftError
+from weft.foundation.arrays import BoolPanel, FloatPanel, IntPanel
+from weft.foundation.boundary import Raised, attempt
+from weft.foundation.calls import fault
+from weft.foundation.errors import ComponentError, WeftError
 from weft.market.instruments import Instrument
-from weft.plugins.boundary import Raised, attempt
-from weft.runner import fault
 
 if TYPE_CHECKING:
     from weft.market.view import View

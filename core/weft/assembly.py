@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 import weft
 from weft.answers import checked_component
-from weft.clock import Clock, SystemClock
 from weft.collector import Collector
 from weft.components.base import Component, ComponentConfig
 from weft.components.feature import Feature
@@ -30,8 +29,10 @@ from weft.config.resolve import composition_hash, validate_options
 from weft.config.settings import Slot
 from weft.connections import Connections
 from weft.engine import Engine
-from weft.errors import ConfigError, MissingDependencyError, PluginError
 from weft.features.engine import FeatureEngine
+from weft.foundation.clock import Clock, SystemClock
+from weft.foundation.errors import ConfigError, MissingDependencyError, PluginError
+from weft.foundation.times import SECOND, Interval
 from weft.learning.artifacts import Artifacts
 from weft.learning.champions import Champions
 from weft.learning.records import Rules
@@ -46,7 +47,6 @@ from weft.plugins.registry import Registry
 from weft.signal import Versions
 from weft.store.lake import Lake
 from weft.store.store import Store
-from weft.times import SECOND, Interval
 
 if TYPE_CHECKING:
     from weft.components.ensemble import Ensemble

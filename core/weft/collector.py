@@ -6,18 +6,18 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from weft.batches import Held, join
-from weft.clock import Clock
 from weft.components.provider import Batch, Provider, Request
 from weft.composition import Placed, PlacedProvider
 from weft.connections import Connections
-from weft.errors import DataError, WeftError
 from weft.fetching import Fetching
+from weft.foundation.calls import fault
+from weft.foundation.clock import Clock
+from weft.foundation.errors import DataError, WeftError
+from weft.foundation.times import DAY, Interval
+from weft.foundation.workers import Workers
 from weft.intake import Collected, Intake
 from weft.market.market import Market
-from weft.runner import fault
 from weft.store.store import Store
-from weft.times import DAY, Interval
-from weft.workers import Workers
 
 if TYPE_CHECKING:
     import polars as pl

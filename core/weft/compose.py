@@ -17,7 +17,6 @@ from weft.answers import (
     checked_sizes,
     checked_universe,
 )
-from weft.arrays import BoolPanel
 from weft.components.base import Component
 from weft.components.ensemble import Fusion
 from weft.components.layer import Layer, Scores
@@ -25,10 +24,11 @@ from weft.components.model import Forecast, Model, Outlook, RegimeState
 from weft.components.risk import Levels, Sizes
 from weft.components.trained import NOT_TRAINED, Learned
 from weft.composition import Composition, Placed
-from weft.errors import NotTrainedError
 from weft.exposure import once_per_asset, within_gross
+from weft.foundation.arrays import BoolPanel
+from weft.foundation.calls import attempt, call
+from weft.foundation.errors import NotTrainedError
 from weft.market.view import View
-from weft.runner import attempt, call
 
 T = TypeVar("T")
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
-from weft.clock import Clock
 from weft.components.provider import Provider
-from weft.errors import ConfigError, WeftError
+from weft.foundation.clock import Clock
+from weft.foundation.errors import ConfigError, WeftError
+from weft.foundation.workers import Workers
 from weft.http.client import Http
 from weft.http.standing import StandingNotes, notes_path
 from weft.http.status import SourceStatus
-from weft.workers import Workers
 
 _log = logging.getLogger(__name__)
 

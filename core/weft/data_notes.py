@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from weft.arrays import FloatPanel
 from weft.composition import COVERAGE_ROWS
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.times import DAY, SECOND, iso
 from weft.market.breaks import Aside
 from weft.market.candles import Candles, Presence
 from weft.market.instruments import Instrument, unsettled
 from weft.market.view import View
-from weft.times import DAY, SECOND, iso
 
 _STATUS = {Presence.TRADED: "live", Presence.CLOSED: "closed", Presence.HOLE: "stale"}
 

@@ -5,14 +5,15 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 from weft.answers import checked_awaitable
-from weft.arithmetic import own_arithmetic
-from weft.clock import Clock
 from weft.collector import Collector, Progress
 from weft.components.feature import StepFeature
 from weft.compose import Composed, compose
 from weft.composition import Composition
-from weft.errors import LookAheadError, NoDataError
 from weft.features.engine import FeatureEngine
+from weft.foundation.arithmetic import own_arithmetic
+from weft.foundation.clock import Clock
+from weft.foundation.errors import LookAheadError, NoDataError
+from weft.foundation.times import SECOND, iso
 from weft.intake import Collected
 from weft.learning.champions import Champions, InUse
 from weft.learning.trainer import Trainer
@@ -24,7 +25,6 @@ from weft.plugins.manager import HookManager
 from weft.reporting import Reporter
 from weft.signal import Report
 from weft.store.store import Store
-from weft.times import SECOND, iso
 
 
 @dataclass(slots=True)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from weft.answers import checked_contributions
-from weft.arrays import FloatPanel
 from weft.components.model import Model
 from weft.engine import Engine
-from weft.errors import NoDataError
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.calls import attempt
+from weft.foundation.errors import NoDataError
 from weft.market.view import View
-from weft.runner import attempt
 from weft.signal import Report, Signal, number
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from weft.arrays import BoolPanel, IntPanel, ordered_sum
 from weft.components.risk import Sizes
+from weft.foundation.arrays import BoolPanel, IntPanel, ordered_sum
 from weft.market.instruments import Instrument
 
 UNLIMITED = "unlimited"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from weft.answers import checked_batch, checked_batches
 from weft.components.provider import Batch, Request
-from weft.workers import Host, Worker
+from weft.foundation.workers import Host, Worker
 
 if TYPE_CHECKING:
-    from weft.clock import Clock
+    from weft.foundation.clock import Clock
     from weft.http import Http
 
 Fetch: TypeAlias = "Callable[[Request, Http, Clock], AsyncIterator[Batch]]"

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from weft.clock import Clock
 from weft.components.provider import Batch, FactKey, Whole
+from weft.foundation.clock import Clock
+from weft.foundation.times import SECOND, Interval, iso
 from weft.market.candles import FIELDS
 from weft.market.checks import clean_candles, clean_observations, clean_texts
 from weft.market.corrections import about_restated, late_by
@@ -14,7 +15,6 @@ from weft.market.jumps import LastClose, last_closes
 from weft.market.market import Market
 from weft.store.store import Appended, Span, Store
 from weft.store.tables import CANDLES
-from weft.times import SECOND, Interval, iso
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """Replay: composes recorded signals again, from what the store held when they were made.
 
-What it promises: under the arithmetic that recorded a signal (`weft.arithmetic`), the same signal
+What it promises: under the arithmetic that recorded a signal (`weft.foundation.arithmetic`), the same signal
 to the last byte. Under another one, another processor or another version of a library, the same
 signal to the last byte nearly always, because figures are rounded before they are sealed; where a
 figure lies on the edge between two roundings, one that agrees within `TOLERANCE`. What chooses by a
@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import orjson
 
-from weft.arithmetic import own_arithmetic
 from weft.engine import Engine
-from weft.errors import NoDataError
+from weft.foundation.arithmetic import own_arithmetic
+from weft.foundation.errors import NoDataError
+from weft.foundation.times import parse_time
 from weft.ledger.ledger import Entry
 from weft.signal import Signal, to_json
-from weft.times import parse_time
 
 TOLERANCE: Final = 1e-6
 """How far two figures may be apart that count as equal, as a share of the larger one.

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from weft.arrays import FloatPanel
 from weft.components.provider import SourceKind
 from weft.compose import Composed
 from weft.composition import COVERAGE_ROWS, Composition
 from weft.data_notes import notes, stale_notes, status, too_old
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.times import SECOND, Interval, iso
 from weft.market.candles import NEVER, Candles, Presence
 from weft.market.corrections import note_of
 from weft.market.view import View
@@ -27,7 +28,6 @@ from weft.signal import (
     with_id,
     with_rounded_figures,
 )
-from weft.times import SECOND, Interval, iso
 
 _DIRECTIONS = {1: Direction.LONG, -1: Direction.SHORT, 0: Direction.NEUTRAL}
 

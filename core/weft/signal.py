@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from weft.arithmetic import rounded
+from weft.foundation.arithmetic import rounded
 
 
 class Direction(StrEnum):

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from weft.components.provider import Provider
 from weft.engine import Engine
+from weft.foundation.times import iso
 from weft.http.status import SourceState, SourceStatus
-from weft.times import iso
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import weft
-from weft.errors import ConfigError, WeftError
+from weft.foundation.errors import ConfigError, WeftError
 from weft_app.addresses import SANDBOX_PORT
 from weft_app.memory import give_memory_back
 from weft_app.profile import SharedOptionsGroup, profile_of

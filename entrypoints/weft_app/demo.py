@@ -10,7 +10,7 @@ from weft.assembly import compose_settings
 from weft.components.provider import SourceKind
 from weft.composition import Composition
 from weft.config.loading import LoadedSettings, load_settings
-from weft.errors import MissingDependencyError
+from weft.foundation.errors import MissingDependencyError
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft_app.installed import asked_over_http

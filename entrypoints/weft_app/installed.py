@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from weft.components.provider import HttpConfig, Provider
-from weft.errors import PluginError
+from weft.foundation.errors import PluginError
 from weft.plugins.registry import Registry
 
 

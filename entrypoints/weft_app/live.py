@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from weft.engine import Engine
-from weft.errors import WeftError
+from weft.foundation.errors import WeftError
+from weft.foundation.times import SECOND, parse_time
 from weft.intake import Collected
 from weft.signal import Report, to_json
 from weft.stream import Streamer, StreamStatus, sources_of
 from weft.stream.streamer import Source
-from weft.times import SECOND, parse_time
 
 log = logging.getLogger("weft.live")
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from weft.config.settings import Settings, TrainedSlot
-from weft.errors import MissingDependencyError
-from weft.times import SECOND, Interval
+from weft.foundation.errors import MissingDependencyError
+from weft.foundation.times import SECOND, Interval
 
 log = logging.getLogger("weft.training")
 

@@ -14,13 +14,19 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 import weft
-from weft.errors import LookAheadError, NoDataError, UnknownSymbolError, WeftError, nearest
+from weft.foundation.errors import (
+    LookAheadError,
+    NoDataError,
+    UnknownSymbolError,
+    WeftError,
+    nearest,
+)
+from weft.foundation.times import DAY, SECOND, iso, parse_time
 from weft.learning.status import ModelStatus, model_status
 from weft.market.instruments import find_spelling
 from weft.plugins.records import PluginRecord
 from weft.signal import Report, Signal, to_json
 from weft.sources import provider_status
-from weft.times import DAY, SECOND, iso, parse_time
 from weft_app.live import LiveService, Published
 from weft_app.portfolio import RiskReport, measure, positions_of, read_history
 from weft_app.status import ProviderState, installation

@@ -7,9 +7,9 @@ from typing import Self
 from pydantic import BaseModel
 
 from weft.composition import Composition
+from weft.foundation.times import iso
 from weft.sources import ProviderStatus
 from weft.stream import StreamStatus
-from weft.times import iso
 
 
 def installation(lake: str, composition: Composition) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from weft.components.series import Series
+from weft.foundation.times import DAY, parse_time
 from weft.http.api import Headers
 from weft.http.errors import NotCoveredError, SourceError, UnlistedSymbolError
-from weft.times import DAY, parse_time
 
 if TYPE_CHECKING:
     from weft.http import Answer, Http, Reader

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from weft.times import HOUR, MINUTE, SECOND, parse_time
+from weft.foundation.times import HOUR, MINUTE, SECOND, parse_time
 
 EARLIEST: Final = parse_time("1990-01-01T00:00:00Z")
 """No feed holds anything older: such a date is a default, or another unit."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from weft.times import DAY
+from weft.foundation.times import DAY
 
 _UNDATED_KEPT = 30 * DAY
 _OLDEST_NEWS = 14 * DAY

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from weft.components.base import ComponentConfig
+from weft.foundation.times import DAY
 from weft.http.errors import MalformedError
-from weft.times import DAY
 from weft_providers._feed_dates import read_date
 from weft_providers._texts import digest, plain, same_link
 

@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 import polars as pl
 
-from weft.errors import DataError, NoDataError, SchemaError
+from weft.foundation.errors import DataError, NoDataError, SchemaError
 from weft_providers._file_forms import BLANKS, FileForm, split_line
 
 _MARK: Final = "\x1f"

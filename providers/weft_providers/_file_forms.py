@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from weft.errors import NoDataError, SchemaError, nearest
+from weft.foundation.errors import NoDataError, SchemaError, nearest
 from weft_providers._file_columns import (
     NAMES,
     NEEDED,

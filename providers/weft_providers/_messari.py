@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from weft.components.series import Point, Series, Wanted
+from weft.foundation.times import DAY, iso
 from weft.http.api import Headers
 from weft.http.errors import NotCoveredError, SourceError, UnavailableError, UnlistedSymbolError
-from weft.times import DAY, iso
 
 if TYPE_CHECKING:
     from weft.http import Reader

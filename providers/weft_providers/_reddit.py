@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from weft.foundation.times import DAY, SECOND
 from weft.http.api import Api, HeaderKey
 from weft.http.errors import UnauthorisedError
-from weft.times import DAY, SECOND
 from weft_providers._hosts import Hosts
 from weft_providers._texts import Text
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from weft.clock import Clock
+    from weft.foundation.clock import Clock
     from weft.http import Answer, Reader
 
 METRIC, SCOPE = "social_volume", "asset"

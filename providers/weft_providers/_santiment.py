@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from weft.components.series import Wanted
+from weft.foundation.times import iso
 from weft.http import Answer, errors
 from weft.http.api import Headers
-from weft.times import iso
 
 if TYPE_CHECKING:
     from weft.http import Http

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weft.components.series import Point, Series, Wanted
+from weft.foundation.times import DAY, parse_time
 from weft.http.api import Headers
 from weft.http.errors import NotCoveredError, SourceError, UnlistedSymbolError
-from weft.times import DAY, parse_time
 
 if TYPE_CHECKING:
     from weft.http import Answer, Reader

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.foundation.times import DAY, iso
 from weft.http.api import Api, QueryKey, RateLimit
 from weft.http.errors import UnlistedSymbolError
-from weft.times import DAY, iso
 from weft_providers._artemis import (
     PEERS,
     WEEK_LONG,

@@ -11,10 +11,10 @@ from pydantic import Field
 from weft.components.base import ComponentConfig
 from weft.components.provider import Request
 from weft.components.series import Point, Wanted
+from weft.foundation.times import Interval
 from weft.http import Api, Http, RateLimit, Reader, UnlistedSymbolError
 from weft.market.instruments import Instrument, Kind
 from weft.stream import StreamSpec
-from weft.times import Interval
 from weft_providers._binance import classify, cost_of, read_book, read_instrument, read_page, waits
 from weft_providers._binance_metrics import (
     FUNDING_LIMIT,

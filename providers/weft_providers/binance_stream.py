@@ -17,7 +17,8 @@ from pydantic import Field
 
 from weft.components.base import ComponentConfig, Local
 from weft.components.provider import Request, SourceKind
-from weft.errors import ConfigError
+from weft.foundation.errors import ConfigError
+from weft.foundation.times import Interval
 from weft.http import Http, Reader
 from weft.market.instruments import split_pair
 from weft.stream.events import (
@@ -33,7 +34,6 @@ from weft.stream.events import (
     Trade,
 )
 from weft.stream.spec import StreamLimits, StreamSpec, Topic
-from weft.times import Interval
 from weft_providers._candles import CandleProvider
 from weft_providers._exchange import DOLLARS
 

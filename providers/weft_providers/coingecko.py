@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.foundation.times import DAY
 from weft.http.api import Api, HeaderKey, Headers, RateLimit
 from weft.http.errors import (
     NotCoveredError,
@@ -15,7 +16,6 @@ from weft.http.errors import (
     UnlistedSymbolError,
 )
 from weft.market.instruments import Scope
-from weft.times import DAY
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from weft.components.base import ComponentConfig
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.foundation.times import HOUR, SECOND, iso
 from weft.http import Api, NotCoveredError, QueryKey, RateLimit, Reader, RefusedError
-from weft.times import HOUR, SECOND, iso
 
 if TYPE_CHECKING:
     from weft.http import Http

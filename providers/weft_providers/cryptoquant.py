@@ -8,6 +8,7 @@ from pydantic import Field
 
 from weft.components.base import ComponentConfig
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.foundation.times import DAY, parse_time, to_datetime
 from weft.http import Api, HeaderKey, NotCoveredError, RateLimit, Reader
 from weft.http.api import Headers
 from weft.http.errors import (
@@ -17,7 +18,6 @@ from weft.http.errors import (
     UnauthorisedError,
     UnavailableError,
 )
-from weft.times import DAY, parse_time, to_datetime
 
 if TYPE_CHECKING:
     from weft.http import Http

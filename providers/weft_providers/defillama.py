@@ -11,15 +11,15 @@ from pydantic import Field
 
 from weft.components.provider import Batch, Request
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.foundation.times import DAY
 from weft.http.api import Api, Headers, RateLimit
 from weft.http.errors import SourceError, UnlistedSymbolError
 from weft.market.instruments import Scope
-from weft.times import DAY
 from weft_providers._hosts import Hosts
 
 if TYPE_CHECKING:
-    from weft.clock import Clock
     from weft.components.base import ComponentConfig
+    from weft.foundation.clock import Clock
     from weft.http import Http, Reader
 
 _CACHED_SECONDS = 1_200.0

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from weft.components.provider import Request
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.foundation.times import DAY, HOUR, YEAR, Interval, iso, parse_time
 from weft.http.api import Api, Headers, QueryKey, RateLimit
 from weft.http.errors import (
     RefusedError,
@@ -18,10 +19,9 @@ from weft.http.errors import (
     UnlistedSymbolError,
 )
 from weft.market.instruments import Scope
-from weft.times import DAY, HOUR, YEAR, Interval, iso, parse_time
 
 if TYPE_CHECKING:
-    from weft.clock import Clock
+    from weft.foundation.clock import Clock
     from weft.http import Http, Reader
     from weft.http.asked import Params
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.foundation.times import WEEK
 from weft.http.api import Api, HeaderKey, Headers, RateLimit
 from weft.http.errors import (
     RateLimitedError,
@@ -14,7 +15,6 @@ from weft.http.errors import (
     UnavailableError,
     UnlistedSymbolError,
 )
-from weft.times import WEEK
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from weft.components.base import ComponentConfig
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.foundation.times import DAY, SECOND, Interval
 from weft.http import Api, HeaderKey, NotCoveredError, RateLimit, Reader
-from weft.times import DAY, SECOND, Interval
 
 if TYPE_CHECKING:
     from weft.http import Http

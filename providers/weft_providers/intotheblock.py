@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.foundation.times import DAY, iso, parse_time
 from weft.http.api import Api, HeaderKey, Headers, RateLimit
 from weft.http.errors import NotCoveredError, SourceError, UnlistedSymbolError
-from weft.times import DAY, iso, parse_time
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig

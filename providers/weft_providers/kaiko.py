@@ -9,6 +9,7 @@ from pydantic import Field
 
 from weft.components.provider import Request
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.foundation.times import DAY, SECOND, iso
 from weft.http.api import Api, HeaderKey, RateLimit
 from weft.http.errors import (
     NotCoveredError,
@@ -17,7 +18,6 @@ from weft.http.errors import (
     UnlistedSymbolError,
 )
 from weft.market.instruments import Scope
-from weft.times import DAY, SECOND, iso
 
 if TYPE_CHECKING:
     from weft.http import Http, Reader

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from weft.components.base import ComponentConfig
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.foundation.times import DAY, SECOND
 from weft.http.api import Api, HeaderKey, Headers, RateLimit
 from weft.http.errors import (
     NotCoveredError,
@@ -19,7 +20,6 @@ from weft.http.errors import (
     UnavailableError,
     UnlistedSymbolError,
 )
-from weft.times import DAY, SECOND
 
 if TYPE_CHECKING:
     from weft.http import Http, Reader

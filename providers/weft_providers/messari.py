@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.foundation.times import DAY, iso
 from weft.http.api import Api, HeaderKey, RateLimit
 from weft.http.errors import RefusedError, SchemaChangedError, UnlistedSymbolError
-from weft.times import DAY, iso
 from weft_providers._messari import (
     KEPT,
     SLUGS,

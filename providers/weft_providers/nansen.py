@@ -9,9 +9,9 @@ from pydantic import Field
 
 from weft.components.base import ComponentConfig
 from weft.components.series import Point, SeriesConfig, SeriesProvider, Wanted
+from weft.foundation.times import DAY, iso
 from weft.http.api import Api, HeaderKey
 from weft.http.errors import RefusedError
-from weft.times import DAY, iso
 from weft_providers._nansen import (
     TOKENS,
     call_of,

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from weft.components.provider import Batch, FactKey, HttpConfig, Provider, Request
-from weft.errors import ConfigError
+from weft.foundation.errors import ConfigError
+from weft.foundation.times import DAY, HOUR
 from weft.http.api import Api, HeaderKey, RateLimit
 from weft.http.errors import SourceError, UnauthorisedError
-from weft.times import DAY, HOUR
 from weft_providers._hosts import Hosts
 from weft_providers._reddit import METRIC, SCOPE, Listing, Listings, mentions, observations_of
 from weft_providers._texts import AssetFinder, Text, digest, frame_of, plain
 
 if TYPE_CHECKING:
-    from weft.clock import Clock
     from weft.components.base import ComponentConfig
+    from weft.foundation.clock import Clock
     from weft.http import Http
 
 _MOST_REMEMBERED, _LONGEST_SUMMARY = 50_000, 2_000

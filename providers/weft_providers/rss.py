@@ -11,10 +11,10 @@ from pydantic import Field
 import weft
 from weft.components.base import ComponentConfig
 from weft.components.provider import Batch, HttpConfig, Provider, Request
-from weft.errors import ConfigError, WeftError
+from weft.foundation.errors import ConfigError, WeftError
+from weft.foundation.times import DAY, SECOND, iso
 from weft.http.api import Api, RateLimit
 from weft.http.errors import BannedError, ForbiddenError, RefusedError, SourceError
-from weft.times import DAY, SECOND, iso
 from weft_providers._feed_memory import FeedMemory
 from weft_providers._feeds import Feed, Item, items_of, usual_feeds
 from weft_providers._hosts import Hosts
@@ -28,7 +28,7 @@ from weft_providers._texts import (
 )
 
 if TYPE_CHECKING:
-    from weft.clock import Clock
+    from weft.foundation.clock import Clock
     from weft.http import Http
 
 _SAME_STORY = 3 * DAY

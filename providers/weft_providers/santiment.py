@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from weft.clock import Clock
 from weft.components.base import ComponentConfig
 from weft.components.provider import Request
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.foundation.clock import Clock
+from weft.foundation.times import DAY, HOUR, SECOND, iso
 from weft.http import Api, HeaderKey, RateLimit, Reader, errors
-from weft.times import DAY, HOUR, SECOND, iso
 from weft_providers._santiment import held_back, meaning, refused, timeseries, waits
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.foundation.times import DAY, iso
 from weft.http.api import Api, HeaderKey, RateLimit
-from weft.times import DAY, iso
 from weft_providers._thetie import (
     About,
     classify,
@@ -23,9 +23,9 @@ from weft_providers._thetie import (
 )
 
 if TYPE_CHECKING:
-    from weft.clock import Clock
     from weft.components.base import ComponentConfig
     from weft.components.provider import Request
+    from weft.foundation.clock import Clock
     from weft.http import Http
     from weft.http.asked import Params
 

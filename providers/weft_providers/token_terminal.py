@@ -5,9 +5,9 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from weft.components.series import Point, Series, SeriesProvider, Wanted
+from weft.foundation.times import DAY, iso
 from weft.http.api import Api, HeaderKey, RateLimit
 from weft.http.errors import UnauthorisedError, UnlistedSymbolError
-from weft.times import DAY, iso
 
 if TYPE_CHECKING:
     from weft.http import Http, Reader

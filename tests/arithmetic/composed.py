@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from tests.support import fetch, make_engine
-from weft.arrays import FloatPanel
-from weft.clock import SimulatedClock
 from weft.compose import Composed
 from weft.engine import Engine
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import HOUR, parse_time
 from weft.replay import replay
-from weft.times import HOUR, parse_time
 
 NOW = parse_time("2026-04-01T00:00:00Z")
 ROWS = 6

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from weft.arrays import Floats
+from weft.foundation.arrays import Floats
 
 FUNCTIONS: dict[str, Callable[[Floats], Floats]] = {
     **{

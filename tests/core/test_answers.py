@@ -19,8 +19,8 @@ from weft.answers import (
     checked_sizes,
     checked_universe,
 )
-from weft.arrays import is_read_only
-from weft.errors import ComponentError
+from weft.foundation.arrays import is_read_only
+from weft.foundation.errors import ComponentError
 from weft.market.view import View
 from weft.testing import random_history
 

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tests.support import ALONE, fetch, make_engine
-from weft.arrays import FloatPanel
-from weft.clock import SimulatedClock
 from weft.components.base import ComponentConfig
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels, Sizer, Sizes
-from weft.errors import ComponentError
 from weft.exposure import SAME_ASSET, UNLIMITED, once_per_asset, within_gross
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.errors import ComponentError
+from weft.foundation.times import parse_time
 from weft.market.instruments import describe
 from weft.market.view import View
 from weft.signal import Direction
-from weft.times import parse_time
 
 NOW = parse_time("2026-04-01T00:00:00Z")
 

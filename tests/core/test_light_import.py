@@ -22,7 +22,7 @@ NOT_YET = ("numba", "polars", "deltalake", "scipy", "sqlalchemy")
         "import weft.plugins.hookspecs, weft.plugins.manager",
         "from weft.config.loading import load_settings; load_settings(environ={})",
         "import weft.config.resolve",
-        "import weft.components.base, weft.errors, weft.times",
+        "import weft.components.base, weft.foundation.errors, weft.foundation.times",
     ],
 )
 def test_nothing_heavy_is_imported(statement: str) -> None:

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from weft.foundation.times import DAY, SECOND, parse_time
 from weft.testing import ProviderCase, StandIn, check_component, check_feature, check_sink
 from weft.testing.providers import check_provider
-from weft.times import DAY, SECOND, parse_time
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = (ROOT / "docs" / "plugins.md").read_text()

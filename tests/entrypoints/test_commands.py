@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import weft as package
 from tests.support import ALONE_SET, Weft
 from weft.config.loading import load_settings
-from weft.errors import UnknownSymbolError
+from weft.foundation.errors import UnknownSymbolError
 from weft_app.cli import app as command_line
 from weft_app.commands import doctor, serve
 from weft_app.scheduler import Retrainer

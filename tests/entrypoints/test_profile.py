@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 import weft
 from tests.support import ALONE, ALONE_SET, make_engine
 from weft.components.universe import Universe
-from weft.errors import ConfigError, NoDataError, StorageError, WeftError
+from weft.foundation.errors import ConfigError, NoDataError, StorageError, WeftError
+from weft.foundation.times import parse_time
 from weft.market.instruments import describe
 from weft.signal import Report
-from weft.times import parse_time
 from weft_app.cli import app as command_line
 from weft_app.commands.config import notes_on
 from weft_app.commands.signals import select

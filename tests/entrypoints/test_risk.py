@@ -15,8 +15,8 @@ from scipy.stats import norm
 from typer.testing import CliRunner
 
 from tests.support import ALONE, ALONE_SET, Weft, make_engine
-from weft.arrays import BoolPanel, FloatPanel
-from weft.errors import NoDataError
+from weft.foundation.arrays import BoolPanel, FloatPanel
+from weft.foundation.errors import NoDataError
 from weft_app.cli import app as command_line
 from weft_app.live import LiveService
 from weft_app.portfolio import PATHS

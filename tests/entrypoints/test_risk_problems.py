@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from tests.support import ALONE, fetch, make_engine, sample_signal
-from weft.errors import StorageError
-from weft.times import Interval
+from weft.foundation.errors import StorageError
+from weft.foundation.times import Interval
 from weft_app.cli import app as command_line
 from weft_app.live import LiveService
 from weft_app.portfolio import window_days

@@ -13,8 +13,8 @@ import pytest
 from tests.entrypoints.test_server import free_port
 from tests.support import ALONE, ALONE_SET, PATIENCE_SECONDS, Weft, make_engine
 from weft.config.loading import load_settings
-from weft.errors import ConfigError
-from weft.times import Interval
+from weft.foundation.errors import ConfigError
+from weft.foundation.times import Interval
 from weft_app.live import LiveService
 from weft_app.scheduler import Retrainer, retrained, scheduled
 from weft_app.server import create_app

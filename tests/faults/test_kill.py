@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.faults.fakes import BATCH, a_signal
-from weft.clock import SystemClock
+from weft.foundation.clock import SystemClock
+from weft.foundation.times import Interval
 from weft.ledger.ledger import Ledger
 from weft.store.lake import Lake
 from weft.store.store import Store
-from weft.times import Interval
 
 ROOT = Path(__file__).parents[2]
 

@@ -32,10 +32,10 @@ from weft import (
     View,
     candles,
 )
-from weft.arrays import BoolPanel, FloatPanel
 from weft.components.base import Component
 from weft.components.risk import Levels
-from weft.errors import MissingDependencyError
+from weft.foundation.arrays import BoolPanel, FloatPanel
+from weft.foundation.errors import MissingDependencyError
 from weft.market.candles import FIELDS
 from weft.testing import (
     CheckResult,

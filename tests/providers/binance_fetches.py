@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 
 from tests.providers.exchange import LISTED, NOW, Exchange, Fault, Reply
-from weft.clock import SimulatedClock
 from weft.components.provider import Batch, Request
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import Interval
 from weft.http import (
     Http,
 )
-from weft.times import Interval
 from weft_providers.binance import Binance
 
 H1 = Interval.parse("1h")

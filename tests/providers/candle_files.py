@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
-from weft.clock import SimulatedClock
 from weft.components.provider import Batch, Request
-from weft.times import HOUR, Interval, parse_time
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import HOUR, Interval, parse_time
 from weft_providers.files import Files
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
-from weft.times import HOUR, MINUTE, parse_time
+from weft.foundation.times import HOUR, MINUTE, parse_time
 
 LISTED = parse_time("2026-01-01T00:00:00Z")
 NOW = LISTED + 50 * HOUR + 30 * MINUTE

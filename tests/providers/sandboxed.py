@@ -20,14 +20,14 @@ import polars as pl
 import pytest
 from pydantic import SecretStr
 
-from weft.clock import SimulatedClock
 from weft.components.provider import FactKey, Provider, Request
 from weft.components.series import SeriesProvider
-from weft.errors import ProviderError
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.errors import ProviderError
+from weft.foundation.times import DAY, Interval, parse_time
 from weft.http import Answer, Http, SchemaChangedError, UnauthorisedError
 from weft.market.checks import clean_observations
 from weft.market.instruments import Instrument
-from weft.times import DAY, Interval, parse_time
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.world import World
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
+from weft.foundation.times import DAY, HOUR, MINUTE
 from weft.http import UnavailableError
-from weft.times import DAY, HOUR, MINUTE
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.world import World
 from weft_providers.alternative_me import AlternativeMe

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
-from weft.times import DAY, HOUR
+from weft.foundation.times import DAY, HOUR
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.venues import REFERENCE
 from weft_app.sandbox.world import World

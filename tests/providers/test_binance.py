@@ -15,11 +15,11 @@ from tests.providers.binance_fetches import (
     pages,
 )
 from tests.providers.exchange import LISTED, NOW, Exchange, kline
-from weft.clock import SimulatedClock
 from weft.components.provider import Batch, Request, SourceKind
-from weft.errors import ProviderError
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.errors import ProviderError
+from weft.foundation.times import HOUR
 from weft.market.checks import clean_candles
-from weft.times import HOUR
 from weft_providers.binance import Binance
 
 # The protocol

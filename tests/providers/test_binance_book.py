@@ -6,7 +6,7 @@ import pytest
 from tests.providers.binance_fetches import fetch
 from tests.providers.exchange import NOW, Exchange, Fault, found
 from weft.components.provider import Batch
-from weft.times import HOUR, SECOND
+from weft.foundation.times import HOUR, SECOND
 
 
 def values(batches: list[Batch]) -> dict[str, float]:

@@ -19,9 +19,10 @@ from tests.providers.binance_fetches import (
 )
 from tests.providers.exchange import LISTED, NOW, Exchange, Reply, found, kline, refusal
 from tests.support import PATIENCE_SECONDS
-from weft.clock import Clock, SimulatedClock
 from weft.components.provider import Batch, Request
-from weft.errors import ProviderError
+from weft.foundation.clock import Clock, SimulatedClock
+from weft.foundation.errors import ProviderError
+from weft.foundation.times import HOUR, SECOND, Interval
 from weft.http import (
     BannedError,
     ForbiddenError,
@@ -33,7 +34,6 @@ from weft.http import (
     SourceError,
     UnavailableError,
 )
-from weft.times import HOUR, SECOND, Interval
 from weft_providers.binance import Binance
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from tests.core.stream.support import MINUTES, NOW, Futures, Spot, aio, live, made, sandbox
 from weft.components.provider import Request
-from weft.errors import ConfigError
+from weft.foundation.errors import ConfigError
+from weft.foundation.times import MINUTE, SECOND, Interval
 from weft.http import Reader, SchemaChangedError
 from weft.stream.events import (
     Acknowledged,
@@ -18,7 +19,6 @@ from weft.stream.events import (
     Refused,
     Trade,
 )
-from weft.times import MINUTE, SECOND, Interval
 from weft_app.sandbox.protocols.binance.api import FUTURES
 from weft_providers.binance_stream import Kind, parse_message, subscribe
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.providers.sandboxed import NOW, SINCE, Fetched, fetch, serve
 from weft.components.provider import SourceKind
+from weft.foundation.times import DAY, HOUR, Interval
 from weft.http import (
     BannedError,
     MalformedError,
@@ -23,7 +24,6 @@ from weft.http.wire import Reply
 from weft.market.checks import clean_candles
 from weft.market.instruments import Kind
 from weft.testing.wiretap import Ask, Tap
-from weft.times import DAY, HOUR, Interval
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.bars import Grid
 from weft_app.sandbox.venues import BYBIT_LINEAR, BYBIT_SPOT

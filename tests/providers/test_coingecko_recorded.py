@@ -6,9 +6,9 @@ import pytest
 from pydantic import SecretStr
 
 from tests.providers.recorded import body
+from weft.foundation.times import DAY, HOUR, parse_time
 from weft.http import UnauthorisedError
 from weft.testing import Recorded, parse_recorded
-from weft.times import DAY, HOUR, parse_time
 from weft_providers.coingecko import CoinGecko
 
 CHART = "/api/v3/coins/bitcoin/market_chart"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.providers.sandboxed import CANARY, NOW, Sandboxed, fetch
+from weft.foundation.times import DAY, HOUR, MINUTE, SECOND
 from weft.http import SchemaChangedError
-from weft.times import DAY, HOUR, MINUTE, SECOND
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.world import World
 from weft_providers.coinmetrics import CoinMetrics

@@ -15,9 +15,10 @@ from pydantic import SecretStr
 
 import weft_providers
 from tests.faults.http.world import classes
-from weft.clock import Clock
 from weft.components.provider import Batch, Provider, Request
 from weft.components.series import Point, Series, SeriesProvider, Wanted
+from weft.foundation.clock import Clock
+from weft.foundation.times import DAY, HOUR, SECOND, Interval, parse_time
 from weft.http import Answer, Api, HeaderKey, Http, Reader
 from weft.testing import (
     ConformanceReport,
@@ -27,7 +28,6 @@ from weft.testing import (
     parametrize_provider_checks,
 )
 from weft.testing.provider_case import Row
-from weft.times import DAY, HOUR, SECOND, Interval, parse_time
 from weft_app.demo import SERIES_OF
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.bars import Grid

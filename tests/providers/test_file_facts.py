@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from tests.providers.candle_files import START, candles, fetch, write
-from weft.errors import SchemaError, WeftError
-from weft.times import DAY
+from weft.foundation.errors import SchemaError, WeftError
+from weft.foundation.times import DAY
 from weft_providers.files import Files
 
 

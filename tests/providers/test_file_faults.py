@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from tests.providers.candle_files import START, candles, fetch, only, problems, write
-from weft.errors import DataError, SchemaError
-from weft.times import HOUR
+from weft.foundation.errors import DataError, SchemaError
+from weft.foundation.times import HOUR
 
 
 def truncated(file: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from tests.providers.candle_files import START, candles, fetch, only, problems, write
-from weft.times import DAY, HOUR
+from weft.foundation.times import DAY, HOUR
 
 
 def test_unchanged_files_are_not_read_again(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.providers.recorded import body
+from weft.foundation.times import HOUR, parse_time
 from weft.testing import Recorded, parse_recorded
-from weft.times import HOUR, parse_time
 from weft_providers.fred import Fred
 
 OBSERVATIONS = "/fred/series/observations"

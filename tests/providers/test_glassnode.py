@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.providers.sandboxed import CANARY, NOW, SINCE, Fetched, Sandboxed, fetch
-from weft.times import DAY, HOUR, MINUTE, SECOND
+from weft.foundation.times import DAY, HOUR, MINUTE, SECOND
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.world import World
 from weft_providers.glassnode import Glassnode

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
+from weft.foundation.times import DAY, HOUR
 from weft.http import SchemaChangedError
-from weft.times import DAY, HOUR
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.world import World
 from weft_providers.intotheblock import IntoTheBlock

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tests.providers.sandboxed import NOW, SINCE, Sandboxed, fetch
+from weft.foundation.times import HOUR, MINUTE
 from weft.http import SchemaChangedError
-from weft.times import HOUR, MINUTE
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.bars import Bars, Grid
 from weft_app.sandbox.protocols.kaiko import EXCHANGES, api, usual

@@ -1,8 +1,8 @@
 """LunarCrush's recorded answers."""
 
 from tests.providers.recorded import body
+from weft.foundation.times import parse_time
 from weft.testing import parse_recorded
-from weft.times import parse_time
 from weft_providers.lunarcrush import LunarCrush
 
 LIST = "/public/coins/list/v2"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.providers.sandboxed import NOW, SINCE, Sandboxed, fetch
+from weft.foundation.times import DAY, HOUR
 from weft.http import SchemaChangedError
-from weft.times import DAY, HOUR
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.protocols.messari import (
     governance,

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tests.providers.recorded import body
+from weft.foundation.times import DAY, HOUR, parse_time
 from weft.http import SchemaChangedError
 from weft.testing import Fact, parse_recorded
-from weft.times import DAY, HOUR, parse_time
 from weft_providers.messari import Messari
 
 NOW = parse_time("2025-06-05T12:00:00Z")

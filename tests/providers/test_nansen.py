@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
+from weft.foundation.times import DAY, HOUR
 from weft.http import ForbiddenError, NotCoveredError, SchemaChangedError
-from weft.times import DAY, HOUR
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.protocols.nansen import TOKENS, bridged, holders, netflow
 from weft_app.sandbox.venues import REFERENCE

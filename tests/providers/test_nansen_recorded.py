@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.providers.recorded import body
+from weft.foundation.times import DAY, parse_time
 from weft.testing import Recorded, parse_recorded
-from weft.times import DAY, parse_time
 from weft_providers.nansen import Nansen
 
 FLOWS = "/tgm/flows"

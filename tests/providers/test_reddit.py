@@ -10,9 +10,9 @@ from pydantic import SecretStr
 from tests.providers.sandboxed import CANARY, NOW, serve
 from tests.providers.texts import Came, fetch
 from weft.components.provider import FactKey
-from weft.errors import ConfigError
+from weft.foundation.errors import ConfigError
+from weft.foundation.times import DAY, HOUR, MINUTE, SECOND
 from weft.http import SchemaChangedError, UnauthorisedError
-from weft.times import DAY, HOUR, MINUTE, SECOND
 from weft_app.sandbox import Sandbox
 from weft_providers.reddit import Reddit
 

@@ -13,9 +13,9 @@ from tests.providers.sandboxed import NOW, serve
 from tests.providers.texts import fetch
 from tests.support import PATIENCE_SECONDS
 from weft.components.provider import SourceKind
+from weft.foundation.times import DAY, HOUR, MINUTE
 from weft.http import Answer, ForbiddenError
 from weft.http.errors import MalformedError
-from weft.times import DAY, HOUR, MINUTE
 from weft_app.sandbox import Sandbox
 from weft_providers import _texts
 from weft_providers._feeds import Feed, items_of

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.providers.recorded import body
+from weft.foundation.times import DAY, HOUR, MINUTE, iso, parse_time, to_micros
 from weft.testing import ParsedRows, Recorded, parse_recorded
 from weft.text.tagging import Tagger
-from weft.times import DAY, HOUR, MINUTE, iso, parse_time, to_micros
 from weft_providers._feed_dates import read_date
 from weft_providers._feed_memory import FeedMemory
 from weft_providers._feeds import Feed

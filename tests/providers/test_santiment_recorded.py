@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.providers.recorded import body
+from weft.foundation.times import DAY, HOUR, parse_time
 from weft.http import RateLimitedError
 from weft.testing import Recorded, parse_recorded
-from weft.times import DAY, HOUR, parse_time
 from weft_providers.santiment import Santiment
 
 NOW = parse_time("2026-11-10T12:00:00Z")

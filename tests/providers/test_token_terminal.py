@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.providers.sandboxed import NOW, SINCE, Sandboxed, fetch
-from weft.times import DAY, HOUR
+from weft.foundation.times import DAY, HOUR
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.protocols.token_terminal import values
 from weft_app.sandbox.world import World

@@ -10,12 +10,12 @@ from typing import Any
 import polars as pl
 
 from tests.providers.sandboxed import NOW, SINCE, Row
-from weft.clock import SimulatedClock
 from weft.components.provider import FactKey, Provider, Request
-from weft.errors import ProviderError
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.errors import ProviderError
+from weft.foundation.times import Interval
 from weft.http import Http, ResponseCache
 from weft.market.checks import clean_observations, clean_texts
-from weft.times import Interval
 
 _H1 = Interval.parse("1h")
 

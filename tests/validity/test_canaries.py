@@ -9,8 +9,8 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from weft import Layer, Scores, StepFeature, View, candles, metric, step
-from weft.arrays import FloatPanel, Floats
 from weft.components.feature import Bar
+from weft.foundation.arrays import FloatPanel, Floats
 from weft.testing import check_feature, check_layer
 
 WINDOW = 20

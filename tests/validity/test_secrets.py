@@ -14,7 +14,7 @@ import pytest
 from tests.faults.http.world import NOW, Desk, classes, open_desk, settings
 from tests.support import Weft
 from weft.config.loading import load_settings
-from weft.errors import WeftError
+from weft.foundation.errors import WeftError
 from weft.http.wire import Reply
 from weft.plugins.discovery import discover
 from weft.testing.loglines import LogLines

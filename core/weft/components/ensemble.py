@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from weft.arrays import FloatPanel, IntPanel
 from weft.components.base import Component
 from weft.components.layer import Scores
+from weft.foundation.arrays import FloatPanel, IntPanel
 
 if TYPE_CHECKING:
     from weft.market.view import View

@@ -4,9 +4,9 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from weft.arrays import FloatPanel
 from weft.components.base import Component
 from weft.components.ensemble import Fusion
+from weft.foundation.arrays import FloatPanel
 
 if TYPE_CHECKING:
     from weft.market.view import View

@@ -4,8 +4,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
-from weft.arrays import FloatPanel, Floats
 from weft.components.base import Component
+from weft.foundation.arrays import FloatPanel, Floats
 
 if TYPE_CHECKING:
     from weft.market.view import View

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from weft.arrays import FloatPanel
 from weft.components.base import Component
+from weft.foundation.arrays import FloatPanel
 
 if TYPE_CHECKING:
     from weft.market.view import View

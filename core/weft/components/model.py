@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from weft.arrays import FloatPanel, Floats, read_only
 from weft.components.trained import Evaluation, Trained, Training
+from weft.foundation.arrays import FloatPanel, Floats, read_only
 
 if TYPE_CHECKING:
     from weft.market.view import View

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from weft.features.blocks import rows_spanned
-from weft.times import DAY, Interval
+from weft.foundation.times import DAY, Interval
 
 Scalar: TypeAlias = str | int | float | bool
 

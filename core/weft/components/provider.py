@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 
 from weft.components.base import Component, ComponentConfig, Local
+from weft.foundation.times import Interval
 from weft.market.instruments import Instrument
-from weft.times import Interval
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from weft.clock import Clock
+    from weft.foundation.clock import Clock
     from weft.http import Api, Http
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from weft.arrays import FloatPanel
 from weft.components.base import Component
 from weft.components.ensemble import Fusion
+from weft.foundation.arrays import FloatPanel
 
 if TYPE_CHECKING:
     from weft.market.view import View

@@ -16,12 +16,12 @@ from pydantic import AfterValidator, Field
 
 from weft.components.base import ComponentConfig
 from weft.components.provider import Batch, FactKey, HttpConfig, Provider, Request
-from weft.errors import ConfigError, ProviderError, nearest
+from weft.foundation.errors import ConfigError, ProviderError, nearest
+from weft.foundation.times import SECOND, Interval, iso
 from weft.market.instruments import Scope
-from weft.times import SECOND, Interval, iso
 
 if TYPE_CHECKING:
-    from weft.clock import Clock
+    from weft.foundation.clock import Clock
     from weft.http import Http, Reader
 
 _ROWS_A_BATCH = 5_000

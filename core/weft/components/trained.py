@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from weft.arrays import Floats
 from weft.components.base import Component
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels
+from weft.foundation.arrays import Floats
 
 if TYPE_CHECKING:
     from weft.market.view import View

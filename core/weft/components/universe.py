@@ -3,8 +3,8 @@
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from weft.arrays import BoolPanel
 from weft.components.base import Component
+from weft.foundation.arrays import BoolPanel
 
 if TYPE_CHECKING:
     from weft.market.view import View

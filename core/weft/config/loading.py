@@ -14,7 +14,7 @@ from weft.config.settings import Settings
 from weft.config.tree import Given, Origins, Problem, plain
 from weft.config.variables import expand
 from weft.config.yaml_text import read_document
-from weft.errors import ConfigError
+from weft.foundation.errors import ConfigError
 
 DEFAULT_FILE = Path("config.yaml")
 """Read from the working directory where no file is named."""

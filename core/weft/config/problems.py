@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from weft.config.schema import Place, place_of
 from weft.config.secrets import HIDDEN, holds_secret, looks_secret, scrub
 from weft.config.tree import KeyPath, Origins, Problem, dotted, leaves
-from weft.errors import ConfigError, nearest
+from weft.foundation.errors import ConfigError, nearest
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -13,8 +13,8 @@ from weft.config.problems import check, config_error
 from weft.config.secrets import holds_secret
 from weft.config.settings import LayerSlot, Settings, Slot
 from weft.config.tree import Origins
-from weft.errors import PluginError
-from weft.plugins.boundary import Raised, attempt
+from weft.foundation.boundary import Raised, attempt
+from weft.foundation.errors import PluginError
 
 _DIGITS = 16
 _CHANGES_NO_SIGNAL = ("sinks", "executor")

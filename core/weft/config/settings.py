@@ -14,8 +14,8 @@ from pydantic import (
     model_validator,
 )
 
+from weft.foundation.times import SECOND, Interval
 from weft.market.reconcile import Rule
-from weft.times import SECOND, Interval
 
 
 def _interval(text: str) -> str:

@@ -1,6 +1,6 @@
 """Where a feature's state starts: from nothing, a warm-up before each block of the calendar."""
 
-from weft.times import DAY, WEEK, Interval
+from weft.foundation.times import DAY, WEEK, Interval
 
 BLOCK = 2048
 """Candles between two starting points of a feature's state."""

@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from weft.arrays import FloatPanel
 from weft.features.addresses import LINE
 from weft.features.blocks import block_end, first_row_needed
 from weft.features.jobs import job, run_jobs
 from weft.features.lanes import LANES, State, clear_state, new_scratch
 from weft.features.memory import PanelMemory
 from weft.features.source import Run, Source
+from weft.foundation.arrays import FloatPanel
 
 _WORTH_A_THREAD = 200_000  # cells below which handing work over costs more than it saves
 _MANY_TILES = 4  # tiles per thread from which one more or less makes little difference

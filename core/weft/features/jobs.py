@@ -12,11 +12,11 @@ from numba import njit
 from numba import types as numba_types
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, Floats, IntPanel, Times
-from weft.errors import ComponentError, DataError
 from weft.features.addresses import call
 from weft.features.kernels import Kernel
 from weft.features.lanes import State
+from weft.foundation.arrays import FloatPanel, Floats, IntPanel, Times
+from weft.foundation.errors import ComponentError, DataError
 
 SourceArrays = tuple[Any, ...]
 """Presence, times, open, high, low, close and volume of a candle panel, all C-contiguous."""

@@ -11,8 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from weft.arrays import BoolPanel, Floats
 from weft.features.addresses import LINE, cells, stream_lines
+from weft.foundation.arrays import BoolPanel, Floats
 
 State: TypeAlias = NDArray[np.float64]
 """State of many symbols: (tile, cell, lane)."""

@@ -6,14 +6,14 @@ from types import MappingProxyType
 
 import numpy as np
 
-from weft.arrays import FloatPanel, Floats
 from weft.components.feature import StepFeature
-from weft.errors import WeftError
 from weft.features.blocks import BLOCK, block_end, first_row_needed
 from weft.features.jobs import Jobs, job, run_jobs
 from weft.features.kernels import Kernel
 from weft.features.lanes import State, new_scratch
 from weft.features.source import Run, Source
+from weft.foundation.arrays import FloatPanel, Floats
+from weft.foundation.errors import WeftError
 
 _IDLE_CANDLES = 16  # candles a feature is stepped on although nobody asks for it
 

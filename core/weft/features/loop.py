@@ -10,10 +10,10 @@ the same operations run on the same numbers.
 
 from math import nan
 
-from weft.arrays import Floats, IntPanel, Times
 from weft.components.feature import Bar
 from weft.features.addresses import cells
 from weft.features.lanes import LANES, STRIDE, differ, fill, run_end, write
+from weft.foundation.arrays import Floats, IntPanel, Times
 
 _MORE_THAN_CACHE = 1 << 17  # cells of one output
 

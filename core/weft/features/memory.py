@@ -6,7 +6,7 @@ import weakref
 
 import numpy as np
 
-from weft.arrays import FloatPanel, Floats
+from weft.foundation.arrays import FloatPanel, Floats
 
 _WORTH_KEEPING = 1 << 17  # cells below which fresh memory costs next to nothing
 _CELLS_KEPT = 1 << 26  # half a gigabyte

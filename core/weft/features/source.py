@@ -5,10 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
-from weft.arrays import BoolPanel, FloatPanel, Floats
 from weft.components.feature import StepFeature
 from weft.features.kernels import Kernel, compile_step
 from weft.features.lanes import State, new_state
+from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
 from weft.market.candles import Candles
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from weft.foundation.times import SECOND
 from weft.http.reader import Reader
-from weft.times import SECOND
 
 LONGEST_ON_THE_WAY_SECONDS = 60.0
 """Who states no ttl asks for the present: what caches kept for longer than this is not it."""

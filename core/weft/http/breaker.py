@@ -4,7 +4,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from weft.clock import Clock
+from weft.foundation.clock import Clock
+from weft.foundation.times import SECOND, iso
 from weft.http.api import Api
 from weft.http.errors import (
     BannedError,
@@ -13,7 +14,6 @@ from weft.http.errors import (
     UnauthorisedError,
     UnavailableError,
 )
-from weft.times import SECOND, iso
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import diskcache  # type: ignore[import-untyped]  # they publish no types
 import orjson
 from diskcache.core import MODE_BINARY, MODE_RAW  # type: ignore[import-untyped]  # they publish no types
 
-from weft.clock import Clock
+from weft.foundation.clock import Clock
 from weft.http.standing import StandingNotes, notes_path
 
 _log = logging.getLogger(__name__)

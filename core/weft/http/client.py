@@ -13,7 +13,8 @@ from urllib.parse import urlencode
 import orjson
 from pydantic import SecretStr
 
-from weft.clock import Clock
+from weft.foundation.clock import Clock
+from weft.foundation.times import SECOND
 from weft.http.answer import LONGEST_ON_THE_WAY_SECONDS, Answer
 from weft.http.api import Api
 from weft.http.asked import Asked, Form, Params, cache_key, describe, make_url
@@ -34,7 +35,6 @@ from weft.http.status import SourceStatus, Tally
 from weft.http.transport import check_base, check_key
 from weft.http.understand import Taken, Understanding
 from weft.http.wire import Wire
-from weft.times import SECOND
 
 _LONGEST_USUAL_PAUSE_SECONDS = 60.0
 _KEY, _PAUSE = "key", "pause"

@@ -2,7 +2,7 @@
 
 ::
 
-    ProviderError                 (weft.errors)
+    ProviderError                 (weft.foundation.errors)
     └── SourceError               a source was asked and did not give what was wanted
         ├── UnauthorisedError         401: the key is missing, wrong or revoked
         ├── ForbiddenError            403, 451: not allowed, whatever the key
@@ -23,7 +23,7 @@ shortened and holds no secret.
 
 from typing import ClassVar
 
-from weft.errors import ProviderError
+from weft.foundation.errors import ProviderError
 
 
 class SourceError(ProviderError):

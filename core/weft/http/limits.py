@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from weft.clock import Clock
+from weft.foundation.clock import Clock
+from weft.foundation.times import SECOND
 from weft.http.api import Api, RateLimit
 from weft.http.errors import RateLimitedError
 from weft.http.pacing import follow
 from weft.http.window import Window
-from weft.times import SECOND
 
 
 class Limiter:

@@ -5,9 +5,9 @@ import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
+from weft.foundation.times import DAY, SECOND, to_micros
 from weft.http.api import RateLimit
 from weft.http.window import Window
-from weft.times import DAY, SECOND, to_micros
 
 LONGEST_BELIEVED_SECONDS = 3 * 86_400.0
 """No server means more than this; the longest bans known last three days."""

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from math import isfinite
 from typing import Any, Literal, TypeVar
 
+from weft.foundation.times import SECOND, YEAR, TimeError, parse_time
 from weft.http.errors import SchemaChangedError
-from weft.times import SECOND, YEAR, TimeError, parse_time
 
 _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _PLAIN = re.compile(r"[0-9.+\-\n]*")

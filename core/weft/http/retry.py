@@ -9,10 +9,10 @@ from typing import Self, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from weft.clock import Clock
+from weft.foundation.clock import Clock
+from weft.foundation.times import SECOND
 from weft.http.api import Api
 from weft.http.errors import SourceError
-from weft.times import SECOND
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")

@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 from pydantic import SecretStr
 
-from weft.clock import Clock
-from weft.times import DAY
+from weft.foundation.clock import Clock
+from weft.foundation.times import DAY
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
-from weft.errors import ConfigError
+from weft.foundation.errors import ConfigError
 from weft.http.api import Api, HeaderKey, QueryKey
 
 _HOST = re.compile(r"[\w.:-]+")

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from weft.components.trained import Artifact
-from weft.errors import ArtifactError, StorageError, TrainingError
+from weft.foundation.errors import ArtifactError, StorageError, TrainingError
 from weft.learning.cards import FORMAT, expect_about, read_card
 from weft.learning.formats import check_files
 from weft.store.lock import only_one

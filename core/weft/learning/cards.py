@@ -7,10 +7,10 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 import weft
-from weft.errors import ArtifactError
+from weft.foundation.errors import ArtifactError
+from weft.foundation.times import iso, parse_time
 from weft.learning.judging import Comparison, trust_in
 from weft.learning.records import Span
-from weft.times import iso, parse_time
 
 FORMAT: Final = 1
 

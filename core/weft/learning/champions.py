@@ -8,11 +8,11 @@ from typing import Any, Final, TypeAlias
 
 from weft.components.trained import Artifact, Learned, Trained
 from weft.config.resolve import canonical_options
-from weft.errors import ArtifactError, LearningError
+from weft.foundation.boundary import Raised, attempt
+from weft.foundation.errors import ArtifactError, LearningError
+from weft.foundation.times import iso, parse_time
 from weft.learning.artifacts import Artifacts, Kept, Signs
 from weft.ledger.ledger import Entry, Ledger
-from weft.plugins.boundary import Raised, attempt
-from weft.times import iso, parse_time
 
 _ANYTHING: Final[Mapping[str, object]] = MappingProxyType({})
 

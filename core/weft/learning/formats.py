@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from weft.components.trained import Artifact
-from weft.errors import ArtifactError
+from weft.foundation.errors import ArtifactError
 
 SAFE_SUFFIXES: Final = (".json", ".ubj", ".safetensors")
 """JSON, XGBoost's binary JSON, and tensors without code."""

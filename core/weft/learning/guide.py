@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from weft.errors import TrainingError
+from weft.foundation.errors import TrainingError
+from weft.foundation.times import Interval, iso
 from weft.learning.judging import FEWEST_SPANS
 from weft.learning.records import TRAINING
-from weft.times import Interval, iso
 
 if TYPE_CHECKING:
     from weft.engine import Engine

@@ -5,8 +5,8 @@ from typing import Final
 
 import numpy as np
 
-from weft.arrays import Floats
 from weft.components.trained import Evaluation
+from weft.foundation.arrays import Floats
 
 FEWEST_SPANS: Final = 12
 """Spans below which nothing is said: the mean of a few is far from normal, whatever its error."""

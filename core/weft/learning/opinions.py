@@ -8,7 +8,6 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel
 from weft.components.ensemble import Fusion
 from weft.components.model import Forecast, Outlook, RegimeState
 from weft.components.needs import Need
@@ -17,6 +16,7 @@ from weft.components.trained import Opinions, TrainingProgress, ignore_progress
 from weft.compose import Composed, compose
 from weft.composition import Composition
 from weft.features.blocks import BLOCK
+from weft.foundation.arrays import FloatPanel
 from weft.learning.champions import InUse
 from weft.market.market import Market
 from weft.market.view import View

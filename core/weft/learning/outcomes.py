@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weft.arrays import BoolPanel, FloatPanel, Floats
 from weft.components.trained import Evaluation
+from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
 
 if TYPE_CHECKING:
     from weft.components.model import Forecast

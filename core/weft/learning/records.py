@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from weft.arrays import Floats
+from weft.foundation.arrays import Floats
 from weft.learning.judging import Comparison
 
 TRAINING: Final = "training"

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Collection, Sequence
 
-from weft.errors import StorageError
+from weft.foundation.errors import StorageError
 from weft.learning.artifacts import Artifacts, Kept
 from weft.learning.champions import PROMOTION
 from weft.learning.records import TRAINING

@@ -7,10 +7,10 @@ from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING, Any
 
 from weft.components.trained import NOT_TRAINED
-from weft.errors import ArtifactError
+from weft.foundation.errors import ArtifactError
+from weft.foundation.times import iso
 from weft.learning.records import TRAINING
 from weft.ledger.ledger import Ledger
-from weft.times import iso
 
 if TYPE_CHECKING:
     from weft.engine import Engine

@@ -9,7 +9,6 @@ from zlib import crc32
 
 import numpy as np
 
-from weft.clock import Clock, SystemClock
 from weft.components.model import Model, Regime
 from weft.components.trained import (
     Artifact,
@@ -22,7 +21,9 @@ from weft.components.trained import (
 )
 from weft.composition import Composition
 from weft.config.resolve import canonical_options
-from weft.errors import ArtifactError, LearningError, TrainingError
+from weft.foundation.clock import Clock, SystemClock
+from weft.foundation.errors import ArtifactError, LearningError, TrainingError
+from weft.foundation.times import DAY, iso, parse_time
 from weft.learning.artifacts import Artifacts, FolderCheckpoints
 from weft.learning.cards import about_of
 from weft.learning.champions import Champions, Promotion, expect_made_by, made_ready
@@ -35,7 +36,6 @@ from weft.learning.under_way import UnderWay, read_under_way, shown_under_way
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market
 from weft.market.view import View
-from weft.times import DAY, iso, parse_time
 
 _SAME_TRUST = 0.01
 

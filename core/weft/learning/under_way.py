@@ -11,7 +11,7 @@ from typing import Final
 import orjson
 
 from weft.components.trained import TrainingProgress
-from weft.times import SECOND, to_datetime
+from weft.foundation.times import SECOND, to_datetime
 
 _FILE: Final = ".under-way.json"
 _PAUSE: Final = 2 * SECOND

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from weft.errors import StorageError
+from weft.foundation.errors import StorageError
 
 _WAIT_SECONDS = 30
 _TRIES_A_SECOND = 50

@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from weft.clock import Clock
-from weft.errors import LedgerTamperedError, StorageError, WeftError
+from weft.foundation.clock import Clock
+from weft.foundation.errors import LedgerTamperedError, StorageError, WeftError
 from weft.ledger.dialects import Dialect, dialect_of
 from weft.signal import Signal, to_json
 

@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, Floats, Times
+from weft.foundation.arrays import FloatPanel, Floats, Times
 
 
 @njit(cache=True, nogil=True)

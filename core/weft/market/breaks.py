@@ -17,8 +17,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, Floats, IntPanel, RowCounts
-from weft.times import DAY, HOUR, Interval
+from weft.foundation.arrays import FloatPanel, Floats, IntPanel, RowCounts
+from weft.foundation.times import DAY, HOUR, Interval
 
 IDLE_SPAN: Final = 6 * HOUR
 """Time without a trade after which a market counts as halted; two candles at least."""

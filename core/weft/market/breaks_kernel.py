@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, Floats, IntPanel, RowCounts
+from weft.foundation.arrays import FloatPanel, Floats, IntPanel, RowCounts
 
 _NEVER_CLOSED: Final = 1.3
 """Factor between a close and the next candle that a market that never closes cannot leap."""

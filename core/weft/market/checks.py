@@ -12,7 +12,8 @@ from typing import Final
 
 import polars as pl
 
-from weft.errors import SchemaError
+from weft.foundation.errors import SchemaError
+from weft.foundation.times import Interval
 from weft.market.candles import FIELDS
 from weft.market.columns import UTC_MICROS, Columns
 from weft.market.grid import off_grid
@@ -30,7 +31,6 @@ from weft.market.refusals import (
     refuse,
     settle,
 )
-from weft.times import Interval
 from weft.vocabulary import METRICS, Metric
 
 CANDLE_SCHEMA: Final = pl.Schema(

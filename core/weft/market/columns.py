@@ -4,8 +4,8 @@ from typing import Final
 
 import polars as pl
 
-from weft.errors import SchemaError, nearest
-from weft.times import DAY, SECOND, iso, parse_time
+from weft.foundation.errors import SchemaError, nearest
+from weft.foundation.times import DAY, SECOND, iso, parse_time
 
 UTC_MICROS: Final = pl.Datetime("us", "UTC")
 """How instants stand in every frame inside Weft."""

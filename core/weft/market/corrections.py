@@ -7,8 +7,8 @@ from typing import TypeAlias
 import numpy as np
 import polars as pl
 
-from weft.arrays import Times
-from weft.times import Interval, iso
+from weft.foundation.arrays import Times
+from weft.foundation.times import Interval, iso
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from weft.arrays import BoolPanel, FloatPanel, Times
 from weft.components.feature import Feature
 from weft.components.needs import FeatureNeed
 from weft.features.engine import FeatureEngine
+from weft.foundation.arrays import BoolPanel, FloatPanel, Times
+from weft.foundation.times import Interval
 from weft.market.candles import Candles
 from weft.market.corrections import Corrected
 from weft.market.instruments import Instrument
 from weft.market.listings import Listing
 from weft.market.metrics import MetricPanel
 from weft.market.news import NO_NEWS, News
-from weft.times import Interval
 
 if TYPE_CHECKING:
     from weft.components.model import Outlook, RegimeState

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from weft.arrays import Floats, Times
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.times import Interval
 from weft.market.rates import over_span
 from weft.store.store import Store
-from weft.times import Interval
 from weft.vocabulary import PAID_OVER
 
 

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from weft.errors import DataError, nearest
+from weft.foundation.errors import DataError, nearest
 from weft.market.candles import FIELDS, Candles
 
 

@@ -4,7 +4,7 @@ from math import gcd
 
 import polars as pl
 
-from weft.times import DAY, HOUR, MINUTE, Interval
+from weft.foundation.times import DAY, HOUR, MINUTE, Interval
 
 
 def off_grid(rows: pl.DataFrame, interval: Interval) -> pl.Series:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from weft.errors import DataError, UnknownSymbolError, nearest
+from weft.foundation.errors import DataError, UnknownSymbolError, nearest
 from weft.market.names import is_ticker, read_pair
 
 ALWAYS_OPEN = "24/7"

@@ -5,11 +5,12 @@ from functools import partial
 
 import polars as pl
 
-from weft.arrays import Times
 from weft.components.feature import Feature
 from weft.components.needs import FeatureNeed, Need
-from weft.errors import LookAheadError, NoDataError
 from weft.features.engine import BLOCK, FeatureEngine
+from weft.foundation.arrays import Times
+from weft.foundation.errors import LookAheadError, NoDataError
+from weft.foundation.times import Interval, iso, to_datetime
 from weft.market.breaks import lead_rows
 from weft.market.candles import LONGEST_CLOSURE, Candles, aggregate, remembered_rows
 from weft.market.corrections import Corrected, joined, late_by
@@ -24,7 +25,6 @@ from weft.market.plan import Plan, make_plan
 from weft.market.reconcile import Reconciliation
 from weft.market.view import View
 from weft.store.store import Span, Store
-from weft.times import Interval, iso, to_datetime
 
 _PIECE = 2**16
 """Candles read at once, or those of one row: memory is for the panel, not for the reading of it."""

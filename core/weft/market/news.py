@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from weft.arrays import Floats, Times, read_only
+from weft.foundation.arrays import Floats, Times, read_only
+from weft.foundation.times import parse_time
 from weft.store.store import Store
 from weft.store.tables import TEXTS
-from weft.times import parse_time
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, Floats, RowCounts, Times, read_only
+from weft.foundation.arrays import FloatPanel, Floats, RowCounts, Times, read_only
+from weft.foundation.times import Interval
 from weft.market.breaks import Aside, break_rules, judge
 from weft.market.candles import (
     FIELDS,
@@ -23,7 +24,6 @@ from weft.market.candles import (
     remembered_rows,
 )
 from weft.market.instruments import Instrument
-from weft.times import Interval
 
 PLACED: Final = ("symbol", "open_time", "known_at", *FIELDS)
 """Columns of stored candles that a panel is made of."""

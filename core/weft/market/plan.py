@@ -12,9 +12,9 @@ from weft.components.needs import (
     NewsNeed,
     PanelNeed,
 )
-from weft.errors import ConfigError
 from weft.features.engine import first_row_needed
-from weft.times import Interval
+from weft.foundation.errors import ConfigError
+from weft.foundation.times import Interval
 
 
 @dataclass(frozen=True, slots=True)

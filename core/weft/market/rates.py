@@ -4,8 +4,8 @@ from bisect import bisect_left, insort
 
 import numpy as np
 
-from weft.arrays import Floats, Times
-from weft.times import HOUR
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.times import HOUR
 
 _LEAST = HOUR // 2
 """Facts closer together are samples of a rate, not payments."""

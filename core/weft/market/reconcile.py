@@ -7,8 +7,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, IntPanel
-from weft.times import SECOND, Interval
+from weft.foundation.arrays import FloatPanel, IntPanel
+from weft.foundation.times import SECOND, Interval
 from weft.vocabulary import METRICS
 
 _PATIENCE = 3.0

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weft.answers import checked_feature
-from weft.arrays import BoolPanel, FloatPanel, Times, read_only
 from weft.components.feature import PanelFeature, StepFeature
 from weft.components.layer import Scores
 from weft.components.needs import (
@@ -22,13 +21,14 @@ from weft.components.needs import (
     Scalar,
 )
 from weft.components.needs import feature as feature_need
-from weft.errors import ComponentError, NotTrainedError
+from weft.foundation.arrays import BoolPanel, FloatPanel, Times, read_only
+from weft.foundation.errors import ComponentError, NotTrainedError
+from weft.foundation.times import Interval, iso
 from weft.market.candles import Candles, align_rows
 from weft.market.data import MarketData
 from weft.market.instruments import Instrument
 from weft.market.metrics import MetricPanel
 from weft.market.news import News
-from weft.times import Interval, iso
 
 if TYPE_CHECKING:
     import polars as pl

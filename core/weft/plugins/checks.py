@@ -6,7 +6,7 @@ from typing import TypeGuard, TypeVar
 
 import weft
 from weft.components.base import Component, ComponentConfig
-from weft.errors import IncompatiblePluginError, PluginError
+from weft.foundation.errors import IncompatiblePluginError, PluginError
 from weft.plugins.records import KINDS, PluginRecord
 
 T = TypeVar("T")

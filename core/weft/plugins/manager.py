@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from weft.errors import PluginError
+from weft.foundation.calls import attempt
+from weft.foundation.errors import PluginError
 from weft.plugins import hookspecs
 from weft.plugins.hookspecs import CompositionContext, EngineContext
 from weft.plugins.registry import Registry
-from weft.runner import attempt
 
 if TYPE_CHECKING:
     from weft.signal import Signal

@@ -14,7 +14,9 @@ from packaging.utils import canonicalize_name
 
 import weft
 from weft.components.base import Component
-from weft.errors import (
+from weft.foundation import boundary
+from weft.foundation.boundary import Raised, attempt
+from weft.foundation.errors import (
     IncompatiblePluginError,
     MissingDependencyError,
     PluginConflictError,
@@ -22,8 +24,6 @@ from weft.errors import (
     UnknownPluginError,
     nearest,
 )
-from weft.plugins import boundary
-from weft.plugins.boundary import Raised, attempt
 from weft.plugins.checks import check_class, is_class_of
 from weft.plugins.dependencies import extra_that_brings, refuses
 from weft.plugins.records import BUILT_IN, HOOK, IN_PROCESS, KINDS, PluginRecord, Status

@@ -23,7 +23,7 @@ from deltalake import (
 from deltalake.exceptions import CommitFailedError, DeltaError
 from polars.exceptions import PolarsError
 
-from weft.errors import StorageError
+from weft.foundation.errors import StorageError
 from weft.store.lock import only_one
 from weft.store.tables import CANDLES, OBSERVATIONS, Table
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from weft.errors import SchemaError
+from weft.foundation.errors import SchemaError
+from weft.foundation.times import to_datetime
 from weft.market.columns import UTC_MICROS
 from weft.store.tables import Table
-from weft.times import to_datetime
 
 
 def on_schema(frame: pl.DataFrame, table: Table, partition: Mapping[str, str]) -> pl.DataFrame:

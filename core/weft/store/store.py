@@ -15,9 +15,10 @@ from typing import Final, NamedTuple
 import orjson
 import polars as pl
 
-from weft.clock import Clock
 from weft.components.provider import FactKey
-from weft.errors import SchemaError, StorageError
+from weft.foundation.clock import Clock
+from weft.foundation.errors import SchemaError, StorageError
+from weft.foundation.times import Interval, to_datetime
 from weft.market.candles import FIELDS
 from weft.market.columns import UTC_MICROS
 from weft.market.instruments import Instrument, Kind
@@ -25,7 +26,6 @@ from weft.store.editions import EDITION, Editions
 from weft.store.lake import Lake, Query, Snapshot
 from weft.store.news import news, on_schema
 from weft.store.tables import CANDLES, CURSORS, INSTRUMENTS, OBSERVATIONS, TEXTS, Table
-from weft.times import Interval, to_datetime
 
 TEXT_VALUES: Final = ("title", "summary", "url", "feed", "assets", "credibility")
 _TRIES: Final = 20

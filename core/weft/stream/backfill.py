@@ -4,12 +4,12 @@ import asyncio
 from contextlib import aclosing
 
 from weft.components.provider import Request
-from weft.errors import WeftError
-from weft.runner import fault
+from weft.foundation.calls import fault
+from weft.foundation.errors import WeftError
+from weft.foundation.times import iso
 from weft.stream.candles import CandleLog, Hole
 from weft.stream.context import Context
 from weft.stream.facts import candles_in
-from weft.times import iso
 
 _ANSWERS = 5
 _AT_ONCE = 4

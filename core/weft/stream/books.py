@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Iterable
 
-from weft.errors import WeftError
-from weft.runner import fault
+from weft.foundation.calls import fault
+from weft.foundation.errors import WeftError
 from weft.stream.book import Applied, LocalBook
 from weft.stream.context import Context
 from weft.stream.events import BookUpdate

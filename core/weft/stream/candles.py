@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from weft.foundation.times import Interval
 from weft.stream.events import Candle
-from weft.times import Interval
 
 _MOST_HELD = 2_000
 

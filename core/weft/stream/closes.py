@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
+from weft.foundation.times import SECOND, iso
 from weft.stream.books import Books
 from weft.stream.candles import CandleLog
 from weft.stream.context import Context
@@ -10,7 +11,6 @@ from weft.stream.line import Line
 from weft.stream.queue import EventQueue
 from weft.stream.status import in_words
 from weft.stream.sums import Fact, LiquidationSums, TradeSums
-from weft.times import SECOND, iso
 
 _TOLD_ANEW = 2
 """Intervals for which something late is still counted and told anew."""

@@ -4,13 +4,13 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from weft.clock import Clock
 from weft.components.provider import Provider
+from weft.foundation.clock import Clock
+from weft.foundation.times import SECOND, Interval
 from weft.http.client import Http
 from weft.stream.outbox import Outbox
 from weft.stream.spec import StreamSpec
 from weft.stream.status import Tally
-from weft.times import SECOND, Interval
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from weft.foundation.times import Interval
 from weft.market.candles import FIELDS
 from weft.market.instruments import Scope
 from weft.stream.events import Candle
 from weft.stream.sums import Fact
-from weft.times import Interval
 
 _TIME = pl.Datetime("us", "UTC")
 _CANDLES = {"symbol": pl.String(), "open_time": _TIME} | dict.fromkeys(FIELDS, pl.Float64())

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from weft.foundation.times import SECOND, iso
 from weft.http.errors import MalformedError
 from weft.stream.backfill import Backfills
 from weft.stream.books import Books
@@ -17,7 +18,6 @@ from weft.stream.queue import EventQueue
 from weft.stream.spec import Topic
 from weft.stream.status import StreamStatus
 from weft.stream.sums import LiquidationSums, TradeSums
-from weft.times import SECOND, iso
 
 _AHEAD = 60 * SECOND
 """What happened further in the future than this says that a clock is wrong."""

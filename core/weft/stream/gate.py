@@ -2,10 +2,10 @@
 
 import random
 
-from weft.clock import Clock
+from weft.foundation.clock import Clock
+from weft.foundation.times import SECOND
 from weft.http.window import Window
 from weft.stream.spec import StreamLimits
-from weft.times import SECOND
 
 _FIRST_PAUSE_SECONDS = 1.0
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from weft.answers import checked_batches
-from weft.runner import fault
+from weft.foundation.calls import fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from weft.clock import Clock
     from weft.components.provider import Batch, Request
+    from weft.foundation.clock import Clock
     from weft.http import Http
     from weft.stream.spec import StreamSpec
 

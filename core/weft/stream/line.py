@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from weft.foundation.times import SECOND
 from weft.http.errors import ForbiddenError, SourceError, UnauthorisedError
 from weft.stream.context import Context
 from weft.stream.coverage import Coverage
@@ -11,7 +12,6 @@ from weft.stream.gate import Gate
 from weft.stream.queue import EventQueue
 from weft.stream.socket import Socket
 from weft.stream.spec import Topic
-from weft.times import SECOND
 
 _log = logging.getLogger(__name__)
 

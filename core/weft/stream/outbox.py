@@ -6,14 +6,14 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias, TypeVar
 
-from weft.clock import Clock
 from weft.components.provider import Batch, Provider
-from weft.errors import DataError
+from weft.foundation.clock import Clock
+from weft.foundation.errors import DataError
+from weft.foundation.times import Interval
 from weft.market.instruments import Instrument
 from weft.stream.events import Candle
 from weft.stream.facts import candle_frame, fact_frame
 from weft.stream.sums import Fact
-from weft.times import Interval
 
 _log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from weft.clock import Clock
+from weft.foundation.clock import Clock
 from weft.http.errors import UnavailableError
 from weft.stream.events import Event
 from weft.stream.spec import Topic

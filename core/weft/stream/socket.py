@@ -7,20 +7,20 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from weft.clock import Clock
-from weft.errors import WeftError
+from weft.foundation.calls import fault
+from weft.foundation.clock import Clock
+from weft.foundation.errors import WeftError
+from weft.foundation.times import SECOND
 from weft.http.errors import MalformedError, RefusedError, SourceError, UnavailableError
 from weft.http.reader import Reader
 from weft.http.strict_json import parse_json
 from weft.http.window import Window
-from weft.runner import fault
 from weft.stream.events import Acknowledged, Closing, Event, Gap, Refused
 from weft.stream.handshake import NORMAL, ending, open_socket, plain
 from weft.stream.pulse import Pulse, SilentError
 from weft.stream.queue import EventQueue
 from weft.stream.spec import StreamSpec, Topic
 from weft.stream.status import Tally, in_words
-from weft.times import SECOND
 
 _BEATS = 4
 _LOOK_SECONDS = 0.01

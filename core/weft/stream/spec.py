@@ -9,8 +9,8 @@ from weft.http.reader import Reader
 from weft.stream.events import BookSnapshot, BookUpdate, Candle, Event, Liquidation, Parsed, Trade
 
 if TYPE_CHECKING:
-    from weft.clock import Clock
     from weft.components.provider import Batch, Request
+    from weft.foundation.clock import Clock
     from weft.http import Http
 
 Parse: TypeAlias = Callable[[Reader], Parsed]

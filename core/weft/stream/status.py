@@ -9,8 +9,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer
 
+from weft.foundation.times import iso, parse_time
 from weft.http.errors import BannedError, ForbiddenError, UnauthorisedError
-from weft.times import iso, parse_time
 
 _Instant = Annotated[
     int,

@@ -9,11 +9,13 @@ from functools import partial
 from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
-from weft.clock import Clock
 from weft.components.provider import Provider, Request
-from weft.errors import ComponentError, WeftError
+from weft.foundation.calls import call, fault
+from weft.foundation.clock import Clock
+from weft.foundation.errors import ComponentError, WeftError
+from weft.foundation.times import Interval
+from weft.foundation.workers import Host, Workers, across
 from weft.http.client import Http
-from weft.runner import call, fault
 from weft.stream.context import Context
 from weft.stream.events import Candle
 from weft.stream.feed import Feed
@@ -22,8 +24,6 @@ from weft.stream.guards import guarded
 from weft.stream.outbox import Keep, Outbox
 from weft.stream.spec import Streaming, StreamSpec, Topic
 from weft.stream.status import StreamState, StreamStatus, Tally
-from weft.times import Interval
-from weft.workers import Host, Workers, across
 
 _log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from weft.foundation.times import Interval
 from weft.stream.events import Liquidation, Trade
-from weft.times import Interval
 
 TRADE_METRICS = ("trade_count", "taker_buy_sell_ratio", "vwap")
 LIQUIDATION_METRICS = ("long_liquidations_usd", "short_liquidations_usd")

@@ -12,8 +12,8 @@ import numpy as np
 from weft.components.feature import Feature
 from weft.components.layer import Layer
 from weft.components.model import Model, Regime
-from weft.errors import ComponentError, LearningError
 from weft.features.bounds import OutOfBoundsError
+from weft.foundation.errors import ComponentError, LearningError
 from weft.learning.formats import check_files
 from weft.testing.digests import digests_of
 from weft.testing.extra import expect_pytest
@@ -34,7 +34,7 @@ TOLERANCE = 1e-9
 Over fewer rows, or with fewer symbols, it has to be the same to the last bit: a signal's id is the
 digest of what it says, and live, history and replay must agree on it. A matrix product, or NumPy's
 sum along an axis, may add in another order where there is one row or one symbol, or on another
-processor: see `weft.arrays.ordered_sum`.
+processor: see `weft.foundation.arrays.ordered_sum`.
 """
 
 _STEPS = 120

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from weft.errors import MissingDependencyError
+from weft.foundation.errors import MissingDependencyError
 
 
 def expect_pytest() -> None:

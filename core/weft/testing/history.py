@@ -6,12 +6,13 @@ from functools import cache, partial
 
 import numpy as np
 
-from weft.arrays import FloatPanel, RowCounts, Times
 from weft.components.feature import Feature
 from weft.components.model import Forecast, Outlook, RegimeState
 from weft.components.needs import FeatureNeed, Need
-from weft.errors import ConfigError
 from weft.features.engine import FeatureEngine
+from weft.foundation.arrays import FloatPanel, RowCounts, Times
+from weft.foundation.errors import ConfigError
+from weft.foundation.times import SECOND, Interval, parse_time
 from weft.market.candles import (
     FIELDS,
     aggregate,
@@ -28,7 +29,6 @@ from weft.market.plan import Plan, make_plan
 from weft.market.view import View
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
-from weft.times import SECOND, Interval, parse_time
 from weft.vocabulary import METRICS
 
 START = parse_time("2024-01-01T00:00:00Z")

@@ -9,12 +9,12 @@ from zlib import crc32
 
 import numpy as np
 
-from weft.arrays import FloatPanel, read_only
 from weft.components.ensemble import Fusion
 from weft.components.layer import Scores
 from weft.components.risk import Levels
+from weft.foundation.arrays import FloatPanel, read_only
+from weft.foundation.times import HOUR
 from weft.market.view import View
-from weft.times import HOUR
 
 WEIGHTS: Mapping[str, float] = {"first": 0.5, "second": 0.3, "third": 0.2}
 """The base weights of the layers that answered."""

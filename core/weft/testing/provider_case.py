@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import httpx
 
 from weft.components.provider import Provider
-from weft.times import DAY, Interval
+from weft.foundation.times import DAY, Interval
 
 Row: TypeAlias = tuple[Any, ...]
 """A checked row: what it is (candle, fact or text), then its columns, instants as microseconds."""

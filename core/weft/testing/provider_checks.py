@@ -7,8 +7,9 @@ from typing import Final
 
 import polars as pl
 
-from weft.clock import SimulatedClock
 from weft.components.provider import Request
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import DAY, Interval, iso
 from weft.market.checks import CANDLE_SCHEMA, OBSERVATION_SCHEMA, TEXT_SCHEMA
 from weft.testing.fetching import (
     NOTHING,
@@ -24,7 +25,6 @@ from weft.testing.fetching import (
 )
 from weft.testing.provider_case import ProviderCase, Row
 from weft.testing.require import require, require_fine, require_part, require_same
-from weft.times import DAY, Interval, iso
 from weft.vocabulary import METRICS
 
 _FRAMES: Final = (

@@ -11,7 +11,8 @@ from typing import Final
 import orjson
 from pydantic import SecretStr
 
-from weft.errors import ProviderError
+from weft.foundation.errors import ProviderError
+from weft.foundation.times import SECOND
 from weft.http import (
     BannedError,
     ForbiddenError,
@@ -40,7 +41,6 @@ from weft.testing.spoiling import (
     rewritten,
 )
 from weft.testing.wiretap import Ask, Spoil
-from weft.times import SECOND
 
 CANARY: Final = "canary/5e+c7=e1%7"
 """A key with characters that are written in many ways."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from weft.components.provider import Provider
-from weft.errors import WeftError
+from weft.foundation.errors import WeftError
 from weft.testing import provider_checks, provider_faults
 from weft.testing.conformance import CheckResult, ConformanceReport
 from weft.testing.extra import expect_pytest

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from weft.answers import checked_awaitable
 from weft.components.execution import Sink
-from weft.errors import WeftError
+from weft.foundation.errors import WeftError
+from weft.foundation.workers import Worker
 from weft.signal import (
     DataNote,
     Direction,
@@ -21,7 +22,6 @@ from weft.signal import (
 )
 from weft.testing.conformance import CheckResult, ConformanceReport, expect_light_import
 from weft.testing.extra import expect_pytest
-from weft.workers import Worker
 
 if TYPE_CHECKING:
     import pytest

@@ -17,7 +17,6 @@ from weft.answers import (
     checked_sizes,
     checked_universe,
 )
-from weft.arrays import FloatPanel
 from weft.components.base import Component
 from weft.components.ensemble import Ensemble
 from weft.components.feature import Feature, StepFeature
@@ -29,6 +28,7 @@ from weft.components.risk import Risk, Sizer
 from weft.components.trained import Artifact, Trained, Training
 from weft.components.universe import Universe
 from weft.features.bounds import check_bounds
+from weft.foundation.arrays import FloatPanel
 from weft.market.candles import Candles, candles_from_arrays
 from weft.market.view import View
 from weft.testing.history import History, installed_feature, random_history

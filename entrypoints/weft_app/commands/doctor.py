@@ -14,14 +14,14 @@ import orjson
 
 import weft
 from weft.assembly import assemble
-from weft.clock import SystemClock
 from weft.config.loading import LoadedSettings, load_settings
 from weft.engine import Engine
-from weft.errors import WeftError
 from weft.features.kernels import is_cached_on_disk
+from weft.foundation.clock import SystemClock
+from weft.foundation.errors import WeftError
+from weft.foundation.times import iso
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
-from weft.times import iso
 from weft_app.addresses import shown, try_to_listen
 from weft_app.session import open_answer, print_json
 

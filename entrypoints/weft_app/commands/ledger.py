@@ -6,8 +6,8 @@ from pathlib import Path
 
 import orjson
 
-from weft.clock import SystemClock
 from weft.config.loading import load_settings
+from weft.foundation.clock import SystemClock
 from weft.ledger.ledger import Ledger
 from weft_app.terminal import print_json
 

@@ -22,11 +22,11 @@ from weft.components.needs import (
     RegimeNeed,
 )
 from weft.config.loading import load_settings
-from weft.errors import ConfigError, PluginConflictError, UnknownPluginError, nearest
+from weft.foundation.errors import ConfigError, PluginConflictError, UnknownPluginError, nearest
+from weft.foundation.times import DAY
 from weft.plugins.discovery import discover
 from weft.plugins.records import PluginRecord, Status
 from weft.plugins.registry import Registry
-from weft.times import DAY
 from weft_app.session import open_answer, print_json
 
 _COLOURS = {Status.ACTIVE: "green", Status.DISCOVERED: "dim", Status.DISABLED: "dim"}

@@ -15,11 +15,11 @@ from weft.assembly import compose_settings
 from weft.composition import PlacedProvider
 from weft.config.loading import LoadedSettings, load_settings
 from weft.engine import Engine
-from weft.errors import PluginError, WeftError, nearest
+from weft.foundation.errors import PluginError, WeftError, nearest
+from weft.foundation.times import DAY, SECOND
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.sources import provider_status
-from weft.times import DAY, SECOND
 from weft_app.addresses import shown
 from weft_app.progress import Phase, phase
 from weft_app.session import console, open_answer, open_engine, print_json, without_name

@@ -8,9 +8,9 @@ from pathlib import Path
 import orjson
 from rich.markup import escape
 
-from weft.arithmetic import own_arithmetic
 from weft.engine import Engine
-from weft.errors import WeftError
+from weft.foundation.arithmetic import own_arithmetic
+from weft.foundation.errors import WeftError
 from weft.ledger.ledger import Entry
 from weft.replay import TOLERANCE, Difference, Outcome, Replayed, replay
 from weft_app.progress import phase

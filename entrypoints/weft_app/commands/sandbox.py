@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from weft.errors import MissingDependencyError
-from weft.times import parse_time
+from weft.foundation.errors import MissingDependencyError
+from weft.foundation.times import parse_time
 from weft_app.session import console
 
 

@@ -14,7 +14,7 @@ from weft.assembly import assemble
 from weft.config.loading import LoadedSettings, load_settings
 from weft.config.settings import Settings
 from weft.engine import Engine
-from weft.errors import ConfigError, MissingDependencyError
+from weft.foundation.errors import ConfigError, MissingDependencyError
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft_app.addresses import is_loopback, shown, try_to_listen

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from weft.times import TimeError, iso, parse_time
+from weft.foundation.times import TimeError, iso, parse_time
 from weft_app.sandbox.coins import OPENING
 from weft_app.sandbox.faults import Fault, Faults
 from weft_app.sandbox.markets import Revision

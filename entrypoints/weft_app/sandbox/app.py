@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
-from weft.times import SECOND
+from weft.foundation.times import SECOND
 from weft_app.sandbox import protocols
 from weft_app.sandbox.admin import admin_routes
 from weft_app.sandbox.faults import Faults

@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from weft.arrays import Times
-from weft.times import MINUTE, SECOND, WEEK, Interval
+from weft.foundation.arrays import Times
+from weft.foundation.times import MINUTE, SECOND, WEEK, Interval
 from weft_app.sandbox.draws import Integers
 
 _MONDAY = 4 * 24 * 3600 * SECOND

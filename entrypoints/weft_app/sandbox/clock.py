@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from weft.times import SECOND
+from weft.foundation.times import SECOND
 
 _NAP_SECONDS = 0.25
 

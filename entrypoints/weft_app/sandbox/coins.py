@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from weft.times import parse_time
+from weft.foundation.times import parse_time
 
 OPENING = parse_time("2020-01-01T00:00:00Z")
 """When the made-up market opens: nothing is older."""

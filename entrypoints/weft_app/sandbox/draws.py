@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import Floats
+from weft.foundation.arrays import Floats
 
 Integers: TypeAlias = NDArray[np.int64]
 _STEP = np.uint64(0x9E3779B97F4A7C15)

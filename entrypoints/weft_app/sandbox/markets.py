@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from weft.arrays import Floats, Times
-from weft.times import DAY, HOUR, MINUTE
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.times import DAY, HOUR, MINUTE
 from weft_app.sandbox.bars import MINUTES, Bars, Grid
 from weft_app.sandbox.cache import Cache
 from weft_app.sandbox.coins import COINS, OPENING, Coin

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from weft.arrays import Floats
-from weft.times import DAY, HOUR, MINUTE
+from weft.foundation.arrays import Floats
+from weft.foundation.times import DAY, HOUR, MINUTE
 from weft_app.sandbox.bars import Bars
 from weft_app.sandbox.coins import OPENING, Coin
 from weft_app.sandbox.draws import Integers, generator, split

@@ -5,7 +5,7 @@ Names, titles, prices and supplies are like real ones; the rest of a coin's char
 
 from math import ceil, floor, log10
 
-from weft.times import DAY
+from weft.foundation.times import DAY
 from weft_app.sandbox.coins import OPENING, Coin
 from weft_app.sandbox.draws import generator
 

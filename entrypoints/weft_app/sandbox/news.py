@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weft.times import HOUR
+from weft.foundation.times import HOUR
 from weft_app.sandbox.coins import OPENING, Coin
 from weft_app.sandbox.draws import generator
 from weft_app.sandbox.series import Series

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import orjson
 from starlette.datastructures import Headers, QueryParams
 
-from weft.times import TimeError, iso, parse_time
+from weft.foundation.times import TimeError, iso, parse_time
 from weft_app.sandbox.clock import SandboxClock
 from weft_app.sandbox.limits import Budget, Meter, Usage
 from weft_app.sandbox.world import World

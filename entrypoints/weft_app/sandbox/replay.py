@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from weft.arrays import Floats, Times
-from weft.errors import NoDataError
-from weft.times import DAY, HOUR, MINUTE, Interval
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.errors import NoDataError
+from weft.foundation.times import DAY, HOUR, MINUTE, Interval
 from weft_app.sandbox.bars import Bars
 from weft_app.sandbox.coins import COINS, OPENING, Coin
 from weft_app.sandbox.draws import Integers, generator, split

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from weft.arrays import Floats, Times
-from weft.times import DAY, HOUR
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.times import DAY, HOUR
 from weft_app.sandbox.coins import OPENING, Coin
 from weft_app.sandbox.draws import Integers, hashed, key_of
 from weft_app.sandbox.recipes import Recipe, recipe_of

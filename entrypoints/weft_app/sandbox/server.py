@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import uvicorn
 
-from weft.errors import WeftError
+from weft.foundation.errors import WeftError
 from weft_app.sandbox.admin import arm
 from weft_app.sandbox.app import create_app
 from weft_app.sandbox.clock import SandboxClock

@@ -8,9 +8,9 @@ from typing import Any, Final, Self
 
 import httpx
 
-from weft.clock import SystemClock
-from weft.errors import WeftError
-from weft.times import SECOND, TimeError, parse_time
+from weft.foundation.clock import SystemClock
+from weft.foundation.errors import WeftError
+from weft.foundation.times import SECOND, TimeError, parse_time
 from weft_app.addresses import SANDBOX_PORTS
 from weft_app.sandbox.server import Sandbox
 

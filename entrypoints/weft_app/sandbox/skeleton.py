@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import Floats
-from weft.times import HOUR
+from weft.foundation.arrays import Floats
+from weft.foundation.times import HOUR
 from weft_app.sandbox.coins import COINS, OPENING, Coin
 from weft_app.sandbox.draws import Integers, generator
 

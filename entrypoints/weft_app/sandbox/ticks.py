@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import Floats, Times
-from weft.times import MINUTE
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.times import MINUTE
 from weft_app.sandbox.bars import Bars
 from weft_app.sandbox.draws import Integers, split
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weft.arrays import Floats, Times
-from weft.times import HOUR
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.times import HOUR
 from weft_app.sandbox.coins import OPENING, Coin
 from weft_app.sandbox.draws import hashed, key_of
 from weft_app.sandbox.skeleton import Hours

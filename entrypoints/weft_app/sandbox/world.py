@@ -6,8 +6,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from weft.arrays import Floats, Times
-from weft.times import HOUR
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.times import HOUR
 from weft_app.sandbox.bars import Bars, Grid
 from weft_app.sandbox.book import Book, bucket_of, make_book
 from weft_app.sandbox.coins import COINS, OPENING, Coin

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 from pydantic import Field
 
-from weft.arrays import FloatPanel
 from weft.components.base import ComponentConfig
 from weft.components.ensemble import Ensemble, Fusion
 from weft.components.layer import Scores
+from weft.foundation.arrays import FloatPanel
 from weft.market.view import View
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, Floats
+from weft.foundation.arrays import FloatPanel, Floats
 
 OUTPUTS: Final = ("balance", "above", "below", "nearest_above", "nearest_below", "tracked")
 """What is measured, in the order of the panels."""

@@ -15,7 +15,7 @@ from numba import njit
 from numba import types as numba_types
 from numba.extending import intrinsic
 
-from weft.arrays import Floats
+from weft.foundation.arrays import Floats
 
 SUM_CELLS = 3
 """State cells `slide_sum` needs beside one per candle of the window."""

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from weft.arrays import FloatPanel, Floats
-from weft.times import Interval
+from weft.foundation.arrays import FloatPanel, Floats
+from weft.foundation.times import Interval
 
 FITTED: Final = ("beta", "residual", "correlation", "alpha", "deviation")
 """What a fit gives, in the order of its panels."""

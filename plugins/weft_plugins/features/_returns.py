@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from weft.arrays import BoolPanel, FloatPanel
+from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft.market.candles import Candles
 from weft.market.instruments import Instrument
 from weft.market.view import View

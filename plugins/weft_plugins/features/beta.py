@@ -6,10 +6,10 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from weft.arrays import FloatPanel
 from weft.components.base import ComponentConfig
 from weft.components.feature import PanelFeature
 from weft.components.needs import Need, candles
+from weft.foundation.arrays import FloatPanel
 from weft.market.view import View
 from weft_plugins.features._regression import FITTED, fit
 from weft_plugins.features._returns import Against, log_returns, others, shifted

@@ -6,9 +6,9 @@ from typing import Final, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from weft.arrays import FloatPanel
 from weft.components.feature import PanelFeature
 from weft.components.needs import Need, candles
+from weft.foundation.arrays import FloatPanel
 from weft.market.view import View
 from weft_plugins.features._regression import sums
 from weft_plugins.features._returns import log_returns, others, shifted

@@ -6,13 +6,13 @@ from typing import Final, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from weft.arrays import FloatPanel
 from weft.components.base import ComponentConfig
 from weft.components.feature import PanelFeature
 from weft.components.needs import Need, candles, metric
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.times import SECOND
 from weft.market.metrics import MetricPanel
 from weft.market.view import View
-from weft.times import SECOND
 from weft_plugins.features._liquidations import OUTPUTS, follow
 
 _LEVERAGES: Final = (5, 10, 25, 50, 100)

@@ -5,10 +5,10 @@ from math import ceil, floor, nan
 from numba import njit
 from pydantic import Field
 
-from weft.arrays import Floats
 from weft.components.base import ComponentConfig
 from weft.components.feature import Bar, StepFeature, step, wilder_memory
-from weft.times import DAY, WEEK
+from weft.foundation.arrays import Floats
+from weft.foundation.times import DAY, WEEK
 from weft_plugins.features._averages import relative_strength, wilder
 
 _WEEK = float(WEEK)

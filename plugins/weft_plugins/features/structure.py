@@ -5,9 +5,9 @@ from math import inf, nan
 from numba import njit
 from pydantic import Field, model_validator
 
-from weft.arrays import Floats
 from weft.components.base import ComponentConfig
 from weft.components.feature import Bar, StepFeature, step
+from weft.foundation.arrays import Floats
 
 # Fixed, so that the compiler unrolls the search for the extreme of the last candles.
 _LONGEST_SWING = 10

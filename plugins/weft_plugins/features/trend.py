@@ -4,9 +4,9 @@ from math import nan
 
 from pydantic import Field, model_validator
 
-from weft.arrays import Floats
 from weft.components.base import ComponentConfig
 from weft.components.feature import Bar, StepFeature, ema_memory, step, wilder_memory
+from weft.foundation.arrays import Floats
 from weft_plugins.features._averages import ema, true_range, wilder
 from weft_plugins.features._numerics import SUM_CELLS, ring_slot, slide_sum
 

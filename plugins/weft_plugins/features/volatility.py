@@ -4,9 +4,9 @@ from math import nan, sqrt
 
 from pydantic import Field
 
-from weft.arrays import Floats
 from weft.components.base import ComponentConfig
 from weft.components.feature import Bar, StepFeature, step, wilder_memory
+from weft.foundation.arrays import Floats
 from weft_plugins.features._averages import true_range, wilder
 from weft_plugins.features._numerics import MOMENT_CELLS, log_ratio, ring_slot, slide_moments
 

@@ -4,9 +4,9 @@ from math import nan
 
 from pydantic import Field
 
-from weft.arrays import Floats
 from weft.components.base import ComponentConfig
 from weft.components.feature import Bar, StepFeature, step
+from weft.foundation.arrays import Floats
 from weft_plugins.features._numerics import SUM_CELLS, ring_slot, slide_sum
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel
+from weft.foundation.arrays import FloatPanel
 
 
 def sample_rows(first_index: int, rows: int, spacing: int) -> NDArray[np.int64]:

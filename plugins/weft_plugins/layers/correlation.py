@@ -7,10 +7,10 @@ from typing import Final, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from weft.arrays import FloatPanel
 from weft.components.base import ComponentConfig
 from weft.components.layer import Layer, Scores
 from weft.components.needs import FeatureNeed, Need, candles, feature
+from weft.foundation.arrays import FloatPanel
 from weft.market.view import View
 
 PARTS: Final = ("reversion", "sector", "momentum", "lead")

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from weft.arrays import FloatPanel, Floats, ordered_sum
 from weft.components.base import ComponentConfig
 from weft.components.layer import Layer, Scores
 from weft.components.model import Outlook, RegimeState
 from weft.components.needs import Need, candles, forecasts, regime
+from weft.foundation.arrays import FloatPanel, Floats, ordered_sum
 from weft.market.view import View
 
 

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from weft.arrays import FloatPanel
 from weft.components.base import ComponentConfig
 from weft.components.layer import Layer, Scores
 from weft.components.needs import Need, candles, feature, metric
-from weft.errors import nearest
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.errors import nearest
+from weft.foundation.times import HOUR, SECOND
 from weft.market.view import View
-from weft.times import HOUR, SECOND
 from weft_plugins.layers._normalise import sample_rows, stand
 from weft_plugins.layers._on_chain_metrics import (
     GROUPS,

@@ -9,15 +9,15 @@ from typing import Annotated, Final, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from weft.arrays import FloatPanel
 from weft.components.base import ComponentConfig, Local
 from weft.components.layer import Layer, Scores
 from weft.components.needs import MetricNeed, Need, metric, news
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.times import HOUR, parse_time
 from weft.market.instruments import Instrument, Kind
 from weft.market.news import News
 from weft.market.view import View
 from weft.text.tagging import Tags
-from weft.times import HOUR, parse_time
 from weft_plugins.text.lexicon_words import KNOWLEDGE_CUTOFF
 from weft_plugins.text.reading import Reader
 from weft_plugins.text.social import MEASURED, METRICS, OF_POSTS, SAMPLES, parts

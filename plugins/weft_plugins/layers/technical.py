@@ -6,10 +6,10 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from weft.arrays import FloatPanel
 from weft.components.base import ComponentConfig
 from weft.components.layer import Layer, Scores
 from weft.components.needs import FeatureNeed, Need, candles, feature
+from weft.foundation.arrays import FloatPanel
 from weft.market.view import View
 
 PARTS = ("trend", "momentum", "volatility", "volume", "structure")

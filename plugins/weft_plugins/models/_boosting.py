@@ -8,8 +8,8 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, Floats, ordered_sum
-from weft.errors import ArtifactError, TrainingError
+from weft.foundation.arrays import FloatPanel, Floats, ordered_sum
+from weft.foundation.errors import ArtifactError, TrainingError
 from weft.learning.splits import Split, purged_folds, walk_forward
 from weft_plugins.models._features import Matrix
 from weft_plugins.models._stages import Stages

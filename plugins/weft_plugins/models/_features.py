@@ -14,10 +14,10 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import BoolPanel, FloatPanel, Floats
 from weft.components.needs import FeatureNeed, Need, candles, feature, metric
+from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
+from weft.foundation.times import DAY, WEEK
 from weft.market.view import View
-from weft.times import DAY, WEEK
 
 FeatureGroup: TypeAlias = Literal["base", "momentum", "volume", "sentiment", "derivatives"]
 Matrix: TypeAlias = NDArray[np.float32]

@@ -6,11 +6,11 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from weft.arrays import BoolPanel
 from weft.components.needs import FeatureNeed, feature
+from weft.foundation.arrays import BoolPanel
+from weft.foundation.times import YEAR
 from weft.market.instruments import Instrument, Kind, split_pair
 from weft.market.view import View
-from weft.times import YEAR
 
 Group: TypeAlias = Literal["majors", "alts", "memes", "stocks"]
 

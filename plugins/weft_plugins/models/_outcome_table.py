@@ -15,8 +15,8 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, Floats
 from weft.components.needs import FeatureNeed, feature
+from weft.foundation.arrays import FloatPanel, Floats
 
 LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles of a forecast."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import BoolPanel
+from weft.foundation.arrays import BoolPanel
 from weft.market.candles import Candles, Presence
 
 Rows = NDArray[np.int64]

@@ -9,9 +9,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from weft.arrays import Floats
 from weft.components.trained import Artifact
-from weft.errors import ArtifactError
+from weft.foundation.arrays import Floats
+from weft.foundation.errors import ArtifactError
 from weft_plugins.models._transformer_network import Architecture, Masks, Network, build_network
 from weft_plugins.models._transformer_options import Options
 from weft_plugins.models._transformer_samples import Samples

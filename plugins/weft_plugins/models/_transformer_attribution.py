@@ -16,7 +16,7 @@ import math
 import numpy as np
 import torch
 
-from weft.arrays import BoolPanel, FloatPanel, Floats
+from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
 from weft_plugins._threads import one_thread
 from weft_plugins.models._transformer_forecast import Forecaster
 from weft_plugins.models._transformer_windows import INPUTS, Windows, cells_where

@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 
 import torch
 
-from weft.errors import ComponentError
+from weft.foundation.errors import ComponentError
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import torch
 
-from weft.arrays import FloatPanel, Floats
+from weft.foundation.arrays import FloatPanel, Floats
 from weft_plugins._threads import each_apart
 from weft_plugins.models._transformer_device import (
     cpu_threads,

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weft.arrays import BoolPanel, Floats
-from weft.errors import TrainingError
+from weft.foundation.arrays import BoolPanel, Floats
+from weft.foundation.errors import TrainingError
 from weft_plugins.models._transformer_options import Options
 from weft_plugins.models._transformer_windows import Cells, Windows, cells_where
 

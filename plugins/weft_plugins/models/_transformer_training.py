@@ -10,7 +10,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from weft.components.trained import Training
-from weft.errors import TrainingError
+from weft.foundation.errors import TrainingError
 from weft_plugins.models._transformer_device import cpu_threads, devices_for, on_first_with_room
 from weft_plugins.models._transformer_network import (
     Architecture,

@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import BoolPanel, FloatPanel, Floats, ordered_sum
 from weft.features.blocks import rows_spanned
+from weft.foundation.arrays import BoolPanel, FloatPanel, Floats, ordered_sum
 from weft.market.candles import Candles
 from weft_plugins.models._runs import Rows, Runs
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weft.arrays import FloatPanel
 from weft.components.model import Forecast, Model
 from weft.components.needs import Need, candles
 from weft.components.trained import Artifact, Evaluation, Training
-from weft.errors import MissingDependencyError
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.errors import MissingDependencyError
 from weft.learning.outcomes import direction_losses
 from weft.market.view import View
 from weft_plugins.models._transformer_options import Options

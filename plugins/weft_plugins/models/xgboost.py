@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import BoolPanel, FloatPanel, Floats
 from weft.components.model import Forecast, Model
 from weft.components.needs import Need
 from weft.components.trained import Artifact, Training
-from weft.errors import ArtifactError, MissingDependencyError, TrainingError
+from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
+from weft.foundation.errors import ArtifactError, MissingDependencyError, TrainingError
 from weft.learning.outcomes import outcomes, uniqueness
 from weft.market.view import View
 from weft_plugins.models import _features, _groups

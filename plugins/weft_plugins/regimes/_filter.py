@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from weft.arrays import FloatPanel, Floats
+from weft.foundation.arrays import FloatPanel, Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from hmmlearn.hmm import GaussianHMM  # type: ignore[import-untyped]  # hmmlearn ships no types
 
-from weft.arrays import FloatPanel, Floats
-from weft.errors import TrainingError
+from weft.foundation.arrays import FloatPanel, Floats
+from weft.foundation.errors import TrainingError
 
 _PSEUDO_MOVES = 0.1  # added to every transition's count, so that none is ever impossible
 _SEEDING_ROUNDS = 5

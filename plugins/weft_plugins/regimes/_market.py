@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weft.arrays import BoolPanel, FloatPanel, Floats
 from weft.components.needs import FeatureNeed
+from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
 from weft.market.instruments import Instrument
 from weft.market.view import View
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel
+from weft.foundation.arrays import FloatPanel
 from weft_plugins.regimes._parameters import Parameters
 
 BULL, BEAR, SIDEWAYS, VOLATILE = "bull_trend", "bear_trend", "sideways", "high_volatility"

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from weft.arrays import FloatPanel, Floats
-from weft.errors import ArtifactError
+from weft.foundation.arrays import FloatPanel, Floats
+from weft.foundation.errors import ArtifactError
 from weft_plugins.regimes._stateless import Stateless
 
 FILE = "hmm.json"

@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from weft.arrays import FloatPanel, Floats
-from weft.errors import ArtifactError
+from weft.foundation.arrays import FloatPanel, Floats
+from weft.foundation.errors import ArtifactError
 
 _HALF_LIVES: Final = (3.0, 6.0, 12.0, 24.0, 48.0, 96.0, 192.0, 384.0)
 _WEIGHTS: Final = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weft.arrays import FloatPanel, Floats
 from weft.components.trained import Training
-from weft.errors import ArtifactError, TrainingError
+from weft.foundation.arrays import FloatPanel, Floats
+from weft.foundation.errors import ArtifactError, TrainingError
 from weft_plugins.regimes._filter import ForwardFilter
 from weft_plugins.regimes._fitting import Effort, Fitted, fit_restarts
 from weft_plugins.regimes._market import RETURN, RSI, VOLATILITY, VOLUME

@@ -7,13 +7,13 @@ from typing import Annotated, Final, Literal, Self, TypeAlias
 import numpy as np
 from pydantic import Field, model_validator
 
-from weft.arrays import FloatPanel
 from weft.components.base import ComponentConfig
 from weft.components.model import Regime, RegimeState
 from weft.components.needs import FeatureNeed, Need, candles, feature
 from weft.components.trained import Artifact, Evaluation, Training
-from weft.errors import ArtifactError, MissingDependencyError
 from weft.features.blocks import BLOCK, block_end
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.errors import ArtifactError, MissingDependencyError
 from weft.market.view import View
 from weft_plugins.regimes._filter import ForwardFilter
 from weft_plugins.regimes._market import (

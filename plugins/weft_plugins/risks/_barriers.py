@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, Floats
+from weft.foundation.arrays import FloatPanel, Floats
 from weft_plugins.risks._merton import Merton
 from weft_plugins.risks._mixtures import UNCERTAINTIES, mixed, mixed_chances
 from weft_plugins.risks._paths import (

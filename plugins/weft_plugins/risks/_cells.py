@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from weft.arrays import FloatPanel, Floats
+from weft.foundation.arrays import FloatPanel, Floats
 from weft_plugins.risks._barriers import Table
 from weft_plugins.risks._mixtures import UNCERTAINTIES, look_up, place
 from weft_plugins.risks._tails import quantile_index

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import BoolPanel, FloatPanel, Floats
+from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
 from weft_plugins.risks._barriers import Shape, shapes_around
 from weft_plugins.risks._merton import Merton, fit_into
 from weft_plugins.risks._uncertainty import uncertainty_of

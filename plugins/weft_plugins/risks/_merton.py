@@ -6,8 +6,8 @@ from math import erfc, exp, lgamma, log, sqrt
 import numpy as np
 from numba import njit
 
-from weft.arrays import Floats
-from weft.errors import ComponentError
+from weft.foundation.arrays import Floats
+from weft.foundation.errors import ComponentError
 
 _TERMS = 60
 _FEWEST_RETURNS = 50

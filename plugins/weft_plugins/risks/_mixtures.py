@@ -6,7 +6,7 @@ from math import exp
 import numpy as np
 from numba import njit
 
-from weft.arrays import FloatPanel, Floats
+from weft.foundation.arrays import FloatPanel, Floats
 from weft_plugins.risks._paths import inverse_normal
 
 UNCERTAINTIES = np.array([0.0, 0.175, 0.35, 0.525, 0.7])

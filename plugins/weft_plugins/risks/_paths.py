@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from weft.arrays import Floats
+from weft.foundation.arrays import Floats
 from weft_plugins.risks._merton import Merton
 
 Singles: TypeAlias = NDArray[np.float32]

@@ -4,8 +4,8 @@ from math import exp, pi, sqrt
 
 import numpy as np
 
-from weft.arrays import Floats
-from weft.errors import ComponentError
+from weft.foundation.arrays import Floats
+from weft.foundation.errors import ComponentError
 
 _WHERE = "risk monte_carlo"
 

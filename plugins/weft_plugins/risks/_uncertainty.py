@@ -5,7 +5,7 @@ from math import pi, sqrt
 import numpy as np
 from numba import njit
 
-from weft.arrays import FloatPanel, Floats
+from weft.foundation.arrays import FloatPanel, Floats
 
 TYPICAL_UNCERTAINTY = 0.35
 """Of a day of hourly crypto: volatility turns out 1.4 times what was expected, or less, or more."""

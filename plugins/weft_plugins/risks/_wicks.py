@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weft.arrays import BoolPanel, FloatPanel, Floats
+from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
 from weft_plugins.risks._uncertainty import long_run_mean
 
 _CONTINUITY = 0.5826

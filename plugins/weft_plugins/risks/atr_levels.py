@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from weft.arrays import FloatPanel, IntPanel
 from weft.components.base import ComponentConfig
 from weft.components.ensemble import Fusion
 from weft.components.needs import Need, candles, feature
 from weft.components.risk import Levels, Risk
+from weft.foundation.arrays import FloatPanel, IntPanel
 from weft.market.view import View
 
 

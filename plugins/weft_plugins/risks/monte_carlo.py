@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic import Field
 
-from weft.arrays import BoolPanel, FloatPanel, IntPanel
 from weft.components.base import ComponentConfig
 from weft.components.ensemble import Fusion
 from weft.components.needs import FeatureNeed, Need, candles, feature
 from weft.components.risk import Levels, Risk
+from weft.foundation.arrays import BoolPanel, FloatPanel, IntPanel
 from weft.market.view import View
 from weft_plugins.risks._barriers import NO_JUMPS, Shape, Table, shape_table
 from weft_plugins.risks._cells import STRESSES, losses, race

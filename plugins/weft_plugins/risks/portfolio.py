@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weft.arrays import BoolPanel, FloatPanel, Floats
-from weft.errors import ComponentError
+from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
+from weft.foundation.errors import ComponentError
 from weft_plugins.risks._paths import inverse_normal, spread_points
 from weft_plugins.risks._shocks import SHOCKS
 from weft_plugins.risks._tails import expected_shortfall, quantile_index, value_at_risk

@@ -4,14 +4,14 @@ from typing import Final
 
 import numpy as np
 
-from weft.arrays import FloatPanel
 from weft.components.ensemble import Fusion
 from weft.components.needs import CandleNeed, candles
 from weft.components.risk import Levels
 from weft.features.blocks import rows_spanned
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.times import WEEK, YEAR
 from weft.market.candles import Candles, Presence
 from weft.market.view import View
-from weft.times import WEEK, YEAR
 
 _COUNTED = 60
 

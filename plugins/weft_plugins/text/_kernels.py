@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, Floats, Times
+from weft.foundation.arrays import FloatPanel, Floats, Times
 
 NEVER: Final = 2**63 - 1
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from weft.errors import ComponentError, MissingDependencyError
+from weft.foundation.errors import ComponentError, MissingDependencyError
 
 DECIMALS: Final = 3
 """Of a tone. What processor reads a text may move the seventh."""

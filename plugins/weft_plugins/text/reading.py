@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from weft.arrays import Times
+from weft.foundation.arrays import Times
 from weft.text.tagging import Tagger, Tags
 from weft_plugins.text.cleaning import is_readable, plain, words
 from weft_plugins.text.lexicon import Lexicon

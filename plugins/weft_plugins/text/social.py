@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from weft.arrays import FloatPanel
+from weft.foundation.arrays import FloatPanel
 
 MEASURED: Final = ("social_volume", "social_dominance", "alt_rank")
 """Metrics without a scale of their own, held against their own history."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, Times
+from weft.foundation.arrays import FloatPanel, Times
+from weft.foundation.times import HOUR
 from weft.market.news import News
 from weft.text.tagging import Tags
-from weft.times import HOUR
 from weft_plugins.text.reading import Read
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from weft.errors import StorageError
+from weft.foundation.errors import StorageError
 
 _MOST_HELD: Final = 500_000
 _CHUNK: Final = 500

@@ -3,9 +3,9 @@
 import numpy as np
 from pydantic import Field
 
-from weft.arrays import BoolPanel
 from weft.components.base import ComponentConfig
 from weft.components.universe import Universe
+from weft.foundation.arrays import BoolPanel
 from weft.market.view import View
 
 

@@ -5,7 +5,7 @@ from typing import TypeAlias
 import pytest
 
 from weft.config.loading import LoadedSettings, load_settings
-from weft.errors import ConfigError
+from weft.foundation.errors import ConfigError
 
 Load: TypeAlias = Callable[..., LoadedSettings]
 Mistakes: TypeAlias = Callable[..., tuple[str, ...]]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from weft.config.loading import load_settings
-from weft.errors import ConfigError
+from weft.foundation.errors import ConfigError
 
 Mistakes = Callable[..., tuple[str, ...]]
 

@@ -14,7 +14,7 @@ from weft.config.loading import LoadedSettings
 from weft.config.resolve import composition_hash, validate_options
 from weft.config.settings import Settings, Slot
 from weft.config.tree import Origins
-from weft.errors import ConfigError, PluginError
+from weft.foundation.errors import ConfigError, PluginError
 
 Load = Callable[..., LoadedSettings]
 

@@ -12,7 +12,7 @@ from weft.components.base import Component, ComponentConfig
 from weft.config.loading import LoadedSettings
 from weft.config.resolve import composition_hash, validate_options
 from weft.config.secrets import looks_secret, scrub
-from weft.errors import ConfigError, PluginError, WeftError
+from weft.foundation.errors import ConfigError, PluginError, WeftError
 
 Load = Callable[..., LoadedSettings]
 

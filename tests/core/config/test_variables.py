@@ -3,7 +3,7 @@
 import pytest
 
 from tests.core.config.conftest import Load
-from weft.errors import ConfigError
+from weft.foundation.errors import ConfigError
 
 
 def _problems(load: Load, text: str | None = None, overrides: tuple[str, ...] = ()) -> list[str]:

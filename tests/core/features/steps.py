@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 from pydantic import Field
 
-from weft.arrays import FloatPanel, Floats
 from weft.components.base import ComponentConfig
 from weft.components.feature import Bar, StepFeature, step
 from weft.features.engine import BLOCK, FeatureEngine
+from weft.foundation.arrays import FloatPanel, Floats
+from weft.foundation.times import Interval
 from weft.market.candles import FIELDS, Candles, candles_from_arrays
 from weft.market.instruments import SESSIONS, Instrument
-from weft.times import Interval
 
 HOUR = Interval.parse("1h")
 BLOCK_START = 100 * BLOCK

@@ -6,10 +6,10 @@ from unittest.mock import patch
 import pytest
 from numba import njit
 
-from weft.arrays import Floats
 from weft.components.feature import Bar, StepFeature, step
 from weft.features.bounds import OutOfBoundsError
 from weft.features.engine import FeatureEngine
+from weft.foundation.arrays import Floats
 from weft.testing import check_feature, parametrize_with_checks
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from tests.core.features.steps import (
     live_panel,
     panel,
 )
-from weft.arrays import Floats
 from weft.components.feature import Bar, step
-from weft.errors import ComponentError, DataError
 from weft.features.engine import FeatureEngine
+from weft.foundation.arrays import Floats
+from weft.foundation.errors import ComponentError, DataError
 from weft.market.candles import FIELDS
 
 

@@ -12,10 +12,10 @@ from typing import Any, ParamSpec
 
 import trustme
 
-from weft.clock import Clock, SimulatedClock
+from weft.foundation.clock import Clock, SimulatedClock
+from weft.foundation.times import SECOND
 from weft.http.api import Api
 from weft.http.client import Http
-from weft.times import SECOND
 
 NOW = 1_760_000_000 * SECOND
 GENEROUS_SECONDS = 30.0

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.core.http.server import NOW
-from weft.clock import SimulatedClock
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import SECOND
 from weft.http.api import Api
 from weft.http.breaker import Breaker
 from weft.http.errors import (
@@ -15,7 +16,6 @@ from weft.http.errors import (
     UnauthorisedError,
     UnavailableError,
 )
-from weft.times import SECOND
 
 
 class Rig:

@@ -10,7 +10,8 @@ import pytest
 
 from tests.core.http.server import NOW, aio, client, reply, serving
 from weft import http as package
-from weft.clock import SimulatedClock, SystemClock
+from weft.foundation.clock import SimulatedClock, SystemClock
+from weft.foundation.times import SECOND
 from weft.http.api import Api, Headers, RateLimit
 from weft.http.cache import ResponseCache
 from weft.http.errors import (
@@ -21,7 +22,6 @@ from weft.http.errors import (
     UnlistedSymbolError,
 )
 from weft.http.status import SourceState
-from weft.times import SECOND
 
 OK = reply({"a": 1})
 

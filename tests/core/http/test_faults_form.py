@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.core.http.server import NOW, Step, aio, client, reply, serving
-from weft.clock import SimulatedClock
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import SECOND
 from weft.http.cache import ResponseCache
 from weft.http.errors import (
     CircuitOpenError,
@@ -18,7 +19,6 @@ from weft.http.errors import (
     RateLimitedError,
     UnavailableError,
 )
-from weft.times import SECOND
 
 OK = reply({"a": 1})
 

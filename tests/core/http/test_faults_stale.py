@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from tests.core.http.server import NOW, aio, client, reply, serving
-from weft.clock import SimulatedClock
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import HOUR, MINUTE, SECOND
 from weft.http.cache import ResponseCache
 from weft.http.errors import (
     SourceError,
     UnavailableError,
 )
 from weft.http.status import SourceState
-from weft.times import HOUR, MINUTE, SECOND
 
 OK = reply({"a": 1})
 

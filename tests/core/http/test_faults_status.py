@@ -5,7 +5,8 @@ from email.utils import format_datetime
 import pytest
 
 from tests.core.http.server import NOW, aio, client, reply, serving
-from weft.clock import SimulatedClock
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import HOUR, MINUTE, SECOND, to_datetime
 from weft.http.errors import (
     BannedError,
     ForbiddenError,
@@ -17,7 +18,6 @@ from weft.http.errors import (
     UnavailableError,
 )
 from weft.http.status import SourceState
-from weft.times import HOUR, MINUTE, SECOND, to_datetime
 
 OK = reply({"a": 1})
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.http.server import NOW
+from weft.foundation.times import MINUTE, SECOND, to_datetime
 from weft.http.api import RateLimit
 from weft.http.pacing import INSTEAD_SECONDS, age_seconds, follow, retry_after_seconds
 from weft.http.window import Window
-from weft.times import MINUTE, SECOND, to_datetime
 
 
 def date(micros: int) -> str:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from weft.foundation.times import SECOND, iso
 from weft.http.errors import SchemaChangedError
 from weft.http.reader import Reader
-from weft.times import SECOND, iso
 
 DATA = {"data": [{"p": "1.5", "q": 2, "n": None, "t": 1_700_000_000, "name": "x", "ok": True}]}
 

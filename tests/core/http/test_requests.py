@@ -4,7 +4,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.core.http.server import aio, client, reply, serving
-from weft.errors import ConfigError
+from weft.foundation.errors import ConfigError
 from weft.http.api import Api, HeaderKey, QueryKey
 
 OK = reply({"a": 1})

@@ -13,12 +13,12 @@ import pytest
 from pydantic import SecretStr
 
 from tests.core.http.server import NOW, Step, aio, client, reply, serving
-from weft.clock import SimulatedClock
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import SECOND
 from weft.http.api import Api, HeaderKey, QueryKey
 from weft.http.cache import ResponseCache
 from weft.http.errors import SourceError
 from weft.http.transport import KeyedTransport
-from weft.times import SECOND
 
 CANARY = "cAnArY/+ 7f\"3'=\\x"
 FORMS = {CANARY, quote(CANARY, safe=""), json.dumps(CANARY)[1:-1], repr(CANARY.encode())[2:-1]}

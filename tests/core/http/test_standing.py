@@ -10,13 +10,13 @@ import pytest
 from pydantic import SecretStr
 
 from tests.core.http.server import NOW, Server, aio, reply, serving
-from weft.clock import SimulatedClock
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import DAY, HOUR, MINUTE, SECOND
 from weft.http.api import Api, HeaderKey
 from weft.http.cache import ResponseCache
 from weft.http.client import Http
 from weft.http.errors import BannedError, RateLimitedError, UnauthorisedError
 from weft.http.standing import Note, StandingNotes
-from weft.times import DAY, HOUR, MINUTE, SECOND
 
 OK = reply({"a": 1})
 

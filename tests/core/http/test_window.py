@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.http.server import NOW, aio
-from weft.clock import SimulatedClock
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import SECOND
 from weft.http.api import Api, RateLimit
 from weft.http.errors import RateLimitedError
 from weft.http.limits import Limiter
 from weft.http.window import Window
-from weft.times import SECOND
 
 LIMITS = st.lists(
     st.builds(

@@ -9,12 +9,12 @@ import numpy as np
 
 from tests.support import ALONE, fetch, make_engine
 from weft import Artifact, Evaluation, Forecast, Model, Training, View, candles
-from weft.clock import SimulatedClock
 from weft.components.base import ComponentConfig
 from weft.components.needs import Need
 from weft.engine import Engine
-from weft.errors import ArtifactError, TrainingError
-from weft.times import HOUR, parse_time
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.errors import ArtifactError, TrainingError
+from weft.foundation.times import HOUR, parse_time
 
 NOW = parse_time("2026-04-01T00:00:00Z")
 KEY = "models.leaning"

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from weft.components.trained import Artifact
-from weft.errors import ArtifactError, StorageError, TrainingError
+from weft.foundation.errors import ArtifactError, StorageError, TrainingError
 from weft.learning.artifacts import Artifacts, FolderCheckpoints, Kept
 
 FILES = {"weights.safetensors": b"\x00\x01\x02" * 40, "table.json": b'{"a":1}'}

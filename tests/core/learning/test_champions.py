@@ -10,15 +10,15 @@ from typing import Any, ClassVar
 import pytest
 
 from weft import Artifact, Evaluation, Forecast, Model, Training, View, candles
-from weft.clock import SimulatedClock
 from weft.components.base import ComponentConfig
 from weft.components.needs import Need
 from weft.config.resolve import canonical_options
-from weft.errors import ArtifactError
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.errors import ArtifactError
+from weft.foundation.times import HOUR, parse_time
 from weft.learning.artifacts import Artifacts
 from weft.learning.champions import Champions, InUse, Promotion
 from weft.ledger.ledger import Ledger
-from weft.times import HOUR, parse_time
 
 NOW = parse_time("2026-04-01T00:00:00Z")
 KEY = "models.plain"

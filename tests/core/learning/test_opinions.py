@@ -9,7 +9,6 @@ import pytest
 
 from tests.support import ALONE, fetch, make_engine
 from weft import Artifact, Evaluation, Forecast, Layer, Model, Scores, Training, View, candles
-from weft.clock import SimulatedClock
 from weft.components.base import ComponentConfig
 from weft.components.ensemble import Fusion
 from weft.components.model import Regime, RegimeState
@@ -18,10 +17,11 @@ from weft.components.risk import Levels, Sizer, Sizes
 from weft.components.trained import Learned, Opinions, Trained
 from weft.compose import Composed, compose
 from weft.engine import Engine
-from weft.errors import ComponentError
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.errors import ComponentError
+from weft.foundation.times import HOUR, parse_time, to_datetime
 from weft.learning.champions import InUse
 from weft.learning.opinions import ROWS_AT_ONCE, compose_history
-from weft.times import HOUR, parse_time, to_datetime
 
 START = parse_time("2025-09-01T00:00:00Z")
 ROWS = 2900

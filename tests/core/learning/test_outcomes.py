@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from sklearn.metrics import log_loss  # type: ignore[import-untyped]  # ships no types
 
-from weft.arrays import BoolPanel, FloatPanel
 from weft.components.model import Forecast
 from weft.components.needs import candles
+from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft.learning.outcomes import direction_losses, forward_returns, uniqueness
 from weft.market.view import View
 from weft.testing import History, random_history

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.clock import SimulatedClock
 from weft.components.trained import Artifact
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import HOUR, iso, parse_time
 from weft.learning.artifacts import Artifacts, FolderCheckpoints, Kept
 from weft.learning.champions import PROMOTION
 from weft.learning.records import TRAINING
 from weft.learning.retention import never_used, remove_unneeded
 from weft.ledger.ledger import Entry, Ledger
 from weft.store.lock import only_one
-from weft.times import HOUR, iso, parse_time
 
 NOW = parse_time("2026-04-01T00:00:00Z")
 KEY = "models.plain"

@@ -9,14 +9,14 @@ import pytest
 from tests.core.learning.leaning import KEY, NOW, Leaning, advance, artifact_at, engine_at
 from tests.support import ALONE, fetch, make_engine
 from weft import Artifact, Evaluation, Training, View
-from weft.clock import SimulatedClock
 from weft.components.ensemble import Fusion
 from weft.components.model import Regime, RegimeState
 from weft.components.risk import Levels, Sizer, Sizes
 from weft.components.trained import Trained
-from weft.errors import LearningError
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.errors import LearningError
+from weft.foundation.times import HOUR, iso
 from weft.learning.status import model_status
-from weft.times import HOUR, iso
 
 
 def judged(view: View, quality: float) -> Evaluation:

@@ -7,8 +7,8 @@ from pathlib import Path
 import orjson
 
 from tests.support import make_engine
+from weft.foundation.times import SECOND, parse_time
 from weft.learning.under_way import UnderWay, read_under_way, shown_under_way
-from weft.times import SECOND, parse_time
 
 BEGAN = parse_time("2026-01-01T21:21:00Z")
 

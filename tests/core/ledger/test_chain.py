@@ -14,7 +14,7 @@ from tests.core.ledger.places import (
     SQLitePlace,
     signals,
 )
-from weft.errors import LedgerTamperedError, WeftError
+from weft.foundation.errors import LedgerTamperedError, WeftError
 from weft.ledger import ledger as ledger_module
 from weft.ledger.ledger import Ledger
 

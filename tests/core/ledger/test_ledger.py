@@ -7,11 +7,11 @@ import orjson
 import pytest
 
 from tests.core.ledger.places import KNOWN_BY, NOW, Place, signals
-from weft.clock import SimulatedClock
-from weft.errors import LedgerTamperedError, StorageError, WeftError
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.errors import LedgerTamperedError, StorageError, WeftError
+from weft.foundation.times import HOUR, iso
 from weft.ledger import ledger as ledger_module
 from weft.ledger.ledger import SCHEMA_VERSION, Entry, Ledger
-from weft.times import HOUR, iso
 
 # Recording
 

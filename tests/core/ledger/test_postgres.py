@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.core.ledger.places import KNOWN_BY, NOW, PostgresPlace, signals
-from weft.clock import SimulatedClock
-from weft.errors import StorageError
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.errors import StorageError
 from weft.ledger.ledger import SCHEMA_VERSION, Ledger
 
 

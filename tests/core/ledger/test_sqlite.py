@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.core.ledger.places import KNOWN_BY, NOW, SQLitePlace, signals
-from weft.clock import SimulatedClock
-from weft.errors import StorageError
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.errors import StorageError
 from weft.ledger.ledger import SCHEMA_VERSION, Ledger
 
 

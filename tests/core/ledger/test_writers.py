@@ -52,7 +52,7 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from tests.core.ledger.places import KNOWN_BY, NOW, signals
-from weft.clock import SimulatedClock
+from weft.foundation.clock import SimulatedClock
 from weft.ledger.ledger import Ledger
 
 url, me, gate = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])

@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from weft.errors import SchemaError
+from weft.foundation.errors import SchemaError
+from weft.foundation.times import Interval, parse_time
 from weft.market.checks import OBSERVATION_SCHEMA, clean_observations
-from weft.times import Interval, parse_time
 from weft.vocabulary import METRICS
 
 D1 = Interval.parse("1d")

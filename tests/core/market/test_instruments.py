@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.errors import DataError, UnknownSymbolError
+from weft.foundation.errors import DataError, UnknownSymbolError
 from weft.market.instruments import (
     ALWAYS_OPEN,
     SESSIONS,

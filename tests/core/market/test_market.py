@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from weft.clock import SimulatedClock
 from weft.components.feature import Feature
 from weft.components.needs import CandleNeed, FeatureNeed, MetricNeed, Need
 from weft.components.needs import feature as feature_need
-from weft.errors import LookAheadError, NoDataError
 from weft.features.engine import FeatureEngine
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.errors import LookAheadError, NoDataError
+from weft.foundation.times import DAY, HOUR, SECOND, Interval, parse_time
 from weft.market.candles import FIELDS, Presence
 from weft.market.checks import CANDLE_SCHEMA, OBSERVATION_SCHEMA
 from weft.market.facts import Facts
@@ -29,7 +30,6 @@ from weft.market.reconcile import Reconciliation
 from weft.market.view import View
 from weft.store.lake import Lake
 from weft.store.store import Store
-from weft.times import DAY, HOUR, SECOND, Interval, parse_time
 from weft_plugins.features.momentum import Rsi
 
 H1, H4 = Interval.parse("1h"), Interval.parse("4h")

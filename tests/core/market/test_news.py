@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from tests.support import ALONE, fetch, make_engine
 from weft import Batch, Provider, Request
-from weft.clock import Clock, SimulatedClock
 from weft.components.layer import Layer, Scores
 from weft.components.needs import candles, news
 from weft.engine import Engine
+from weft.foundation.clock import Clock, SimulatedClock
+from weft.foundation.times import DAY, HOUR, MINUTE, parse_time
 from weft.http import Http
 from weft.market import news as module
 from weft.market.instruments import describe
@@ -26,7 +27,6 @@ from weft.market.view import View
 from weft.store.lake import Lake
 from weft.store.store import Store
 from weft.store.tables import TEXTS
-from weft.times import DAY, HOUR, MINUTE, parse_time
 
 START = parse_time("2024-03-01T00:00:00Z")
 FOREVER = START + 10_000 * DAY

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.arrays import FloatPanel
 from weft.components.feature import Feature, PanelFeature, StepFeature
 from weft.components.needs import CandleNeed, FeatureNeed, MetricNeed, Need, PanelNeed
-from weft.errors import ConfigError
 from weft.features.engine import BLOCK, first_row_needed
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.errors import ConfigError
+from weft.foundation.times import DAY, HOUR, WEEK, Interval, parse_time
 from weft.market.plan import Plan, make_plan
 from weft.market.view import View
-from weft.times import DAY, HOUR, WEEK, Interval, parse_time
 
 M30, H1, H4, D1, W1 = (Interval.parse(name) for name in ("30m", "1h", "4h", "1d", "1w"))
 START = parse_time("2023-11-01T00:00:00Z")

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.clock import SimulatedClock
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import DAY, HOUR, parse_time
 from weft.market.checks import OBSERVATION_SCHEMA
 from weft.market.facts import Facts
 from weft.market.rates import over_span
 from weft.store.lake import Lake
 from weft.store.store import Store
-from weft.times import DAY, HOUR, parse_time
 from weft.vocabulary import METRICS, PAID_OVER
 
 EIGHT = 8 * HOUR

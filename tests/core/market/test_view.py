@@ -11,19 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from weft.arrays import FloatPanel, Times
 from weft.components.feature import Feature, PanelFeature
 from weft.components.needs import CandleNeed, FeatureNeed, MetricNeed, Need
 from weft.components.needs import feature as feature_need
-from weft.errors import ComponentError, DataError
 from weft.features.engine import FeatureEngine
+from weft.foundation.arrays import FloatPanel, Times
+from weft.foundation.errors import ComponentError, DataError
+from weft.foundation.times import HOUR, Interval, parse_time
 from weft.market.candles import FIELDS, Candles, aggregate, candles_from_arrays
 from weft.market.data import MarketData
 from weft.market.instruments import Instrument
 from weft.market.metrics import MetricPanel
 from weft.market.plan import make_plan
 from weft.market.view import View
-from weft.times import HOUR, Interval, parse_time
 from weft_plugins.features.momentum import Rsi
 
 M30, H1, H4 = (Interval.parse(name) for name in ("30m", "1h", "4h"))

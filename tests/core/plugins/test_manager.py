@@ -11,7 +11,7 @@ import pytest
 
 from weft.components.execution import Sink
 from weft.config.loading import load_settings
-from weft.errors import PluginError
+from weft.foundation.errors import PluginError
 from weft.plugins.discovery import discover
 from weft.plugins.hookspecs import CompositionContext, EngineContext, hookimpl
 from weft.plugins.manager import HookManager, build_hooks

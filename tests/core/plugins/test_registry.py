@@ -11,7 +11,7 @@ import weft
 from weft.components.base import Component
 from weft.components.execution import Sink
 from weft.components.layer import Layer
-from weft.errors import (
+from weft.foundation.errors import (
     IncompatiblePluginError,
     MissingDependencyError,
     PluginConflictError,
@@ -277,7 +277,7 @@ def test_an_optional_package_that_is_there_but_broken_is_a_failure(install: Inst
 )
 def test_a_plugin_may_say_itself_what_it_lacks(install: Install, arguments: str, hint: str) -> None:
     source = (
-        "from weft.errors import MissingDependencyError\n"
+        "from weft.foundation.errors import MissingDependencyError\n"
         f"raise MissingDependencyError('needs a GPU', {arguments})\n"
     )
     install("acme", {"acme_gpu": source}, {"gpu": "acme_gpu:Made"})

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.core.store.rows import NOW
-from weft.clock import SimulatedClock
+from weft.foundation.clock import SimulatedClock
 from weft.store.lake import Lake
 from weft.store.store import Store
 

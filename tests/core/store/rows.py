@@ -4,11 +4,11 @@ from typing import TypeAlias
 
 import polars as pl
 
+from weft.foundation.times import HOUR, Interval
 from weft.market.candles import FIELDS
 from weft.market.checks import CANDLE_SCHEMA, OBSERVATION_SCHEMA
 from weft.store.store import Store
 from weft.store.tables import CANDLES
-from weft.times import HOUR, Interval
 
 H1, H4 = Interval.parse("1h"), Interval.parse("4h")
 NOW = 1_000_000 * HOUR

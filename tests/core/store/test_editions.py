@@ -5,12 +5,12 @@ import pytest
 
 from tests.core.store import rows
 from tests.core.store.rows import H1
-from weft.clock import SimulatedClock
 from weft.components.provider import FactKey
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import HOUR
 from weft.market.instruments import describe
 from weft.store.lake import Lake
 from weft.store.store import Store
-from weft.times import HOUR
 
 
 def candles(close: float) -> pl.DataFrame:

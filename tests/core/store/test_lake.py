@@ -17,11 +17,11 @@ from deltalake import write_deltalake
 from deltalake.table import TableOptimizer
 from polars.testing import assert_frame_equal
 
-from weft.errors import StorageError
+from weft.foundation.errors import StorageError
+from weft.foundation.times import HOUR
 from weft.store import lake as lake_module
 from weft.store.lake import Lake, Query
 from weft.store.tables import CANDLES, CURSORS, OBSERVATIONS, Table
-from weft.times import HOUR
 
 EVERYTHING: Query = lambda rows: rows.sort("open_time", "symbol", "known_at")  # noqa: E731  # a query is a value
 
@@ -450,7 +450,7 @@ def test_a_mistake_in_this_program_stays_what_it_is(lake: Lake) -> None:
 FULL = """
 import signal, sys
 import polars as pl
-from weft.errors import StorageError
+from weft.foundation.errors import StorageError
 from weft.store.lake import Lake
 from weft.store.tables import CANDLES
 import resource

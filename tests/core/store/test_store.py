@@ -7,13 +7,13 @@ import polars as pl
 import pytest
 
 from tests.core.store.rows import H1, H4, NOW, candles, observations, stored, version
-from weft.clock import SimulatedClock
-from weft.errors import SchemaError, StorageError
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.errors import SchemaError, StorageError
+from weft.foundation.times import HOUR, SECOND
 from weft.market.candles import FIELDS
 from weft.store.lake import Lake
 from weft.store.store import Store
 from weft.store.tables import CANDLES, OBSERVATIONS
-from weft.times import HOUR, SECOND
 
 # New, restated, unchanged
 

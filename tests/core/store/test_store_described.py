@@ -7,13 +7,13 @@ import polars as pl
 import pytest
 
 from tests.core.store.rows import H1, H4, NOW
-from weft.clock import SimulatedClock
-from weft.errors import StorageError
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.errors import StorageError
+from weft.foundation.times import HOUR
 from weft.market.instruments import Instrument, Kind, describe
 from weft.store.lake import Lake
 from weft.store.store import Store
 from weft.store.tables import CURSORS, INSTRUMENTS
-from weft.times import HOUR
 
 
 def test_a_cursor_is_what_was_last_kept(store: Store, clock: SimulatedClock) -> None:

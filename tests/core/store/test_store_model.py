@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.core.store.rows import H1, NOW, Fact, candles
-from weft.clock import SimulatedClock
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import HOUR, SECOND
 from weft.store.lake import Lake
 from weft.store.store import Store
-from weft.times import HOUR, SECOND
 
 SYMBOLS = st.sampled_from(["A", "B"])
 prices = st.sampled_from([1.0, 2.0, 3.0])

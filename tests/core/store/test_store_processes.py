@@ -8,7 +8,7 @@ import polars as pl
 from polars.testing import assert_frame_equal
 
 from tests.core.store.rows import H1, NOW
-from weft.clock import SimulatedClock
+from weft.foundation.clock import SimulatedClock
 from weft.store.lake import Lake
 from weft.store.store import Store
 
@@ -16,12 +16,12 @@ WRITER = """
 import sys, time
 from pathlib import Path
 import polars as pl
-from weft.clock import SystemClock
+from weft.foundation.clock import SystemClock
 from weft.market.checks import CANDLE_SCHEMA
 from weft.store import lake
 from weft.store.lake import Lake
 from weft.store.store import Store
-from weft.times import HOUR, Interval
+from weft.foundation.times import HOUR, Interval
 
 lake._COMMITS_BEFORE_COMPACTION = 3
 folder, me, gate = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])

@@ -14,11 +14,11 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from weft.components.provider import Batch, Provider, Request
+from weft.foundation.times import Interval, parse_time
 from weft.http import Http
 from weft.stream import Streamer, StreamLimits, StreamSpec, StreamStatus
 from weft.stream.facts import candles_in
 from weft.stream.gate import Gate
-from weft.times import Interval, parse_time
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.bars import Grid
 from weft_app.sandbox.protocols import binance as binance_protocol

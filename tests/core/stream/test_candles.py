@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weft.foundation.times import Interval
 from weft.stream.candles import CandleLog, Hole
 from weft.stream.events import Candle
-from weft.times import Interval
 
 HOURS = Interval.parse("1h")
 STEP = HOURS.micros

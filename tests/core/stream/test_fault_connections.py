@@ -22,11 +22,11 @@ from tests.core.stream.support import (
     sandbox,
     venue,
 )
-from weft.clock import SimulatedClock
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import SECOND, iso
 from weft.stream import StreamSpec, StreamState
 from weft.stream.events import Candle
 from weft.stream.spec import StreamLimits, Topic
-from weft.times import SECOND, iso
 from weft_app.sandbox import Sandbox
 
 BREAKS = [

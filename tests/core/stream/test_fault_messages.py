@@ -16,10 +16,10 @@ from tests.core.stream.support import (
     sandbox,
 )
 from weft.components.provider import Batch
+from weft.foundation.times import SECOND
 from weft.http import Http
 from weft.stream import StreamSpec
 from weft.stream.events import BookSnapshot, Candle
-from weft.times import SECOND
 from weft_app.sandbox import Sandbox
 
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weft.foundation.times import MINUTE, Interval
 from weft.stream.coverage import Coverage
 from weft.stream.events import Liquidation, Trade
 from weft.stream.sums import Fact, LiquidationSums, TradeSums
-from weft.times import MINUTE, Interval
 
 MINUTES = Interval.parse("1m")
 BEGUN = MINUTES.floor(1_710_000_000_000_000)

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from weft.times import parse_time
+from weft.foundation.times import parse_time
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.protocols import binance, bybit, coinbase
 from weft_app.sandbox.world import World

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.entrypoints.sandbox.conftest import NOW, make_sandbox
-from weft.times import DAY, HOUR
+from weft.foundation.times import DAY, HOUR
 from weft_app.sandbox import Sandbox
 
 NOW_MS = NOW // 1000

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.entrypoints.sandbox.conftest import NOW, make_sandbox
-from weft.times import HOUR, iso
+from weft.foundation.times import HOUR, iso
 from weft_app.sandbox import Sandbox
 
 NOW_MS, HOUR_MS = NOW // 1000, HOUR // 1000

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.entrypoints.sandbox.conftest import NOW
-from weft.times import DAY, HOUR
+from weft.foundation.times import DAY, HOUR
 from weft_app.sandbox.bars import Bars, Grid
 from weft_app.sandbox.coins import COINS
 from weft_app.sandbox.more_coins import MORE_COINS

@@ -14,7 +14,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.entrypoints.sandbox.conftest import NOW
 from tests.support import PATIENCE_SECONDS
-from weft.times import HOUR, iso
+from weft.foundation.times import HOUR, iso
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.faults import JSON_KINDS, KINDS, SOCKET_KINDS
 

@@ -3,9 +3,9 @@
 import asyncio
 import random
 
-from weft.clock import SimulatedClock
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import SECOND, parse_time
 from weft.http.limits import Limiter
-from weft.times import SECOND, parse_time
 from weft_app.sandbox.limits import Usage
 from weft_app.sandbox.protocols.coinbase import api
 from weft_providers.coinbase import Coinbase

@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import pytest
 
-from weft.times import DAY, HOUR, SECOND, iso, parse_time
+from weft.foundation.times import DAY, HOUR, SECOND, iso, parse_time
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.protocols import coinmetrics, cryptoquant, glassnode, santiment
 

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tests.entrypoints.sandbox.conftest import NOW, make_sandbox
-from weft.errors import WeftError
-from weft.times import DAY, SECOND, iso
+from weft.foundation.errors import WeftError
+from weft.foundation.times import DAY, SECOND, iso
 from weft_app.sandbox import Sandbox, protocols
 from weft_app.sandbox.app import find_apis
 from weft_app.sandbox.clock import SandboxClock

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from tests.entrypoints.sandbox.conftest import make_sandbox
-from weft.errors import NoDataError
-from weft.times import HOUR, parse_time
+from weft.foundation.errors import NoDataError
+from weft.foundation.times import HOUR, parse_time
 from weft_app.sandbox.bars import MINUTES, Bars, Grid
 from weft_app.sandbox.venues import REFERENCE
 from weft_app.sandbox.world import World

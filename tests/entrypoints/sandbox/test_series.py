@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from weft.times import DAY, HOUR, parse_time
+from weft.foundation.times import DAY, HOUR, parse_time
 from weft_app.sandbox import recipes
 from weft_app.sandbox.coins import OPENING
 from weft_app.sandbox.recipes import RECIPES

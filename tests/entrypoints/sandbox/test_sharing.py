@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from tests.support import PATIENCE_SECONDS
-from weft.errors import WeftError
-from weft.times import parse_time
+from weft.foundation.errors import WeftError
+from weft.foundation.times import parse_time
 from weft_app.addresses import SANDBOX_PORTS
 from weft_app.sandbox import Sandbox, sharing
 from weft_app.sandbox.sharing import SharedSandbox, is_usual_market

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.entrypoints.sandbox.conftest import NOW
-from weft.times import DAY, HOUR, MINUTE, SECOND, parse_time
+from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, parse_time
 from weft_app.sandbox.bars import MINUTES, Bars, Grid
 from weft_app.sandbox.coins import COINS
 from weft_app.sandbox.venues import PERPETUAL, REFERENCE, VENUES, Venue

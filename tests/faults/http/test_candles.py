@@ -8,10 +8,10 @@ import orjson
 import pytest
 
 from tests.faults.http.world import EXCHANGES, NOW, Desk, Rows
+from weft.foundation.times import HOUR
 from weft.http.wire import Reply
 from weft.store.tables import CANDLES
 from weft.testing.wiretap import Ask, Tap
-from weft.times import HOUR
 from weft_app.sandbox import Sandbox
 
 Open: TypeAlias = Callable[..., Desk]

@@ -9,11 +9,11 @@ import pytest
 
 from tests.faults.http.test_every_provider import lost, wrong
 from tests.faults.http.world import EXCHANGES, NOW, Desk, Rows
-from weft.clock import SystemClock
+from weft.foundation.clock import SystemClock
+from weft.foundation.times import DAY, HOUR, MINUTE, parse_time
 from weft.http.wire import Reply
 from weft.store.tables import CANDLES, OBSERVATIONS
 from weft.testing.wiretap import Ask, Tap
-from weft.times import DAY, HOUR, MINUTE, parse_time
 from weft_app.sandbox import Sandbox
 
 Open: TypeAlias = Callable[..., Desk]
@@ -174,6 +174,6 @@ def test_h13_a_clock_that_is_set_back_changes_nothing_stored(
 
 def test_h13_the_machines_clock_never_runs_back(monkeypatch: pytest.MonkeyPatch) -> None:
     told = iter([NOW * 1_000, (NOW - 5 * MINUTE) * 1_000, (NOW + 1) * 1_000])
-    monkeypatch.setattr("weft.clock.time.time_ns", lambda: next(told))
+    monkeypatch.setattr("weft.foundation.clock.time.time_ns", lambda: next(told))
     clock = SystemClock()
     assert [clock.now() for _ in range(3)] == [NOW, NOW, NOW + 1]

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from tests.faults.http.world import NOW, Desk, Rows, classes
-from weft.times import MINUTE
+from weft.foundation.times import MINUTE
 from weft_app.sandbox import Sandbox
 
 Open: TypeAlias = Callable[..., Desk]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.http.world import NOW, Desk, Rows
 from tests.support import PATIENCE_SECONDS
-from weft.times import HOUR
+from weft.foundation.times import HOUR
 from weft_app.sandbox import Sandbox
 
 Open: TypeAlias = Callable[..., Desk]

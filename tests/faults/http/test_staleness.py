@@ -6,8 +6,8 @@ from typing import TypeAlias
 import pytest
 
 from tests.faults.http.world import EXCHANGES, NOW, Desk
+from weft.foundation.times import HOUR, SECOND
 from weft.store.tables import CANDLES, OBSERVATIONS
-from weft.times import HOUR, SECOND
 from weft_app.sandbox import Sandbox
 
 Open: TypeAlias = Callable[..., Desk]

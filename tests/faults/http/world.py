@@ -14,14 +14,14 @@ import polars as pl
 
 import weft_providers
 from tests.support import make_engine
-from weft.clock import SimulatedClock
 from weft.components.provider import Provider
 from weft.engine import Engine
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import HOUR, parse_time
 from weft.intake import Collected
 from weft.plugins.discovery import discover
 from weft.sources import ProviderStatus, provider_status
 from weft.store.tables import CANDLES, OBSERVATIONS, TEXTS, Table
-from weft.times import HOUR, parse_time
 from weft_app.sandbox import Sandbox
 
 NOW = parse_time("2024-03-20T12:34:56Z")

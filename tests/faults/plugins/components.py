@@ -25,8 +25,8 @@ from weft import (
     View,
     candles,
 )
-from weft.arrays import BoolPanel
 from weft.components.base import Component
+from weft.foundation.arrays import BoolPanel
 from weft_plugins.ensembles.weighted import Weighted
 
 

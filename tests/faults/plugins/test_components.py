@@ -17,10 +17,10 @@ from tests.faults.plugins.components import (
 from tests.faults.plugins.providers import NOW, Sound
 from tests.support import ALONE, fetch, make_engine
 from weft import Layer, Sink
-from weft.clock import SimulatedClock
 from weft.components.base import Component
 from weft.engine import Engine
-from weft.errors import ComponentError
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.errors import ComponentError
 from weft.signal import Report
 
 _PLAIN = (

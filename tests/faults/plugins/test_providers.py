@@ -10,12 +10,12 @@ import pytest
 from tests.faults.plugins.providers import ENDING, GATE, HANGING, NOW, Sleeps, Sound
 from tests.support import PATIENCE_SECONDS, make_engine
 from weft import Provider
-from weft.clock import SimulatedClock
 from weft.engine import Engine
-from weft.errors import ComponentError
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.errors import ComponentError
+from weft.foundation.times import HOUR
 from weft.intake import Collected
 from weft.store.store import Span
-from weft.times import HOUR
 
 
 @pytest.fixture(autouse=True)

@@ -12,15 +12,15 @@ from websockets.asyncio.server import ServerConnection, serve
 from tests.faults.plugins.providers import GATE, Sound
 from tests.support import PATIENCE_SECONDS
 from weft import Batch
-from weft.clock import SystemClock
-from weft.errors import ComponentError
+from weft.foundation.clock import SystemClock
+from weft.foundation.errors import ComponentError
+from weft.foundation.times import Interval
+from weft.foundation.workers import Workers
 from weft.http.reader import Reader
 from weft.stream import Streamer, sources_of, streamer
 from weft.stream.events import Candle, Parsed
 from weft.stream.spec import StreamSpec, Topic
 from weft.stream.status import StreamStatus
-from weft.times import Interval
-from weft.workers import Workers
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import make_engine
+from weft.foundation.times import MINUTE, iso, parse_time
 from weft.sources import provider_status
 from weft.store.tables import CANDLES
-from weft.times import MINUTE, iso, parse_time
 from weft_app.live import LiveService
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.protocols import binance

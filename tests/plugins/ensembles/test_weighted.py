@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.arrays import FloatPanel
 from weft.components.ensemble import Fusion
 from weft.components.layer import Scores
+from weft.foundation.arrays import FloatPanel
 from weft.testing import random_history
 from weft_plugins.ensembles.weighted import Weighted
 

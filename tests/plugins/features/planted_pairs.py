@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from weft.arrays import FloatPanel
 from weft.components.feature import PanelFeature
 from weft.components.needs import feature as feature_need
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.times import Interval
 from weft.market.instruments import describe
 from weft.testing import History
 from weft.testing.history import installed_feature
-from weft.times import Interval
 
 
 def from_returns(

@@ -7,7 +7,7 @@ import pytest
 import talib
 
 from tests.plugins.features.panels import Columns, compute, make, market
-from weft.arrays import Floats
+from weft.foundation.arrays import Floats
 
 Series = dict[str, Floats]
 Oracle = Callable[[Series], dict[str, Floats]]

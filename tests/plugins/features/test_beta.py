@@ -12,8 +12,8 @@ from statsmodels.regression.rolling import (  # type: ignore[import-untyped]  # 
 )
 
 from tests.plugins.features.planted_pairs import compute, from_returns
-from weft.arrays import FloatPanel
 from weft.components.feature import PanelFeature
+from weft.foundation.arrays import FloatPanel
 from weft.testing import parametrize_with_checks
 from weft_plugins.features._regression import fit, sums
 from weft_plugins.features.beta import Beta

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.plugins.features.panels import Columns, compute, cut, flat, make, market, only
-from weft.arrays import Floats
+from weft.foundation.arrays import Floats
 
 
 def _windows(values: Floats, window: int) -> Iterator[tuple[int, Floats]]:

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from tests.plugins.features.liquidation_markets import LEVERAGES, doubled, last, market, only
 from tests.plugins.features.planted_pairs import compute
-from weft.arrays import FloatPanel, Times
 from weft.components.needs import feature as feature_need
+from weft.foundation.arrays import FloatPanel, Times
 from weft.market.metrics import MetricPanel
 from weft.market.view import View
 from weft.testing import History, parametrize_with_checks

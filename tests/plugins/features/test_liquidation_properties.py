@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from tests.plugins.features.liquidation_markets import FOREVER, LEVERAGES, last, market
 from tests.plugins.features.planted_pairs import compute
-from weft.arrays import Floats
+from weft.foundation.arrays import Floats
 from weft.testing import History
 from weft_plugins.features.liquidation_levels import LiquidationLevels
 

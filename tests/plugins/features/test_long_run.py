@@ -8,8 +8,8 @@ import pytest
 import talib
 
 from tests.plugins.features.panels import BLOCK_START, make, market, panel
-from weft.arrays import Floats
 from weft.features.engine import BLOCK, FeatureEngine
+from weft.foundation.arrays import Floats
 
 ROWS = 50_000
 FIRST = 5_000

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.plugins.features.panels import Columns, compute, make, market
-from weft.arrays import Floats
+from weft.foundation.arrays import Floats
 
 seeds = st.integers(0, 10_000)
 

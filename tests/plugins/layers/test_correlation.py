@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from tests.plugins.features.planted_pairs import from_returns
-from weft.arrays import FloatPanel
 from weft.components.layer import Scores
+from weft.foundation.arrays import FloatPanel
 from weft.testing import History, parametrize_with_checks
 from weft_plugins.layers.correlation import PARTS, Correlation
 

@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from scipy.stats import percentileofscore
 
 from tests.plugins.features.planted_pairs import from_returns
-from weft.arrays import FloatPanel, Floats
 from weft.components.layer import Scores
+from weft.foundation.arrays import FloatPanel, Floats
+from weft.foundation.times import DAY, HOUR, Interval, parse_time
 from weft.market.facts import FactSeries, Subject
 from weft.market.instruments import describe
 from weft.market.metrics import MetricPanel, metric_panel
@@ -26,7 +27,6 @@ from weft.market.reconcile import Reconciliation
 from weft.market.view import View
 from weft.testing import History, parametrize_with_checks
 from weft.testing.history import installed_feature
-from weft.times import DAY, HOUR, Interval, parse_time
 from weft.vocabulary import METRICS
 from weft_plugins.layers._normalise import sample_rows, stand
 from weft_plugins.layers._on_chain_metrics import GROUPS, LEVELS, LIQUIDATIONS, READINGS

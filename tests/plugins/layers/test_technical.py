@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from weft.arrays import FloatPanel
 from weft.components.layer import Scores
+from weft.foundation.arrays import FloatPanel
 from weft.testing import History, random_history
 from weft_plugins.layers.technical import PARTS, Technical
 

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.plugins.models.transformer_cases import TINY
-from weft.arrays import BoolPanel
 from weft.features.blocks import rows_spanned
+from weft.foundation.arrays import BoolPanel
+from weft.foundation.times import Interval
 from weft.market.candles import FIELDS, Candles, Presence, candles_from_arrays
 from weft.market.instruments import describe
 from weft.testing import History, random_history
-from weft.times import Interval
 from weft_plugins.models._runs import Runs
 from weft_plugins.models._transformer_windows import Windows, cells_where
 from weft_plugins.models.transformer import Transformer

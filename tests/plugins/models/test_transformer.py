@@ -15,7 +15,7 @@ from scipy import stats
 from tests.plugins.models.transformer_cases import HORIZON, TINY, fit, noise
 from weft.components.model import Model
 from weft.components.trained import Artifact, Training
-from weft.errors import ArtifactError, NotTrainedError
+from weft.foundation.errors import ArtifactError, NotTrainedError
 from weft.market.view import View
 from weft.testing import parametrize_with_checks
 from weft.testing.history import History
@@ -270,7 +270,7 @@ def test_without_torch_it_says_what_to_install(package: str) -> None:
 import sys
 sys.modules[{package!r}] = None
 from weft.components.trained import Artifact
-from weft.errors import MissingDependencyError
+from weft.foundation.errors import MissingDependencyError
 from weft_plugins.models.transformer import Transformer
 try:
     Transformer().load(Artifact({{}}, {{}}))

@@ -10,8 +10,8 @@ import torch
 from scipy.special import logit
 
 from tests.plugins.models.transformer_cases import BUILD, TINY, fit, fresh_network, market, noise
-from weft.arrays import FloatPanel
 from weft.components.trained import Artifact
+from weft.foundation.arrays import FloatPanel
 from weft.market.view import View
 from weft.testing.history import History
 from weft_plugins.models._transformer_attribution import (

@@ -23,7 +23,7 @@ from tests.plugins.models.transformer_cases import (
     noise,
 )
 from weft.components.trained import Artifact
-from weft.errors import ComponentError, TrainingError
+from weft.foundation.errors import ComponentError, TrainingError
 from weft.learning.outcomes import forward_returns, uniqueness
 from weft_plugins.models._transformer_device import cpu_threads, devices_for, on_first_with_room
 from weft_plugins.models._transformer_network import build_network

@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 
 from tests.plugins.models.trainings import HORIZON, fitted, market
-from weft.arrays import BoolPanel, FloatPanel
 from weft.components.model import Forecast
+from weft.foundation.arrays import BoolPanel, FloatPanel
+from weft.foundation.times import Interval
 from weft.learning.outcomes import forward_returns
 from weft.market.instruments import describe
 from weft.testing import History
-from weft.times import Interval
 from weft_plugins.models.xgboost import XGBoost
 
 SPELL = 1500

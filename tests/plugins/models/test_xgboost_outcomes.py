@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from weft.arrays import Floats
+from weft.foundation.arrays import Floats
 from weft_plugins.models._outcome_table import LEVELS, OutcomeTable
 
 THRESHOLD = 0.01

@@ -11,7 +11,12 @@ import pytest
 
 from tests.plugins.models.trainings import Kept, fitted, market, walk
 from weft.components.trained import Artifact, Training
-from weft.errors import ArtifactError, MissingDependencyError, NotTrainedError, TrainingError
+from weft.foundation.errors import (
+    ArtifactError,
+    MissingDependencyError,
+    NotTrainedError,
+    TrainingError,
+)
 from weft.learning.formats import check_files
 from weft.testing import History
 from weft_plugins.models._boosting import Growth, Samples, grow

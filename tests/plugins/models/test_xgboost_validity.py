@@ -21,7 +21,7 @@ from weft.testing import History
 from weft_plugins.models.xgboost import XGBoost
 
 if TYPE_CHECKING:
-    from weft.arrays import BoolPanel, FloatPanel
+    from weft.foundation.arrays import BoolPanel, FloatPanel
 
 ROWS = 2200
 SYMBOLS = 4

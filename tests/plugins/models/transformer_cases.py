@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel
 from weft.components.trained import Artifact, Training
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.times import Interval
 from weft.market.instruments import describe
 from weft.testing.history import History
-from weft.times import Interval
 from weft_plugins.models._transformer_network import (
     Architecture,
     Network,

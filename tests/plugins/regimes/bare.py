@@ -5,7 +5,7 @@ import pytest
 
 from tests.plugins.regimes.planted import FEATURES, training, truth
 from weft.components.trained import Artifact
-from weft.errors import MissingDependencyError
+from weft.foundation.errors import MissingDependencyError
 from weft.testing.history import random_history
 from weft_plugins.regimes._parameters import FILE
 from weft_plugins.regimes.hmm import HiddenMarkov

@@ -4,11 +4,11 @@ from typing import Final
 
 import numpy as np
 
-from weft.arrays import FloatPanel, Floats
 from weft.components.trained import Artifact, Training
+from weft.foundation.arrays import FloatPanel, Floats
+from weft.foundation.times import Interval
 from weft.market.instruments import describe
 from weft.testing.history import START, History
-from weft.times import Interval
 from weft_plugins.regimes._parameters import Parameters
 from weft_plugins.regimes._stateless import Stateless
 from weft_plugins.regimes.hmm import Observed

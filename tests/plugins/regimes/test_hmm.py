@@ -25,8 +25,8 @@ from tests.plugins.regimes.planted import (
 )
 from weft.components.model import RegimeState
 from weft.components.trained import Artifact
-from weft.errors import ArtifactError, NotTrainedError, TrainingError
 from weft.features.blocks import BLOCK
+from weft.foundation.errors import ArtifactError, NotTrainedError, TrainingError
 from weft.market.view import View
 from weft.testing import parametrize_with_checks
 from weft.testing.conformance import prefix_invariance

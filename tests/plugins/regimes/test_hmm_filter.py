@@ -13,7 +13,7 @@ from statsmodels.tsa.regime_switching.markov_regression import (  # type: ignore
 )
 
 from tests.plugins.regimes.planted import TRANSITION, observations, truth
-from weft.arrays import FloatPanel, Floats
+from weft.foundation.arrays import FloatPanel, Floats
 from weft_plugins.regimes._filter import ForwardFilter
 from weft_plugins.regimes._parameters import stationary
 

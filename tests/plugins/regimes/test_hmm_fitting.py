@@ -17,7 +17,7 @@ from tests.plugins.regimes.planted import (
     truth,
 )
 from weft.components.trained import Training
-from weft.errors import TrainingError
+from weft.foundation.errors import TrainingError
 from weft_plugins.regimes._filter import ForwardFilter
 from weft_plugins.regimes._fitting import Effort, _fit, _Monitor, _seeds, fit_restarts
 from weft_plugins.regimes._naming import (

@@ -9,13 +9,13 @@ import pytest
 from pydantic import ValidationError
 from scipy.stats import norm
 
-from weft.arrays import FloatPanel
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.times import Interval, parse_time
 from weft.market.instruments import describe
 from weft.market.view import View
 from weft.testing.history import History, random_history
-from weft.times import Interval, parse_time
 from weft_plugins.risks._merton import Merton
 from weft_plugins.risks._paths import simulate
 from weft_plugins.risks._shocks import SHOCKS, Shock

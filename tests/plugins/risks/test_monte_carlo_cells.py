@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from weft.arrays import FloatPanel
+from weft.foundation.arrays import FloatPanel
 from weft_plugins.risks._barriers import NO_JUMPS, Table, shapes_around
 from weft_plugins.risks._cells import losses, race
 from weft_plugins.risks._fits import Fits, Spans, fit_cells

@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 from scipy.stats import binom, norm
 
-from weft.arrays import BoolPanel, FloatPanel
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels
+from weft.foundation.arrays import BoolPanel, FloatPanel
+from weft.foundation.times import Interval
 from weft.market.instruments import describe
 from weft.testing.history import History
-from weft.times import Interval
 from weft_plugins.risks.monte_carlo import MonteCarlo
 
 HORIZON = 24

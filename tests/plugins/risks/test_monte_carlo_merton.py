@@ -5,7 +5,7 @@ from math import exp
 import numpy as np
 import pytest
 
-from weft.errors import ComponentError
+from weft.foundation.errors import ComponentError
 from weft_plugins.risks._merton import Merton, call_price, fit_merton
 from weft_plugins.risks._paths import simulate
 

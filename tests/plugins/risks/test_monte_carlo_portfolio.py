@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from weft.errors import ComponentError
+from weft.foundation.errors import ComponentError
 from weft_plugins.risks.portfolio import (
     correlated_returns,
     portfolio_risk,

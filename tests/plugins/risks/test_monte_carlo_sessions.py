@@ -7,15 +7,15 @@ import polars as pl
 import pytest
 from scipy.stats import norm
 
-from weft.arrays import BoolPanel, FloatPanel
 from weft.components.ensemble import Fusion
 from weft.components.needs import candles
 from weft.components.risk import Levels
+from weft.foundation.arrays import BoolPanel, FloatPanel
+from weft.foundation.times import Interval
 from weft.market.candles import Candles
 from weft.market.instruments import describe
 from weft.market.view import View
 from weft.testing.history import History
-from weft.times import Interval
 from weft_plugins.risks._fits import Spans, fit_cells
 from weft_plugins.risks.monte_carlo import MonteCarlo
 from weft_plugins.risks.sessions import closed, log_returns, paces

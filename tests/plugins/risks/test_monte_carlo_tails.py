@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import norm
 
-from weft.errors import ComponentError
+from weft.foundation.errors import ComponentError
 from weft_plugins.risks._paths import inverse_normal
 from weft_plugins.risks._tails import (
     expected_shortfall,

@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import binom
 
 from tests.plugins.risks.test_monte_carlo_coverage import HORIZON, WARMUP, asked, market
-from weft.arrays import BoolPanel, FloatPanel
 from weft.components.risk import Levels
+from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft_plugins.risks._barriers import NO_JUMPS, shape_table
 from weft_plugins.risks._cells import race
 from weft_plugins.risks._wicks import nearer, wicks_of

@@ -24,7 +24,12 @@ from tests.plugins.sizers.dqn_worlds import (
 )
 from weft.components.risk import Sizes
 from weft.components.trained import Artifact, Evaluation, Opinions, Training
-from weft.errors import ArtifactError, MissingDependencyError, NotTrainedError, TrainingError
+from weft.foundation.errors import (
+    ArtifactError,
+    MissingDependencyError,
+    NotTrainedError,
+    TrainingError,
+)
 from weft.learning.formats import check_files
 from weft.learning.judging import skill_of, trust_in
 from weft.testing.conformance import HEAVY

@@ -6,7 +6,7 @@ from scipy.stats import bootstrap, trim_mean
 
 from tests.plugins.sizers.dqn_worlds import HORIZON, shares_after_training, trades_of
 from weft.components.trained import Training
-from weft.errors import TrainingError
+from weft.foundation.errors import TrainingError
 from weft_plugins._threads import one_thread
 from weft_plugins.sizers.dqn.agent import Agent, learning_rate_at
 from weft_plugins.sizers.dqn.config import SHARES, DqnConfig

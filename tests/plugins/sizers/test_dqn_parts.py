@@ -13,7 +13,7 @@ from tests.plugins.sizers.dqn_worlds import trades_of
 from weft.components.ensemble import Fusion
 from weft.components.model import Forecast, Outlook
 from weft.components.risk import Levels
-from weft.errors import TrainingError
+from weft.foundation.errors import TrainingError
 from weft_plugins.sizers.dqn.agent import epsilon_at
 from weft_plugins.sizers.dqn.baselines import (
     expect,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from weft.errors import ComponentError, StorageError
+from weft.foundation.errors import ComponentError, StorageError
 from weft.testing import random_history
 from weft.testing.opinions import with_news
 from weft_plugins.layers.sentiment import Sentiment

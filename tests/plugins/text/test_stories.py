@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from weft.foundation.times import HOUR
 from weft.market.news import News
-from weft.times import HOUR
 from weft_plugins.text.reading import Reader
 from weft_plugins.text.stories import REPEATS, Columns, Rules, Sums, Told, add_up
 

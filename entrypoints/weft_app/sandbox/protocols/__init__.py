@@ -5,7 +5,7 @@ with a global ``api``; the API then stands below ``http://127.0.0.1:PORT/<provid
 
     import numpy as np
 
-    from weft.times import DAY
+    from weft.foundation.times import DAY
     from weft_app.sandbox.limits import Budget
     from weft_app.sandbox.protocol import Answer, Api, Ask, Json, Key, Problem
 

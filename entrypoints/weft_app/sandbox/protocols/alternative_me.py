@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 
-from weft.times import DAY, SECOND, to_datetime
+from weft.foundation.times import DAY, SECOND, to_datetime
 from weft_app.sandbox.coins import OPENING
 from weft_app.sandbox.limits import Budget
 from weft_app.sandbox.protocol import Answer, Api, Ask, Json, Problem

@@ -6,8 +6,8 @@ publicly, and taken to be that of all others.
 
 import numpy as np
 
-from weft.arrays import Floats, Times
-from weft.times import DAY, HOUR, iso
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.times import DAY, HOUR, iso
 from weft_app.sandbox.coins import OPENING
 from weft_app.sandbox.limits import Budget
 from weft_app.sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from weft.arrays import Floats, Times
-from weft.times import DAY, HOUR, MINUTE, SECOND, to_datetime
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, to_datetime
 from weft_app.sandbox.coins import Coin
 from weft_app.sandbox.limits import Budget
 from weft_app.sandbox.paging import numbered

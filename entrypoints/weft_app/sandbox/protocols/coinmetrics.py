@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from weft.times import DAY, HOUR, MINUTE, SECOND, iso
+from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, iso
 from weft_app.sandbox.coins import Coin
 from weft_app.sandbox.limits import Budget
 from weft_app.sandbox.paging import decode_cursor, encode_cursor

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from weft.arrays import Times
-from weft.times import DAY, HOUR, MINUTE, TimeError, parse_time, to_datetime
+from weft.foundation.arrays import Times
+from weft.foundation.times import DAY, HOUR, MINUTE, TimeError, parse_time, to_datetime
 from weft_app.sandbox.coins import Coin
 from weft_app.sandbox.limits import Budget
 from weft_app.sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal

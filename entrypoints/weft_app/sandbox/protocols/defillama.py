@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from weft.arrays import Times
-from weft.times import DAY, HOUR, SECOND
+from weft.foundation.arrays import Times
+from weft.foundation.times import DAY, HOUR, SECOND
 from weft_app.sandbox.coins import OPENING
 from weft_app.sandbox.limits import Budget
 from weft_app.sandbox.protocol import Answer, Api, Ask, Json, Problem, Refusal

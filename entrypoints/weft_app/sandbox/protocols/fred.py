@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weft.times import DAY, HOUR, TimeError, iso, parse_time, to_datetime
+from weft.foundation.times import DAY, HOUR, TimeError, iso, parse_time, to_datetime
 from weft_app.sandbox.coins import OPENING
 from weft_app.sandbox.limits import Budget
 from weft_app.sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import orjson
 
-from weft.times import DAY, HOUR, SECOND, WEEK, iso
+from weft.foundation.times import DAY, HOUR, SECOND, WEEK, iso
 from weft_app.sandbox.coins import OPENING
 from weft_app.sandbox.limits import Budget, Meter
 from weft_app.sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from weft.arrays import Floats, Times
-from weft.times import DAY, HOUR, MINUTE, SECOND, WEEK, iso
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, WEEK, iso
 from weft_app.sandbox.coins import Coin
 from weft_app.sandbox.limits import Budget
 from weft_app.sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal

@@ -5,8 +5,8 @@ Where bids and asks are told is not documented publicly: here they are a list of
 
 import numpy as np
 
-from weft.arrays import Floats
-from weft.times import DAY, HOUR, iso
+from weft.foundation.arrays import Floats
+from weft.foundation.times import DAY, HOUR, iso
 from weft_app.sandbox.coins import OPENING
 from weft_app.sandbox.limits import Budget
 from weft_app.sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal

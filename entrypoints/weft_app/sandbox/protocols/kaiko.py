@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from weft.arrays import Floats, Times
-from weft.times import HOUR, Interval, TimeError
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.times import HOUR, Interval, TimeError
 from weft_app.sandbox.bars import Grid
 from weft_app.sandbox.coins import OPENING, Coin
 from weft_app.sandbox.limits import Budget

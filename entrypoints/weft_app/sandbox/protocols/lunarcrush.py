@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from weft.arrays import Times
-from weft.times import DAY, HOUR, SECOND
+from weft.foundation.arrays import Times
+from weft.foundation.times import DAY, HOUR, SECOND
 from weft_app.sandbox.coins import OPENING, Coin
 from weft_app.sandbox.draws import hashed, key_of
 from weft_app.sandbox.limits import Budget

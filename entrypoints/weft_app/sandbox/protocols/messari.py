@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from weft.arrays import Floats, Times
-from weft.times import DAY, HOUR, SECOND, YEAR, iso, parse_time
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.times import DAY, HOUR, SECOND, YEAR, iso, parse_time
 from weft_app.sandbox.coins import OPENING, Coin
 from weft_app.sandbox.draws import hashed, key_of
 from weft_app.sandbox.limits import Budget

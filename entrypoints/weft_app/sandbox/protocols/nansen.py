@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from weft.arrays import Floats, Times
-from weft.times import DAY, HOUR, TimeError, iso, parse_time
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.times import DAY, HOUR, TimeError, iso, parse_time
 from weft_app.sandbox.coins import OPENING, Coin
 from weft_app.sandbox.limits import Budget, Meter
 from weft_app.sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal

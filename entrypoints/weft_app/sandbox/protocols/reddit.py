@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from html import escape
 
-from weft.times import DAY, HOUR, SECOND
+from weft.foundation.times import DAY, HOUR, SECOND
 from weft_app.sandbox.limits import Budget, Meter
 from weft_app.sandbox.news import NewsItem
 from weft_app.sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal

@@ -10,7 +10,7 @@ from email.utils import format_datetime
 from functools import lru_cache
 from html import escape
 
-from weft.times import DAY, HOUR, MINUTE, SECOND, iso, to_datetime
+from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, iso, to_datetime
 from weft_app.sandbox.news import NewsItem
 from weft_app.sandbox.protocol import Answer, Api, Ask, Problem, Refusal
 from weft_app.sandbox.world import World

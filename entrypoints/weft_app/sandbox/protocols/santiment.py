@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 import orjson
 
-from weft.times import DAY, HOUR, MINUTE, SECOND, YEAR, Interval, TimeError, iso, parse_time
+from weft.foundation.times import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SECOND,
+    YEAR,
+    Interval,
+    TimeError,
+    iso,
+    parse_time,
+)
 from weft_app.sandbox.coins import Coin
 from weft_app.sandbox.limits import Budget
 from weft_app.sandbox.protocol import Answer, Api, Ask, Json, Key, Problem

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from weft.times import DAY, HOUR, SECOND, iso
+from weft.foundation.times import DAY, HOUR, SECOND, iso
 from weft_app.sandbox.coins import OPENING
 from weft_app.sandbox.limits import Budget
 from weft_app.sandbox.news import NewsItem

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from weft.arrays import Floats, Times
-from weft.times import DAY, HOUR
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.times import DAY, HOUR
 from weft_app.sandbox.bars import Grid
 from weft_app.sandbox.coins import OPENING, Coin
 from weft_app.sandbox.limits import Budget

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 
 from weft import Batch, Provider, Request
-from weft.arrays import Floats, Times
-from weft.clock import Clock
 from weft.components.provider import SourceKind
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.clock import Clock
 from weft.http import Http
 from weft.market.instruments import describe
 

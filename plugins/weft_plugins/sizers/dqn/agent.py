@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from weft.components.trained import Training
-from weft.errors import ArtifactError, TrainingError
+from weft.foundation.errors import ArtifactError, TrainingError
 from weft_plugins.sizers.dqn.config import SHARES, STATE, DqnConfig, schema_of
 from weft_plugins.sizers.dqn.environment import Observation, TradeEnvironment
 from weft_plugins.sizers.dqn.files import (

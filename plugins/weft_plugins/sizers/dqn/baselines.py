@@ -6,10 +6,10 @@ from statistics import NormalDist
 
 import numpy as np
 
-from weft.arrays import FloatPanel
 from weft.components.ensemble import Fusion
 from weft.components.model import Forecast, Outlook
 from weft.components.risk import Levels
+from weft.foundation.arrays import FloatPanel
 
 
 def kelly_of_bet(chance: FloatPanel, gain: FloatPanel, loss: FloatPanel) -> FloatPanel:

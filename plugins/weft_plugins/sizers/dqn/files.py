@@ -9,7 +9,7 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from weft.components.trained import Artifact
-from weft.errors import ArtifactError, MissingDependencyError
+from weft.foundation.errors import ArtifactError, MissingDependencyError
 from weft_plugins.sizers.dqn.config import SHARES
 from weft_plugins.sizers.dqn.policy import Policy, policy_of
 

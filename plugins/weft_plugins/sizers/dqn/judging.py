@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from weft.arrays import FloatPanel, Floats
 from weft.components.trained import Evaluation
+from weft.foundation.arrays import FloatPanel, Floats
 from weft_plugins.sizers.dqn.config import SHARES, DqnConfig
 from weft_plugins.sizers.dqn.policy import Policy
 from weft_plugins.sizers.dqn.reward import rewards_of

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from weft.errors import TrainingError
+from weft.foundation.errors import TrainingError
 from weft_plugins.sizers.dqn.config import DqnConfig
 from weft_plugins.sizers.dqn.replay import Batch
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import Floats
+from weft.foundation.arrays import Floats
 from weft_plugins.sizers.dqn.config import SHARES, STATE
 
 _MOST_AT_ONCE = 4096

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from weft.arrays import Floats
+from weft.foundation.arrays import Floats
 from weft_plugins.sizers.dqn.config import SHARES, DqnConfig
 from weft_plugins.sizers.dqn.trades import Trades
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weft.arrays import FloatPanel
 from weft.components.ensemble import Fusion
 from weft.components.needs import Need, feature, forecasts, metric, regime
 from weft.components.risk import Levels, Sizer, Sizes
 from weft.components.trained import Artifact, Evaluation, Trained, Training
-from weft.errors import ArtifactError, TrainingError
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.errors import ArtifactError, TrainingError
 from weft.market.view import View
 from weft_plugins.sizers._volatility import OPEN_HOURS
 from weft_plugins.sizers.dqn.baselines import fractional_kelly

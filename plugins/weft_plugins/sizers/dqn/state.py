@@ -6,9 +6,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import BoolPanel, FloatPanel
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels
+from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft.market.view import View
 from weft_plugins.sizers._volatility import volatility_sizes
 from weft_plugins.sizers.dqn.baselines import Expected, expect

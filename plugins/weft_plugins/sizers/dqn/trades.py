@@ -6,12 +6,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.arrays import FloatPanel, Floats, Times
 from weft.components.trained import Opinions
+from weft.foundation.arrays import FloatPanel, Floats, Times
+from weft.foundation.times import HOUR
 from weft.market.breaks import Aside
 from weft.market.candles import Candles
 from weft.market.view import View
-from weft.times import HOUR
 from weft_plugins.sizers.dqn.config import DqnConfig
 from weft_plugins.sizers.dqn.state import find_situation, states
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from weft.times import HOUR, MINUTE
+from weft.foundation.times import HOUR, MINUTE
 from weft_app.sandbox.bars import Bars, Grid
 from weft_app.sandbox.coins import Coin
 from weft_app.sandbox.limits import Budget, Meter

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from weft.times import SECOND
+from weft.foundation.times import SECOND
 from weft_app.sandbox.bars import Grid
 from weft_app.sandbox.book import UPDATES_A_BUCKET, Book, bucket_of, changes, make_book
 from weft_app.sandbox.coins import Coin

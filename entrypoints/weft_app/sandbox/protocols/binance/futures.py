@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from weft.times import HOUR
+from weft.foundation.times import HOUR
 from weft_app.sandbox.coins import Coin
 from weft_app.sandbox.paging import decimal, window
 from weft_app.sandbox.protocol import MILLI, Ask, Json, Refusal

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from weft.arrays import Times
-from weft.times import DAY, Interval
+from weft.foundation.arrays import Times
+from weft.foundation.times import DAY, Interval
 from weft_app.sandbox.bars import Grid
 from weft_app.sandbox.coins import Coin
 from weft_app.sandbox.protocol import MILLI, Ask, Json, Refusal

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from weft.arrays import Times
-from weft.times import HOUR, SECOND, Interval
+from weft.foundation.arrays import Times
+from weft.foundation.times import HOUR, SECOND, Interval
 from weft_app.sandbox.bars import Bars, Grid
 from weft_app.sandbox.coins import Coin
 from weft_app.sandbox.paging import decimal, decode_cursor, encode_cursor

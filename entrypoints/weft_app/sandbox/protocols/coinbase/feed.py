@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from starlette.concurrency import run_in_threadpool
 
-from weft.times import SECOND, iso
+from weft.foundation.times import SECOND, iso
 from weft_app.sandbox.book import Book, bucket_of, changes, make_book
 from weft_app.sandbox.coins import Coin
 from weft_app.sandbox.paging import decimal

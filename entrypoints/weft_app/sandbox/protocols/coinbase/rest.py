@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from weft.times import DAY, SECOND, iso
+from weft.foundation.times import DAY, SECOND, iso
 from weft_app.sandbox.bars import MINUTES, Grid
 from weft_app.sandbox.coins import Coin
 from weft_app.sandbox.limits import Budget

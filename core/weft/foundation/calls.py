@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from weft.errors import ComponentError, WeftError
+from weft.foundation.errors import ComponentError, WeftError
 
 if TYPE_CHECKING:
-    from weft.compile_clock import CompileClock
+    from weft.foundation.compile_clock import CompileClock
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ def _compile_clock() -> "CompileClock | None":
     """Return the clock of numba's compilations; None where numba is not imported."""
     if "numba" not in sys.modules:
         return None
-    from weft.compile_clock import COMPILE_CLOCK  # noqa: PLC0415  # numba takes long to import
+    from weft.foundation.compile_clock import COMPILE_CLOCK  # noqa: PLC0415  # numba takes long to import
 
     return COMPILE_CLOCK
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from weft.errors import WeftError
+from weft.foundation.errors import WeftError
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.errors import WeftError
-from weft.times import (
+from weft.foundation.errors import WeftError
+from weft.foundation.times import (
     DAY,
     HOUR,
     MINUTE,

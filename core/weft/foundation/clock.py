@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Protocol
 
-from weft.times import SECOND
+from weft.foundation.times import SECOND
 
 _SHORTEST_NAP, _LONGEST_NAP = 0.001, 1.0
 

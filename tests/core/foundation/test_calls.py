@@ -7,8 +7,8 @@ import time
 import pytest
 from numba.core import event
 
-from weft.errors import ComponentError, NoDataError
-from weft.runner import attempt, call
+from weft.foundation.calls import attempt, call
+from weft.foundation.errors import ComponentError, NoDataError
 
 
 class Panic(BaseException):

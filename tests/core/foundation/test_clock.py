@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from weft import clock
-from weft.clock import SimulatedClock, SystemClock
-from weft.times import SECOND
+from weft.foundation import clock
+from weft.foundation.clock import SimulatedClock, SystemClock
+from weft.foundation.times import SECOND
 
 
 class Wall:

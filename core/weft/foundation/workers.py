@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from weft.errors import ComponentError, WeftError
-from weft.runner import fault
-from weft.threadpool import DaemonPool
+from weft.foundation.calls import fault
+from weft.foundation.errors import ComponentError, WeftError
+from weft.foundation.threadpool import DaemonPool
 
 P = ParamSpec("P")
 T = TypeVar("T")

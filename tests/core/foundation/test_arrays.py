@@ -6,7 +6,7 @@ from operator import add
 import numpy as np
 import pytest
 
-from weft.arrays import Floats, ordered_sum
+from weft.foundation.arrays import Floats, ordered_sum
 
 VALUES = np.random.default_rng(3).normal(size=(40, 37)) * 10.0 ** np.arange(-18, 19)
 

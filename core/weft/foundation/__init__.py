@@ -1,0 +1,1 @@
+"""What knows nothing of markets: errors, times, clocks, arrays, and calls of plugin code."""
