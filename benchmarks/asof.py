@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from weft.components.needs import metric
+from weft.domain.instruments import describe
+from weft.domain.reconcile import Reconciliation
 from weft.foundation.arrays import FloatPanel, Times
 from weft.foundation.times import DAY, HOUR, Interval
 from weft.market.facts import FactSeries, Subject
-from weft.market.instruments import describe
 from weft.market.metrics import metric_panel
 from weft.market.plan import Plan
-from weft.market.reconcile import Reconciliation
 
 COINS, ROWS, METRICS = 100, 25_000, 20
 ROUNDS = 3

@@ -13,9 +13,9 @@ from statsmodels.regression.rolling import (  # type: ignore[import-untyped]  # 
     RollingOLS,
 )
 
+from weft.domain.instruments import describe
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.times import Interval
-from weft.market.instruments import describe
 from weft.testing import History
 from weft_plugins.features._regression import fit
 from weft_plugins.layers.correlation import Correlation

@@ -17,11 +17,11 @@ from rich.table import Table
 
 from weft.assembly import assemble
 from weft.config.loading import load_settings
+from weft.domain.columns import UTC_MICROS
+from weft.domain.instruments import describe
 from weft.engine import Engine
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import HOUR, parse_time
-from weft.market.columns import UTC_MICROS
-from weft.market.instruments import describe
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from weft.components.feature import StepFeature
+from weft.domain.candles import FIELDS, Candles, candles_from_arrays
+from weft.domain.instruments import describe
 from weft.features.engine import BLOCK, FeatureEngine
 from weft.foundation.arrays import FloatPanel, Floats
 from weft.foundation.times import Interval
-from weft.market.candles import FIELDS, Candles, candles_from_arrays
-from weft.market.instruments import describe
 from weft_plugins.features.momentum import Rsi
 from weft_plugins.features.trend import Adx, Ema, Macd, Sma
 from weft_plugins.features.volatility import Atr, Bollinger

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from weft.domain.candles import FIELDS
+from weft.domain.columns import UTC_MICROS
+from weft.domain.instruments import describe
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import MINUTE, Interval
-from weft.market.candles import FIELDS
-from weft.market.columns import UTC_MICROS
-from weft.market.instruments import describe
 from weft.market.panels import HotPanel, panel_of
 from weft.store.lake import Lake
 from weft.store.store import Store

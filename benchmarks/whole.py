@@ -21,14 +21,14 @@ from rich.table import Table
 from weft.assembly import assemble
 from weft.compose import compose
 from weft.config.loading import load_settings
+from weft.domain.columns import UTC_MICROS
+from weft.domain.instruments import describe
+from weft.domain.vocabulary import METRICS
 from weft.engine import Engine
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import DAY, HOUR, parse_time
-from weft.market.columns import UTC_MICROS
-from weft.market.instruments import describe
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
-from weft.vocabulary import METRICS
 from weft_app.memory import give_memory_back
 from weft_app.sandbox.coins import COINS
 from weft_app.sandbox.more_coins import MORE_COINS

@@ -13,11 +13,7 @@ from typing import Any, TypeAlias
 from weft.assembly import assemble
 from weft.components.base import Component
 from weft.config.loading import load_settings
-from weft.engine import Engine
-from weft.foundation.clock import Clock
-from weft.plugins.discovery import discover
-from weft.plugins.registry import Registry
-from weft.signal import (
+from weft.domain.signal import (
     DataNote,
     Direction,
     ForecastView,
@@ -28,6 +24,10 @@ from weft.signal import (
     Versions,
     with_id,
 )
+from weft.engine import Engine
+from weft.foundation.clock import Clock
+from weft.plugins.discovery import discover
+from weft.plugins.registry import Registry
 
 ALONE = (
     *(f"layers.{name}.enabled=false" for name in ("correlation", "on_chain", "sentiment", "ml")),

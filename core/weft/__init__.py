@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from weft.components.series import Point, Series, SeriesProvider, Wanted
     from weft.components.trained import Artifact, Evaluation, Trained, Training
     from weft.components.universe import Universe
+    from weft.domain.candles import Candles
+    from weft.domain.instruments import Instrument, InstrumentTable
+    from weft.domain.signal import Signal
     from weft.engine import Engine
     from weft.foundation.times import Interval
-    from weft.market.candles import Candles
-    from weft.market.instruments import Instrument, InstrumentTable
     from weft.market.view import View
     from weft.plugins.hookspecs import hookimpl
-    from weft.signal import Signal
 
 _HOMES = {
     "weft.components.base": ("Component", "ComponentConfig", "Local"),
@@ -52,11 +52,11 @@ _HOMES = {
     "weft.components.series": ("Point", "Series", "SeriesProvider", "Wanted"),
     "weft.components.universe": ("Universe",),
     "weft.engine": ("Engine",),
-    "weft.market.candles": ("Candles",),
-    "weft.market.instruments": ("Instrument", "InstrumentTable"),
+    "weft.domain.candles": ("Candles",),
+    "weft.domain.instruments": ("Instrument", "InstrumentTable"),
     "weft.market.view": ("View",),
     "weft.plugins.hookspecs": ("hookimpl",),
-    "weft.signal": ("Signal",),
+    "weft.domain.signal": ("Signal",),
     "weft.foundation.times": ("Interval",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

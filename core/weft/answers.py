@@ -39,11 +39,11 @@ from weft.components.model import Forecast, RegimeState
 from weft.components.needs import Need
 from weft.components.provider import Batch
 from weft.components.risk import Levels, Sizes
+from weft.domain.instruments import Instrument
 from weft.foundation.arrays import BoolPanel, FloatPanel, IntPanel
 from weft.foundation.boundary import Raised, attempt
 from weft.foundation.calls import fault
 from weft.foundation.errors import ComponentError, WeftError
-from weft.market.instruments import Instrument
 
 if TYPE_CHECKING:
     from weft.market.view import View

@@ -28,6 +28,8 @@ from weft.config.loading import LoadedSettings, place_of_mistakes
 from weft.config.resolve import composition_hash, validate_options
 from weft.config.settings import Slot
 from weft.connections import Connections
+from weft.domain.reconcile import Reconciliation
+from weft.domain.signal import Versions
 from weft.engine import Engine
 from weft.features.engine import FeatureEngine
 from weft.foundation.clock import Clock, SystemClock
@@ -40,11 +42,9 @@ from weft.learning.trainer import Trainer
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market
 from weft.market.plan import make_plan
-from weft.market.reconcile import Reconciliation
 from weft.plugins.hookspecs import EngineContext
 from weft.plugins.manager import HookManager, build_hooks
 from weft.plugins.registry import Registry
-from weft.signal import Versions
 from weft.store.lake import Lake
 from weft.store.store import Store
 

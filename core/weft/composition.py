@@ -13,8 +13,8 @@ from weft.components.provider import Provider, SourceKind
 from weft.components.risk import Risk, Sizer
 from weft.components.trained import Trained
 from weft.components.universe import Universe
+from weft.domain.signal import Versions
 from weft.foundation.times import Interval
-from weft.signal import Versions
 
 if TYPE_CHECKING:
     from weft.components.base import Component

@@ -5,18 +5,18 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from weft.composition import COVERAGE_ROWS
+from weft.domain.breaks import Aside
+from weft.domain.candles import Candles, Presence
+from weft.domain.instruments import Instrument, unsettled
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.times import DAY, SECOND, iso
-from weft.market.breaks import Aside
-from weft.market.candles import Candles, Presence
-from weft.market.instruments import Instrument, unsettled
 from weft.market.view import View
 
 _STATUS = {Presence.TRADED: "live", Presence.CLOSED: "closed", Presence.HOLE: "stale"}
 
 
 def status(candles: Candles, at: int, column: int) -> str:
-    """Return how a symbol's market stands on a row: see `weft.signal.DataNote`."""
+    """Return how a symbol's market stands on a row: see `weft.domain.signal.DataNote`."""
     match int(candles.aside[at, column]):
         case Aside.LEAP:
             return "broken"

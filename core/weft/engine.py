@@ -9,6 +9,7 @@ from weft.collector import Collector, Progress
 from weft.components.feature import StepFeature
 from weft.compose import Composed, compose
 from weft.composition import Composition
+from weft.domain.signal import Report
 from weft.features.engine import FeatureEngine
 from weft.foundation.arithmetic import own_arithmetic
 from weft.foundation.clock import Clock
@@ -23,7 +24,6 @@ from weft.market.view import View
 from weft.plugins.hookspecs import CompositionContext
 from weft.plugins.manager import HookManager
 from weft.reporting import Reporter
-from weft.signal import Report
 from weft.store.store import Store
 
 

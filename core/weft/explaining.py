@@ -6,12 +6,12 @@ from functools import partial
 
 from weft.answers import checked_contributions
 from weft.components.model import Model
+from weft.domain.signal import Report, Signal, number
 from weft.engine import Engine
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.calls import attempt
 from weft.foundation.errors import NoDataError
 from weft.market.view import View
-from weft.signal import Report, Signal, number
 
 
 @dataclass(frozen=True, slots=True)

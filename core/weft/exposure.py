@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from weft.components.risk import Sizes
+from weft.domain.instruments import Instrument
 from weft.foundation.arrays import BoolPanel, IntPanel, ordered_sum
-from weft.market.instruments import Instrument
 
 UNLIMITED = "unlimited"
 """Name of the evidence that tells what the sizer would have held of each signal."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from weft.components.provider import Batch, FactKey, Whole
+from weft.domain.candles import FIELDS
 from weft.foundation.clock import Clock
 from weft.foundation.times import SECOND, Interval, iso
-from weft.market.candles import FIELDS
 from weft.market.checks import clean_candles, clean_observations, clean_texts
 from weft.market.corrections import about_restated, late_by
 from weft.market.jumps import LastClose, last_closes

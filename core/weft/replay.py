@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import orjson
 
+from weft.domain.signal import Signal, to_json
 from weft.engine import Engine
 from weft.foundation.arithmetic import own_arithmetic
 from weft.foundation.errors import NoDataError
 from weft.foundation.times import parse_time
 from weft.ledger.ledger import Entry
-from weft.signal import Signal, to_json
 
 TOLERANCE: Final = 1e-6
 """How far two figures may be apart that count as equal, as a share of the larger one.

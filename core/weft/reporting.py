@@ -9,12 +9,8 @@ from weft.components.provider import SourceKind
 from weft.compose import Composed
 from weft.composition import COVERAGE_ROWS, Composition
 from weft.data_notes import notes, stale_notes, status, too_old
-from weft.foundation.arrays import FloatPanel
-from weft.foundation.times import SECOND, Interval, iso
-from weft.market.candles import NEVER, Candles, Presence
-from weft.market.corrections import note_of
-from weft.market.view import View
-from weft.signal import (
+from weft.domain.candles import NEVER, Candles, Presence
+from weft.domain.signal import (
     UNKNOWN_REGIME,
     DataNote,
     Direction,
@@ -28,6 +24,10 @@ from weft.signal import (
     with_id,
     with_rounded_figures,
 )
+from weft.foundation.arrays import FloatPanel
+from weft.foundation.times import SECOND, Interval, iso
+from weft.market.corrections import note_of
+from weft.market.view import View
 
 _DIRECTIONS = {1: Direction.LONG, -1: Direction.SHORT, 0: Direction.NEUTRAL}
 

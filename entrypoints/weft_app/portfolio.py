@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from weft.domain.signal import Direction, Signal
 from weft.engine import Engine
 from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
 from weft.foundation.errors import NoDataError
 from weft.foundation.times import DAY, Interval, iso
-from weft.signal import Direction, Signal
 from weft_plugins.risks.portfolio import PortfolioRisk, portfolio_risk, shock_losses
 from weft_plugins.risks.sessions import log_returns, paces
 

@@ -14,6 +14,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 import weft
+from weft.domain.instruments import find_spelling
+from weft.domain.signal import Report, Signal, to_json
 from weft.foundation.errors import (
     LookAheadError,
     NoDataError,
@@ -23,9 +25,7 @@ from weft.foundation.errors import (
 )
 from weft.foundation.times import DAY, SECOND, iso, parse_time
 from weft.learning.status import ModelStatus, model_status
-from weft.market.instruments import find_spelling
 from weft.plugins.records import PluginRecord
-from weft.signal import Report, Signal, to_json
 from weft.sources import provider_status
 from weft_app.live import LiveService, Published
 from weft_app.portfolio import RiskReport, measure, positions_of, read_history

@@ -12,16 +12,16 @@ from rich.markup import escape
 
 from weft.assembly import assemble
 from weft.config.loading import load_settings
+from weft.domain.instruments import find_spelling
+from weft.domain.signal import Report
 from weft.engine import Engine
 from weft.features.kernels import is_cached_on_disk
 from weft.foundation.errors import StorageError, nearest
 from weft.foundation.times import SECOND, parse_time, to_datetime
 from weft.intake import Collected
-from weft.market.instruments import find_spelling
 from weft.market.view import View
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
-from weft.signal import Report
 from weft_app.progress import duration, phase
 from weft_app.terminal import console, open_answer, print_json
 

@@ -19,12 +19,12 @@ from pydantic import Field
 
 from weft.components.base import ComponentConfig
 from weft.components.provider import Batch, HttpConfig, Provider, Request, SourceKind
+from weft.domain.candles import FIELDS
+from weft.domain.instruments import Instrument
 from weft.foundation.clock import Clock
 from weft.foundation.errors import ProviderError
 from weft.foundation.times import DAY, SECOND, Interval, iso, to_micros
 from weft.http import Answer, Http, UnlistedSymbolError
-from weft.market.candles import FIELDS
-from weft.market.instruments import Instrument
 
 _SCHEMA = {"open_time": pl.Datetime("us", "UTC")} | dict.fromkeys(FIELDS, pl.Float64())
 _TEST_NETWORK = re.compile("testnet|sandbox|demo")

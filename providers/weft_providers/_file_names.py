@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
+from weft.domain.instruments import split_pair
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, WEEK, Interval
-from weft.market.instruments import split_pair
 
 _TEXTS = (".csv", ".txt", ".tsv", ".json")
 SUFFIXES: Final = (

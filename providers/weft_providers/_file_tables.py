@@ -9,9 +9,9 @@ from typing import Final
 
 import polars as pl
 
+from weft.domain.columns import UTC_MICROS, read_times
 from weft.foundation.errors import NoDataError, SchemaError, nearest
 from weft.foundation.times import Interval, TimeError
-from weft.market.columns import UTC_MICROS, read_times
 from weft_providers._file_bytes import as_csv, is_text, read_lines, read_table, unpack
 from weft_providers._file_columns import NEEDED, OPTIONAL, PRICES, Series, find_columns
 from weft_providers._file_forms import (

@@ -6,9 +6,9 @@ from typing import Final
 
 import polars as pl
 
+from weft.domain.columns import parse_iso_texts, read_times
 from weft.foundation.errors import SchemaError
 from weft.foundation.times import parse_time
-from weft.market.columns import parse_iso_texts, read_times
 
 EXCEL: Final = "excel"
 """As `time_format`: days since the end of 1899, as spreadsheets count them."""

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from weft.components.series import Point, Series, SeriesProvider, Wanted
+from weft.domain.instruments import Scope
 from weft.foundation.times import DAY
 from weft.http.api import Api, Headers, RateLimit
 from weft.http.errors import SourceError, UnavailableError
-from weft.market.instruments import Scope
 
 if TYPE_CHECKING:
     from weft.http import Http, Reader

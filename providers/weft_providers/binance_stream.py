@@ -17,10 +17,10 @@ from pydantic import Field
 
 from weft.components.base import ComponentConfig, Local
 from weft.components.provider import Request, SourceKind
+from weft.domain.instruments import split_pair
 from weft.foundation.errors import ConfigError
 from weft.foundation.times import Interval
 from weft.http import Http, Reader
-from weft.market.instruments import split_pair
 from weft.stream.events import (
     Acknowledged,
     BookSnapshot,

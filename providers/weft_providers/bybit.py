@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from weft.components.series import Point, Series, Wanted
+from weft.domain.instruments import Instrument, Kind, split_pair
 from weft.foundation.times import SECOND, Interval
 from weft.http import (
     Api,
@@ -24,7 +25,6 @@ from weft.http import (
     UnlistedSymbolError,
 )
 from weft.http.api import Headers
-from weft.market.instruments import Instrument, Kind, split_pair
 from weft_providers._bybit_metrics import SERIES, read_metric
 from weft_providers._candles import Page, Row
 from weft_providers._exchange import ExchangeConfig, ExchangeProvider

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.domain.instruments import Scope
 from weft.foundation.times import DAY
 from weft.http.api import Api, HeaderKey, Headers, RateLimit
 from weft.http.errors import (
@@ -15,7 +16,6 @@ from weft.http.errors import (
     UnauthorisedError,
     UnlistedSymbolError,
 )
-from weft.market.instruments import Scope
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig

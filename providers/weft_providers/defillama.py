@@ -11,10 +11,10 @@ from pydantic import Field
 
 from weft.components.provider import Batch, Request
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.domain.instruments import Scope
 from weft.foundation.times import DAY
 from weft.http.api import Api, Headers, RateLimit
 from weft.http.errors import SourceError, UnlistedSymbolError
-from weft.market.instruments import Scope
 from weft_providers._hosts import Hosts
 
 if TYPE_CHECKING:

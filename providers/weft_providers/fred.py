@@ -9,6 +9,7 @@ from pydantic import Field
 
 from weft.components.provider import Request
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.domain.instruments import Scope
 from weft.foundation.times import DAY, HOUR, YEAR, Interval, iso, parse_time
 from weft.http.api import Api, Headers, QueryKey, RateLimit
 from weft.http.errors import (
@@ -18,7 +19,6 @@ from weft.http.errors import (
     UnavailableError,
     UnlistedSymbolError,
 )
-from weft.market.instruments import Scope
 
 if TYPE_CHECKING:
     from weft.foundation.clock import Clock

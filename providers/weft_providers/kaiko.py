@@ -9,6 +9,7 @@ from pydantic import Field
 
 from weft.components.provider import Request
 from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
+from weft.domain.instruments import Scope
 from weft.foundation.times import DAY, SECOND, iso
 from weft.http.api import Api, HeaderKey, RateLimit
 from weft.http.errors import (
@@ -17,7 +18,6 @@ from weft.http.errors import (
     SourceError,
     UnlistedSymbolError,
 )
-from weft.market.instruments import Scope
 
 if TYPE_CHECKING:
     from weft.http import Http, Reader

@@ -12,12 +12,12 @@ from pydantic import Field, field_validator
 
 from weft.components.base import ComponentConfig
 from weft.components.provider import Batch, Provider, Request, SourceKind
+from weft.domain.instruments import ALWAYS_OPEN, describe
 from weft.foundation.arrays import Floats
 from weft.foundation.clock import Clock
 from weft.foundation.errors import NoDataError
 from weft.foundation.times import HOUR, MINUTE, WEEK, YEAR, Interval, iso, parse_time
 from weft.http import Http
-from weft.market.instruments import ALWAYS_OPEN, describe
 
 _STEP = 5 * MINUTE
 _STEPS_AN_HOUR = HOUR // _STEP

@@ -11,12 +11,12 @@ import pytest
 
 from tests.support import make_engine
 from weft import Batch, Provider, Request
+from weft.domain.instruments import describe
 from weft.foundation.clock import Clock, SimulatedClock
 from weft.foundation.errors import ComponentError, LookAheadError
 from weft.foundation.times import HOUR, MINUTE, parse_time
 from weft.http import Http
 from weft.intake import Collected
-from weft.market.instruments import describe
 from weft.store.tables import CANDLES
 
 NOW = parse_time("2026-04-01T00:00:00Z")

@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 
 from tests.support import ALONE, make_engine
+from weft.domain.signal import Signal
 from weft.engine import Engine
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import HOUR, iso, parse_time
 from weft.intake import Collected
-from weft.signal import Signal
 from weft.sources import provider_status
 
 START = parse_time("2024-01-01T00:00:00Z")

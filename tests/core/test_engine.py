@@ -16,12 +16,12 @@ from tests.support import ALONE, fetch, make_engine
 from weft import Batch, Layer, Provider, Request, Scores, Signal, Sink, View, candles
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels, Sizer, Sizes
+from weft.domain.instruments import describe
 from weft.engine import Engine
 from weft.foundation.clock import Clock, SimulatedClock
 from weft.foundation.errors import ComponentError, ConfigError, LookAheadError
 from weft.foundation.times import DAY, HOUR, parse_time
 from weft.http import Http
-from weft.market.instruments import describe
 from weft_plugins.ensembles.weighted import Weighted
 
 NOW = parse_time("2026-04-01T00:00:00Z")

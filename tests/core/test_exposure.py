@@ -12,14 +12,14 @@ from tests.support import ALONE, fetch, make_engine
 from weft.components.base import ComponentConfig
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels, Sizer, Sizes
+from weft.domain.instruments import describe
+from weft.domain.signal import Direction
 from weft.exposure import SAME_ASSET, UNLIMITED, once_per_asset, within_gross
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ComponentError
 from weft.foundation.times import parse_time
-from weft.market.instruments import describe
 from weft.market.view import View
-from weft.signal import Direction
 
 NOW = parse_time("2026-04-01T00:00:00Z")
 

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 import weft
 from tests.support import ALONE, ALONE_SET, make_engine
 from weft.components.universe import Universe
+from weft.domain.instruments import describe
+from weft.domain.signal import Report
 from weft.foundation.errors import ConfigError, NoDataError, StorageError, WeftError
 from weft.foundation.times import parse_time
-from weft.market.instruments import describe
-from weft.signal import Report
 from weft_app.cli import app as command_line
 from weft_app.commands.config import notes_on
 from weft_app.commands.signals import select
@@ -131,7 +131,7 @@ def test_a_day_is_its_midnight() -> None:
 OUTPUT = """
 import orjson
 from tests.support import sample_signal
-from weft.signal import Report
+from weft.domain.signal import Report
 from weft_app.cli import accept_every_character
 from weft_app.commands.signals import _print_table
 from weft_app.terminal import print_json

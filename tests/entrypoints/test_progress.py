@@ -103,7 +103,7 @@ def test_a_line_comes_before_anything_heavy_is_imported() -> None:
 TABLE = """
 import fcntl, struct, sys, termios
 from tests.support import sample_signal
-from weft.signal import Report
+from weft.domain.signal import Report
 from weft_app.commands.signals import _print_table
 fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 40, int(sys.argv[1]), 0, 0))
 levels = {"entry": 101864.9, "stop_loss": 98000.1, "take_profit": 110000.2}

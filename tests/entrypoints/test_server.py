@@ -11,7 +11,7 @@ import httpx
 import pytest
 from pydantic import TypeAdapter
 
-from weft.signal import Report, Signal
+from weft.domain.signal import Report, Signal
 
 
 def free_port() -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support import Weft
-from weft.vocabulary import METRICS
+from weft.domain.vocabulary import METRICS
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.protocols import alternative_me, artemis, binance, glassnode
 

@@ -1,7 +1,7 @@
 """What the writer that is killed and the test that kills it agree on."""
 
 from tests.support import sample_signal
-from weft.signal import Signal
+from weft.domain.signal import Signal
 
 BATCH = 40
 """Rows in one commit."""

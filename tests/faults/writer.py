@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 
 from tests.faults.fakes import BATCH, HOUR_MICROS, a_signal
+from weft.domain.columns import UTC_MICROS
+from weft.domain.instruments import describe
 from weft.foundation.clock import SystemClock
 from weft.foundation.times import Interval
 from weft.ledger.ledger import Ledger
-from weft.market.columns import UTC_MICROS
-from weft.market.instruments import describe
 from weft.store.lake import Lake
 from weft.store.store import Store
 

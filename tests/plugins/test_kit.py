@@ -34,9 +34,9 @@ from weft import (
 )
 from weft.components.base import Component
 from weft.components.risk import Levels
+from weft.domain.candles import FIELDS
 from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft.foundation.errors import MissingDependencyError
-from weft.market.candles import FIELDS
 from weft.testing import (
     CheckResult,
     check_component,

@@ -14,9 +14,9 @@ import polars as pl
 import pytest
 
 from tests.providers.candle_files import START, fetch, only, problems
+from weft.domain.instruments import Kind
 from weft.foundation.errors import DataError, NoDataError, SchemaError
 from weft.foundation.times import DAY, HOUR, MINUTE
-from weft.market.instruments import Kind
 from weft_providers._file_forms import FormOptions, find_encoding, sniff
 from weft_providers.files import Files
 

@@ -9,8 +9,8 @@ from weft.components.ensemble import Fusion
 from weft.foundation.arrays import FloatPanel
 
 if TYPE_CHECKING:
+    from weft.domain.signal import Signal
     from weft.market.view import View
-    from weft.signal import Signal
 
 
 class Allocator(Component):

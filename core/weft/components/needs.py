@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from weft.features.blocks import rows_spanned
+from weft.domain.calendar import rows_spanned
 from weft.foundation.times import DAY, Interval
 
 Scalar: TypeAlias = str | int | float | bool

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 
 from weft.components.base import Component, ComponentConfig, Local
+from weft.domain.instruments import Instrument
 from weft.foundation.times import Interval
-from weft.market.instruments import Instrument
 
 if TYPE_CHECKING:
     import polars as pl
@@ -126,7 +126,7 @@ class Provider(Component):
     Attributes:
         web: the HTTP API it asks; None for a source that is not asked over HTTP. Its `Config` then
             derives from `HttpConfig`.
-        metrics: canonical metrics it can bring (see `weft.vocabulary`).
+        metrics: canonical metrics it can bring (see `weft.domain.vocabulary`).
         streamed_metrics: those that only its live streams bring.
         fallback: used on its own accord only when no other provider is.
     """

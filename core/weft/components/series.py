@@ -16,9 +16,9 @@ from pydantic import AfterValidator, Field
 
 from weft.components.base import ComponentConfig
 from weft.components.provider import Batch, FactKey, HttpConfig, Provider, Request
+from weft.domain.instruments import Scope
 from weft.foundation.errors import ConfigError, ProviderError, nearest
 from weft.foundation.times import SECOND, Interval, iso
-from weft.market.instruments import Scope
 
 if TYPE_CHECKING:
     from weft.foundation.clock import Clock
@@ -35,7 +35,7 @@ class Series:
     """One metric as a source gives it.
 
     Attributes:
-        metric: its canonical name (see `weft.vocabulary`).
+        metric: its canonical name (see `weft.domain.vocabulary`).
         path: what the source calls it: a path, a field or an id.
         step: distance of its values, such as ``1d``.
         lag: how long after the end of a step its value is known, such as ``3h``.

@@ -14,8 +14,8 @@ from pydantic import (
     model_validator,
 )
 
+from weft.domain.reconcile import Rule
 from weft.foundation.times import SECOND, Interval
-from weft.market.reconcile import Rule
 
 
 def _interval(text: str) -> str:
@@ -129,7 +129,7 @@ class Reconcile(Section):
     """How several sources of one metric become one.
 
     Attributes:
-        rule: see `weft.market.reconcile.Rule`.
+        rule: see `weft.domain.reconcile.Rule`.
         metrics: rules of single metrics, by name.
         max_age: age from which on a value of a metric is unknown, by name: ``4d``.
     """

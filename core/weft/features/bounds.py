@@ -8,7 +8,7 @@ from numba import njit
 from numba.core.dispatcher import Dispatcher
 
 from weft.components.feature import Bar, StepFeature
-from weft.market.candles import FIELDS, Candles, Presence
+from weft.domain.candles import FIELDS, Candles, Presence
 
 
 class OutOfBoundsError(IndexError):

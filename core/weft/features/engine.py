@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from weft.components.feature import StepFeature
-from weft.features.blocks import BLOCK, first_row_needed
+from weft.domain.calendar import BLOCK, first_row_needed
+from weft.domain.candles import Candles
 from weft.features.history import HistoryRunner
 from weft.features.jobs import driver
 from weft.features.live import Followed
 from weft.features.source import Run, Source
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.errors import DataError
-from weft.market.candles import Candles
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig

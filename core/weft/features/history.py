@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from weft.domain.calendar import block_end, first_row_needed
 from weft.features.addresses import LINE
-from weft.features.blocks import block_end, first_row_needed
 from weft.features.jobs import job, run_jobs
 from weft.features.lanes import LANES, State, clear_state, new_scratch
 from weft.features.memory import PanelMemory

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from weft.components.feature import StepFeature
-from weft.features.blocks import BLOCK, block_end, first_row_needed
+from weft.domain.calendar import BLOCK, block_end, first_row_needed
 from weft.features.jobs import Jobs, job, run_jobs
 from weft.features.kernels import Kernel
 from weft.features.lanes import State, new_scratch

@@ -6,10 +6,10 @@ from functools import cached_property
 import numpy as np
 
 from weft.components.feature import StepFeature
+from weft.domain.candles import Candles
 from weft.features.kernels import Kernel, compile_step
 from weft.features.lanes import State, new_state
 from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
-from weft.market.candles import Candles
 
 
 class Source:

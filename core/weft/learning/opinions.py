@@ -15,7 +15,7 @@ from weft.components.risk import Levels
 from weft.components.trained import Opinions, TrainingProgress, ignore_progress
 from weft.compose import Composed, compose
 from weft.composition import Composition
-from weft.features.blocks import BLOCK
+from weft.domain.calendar import BLOCK
 from weft.foundation.arrays import FloatPanel
 from weft.learning.champions import InUse
 from weft.market.market import Market

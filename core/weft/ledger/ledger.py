@@ -16,10 +16,10 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from weft.domain.signal import Signal, to_json
 from weft.foundation.clock import Clock
 from weft.foundation.errors import LedgerTamperedError, StorageError, WeftError
 from weft.ledger.dialects import Dialect, dialect_of
-from weft.signal import Signal, to_json
 
 SCHEMA_VERSION = 2
 SHORTEST_PREFIX = 6

@@ -12,12 +12,13 @@ from typing import Final
 
 import polars as pl
 
+from weft.domain.candles import FIELDS
+from weft.domain.columns import UTC_MICROS, Columns
+from weft.domain.instruments import Scope
+from weft.domain.vocabulary import METRICS, Metric
 from weft.foundation.errors import SchemaError
 from weft.foundation.times import Interval
-from weft.market.candles import FIELDS
-from weft.market.columns import UTC_MICROS, Columns
 from weft.market.grid import off_grid
-from weft.market.instruments import Scope
 from weft.market.jumps import ALONE, SHIFTED, WAITS, WICK, LastClose, far_off
 from weft.market.refusals import (
     FUTURE,
@@ -31,7 +32,6 @@ from weft.market.refusals import (
     refuse,
     settle,
 )
-from weft.vocabulary import METRICS, Metric
 
 CANDLE_SCHEMA: Final = pl.Schema(
     {
@@ -203,7 +203,7 @@ def clean_observations(
 ) -> CheckedObservations:
     """Return the observations of `frame` that can be true, and what was refused.
 
-    A value of a canonical metric has to lie in the range that `weft.vocabulary` states; what other
+    A value of a canonical metric has to lie in the range that `weft.domain.vocabulary` states; what other
     metrics mean, and so which values they can have, is their provider's to say.
 
     Args:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from weft.components.feature import Feature
 from weft.components.needs import FeatureNeed
+from weft.domain.candles import Candles
+from weft.domain.instruments import Instrument
 from weft.features.engine import FeatureEngine
 from weft.foundation.arrays import BoolPanel, FloatPanel, Times
 from weft.foundation.times import Interval
-from weft.market.candles import Candles
 from weft.market.corrections import Corrected
-from weft.market.instruments import Instrument
 from weft.market.listings import Listing
 from weft.market.metrics import MetricPanel
 from weft.market.news import NO_NEWS, News

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from weft.domain.vocabulary import PAID_OVER
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import Interval
 from weft.market.rates import over_span
 from weft.store.store import Store
-from weft.vocabulary import PAID_OVER
 
 
 class Subject(NamedTuple):
@@ -54,8 +54,8 @@ class Facts:
     """Keeps of each metric what is asked for, and what comes after it.
 
     Facts are kept as their sources tell them. Of rates paid over one interval or another, what is
-    given out is scaled to one span (see `weft.vocabulary.PAID_OVER`); all of their history is kept,
-    for a rate can be scaled only beside the payment before it.
+    given out is scaled to one span (see `weft.domain.vocabulary.PAID_OVER`); all of their history
+    is kept, for a rate can be scaled only beside the payment before it.
 
     Args:
         store: where the facts are.

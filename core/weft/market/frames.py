@@ -2,8 +2,8 @@
 
 import polars as pl
 
+from weft.domain.candles import FIELDS, Candles
 from weft.foundation.errors import DataError, nearest
-from weft.market.candles import FIELDS, Candles
 
 
 def frame_of(panel: Candles, symbol: str, component: str) -> pl.DataFrame:

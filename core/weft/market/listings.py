@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from weft.domain.instruments import Instrument
 from weft.foundation.times import Interval
-from weft.market.instruments import Instrument
 
 
 @dataclass(frozen=True, slots=True)

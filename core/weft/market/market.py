@@ -7,22 +7,22 @@ import polars as pl
 
 from weft.components.feature import Feature
 from weft.components.needs import FeatureNeed, Need
+from weft.domain.breaks import lead_rows
+from weft.domain.candles import LONGEST_CLOSURE, Candles, aggregate, remembered_rows
+from weft.domain.instruments import Instrument, InstrumentTable
+from weft.domain.reconcile import Reconciliation
 from weft.features.engine import BLOCK, FeatureEngine
 from weft.foundation.arrays import Times
 from weft.foundation.errors import LookAheadError, NoDataError
 from weft.foundation.times import Interval, iso, to_datetime
-from weft.market.breaks import lead_rows
-from weft.market.candles import LONGEST_CLOSURE, Candles, aggregate, remembered_rows
 from weft.market.corrections import Corrected, joined, late_by
 from weft.market.data import MarketData
 from weft.market.facts import Facts
-from weft.market.instruments import Instrument, InstrumentTable
 from weft.market.listings import Listings, Series, list_symbols
 from weft.market.metrics import MetricPanel, metric_panel
 from weft.market.news import NO_NEWS, News, Texts
 from weft.market.panels import PLACED, HotPanel, latest_traded, panel_of
 from weft.market.plan import Plan, make_plan
-from weft.market.reconcile import Reconciliation
 from weft.market.view import View
 from weft.store.store import Span, Store
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from weft.domain.instruments import Instrument, Scope
+from weft.domain.reconcile import Reconciliation, reconcile
 from weft.foundation.arrays import FloatPanel, IntPanel, Times, read_only
 from weft.foundation.times import SECOND
 from weft.market.facts import FactSeries, Subject
-from weft.market.instruments import Instrument, Scope
 from weft.market.plan import Plan
-from weft.market.reconcile import Reconciliation, reconcile
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from weft.foundation.arrays import FloatPanel, Floats, RowCounts, Times, read_only
-from weft.foundation.times import Interval
-from weft.market.breaks import Aside, break_rules, judge
-from weft.market.candles import (
+from weft.domain.breaks import Aside, break_rules, judge
+from weft.domain.candles import (
     FIELDS,
     NEVER,
     Candles,
@@ -23,7 +21,9 @@ from weft.market.candles import (
     new_generation,
     remembered_rows,
 )
-from weft.market.instruments import Instrument
+from weft.domain.instruments import Instrument
+from weft.foundation.arrays import FloatPanel, Floats, RowCounts, Times, read_only
+from weft.foundation.times import Interval
 
 PLACED: Final = ("symbol", "open_time", "known_at", *FIELDS)
 """Columns of stored candles that a panel is made of."""
@@ -170,7 +170,7 @@ def panel_of(
 ) -> Candles:
     """Return stored candles as a panel of `rows` rows from `first_close` on.
 
-    Candles that do not count (`weft.market.breaks`) are left out; the first `lead` rows are there
+    Candles that do not count (`weft.domain.breaks`) are left out; the first `lead` rows are there
     to tell which.
 
     Args:

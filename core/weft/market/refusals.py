@@ -5,7 +5,7 @@ from typing import Final
 
 import polars as pl
 
-from weft.market.columns import UTC_MICROS, instant
+from weft.domain.columns import UTC_MICROS, instant
 
 FUTURE: Final = "in the future"
 UNCLOSED: Final = "not closed yet"

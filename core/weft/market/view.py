@@ -21,12 +21,12 @@ from weft.components.needs import (
     Scalar,
 )
 from weft.components.needs import feature as feature_need
+from weft.domain.candles import Candles, align_rows
+from weft.domain.instruments import Instrument
 from weft.foundation.arrays import BoolPanel, FloatPanel, Times, read_only
 from weft.foundation.errors import ComponentError, NotTrainedError
 from weft.foundation.times import Interval, iso
-from weft.market.candles import Candles, align_rows
 from weft.market.data import MarketData
-from weft.market.instruments import Instrument
 from weft.market.metrics import MetricPanel
 from weft.market.news import News
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from weft.components.base import Component
     from weft.config.settings import Settings
+    from weft.domain.signal import Signal
     from weft.plugins.records import PluginRecord
-    from weft.signal import Signal
 
 PROJECT: Final = "weft"
 

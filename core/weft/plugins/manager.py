@@ -18,7 +18,7 @@ from weft.plugins.hookspecs import CompositionContext, EngineContext
 from weft.plugins.registry import Registry
 
 if TYPE_CHECKING:
-    from weft.signal import Signal
+    from weft.domain.signal import Signal
 
 _log = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from weft.domain.columns import UTC_MICROS
 from weft.foundation.errors import SchemaError
 from weft.foundation.times import to_datetime
-from weft.market.columns import UTC_MICROS
 from weft.store.tables import Table
 
 

@@ -16,12 +16,12 @@ import orjson
 import polars as pl
 
 from weft.components.provider import FactKey
+from weft.domain.candles import FIELDS
+from weft.domain.columns import UTC_MICROS
+from weft.domain.instruments import Instrument, Kind
 from weft.foundation.clock import Clock
 from weft.foundation.errors import SchemaError, StorageError
 from weft.foundation.times import Interval, to_datetime
-from weft.market.candles import FIELDS
-from weft.market.columns import UTC_MICROS
-from weft.market.instruments import Instrument, Kind
 from weft.store.editions import EDITION, Editions
 from weft.store.lake import Lake, Query, Snapshot
 from weft.store.news import news, on_schema

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from weft.market.columns import UTC_MICROS
+from weft.domain.columns import UTC_MICROS
 
 
 @dataclass(frozen=True, slots=True)

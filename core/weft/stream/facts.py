@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from weft.domain.candles import FIELDS
+from weft.domain.instruments import Scope
 from weft.foundation.times import Interval
-from weft.market.candles import FIELDS
-from weft.market.instruments import Scope
 from weft.stream.events import Candle
 from weft.stream.sums import Fact
 

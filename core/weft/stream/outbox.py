@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias, TypeVar
 
 from weft.components.provider import Batch, Provider
+from weft.domain.instruments import Instrument
 from weft.foundation.clock import Clock
 from weft.foundation.errors import DataError
 from weft.foundation.times import Interval
-from weft.market.instruments import Instrument
 from weft.stream.events import Candle
 from weft.stream.facts import candle_frame, fact_frame
 from weft.stream.sums import Fact

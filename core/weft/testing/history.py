@@ -9,11 +9,7 @@ import numpy as np
 from weft.components.feature import Feature
 from weft.components.model import Forecast, Outlook, RegimeState
 from weft.components.needs import FeatureNeed, Need
-from weft.features.engine import FeatureEngine
-from weft.foundation.arrays import FloatPanel, RowCounts, Times
-from weft.foundation.errors import ConfigError
-from weft.foundation.times import SECOND, Interval, parse_time
-from weft.market.candles import (
+from weft.domain.candles import (
     FIELDS,
     aggregate,
     candles_from_arrays,
@@ -21,15 +17,19 @@ from weft.market.candles import (
     find_presence,
     remembered_rows,
 )
+from weft.domain.instruments import Instrument, describe
+from weft.domain.vocabulary import METRICS
+from weft.features.engine import FeatureEngine
+from weft.foundation.arrays import FloatPanel, RowCounts, Times
+from weft.foundation.errors import ConfigError
+from weft.foundation.times import SECOND, Interval, parse_time
 from weft.market.data import MarketData
-from weft.market.instruments import Instrument, describe
 from weft.market.metrics import MetricPanel
 from weft.market.news import NO_NEWS, News
 from weft.market.plan import Plan, make_plan
 from weft.market.view import View
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
-from weft.vocabulary import METRICS
 
 START = parse_time("2024-01-01T00:00:00Z")
 """Close of the first row of a made-up history."""

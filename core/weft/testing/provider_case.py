@@ -57,7 +57,7 @@ class ProviderCase:
         unknown_names: what a problem line has to name then.
         key_form: how a key is made of the secret in it, where it has a form: ``user:{}``.
         pages: options that make pages small; None for its own ``page_size``.
-        own_metrics: metrics it brings that `weft.vocabulary` does not have.
+        own_metrics: metrics it brings that `weft.domain.vocabulary` does not have.
         expected: rows that one fetch has to bring, if they are known from elsewhere: no more of
             these kinds, no fewer, no others.
     """

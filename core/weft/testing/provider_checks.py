@@ -8,6 +8,7 @@ from typing import Final
 import polars as pl
 
 from weft.components.provider import Request
+from weft.domain.vocabulary import METRICS
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import DAY, Interval, iso
 from weft.market.checks import CANDLE_SCHEMA, OBSERVATION_SCHEMA, TEXT_SCHEMA
@@ -25,7 +26,6 @@ from weft.testing.fetching import (
 )
 from weft.testing.provider_case import ProviderCase, Row
 from weft.testing.require import require, require_fine, require_part, require_same
-from weft.vocabulary import METRICS
 
 _FRAMES: Final = (
     ("candles", CANDLE_SCHEMA),
@@ -79,7 +79,9 @@ def metrics_are_declared(case: ProviderCase) -> None:
             continue
         metric = METRICS.get(row[1])
         if metric is None:
-            raise AssertionError(f"{row[1]} is not in weft.vocabulary; name it in `own_metrics`")
+            raise AssertionError(
+                f"{row[1]} is not in weft.domain.vocabulary; name it in `own_metrics`"
+            )
         require(row[2] == metric.scope, f"{row[1]} is a fact about {row[2]}, not {metric.scope}")
         low, high = _BOUNDS.get(metric.unit, (-float("inf"), float("inf")))
         told = f"{row[1]} {row[3]} is {row[6]:g}, beyond {low:g} to {high:g}: not {metric.unit}?"

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from weft.answers import checked_awaitable
 from weft.components.execution import Sink
-from weft.foundation.errors import WeftError
-from weft.foundation.workers import Worker
-from weft.signal import (
+from weft.domain.signal import (
     DataNote,
     Direction,
     ForecastView,
@@ -20,6 +18,8 @@ from weft.signal import (
     Versions,
     with_id,
 )
+from weft.foundation.errors import WeftError
+from weft.foundation.workers import Worker
 from weft.testing.conformance import CheckResult, ConformanceReport, expect_light_import
 from weft.testing.extra import expect_pytest
 

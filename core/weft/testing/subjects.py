@@ -27,9 +27,9 @@ from weft.components.needs import feature as feature_need
 from weft.components.risk import Risk, Sizer
 from weft.components.trained import Artifact, Trained, Training
 from weft.components.universe import Universe
+from weft.domain.candles import Candles, candles_from_arrays
 from weft.features.bounds import check_bounds
 from weft.foundation.arrays import FloatPanel
-from weft.market.candles import Candles, candles_from_arrays
 from weft.market.view import View
 from weft.testing.history import History, installed_feature, random_history
 from weft.testing.inputs import WEIGHTS, fusion_of, levels_of, scores_of

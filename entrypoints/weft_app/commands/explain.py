@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from weft.domain.signal import UNKNOWN_REGIME, LayerView, RegimeView, Signal, to_json
 from weft.explaining import Explanation, explain
-from weft.signal import UNKNOWN_REGIME, LayerView, RegimeView, Signal, to_json
 from weft_app.progress import phase
 from weft_app.session import (
     bring_up_to_date,

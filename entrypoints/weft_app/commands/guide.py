@@ -8,9 +8,9 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from weft.domain.signal import to_json
 from weft.foundation.times import SECOND
 from weft.learning.guide import CANDLES, INTERVALS, Requirement, requirements
-from weft.signal import to_json
 from weft_app.session import bring_up_to_date, duration, open_answer, open_engine, print_json
 
 

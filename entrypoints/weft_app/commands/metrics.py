@@ -11,11 +11,11 @@ from rich.table import Table
 from weft.assembly import compose_settings
 from weft.components.series import SeriesProvider
 from weft.config.loading import load_settings
+from weft.domain.instruments import Scope
+from weft.domain.vocabulary import METRICS, Metric
 from weft.foundation.times import Interval
-from weft.market.instruments import Scope
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
-from weft.vocabulary import METRICS, Metric
 from weft_app.installed import provider_classes
 from weft_app.session import open_answer, print_json
 

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from weft.domain.signal import to_json
 from weft.engine import Engine
 from weft.foundation.errors import ConfigError, NoDataError
-from weft.signal import to_json
 from weft_app.portfolio import Figures, RiskReport, measure, positions_of, read_history
 from weft_app.session import (
     bring_up_to_date,

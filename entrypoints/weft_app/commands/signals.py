@@ -10,8 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from weft.domain.signal import Direction, Report, Signal
 from weft.engine import Engine
-from weft.signal import Direction, Report, Signal
 from weft_app.session import (
     bring_up_to_date,
     compose_report,

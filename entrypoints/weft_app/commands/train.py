@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.markup import escape
 
+from weft.domain.signal import to_json
 from weft.engine import Engine
 from weft.foundation.errors import LearningError, WeftError, nearest
 from weft.foundation.times import iso
 from weft.learning.judging import FEWEST_SPANS
 from weft.learning.records import Trial
-from weft.signal import to_json
 from weft_app.progress import phase
 from weft_app.session import (
     bring_up_to_date,

@@ -6,9 +6,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from weft.domain.candles import Candles
+from weft.domain.instruments import Instrument
 from weft.foundation.arrays import BoolPanel, FloatPanel
-from weft.market.candles import Candles
-from weft.market.instruments import Instrument
 from weft.market.view import View
 from weft_plugins.features._numerics import log_ratio
 from weft_plugins.features._sectors import SECTORS

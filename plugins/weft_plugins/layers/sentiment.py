@@ -12,9 +12,9 @@ from pydantic import Field, model_validator
 from weft.components.base import ComponentConfig, Local
 from weft.components.layer import Layer, Scores
 from weft.components.needs import MetricNeed, Need, metric, news
+from weft.domain.instruments import Instrument, Kind
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.times import HOUR, parse_time
-from weft.market.instruments import Instrument, Kind
 from weft.market.news import News
 from weft.market.view import View
 from weft.text.tagging import Tags

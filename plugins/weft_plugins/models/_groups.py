@@ -7,9 +7,9 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from weft.components.needs import FeatureNeed, feature
+from weft.domain.instruments import Instrument, Kind, split_pair
 from weft.foundation.arrays import BoolPanel
 from weft.foundation.times import YEAR
-from weft.market.instruments import Instrument, Kind, split_pair
 from weft.market.view import View
 
 Group: TypeAlias = Literal["majors", "alts", "memes", "stocks"]

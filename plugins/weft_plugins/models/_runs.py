@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from weft.domain.candles import Candles, Presence
 from weft.foundation.arrays import BoolPanel
-from weft.market.candles import Candles, Presence
 
 Rows = NDArray[np.int64]
 

@@ -6,9 +6,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.features.blocks import rows_spanned
+from weft.domain.calendar import rows_spanned
+from weft.domain.candles import Candles
 from weft.foundation.arrays import BoolPanel, FloatPanel, Floats, ordered_sum
-from weft.market.candles import Candles
 from weft_plugins.models._runs import Rows, Runs
 
 INPUTS: Final = ("return", "range", "close_location", "volume", "path")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from weft.components.needs import FeatureNeed
+from weft.domain.instruments import Instrument
 from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
-from weft.market.instruments import Instrument
 from weft.market.view import View
 
 RETURN, VOLATILITY, VOLUME, RSI = "log_return", "log_volatility", "log_volume_ratio", "rsi"

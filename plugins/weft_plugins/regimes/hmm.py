@@ -11,7 +11,7 @@ from weft.components.base import ComponentConfig
 from weft.components.model import Regime, RegimeState
 from weft.components.needs import FeatureNeed, Need, candles, feature
 from weft.components.trained import Artifact, Evaluation, Training
-from weft.features.blocks import BLOCK, block_end
+from weft.domain.calendar import BLOCK, block_end
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.errors import ArtifactError, MissingDependencyError
 from weft.market.view import View

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from weft.domain.candles import Candles, Presence
 from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft.foundation.times import WEEK
-from weft.market.candles import Candles, Presence
 
 _WEEKS = 3
 

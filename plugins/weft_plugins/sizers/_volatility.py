@@ -7,10 +7,10 @@ import numpy as np
 from weft.components.ensemble import Fusion
 from weft.components.needs import CandleNeed, candles
 from weft.components.risk import Levels
-from weft.features.blocks import rows_spanned
+from weft.domain.calendar import rows_spanned
+from weft.domain.candles import Candles, Presence
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.times import WEEK, YEAR
-from weft.market.candles import Candles, Presence
 from weft.market.view import View
 
 _COUNTED = 60

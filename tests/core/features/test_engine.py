@@ -20,12 +20,13 @@ from tests.core.features.steps import (
     live_panel,
     panel,
 )
-from weft.features import blocks, history, live
+from weft.domain import calendar as blocks
+from weft.domain.candles import FIELDS
+from weft.features import history, live
 from weft.features.engine import BLOCK, FeatureEngine, first_row_needed
 from weft.features.jobs import run_jobs
 from weft.features.kernels import Kernel
 from weft.foundation.times import Interval
-from weft.market.candles import FIELDS
 
 
 def test_a_step_is_given_each_candle_once_and_in_order() -> None:

@@ -15,10 +15,10 @@ from tests.core.features.steps import (
     panel,
 )
 from weft.components.feature import Bar, step
+from weft.domain.candles import FIELDS
 from weft.features.engine import FeatureEngine
 from weft.foundation.arrays import Floats
 from weft.foundation.errors import ComponentError, DataError
-from weft.market.candles import FIELDS
 
 
 def test_more_rows_than_there_are() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import psycopg
 
 from tests.support import sample_signal
+from weft.domain.signal import Signal
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import HOUR, iso
 from weft.ledger.ledger import Ledger
-from weft.signal import Signal
 
 NOW = 500_000 * HOUR
 KNOWN_BY = NOW - 7

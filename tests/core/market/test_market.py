@@ -15,18 +15,18 @@ from numpy.testing import assert_array_equal
 from weft.components.feature import Feature
 from weft.components.needs import CandleNeed, FeatureNeed, MetricNeed, Need
 from weft.components.needs import feature as feature_need
+from weft.domain.candles import FIELDS, Presence
+from weft.domain.instruments import Instrument, describe
+from weft.domain.reconcile import Reconciliation
 from weft.features.engine import FeatureEngine
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import LookAheadError, NoDataError
 from weft.foundation.times import DAY, HOUR, SECOND, Interval, parse_time
-from weft.market.candles import FIELDS, Presence
 from weft.market.checks import CANDLE_SCHEMA, OBSERVATION_SCHEMA
 from weft.market.facts import Facts
-from weft.market.instruments import Instrument, describe
 from weft.market.market import Market
 from weft.market.metrics import metric_panel
 from weft.market.plan import make_plan
-from weft.market.reconcile import Reconciliation
 from weft.market.view import View
 from weft.store.lake import Lake
 from weft.store.store import Store

@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from weft.components.needs import metric
+from weft.domain.instruments import Instrument, describe
+from weft.domain.reconcile import Reconciliation, Rule
 from weft.foundation.times import HOUR, SECOND, Interval
 from weft.market.asof import latest_known
 from weft.market.facts import FactSeries, Subject
-from weft.market.instruments import Instrument, describe
 from weft.market.metrics import MetricPanel, metric_panel
 from weft.market.plan import Plan
-from weft.market.reconcile import Reconciliation, Rule
 
 Fact = tuple[int, int, float]
 """Event time, known at, value."""

@@ -16,12 +16,12 @@ from tests.support import ALONE, fetch, make_engine
 from weft import Batch, Provider, Request
 from weft.components.layer import Layer, Scores
 from weft.components.needs import candles, news
+from weft.domain.instruments import describe
 from weft.engine import Engine
 from weft.foundation.clock import Clock, SimulatedClock
 from weft.foundation.times import DAY, HOUR, MINUTE, parse_time
 from weft.http import Http
 from weft.market import news as module
-from weft.market.instruments import describe
 from weft.market.news import NO_NEWS, News, Texts, news_of
 from weft.market.view import View
 from weft.store.lake import Lake

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from numpy.testing import assert_array_equal
 
+from weft.domain.candles import FIELDS, NEVER, Candles, remembered_rows
+from weft.domain.instruments import ALWAYS_OPEN, SESSIONS, Instrument
 from weft.foundation.times import DAY, HOUR, Interval, parse_time
-from weft.market.candles import FIELDS, NEVER, Candles, remembered_rows
-from weft.market.instruments import ALWAYS_OPEN, SESSIONS, Instrument
 from weft.market.panels import HotPanel, latest_traded, panel_of
 from weft.store.tables import CANDLES
 

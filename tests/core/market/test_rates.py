@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weft.domain.vocabulary import METRICS, PAID_OVER
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import DAY, HOUR, parse_time
 from weft.market.checks import OBSERVATION_SCHEMA
@@ -15,7 +16,6 @@ from weft.market.facts import Facts
 from weft.market.rates import over_span
 from weft.store.lake import Lake
 from weft.store.store import Store
-from weft.vocabulary import METRICS, PAID_OVER
 
 EIGHT = 8 * HOUR
 BEGAN = parse_time("2026-07-26T00:00:00.005Z")

@@ -14,13 +14,13 @@ from numpy.testing import assert_array_equal
 from weft.components.feature import Feature, PanelFeature
 from weft.components.needs import CandleNeed, FeatureNeed, MetricNeed, Need
 from weft.components.needs import feature as feature_need
+from weft.domain.candles import FIELDS, Candles, aggregate, candles_from_arrays
+from weft.domain.instruments import Instrument
 from weft.features.engine import FeatureEngine
 from weft.foundation.arrays import FloatPanel, Times
 from weft.foundation.errors import ComponentError, DataError
 from weft.foundation.times import HOUR, Interval, parse_time
-from weft.market.candles import FIELDS, Candles, aggregate, candles_from_arrays
 from weft.market.data import MarketData
-from weft.market.instruments import Instrument
 from weft.market.metrics import MetricPanel
 from weft.market.plan import make_plan
 from weft.market.view import View

@@ -11,13 +11,13 @@ import pytest
 
 from weft.components.execution import Sink
 from weft.config.loading import load_settings
+from weft.domain.signal import Signal
 from weft.foundation.errors import PluginError
 from weft.plugins.discovery import discover
 from weft.plugins.hookspecs import CompositionContext, EngineContext, hookimpl
 from weft.plugins.manager import HookManager, build_hooks
 from weft.plugins.records import Status
 from weft.plugins.registry import Registry
-from weft.signal import Signal
 
 Install = Callable[..., Path]
 

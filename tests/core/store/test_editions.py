@@ -6,9 +6,9 @@ import pytest
 from tests.core.store import rows
 from tests.core.store.rows import H1
 from weft.components.provider import FactKey
+from weft.domain.instruments import describe
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import HOUR
-from weft.market.instruments import describe
 from weft.store.lake import Lake
 from weft.store.store import Store
 

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from tests.core.store.rows import H1, H4, NOW, candles, observations, stored, version
+from weft.domain.candles import FIELDS
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import SchemaError, StorageError
 from weft.foundation.times import HOUR, SECOND
-from weft.market.candles import FIELDS
 from weft.store.lake import Lake
 from weft.store.store import Store
 from weft.store.tables import CANDLES, OBSERVATIONS

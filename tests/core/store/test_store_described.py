@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from tests.core.store.rows import H1, H4, NOW
+from weft.domain.instruments import Instrument, Kind, describe
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import StorageError
 from weft.foundation.times import HOUR
-from weft.market.instruments import Instrument, Kind, describe
 from weft.store.lake import Lake
 from weft.store.store import Store
 from weft.store.tables import CURSORS, INSTRUMENTS

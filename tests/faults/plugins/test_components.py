@@ -18,10 +18,10 @@ from tests.faults.plugins.providers import NOW, Sound
 from tests.support import ALONE, fetch, make_engine
 from weft import Layer, Sink
 from weft.components.base import Component
+from weft.domain.signal import Report
 from weft.engine import Engine
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ComponentError
-from weft.signal import Report
 
 _PLAIN = (
     *ALONE,

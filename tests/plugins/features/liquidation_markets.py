@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from tests.plugins.features.planted_pairs import compute
+from weft.domain.instruments import describe
 from weft.foundation.arrays import FloatPanel, Floats
 from weft.foundation.times import Interval
-from weft.market.instruments import describe
 from weft.testing import History
 from weft_plugins.features.liquidation_levels import LiquidationLevels
 

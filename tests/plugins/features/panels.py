@@ -7,11 +7,11 @@ from importlib.metadata import entry_points
 import numpy as np
 
 from weft.components.feature import StepFeature
+from weft.domain.candles import FIELDS, Candles, candles_from_arrays
+from weft.domain.instruments import SESSIONS, Instrument
 from weft.features.engine import BLOCK, FeatureEngine
 from weft.foundation.arrays import FloatPanel, Floats
 from weft.foundation.times import Interval
-from weft.market.candles import FIELDS, Candles, candles_from_arrays
-from weft.market.instruments import SESSIONS, Instrument
 
 HOUR = Interval.parse("1h")
 

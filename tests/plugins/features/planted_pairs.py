@@ -6,9 +6,9 @@ import numpy as np
 
 from weft.components.feature import PanelFeature
 from weft.components.needs import feature as feature_need
+from weft.domain.instruments import describe
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.times import Interval
-from weft.market.instruments import describe
 from weft.testing import History
 from weft.testing.history import installed_feature
 

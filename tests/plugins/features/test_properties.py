@@ -24,9 +24,9 @@ from tests.plugins.features.panels import (
     scaled,
 )
 from weft.components.feature import StepFeature
-from weft.features import blocks
+from weft.domain import calendar as blocks
+from weft.domain.candles import FIELDS
 from weft.features.engine import BLOCK, FeatureEngine
-from weft.market.candles import FIELDS
 
 SMALL: dict[str, dict[str, float]] = {
     "adx": {"window": 3},

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.plugins.features.panels import BLOCK_START, Columns, compute, cut, make, market, panel
+from weft.domain.candles import aggregate
 from weft.foundation.arrays import Floats
 from weft.foundation.times import HOUR, Interval
-from weft.market.candles import aggregate
 
 
 def _slow_rsi(known: list[tuple[int, float]], rows: int, window: int) -> Floats:

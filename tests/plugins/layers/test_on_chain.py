@@ -17,17 +17,17 @@ from scipy.stats import percentileofscore
 
 from tests.plugins.features.planted_pairs import from_returns
 from weft.components.layer import Scores
+from weft.domain.instruments import describe
+from weft.domain.reconcile import Reconciliation
+from weft.domain.vocabulary import METRICS
 from weft.foundation.arrays import FloatPanel, Floats
 from weft.foundation.times import DAY, HOUR, Interval, parse_time
 from weft.market.facts import FactSeries, Subject
-from weft.market.instruments import describe
 from weft.market.metrics import MetricPanel, metric_panel
 from weft.market.plan import make_plan
-from weft.market.reconcile import Reconciliation
 from weft.market.view import View
 from weft.testing import History, parametrize_with_checks
 from weft.testing.history import installed_feature
-from weft.vocabulary import METRICS
 from weft_plugins.layers._normalise import sample_rows, stand
 from weft_plugins.layers._on_chain_metrics import GROUPS, LEVELS, LIQUIDATIONS, READINGS
 from weft_plugins.layers.on_chain import OnChain

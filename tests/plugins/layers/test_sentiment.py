@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from tests.support import PATIENCE_SECONDS
 from weft.components.layer import Scores
 from weft.components.needs import MetricNeed, NewsNeed
+from weft.domain.instruments import describe
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.errors import ComponentError
 from weft.foundation.times import HOUR, parse_time
-from weft.market.instruments import describe
 from weft.market.news import NO_NEWS, News
 from weft.testing import History, parametrize_with_checks, random_history
 from weft_plugins.layers.sentiment import PARTS, Sentiment

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.plugins.models.transformer_cases import TINY
-from weft.features.blocks import rows_spanned
+from weft.domain.calendar import rows_spanned
+from weft.domain.candles import FIELDS, Candles, Presence, candles_from_arrays
+from weft.domain.instruments import describe
 from weft.foundation.arrays import BoolPanel
 from weft.foundation.times import Interval
-from weft.market.candles import FIELDS, Candles, Presence, candles_from_arrays
-from weft.market.instruments import describe
 from weft.testing import History, random_history
 from weft_plugins.models._runs import Runs
 from weft_plugins.models._transformer_windows import Windows, cells_where

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.plugins.models.trainings import fitted, market, walk
-from weft.market.instruments import Instrument, Kind, describe
+from weft.domain.instruments import Instrument, Kind, describe
 from weft.testing import History, random_history
 from weft_plugins.models._groups import NAMED, Group, group_of, members
 from weft_plugins.models.xgboost import XGBoost

@@ -8,8 +8,8 @@ import numpy as np
 
 from weft.components.model import Model
 from weft.components.trained import Artifact, Checkpoints, NoCheckpoints, Training
+from weft.domain.instruments import describe
 from weft.foundation.times import Interval
-from weft.market.instruments import describe
 from weft.market.view import View
 from weft.testing import History
 

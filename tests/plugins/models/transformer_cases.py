@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from weft.components.trained import Artifact, Training
+from weft.domain.instruments import describe
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.times import Interval
-from weft.market.instruments import describe
 from weft.testing.history import History
 from weft_plugins.models._transformer_network import (
     Architecture,

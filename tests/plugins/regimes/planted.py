@@ -5,9 +5,9 @@ from typing import Final
 import numpy as np
 
 from weft.components.trained import Artifact, Training
+from weft.domain.instruments import describe
 from weft.foundation.arrays import FloatPanel, Floats
 from weft.foundation.times import Interval
-from weft.market.instruments import describe
 from weft.testing.history import START, History
 from weft_plugins.regimes._parameters import Parameters
 from weft_plugins.regimes._stateless import Stateless

@@ -25,7 +25,7 @@ from tests.plugins.regimes.planted import (
 )
 from weft.components.model import RegimeState
 from weft.components.trained import Artifact
-from weft.features.blocks import BLOCK
+from weft.domain.calendar import BLOCK
 from weft.foundation.errors import ArtifactError, NotTrainedError, TrainingError
 from weft.market.view import View
 from weft.testing import parametrize_with_checks

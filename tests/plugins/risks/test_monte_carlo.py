@@ -11,9 +11,9 @@ from scipy.stats import norm
 
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels
+from weft.domain.instruments import describe
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.times import Interval, parse_time
-from weft.market.instruments import describe
 from weft.market.view import View
 from weft.testing.history import History, random_history
 from weft_plugins.risks._merton import Merton

@@ -10,9 +10,9 @@ from scipy.stats import binom, norm
 
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels
+from weft.domain.instruments import describe
 from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft.foundation.times import Interval
-from weft.market.instruments import describe
 from weft.testing.history import History
 from weft_plugins.risks.monte_carlo import MonteCarlo
 

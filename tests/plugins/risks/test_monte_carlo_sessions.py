@@ -10,10 +10,10 @@ from scipy.stats import norm
 from weft.components.ensemble import Fusion
 from weft.components.needs import candles
 from weft.components.risk import Levels
+from weft.domain.candles import Candles
+from weft.domain.instruments import describe
 from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft.foundation.times import Interval
-from weft.market.candles import Candles
-from weft.market.instruments import describe
 from weft.market.view import View
 from weft.testing.history import History
 from weft_plugins.risks._fits import Spans, fit_cells

@@ -10,9 +10,9 @@ from tests.plugins.sizers.dqn_worlds import HORIZON, TINY, market, opinions, tra
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels
 from weft.components.trained import Opinions
+from weft.domain.candles import Candles, candles_from_arrays
+from weft.domain.instruments import describe
 from weft.foundation.times import Interval
-from weft.market.candles import Candles, candles_from_arrays
-from weft.market.instruments import describe
 from weft.testing.history import START, History
 from weft_plugins.sizers.dqn import DqnSizer
 from weft_plugins.sizers.dqn.environment import TradeEnvironment

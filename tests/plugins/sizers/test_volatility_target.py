@@ -5,8 +5,8 @@ import pytest
 
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels
+from weft.domain.instruments import describe
 from weft.foundation.times import DAY, HOUR, WEEK, YEAR, Interval
-from weft.market.instruments import describe
 from weft.testing import History, random_history
 from weft_plugins.sizers._volatility import OPEN_HOURS, candles_a_year
 from weft_plugins.sizers.volatility_target import VolatilityTarget

@@ -7,10 +7,10 @@ import polars as pl
 
 from weft import Batch, Provider, Request
 from weft.components.provider import SourceKind
+from weft.domain.instruments import describe
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.clock import Clock
 from weft.http import Http
-from weft.market.instruments import describe
 
 
 class Tides(Provider):

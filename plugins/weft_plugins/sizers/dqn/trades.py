@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.components.trained import Opinions
+from weft.domain.breaks import Aside
+from weft.domain.candles import Candles
 from weft.foundation.arrays import FloatPanel, Floats, Times
 from weft.foundation.times import HOUR
-from weft.market.breaks import Aside
-from weft.market.candles import Candles
 from weft.market.view import View
 from weft_plugins.sizers.dqn.config import DqnConfig
 from weft_plugins.sizers.dqn.state import find_situation, states

@@ -1,4 +1,4 @@
-"""The judgement of candles, in one pass over a panel; see `weft.market.breaks`."""
+"""The judgement of candles, in one pass over a panel; see `weft.domain.breaks`."""
 
 from typing import Final
 

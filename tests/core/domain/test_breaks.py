@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from weft.domain.breaks import Aside, break_rules, judge, lead_rows
+from weft.domain.candles import Candles, Presence, aggregate, candles_from_arrays, closable_rows
+from weft.domain.instruments import Instrument, describe
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.times import Interval
-from weft.market.breaks import Aside, break_rules, judge, lead_rows
-from weft.market.candles import Candles, Presence, aggregate, candles_from_arrays, closable_rows
-from weft.market.instruments import Instrument, describe
 from weft.market.panels import panel_of
 
 D1, H1, M1 = (Interval.parse(name) for name in ("1d", "1h", "1m"))

@@ -7,9 +7,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from weft.domain.vocabulary import METRICS
 from weft.foundation.arrays import FloatPanel, IntPanel
 from weft.foundation.times import SECOND, Interval
-from weft.vocabulary import METRICS
 
 _PATIENCE = 3.0
 """A source is passed over where its value is so many times as old as the freshest one."""
@@ -56,8 +56,8 @@ class Reconciliation:
     def oldest_seconds(self, metric: str, interval: Interval) -> float:
         """Return up to which age a value of a metric counts; infinite where nothing says so.
 
-        That is `max_age`, or a few of the metric's usual intervals (`weft.vocabulary`), counted
-        from a decision interval on.
+        That is `max_age`, or a few of the metric's usual intervals (`weft.domain.vocabulary`),
+        counted from a decision interval on.
 
         Args:
             metric: its name.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from weft.market.reconcile import Reconciliation, Rule, reconcile
+from weft.domain.reconcile import Reconciliation, Rule, reconcile
 
 HOUR = 3600.0
 Cell = list[tuple[float, float]]

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.foundation.errors import DataError, UnknownSymbolError
-from weft.market.instruments import (
+from weft.domain.instruments import (
     ALWAYS_OPEN,
     SESSIONS,
     Instrument,
@@ -16,7 +15,8 @@ from weft.market.instruments import (
     split_pair,
     unsettled,
 )
-from weft.market.names import FIAT
+from weft.domain.names import FIAT
+from weft.foundation.errors import DataError, UnknownSymbolError
 
 BTC = Instrument(symbol="BTCUSDT", base="BTC", quote="USDT")
 ETH = Instrument(symbol="ETHUSDT", base="ETH", quote="USDT")

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 
-from weft.foundation.arrays import BoolPanel, FloatPanel, RowCounts
-from weft.foundation.times import DAY, HOUR, MINUTE, Interval, parse_time
-from weft.market.candles import (
+from weft.domain.candles import (
     FIELDS,
     NEVER,
     Candles,
@@ -23,7 +21,9 @@ from weft.market.candles import (
     find_presence,
     remembered_rows,
 )
-from weft.market.instruments import ALWAYS_OPEN, SESSIONS, Instrument
+from weft.domain.instruments import ALWAYS_OPEN, SESSIONS, Instrument
+from weft.foundation.arrays import BoolPanel, FloatPanel, RowCounts
+from weft.foundation.times import DAY, HOUR, MINUTE, Interval, parse_time
 
 H1, H4, D1, W1 = (Interval.parse(name) for name in ("1h", "4h", "1d", "1w"))
 MONDAY = parse_time("2024-01-01T00:00:00Z")

@@ -7,10 +7,10 @@ from itertools import count
 
 import numpy as np
 
+from weft.domain.breaks import Aside
+from weft.domain.instruments import Instrument
 from weft.foundation.arrays import BoolPanel, FloatPanel, IntPanel, RowCounts, Times, read_only
 from weft.foundation.times import DAY, MINUTE, SECOND, Interval
-from weft.market.breaks import Aside
-from weft.market.instruments import Instrument
 
 FIELDS = ("open", "high", "low", "close", "volume")
 _PER_ROW = ("times", *FIELDS, "presence", "rows_since_traded", "aside")

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from weft.domain.names import is_ticker, read_pair
 from weft.foundation.errors import DataError, UnknownSymbolError, nearest
-from weft.market.names import is_ticker, read_pair
 
 ALWAYS_OPEN = "24/7"
 """Calendar of a market that never closes: a missing candle there is a hole, not a closed hour."""
@@ -77,7 +77,7 @@ def split_pair(symbol: str) -> tuple[str, str, int] | None:
     """Return (base, quote, multiplier) of a pair, or None where the name is no pair.
 
     ``BTC-USD``, ``BTC/USDT`` and ``BTCUSDT`` are understood; ``1000PEPEUSDT`` is 1000 PEPE. See
-    `weft.market.names` for the rest.
+    `weft.domain.names` for the rest.
     """
     pair = read_pair(symbol)
     return None if pair is None else (pair.base, pair.quote, pair.multiplier)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from weft.domain.columns import Columns, instant, read_times
 from weft.foundation.errors import SchemaError
 from weft.foundation.times import DAY, HOUR, SECOND, iso, parse_time
-from weft.market.columns import Columns, instant, read_times
 
 START = parse_time("2024-01-01T00:00:00Z")
 

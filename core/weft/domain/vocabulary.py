@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+from weft.domain.instruments import Scope
 from weft.foundation.times import Interval
-from weft.market.instruments import Scope
 
 
 @dataclass(frozen=True, slots=True)

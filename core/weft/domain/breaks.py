@@ -4,7 +4,7 @@ A price that is elsewhere without a trade between is a split, a redenomination o
 no return. In a market that never closes the next candle opens about where the last one closed: in
 three million real hours none lay a fifth off, the great crashes included, for a crash trades all
 the way down. Stocks do gap overnight; there a gap is taken for a split where it is near a ratio
-that splits have, or larger than news make it. `weft.market.breaks_kernel` has the figures.
+that splits have, or larger than news make it. `weft.domain.breaks_kernel` has the figures.
 
 Whether a candle counts follows from itself and the candles before it alone, so that a row is the
 same live and in history.
@@ -96,7 +96,7 @@ def judge(
         before: the close before the panel, NaN where there is none (symbol,).
         before_row: its row, counting down from -1 (symbol,).
     """
-    from weft.market.breaks_kernel import judge_candles  # noqa: PLC0415  # numba takes long
+    from weft.domain.breaks_kernel import judge_candles  # noqa: PLC0415  # numba takes long
 
     found = np.zeros(panels["close"].shape, dtype=np.int8)
     judge_candles(

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import sample_signal
-from weft.signal import (
+from weft.domain.signal import (
     DataNote,
     Direction,
     ForecastView,
