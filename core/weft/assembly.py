@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import ValidationError
 
 import weft
-from weft.answers import checked_component
 from weft.collector import Collector
 from weft.components.base import Component, ComponentConfig
+from weft.components.contract_checks import checked_component
 from weft.components.feature import Feature
 from weft.components.needs import FeatureNeed
 from weft.components.provider import Provider, SourceKind

@@ -4,8 +4,8 @@ import asyncio
 from copy import deepcopy
 from dataclasses import dataclass
 
-from weft.answers import checked_awaitable
 from weft.collector import Collector, Progress
+from weft.components.contract_checks import checked_awaitable
 from weft.components.feature import StepFeature
 from weft.compose import Composed, compose
 from weft.composition import Composition

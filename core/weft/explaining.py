@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from weft.answers import checked_contributions
+from weft.components.contract_checks import checked_contributions
 from weft.components.model import Model
 from weft.domain.signal import Report, Signal, number
 from weft.engine import Engine

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from weft.answers import checked_batch, checked_batches
+from weft.components.contract_checks import checked_batch, checked_batches
 from weft.components.provider import Batch, Request
 from weft.foundation.workers import Host, Worker
 

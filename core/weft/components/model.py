@@ -123,7 +123,7 @@ class Model(Trained):
 
     def evaluate(self, view: "View", training: Training) -> Evaluation:
         """Return the log loss of the chance of a rise, and that of saying one half."""
-        from weft.learning.outcomes import direction_losses  # noqa: PLC0415  # made when training
+        from weft.components.outcomes import direction_losses  # noqa: PLC0415  # made when training
 
         return direction_losses(view, self.predict(view), training.horizon)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weft.answers import checked_feature
+from weft.components.contract_checks import checked_feature
 from weft.components.feature import PanelFeature, StepFeature
 from weft.components.layer import Scores
 from weft.components.needs import (

@@ -6,7 +6,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from weft.answers import checked_batches
+from weft.components.contract_checks import checked_batches
 from weft.foundation.calls import fault
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Final
 
-from weft.answers import checked_awaitable
+from weft.components.contract_checks import checked_awaitable
 from weft.components.execution import Sink
 from weft.domain.signal import (
     DataNote,

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from weft.answers import (
+from weft.components.base import Component
+from weft.components.contract_checks import (
     checked_forecast,
     checked_fusion,
     checked_levels,
@@ -17,7 +18,6 @@ from weft.answers import (
     checked_sizes,
     checked_universe,
 )
-from weft.components.base import Component
 from weft.components.ensemble import Ensemble
 from weft.components.feature import Feature, StepFeature
 from weft.components.layer import Layer

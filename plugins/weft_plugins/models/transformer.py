@@ -10,10 +10,10 @@ import numpy as np
 
 from weft.components.model import Forecast, Model
 from weft.components.needs import Need, candles
+from weft.components.outcomes import direction_losses
 from weft.components.trained import Artifact, Evaluation, Training
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.errors import MissingDependencyError
-from weft.learning.outcomes import direction_losses
 from weft.market.view import View
 from weft_plugins.models._transformer_options import Options
 from weft_plugins.models._transformer_samples import choose_samples

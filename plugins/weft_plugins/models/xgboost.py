@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from weft.components.model import Forecast, Model
 from weft.components.needs import Need
+from weft.components.outcomes import outcomes, uniqueness
 from weft.components.trained import Artifact, Training
 from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
 from weft.foundation.errors import ArtifactError, MissingDependencyError, TrainingError
-from weft.learning.outcomes import outcomes, uniqueness
 from weft.market.view import View
 from weft_plugins.models import _features, _groups
 from weft_plugins.models._outcome_table import LEVELS, VOLATILITY, OutcomeTable

@@ -22,9 +22,9 @@ from tests.plugins.models.transformer_cases import (
     market,
     noise,
 )
+from weft.components.outcomes import forward_returns, uniqueness
 from weft.components.trained import Artifact
 from weft.foundation.errors import ComponentError, TrainingError
-from weft.learning.outcomes import forward_returns, uniqueness
 from weft_plugins.models._transformer_device import cpu_threads, devices_for, on_first_with_room
 from weft_plugins.models._transformer_network import build_network
 from weft_plugins.models._transformer_samples import Samples, choose_samples

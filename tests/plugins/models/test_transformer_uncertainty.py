@@ -11,10 +11,10 @@ from scipy.signal import lfilter
 
 from tests.plugins.models.transformer_cases import fit, market
 from weft.components.model import Forecast
+from weft.components.outcomes import forward_returns
 from weft.domain.instruments import describe
 from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft.foundation.times import Interval
-from weft.learning.outcomes import forward_returns
 from weft.market.view import View
 from weft.testing.history import History
 from weft_plugins.models._transformer_windows import Cells, Windows

@@ -10,8 +10,8 @@ import pytest
 import xgboost
 
 from tests.plugins.models.trainings import HORIZON, Kept, fitted, market, walk
+from weft.components.outcomes import forward_returns
 from weft.components.trained import Artifact, Training
-from weft.learning.outcomes import forward_returns
 from weft.market.view import View
 from weft.testing import History, parametrize_with_checks
 from weft_plugins.models._outcome_table import VOLATILITY

@@ -10,10 +10,10 @@ import pytest
 
 from tests.plugins.models.trainings import HORIZON, fitted, market
 from weft.components.model import Forecast
+from weft.components.outcomes import forward_returns
 from weft.domain.instruments import describe
 from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft.foundation.times import Interval
-from weft.learning.outcomes import forward_returns
 from weft.testing import History
 from weft_plugins.models.xgboost import XGBoost
 

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.plugins.models.trainings import HORIZON, fitted, market, walk
-from weft.learning.outcomes import forward_returns
+from weft.components.outcomes import forward_returns
 from weft.learning.splits import Split, purged_folds, walk_forward
 from weft.market.view import View
 from weft.testing import History

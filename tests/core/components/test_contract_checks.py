@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from weft import Forecast, Fusion, Levels, RegimeState, Scores, Sizes
-from weft.answers import (
+from weft.components.contract_checks import (
     checked_feature,
     checked_forecast,
     checked_fusion,

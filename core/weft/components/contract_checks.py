@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weft.answer_parts import (
+from weft.components.answer_parts import (
     ANY,
     array_of,
     came,

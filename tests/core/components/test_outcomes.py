@@ -12,8 +12,8 @@ from sklearn.metrics import log_loss  # type: ignore[import-untyped]  # ships no
 
 from weft.components.model import Forecast
 from weft.components.needs import candles
+from weft.components.outcomes import direction_losses, forward_returns, uniqueness
 from weft.foundation.arrays import BoolPanel, FloatPanel
-from weft.learning.outcomes import direction_losses, forward_returns, uniqueness
 from weft.market.view import View
 from weft.testing import History, random_history
 
