@@ -15,11 +15,11 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from weft.assembly import assemble
 from weft.config.loading import load_settings
 from weft.domain.columns import UTC_MICROS
 from weft.domain.instruments import describe
-from weft.engine import Engine
+from weft.engine.assembly import assemble
+from weft.engine.engine import Engine
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import HOUR, parse_time
 from weft.plugins.discovery import discover

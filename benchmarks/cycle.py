@@ -21,10 +21,10 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from weft.assembly import assemble
 from weft.components.provider import Provider
 from weft.config.loading import load_settings
-from weft.engine import Engine
+from weft.engine.assembly import assemble
+from weft.engine.engine import Engine
 from weft.foundation.clock import SystemClock
 from weft.foundation.times import HOUR, iso
 from weft.http.status import SourceStatus

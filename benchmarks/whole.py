@@ -18,13 +18,13 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from weft.assembly import assemble
 from weft.compose import compose
 from weft.config.loading import load_settings
 from weft.domain.columns import UTC_MICROS
 from weft.domain.instruments import describe
 from weft.domain.vocabulary import METRICS
-from weft.engine import Engine
+from weft.engine.assembly import assemble
+from weft.engine.engine import Engine
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import DAY, HOUR, parse_time
 from weft.plugins.discovery import discover

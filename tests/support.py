@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from weft.assembly import assemble
 from weft.components.base import Component
 from weft.config.loading import load_settings
 from weft.domain.signal import (
@@ -24,7 +23,8 @@ from weft.domain.signal import (
     Versions,
     with_id,
 )
-from weft.engine import Engine
+from weft.engine.assembly import assemble
+from weft.engine.engine import Engine
 from weft.foundation.clock import Clock
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry

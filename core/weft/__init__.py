@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from weft.domain.candles import Candles
     from weft.domain.instruments import Instrument, InstrumentTable
     from weft.domain.signal import Signal
-    from weft.engine import Engine
+    from weft.engine.engine import Engine
     from weft.foundation.times import Interval
     from weft.market.view import View
     from weft.plugins.hookspecs import hookimpl
@@ -51,7 +51,7 @@ _HOMES = {
     "weft.components.trained": ("Artifact", "Evaluation", "Trained", "Training"),
     "weft.components.series": ("Point", "Series", "SeriesProvider", "Wanted"),
     "weft.components.universe": ("Universe",),
-    "weft.engine": ("Engine",),
+    "weft.engine.engine": ("Engine",),
     "weft.domain.candles": ("Candles",),
     "weft.domain.instruments": ("Instrument", "InstrumentTable"),
     "weft.market.view": ("View",),

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weft.assembly import compose_settings
 from weft.components.provider import SourceKind
 from weft.composition import Composition
 from weft.config.loading import LoadedSettings, load_settings
+from weft.engine.assembly import compose_settings
 from weft.foundation.errors import MissingDependencyError
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry

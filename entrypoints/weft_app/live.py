@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from weft.domain.signal import Report, to_json
-from weft.engine import Engine
+from weft.engine.engine import Engine
 from weft.foundation.errors import WeftError
 from weft.foundation.times import SECOND, parse_time
 from weft.intake import Collected

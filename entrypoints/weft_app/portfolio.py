@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from weft.domain.signal import Direction, Signal
-from weft.engine import Engine
+from weft.engine.engine import Engine
 from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
 from weft.foundation.errors import NoDataError
 from weft.foundation.times import DAY, Interval, iso

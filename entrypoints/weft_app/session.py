@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 
 from rich.markup import escape
 
-from weft.assembly import assemble
 from weft.config.loading import load_settings
 from weft.domain.instruments import find_spelling
 from weft.domain.signal import Report
-from weft.engine import Engine
+from weft.engine.assembly import assemble
+from weft.engine.engine import Engine
 from weft.features.kernels import is_cached_on_disk
 from weft.foundation.errors import StorageError, nearest
 from weft.foundation.times import SECOND, parse_time, to_datetime

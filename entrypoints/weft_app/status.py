@@ -7,8 +7,8 @@ from typing import Self
 from pydantic import BaseModel
 
 from weft.composition import Composition
+from weft.engine.provider_status import ProviderStatus
 from weft.foundation.times import iso
-from weft.sources import ProviderStatus
 from weft.stream import StreamStatus
 
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from tests.support import fetch, make_engine
 from weft.compose import Composed
-from weft.engine import Engine
+from weft.engine.engine import Engine
+from weft.engine.replay import replay
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import HOUR, parse_time
-from weft.replay import replay
 
 NOW = parse_time("2026-04-01T00:00:00Z")
 ROWS = 6

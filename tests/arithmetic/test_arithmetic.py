@@ -10,8 +10,8 @@ import pytest
 from tests.arithmetic.composed import train_and_record
 from tests.arithmetic.functions import unlike
 from tests.arithmetic.settings import PLAINEST, ROOT, SETTINGS, TWO_THREADS, run_under
+from weft.engine.replay import TOLERANCE, Outcome
 from weft.foundation.arithmetic import own_arithmetic
-from weft.replay import TOLERANCE, Outcome
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,9 @@
 """The sandbox as every provider at once: nothing that it tells waits for the configuration."""
 
-from weft.assembly import compose_settings
 from weft.components.provider import SourceKind
 from weft.components.series import SeriesProvider
 from weft.config.loading import load_settings
+from weft.engine.assembly import compose_settings
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft_app.demo import SERIES_OF, sandboxed

@@ -9,7 +9,7 @@ from weft.learning.judging import FEWEST_SPANS
 from weft.learning.records import TRAINING
 
 if TYPE_CHECKING:
-    from weft.engine import Engine
+    from weft.engine.engine import Engine
 
 INTERVALS: Final = tuple(Interval.parse(text) for text in ("1m", "5m", "15m", "1h", "4h"))
 CANDLES: Final = (500, 1_000, 2_000, 5_000, 10_000, 20_000)

@@ -13,7 +13,7 @@ from weft.learning.records import TRAINING
 from weft.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
-    from weft.engine import Engine
+    from weft.engine.engine import Engine
     from weft.learning.champions import Promotion
 
 

@@ -7,9 +7,9 @@ import orjson
 from rich.markup import escape
 from rich.table import Table
 
-from weft.assembly import compose_settings
 from weft.composition import Composition
 from weft.config.loading import load_settings
+from weft.engine.assembly import compose_settings
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft_app.session import open_answer, print_json

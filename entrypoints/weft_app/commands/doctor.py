@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 import orjson
 
 import weft
-from weft.assembly import assemble
 from weft.config.loading import LoadedSettings, load_settings
-from weft.engine import Engine
+from weft.engine.assembly import assemble
+from weft.engine.engine import Engine
 from weft.features.kernels import is_cached_on_disk
 from weft.foundation.clock import SystemClock
 from weft.foundation.errors import WeftError

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from weft.domain.signal import UNKNOWN_REGIME, LayerView, RegimeView, Signal, to_json
-from weft.explaining import Explanation, explain
+from weft.engine.explain import Explanation, explain
 from weft_app.progress import phase
 from weft_app.session import (
     bring_up_to_date,

@@ -8,11 +8,11 @@ import orjson
 from rich.markup import escape
 from rich.table import Table
 
-from weft.assembly import compose_settings
 from weft.components.series import SeriesProvider
 from weft.config.loading import load_settings
 from weft.domain.instruments import Scope
 from weft.domain.vocabulary import METRICS, Metric
+from weft.engine.assembly import compose_settings
 from weft.foundation.times import Interval
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry

@@ -10,7 +10,6 @@ import orjson
 from rich.markup import escape
 from rich.table import Table
 
-from weft.assembly import compose_settings
 from weft.components.base import Component
 from weft.components.needs import (
     CandleNeed,
@@ -22,6 +21,7 @@ from weft.components.needs import (
     RegimeNeed,
 )
 from weft.config.loading import load_settings
+from weft.engine.assembly import compose_settings
 from weft.foundation.errors import ConfigError, PluginConflictError, UnknownPluginError, nearest
 from weft.foundation.times import DAY
 from weft.plugins.discovery import discover

@@ -11,15 +11,15 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from weft.assembly import compose_settings
 from weft.composition import PlacedProvider
 from weft.config.loading import LoadedSettings, load_settings
-from weft.engine import Engine
+from weft.engine.assembly import compose_settings
+from weft.engine.engine import Engine
+from weft.engine.provider_status import provider_status
 from weft.foundation.errors import PluginError, WeftError, nearest
 from weft.foundation.times import DAY, SECOND
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
-from weft.sources import provider_status
 from weft_app.addresses import shown
 from weft_app.progress import Phase, phase
 from weft_app.session import console, open_answer, open_engine, print_json, without_name

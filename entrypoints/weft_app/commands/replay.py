@@ -8,11 +8,11 @@ from pathlib import Path
 import orjson
 from rich.markup import escape
 
-from weft.engine import Engine
+from weft.engine.engine import Engine
+from weft.engine.replay import TOLERANCE, Difference, Outcome, Replayed, replay
 from weft.foundation.arithmetic import own_arithmetic
 from weft.foundation.errors import WeftError
 from weft.ledger.ledger import Entry
-from weft.replay import TOLERANCE, Difference, Outcome, Replayed, replay
 from weft_app.progress import phase
 from weft_app.session import compile_features, open_answer, open_engine, print_json
 

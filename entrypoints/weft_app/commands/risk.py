@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from weft.domain.signal import to_json
-from weft.engine import Engine
+from weft.engine.engine import Engine
 from weft.foundation.errors import ConfigError, NoDataError
 from weft_app.portfolio import Figures, RiskReport, measure, positions_of, read_history
 from weft_app.session import (

@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.markup import escape
 
-from weft.assembly import assemble
 from weft.config.loading import LoadedSettings, load_settings
 from weft.config.settings import Settings
-from weft.engine import Engine
+from weft.engine.assembly import assemble
+from weft.engine.engine import Engine
 from weft.foundation.errors import ConfigError, MissingDependencyError
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from weft.domain.signal import Direction, Report, Signal
-from weft.engine import Engine
+from weft.engine.engine import Engine
 from weft_app.session import (
     bring_up_to_date,
     compose_report,

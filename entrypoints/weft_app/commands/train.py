@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 
 from weft.domain.signal import to_json
-from weft.engine import Engine
+from weft.engine.engine import Engine
 from weft.foundation.errors import LearningError, WeftError, nearest
 from weft.foundation.times import iso
 from weft.learning.judging import FEWEST_SPANS

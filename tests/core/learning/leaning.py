@@ -11,7 +11,7 @@ from tests.support import ALONE, fetch, make_engine
 from weft import Artifact, Evaluation, Forecast, Model, Training, View, candles
 from weft.components.base import ComponentConfig
 from weft.components.needs import Need
-from weft.engine import Engine
+from weft.engine.engine import Engine
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ArtifactError, TrainingError
 from weft.foundation.times import HOUR, parse_time

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.core.learning.leaning import KEY, NOW, Leaning, advance, artifact_at, engine_at
-from weft.engine import Engine
+from weft.engine.engine import Engine
 from weft.foundation.errors import ArtifactError, StorageError, TrainingError
 from weft.foundation.times import iso
 from weft.learning.champions import Promotion

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.core.learning.leaning import KEY, NOW, Leaning, advance, artifact_at, engine_at
+from weft.engine.replay import replay
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import LearningError, TrainingError
 from weft.foundation.times import DAY, HOUR, iso
 from weft.ledger.ledger import Ledger
-from weft.replay import replay
 
 
 def test_an_untrained_model_is_told_and_nothing_waits_for_it(tmp_path: Path) -> None:

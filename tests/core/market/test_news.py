@@ -17,7 +17,7 @@ from weft import Batch, Provider, Request
 from weft.components.layer import Layer, Scores
 from weft.components.needs import candles, news
 from weft.domain.instruments import describe
-from weft.engine import Engine
+from weft.engine.engine import Engine
 from weft.foundation.clock import Clock, SimulatedClock
 from weft.foundation.times import DAY, HOUR, MINUTE, parse_time
 from weft.http import Http

@@ -13,10 +13,10 @@ from tests.faults.plugins.providers import NOW, Sound, candle
 from tests.support import ALONE, make_engine
 from weft import Batch, Layer, Request, Scores, View
 from weft.domain.instruments import describe
+from weft.engine.provider_status import provider_status
 from weft.foundation.clock import Clock, SimulatedClock
 from weft.foundation.errors import ConfigError
 from weft.http import Http
-from weft.sources import provider_status
 
 if TYPE_CHECKING:
     from weft.components.base import Component

@@ -19,7 +19,7 @@ from tests.support import ALONE, fetch, make_engine
 from weft import Layer, Sink
 from weft.components.base import Component
 from weft.domain.signal import Report
-from weft.engine import Engine
+from weft.engine.engine import Engine
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ComponentError
 

@@ -10,7 +10,7 @@ import pytest
 from tests.faults.plugins.providers import ENDING, GATE, HANGING, NOW, Sleeps, Sound
 from tests.support import PATIENCE_SECONDS, make_engine
 from weft import Provider
-from weft.engine import Engine
+from weft.engine.engine import Engine
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ComponentError
 from weft.foundation.times import HOUR

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import make_engine
+from weft.engine.provider_status import provider_status
 from weft.foundation.times import MINUTE, iso, parse_time
-from weft.sources import provider_status
 from weft.store.tables import CANDLES
 from weft_app.live import LiveService
 from weft_app.sandbox import Sandbox

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.support import ALONE, fetch, make_engine
-from weft.engine import Engine
+from weft.engine.engine import Engine
+from weft.engine.replay import TOLERANCE, Outcome, Replayed, replay
 from weft.foundation.arithmetic import SIGNIFICANT_DIGITS, own_arithmetic, rounded
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import DAY, parse_time
 from weft.ledger.ledger import Entry
-from weft.replay import TOLERANCE, Outcome, Replayed, replay
 
 NOW = parse_time("2026-02-20T00:00:00Z")
 ELSEWHERE = {**own_arithmetic(), "numpy": "0.1"}

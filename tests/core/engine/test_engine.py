@@ -17,7 +17,7 @@ from weft import Batch, Layer, Provider, Request, Scores, Signal, Sink, View, ca
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels, Sizer, Sizes
 from weft.domain.instruments import describe
-from weft.engine import Engine
+from weft.engine.engine import Engine
 from weft.foundation.clock import Clock, SimulatedClock
 from weft.foundation.errors import ComponentError, ConfigError, LookAheadError
 from weft.foundation.times import DAY, HOUR, parse_time

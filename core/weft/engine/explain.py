@@ -7,7 +7,7 @@ from functools import partial
 from weft.components.contract_checks import checked_contributions
 from weft.components.model import Model
 from weft.domain.signal import Report, Signal, number
-from weft.engine import Engine
+from weft.engine.engine import Engine
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.calls import attempt
 from weft.foundation.errors import NoDataError

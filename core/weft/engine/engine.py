@@ -29,7 +29,7 @@ from weft.store.store import Store
 
 @dataclass(slots=True)
 class Engine:
-    """Composes signals. Build it with `weft.assembly.assemble`.
+    """Composes signals. Build it with `weft.engine.assembly.assemble`.
 
     Attributes:
         composition: the components and how they are used.

@@ -30,7 +30,7 @@ from weft.config.settings import Slot
 from weft.connections import Connections
 from weft.domain.reconcile import Reconciliation
 from weft.domain.signal import Versions
-from weft.engine import Engine
+from weft.engine.engine import Engine
 from weft.features.engine import FeatureEngine
 from weft.foundation.clock import Clock, SystemClock
 from weft.foundation.errors import ConfigError, MissingDependencyError, PluginError

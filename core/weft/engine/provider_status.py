@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from weft.components.provider import Provider
-from weft.engine import Engine
+from weft.engine.engine import Engine
 from weft.foundation.times import iso
 from weft.http.status import SourceState, SourceStatus
 

@@ -1,11 +1,11 @@
 """Replay: composes recorded signals again, from what the store held when they were made.
 
-What it promises: under the arithmetic that recorded a signal (`weft.foundation.arithmetic`), the same signal
-to the last byte. Under another one, another processor or another version of a library, the same
-signal to the last byte nearly always, because figures are rounded before they are sealed; where a
-figure lies on the edge between two roundings, one that agrees within `TOLERANCE`. What chooses by a
-figure, a threshold or a branch of a tree, may choose otherwise where the figure lies on its edge:
-such a signal differs, and the fields that differ are named.
+What it promises: under the arithmetic that recorded a signal (`weft.foundation.arithmetic`), the
+same signal to the last byte. Under another one, another processor or another version of a library,
+the same signal to the last byte nearly always, because figures are rounded before they are sealed;
+where a figure lies on the edge between two roundings, one that agrees within `TOLERANCE`. What
+chooses by a figure, a threshold or a branch of a tree, may choose otherwise where the figure lies
+on its edge: such a signal differs, and the fields that differ are named.
 """
 
 from bisect import bisect
@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 
 from weft.domain.signal import Signal, to_json
-from weft.engine import Engine
+from weft.engine.engine import Engine
 from weft.foundation.arithmetic import own_arithmetic
 from weft.foundation.errors import NoDataError
 from weft.foundation.times import parse_time

@@ -1,0 +1,1 @@
+"""The engine: one composition over one store, and what reports on it."""
