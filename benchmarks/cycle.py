@@ -27,9 +27,9 @@ from weft.engine.assembly import assemble
 from weft.engine.engine import Engine
 from weft.foundation.clock import SystemClock
 from weft.foundation.times import HOUR, iso
-from weft.http.status import SourceStatus
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
+from weft.sources.http.status import SourceStatus
 from weft_app.demo import API_OF, KEY_OF
 from weft_app.installed import asked_over_http
 from weft_app.sandbox.coins import COINS

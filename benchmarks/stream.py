@@ -23,9 +23,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from weft.components.provider import Batch, Provider, Request
 from weft.foundation.clock import SystemClock
 from weft.foundation.times import MINUTE, Interval
-from weft.http import Http
-from weft.stream import Streamer, StreamSpec
-from weft.stream.events import BookSnapshot
+from weft.sources.http import Http
+from weft.sources.stream import Streamer, StreamSpec
+from weft.sources.stream.events import BookSnapshot
 from weft_providers.binance import Binance
 from weft_providers.binance_stream import StreamOptions, spot_streams
 
@@ -62,7 +62,7 @@ def main() -> None:
         layer = asyncio.run(_layer(f"{url}?rate=0", len(messages)))
         for name, (seconds, cpu, memory, _) in {
             "bare websockets + orjson": bare,
-            "weft.stream": layer,
+            "weft.sources.stream": layer,
         }.items():
             rate = len(messages) / seconds
             share = bare[0] / seconds

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from weft.components.needs import candles, feature, forecasts, metric, news, regime
     from weft.components.provider import Batch, HttpConfig, Provider, Request
     from weft.components.risk import Levels, Risk, Sizer, Sizes
-    from weft.components.series import Point, Series, SeriesProvider, Wanted
     from weft.components.trained import Artifact, Evaluation, Trained, Training
     from weft.components.universe import Universe
     from weft.domain.candles import Candles
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from weft.foundation.times import Interval
     from weft.market.view import View
     from weft.plugins.hookspecs import hookimpl
+    from weft.sources.series import Point, Series, SeriesProvider, Wanted
 
 _HOMES = {
     "weft.components.base": ("Component", "ComponentConfig", "Local"),
@@ -49,7 +49,7 @@ _HOMES = {
     "weft.components.provider": ("Batch", "HttpConfig", "Provider", "Request"),
     "weft.components.risk": ("Levels", "Risk", "Sizer", "Sizes"),
     "weft.components.trained": ("Artifact", "Evaluation", "Trained", "Training"),
-    "weft.components.series": ("Point", "Series", "SeriesProvider", "Wanted"),
+    "weft.sources.series": ("Point", "Series", "SeriesProvider", "Wanted"),
     "weft.components.universe": ("Universe",),
     "weft.engine.engine": ("Engine",),
     "weft.domain.candles": ("Candles",),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from weft.batches import Held, join
 from weft.components.provider import Batch, Provider, Request
 from weft.composition import Placed, PlacedProvider
-from weft.connections import Connections
 from weft.fetching import Fetching
 from weft.foundation.calls import fault
 from weft.foundation.clock import Clock
@@ -17,6 +16,7 @@ from weft.foundation.times import DAY, Interval
 from weft.foundation.workers import Workers
 from weft.intake import Collected, Intake
 from weft.market.market import Market
+from weft.sources.clients import Connections
 from weft.store.store import Store
 
 if TYPE_CHECKING:

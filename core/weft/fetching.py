@@ -11,7 +11,7 @@ from weft.foundation.workers import Host, Worker
 
 if TYPE_CHECKING:
     from weft.foundation.clock import Clock
-    from weft.http import Http
+    from weft.sources.http import Http
 
 Fetch: TypeAlias = "Callable[[Request, Http, Clock], AsyncIterator[Batch]]"
 Take: TypeAlias = Callable[[Batch], Coroutine[Any, Any, None]]

@@ -12,8 +12,8 @@ from weft.engine.engine import Engine
 from weft.foundation.errors import WeftError
 from weft.foundation.times import SECOND, parse_time
 from weft.intake import Collected
-from weft.stream import Streamer, StreamStatus, sources_of
-from weft.stream.streamer import Source
+from weft.sources.stream import Streamer, StreamStatus, sources_of
+from weft.sources.stream.streamer import Source
 
 log = logging.getLogger("weft.live")
 

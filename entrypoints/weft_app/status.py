@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from weft.composition import Composition
 from weft.engine.provider_status import ProviderStatus
 from weft.foundation.times import iso
-from weft.stream import StreamStatus
+from weft.sources.stream import StreamStatus
 
 
 def installation(lake: str, composition: Composition) -> str:

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from weft.components.series import Series
 from weft.foundation.times import DAY, parse_time
-from weft.http.api import Headers
-from weft.http.errors import NotCoveredError, SourceError, UnlistedSymbolError
+from weft.sources.http.api import Headers
+from weft.sources.http.errors import NotCoveredError, SourceError, UnlistedSymbolError
+from weft.sources.series import Series
 
 if TYPE_CHECKING:
-    from weft.http import Answer, Http, Reader
-    from weft.http.asked import Params
+    from weft.sources.http import Answer, Http, Reader
+    from weft.sources.http.asked import Params
 
 NOT_THERE = ("metric not", "market data not")
 NOT_YET = "latest data not"

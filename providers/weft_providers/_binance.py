@@ -6,8 +6,8 @@ from typing import Any
 
 from weft.domain.instruments import Instrument, Kind, split_pair
 from weft.foundation.times import SECOND, Interval
-from weft.http import Answer, BannedError, Http, Reader, SourceError, UnlistedSymbolError
-from weft.http.api import Headers
+from weft.sources.http import Answer, BannedError, Http, Reader, SourceError, UnlistedSymbolError
+from weft.sources.http.api import Headers
 from weft_providers._candles import Page, Row
 from weft_providers._exchange import Book
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import partial
 from urllib.parse import unquote
 
-from weft.components.series import Point, Series, Wanted
 from weft.domain.instruments import Scope, split_pair
 from weft.foundation.times import iso
-from weft.http import Http, Reader
+from weft.sources.http import Http, Reader
+from weft.sources.series import Point, Series, Wanted
 
 _PERIODS = {"5m": "5min", "15m": "15min", "30m": "30min"}
 """What statistics call a period, where it is not Weft's name."""

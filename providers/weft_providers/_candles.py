@@ -24,7 +24,7 @@ from weft.domain.instruments import Instrument
 from weft.foundation.clock import Clock
 from weft.foundation.errors import ProviderError
 from weft.foundation.times import DAY, SECOND, Interval, iso, to_micros
-from weft.http import Answer, Http, UnlistedSymbolError
+from weft.sources.http import Answer, Http, UnlistedSymbolError
 
 _SCHEMA = {"open_time": pl.Datetime("us", "UTC")} | dict.fromkeys(FIELDS, pl.Float64())
 _TEST_NETWORK = re.compile("testnet|sandbox|demo")

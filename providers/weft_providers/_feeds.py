@@ -8,14 +8,14 @@ from pydantic import Field
 
 from weft.components.base import ComponentConfig
 from weft.foundation.times import DAY
-from weft.http.errors import MalformedError
+from weft.sources.http.errors import MalformedError
 from weft_providers._feed_dates import read_date
 from weft_providers._texts import digest, plain, same_link
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from weft.http import Answer
+    from weft.sources.http import Answer
 
 _LONGEST_SUMMARY = 2_000
 

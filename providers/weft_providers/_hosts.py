@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from weft.http import Api, Http
+    from weft.sources.http import Api, Http
 
 
 class Hosts:

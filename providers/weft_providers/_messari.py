@@ -3,13 +3,18 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from weft.components.series import Point, Series, Wanted
 from weft.foundation.times import DAY, iso
-from weft.http.api import Headers
-from weft.http.errors import NotCoveredError, SourceError, UnavailableError, UnlistedSymbolError
+from weft.sources.http.api import Headers
+from weft.sources.http.errors import (
+    NotCoveredError,
+    SourceError,
+    UnavailableError,
+    UnlistedSymbolError,
+)
+from weft.sources.series import Point, Series, Wanted
 
 if TYPE_CHECKING:
-    from weft.http import Reader
+    from weft.sources.http import Reader
 
 # What stands after the minus goes to suppliers.
 KEPT = "fees24HourUsd - feesSupplySide24HourUsd"

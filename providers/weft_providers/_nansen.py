@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from weft.components.series import Point, Series, Wanted
-from weft.http.api import Headers, RateLimit
-from weft.http.errors import (
+from weft.sources.http.api import Headers, RateLimit
+from weft.sources.http.errors import (
     ForbiddenError,
     NotCoveredError,
     SourceError,
     UnlistedSymbolError,
 )
+from weft.sources.series import Point, Series, Wanted
 
 if TYPE_CHECKING:
-    from weft.http import Reader
+    from weft.sources.http import Reader
 
 TOKENS = """
     BTC:ethereum:0x2260fac5e5542a773aa44fbcfedf7c193bc2c599

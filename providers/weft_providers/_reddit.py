@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from weft.foundation.times import DAY, SECOND
-from weft.http.api import Api, HeaderKey
-from weft.http.errors import UnauthorisedError
+from weft.sources.http.api import Api, HeaderKey
+from weft.sources.http.errors import UnauthorisedError
 from weft_providers._hosts import Hosts
 from weft_providers._texts import Text
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from weft.foundation.clock import Clock
-    from weft.http import Answer, Reader
+    from weft.sources.http import Answer, Reader
 
 METRIC, SCOPE = "social_volume", "asset"
 _TOKENS = "https://www.reddit.com"

@@ -5,13 +5,13 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from weft.components.series import Wanted
 from weft.foundation.times import iso
-from weft.http import Answer, errors
-from weft.http.api import Headers
+from weft.sources.http import Answer, errors
+from weft.sources.http.api import Headers
+from weft.sources.series import Wanted
 
 if TYPE_CHECKING:
-    from weft.http import Http
+    from weft.sources.http import Http
 
 _SAID: Mapping[str, type[errors.SourceError]] = {
     "not an existing slug": errors.UnlistedSymbolError,

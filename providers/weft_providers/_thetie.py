@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from weft.components.series import Point, Series, Wanted
 from weft.foundation.times import DAY, parse_time
-from weft.http.api import Headers
-from weft.http.errors import NotCoveredError, SourceError, UnlistedSymbolError
+from weft.sources.http.api import Headers
+from weft.sources.http.errors import NotCoveredError, SourceError, UnlistedSymbolError
+from weft.sources.series import Point, Series, Wanted
 
 if TYPE_CHECKING:
-    from weft.http import Answer, Reader
+    from weft.sources.http import Answer, Reader
 
 
 def classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes

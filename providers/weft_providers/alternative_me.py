@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from weft.components.series import Point, Series, SeriesProvider, Wanted
 from weft.domain.instruments import Scope
 from weft.foundation.times import DAY
-from weft.http.api import Api, Headers, RateLimit
-from weft.http.errors import SourceError, UnavailableError
+from weft.sources.http.api import Api, Headers, RateLimit
+from weft.sources.http.errors import SourceError, UnavailableError
+from weft.sources.series import Point, Series, SeriesProvider, Wanted
 
 if TYPE_CHECKING:
-    from weft.http import Http, Reader
+    from weft.sources.http import Http, Reader
 
 
 def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes

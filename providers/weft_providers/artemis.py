@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.foundation.times import DAY, iso
-from weft.http.api import Api, QueryKey, RateLimit
-from weft.http.errors import UnlistedSymbolError
+from weft.sources.http.api import Api, QueryKey, RateLimit
+from weft.sources.http.errors import UnlistedSymbolError
+from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft_providers._artemis import (
     PEERS,
     WEEK_LONG,
@@ -27,8 +27,8 @@ from weft_providers._artemis import (
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig
-    from weft.http import Http
-    from weft.http.asked import Params
+    from weft.sources.http import Http
+    from weft.sources.http.asked import Params
 
 
 class Artemis(SeriesProvider):

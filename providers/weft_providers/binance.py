@@ -11,11 +11,11 @@ from pydantic import Field
 
 from weft.components.base import ComponentConfig
 from weft.components.provider import Request
-from weft.components.series import Point, Wanted
 from weft.domain.instruments import Instrument
 from weft.foundation.times import Interval
-from weft.http import Api, Http, RateLimit, Reader, RefusedError, UnlistedSymbolError
-from weft.stream import StreamSpec
+from weft.sources.http import Api, Http, RateLimit, Reader, RefusedError, UnlistedSymbolError
+from weft.sources.series import Point, Wanted
+from weft.sources.stream import StreamSpec
 from weft_providers._binance import classify, cost_of, read_book, read_instrument, read_page, waits
 from weft_providers._candles import Page
 from weft_providers._exchange import ExchangeConfig, ExchangeProvider, depth_series

@@ -10,11 +10,11 @@ from pydantic import Field
 
 from weft.components.base import ComponentConfig
 from weft.components.provider import Request
-from weft.components.series import Point, Wanted
 from weft.domain.instruments import Instrument, Kind
 from weft.foundation.times import Interval
-from weft.http import Api, Http, RateLimit, Reader, UnlistedSymbolError
-from weft.stream import StreamSpec
+from weft.sources.http import Api, Http, RateLimit, Reader, UnlistedSymbolError
+from weft.sources.series import Point, Wanted
+from weft.sources.stream import StreamSpec
 from weft_providers._binance import classify, cost_of, read_book, read_instrument, read_page, waits
 from weft_providers._binance_metrics import (
     FUNDING_LIMIT,

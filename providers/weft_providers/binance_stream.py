@@ -20,8 +20,8 @@ from weft.components.provider import Request, SourceKind
 from weft.domain.instruments import split_pair
 from weft.foundation.errors import ConfigError
 from weft.foundation.times import Interval
-from weft.http import Http, Reader
-from weft.stream.events import (
+from weft.sources.http import Http, Reader
+from weft.sources.stream.events import (
     Acknowledged,
     BookSnapshot,
     BookUpdate,
@@ -33,7 +33,7 @@ from weft.stream.events import (
     Refused,
     Trade,
 )
-from weft.stream.spec import StreamLimits, StreamSpec, Topic
+from weft.sources.stream.spec import StreamLimits, StreamSpec, Topic
 from weft_providers._candles import CandleProvider
 from weft_providers._exchange import DOLLARS
 

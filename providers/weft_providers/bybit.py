@@ -7,10 +7,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from weft.components.series import Point, Series, Wanted
 from weft.domain.instruments import Instrument, Kind, split_pair
 from weft.foundation.times import SECOND, Interval
-from weft.http import (
+from weft.sources.http import (
     Api,
     ForbiddenError,
     Http,
@@ -24,7 +23,8 @@ from weft.http import (
     UnavailableError,
     UnlistedSymbolError,
 )
-from weft.http.api import Headers
+from weft.sources.http.api import Headers
+from weft.sources.series import Point, Series, Wanted
 from weft_providers._bybit_metrics import SERIES, read_metric
 from weft_providers._candles import Page, Row
 from weft_providers._exchange import ExchangeConfig, ExchangeProvider

@@ -11,7 +11,7 @@ from pydantic import Field
 from weft.components.base import ComponentConfig
 from weft.domain.instruments import Instrument
 from weft.foundation.times import Interval, iso
-from weft.http import Api, Http, RateLimit, Reader, UnlistedSymbolError
+from weft.sources.http import Api, Http, RateLimit, Reader, UnlistedSymbolError
 from weft_providers._candles import CandleConfig, CandleProvider, Page, Row
 
 _STEPS_BEFORE = 10

@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.domain.instruments import Scope
 from weft.foundation.times import DAY
-from weft.http.api import Api, HeaderKey, Headers, RateLimit
-from weft.http.errors import (
+from weft.sources.http.api import Api, HeaderKey, Headers, RateLimit
+from weft.sources.http.errors import (
     NotCoveredError,
     SourceError,
     UnauthorisedError,
     UnlistedSymbolError,
 )
+from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig
-    from weft.http import Http, Reader
-    from weft.http.asked import Params
+    from weft.sources.http import Http, Reader
+    from weft.sources.http.asked import Params
 
 _GLOBAL, _TRENDING = "/api/v3/global", "/api/v3/search/trending"
 _CACHED_SECONDS = 600.0

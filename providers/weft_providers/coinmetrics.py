@@ -8,12 +8,12 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import Field
 
 from weft.components.base import ComponentConfig
-from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.foundation.times import HOUR, SECOND, iso
-from weft.http import Api, NotCoveredError, QueryKey, RateLimit, Reader, RefusedError
+from weft.sources.http import Api, NotCoveredError, QueryKey, RateLimit, Reader, RefusedError
+from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 
 if TYPE_CHECKING:
-    from weft.http import Http
+    from weft.sources.http import Http
 
 _COMPLETE = "AssetEODCompletionTime"
 

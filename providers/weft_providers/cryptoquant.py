@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from weft.components.base import ComponentConfig
-from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.foundation.times import DAY, parse_time, to_datetime
-from weft.http import Api, HeaderKey, NotCoveredError, RateLimit, Reader
-from weft.http.api import Headers
-from weft.http.errors import (
+from weft.sources.http import Api, HeaderKey, NotCoveredError, RateLimit, Reader
+from weft.sources.http.api import Headers
+from weft.sources.http.errors import (
     RateLimitedError,
     RefusedError,
     SourceError,
     UnauthorisedError,
     UnavailableError,
 )
+from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 
 if TYPE_CHECKING:
-    from weft.http import Http
+    from weft.sources.http import Http
 
 _WINDOWS = {"1d": "day", "1h": "hour", "10m": "10min", "1m": "min"}
 _EXCHANGES = {"exchange": "all_exchange"}

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from weft.components.provider import Batch, Request
-from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.domain.instruments import Scope
 from weft.foundation.times import DAY
-from weft.http.api import Api, Headers, RateLimit
-from weft.http.errors import SourceError, UnlistedSymbolError
+from weft.sources.http.api import Api, Headers, RateLimit
+from weft.sources.http.errors import SourceError, UnlistedSymbolError
+from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft_providers._hosts import Hosts
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig
     from weft.foundation.clock import Clock
-    from weft.http import Http, Reader
+    from weft.sources.http import Http, Reader
 
 _CACHED_SECONDS = 1_200.0
 _STABLECOINS, _YIELDS = "https://stablecoins.llama.fi", "https://yields.llama.fi"

@@ -19,8 +19,8 @@ from weft.domain.instruments import Instrument, Kind, describe, unsettled
 from weft.foundation.clock import Clock
 from weft.foundation.errors import ConfigError, DataError, NoDataError, SchemaError, nearest
 from weft.foundation.times import Interval
-from weft.http import Http
 from weft.market.checks import CANDLE_SCHEMA, clean_candles, clean_observations
+from weft.sources.http import Http
 from weft_providers._file_columns import NAMES
 from weft_providers._file_forms import FormOptions, NotCandlesError
 from weft_providers._file_names import SUFFIXES, NameParts, name_pattern, read_name

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from weft.components.provider import Request
-from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.domain.instruments import Scope
 from weft.foundation.times import DAY, HOUR, YEAR, Interval, iso, parse_time
-from weft.http.api import Api, Headers, QueryKey, RateLimit
-from weft.http.errors import (
+from weft.sources.http.api import Api, Headers, QueryKey, RateLimit
+from weft.sources.http.errors import (
     RefusedError,
     SourceError,
     UnauthorisedError,
     UnavailableError,
     UnlistedSymbolError,
 )
+from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 
 if TYPE_CHECKING:
     from weft.foundation.clock import Clock
-    from weft.http import Http, Reader
-    from weft.http.asked import Params
+    from weft.sources.http import Http, Reader
+    from weft.sources.http.asked import Params
 
 _OBSERVATIONS = "/fred/series/observations"
 _MISSING = "."

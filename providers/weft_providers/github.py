@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.foundation.times import WEEK
-from weft.http.api import Api, HeaderKey, Headers, RateLimit
-from weft.http.errors import (
+from weft.sources.http.api import Api, HeaderKey, Headers, RateLimit
+from weft.sources.http.errors import (
     RateLimitedError,
     SourceError,
     UnavailableError,
     UnlistedSymbolError,
 )
+from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig
-    from weft.http import Http, Reader
+    from weft.sources.http import Http, Reader
 
 _HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 _COMMITS, _DEVELOPERS = "commit_activity", "contributors"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from weft.components.base import ComponentConfig
-from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.foundation.times import DAY, SECOND, Interval
-from weft.http import Api, HeaderKey, NotCoveredError, RateLimit, Reader
+from weft.sources.http import Api, HeaderKey, NotCoveredError, RateLimit, Reader
+from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 
 if TYPE_CHECKING:
-    from weft.http import Http
+    from weft.sources.http import Http
 
 _LAG = "3h"
 _RESOLUTIONS = {"1d": "24h"}

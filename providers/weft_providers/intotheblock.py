@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.foundation.times import DAY, iso, parse_time
-from weft.http.api import Api, HeaderKey, Headers, RateLimit
-from weft.http.errors import NotCoveredError, SourceError, UnlistedSymbolError
+from weft.sources.http.api import Api, HeaderKey, Headers, RateLimit
+from weft.sources.http.errors import NotCoveredError, SourceError, UnlistedSymbolError
+from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig
-    from weft.http import Answer, Http, Reader
+    from weft.sources.http import Answer, Http, Reader
 
 _HISTORY, _PRESENT = "financial", "overview"
 _OPTIONAL = "byTimeHeldComposition"

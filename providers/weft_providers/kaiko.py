@@ -8,19 +8,19 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import Field
 
 from weft.components.provider import Request
-from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.domain.instruments import Scope
 from weft.foundation.times import DAY, SECOND, iso
-from weft.http.api import Api, HeaderKey, RateLimit
-from weft.http.errors import (
+from weft.sources.http.api import Api, HeaderKey, RateLimit
+from weft.sources.http.errors import (
     NotCoveredError,
     SchemaChangedError,
     SourceError,
     UnlistedSymbolError,
 )
+from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 
 if TYPE_CHECKING:
-    from weft.http import Http, Reader
+    from weft.sources.http import Http, Reader
 
 _BOOK, _TRADES, _VENUES = "book", "trades", "venues"
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from weft.components.base import ComponentConfig
-from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.foundation.times import DAY, SECOND
-from weft.http.api import Api, HeaderKey, Headers, RateLimit
-from weft.http.errors import (
+from weft.sources.http.api import Api, HeaderKey, Headers, RateLimit
+from weft.sources.http.errors import (
     NotCoveredError,
     RateLimitedError,
     SchemaChangedError,
@@ -20,10 +19,11 @@ from weft.http.errors import (
     UnavailableError,
     UnlistedSymbolError,
 )
+from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 
 if TYPE_CHECKING:
-    from weft.http import Http, Reader
-    from weft.http.asked import Params
+    from weft.sources.http import Http, Reader
+    from weft.sources.http.asked import Params
 
 _TOLD = {
     "not found": UnlistedSymbolError,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.foundation.times import DAY, iso
-from weft.http.api import Api, HeaderKey, RateLimit
-from weft.http.errors import RefusedError, SchemaChangedError, UnlistedSymbolError
+from weft.sources.http.api import Api, HeaderKey, RateLimit
+from weft.sources.http.errors import RefusedError, SchemaChangedError, UnlistedSymbolError
+from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft_providers._messari import (
     KEPT,
     SLUGS,
@@ -26,7 +26,7 @@ from weft_providers._messari import (
 )
 
 if TYPE_CHECKING:
-    from weft.http import Http, Reader
+    from weft.sources.http import Http, Reader
 
 _Found = Mapping[Wanted, list[Point]]
 _AHEAD, _PAGE, _YEAR = 30 * DAY, 100, 365 * DAY

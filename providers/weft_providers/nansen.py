@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from weft.components.base import ComponentConfig
-from weft.components.series import Point, SeriesConfig, SeriesProvider, Wanted
 from weft.foundation.times import DAY, iso
-from weft.http.api import Api, HeaderKey
-from weft.http.errors import RefusedError
+from weft.sources.http.api import Api, HeaderKey
+from weft.sources.http.errors import RefusedError
+from weft.sources.series import Point, SeriesConfig, SeriesProvider, Wanted
 from weft_providers._nansen import (
     TOKENS,
     call_of,
@@ -25,7 +25,7 @@ from weft_providers._nansen import (
 )
 
 if TYPE_CHECKING:
-    from weft.http import Http, Reader
+    from weft.sources.http import Http, Reader
 
 _Found = Mapping[Wanted, list[Point]]
 _PAGE = 1_000

@@ -10,8 +10,8 @@ from pydantic import Field
 from weft.components.provider import Batch, FactKey, HttpConfig, Provider, Request
 from weft.foundation.errors import ConfigError
 from weft.foundation.times import DAY, HOUR
-from weft.http.api import Api, HeaderKey, RateLimit
-from weft.http.errors import SourceError, UnauthorisedError
+from weft.sources.http.api import Api, HeaderKey, RateLimit
+from weft.sources.http.errors import SourceError, UnauthorisedError
 from weft_providers._hosts import Hosts
 from weft_providers._reddit import METRIC, SCOPE, Listing, Listings, mentions, observations_of
 from weft_providers._texts import AssetFinder, Text, digest, frame_of, plain
@@ -19,7 +19,7 @@ from weft_providers._texts import AssetFinder, Text, digest, frame_of, plain
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig
     from weft.foundation.clock import Clock
-    from weft.http import Http
+    from weft.sources.http import Http
 
 _MOST_REMEMBERED, _LONGEST_SUMMARY = 50_000, 2_000
 

@@ -13,8 +13,8 @@ from weft.components.base import ComponentConfig
 from weft.components.provider import Batch, HttpConfig, Provider, Request
 from weft.foundation.errors import ConfigError, WeftError
 from weft.foundation.times import DAY, SECOND, iso
-from weft.http.api import Api, RateLimit
-from weft.http.errors import BannedError, ForbiddenError, RefusedError, SourceError
+from weft.sources.http.api import Api, RateLimit
+from weft.sources.http.errors import BannedError, ForbiddenError, RefusedError, SourceError
 from weft_providers._feed_memory import FeedMemory
 from weft_providers._feeds import Feed, Item, items_of, usual_feeds
 from weft_providers._hosts import Hosts
@@ -29,7 +29,7 @@ from weft_providers._texts import (
 
 if TYPE_CHECKING:
     from weft.foundation.clock import Clock
-    from weft.http import Http
+    from weft.sources.http import Http
 
 _SAME_STORY = 3 * DAY
 _REFUSED_SECONDS = 6 * 3_600.0

@@ -9,14 +9,14 @@ from pydantic import Field
 
 from weft.components.base import ComponentConfig
 from weft.components.provider import Request
-from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.foundation.clock import Clock
 from weft.foundation.times import DAY, HOUR, SECOND, iso
-from weft.http import Api, HeaderKey, RateLimit, Reader, errors
+from weft.sources.http import Api, HeaderKey, RateLimit, Reader, errors
+from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft_providers._santiment import held_back, meaning, refused, timeseries, waits
 
 if TYPE_CHECKING:
-    from weft.http import Http
+    from weft.sources.http import Http
 
 _SLUGS = (
     "BTC:bitcoin ETH:ethereum BNB:binance-coin SOL:solana XRP:xrp DOGE:dogecoin ADA:cardano "

@@ -17,7 +17,7 @@ from weft.foundation.arrays import Floats
 from weft.foundation.clock import Clock
 from weft.foundation.errors import NoDataError
 from weft.foundation.times import HOUR, MINUTE, WEEK, YEAR, Interval, iso, parse_time
-from weft.http import Http
+from weft.sources.http import Http
 
 _STEP = 5 * MINUTE
 _STEPS_AN_HOUR = HOUR // _STEP

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from weft.components.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft.foundation.times import DAY, iso
-from weft.http.api import Api, HeaderKey, RateLimit
+from weft.sources.http.api import Api, HeaderKey, RateLimit
+from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 from weft_providers._thetie import (
     About,
     classify,
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from weft.components.base import ComponentConfig
     from weft.components.provider import Request
     from weft.foundation.clock import Clock
-    from weft.http import Http
-    from weft.http.asked import Params
+    from weft.sources.http import Http
+    from weft.sources.http.asked import Params
 
 _MOST_REMEMBERED = 50_000
 

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from weft.components.series import Point, Series, SeriesProvider, Wanted
 from weft.foundation.times import DAY, iso
-from weft.http.api import Api, HeaderKey, RateLimit
-from weft.http.errors import UnauthorisedError, UnlistedSymbolError
+from weft.sources.http.api import Api, HeaderKey, RateLimit
+from weft.sources.http.errors import UnauthorisedError, UnlistedSymbolError
+from weft.sources.series import Point, Series, SeriesProvider, Wanted
 
 if TYPE_CHECKING:
-    from weft.http import Http, Reader
+    from weft.sources.http import Http, Reader
 
 _OWN_MEANING = {403: UnauthorisedError, 404: UnlistedSymbolError}
 _PROJECTS = """

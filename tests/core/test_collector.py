@@ -15,8 +15,8 @@ from weft.domain.instruments import describe
 from weft.foundation.clock import Clock, SimulatedClock
 from weft.foundation.errors import ComponentError, LookAheadError
 from weft.foundation.times import HOUR, MINUTE, parse_time
-from weft.http import Http
 from weft.intake import Collected
+from weft.sources.http import Http
 from weft.store.tables import CANDLES
 
 NOW = parse_time("2026-04-01T00:00:00Z")

@@ -1,11 +1,11 @@
 """The sandbox as every provider at once: nothing that it tells waits for the configuration."""
 
 from weft.components.provider import SourceKind
-from weft.components.series import SeriesProvider
 from weft.config.loading import load_settings
 from weft.engine.assembly import compose_settings
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
+from weft.sources.series import SeriesProvider
 from weft_app.demo import SERIES_OF, sandboxed
 
 ANY_PORT = "sandbox.port=0"

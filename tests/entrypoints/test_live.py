@@ -15,8 +15,8 @@ from weft.engine.replay import replay
 from weft.foundation.clock import Clock, SimulatedClock
 from weft.foundation.errors import ProviderError
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, iso, parse_time
-from weft.http import Http
 from weft.ledger.ledger import Entry
+from weft.sources.http import Http
 from weft_app.live import LiveService, Published
 from weft_app.server import _health
 from weft_providers.synthetic import Synthetic

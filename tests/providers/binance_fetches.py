@@ -11,7 +11,7 @@ from tests.providers.exchange import LISTED, NOW, Exchange, Fault, Reply
 from weft.components.provider import Batch, Request
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import Interval
-from weft.http import (
+from weft.sources.http import (
     Http,
 )
 from weft_providers.binance import Binance

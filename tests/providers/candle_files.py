@@ -12,7 +12,7 @@ from weft.foundation.times import HOUR, Interval, parse_time
 from weft_providers.files import Files
 
 if TYPE_CHECKING:
-    from weft.http import Http
+    from weft.sources.http import Http
 
 START = parse_time("2024-01-01T00:00:00Z")
 NOW = parse_time("2024-06-01T00:00:00Z")

@@ -5,7 +5,7 @@ import pytest
 
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR, MINUTE
-from weft.http import UnavailableError
+from weft.sources.http import UnavailableError
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.world import World
 from weft_providers.alternative_me import AlternativeMe

@@ -23,7 +23,7 @@ from weft.components.provider import Batch, Request
 from weft.foundation.clock import Clock, SimulatedClock
 from weft.foundation.errors import ProviderError
 from weft.foundation.times import HOUR, SECOND, Interval
-from weft.http import (
+from weft.sources.http import (
     BannedError,
     ForbiddenError,
     Http,

@@ -12,8 +12,8 @@ from weft.components.provider import FactKey, SourceKind
 from weft.domain.instruments import Kind
 from weft.foundation.errors import ConfigError
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, Interval
-from weft.http import BannedError, SchemaChangedError
 from weft.market.checks import clean_candles
+from weft.sources.http import BannedError, SchemaChangedError
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.bars import Grid
 from weft_app.sandbox.venues import PERPETUAL

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from tests.core.stream.support import MINUTES, NOW, Futures, Spot, aio, live, made, sandbox
+from tests.core.sources.stream.support import MINUTES, NOW, Futures, Spot, aio, live, made, sandbox
 from weft.components.provider import Request
 from weft.foundation.errors import ConfigError
 from weft.foundation.times import MINUTE, SECOND, Interval
-from weft.http import Reader, SchemaChangedError
-from weft.stream.events import (
+from weft.sources.http import Reader, SchemaChangedError
+from weft.sources.stream.events import (
     Acknowledged,
     BookUpdate,
     Candle,

@@ -14,15 +14,15 @@ from tests.providers.sandboxed import NOW, SINCE, Fetched, fetch, serve
 from weft.components.provider import SourceKind
 from weft.domain.instruments import Kind
 from weft.foundation.times import DAY, HOUR, Interval
-from weft.http import (
+from weft.market.checks import clean_candles
+from weft.sources.http import (
     BannedError,
     MalformedError,
     RefusedError,
     SchemaChangedError,
     UnavailableError,
 )
-from weft.http.wire import Reply
-from weft.market.checks import clean_candles
+from weft.sources.http.wire import Reply
 from weft.testing.wiretap import Ask, Tap
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.bars import Grid

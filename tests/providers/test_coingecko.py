@@ -9,7 +9,12 @@ from pydantic import SecretStr
 from tests.providers.sandboxed import CANARY, NOW, Sandboxed, fetch
 from weft.components.provider import SourceKind
 from weft.foundation.times import DAY, HOUR, MINUTE
-from weft.http import NotCoveredError, SchemaChangedError, UnauthorisedError, UnlistedSymbolError
+from weft.sources.http import (
+    NotCoveredError,
+    SchemaChangedError,
+    UnauthorisedError,
+    UnlistedSymbolError,
+)
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.venues import REFERENCE
 from weft_app.sandbox.world import World

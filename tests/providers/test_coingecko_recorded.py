@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from tests.providers.recorded import body
 from weft.foundation.times import DAY, HOUR, parse_time
-from weft.http import UnauthorisedError
+from weft.sources.http import UnauthorisedError
 from weft.testing import Recorded, parse_recorded
 from weft_providers.coingecko import CoinGecko
 

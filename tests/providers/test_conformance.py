@@ -16,10 +16,10 @@ from pydantic import SecretStr
 import weft_providers
 from tests.faults.http.world import classes
 from weft.components.provider import Batch, Provider, Request
-from weft.components.series import Point, Series, SeriesProvider, Wanted
 from weft.foundation.clock import Clock
 from weft.foundation.times import DAY, HOUR, SECOND, Interval, parse_time
-from weft.http import Answer, Api, HeaderKey, Http, Reader
+from weft.sources.http import Answer, Api, HeaderKey, Http, Reader
+from weft.sources.series import Point, Series, SeriesProvider, Wanted
 from weft.testing import (
     ConformanceReport,
     ProviderCase,
@@ -34,7 +34,7 @@ from weft_app.sandbox.bars import Grid
 from weft_app.sandbox.venues import BYBIT_LINEAR, COINBASE, PERPETUAL, REFERENCE, Venue
 
 if TYPE_CHECKING:
-    from weft.http.asked import Params
+    from weft.sources.http.asked import Params
 
 NOW = parse_time("2024-03-20T12:34:56Z")
 

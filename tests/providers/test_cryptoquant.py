@@ -7,7 +7,12 @@ import pytest
 
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
-from weft.http import NotCoveredError, RateLimitedError, SchemaChangedError, UnauthorisedError
+from weft.sources.http import (
+    NotCoveredError,
+    RateLimitedError,
+    SchemaChangedError,
+    UnauthorisedError,
+)
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.world import World
 from weft_providers.cryptoquant import CryptoQuant

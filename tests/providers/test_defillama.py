@@ -8,7 +8,7 @@ import pytest
 
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
-from weft.http import SchemaChangedError, UnlistedSymbolError
+from weft.sources.http import SchemaChangedError, UnlistedSymbolError
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.world import World
 from weft_providers.defillama import DefiLlama

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.providers.recorded import body
 from weft.foundation.times import HOUR, MINUTE, SECOND, parse_time
-from weft.http import BannedError, RateLimitedError
+from weft.sources.http import BannedError, RateLimitedError
 from weft.testing import Recorded, parse_recorded
 from weft_providers.binance_futures import BinanceFutures
 from weft_providers.bybit import Bybit

@@ -7,7 +7,7 @@ import pytest
 
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR, parse_time
-from weft.http import UnauthorisedError, UnavailableError, UnlistedSymbolError
+from weft.sources.http import UnauthorisedError, UnavailableError, UnlistedSymbolError
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.protocols.fred import ARCHIVE
 from weft_app.sandbox.world import World

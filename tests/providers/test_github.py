@@ -11,7 +11,13 @@ import pytest
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, WEEK, parse_time
-from weft.http import Http, RateLimitedError, ResponseCache, UnavailableError, UnlistedSymbolError
+from weft.sources.http import (
+    Http,
+    RateLimitedError,
+    ResponseCache,
+    UnavailableError,
+    UnlistedSymbolError,
+)
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.world import World
 from weft_providers.github import GitHub

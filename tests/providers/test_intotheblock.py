@@ -6,7 +6,7 @@ import pytest
 
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
-from weft.http import SchemaChangedError
+from weft.sources.http import SchemaChangedError
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.world import World
 from weft_providers.intotheblock import IntoTheBlock

@@ -6,7 +6,7 @@ import pytest
 
 from tests.providers.sandboxed import NOW, SINCE, Sandboxed, fetch
 from weft.foundation.times import HOUR, MINUTE
-from weft.http import SchemaChangedError
+from weft.sources.http import SchemaChangedError
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.bars import Bars, Grid
 from weft_app.sandbox.protocols.kaiko import EXCHANGES, api, usual

@@ -5,7 +5,7 @@ import pytest
 
 from tests.providers.sandboxed import NOW, SINCE, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR, parse_time
-from weft.http import SchemaChangedError, UnauthorisedError
+from weft.sources.http import SchemaChangedError, UnauthorisedError
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.protocols.lunarcrush import social
 from weft_app.sandbox.world import World

@@ -5,7 +5,7 @@ import pytest
 
 from tests.providers.sandboxed import NOW, SINCE, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
-from weft.http import SchemaChangedError
+from weft.sources.http import SchemaChangedError
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.protocols.messari import (
     governance,

@@ -7,7 +7,7 @@ import pytest
 
 from tests.providers.recorded import body
 from weft.foundation.times import DAY, HOUR, parse_time
-from weft.http import SchemaChangedError
+from weft.sources.http import SchemaChangedError
 from weft.testing import Fact, parse_recorded
 from weft_providers.messari import Messari
 

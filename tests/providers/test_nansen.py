@@ -7,7 +7,7 @@ import pytest
 
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
-from weft.http import ForbiddenError, NotCoveredError, SchemaChangedError
+from weft.sources.http import ForbiddenError, NotCoveredError, SchemaChangedError
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.protocols.nansen import TOKENS, bridged, holders, netflow
 from weft_app.sandbox.venues import REFERENCE

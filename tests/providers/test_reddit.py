@@ -12,7 +12,7 @@ from tests.providers.texts import Came, fetch
 from weft.components.provider import FactKey
 from weft.foundation.errors import ConfigError
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND
-from weft.http import SchemaChangedError, UnauthorisedError
+from weft.sources.http import SchemaChangedError, UnauthorisedError
 from weft_app.sandbox import Sandbox
 from weft_providers.reddit import Reddit
 

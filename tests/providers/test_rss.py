@@ -14,8 +14,8 @@ from tests.providers.texts import fetch
 from tests.support import PATIENCE_SECONDS
 from weft.components.provider import SourceKind
 from weft.foundation.times import DAY, HOUR, MINUTE
-from weft.http import Answer, ForbiddenError
-from weft.http.errors import MalformedError
+from weft.sources.http import Answer, ForbiddenError
+from weft.sources.http.errors import MalformedError
 from weft_app.sandbox import Sandbox
 from weft_providers import _texts
 from weft_providers._feeds import Feed, items_of

@@ -7,7 +7,7 @@ import pytest
 
 from tests.providers.sandboxed import CANARY, NOW, SINCE, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR, MINUTE
-from weft.http import RefusedError, SchemaChangedError, UnauthorisedError, UnavailableError
+from weft.sources.http import RefusedError, SchemaChangedError, UnauthorisedError, UnavailableError
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.world import World
 from weft_providers.santiment import Santiment

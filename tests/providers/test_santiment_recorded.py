@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.providers.recorded import body
 from weft.foundation.times import DAY, HOUR, parse_time
-from weft.http import RateLimitedError
+from weft.sources.http import RateLimitedError
 from weft.testing import Recorded, parse_recorded
 from weft_providers.santiment import Santiment
 

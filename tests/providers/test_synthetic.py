@@ -20,7 +20,7 @@ from weft.market.checks import clean_candles
 from weft_providers.synthetic import Synthetic
 
 if TYPE_CHECKING:
-    from weft.http import Http
+    from weft.sources.http import Http
 
 START = parse_time("2026-01-01T00:00:00Z")
 NUMBERS = ("open", "high", "low", "close", "volume")

@@ -10,7 +10,7 @@ import pytest
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.components.provider import FactKey
 from weft.foundation.times import DAY, HOUR, SECOND, parse_time
-from weft.http import SchemaChangedError
+from weft.sources.http import SchemaChangedError
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.protocols.thetie import entities
 from weft_app.sandbox.world import World

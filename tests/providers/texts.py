@@ -14,8 +14,8 @@ from weft.components.provider import FactKey, Provider, Request
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ProviderError
 from weft.foundation.times import Interval
-from weft.http import Http, ResponseCache
 from weft.market.checks import clean_observations, clean_texts
+from weft.sources.http import Http, ResponseCache
 
 _H1 = Interval.parse("1h")
 

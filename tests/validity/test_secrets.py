@@ -15,8 +15,8 @@ from tests.faults.http.world import NOW, Desk, classes, open_desk, settings
 from tests.support import Weft
 from weft.config.loading import load_settings
 from weft.foundation.errors import WeftError
-from weft.http.wire import Reply
 from weft.plugins.discovery import discover
+from weft.sources.http.wire import Reply
 from weft.testing.loglines import LogLines
 from weft.testing.wiretap import Ask, Tap
 from weft_app.sandbox import Sandbox

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from weft.foundation.clock import Clock
-    from weft.http import Api, Http
+    from weft.sources.http import Api, Http
 
 
 _FOR_TRYING = re.compile("test|demo|sandbox|paper")

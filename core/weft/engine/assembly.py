@@ -27,7 +27,6 @@ from weft.composition import (
 from weft.config.loading import LoadedSettings, place_of_mistakes
 from weft.config.resolve import composition_hash, validate_options
 from weft.config.settings import Slot
-from weft.connections import Connections
 from weft.domain.reconcile import Reconciliation
 from weft.domain.signal import Versions
 from weft.engine.engine import Engine
@@ -45,6 +44,7 @@ from weft.market.plan import make_plan
 from weft.plugins.hookspecs import EngineContext
 from weft.plugins.manager import HookManager, build_hooks
 from weft.plugins.registry import Registry
+from weft.sources.clients import Connections
 from weft.store.lake import Lake
 from weft.store.store import Store
 

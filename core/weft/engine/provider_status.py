@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from weft.components.provider import Provider
 from weft.engine.engine import Engine
 from weft.foundation.times import iso
-from weft.http.status import SourceState, SourceStatus
+from weft.sources.http.status import SourceState, SourceStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class ProviderStatus:
         name: its key in config.yaml.
         kind: real, sandbox or synthetic.
         source: name its rows are stored under.
-        state: of its API (see `weft.http.status.SourceState`); ``local`` where it has none.
+        state: of its API (see `weft.sources.http.status.SourceState`); ``local`` where it has none.
         last_success: when it last answered; None where it has not, or has no API.
         latency_seconds: median of its last answers.
         left: units left of each rate limit.

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from weft.foundation.errors import ProviderError
 from weft.foundation.times import SECOND
-from weft.http import (
+from weft.sources.http import (
     BannedError,
     ForbiddenError,
     MalformedError,
@@ -25,7 +25,7 @@ from weft.http import (
     UnavailableError,
     UnlistedSymbolError,
 )
-from weft.http.wire import Reply
+from weft.sources.http.wire import Reply
 from weft.testing.fetching import Fetched, fetch, key_of, new_tap
 from weft.testing.loglines import LogLines
 from weft.testing.provider_case import ProviderCase
@@ -66,7 +66,7 @@ _MOST_FIELDS = 60
 
 
 def refusals_are_typed(case: ProviderCase) -> None:
-    """Each refusal comes as its class of `weft.http.errors`; none but passing ones is repeated."""
+    """Each refusal comes as its class of `weft.sources.http.errors`; only passing ones repeat."""
     for status, usual in _MEANINGS.items():
         web = case.made().web
         banned = web.ban_statuses if web else ()

@@ -9,11 +9,11 @@ from unittest.mock import patch
 
 import httpx
 
-from weft.http import client
-from weft.http.api import Api
-from weft.http.retry import Deadline
-from weft.http.transport import KeyedTransport
-from weft.http.wire import Reply, Wire
+from weft.sources.http import client
+from weft.sources.http.api import Api
+from weft.sources.http.retry import Deadline
+from weft.sources.http.transport import KeyedTransport
+from weft.sources.http.wire import Reply, Wire
 
 _TICKS = 20
 

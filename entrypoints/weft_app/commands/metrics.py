@@ -8,7 +8,6 @@ import orjson
 from rich.markup import escape
 from rich.table import Table
 
-from weft.components.series import SeriesProvider
 from weft.config.loading import load_settings
 from weft.domain.instruments import Scope
 from weft.domain.vocabulary import METRICS, Metric
@@ -16,6 +15,7 @@ from weft.engine.assembly import compose_settings
 from weft.foundation.times import Interval
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
+from weft.sources.series import SeriesProvider
 from weft_app.installed import provider_classes
 from weft_app.session import open_answer, print_json
 

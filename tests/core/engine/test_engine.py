@@ -21,7 +21,7 @@ from weft.engine.engine import Engine
 from weft.foundation.clock import Clock, SimulatedClock
 from weft.foundation.errors import ComponentError, ConfigError, LookAheadError
 from weft.foundation.times import DAY, HOUR, parse_time
-from weft.http import Http
+from weft.sources.http import Http
 from weft_plugins.ensembles.weighted import Weighted
 
 NOW = parse_time("2026-04-01T00:00:00Z")

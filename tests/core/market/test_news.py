@@ -20,10 +20,10 @@ from weft.domain.instruments import describe
 from weft.engine.engine import Engine
 from weft.foundation.clock import Clock, SimulatedClock
 from weft.foundation.times import DAY, HOUR, MINUTE, parse_time
-from weft.http import Http
 from weft.market import news as module
 from weft.market.news import NO_NEWS, News, Texts, news_of
 from weft.market.view import View
+from weft.sources.http import Http
 from weft.store.lake import Lake
 from weft.store.store import Store
 from weft.store.tables import TEXTS

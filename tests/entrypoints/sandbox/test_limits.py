@@ -5,7 +5,7 @@ import random
 
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import SECOND, parse_time
-from weft.http.limits import Limiter
+from weft.sources.http.limits import Limiter
 from weft_app.sandbox.limits import Usage
 from weft_app.sandbox.protocols.coinbase import api
 from weft_providers.coinbase import Coinbase

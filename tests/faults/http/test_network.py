@@ -18,7 +18,7 @@ import trustme
 
 from tests.faults.http.world import Desk
 from tests.support import PATIENCE_SECONDS
-from weft.http import transport
+from weft.sources.http import transport
 
 Open: TypeAlias = Callable[..., Desk]
 

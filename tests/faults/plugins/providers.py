@@ -12,7 +12,7 @@ from weft import Batch, Provider, Request
 from weft.domain.instruments import describe
 from weft.foundation.clock import Clock
 from weft.foundation.times import HOUR, parse_time
-from weft.http import Http
+from weft.sources.http import Http
 
 NOW = parse_time("2026-04-01T00:00:00Z")
 GATE = threading.Event()

@@ -16,7 +16,7 @@ from weft.domain.instruments import describe
 from weft.engine.provider_status import provider_status
 from weft.foundation.clock import Clock, SimulatedClock
 from weft.foundation.errors import ConfigError
-from weft.http import Http
+from weft.sources.http import Http
 
 if TYPE_CHECKING:
     from weft.components.base import Component

@@ -16,11 +16,11 @@ from weft.foundation.clock import SystemClock
 from weft.foundation.errors import ComponentError
 from weft.foundation.times import Interval
 from weft.foundation.workers import Workers
-from weft.http.reader import Reader
-from weft.stream import Streamer, sources_of, streamer
-from weft.stream.events import Candle, Parsed
-from weft.stream.spec import StreamSpec, Topic
-from weft.stream.status import StreamStatus
+from weft.sources.http.reader import Reader
+from weft.sources.stream import Streamer, sources_of, streamer
+from weft.sources.stream.events import Candle, Parsed
+from weft.sources.stream.spec import StreamSpec, Topic
+from weft.sources.stream.status import StreamStatus
 
 
 @pytest.fixture(autouse=True)

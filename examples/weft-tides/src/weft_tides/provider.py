@@ -10,7 +10,7 @@ from weft.components.provider import SourceKind
 from weft.domain.instruments import describe
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.clock import Clock
-from weft.http import Http
+from weft.sources.http import Http
 
 
 class Tides(Provider):

@@ -1,0 +1,1 @@
+"""Asking the world outside: HTTP, streams, and the bases of providers."""

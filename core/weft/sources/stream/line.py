@@ -1,0 +1,209 @@
+"""Keeps one connection up for ever: replaced before its end, made again after one."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from weft.foundation.times import SECOND
+from weft.sources.http.errors import ForbiddenError, SourceError, UnauthorisedError
+from weft.sources.stream.context import Context
+from weft.sources.stream.coverage import Coverage
+from weft.sources.stream.gate import Gate
+from weft.sources.stream.queue import EventQueue
+from weft.sources.stream.socket import Socket
+from weft.sources.stream.spec import Topic
+
+_log = logging.getLogger(__name__)
+
+_SHARES_OF_LIFE = 0.95, 0.99
+_SHUT_OUT_SECONDS = 600.0
+_FAREWELL_SECONDS = 3.0
+_LINGER_SECONDS = 1.0
+
+
+class Line:
+    """One connection's worth of topics, up for as long as it runs.
+
+    Args:
+        context: address, limits and clock.
+        topics: what to subscribe to.
+        queue: takes the events.
+        gate: of the host.
+        up: called whenever a connection is ready after there was none.
+        down: called whenever the last connection ended.
+
+    Attributes:
+        coverage: from when to when it was up.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        topics: Sequence[Topic],
+        queue: EventQueue,
+        gate: Gate,
+        up: Callable[[], None],
+        down: Callable[[], None],
+    ) -> None:
+        self.coverage = Coverage()
+        self._topics, self._queue, self._gate = topics, queue, gate
+        self._spec, self._tally = context.spec, context.tally
+        self._clock, self._rng = context.clock, context.rng
+        self._up, self._down = up, down
+        self._failures = 0
+        self._renewed = False
+        self._running: dict[Socket, asyncio.Task[None]] = {}
+        self._leaving: set[Socket] = set()
+
+    async def run(self) -> None:
+        """Keep a connection up until cancelled, whatever happens to it."""
+        current: Socket | None = None
+        try:
+            while True:
+                if current is None:
+                    current = await self._connect()
+                if await self._until_due(current):
+                    current = await self._replace(current)
+                else:
+                    await self._ended(current)
+                    current = None
+        finally:
+            await self._stop()
+
+    async def caught_up(self) -> bool:
+        """Wait until everything sent before now was read; return whether it was."""
+        while ready := self._ready():
+            if all(await asyncio.gather(*(socket.caught_up() for socket in ready))):
+                return True
+            if set(ready) <= set(self._ready()):
+                return False
+        return False
+
+    def _ready(self) -> list[Socket]:
+        running = (socket for socket in self._running if socket not in self._leaving)
+        return [socket for socket in running if socket.ready.is_set()]
+
+    async def _connect(self) -> Socket:
+        """Return a connection that is ready, however many attempts it takes."""
+        while True:
+            await self._gate.enter(self._failures)
+            socket = Socket(self._spec, self._topics, self._queue, self._tally, self._clock)
+            self._running[socket] = task = asyncio.create_task(socket.run())
+            try:
+                await _first(task, socket.ready.wait())
+            except asyncio.CancelledError:
+                await self._cancel(socket)
+                raise
+            if task.done():
+                await self._ended(socket)
+                continue
+            if self.coverage.since is None:
+                self._tally.connected_since = self._clock.now()
+                self.coverage.up(self._clock.now())
+                self._up()
+            return socket
+
+    async def _until_due(self, socket: Socket) -> bool:
+        """Return whether a connection is due to be replaced; False where it ended before."""
+        life = self._spec.limits.life_seconds * self._rng.uniform(*_SHARES_OF_LIFE)
+        await _first(self._running[socket], socket.closing.wait(), timeout_seconds=life)
+        return not self._running[socket].done()
+
+    async def _replace(self, old: Socket) -> Socket | None:
+        """Bring up another connection beside one that is due; return the one that is left."""
+        connecting = asyncio.create_task(self._connect())
+        try:
+            await _first(self._running[old], asyncio.shield(connecting))
+            if not connecting.done():
+                await self._ended(old)
+                return await connecting
+        except asyncio.CancelledError:
+            connecting.cancel()
+            await asyncio.gather(connecting, return_exceptions=True)
+            raise
+        new = connecting.result()
+        overlap = self._spec.limits.overlap_seconds
+        await _first(self._running[new], new.pulse.delivering.wait(), timeout_seconds=overlap)
+        # The old one may still have on its way what was sent before the new one was ready.
+        both = (self._running[new], self._running[old])
+        linger = min(_LINGER_SECONDS, overlap)
+        await asyncio.wait(both, timeout=linger, return_when=asyncio.FIRST_COMPLETED)
+        if self._running[new].done():
+            await self._ended(new)
+            # What is due is due: it is tried again at once, after a pause.
+            return await self._replace(old) if not self._running[old].done() else old
+        await self._leave(old)
+        return new
+
+    async def _leave(self, old: Socket) -> None:
+        """Close a connection that another one has taken over from."""
+        # Half open, it may have kept to itself what came before the other was ready.
+        if not await old.caught_up():
+            self._hand_over(old)
+        self._leaving.add(old)
+        await asyncio.wait([asyncio.ensure_future(old.close())], timeout=_FAREWELL_SECONDS)
+        await self._cancel(old)
+        self._leaving.discard(old)
+        self._tally.connected_since = self._clock.now()
+
+    def _hand_over(self, old: Socket) -> None:
+        """Note what nobody heard between an old connection's end and another's beginning."""
+        begun = min(socket.pulse.ready_since for socket in self._ready() if socket is not old)
+        if old.pulse.last_heard < begun:
+            self.coverage.down(old.pulse.last_heard)
+            self.coverage.up(begun)
+
+    async def _ended(self, socket: Socket) -> None:
+        """Note why a connection ended, and how long to wait before the next."""
+        task = self._running.pop(socket)
+        (error,) = await asyncio.gather(task, return_exceptions=True)
+        failure = error if isinstance(error, Exception) else None
+        if failure is not None:
+            self._tally.last_error = failure
+            _log.info("%s", failure)
+        if socket.ready.is_set() and self._ready():
+            self._hand_over(socket)
+        elif socket.ready.is_set():
+            self.coverage.down(socket.pulse.last_heard)
+            self._tally.lost(failure)
+            self._down()
+        lived = socket.pulse.lived_seconds >= self._spec.limits.stable_seconds
+        self._failures = 1 if lived else self._failures + 1
+        self._renewed &= not socket.pulse.delivering.is_set()
+        if isinstance(failure, UnauthorisedError) and not self._renewed:
+            # A token that expired is replaced once without a pause.
+            self._renewed, self._failures = True, 0
+        elif isinstance(failure, UnauthorisedError):
+            await self._clock.sleep_until(self._clock.now() + int(_SHUT_OUT_SECONDS * SECOND))
+        elif isinstance(failure, ForbiddenError):
+            self._gate.pause(failure.retry_after_seconds or _SHUT_OUT_SECONDS)
+        elif isinstance(failure, SourceError) and failure.retry_after_seconds:
+            self._gate.pause(failure.retry_after_seconds)
+
+    async def _cancel(self, socket: Socket) -> None:
+        task = self._running.pop(socket)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def _stop(self) -> None:
+        self.coverage.down(self._clock.now())
+        goodbyes = [asyncio.create_task(socket.close()) for socket in self._running]
+        if goodbyes:
+            await asyncio.wait(goodbyes, timeout=_FAREWELL_SECONDS)
+        for task in (*goodbyes, *self._running.values()):
+            task.cancel()
+        await asyncio.gather(*goodbyes, *self._running.values(), return_exceptions=True)
+        self._running.clear()
+
+
+async def _first(
+    task: asyncio.Task[None], other: Awaitable[object], timeout_seconds: float | None = None
+) -> None:
+    """Wait until a task ended or something else happened, but no longer than the timeout."""
+    event = asyncio.ensure_future(other)
+    try:
+        await asyncio.wait(
+            [task, event], timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+    finally:
+        event.cancel()

@@ -1,0 +1,150 @@
+"""What is ready to be stored: gathered for a moment, then handed on, again if that fails."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias, TypeVar
+
+from weft.components.provider import Batch, Provider
+from weft.domain.instruments import Instrument
+from weft.foundation.clock import Clock
+from weft.foundation.errors import DataError
+from weft.foundation.times import Interval
+from weft.sources.stream.events import Candle
+from weft.sources.stream.facts import candle_frame, fact_frame
+from weft.sources.stream.sums import Fact
+
+_log = logging.getLogger(__name__)
+
+Keep: TypeAlias = Callable[[Provider, Batch], Awaitable[object]]
+"""Stores a batch. Called for one batch of a provider at a time."""
+
+_GATHER_SECONDS = 0.2
+_T = TypeVar("_T")
+
+_MOST = 50_000
+_LONGEST_PAUSE_SECONDS = 60.0
+
+
+class Outbox:
+    """Collects what one provider's streams bring, and hands it on in few batches.
+
+    A thousand candles close in one moment, and each batch costs a commit. What cannot be stored
+    for now stays and is handed on again; while too much waits, `room` keeps everybody waiting.
+
+    Args:
+        provider: whose data it is.
+        interval: of the candles.
+        keep: stores.
+        clock: tells the time.
+        rng: draws the pauses between attempts.
+
+    Attributes:
+        failure: why the last batch could not be stored; None where it was.
+        dropped: rows that were left out, because no attempt would store them.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        interval: Interval,
+        keep: Keep,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self.failure: Exception | None = None
+        self.dropped = 0
+        self._provider, self._interval, self._keep = provider, interval, keep
+        self._clock, self._rng = clock, rng
+        self._candles: list[Candle] = []
+        self._facts: list[tuple[Fact, int]] = []
+        self._instruments: list[Instrument] = []
+        self._problems: list[str] = []
+        self._filled, self._free = asyncio.Event(), asyncio.Event()
+        self._free.set()
+
+    def candles(self, candles: Iterable[Candle]) -> None:
+        """Add closed candles, in order."""
+        self._add(self._candles, candles)
+
+    def facts(self, facts: Iterable[Fact]) -> None:
+        """Add observations that became known now."""
+        now = self._clock.now()
+        self._add(self._facts, ((fact, now) for fact in facts))
+
+    def instruments(self, instruments: Iterable[Instrument]) -> None:
+        """Add what is known about instruments."""
+        self._add(self._instruments, instruments)
+
+    def problems(self, lines: Iterable[str]) -> None:
+        """Add readable lines."""
+        self._add(self._problems, lines)
+
+    async def room(self) -> None:
+        """Wait until there is room for more."""
+        await self._free.wait()
+
+    async def run(self) -> None:
+        """Hand on what comes, until cancelled."""
+        while True:
+            await self._filled.wait()
+            await asyncio.sleep(_GATHER_SECONDS)
+            try:
+                batch = await self._batch()
+            except Exception as error:  # noqa: BLE001  # what cannot be a batch must not end the stream
+                self.dropped += 1
+                self._failed(error)
+                continue
+            failures = 0
+            while not await self._kept(batch):
+                bound = min(_LONGEST_PAUSE_SECONDS, 2.0**failures)
+                await asyncio.sleep(self._rng.uniform(0, bound))
+                failures += 1
+
+    def _add(self, rows: list[_T], new: Iterable[_T]) -> None:
+        rows += new
+        self._filled.set()
+        if len(self._candles) + len(self._facts) > _MOST:
+            self._free.clear()
+
+    async def _batch(self) -> Batch:
+        candles, self._candles = self._candles, []
+        facts, self._facts = self._facts, []
+        problems, self._problems = self._problems, []
+        instruments, self._instruments = self._instruments, []
+        self._filled.clear()
+        if candles:
+            # A venue whose clock is a little ahead of this one tells a candle before it can be
+            # stored as closed.
+            last = max(candle.open_time for candle in candles)
+            await self._clock.sleep_until(last + self._interval.micros)
+        return Batch(
+            candles=candle_frame(candles, self._interval) if candles else None,
+            observations=fact_frame(facts) if facts else None,
+            instruments=tuple(instruments),
+            problems=tuple(problems),
+        )
+
+    async def _kept(self, batch: Batch) -> bool:
+        """Return whether a batch is done with: stored, or such as never will be."""
+        try:
+            await self._keep(self._provider, batch)
+        except DataError as error:
+            self.dropped += sum(
+                len(f) for f in (batch.candles, batch.observations) if f is not None
+            )
+            self._failed(error)
+        except Exception as error:  # noqa: BLE001  # who stores may fail in any way; the stream goes on
+            self._failed(error)
+            return False
+        else:
+            self.failure = None
+        self._free.set()
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        self.failure = error
+        _log.warning(
+            "provider %s: a batch of its streams was not stored: %s", self._provider.key, error
+        )

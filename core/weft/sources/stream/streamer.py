@@ -1,0 +1,249 @@
+"""Runs the streams of all providers that have some, beside whoever asks for the rest."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TypeAlias, cast
+from urllib.parse import urlsplit
+
+from weft.components.provider import Provider, Request
+from weft.foundation.calls import call, fault
+from weft.foundation.clock import Clock
+from weft.foundation.errors import ComponentError, WeftError
+from weft.foundation.times import Interval
+from weft.foundation.workers import Host, Workers, across
+from weft.sources.http.client import Http
+from weft.sources.stream.context import Context
+from weft.sources.stream.events import Candle
+from weft.sources.stream.feed import Feed
+from weft.sources.stream.gate import Gate
+from weft.sources.stream.guards import guarded
+from weft.sources.stream.outbox import Keep, Outbox
+from weft.sources.stream.spec import Streaming, StreamSpec, Topic
+from weft.sources.stream.status import StreamState, StreamStatus, Tally
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_PAUSE_SECONDS = 60.0
+_PATIENCE_SECONDS = 20.0
+_FAREWELL_SECONDS = 5.0
+"""Time for connections to be closed properly, longer than a line takes for that."""
+
+Source: TypeAlias = tuple[Provider, Sequence[StreamSpec]]
+"""A provider, and its streams."""
+
+
+def sources_of(
+    providers: Iterable[Provider], request: Callable[[Provider], Request]
+) -> list[Source]:
+    """Return the providers that have streams, with what they have.
+
+    Args:
+        providers: of a composition.
+        request: what is asked of each.
+
+    Raises:
+        WeftError: options for streams do not fit together.
+    """
+    streaming = [provider for provider in providers if isinstance(provider, Streaming)]
+    found = [(provider, _streams(provider, request(provider))) for provider in streaming]
+    return [(provider, specs) for provider, specs in found if specs]
+
+
+def _streams(provider: Provider, request: Request) -> Sequence[StreamSpec]:
+    where = f"provider {provider.key}"
+    streams = cast("Streaming", provider).streams
+    specs: object = call(where, lambda: streams(request), _PATIENCE_SECONDS)
+    if isinstance(specs, Sequence) and all(isinstance(spec, StreamSpec) for spec in specs):
+        return specs
+    raise ComponentError(
+        f"streams() returned {specs!r:.80}, expected a list of StreamSpec", where=where
+    )
+
+
+class Streamer:
+    """Runs streams until cancelled, whatever happens to them.
+
+    Each connection has its own queue, and each provider its own way to the store: a slow one keeps
+    none of the others waiting.
+
+    Args:
+        sources: whose streams, from `sources_of`.
+        interval: of candles and sums.
+        keep: stores a batch; called again with the same one where it fails.
+        client: a provider's open HTTP client, for what was missed.
+        known: the open time of the newest stored candle of a provider, by symbol. Candles of a
+            symbol with none are left to whoever fetches its history.
+        clock: tells the time, and waits.
+        rng: draws pauses; no number that is stored depends on it.
+        workers: threads that each provider's streams run in, so that a callback that blocks stops
+            that provider's alone; None to run all of them where `run` is awaited.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        *,
+        interval: Interval,
+        keep: Keep,
+        client: Callable[[Provider], Http],
+        known: Callable[[Provider], Mapping[str, int]],
+        clock: Clock,
+        rng: random.Random,
+        workers: Workers | None = None,
+    ) -> None:
+        self._workers = workers
+        self._stuck: dict[str, WeftError] = {}
+        self._sources, self._interval, self._keep = sources, interval, keep
+        self._client, self._known = client, known
+        self._clock, self._rng = clock, rng
+        self._gates: dict[str, Gate] = {}
+        self._feeds: dict[tuple[str, str], Feed] = {}
+        self._outboxes: dict[str, Outbox] = {}
+        self._stopped = False
+
+    async def run(self) -> None:
+        """Run until cancelled; connections are then closed properly."""
+        tasks: list[asyncio.Task[None]] = []
+        self._stopped = False
+        try:
+            run = self._stream if self._workers is None else partial(self._apart, self._workers)
+            tasks += [asyncio.create_task(run(*source)) for source in self._sources]
+            await asyncio.gather(*tasks)
+        finally:
+            await _cancel(tasks)
+            self._stopped = True
+
+    async def _apart(
+        self, workers: Workers, provider: Provider, specs: Sequence[StreamSpec]
+    ) -> None:
+        """Run a provider's streams in its worker, and begin anew where a callback blocked."""
+        host, worker, failures = Host(), workers.of(f"provider {provider.key}"), 0
+        keep = across(host, self._keep)
+        while True:
+            try:
+                await worker.run(
+                    partial(self._stream, provider, specs, keep),
+                    patience_seconds=_PATIENCE_SECONDS,
+                    grace_seconds=_FAREWELL_SECONDS,
+                )
+            except WeftError as error:
+                self._stuck[provider.key] = error
+                _log.warning("%s", error)
+            failures += 1
+            bound = min(_LONGEST_PAUSE_SECONDS, 2.0 ** min(failures, 20))
+            await asyncio.sleep(self._rng.uniform(0, bound))
+
+    async def _stream(
+        self,
+        provider: Provider,
+        specs: Sequence[StreamSpec],
+        keep: Keep | None = None,
+    ) -> None:
+        """Run a provider's streams on the loop that is running."""
+        tasks: list[asyncio.Task[None]] = []
+        self._stuck.pop(provider.key, None)
+        try:
+            rng = self._own_rng()
+            outbox = Outbox(provider, self._interval, keep or self._keep, self._clock, rng)
+            self._outboxes[provider.key] = outbox
+            tasks.append(asyncio.create_task(outbox.run()))
+            for spec in specs:
+                for name, topics in _shares(spec):
+                    own = guarded(
+                        replace(spec, name=name, topics=topics), f"provider {provider.key}"
+                    )
+                    follow = self._follow(provider, own, outbox)
+                    tasks.append(asyncio.create_task(follow))
+            await asyncio.gather(*tasks)
+        finally:
+            await _cancel(tasks)
+
+    def status(self) -> list[StreamStatus]:
+        """Return how each stream is doing."""
+        return [self._show(name, feed.status()) for (name, _), feed in sorted(self._feeds.items())]
+
+    def unfinished(self) -> dict[str, dict[str, Candle]]:
+        """Return the newest unfinished candles by provider and symbol, for display only."""
+        found: dict[str, dict[str, Candle]] = {}
+        for (name, _), feed in self._feeds.items():
+            found.setdefault(name, {}).update(feed.unfinished)
+        return found
+
+    def _show(self, name: str, status: StreamStatus) -> StreamStatus:
+        outbox = self._outboxes[name]
+        error, state = status.error, status.state
+        if outbox.failure is not None:
+            error = f"{type(outbox.failure).__name__}: {outbox.failure}"
+        since = status.connected_since
+        if name in self._stuck:
+            error, state, since = str(self._stuck[name]), StreamState.DEGRADED, None
+        if self._stopped:
+            state, since = StreamState.STOPPED, None
+        dropped = status.dropped + outbox.dropped
+        return replace(status, state=state, connected_since=since, dropped=dropped, error=error)
+
+    async def _follow(
+        self,
+        provider: Provider,
+        spec: StreamSpec,
+        outbox: Outbox,
+    ) -> None:
+        """Follow one connection's topics, and begin anew should that ever fail."""
+        failures = 0
+        tally = Tally(provider.key, spec.name)
+        while True:
+            context = Context(
+                provider=provider,
+                spec=spec,
+                interval=self._interval,
+                http=self._client(provider),
+                known=lambda: self._known(provider),
+                outbox=outbox,
+                tally=tally,
+                clock=self._clock,
+                rng=self._own_rng(),
+            )
+            feed = Feed(context, spec.topics, self._gate(spec))
+            self._feeds[provider.key, spec.name] = feed
+            try:
+                await feed.run()
+            except Exception as error:  # noqa: BLE001  # a callback may raise anything; others go on
+                tally.last_error = error if isinstance(error, WeftError) else _cause(tally, error)
+                _log.exception("%s failed, and begins anew", tally.where)
+            failures += 1
+            await context.pause(failures)
+
+    def _gate(self, spec: StreamSpec) -> Gate:
+        host = urlsplit(spec.url).netloc
+        if host not in self._gates:
+            self._gates[host] = Gate(spec.limits, self._clock, self._own_rng())
+        return self._gates[host]
+
+    def _own_rng(self) -> random.Random:
+        # What one connection draws must not depend on how often another one failed.
+        return random.Random(self._rng.getrandbits(64))  # noqa: S311  # no secret depends on it
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _cause(tally: Tally, error: Exception) -> WeftError:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, WeftError) else fault(tally.where, error)
+
+
+def _shares(spec: StreamSpec) -> list[tuple[str, tuple[Topic, ...]]]:
+    """Return the topics of each connection, and its name."""
+    size = spec.limits.topics_per_connection
+    shares = [spec.topics[i : i + size] for i in range(0, len(spec.topics), size)]
+    if len(shares) == 1:
+        return [(spec.name, shares[0])]
+    return [(f"{spec.name} {n} of {len(shares)}", share) for n, share in enumerate(shares, 1)]

@@ -1,0 +1,190 @@
+"""H7, H8, H10: a changed form is named by its field, never guessed at."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from weft.foundation.times import SECOND, iso
+from weft.sources.http.errors import SchemaChangedError
+from weft.sources.http.reader import Reader
+
+DATA = {"data": [{"p": "1.5", "q": 2, "n": None, "t": 1_700_000_000, "name": "x", "ok": True}]}
+
+
+def reader(value: Any = DATA) -> Reader:
+    return Reader(value, "vendor", "GET /x")
+
+
+def test_fields_are_read_where_they_stand() -> None:
+    row = reader().rows("data")[0]
+    assert (row.number("p"), row.number("q"), row.integer("q")) == (1.5, 2.0, 2)
+    assert math.isnan(row.number("n", null=math.nan))
+    assert row.text("name") == "x"
+    assert row.instant("t", unit="s") == 1_700_000_000 * SECOND
+    assert row.has("p")
+    assert not row.has("n")
+    assert not row.has("gone", 3)
+    assert list(reader().fields("data", 0)) == ["p", "q", "n", "t", "name", "ok"]
+
+
+_TEXTS = ("1.5", "-2", "+.5", "3.", "1e3", "nan", "inf", "1_0", " 1", "", ".", "1\n2", "9" * 400)
+_CELLS = st.one_of(st.sampled_from(_TEXTS), st.floats(allow_nan=True), st.none(), st.booleans())
+
+
+@given(rows=st.lists(st.lists(_CELLS, min_size=1, max_size=4), max_size=4))
+def test_a_table_says_what_its_numbers_say_one_by_one(rows: list[list[Any]]) -> None:
+    place = reader({"t": rows})
+
+    def one_by_one() -> list[tuple[float, ...]]:
+        return [(row.number(0), row.number(1)) for row in place.rows("t")]
+
+    def said(read: Callable[[], list[tuple[float, ...]]]) -> object:
+        try:
+            return read()
+        except SchemaChangedError as error:
+            return str(error)
+
+    assert said(lambda: place.table("t", width=2)) == said(one_by_one)
+
+
+def test_a_table_of_texts_is_read_as_a_whole() -> None:
+    rows = [["1.5", "2", "more"], ["-0.25", "+3.", 7]]
+    assert reader({"t": rows}).table("t", width=2) == [(1.5, 2.0), (-0.25, 3.0)]
+    assert reader({"t": []}).table("t", width=2) == []
+    with pytest.raises(SchemaChangedError, match="should be a list"):
+        reader({"t": {}}).table("t", width=2)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        ("1,234.5", None),
+        ("1_000", None),
+        (" 1", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e999", None),
+        ("\u0661", None),
+        (True, None),
+        ([], None),
+        ({}, None),
+        (10**400, None),
+        (None, None),
+        ("-.5e-3", -0.0005),
+        (2**53 + 1, float(2**53 + 1)),
+    ],
+)
+def test_a_number_is_a_number(value: Any, number: float | None) -> None:
+    place = reader({"v": value})
+    if number is not None:
+        assert place.number("v") == number
+        return
+    with pytest.raises(SchemaChangedError, match=r"\$\.v should be a number"):
+        place.number("v")
+
+
+@pytest.mark.parametrize(
+    ("way", "told"),
+    [
+        (("data", 0, "price"), "no .price in $.data[0], which is an object of 6; there are p, q"),
+        (("data", 1), "no [1] in $.data, which is a list of 1"),
+        (("data", "p"), "no .p in $.data, which is a list of 1"),
+        (("data", 0, "p", "x"), "no .x in $.data[0].p, which is the text '1.5'"),
+    ],
+)
+def test_a_missing_field_is_named_with_what_is_there(way: tuple[Any, ...], told: str) -> None:
+    with pytest.raises(SchemaChangedError) as caught:
+        reader().number(*way)
+    assert told in str(caught.value)
+    assert str(caught.value).startswith("vendor: GET /x: ")
+    assert not caught.value.worth_retrying
+
+
+@pytest.mark.parametrize(
+    ("value", "unit"),
+    [
+        (1_700_000_000, "ms"),
+        (1_700_000_000_000, "s"),
+        (1_700_000_000_000, "us"),
+        ("2024-01-01T00:00:00", "iso"),
+        ("yesterday", "iso"),
+        (-1, "s"),
+    ],
+)
+def test_a_time_in_another_unit_is_not_taken(value: Any, unit: Any) -> None:
+    with pytest.raises(SchemaChangedError, match=r"\$\.t should be"):
+        reader({"t": value}).instant("t", unit=unit)
+
+
+def test_iso_times_are_read() -> None:
+    assert iso(reader(["2024-01-01T01:00:00+01:00"]).instant(0, unit="iso")).startswith(
+        "2024-01-01T00"
+    )
+
+
+@pytest.mark.parametrize("method", ["rows", "fields", "text", "integer"])
+@pytest.mark.parametrize("value", [None, True, 1.5])
+def test_another_type_is_named(method: str, value: Any) -> None:
+    with pytest.raises(SchemaChangedError, match=r"\$ should be"):
+        getattr(reader(value), method)()
+
+
+def test_what_parsing_by_hand_trips_over_is_named() -> None:
+    with (
+        pytest.raises(
+            SchemaChangedError, match=r"\$\.data has another form, ValueError: invalid literal"
+        ) as caught,
+        reader().at("data").parsing(),
+    ):
+        int("canary")
+    assert caught.value.__suppress_context__
+
+
+@settings(max_examples=50)
+@given(
+    value=st.recursive(
+        st.none() | st.booleans() | st.text() | st.integers() | st.floats(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner),
+    ),
+    way=st.lists(st.text(max_size=2) | st.integers(-4, 4), max_size=3),
+)
+def test_whatever_stands_there_is_read_or_named(value: Any, way: list[str | int]) -> None:
+    place = reader(value)
+    place.has(*way)
+    for method in (place.number, place.integer, place.text, place.rows, place.fields):
+        try:
+            read: Any = method(*way)
+        except SchemaChangedError:
+            continue
+        assert not isinstance(read, float) or math.isfinite(read)
+
+
+def collected(rows: list[Any]) -> tuple[list[float], list[str]]:
+    lines: list[str] = []
+    reader = Reader({"data": rows}, "vendor", "GET /x")
+
+    def read(row: Reader) -> float | None:
+        return None if row.value is None else row.number()
+
+    return reader.collect("data", read=read, lost=lines.append), lines
+
+
+def test_a_row_that_cannot_be_read_costs_itself_and_a_line() -> None:
+    assert collected([1, None, 2]) == ([1.0, 2.0], [])
+    assert collected([]) == ([], [])
+    assert collected([None]) == ([], [])
+    numbers, lines = collected([1, "x", 2, []])
+    assert numbers == [1.0, 2.0]
+    assert lines == [
+        "2 of 4 rows left out, the first: GET /x: $.data[1] should be a number, and is the text 'x'"
+    ]
+
+
+@pytest.mark.parametrize("rows", [["x"], ["x", []], ["x", None]])
+def test_where_no_row_can_be_read_the_source_has_changed(rows: list[Any]) -> None:
+    with pytest.raises(SchemaChangedError, match="should be a number"):
+        collected(rows)

@@ -1,0 +1,173 @@
+"""No stretch of time ever holds more than a limit allows, and nobody starves."""
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.core.sources.http.server import NOW, aio
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import SECOND
+from weft.sources.http.api import Api, RateLimit
+from weft.sources.http.errors import RateLimitedError
+from weft.sources.http.limits import Limiter
+from weft.sources.http.window import Window
+
+LIMITS = st.lists(
+    st.builds(
+        RateLimit,
+        units=st.integers(5, 12),
+        seconds=st.integers(1, 90),
+        per_request=st.booleans(),
+    ),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda limit: limit.label,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    limits=LIMITS,
+    costs=st.lists(st.integers(0, 5), min_size=1, max_size=40),
+    gaps=st.lists(st.integers(0, 30), min_size=40, max_size=40),
+    told=st.lists(st.integers(0, 12), min_size=40, max_size=40),
+    concurrent=st.integers(1, 5),
+)
+def test_no_stretch_holds_more_than_the_limit_and_the_order_is_kept(
+    limits: list[RateLimit], costs: list[int], gaps: list[int], told: list[int], concurrent: int
+) -> None:
+    clock = SimulatedClock(NOW)
+    limits = [
+        RateLimit(one.units, one.seconds, per_request=one.per_request, used=f"used-{i}")
+        for i, one in enumerate(limits)
+    ]
+    api = Api(base_url="", limits=tuple(limits), longest_wait_seconds=1e9, concurrent=concurrent)
+    limiter = Limiter("vendor", api, clock)
+    passed: list[tuple[int, int, int]] = []
+
+    async def ask(index: int, cost: int) -> None:
+        async with limiter.turn(cost):
+            passed.append((clock.now(), cost, index))
+            await asyncio.sleep(0)
+            limiter.learn({"used-0": str(told[index])})
+
+    async def ask_all() -> None:
+        tasks = []
+        for index, cost in enumerate(costs):
+            tasks.append(asyncio.create_task(ask(index, cost)))
+            if gaps[index] > 20:
+                await asyncio.sleep(0)
+                clock.advance_to(clock.now() + gaps[index] * SECOND // 7)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(ask_all())
+    assert [index for *_, index in passed] == list(range(len(costs)))
+    for limit in limits:
+        for start, _, _ in passed:
+            end = start + int(limit.seconds * SECOND)
+            held = [1 if limit.per_request else c for at, c, _ in passed if start <= at < end]
+            assert sum(held) <= limit.units
+
+
+@given(
+    units=st.integers(1, 9),
+    taken=st.lists(st.integers(1, 3), max_size=9),
+    ahead=st.integers(0, 60),
+)
+def test_the_wait_foretold_for_single_units_is_the_wait_there_is(
+    units: int, taken: list[int], ahead: int
+) -> None:
+    window = Window(units, 10 * SECOND)
+    now = NOW
+    for cost in taken:
+        if cost <= units:
+            now = max(now + SECOND, window.earliest(cost, now))
+            window.take(cost, now)
+    foretold = window.earliest(1, now, ahead)
+    at = now
+    for _ in range(ahead + 1):
+        at = window.earliest(1, at)
+        window.take(1, at)
+    assert foretold == at
+
+
+def test_the_server_may_know_of_more_use_but_not_of_less() -> None:
+    window = Window(10, 60 * SECOND)
+    window.take(4, NOW)
+    window.learn_used(2, NOW)
+    assert window.used(NOW) == 4
+    window.learn_used(9, NOW)
+    assert window.used(NOW) == 9
+    window.learn_used(1_000_000, NOW, until=NOW + 5 * SECOND)
+    assert window.used(NOW) == 10
+    assert window.earliest(1, NOW) == NOW + 5 * SECOND
+
+
+@aio
+async def test_a_turn_too_far_away_is_refused_at_once_with_the_time() -> None:
+    clock = SimulatedClock(NOW)
+    limits = (RateLimit(2, 60),)
+    limiter = Limiter("v", Api(base_url="", limits=limits, longest_wait_seconds=100), clock)
+
+    async def ask() -> None:
+        async with limiter.turn(1):
+            pass
+
+    waiting = [asyncio.create_task(ask()) for _ in range(4)]
+    await asyncio.sleep(0)
+    with pytest.raises(RateLimitedError, match="120 s away") as caught:
+        await ask()
+    assert caught.value.retry_after_seconds == 120
+    assert clock.now() == NOW
+    await asyncio.gather(*waiting)
+    assert clock.now() == NOW + 60 * SECOND
+
+
+@aio
+async def test_who_gives_up_waiting_gives_its_place_back() -> None:
+    clock = SimulatedClock(NOW)
+    limiter = Limiter("v", Api(base_url="", limits=(RateLimit(1, 60),), concurrent=1), clock)
+    async with limiter.turn(1):
+        second = asyncio.create_task(limiter.turn(1).__aenter__())
+        await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+    async with limiter.turn(1):
+        assert clock.now() == NOW + 60 * SECOND
+
+
+@aio
+async def test_a_pause_holds_everybody_back_also_those_already_waiting() -> None:
+    clock = SimulatedClock(NOW)
+    limiter = Limiter("v", Api(base_url=""), clock)
+    limiter.pause(30)
+    async with limiter.turn(1):
+        assert clock.now() == NOW + 30 * SECOND
+    limiter.pause(1_000)
+    with pytest.raises(RateLimitedError):
+        await limiter.turn(1).__aenter__()
+
+
+@aio
+async def test_a_cost_that_never_fits_is_a_mistake() -> None:
+    limiter = Limiter("v", Api(base_url="", limits=(RateLimit(5, 1),)), SimulatedClock(NOW))
+    for cost in (6, -1):
+        with pytest.raises(ValueError, match="cost"):
+            await limiter.turn(cost).__aenter__()
+
+
+@aio
+async def test_a_limit_of_a_group_counts_that_group_alone() -> None:
+    clock = SimulatedClock(NOW)
+    limits = (RateLimit(4, 60, "weight"), RateLimit(2, 300, "s", per_request=True, only="s"))
+    limiter = Limiter("v", Api(base_url="", limits=limits, longest_wait_seconds=300), clock)
+    for cost, group in ((0, "s"), (4, ""), (0, "s"), (0, "other")):
+        async with limiter.turn(cost, group):
+            assert clock.now() == NOW
+    assert limiter.left() == {"weight": 0, "s": 0}
+    async with limiter.turn(1):
+        assert clock.now() == NOW + 60 * SECOND
+    async with limiter.turn(0, "s"):
+        assert clock.now() == NOW + 300 * SECOND

@@ -1,0 +1,219 @@
+"""Connections that break, fall silent, end or are refused: W1-W3, W8, W10 and W12, on sockets."""
+
+import asyncio
+import logging
+from dataclasses import replace
+from itertools import pairwise
+
+import orjson
+import pytest
+from websockets.asyncio.server import ServerConnection
+
+from tests.core.sources.stream.support import (
+    MINUTES,
+    NOW,
+    SPEED,
+    aio,
+    check_candles,
+    check_sums,
+    confirm,
+    live,
+    open_gate,
+    sandbox,
+    venue,
+)
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import SECOND, iso
+from weft.sources.stream import StreamSpec, StreamState
+from weft.sources.stream.events import Candle
+from weft.sources.stream.spec import StreamLimits, Topic
+from weft_app.sandbox import Sandbox
+
+BREAKS = [
+    {"kind": "ws_mid_frame", "count": 1, "skip": 1},
+    {"kind": "ws_reset", "count": 1, "skip": 20},
+    {"kind": "ws_disconnect", "count": 1, "skip": 20},
+]
+
+
+@pytest.mark.parametrize("fault", BREAKS, ids=lambda fault: fault["kind"])
+@aio
+async def test_w1_a_broken_connection_leaves_no_hole(
+    fast: Sandbox, fault: dict[str, object]
+) -> None:
+    fast.fault(fault)
+    async with live(fast) as one:
+        await one.until(lambda: one.status.reconnects)
+        await one.candles(len(one.kept.candles) + 1)
+        await check_candles(one)
+        assert "Unavailable" in str(one.status.error)
+
+
+@aio
+async def test_w2_a_half_open_connection_is_noticed_by_its_silence(fast: Sandbox) -> None:
+    fast.fault({"kind": "ws_half_open", "count": 1, "skip": 20, "seconds": 30})
+    async with live(fast, heartbeat_seconds=0.8, streams=("candles", "trades")) as one:
+        await one.until(lambda: one.status.reconnects)
+        assert "not even a pong" in str(one.status.error)
+        await one.candles(len(one.kept.candles) + 1)
+        await check_candles(one)
+        coverage = one.feed("spot")._line.coverage
+        assert coverage.since is not None
+        (_, end), *_ = coverage._stretches
+        # It counts as down from when it was heard last, not from when that was noticed.
+        assert coverage.since - end >= 0.7 * 0.8 * SPEED * SECOND
+        # Frozen from a moment before a close on, its trades were not all heard: none is told.
+        assert any("no sum of trades" in line for line in one.kept.problems)
+
+
+@aio
+async def test_w3_a_connection_is_replaced_before_its_end_and_nothing_is_missed() -> None:
+    options = {"binance.life_seconds": 4.0}
+    with sandbox(options=options) as running:
+        streams = ("candles", "trades")
+        async with live(running, streams=streams, life_seconds=1.5) as one:
+            await one.until(lambda: one.status.reconnects >= 3)
+            await one.candles(5)
+            await check_candles(one)
+            lines, told = list(one.kept.problems), one.kept.of("trade_count")
+            closes = sorted(told)
+        assert one.status.error is None
+        check_sums(one)
+        # Those before it came up were not heard as a whole; of the others none is missing.
+        assert not any(f"to {iso(close)}" in line for line in lines for close in closes)
+        assert closes == list(range(closes[0], closes[-1] + 1, MINUTES.micros))
+        assert len(closes) >= 2
+
+
+@aio
+async def test_w3_a_notice_of_the_end_starts_the_replacement_early() -> None:
+    ends, told = asyncio.Event(), list[int]()
+
+    async def behave(connection: ServerConnection) -> None:
+        number = len(told)
+        told.append(number)
+        await confirm(connection)
+        if not number:
+            shutdown = {"e": "serverShutdown", "E": NOW // 1000}
+            await connection.send(orjson.dumps(shutdown).decode())
+            await connection.wait_closed()
+            ends.set()
+        await connection.wait_closed()
+
+    async with venue(behave) as url:
+        with sandbox(0) as still:
+            async with live(
+                still, change=lambda s: replace(s, url=url), overlap_seconds=0.3
+            ) as one:
+                await ends.wait()
+                assert told == [0, 1]
+                assert one.status.state is StreamState.LIVE
+
+
+@aio
+async def test_w8_silence_after_a_confirmation_is_noticed(fast: Sandbox) -> None:
+    fast.fault({"kind": "ws_silent", "path": "/ws", "count": 40})
+
+    def impatient(spec: StreamSpec) -> StreamSpec:
+        topics = [replace(t, quiet_seconds=1.5) for t in spec.topics]
+        return replace(spec, topics=tuple(topics))
+
+    async with live(fast, change=impatient, heartbeat_seconds=1.0) as one:
+        await one.until(lambda: one.status.reconnects)
+        assert "SilentError" in str(one.status.error)
+        fast.heal()
+        await one.candles(2)
+        await check_candles(one)
+
+
+@aio
+async def test_w8_one_silent_topic_among_others_is_named(fast: Sandbox) -> None:
+    def with_unknown(spec: StreamSpec) -> StreamSpec:
+        unknown = Topic("nosuch@kline_1m", "NOSUCH", Candle, 1.0)
+        return replace(spec, topics=(*spec.topics, unknown))
+
+    async with live(fast, change=with_unknown, heartbeat_seconds=1.0) as one:
+        await one.until(lambda: one.status.silent)
+        assert one.status.silent == ("nosuch@kline_1m",)
+        assert one.status.state is StreamState.DEGRADED
+
+
+@aio
+async def test_w8_a_subscription_nobody_confirms_is_noticed() -> None:
+    asked = list[bytes | str]()
+
+    async def behave(connection: ServerConnection) -> None:
+        async for message in connection:
+            asked.append(message)
+
+    async with venue(behave) as url:
+        with sandbox(0) as still:
+            change = lambda spec: replace(spec, url=url)  # noqa: E731  # a function is the value
+            async with live(still, change=change, acknowledge_seconds=0.3) as one:
+                await one.until(lambda: one.status.error)
+                assert "btcusdt@kline_1m was not confirmed" in str(one.status.error)
+                assert asked
+
+
+@aio
+async def test_w10_reconnecting_keeps_to_the_limit_and_draws_its_pauses() -> None:
+    limits = StreamLimits(connects=10, connects_seconds=300.0, longest_pause_seconds=20.0)
+    clock = SimulatedClock(NOW)
+    gate, times = open_gate(clock, limits), list[int]()
+    for failures in range(60):
+        await gate.enter(failures)
+        times.append(clock.now())
+    for at, later in zip(times, times[10:], strict=False):
+        assert later - at >= 300 * SECOND
+    pauses = [b - a for a, b in pairwise(times)][1:9]
+    assert len(set(pauses)) == len(pauses)
+    assert max(pauses) <= 20 * SECOND
+
+
+@aio
+async def test_w10_a_venue_that_refuses_is_asked_at_its_pace() -> None:
+    clock = SimulatedClock(NOW)
+    with sandbox(0) as still:
+        still.fault({"kind": "ws_refuse", "status": 503, "count": 25})
+        limits = StreamLimits(connects=10, connects_seconds=300.0)
+        # The gate's own clock runs as fast as it is waited for.
+        gate = open_gate(clock, limits)
+        async with live(still, gate=gate) as one:
+            await one.until(lambda: one.status.connected_since)
+            assert "HTTP 503" in str(one.status.error)
+            assert clock.now() - NOW >= 600 * SECOND
+
+
+@aio
+async def test_w12_an_expired_token_is_replaced_once_at_once_and_not_for_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "weft")
+    caplog.set_level(logging.DEBUG, "websockets.client")
+    tokens, seen = iter("abcdefgh"), list[str]()
+
+    async def authorise() -> dict[str, str]:
+        return {"Authorization": f"Bearer {next(tokens)}"}
+
+    async def behave(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        seen.append(connection.request.headers["Authorization"])
+        await confirm(connection)
+        if seen[-1] == "Bearer a":
+            kline = {"t": NOW // 60_000_000 * 60_000, "i": "1m", "x": False}
+            kline |= dict.fromkeys("ohlcv", "1")
+            event = {"e": "kline", "E": NOW // 1000, "s": "BTCUSDT", "k": kline}
+            await connection.send(orjson.dumps(event).decode())
+        await connection.close(4001, "token expired")
+
+    async with venue(behave) as url:
+        with sandbox(0) as still:
+            async with live(
+                still, change=lambda s: replace(s, url=url, authorise=authorise)
+            ) as one:
+                await one.until(lambda: len(seen) >= 2)
+                await one.until(lambda: one.status.state is StreamState.UNAUTHORISED)
+                await asyncio.sleep(0.3)
+                assert seen == ["Bearer a", "Bearer b"]
+                assert "token expired" in str(one.status.error)
+                assert "Bearer" not in str(one.streamer.status()) + caplog.text
