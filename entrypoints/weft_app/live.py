@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from weft.collect.intake import Collected
 from weft.domain.signal import Report, to_json
 from weft.engine.engine import Engine
 from weft.foundation.errors import WeftError
 from weft.foundation.times import SECOND, parse_time
-from weft.intake import Collected
 from weft.sources.stream import Streamer, StreamStatus, sources_of
 from weft.sources.stream.streamer import Source
 

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from rich.markup import escape
 
+from weft.collect.intake import Collected
 from weft.config.loading import load_settings
 from weft.domain.instruments import find_spelling
 from weft.domain.signal import Report
@@ -18,7 +19,6 @@ from weft.engine.engine import Engine
 from weft.features.kernels import is_cached_on_disk
 from weft.foundation.errors import StorageError, nearest
 from weft.foundation.times import SECOND, parse_time, to_datetime
-from weft.intake import Collected
 from weft.market.view import View
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry

@@ -13,13 +13,13 @@ from typing import Annotated, Literal
 import polars as pl
 from pydantic import Field, field_validator
 
+from weft.collect.checks.clean import CANDLE_SCHEMA, clean_candles, clean_observations
 from weft.components.base import ComponentConfig, Local
 from weft.components.provider import Batch, Provider, Request, Whole
 from weft.domain.instruments import Instrument, Kind, describe, unsettled
 from weft.foundation.clock import Clock
 from weft.foundation.errors import ConfigError, DataError, NoDataError, SchemaError, nearest
 from weft.foundation.times import Interval
-from weft.market.checks import CANDLE_SCHEMA, clean_candles, clean_observations
 from weft.sources.http import Http
 from weft_providers._file_columns import NAMES
 from weft_providers._file_forms import FormOptions, NotCandlesError

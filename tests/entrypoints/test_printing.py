@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support import ALONE, ALONE_SET, make_engine, sample_signal
+from weft.collect.intake import Collected
 from weft.domain.signal import UNKNOWN_REGIME, Report
-from weft.intake import Collected
 from weft_app.cli import app as command_line
 from weft_app.commands import backfill, explain, signals
 from weft_app.session import duration, open_answer, print_problems, print_round

@@ -20,12 +20,12 @@ import polars as pl
 import pytest
 from pydantic import SecretStr
 
+from weft.collect.checks.clean import clean_observations
 from weft.components.provider import FactKey, Provider, Request
 from weft.domain.instruments import Instrument
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ProviderError
 from weft.foundation.times import DAY, Interval, parse_time
-from weft.market.checks import clean_observations
 from weft.sources.http import Answer, Http, SchemaChangedError, UnauthorisedError
 from weft.sources.series import SeriesProvider
 from weft_app.sandbox import Sandbox

@@ -15,11 +15,11 @@ from tests.providers.binance_fetches import (
     pages,
 )
 from tests.providers.exchange import LISTED, NOW, Exchange, kline
+from weft.collect.checks.clean import clean_candles
 from weft.components.provider import Batch, Request, SourceKind
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ProviderError
 from weft.foundation.times import HOUR
-from weft.market.checks import clean_candles
 from weft_providers.binance import Binance
 
 # The protocol

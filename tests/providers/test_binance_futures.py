@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 
 from tests.providers.sandboxed import NOW, SINCE, Fetched, Row, fetch, serve
+from weft.collect.checks.clean import clean_candles
 from weft.components.provider import FactKey, SourceKind
 from weft.domain.instruments import Kind
 from weft.foundation.errors import ConfigError
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, Interval
-from weft.market.checks import clean_candles
 from weft.sources.http import BannedError, SchemaChangedError
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.bars import Grid

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from tests.providers.sandboxed import NOW, SINCE, Fetched, fetch, serve
+from weft.collect.checks.clean import clean_candles
 from weft.components.provider import SourceKind
 from weft.domain.instruments import Kind
 from weft.foundation.times import DAY, HOUR, Interval
-from weft.market.checks import clean_candles
 from weft.sources.http import (
     BannedError,
     MalformedError,

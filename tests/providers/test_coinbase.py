@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from tests.providers.sandboxed import NOW, Fetched, fetch, serve
+from weft.collect.checks.clean import clean_candles
 from weft.components.provider import SourceKind
 from weft.foundation.times import DAY, HOUR, SECOND, Interval
-from weft.market.checks import clean_candles
 from weft.sources.http import SchemaChangedError, UnavailableError
 from weft_app.sandbox import Sandbox
 from weft_app.sandbox.bars import Grid

@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from tests.providers.candle_files import START, candles, fetch, only, problems, write
+from weft.collect.checks.clean import CANDLE_SCHEMA
 from weft.domain.instruments import SESSIONS, Kind
 from weft.foundation.errors import ConfigError, NoDataError, SchemaError
 from weft.foundation.times import DAY, MINUTE, parse_time
-from weft.market.checks import CANDLE_SCHEMA
 from weft_providers.files import Files
 
 # What is read

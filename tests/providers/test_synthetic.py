@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from weft.collect.checks.clean import clean_candles
 from weft.components.provider import Batch, Request, SourceKind
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import NoDataError
 from weft.foundation.times import DAY, HOUR, MINUTE, WEEK, Interval, parse_time
-from weft.market.checks import clean_candles
 from weft_providers.synthetic import Synthetic
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import Any
 import polars as pl
 
 from tests.providers.sandboxed import NOW, SINCE, Row
+from weft.collect.checks.clean import clean_observations, clean_texts
 from weft.components.provider import FactKey, Provider, Request
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ProviderError
 from weft.foundation.times import Interval
-from weft.market.checks import clean_observations, clean_texts
 from weft.sources.http import Http, ResponseCache
 
 _H1 = Interval.parse("1h")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import ValidationError
 
 import weft
-from weft.collector import Collector
+from weft.collect.collector import Collector
 from weft.components.base import Component, ComponentConfig
 from weft.components.contract_checks import checked_component
 from weft.components.feature import Feature

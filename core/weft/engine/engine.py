@@ -4,7 +4,8 @@ import asyncio
 from copy import deepcopy
 from dataclasses import dataclass
 
-from weft.collector import Collector, Progress
+from weft.collect.collector import Collector, Progress
+from weft.collect.intake import Collected
 from weft.components.contract_checks import checked_awaitable
 from weft.components.feature import StepFeature
 from weft.compose import Composed, compose
@@ -15,7 +16,6 @@ from weft.foundation.arithmetic import own_arithmetic
 from weft.foundation.clock import Clock
 from weft.foundation.errors import LookAheadError, NoDataError
 from weft.foundation.times import SECOND, iso
-from weft.intake import Collected
 from weft.learning.champions import Champions, InUse
 from weft.learning.trainer import Trainer
 from weft.ledger.ledger import Ledger

@@ -146,7 +146,7 @@ class Store:
 
         Args:
             source: under which name they are kept.
-            frame: checked candles of one interval (see `weft.market.checks`).
+            frame: checked candles of one interval (see `weft.collect.checks.clean`).
 
         Raises:
             SchemaError: a column is missing, or there are several intervals.

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import httpx
 import polars as pl
 
+from weft.collect.checks.clean import clean_candles, clean_observations, clean_texts
 from weft.components.provider import Batch, FactKey, Provider, Request
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import Interval
-from weft.market.checks import clean_candles, clean_observations, clean_texts
 from weft.sources.http import Http, ResponseCache, SourceStatus
 from weft.testing.provider_case import ProviderCase, Row
 from weft.testing.wiretap import Ask, Tap

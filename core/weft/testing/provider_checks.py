@@ -7,11 +7,11 @@ from typing import Final
 
 import polars as pl
 
+from weft.collect.checks.clean import CANDLE_SCHEMA, OBSERVATION_SCHEMA, TEXT_SCHEMA
 from weft.components.provider import Request
 from weft.domain.vocabulary import METRICS
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import DAY, Interval, iso
-from weft.market.checks import CANDLE_SCHEMA, OBSERVATION_SCHEMA, TEXT_SCHEMA
 from weft.testing.fetching import (
     NOTHING,
     Fetched,

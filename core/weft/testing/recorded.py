@@ -11,8 +11,8 @@ import httpx
 import orjson
 import polars as pl
 
+from weft.collect.checks.clean import CANDLE_SCHEMA, TEXT_SCHEMA
 from weft.components.provider import FactKey, Provider
-from weft.market.checks import CANDLE_SCHEMA, TEXT_SCHEMA
 from weft.testing.fetching import Fetched, Known, run_fetch
 from weft.testing.provider_case import ProviderCase, StandIn
 from weft.testing.wiretap import Ask, Tap

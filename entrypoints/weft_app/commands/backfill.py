@@ -9,9 +9,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from weft.collect.intake import Collected
 from weft.domain.signal import to_json
 from weft.foundation.times import DAY
-from weft.intake import Collected
 from weft_app.progress import phase
 from weft_app.session import (
     console,

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from weft.collect.checks.clean import CANDLE_SCHEMA, OBSERVATION_SCHEMA
 from weft.components.feature import Feature
 from weft.components.needs import CandleNeed, FeatureNeed, MetricNeed, Need
 from weft.components.needs import feature as feature_need
@@ -22,7 +23,6 @@ from weft.features.engine import FeatureEngine
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import LookAheadError, NoDataError
 from weft.foundation.times import DAY, HOUR, SECOND, Interval, parse_time
-from weft.market.checks import CANDLE_SCHEMA, OBSERVATION_SCHEMA
 from weft.market.facts import Facts
 from weft.market.market import Market
 from weft.market.metrics import metric_panel

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weft.collect.checks.clean import OBSERVATION_SCHEMA
 from weft.domain.vocabulary import METRICS, PAID_OVER
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import DAY, HOUR, parse_time
-from weft.market.checks import OBSERVATION_SCHEMA
 from weft.market.facts import Facts
 from weft.market.rates import over_span
 from weft.store.lake import Lake

@@ -4,9 +4,9 @@ from typing import TypeAlias
 
 import polars as pl
 
+from weft.collect.checks.clean import CANDLE_SCHEMA, OBSERVATION_SCHEMA
 from weft.domain.candles import FIELDS
 from weft.foundation.times import HOUR, Interval
-from weft.market.checks import CANDLE_SCHEMA, OBSERVATION_SCHEMA
 from weft.store.store import Store
 from weft.store.tables import CANDLES
 

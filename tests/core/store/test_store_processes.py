@@ -17,7 +17,7 @@ import sys, time
 from pathlib import Path
 import polars as pl
 from weft.foundation.clock import SystemClock
-from weft.market.checks import CANDLE_SCHEMA
+from weft.collect.checks.clean import CANDLE_SCHEMA
 from weft.store import lake
 from weft.store.lake import Lake
 from weft.store.store import Store

@@ -14,12 +14,12 @@ import polars as pl
 
 import weft_providers
 from tests.support import make_engine
+from weft.collect.intake import Collected
 from weft.components.provider import Provider
 from weft.engine.engine import Engine
 from weft.engine.provider_status import ProviderStatus, provider_status
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import HOUR, parse_time
-from weft.intake import Collected
 from weft.plugins.discovery import discover
 from weft.store.tables import CANDLES, OBSERVATIONS, TEXTS, Table
 from weft_app.sandbox import Sandbox

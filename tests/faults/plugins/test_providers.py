@@ -10,11 +10,11 @@ import pytest
 from tests.faults.plugins.providers import ENDING, GATE, HANGING, NOW, Sleeps, Sound
 from tests.support import PATIENCE_SECONDS, make_engine
 from weft import Provider
+from weft.collect.intake import Collected
 from weft.engine.engine import Engine
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ComponentError
 from weft.foundation.times import HOUR
-from weft.intake import Collected
 from weft.store.store import Span
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from weft.collect.checks.clean import clean_candles, clean_observations, clean_texts
+from weft.collect.checks.jumps import LastClose, last_closes
 from weft.components.provider import Batch, FactKey, Whole
 from weft.domain.candles import FIELDS
 from weft.foundation.clock import Clock
 from weft.foundation.times import SECOND, Interval, iso
-from weft.market.checks import clean_candles, clean_observations, clean_texts
 from weft.market.corrections import about_restated, late_by
-from weft.market.jumps import LastClose, last_closes
 from weft.market.market import Market
 from weft.store.store import Appended, Span, Store
 from weft.store.tables import CANDLES

@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 
 from tests.support import ALONE, make_engine
+from weft.collect.intake import Collected
 from weft.domain.signal import Signal
 from weft.engine.engine import Engine
 from weft.engine.provider_status import provider_status
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import HOUR, iso, parse_time
-from weft.intake import Collected
 
 START = parse_time("2024-01-01T00:00:00Z")
 ROWS = 300

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weft.collect.checks.clean import CheckedCandles, clean_candles
+from weft.collect.checks.jumps import FAR, LastClose
 from weft.foundation.times import HOUR, Interval
-from weft.market.checks import CheckedCandles, clean_candles
-from weft.market.jumps import FAR, LastClose
 
 H1 = Interval.parse("1h")
 START = H1.floor(1_710_000_000_000_000)

@@ -5,16 +5,16 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from weft.batches import Held, join
+from weft.collect.batching import Held, join
+from weft.collect.fetching import Fetching
+from weft.collect.intake import Collected, Intake
 from weft.components.provider import Batch, Provider, Request
 from weft.composition import Placed, PlacedProvider
-from weft.fetching import Fetching
 from weft.foundation.calls import fault
 from weft.foundation.clock import Clock
 from weft.foundation.errors import DataError, WeftError
 from weft.foundation.times import DAY, Interval
 from weft.foundation.workers import Workers
-from weft.intake import Collected, Intake
 from weft.market.market import Market
 from weft.sources.clients import Connections
 from weft.store.store import Store
@@ -22,7 +22,7 @@ from weft.store.store import Store
 if TYPE_CHECKING:
     import polars as pl
 
-log = logging.getLogger("weft.collector")
+log = logging.getLogger("weft.collect.collector")
 
 _MOST_STREAMED = 20
 """Lines about one provider's streams that are kept for status."""

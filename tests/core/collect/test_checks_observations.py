@@ -6,10 +6,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from weft.collect.checks.clean import OBSERVATION_SCHEMA, clean_observations
 from weft.domain.vocabulary import METRICS
 from weft.foundation.errors import SchemaError
 from weft.foundation.times import Interval, parse_time
-from weft.market.checks import OBSERVATION_SCHEMA, clean_observations
 
 D1 = Interval.parse("1d")
 NOW = parse_time("2024-03-01T00:00:00Z")

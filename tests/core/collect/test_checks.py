@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from weft.foundation.errors import SchemaError
-from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, Interval, iso, parse_time
-from weft.market.checks import (
+from weft.collect.checks.clean import (
     CANDLE_SCHEMA,
     CheckedCandles,
     clean_candles,
 )
+from weft.foundation.errors import SchemaError
+from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, Interval, iso, parse_time
 
 H1, H4, D1, W1 = (Interval.parse(name) for name in ("1h", "4h", "1d", "1w"))
 START = parse_time("2024-01-01T00:00:00Z")

@@ -11,11 +11,11 @@ import pytest
 
 from tests.support import make_engine
 from weft import Batch, Provider, Request
+from weft.collect.intake import Collected
 from weft.domain.instruments import describe
 from weft.foundation.clock import Clock, SimulatedClock
 from weft.foundation.errors import ComponentError, LookAheadError
 from weft.foundation.times import HOUR, MINUTE, parse_time
-from weft.intake import Collected
 from weft.sources.http import Http
 from weft.store.tables import CANDLES
 

@@ -12,15 +12,9 @@ from typing import Final
 
 import polars as pl
 
-from weft.domain.candles import FIELDS
-from weft.domain.columns import UTC_MICROS, Columns
-from weft.domain.instruments import Scope
-from weft.domain.vocabulary import METRICS, Metric
-from weft.foundation.errors import SchemaError
-from weft.foundation.times import Interval
-from weft.market.grid import off_grid
-from weft.market.jumps import ALONE, SHIFTED, WAITS, WICK, LastClose, far_off
-from weft.market.refusals import (
+from weft.collect.checks.grid import off_grid
+from weft.collect.checks.jumps import ALONE, SHIFTED, WAITS, WICK, LastClose, far_off
+from weft.collect.checks.refusals import (
     FUTURE,
     UNCLOSED,
     UNKNOWN,
@@ -32,6 +26,12 @@ from weft.market.refusals import (
     refuse,
     settle,
 )
+from weft.domain.candles import FIELDS
+from weft.domain.columns import UTC_MICROS, Columns
+from weft.domain.instruments import Scope
+from weft.domain.vocabulary import METRICS, Metric
+from weft.foundation.errors import SchemaError
+from weft.foundation.times import Interval
 
 CANDLE_SCHEMA: Final = pl.Schema(
     {
@@ -136,9 +136,9 @@ def clean_candles(
     the market rests at weekends, a whole day may be one hour further off: daylight saving. The
     same open time with another `known_at` is a correction and stays.
 
-    A candle whose open or close is far off (`weft.market.jumps.FAR`) both the close before and the
-    open after it is refused. The last one that is far off the close before waits until another
-    one follows; where that one agrees, both are kept, and the jump is told.
+    A candle whose open or close is far off (`weft.collect.checks.jumps.FAR`) both the close before
+    and the open after it is refused. The last one that is far off the close before waits until
+    another one follows; where that one agrees, both are kept, and the jump is told.
 
     Args:
         frame: columns as in `weft.components.provider.Batch`, and perhaps `line`: where each stands
@@ -203,8 +203,8 @@ def clean_observations(
 ) -> CheckedObservations:
     """Return the observations of `frame` that can be true, and what was refused.
 
-    A value of a canonical metric has to lie in the range that `weft.domain.vocabulary` states; what other
-    metrics mean, and so which values they can have, is their provider's to say.
+    A value of a canonical metric has to lie in the range that `weft.domain.vocabulary` states; what
+    other metrics mean, and so which values they can have, is their provider's to say.
 
     Args:
         frame: columns metric, scope, entity, event_time, known_at and value; others are ignored.

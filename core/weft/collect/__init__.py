@@ -1,0 +1,1 @@
+"""Collecting: asks providers, checks what they bring, and stores it."""

@@ -1,0 +1,1 @@
+"""The checks that all candles and observations pass before they are stored."""
