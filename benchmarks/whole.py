@@ -18,7 +18,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from weft.compose import compose
+from weft.compose.composing import compose
 from weft.config.loading import load_settings
 from weft.domain.columns import UTC_MICROS
 from weft.domain.instruments import describe

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weft.components.provider import SourceKind
-from weft.composition import Composition
+from weft.compose.composition import Composition
 from weft.config.loading import LoadedSettings, load_settings
 from weft.engine.assembly import compose_settings
 from weft.foundation.errors import MissingDependencyError

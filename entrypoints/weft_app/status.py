@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel
 
-from weft.composition import Composition
+from weft.compose.composition import Composition
 from weft.engine.provider_status import ProviderStatus
 from weft.foundation.times import iso
 from weft.sources.stream import StreamStatus

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.support import fetch, make_engine
-from weft.compose import Composed
+from weft.compose.composing import Composed
 from weft.engine.engine import Engine
 from weft.engine.replay import replay
 from weft.foundation.arrays import FloatPanel

@@ -9,7 +9,7 @@ from weft.collect.batching import Held, join
 from weft.collect.fetching import Fetching
 from weft.collect.intake import Collected, Intake
 from weft.components.provider import Batch, Provider, Request
-from weft.composition import Placed, PlacedProvider
+from weft.compose.composition import Placed, PlacedProvider
 from weft.foundation.calls import fault
 from weft.foundation.clock import Clock
 from weft.foundation.errors import DataError, WeftError

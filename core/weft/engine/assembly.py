@@ -15,7 +15,7 @@ from weft.components.contract_checks import checked_component
 from weft.components.feature import Feature
 from weft.components.needs import FeatureNeed
 from weft.components.provider import Provider, SourceKind
-from weft.composition import (
+from weft.compose.composition import (
     NEEDED,
     Composition,
     Placed,

@@ -8,8 +8,9 @@ from weft.collect.collector import Collector, Progress
 from weft.collect.intake import Collected
 from weft.components.contract_checks import checked_awaitable
 from weft.components.feature import StepFeature
-from weft.compose import Composed, compose
-from weft.composition import Composition
+from weft.compose.composing import Composed, compose
+from weft.compose.composition import Composition
+from weft.compose.reporting import Reporter
 from weft.domain.signal import Report
 from weft.features.engine import FeatureEngine
 from weft.foundation.arithmetic import own_arithmetic
@@ -23,7 +24,6 @@ from weft.market.market import Market
 from weft.market.view import View
 from weft.plugins.hookspecs import CompositionContext
 from weft.plugins.manager import HookManager
-from weft.reporting import Reporter
 from weft.store.store import Store
 
 

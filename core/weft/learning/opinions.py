@@ -13,8 +13,8 @@ from weft.components.model import Forecast, Outlook, RegimeState
 from weft.components.needs import Need
 from weft.components.risk import Levels
 from weft.components.trained import Opinions, TrainingProgress, ignore_progress
-from weft.compose import Composed, compose
-from weft.composition import Composition
+from weft.compose.composing import Composed, compose
+from weft.compose.composition import Composition
 from weft.domain.calendar import BLOCK
 from weft.foundation.arrays import FloatPanel
 from weft.learning.champions import InUse

@@ -19,7 +19,7 @@ from weft.components.trained import (
     TrainingProgress,
     ignore_progress,
 )
-from weft.composition import Composition
+from weft.compose.composition import Composition
 from weft.config.resolve import canonical_options
 from weft.foundation.clock import Clock, SystemClock
 from weft.foundation.errors import ArtifactError, LearningError, TrainingError

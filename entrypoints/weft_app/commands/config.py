@@ -7,7 +7,7 @@ import orjson
 from rich.markup import escape
 from rich.table import Table
 
-from weft.composition import Composition
+from weft.compose.composition import Composition
 from weft.config.loading import load_settings
 from weft.engine.assembly import compose_settings
 from weft.plugins.discovery import discover

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from weft.composition import PlacedProvider
+from weft.compose.composition import PlacedProvider
 from weft.config.loading import LoadedSettings, load_settings
 from weft.engine.assembly import compose_settings
 from weft.engine.engine import Engine

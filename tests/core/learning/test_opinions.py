@@ -15,7 +15,7 @@ from weft.components.model import Regime, RegimeState
 from weft.components.needs import Need, feature, forecasts, regime
 from weft.components.risk import Levels, Sizer, Sizes
 from weft.components.trained import Learned, Opinions, Trained
-from weft.compose import Composed, compose
+from weft.compose.composing import Composed, compose
 from weft.engine.engine import Engine
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ComponentError

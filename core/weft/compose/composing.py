@@ -23,8 +23,8 @@ from weft.components.layer import Layer, Scores
 from weft.components.model import Forecast, Model, Outlook, RegimeState
 from weft.components.risk import Levels, Sizes
 from weft.components.trained import NOT_TRAINED, Learned
-from weft.composition import Composition, Placed
-from weft.exposure import once_per_asset, within_gross
+from weft.compose.composition import Composition, Placed
+from weft.compose.gross_limit import once_per_asset, within_gross
 from weft.foundation.arrays import BoolPanel
 from weft.foundation.calls import attempt, call
 from weft.foundation.errors import NotTrainedError

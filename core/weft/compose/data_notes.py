@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from weft.composition import COVERAGE_ROWS
+from weft.compose.composition import COVERAGE_ROWS
 from weft.domain.breaks import Aside
 from weft.domain.candles import Candles, Presence
 from weft.domain.instruments import Instrument, unsettled

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from weft.components.provider import SourceKind
-from weft.compose import Composed
-from weft.composition import COVERAGE_ROWS, Composition
-from weft.data_notes import notes, stale_notes, status, too_old
+from weft.compose.composing import Composed
+from weft.compose.composition import COVERAGE_ROWS, Composition
+from weft.compose.data_notes import notes, stale_notes, status, too_old
 from weft.domain.candles import NEVER, Candles, Presence
 from weft.domain.signal import (
     UNKNOWN_REGIME,

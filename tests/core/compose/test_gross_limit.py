@@ -12,9 +12,9 @@ from tests.support import ALONE, fetch, make_engine
 from weft.components.base import ComponentConfig
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels, Sizer, Sizes
+from weft.compose.gross_limit import SAME_ASSET, UNLIMITED, once_per_asset, within_gross
 from weft.domain.instruments import describe
 from weft.domain.signal import Direction
-from weft.exposure import SAME_ASSET, UNLIMITED, once_per_asset, within_gross
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ComponentError

@@ -1,0 +1,1 @@
+"""Composing: from a view to signals. Pure."""
