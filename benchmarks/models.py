@@ -13,8 +13,8 @@ from rich.table import Table
 from weft.components.trained import Training
 from weft.market.view import View
 from weft.testing.history import History, random_history
-from weft_plugins.models import _features
-from weft_plugins.models.xgboost import Specialist, XGBoost
+from weft_plugins.models import inputs as _features
+from weft_plugins.models.boosted_trees.model import Specialist, XGBoost
 
 SYMBOLS = 1_000
 TRAINED_ON = 20

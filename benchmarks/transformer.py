@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from weft.foundation.arrays import FloatPanel
-from weft_plugins.models._transformer_artifact import architecture
-from weft_plugins.models._transformer_forecast import Forecaster
-from weft_plugins.models._transformer_network import (
+from weft_plugins.models.transformer.artifact import architecture
+from weft_plugins.models.transformer.forecast import Forecaster
+from weft_plugins.models.transformer.network import (
     Architecture,
     EncoderLayer,
     Masks,
@@ -24,8 +24,8 @@ from weft_plugins.models._transformer_network import (
     build_network,
     draw_masks,
 )
-from weft_plugins.models._transformer_options import Options
-from weft_plugins.models._transformer_windows import INPUTS
+from weft_plugins.models.transformer.options import Options
+from weft_plugins.models.transformer.windows import INPUTS
 
 HORIZON = 12
 SYMBOLS = (1, 100)

@@ -18,7 +18,7 @@ from weft.components.outcomes import forward_returns
 from weft.learning.splits import Split, purged_folds, walk_forward
 from weft.market.view import View
 from weft.testing import History
-from weft_plugins.models.xgboost import XGBoost
+from weft_plugins.models.boosted_trees.model import XGBoost
 
 if TYPE_CHECKING:
     from weft.foundation.arrays import BoolPanel, FloatPanel

@@ -12,15 +12,15 @@ from pydantic import ValidationError
 from safetensors.numpy import load, save
 from scipy import stats
 
-from tests.plugins.models.transformer_cases import HORIZON, TINY, fit, noise
+from tests.plugins.models.transformer.cases import HORIZON, TINY, fit, noise
 from weft.components.model import Model
 from weft.components.trained import Artifact, Training
 from weft.foundation.errors import ArtifactError, NotTrainedError
 from weft.market.view import View
 from weft.testing import parametrize_with_checks
 from weft.testing.history import History
-from weft_plugins.models._transformer_windows import INPUTS, Cells, Windows
-from weft_plugins.models.transformer import Transformer
+from weft_plugins.models.transformer.model import Transformer
+from weft_plugins.models.transformer.windows import INPUTS, Cells, Windows
 
 WEIGHTS = "weights.safetensors"
 
@@ -271,7 +271,7 @@ import sys
 sys.modules[{package!r}] = None
 from weft.components.trained import Artifact
 from weft.foundation.errors import MissingDependencyError
-from weft_plugins.models.transformer import Transformer
+from weft_plugins.models.transformer.model import Transformer
 try:
     Transformer().load(Artifact({{}}, {{}}))
 except MissingDependencyError as error:

@@ -15,7 +15,7 @@ from weft.domain.instruments import describe
 from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft.foundation.times import Interval
 from weft.testing import History
-from weft_plugins.models.xgboost import XGBoost
+from weft_plugins.models.boosted_trees.model import XGBoost
 
 SPELL = 1500
 """Rows a market stays calm or turbulent."""

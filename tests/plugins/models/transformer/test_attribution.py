@@ -9,20 +9,20 @@ import pytest
 import torch
 from scipy.special import logit
 
-from tests.plugins.models.transformer_cases import BUILD, TINY, fit, fresh_network, market, noise
+from tests.plugins.models.transformer.cases import BUILD, TINY, fit, fresh_network, market, noise
 from weft.components.trained import Artifact
 from weft.foundation.arrays import FloatPanel
 from weft.market.view import View
 from weft.testing.history import History
-from weft_plugins.models._transformer_attribution import (
+from weft_plugins.models.transformer.attribution import (
     attribute_window,
     coalitions,
     shapley_values,
 )
-from weft_plugins.models._transformer_forecast import Forecaster
-from weft_plugins.models._transformer_network import Network, draw_masks
-from weft_plugins.models._transformer_windows import INPUTS
-from weft_plugins.models.transformer import Transformer
+from weft_plugins.models.transformer.forecast import Forecaster
+from weft_plugins.models.transformer.model import Transformer
+from weft_plugins.models.transformer.network import Network, draw_masks
+from weft_plugins.models.transformer.windows import INPUTS
 
 MODEL = Transformer(TINY)
 OPTIONS = TINY.model_copy(update={"noise": "gaussian"})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from weft.foundation.arrays import Floats
-from weft_plugins.models._outcome_table import LEVELS, OutcomeTable
+from weft_plugins.models.boosted_trees.outcome_table import LEVELS, OutcomeTable
 
 THRESHOLD = 0.01
 SIZE = 60_000

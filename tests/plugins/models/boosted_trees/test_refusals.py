@@ -19,9 +19,9 @@ from weft.foundation.errors import (
 )
 from weft.learning.formats import check_files
 from weft.testing import History
-from weft_plugins.models._boosting import Growth, Samples, grow
-from weft_plugins.models._stages import Stages, digest_of
-from weft_plugins.models.xgboost import XGBoost
+from weft_plugins.models.boosted_trees.boosting import Growth, Samples, grow
+from weft_plugins.models.boosted_trees.model import XGBoost
+from weft_plugins.models.stages import Stages, digest_of
 
 
 def model(**options: Any) -> XGBoost:

@@ -11,17 +11,17 @@ from scipy.optimize import brentq
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.plugins.models.transformer_cases import BUILD, TINY, fresh_network, windows_of
-from weft_plugins.models._transformer_forecast import Forecaster
-from weft_plugins.models._transformer_kernels import mixture_chances, mixture_quantiles
-from weft_plugins.models._transformer_network import (
+from tests.plugins.models.transformer.cases import BUILD, TINY, fresh_network, windows_of
+from weft_plugins.models.transformer.forecast import Forecaster
+from weft_plugins.models.transformer.kernels import mixture_chances, mixture_quantiles
+from weft_plugins.models.transformer.network import (
     EncoderLayer,
     Masks,
     Outputs,
     build_network,
     draw_masks,
 )
-from weft_plugins.models._transformer_noise import (
+from weft_plugins.models.transformer.noise import (
     NOISES,
     mixture_log_likelihood,
 )

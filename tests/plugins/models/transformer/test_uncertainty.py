@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from scipy.signal import lfilter
 
-from tests.plugins.models.transformer_cases import fit, market
+from tests.plugins.models.transformer.cases import fit, market
 from weft.components.model import Forecast
 from weft.components.outcomes import forward_returns
 from weft.domain.instruments import describe
@@ -17,8 +17,8 @@ from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft.foundation.times import Interval
 from weft.market.view import View
 from weft.testing.history import History
-from weft_plugins.models._transformer_windows import Cells, Windows
-from weft_plugins.models.transformer import Transformer
+from weft_plugins.models.transformer.model import Transformer
+from weft_plugins.models.transformer.windows import Cells, Windows
 
 SMALL = Transformer.Config(
     window=8,

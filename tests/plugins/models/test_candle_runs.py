@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.plugins.models.transformer_cases import TINY
+from tests.plugins.models.transformer.cases import TINY
 from weft.domain.calendar import rows_spanned
 from weft.domain.candles import FIELDS, Candles, Presence, candles_from_arrays
 from weft.domain.instruments import describe
 from weft.foundation.arrays import BoolPanel
 from weft.foundation.times import Interval
 from weft.testing import History, random_history
-from weft_plugins.models._runs import Runs
-from weft_plugins.models._transformer_windows import Windows, cells_where
-from weft_plugins.models.transformer import Transformer
+from weft_plugins.models.candle_runs import Runs
+from weft_plugins.models.transformer.model import Transformer
+from weft_plugins.models.transformer.windows import Windows, cells_where
 
 HOUR = Interval.parse("1h")
 

@@ -15,12 +15,12 @@ from weft.components.trained import Artifact, Evaluation, Training
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.errors import MissingDependencyError
 from weft.market.view import View
-from weft_plugins.models._transformer_options import Options
-from weft_plugins.models._transformer_samples import choose_samples
-from weft_plugins.models._transformer_windows import Windows
+from weft_plugins.models.transformer.options import Options
+from weft_plugins.models.transformer.samples import choose_samples
+from weft_plugins.models.transformer.windows import Windows
 
 if TYPE_CHECKING:
-    from weft_plugins.models._transformer_forecast import Forecaster
+    from weft_plugins.models.transformer.forecast import Forecaster
 
 _WHERE = "model transformer"
 _JUDGED = 4

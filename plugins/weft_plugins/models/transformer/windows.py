@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from weft.domain.calendar import rows_spanned
 from weft.domain.candles import Candles
 from weft.foundation.arrays import BoolPanel, FloatPanel, Floats, ordered_sum
-from weft_plugins.models._runs import Rows, Runs
+from weft_plugins.models.candle_runs import Rows, Runs
 
 INPUTS: Final = ("return", "range", "close_location", "volume", "path")
 """What is said of each candle, in the order of the network's inputs.

@@ -14,7 +14,7 @@ from torch import OutOfMemoryError, Size, Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from weft_plugins.models._transformer_network import Network
+from weft_plugins.models.transformer.network import Network
 
 VERSION: Final = 1
 _ROUNDING: Final = 1.0 + 1e-9

@@ -9,22 +9,22 @@ import torch
 
 from weft.foundation.arrays import FloatPanel, Floats
 from weft_plugins._threads import each_apart
-from weft_plugins.models._transformer_device import (
+from weft_plugins.models.transformer.device import (
     cpu_threads,
     devices_for,
     on_first_with_room,
 )
-from weft_plugins.models._transformer_kernels import (
+from weft_plugins.models.transformer.kernels import (
     mixture_chances,
     mixture_quantiles,
     mixture_spread,
     run_lstm,
 )
-from weft_plugins.models._transformer_network import Architecture, Masks, Network, Outputs
-from weft_plugins.models._transformer_noise import NOISES
-from weft_plugins.models._transformer_options import Options
-from weft_plugins.models._transformer_samples import Samples
-from weft_plugins.models._transformer_windows import Windows, cells_where
+from weft_plugins.models.transformer.network import Architecture, Masks, Network, Outputs
+from weft_plugins.models.transformer.noise import NOISES
+from weft_plugins.models.transformer.options import Options
+from weft_plugins.models.transformer.samples import Samples
+from weft_plugins.models.transformer.windows import Windows, cells_where
 
 LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Levels of the quantiles."""

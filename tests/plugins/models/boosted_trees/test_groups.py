@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from tests.plugins.models.trainings import fitted, market, walk
 from weft.domain.instruments import Instrument, Kind, describe
 from weft.testing import History, random_history
-from weft_plugins.models._groups import NAMED, Group, group_of, members
-from weft_plugins.models.xgboost import XGBoost
+from weft_plugins.models.boosted_trees.groups import NAMED, Group, group_of, members
+from weft_plugins.models.boosted_trees.model import XGBoost
 
 GROUPS: tuple[Group, ...] = get_args(Group)
 

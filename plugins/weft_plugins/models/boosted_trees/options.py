@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from weft.components.base import ComponentConfig, Local
-from weft_plugins.models import _groups
-from weft_plugins.models._features import FeatureGroup
-from weft_plugins.models._groups import Group
+from weft_plugins.models.boosted_trees import groups as _groups
+from weft_plugins.models.boosted_trees.groups import Group
+from weft_plugins.models.inputs import FeatureGroup
 
 
 class Options(ComponentConfig):

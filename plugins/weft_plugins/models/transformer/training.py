@@ -11,19 +11,19 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from weft.components.trained import Training
 from weft.foundation.errors import TrainingError
-from weft_plugins.models._transformer_device import cpu_threads, devices_for, on_first_with_room
-from weft_plugins.models._transformer_network import (
+from weft_plugins.models.transformer.device import cpu_threads, devices_for, on_first_with_room
+from weft_plugins.models.transformer.network import (
     Architecture,
     Masks,
     Network,
     build_network,
     draw_masks,
 )
-from weft_plugins.models._transformer_noise import NOISES, mixture_log_likelihood
-from weft_plugins.models._transformer_options import Options
-from weft_plugins.models._transformer_samples import Samples
-from weft_plugins.models._transformer_state import History, State, read_state, write_state
-from weft_plugins.models._transformer_windows import Cells
+from weft_plugins.models.transformer.noise import NOISES, mixture_log_likelihood
+from weft_plugins.models.transformer.options import Options
+from weft_plugins.models.transformer.samples import Samples
+from weft_plugins.models.transformer.state import History, State, read_state, write_state
+from weft_plugins.models.transformer.windows import Cells
 
 _SEEDS = 2**62
 _WEIGHTS, _MASKS, _EPOCHS = range(3)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from weft.foundation.arrays import FloatPanel, Floats, ordered_sum
 from weft.foundation.errors import ArtifactError, TrainingError
 from weft.learning.splits import Split, purged_folds, walk_forward
-from weft_plugins.models._features import Matrix
-from weft_plugins.models._stages import Stages
+from weft_plugins.models.inputs import Matrix
+from weft_plugins.models.stages import Stages
 
 CLASSES: Final = ("down", "flat", "up")
 """What may come of a row, in the order the model numbers it."""

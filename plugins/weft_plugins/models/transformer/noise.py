@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from weft_plugins.models._transformer_network import Outputs
+from weft_plugins.models.transformer.network import Outputs
 
 
 class Noise(ABC):

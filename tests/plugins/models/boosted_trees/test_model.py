@@ -14,8 +14,8 @@ from weft.components.outcomes import forward_returns
 from weft.components.trained import Artifact, Training
 from weft.market.view import View
 from weft.testing import History, parametrize_with_checks
-from weft_plugins.models._outcome_table import VOLATILITY
-from weft_plugins.models.xgboost import XGBoost
+from weft_plugins.models.boosted_trees.model import XGBoost
+from weft_plugins.models.boosted_trees.outcome_table import VOLATILITY
 
 TINY: dict[str, Any] = {
     "trees": 8,

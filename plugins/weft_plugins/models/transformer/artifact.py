@@ -12,11 +12,11 @@ from torch import Tensor
 from weft.components.trained import Artifact
 from weft.foundation.arrays import Floats
 from weft.foundation.errors import ArtifactError
-from weft_plugins.models._transformer_network import Architecture, Masks, Network, build_network
-from weft_plugins.models._transformer_options import Options
-from weft_plugins.models._transformer_samples import Samples
-from weft_plugins.models._transformer_training import Fitted
-from weft_plugins.models._transformer_windows import INPUTS
+from weft_plugins.models.transformer.network import Architecture, Masks, Network, build_network
+from weft_plugins.models.transformer.options import Options
+from weft_plugins.models.transformer.samples import Samples
+from weft_plugins.models.transformer.training import Fitted
+from weft_plugins.models.transformer.windows import INPUTS
 
 VERSION: Final = 2
 _WEIGHTS = "weights.safetensors"

@@ -12,12 +12,12 @@ from weft.domain.instruments import describe
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.times import Interval
 from weft.testing.history import History
-from weft_plugins.models._transformer_network import (
+from weft_plugins.models.transformer.model import Transformer
+from weft_plugins.models.transformer.network import (
     Architecture,
     Network,
     build_network,
 )
-from weft_plugins.models.transformer import Transformer
 
 HORIZON = 4
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from safetensors.torch import load, save
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from tests.plugins.models.transformer_cases import (
+from tests.plugins.models.transformer.cases import (
     BUILD,
     HORIZON,
     TINY,
@@ -25,12 +25,12 @@ from tests.plugins.models.transformer_cases import (
 from weft.components.outcomes import forward_returns, uniqueness
 from weft.components.trained import Artifact
 from weft.foundation.errors import ComponentError, TrainingError
-from weft_plugins.models._transformer_device import cpu_threads, devices_for, on_first_with_room
-from weft_plugins.models._transformer_network import build_network
-from weft_plugins.models._transformer_samples import Samples, choose_samples
-from weft_plugins.models._transformer_state import State, read_state
-from weft_plugins.models._transformer_windows import INPUTS, Windows
-from weft_plugins.models.transformer import Transformer
+from weft_plugins.models.transformer.device import cpu_threads, devices_for, on_first_with_room
+from weft_plugins.models.transformer.model import Transformer
+from weft_plugins.models.transformer.network import build_network
+from weft_plugins.models.transformer.samples import Samples, choose_samples
+from weft_plugins.models.transformer.state import State, read_state
+from weft_plugins.models.transformer.windows import INPUTS, Windows
 
 WHERE = "model transformer"
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from weft.foundation.arrays import BoolPanel, Floats
 from weft.foundation.errors import TrainingError
-from weft_plugins.models._transformer_options import Options
-from weft_plugins.models._transformer_windows import Cells, Windows, cells_where
+from weft_plugins.models.transformer.options import Options
+from weft_plugins.models.transformer.windows import Cells, Windows, cells_where
 
 _FEWEST_TO_LEARN_FROM = 64
 _FEWEST_TO_STOP_BY = 8

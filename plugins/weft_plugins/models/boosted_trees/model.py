@@ -14,15 +14,16 @@ from weft.components.trained import Artifact, Training
 from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
 from weft.foundation.errors import ArtifactError, MissingDependencyError, TrainingError
 from weft.market.view import View
-from weft_plugins.models import _features, _groups
-from weft_plugins.models._outcome_table import LEVELS, VOLATILITY, OutcomeTable
-from weft_plugins.models._stages import Stages, digest_of
-from weft_plugins.models._xgboost_options import Options
+from weft_plugins.models import inputs as _features
+from weft_plugins.models.boosted_trees import groups as _groups
+from weft_plugins.models.boosted_trees.options import Options
+from weft_plugins.models.boosted_trees.outcome_table import LEVELS, VOLATILITY, OutcomeTable
+from weft_plugins.models.stages import Stages, digest_of
 
 if TYPE_CHECKING:
     import xgboost
 
-    from weft_plugins.models._boosting import Growth, Samples
+    from weft_plugins.models.boosted_trees.boosting import Growth, Samples
 
 _FORMAT = 2
 _TREES = "model.ubj"
@@ -73,7 +74,7 @@ class XGBoost(Model):
                 known, or the loss is no longer a number.
         """
         _expect_xgboost(self.title())
-        from weft_plugins.models import _boosting  # noqa: PLC0415  # XGBoost takes long to import
+        from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # XGBoost takes long to import
 
         seed = int(training.rng.integers(2**31))
         outcome = self._thinned(self._outcomes(view, training.horizon))
@@ -174,7 +175,7 @@ class XGBoost(Model):
         self, samples: "Samples", growth: "Growth", training: Training, table: OutcomeTable
     ) -> tuple[bytes, Stages]:
         """Return the trees, and what trees like them say of samples they have not seen."""
-        from weft_plugins.models import _boosting  # noqa: PLC0415  # XGBoost takes long to import
+        from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # XGBoost takes long to import
 
         splits = _boosting.folds(samples.starts, training.horizon) if self.config.hold_out else []
         every = self.config.checkpoint_rounds
@@ -199,7 +200,7 @@ class XGBoost(Model):
                 version of XGBoost that this one cannot read.
         """
         _expect_xgboost(self.title())
-        from weft_plugins.models import _boosting  # noqa: PLC0415  # XGBoost takes long to import
+        from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # XGBoost takes long to import
 
         card, trees = artifact.card, artifact.files.get(_TREES)
         self._expect_ours(card)
@@ -248,7 +249,7 @@ class XGBoost(Model):
 
     def predict(self, view: View) -> Forecast:
         """Return the distribution of the return for every symbol of the group, in one call."""
-        from weft_plugins.models import _boosting  # noqa: PLC0415  # XGBoost takes long to import
+        from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # XGBoost takes long to import
 
         learned: Specialist = view.learned
         cells = self._cells(view)
@@ -276,7 +277,7 @@ class XGBoost(Model):
         Under ``baseline`` stands what the model says before it has looked at any feature; all
         together are the log-odds.
         """
-        from weft_plugins.models import _boosting  # noqa: PLC0415  # XGBoost takes long to import
+        from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # XGBoost takes long to import
 
         learned: Specialist = view.learned
         cells = self._cells(view)

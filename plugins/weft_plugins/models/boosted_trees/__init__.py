@@ -1,0 +1,1 @@
+"""Boosted trees that say whether a price will fall, stay or rise."""

@@ -1,0 +1,1 @@
+"""A transformer over windows of candles."""
