@@ -14,8 +14,8 @@ from rich.table import Table
 from weft.components.trained import Training
 from weft.foundation.arrays import FloatPanel
 from weft.testing.history import random_history
-from weft_plugins.regimes._filter import ForwardFilter
-from weft_plugins.regimes.hmm import HiddenMarkov
+from weft_plugins.regimes.hmm.detector import HiddenMarkov
+from weft_plugins.regimes.hmm.filter import ForwardFilter
 
 ROWS = 20_000
 ROUNDS = 7

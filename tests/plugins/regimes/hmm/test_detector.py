@@ -14,7 +14,7 @@ from hmmlearn.hmm import GaussianHMM  # type: ignore[import-untyped]  # hmmlearn
 from pydantic import ValidationError
 from scipy.stats import norm
 
-from tests.plugins.regimes.planted import (
+from tests.plugins.regimes.hmm.planted import (
     FEATURES,
     NAMES,
     PLAIN,
@@ -32,8 +32,8 @@ from weft.testing import parametrize_with_checks
 from weft.testing.conformance import prefix_invariance
 from weft.testing.history import History, random_history
 from weft.testing.subjects import subject_of
-from weft_plugins.regimes._parameters import FILE, stationary
-from weft_plugins.regimes.hmm import HiddenMarkov, Ready, ready
+from weft_plugins.regimes.hmm.detector import HiddenMarkov, Ready, ready
+from weft_plugins.regimes.hmm.parameters import FILE, stationary
 
 TINY = HiddenMarkov.Config(
     observed=FEATURES, restarts=2, iterations=25, warmup=64, volatility_window=12, rsi_window=10
@@ -302,7 +302,7 @@ def test_an_artifact_without_its_file_is_refused() -> None:
 def test_without_hmmlearn_the_extra_is_named_and_detecting_still_works() -> None:
     code = (
         "import sys; sys.modules['hmmlearn'] = None; sys.modules['sklearn'] = None\n"
-        "from tests.plugins.regimes.bare import check; check()"
+        "from tests.plugins.regimes.hmm.bare import check; check()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False

@@ -10,21 +10,21 @@ import numpy as np
 from weft.components.trained import Training
 from weft.foundation.arrays import FloatPanel, Floats
 from weft.foundation.errors import ArtifactError, TrainingError
-from weft_plugins.regimes._filter import ForwardFilter
-from weft_plugins.regimes._fitting import Effort, Fitted, fit_restarts
-from weft_plugins.regimes._market import RETURN, RSI, VOLATILITY, VOLUME
-from weft_plugins.regimes._naming import (
+from weft_plugins.regimes.hmm.filter import ForwardFilter
+from weft_plugins.regimes.hmm.fitting import Effort, Fitted, fit_restarts
+from weft_plugins.regimes.hmm.market import RETURN, RSI, VOLATILITY, VOLUME
+from weft_plugins.regimes.hmm.naming import (
     match,
     named_by_statistics,
     reordered,
     state_names,
     untrue_name,
 )
-from weft_plugins.regimes._parameters import FILE, Parameters, stationary
-from weft_plugins.regimes._stateless import fit_stateless
+from weft_plugins.regimes.hmm.parameters import FILE, Parameters, stationary
+from weft_plugins.regimes.hmm.stateless import fit_stateless
 
 if TYPE_CHECKING:
-    from weft_plugins.regimes.hmm import HiddenMarkov
+    from weft_plugins.regimes.hmm.detector import HiddenMarkov
 
 _WHERE = "regime hmm"
 _ROWS_PER_STATE = 50

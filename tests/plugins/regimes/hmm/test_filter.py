@@ -12,10 +12,10 @@ from statsmodels.tsa.regime_switching.markov_regression import (  # type: ignore
     MarkovRegression,
 )
 
-from tests.plugins.regimes.planted import TRANSITION, observations, truth
+from tests.plugins.regimes.hmm.planted import TRANSITION, observations, truth
 from weft.foundation.arrays import FloatPanel, Floats
-from weft_plugins.regimes._filter import ForwardFilter
-from weft_plugins.regimes._parameters import stationary
+from weft_plugins.regimes.hmm.filter import ForwardFilter
+from weft_plugins.regimes.hmm.parameters import stationary
 
 
 def random_model(

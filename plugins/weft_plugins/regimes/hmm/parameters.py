@@ -9,7 +9,7 @@ import numpy as np
 
 from weft.foundation.arrays import FloatPanel, Floats
 from weft.foundation.errors import ArtifactError
-from weft_plugins.regimes._stateless import Stateless
+from weft_plugins.regimes.hmm.stateless import Stateless
 
 FILE = "hmm.json"
 VERSION = 2

@@ -11,15 +11,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.plugins.regimes.planted import DEVIATIONS as SPREADS
-from tests.plugins.regimes.planted import FEATURES, MEANS, TRANSITION, chain, training
+from tests.plugins.regimes.hmm.planted import DEVIATIONS as SPREADS
+from tests.plugins.regimes.hmm.planted import FEATURES, MEANS, TRANSITION, chain, training
 from weft.components.model import RegimeState
 from weft.domain.instruments import describe
 from weft.foundation.arrays import Floats
 from weft.foundation.times import Interval
 from weft.learning.judging import skill_of, trust_in
 from weft.testing.history import START, History
-from weft_plugins.regimes.hmm import HiddenMarkov
+from weft_plugins.regimes.hmm.detector import HiddenMarkov
 
 _HORIZON = 12
 _JUDGED = 1200

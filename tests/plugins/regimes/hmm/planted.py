@@ -9,9 +9,9 @@ from weft.domain.instruments import describe
 from weft.foundation.arrays import FloatPanel, Floats
 from weft.foundation.times import Interval
 from weft.testing.history import START, History
-from weft_plugins.regimes._parameters import Parameters
-from weft_plugins.regimes._stateless import Stateless
-from weft_plugins.regimes.hmm import Observed
+from weft_plugins.regimes.hmm.detector import Observed
+from weft_plugins.regimes.hmm.parameters import Parameters
+from weft_plugins.regimes.hmm.stateless import Stateless
 
 NAMES = ("bull_trend", "bear_trend", "sideways", "high_volatility")
 FEATURES: Final[tuple[Observed, ...]] = ("log_return", "log_volatility", "log_volume_ratio", "rsi")

@@ -15,8 +15,8 @@ from weft.domain.calendar import BLOCK, block_end
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.errors import ArtifactError, MissingDependencyError
 from weft.market.view import View
-from weft_plugins.regimes._filter import ForwardFilter
-from weft_plugins.regimes._market import (
+from weft_plugins.regimes.hmm.filter import ForwardFilter
+from weft_plugins.regimes.hmm.market import (
     RETURN,
     RSI,
     VOLATILITY,
@@ -24,9 +24,9 @@ from weft_plugins.regimes._market import (
     Observations,
     observe,
 )
-from weft_plugins.regimes._naming import BEAR, BULL, VOLATILE, state_names
-from weft_plugins.regimes._parameters import FILE, Parameters, stationary
-from weft_plugins.regimes._stateless import log_mixture
+from weft_plugins.regimes.hmm.naming import BEAR, BULL, VOLATILE, state_names
+from weft_plugins.regimes.hmm.parameters import FILE, Parameters, stationary
+from weft_plugins.regimes.hmm.stateless import log_mixture
 
 _WHERE = "regime hmm"
 
@@ -172,7 +172,7 @@ class HiddenMarkov(Regime):
                 some state is degenerate whichever way it is fitted.
         """
         try:
-            from weft_plugins.regimes._training import train  # noqa: PLC0415  # imports hmmlearn
+            from weft_plugins.regimes.hmm.training import train  # noqa: PLC0415  # imports hmmlearn
         except ModuleNotFoundError as error:
             raise MissingDependencyError(
                 f"needs the package {error.name} to be trained",

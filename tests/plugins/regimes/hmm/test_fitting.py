@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from tests.plugins.regimes.planted import (
+from tests.plugins.regimes.hmm.planted import (
     FEATURES,
     MEANS,
     NAMES,
@@ -18,18 +18,18 @@ from tests.plugins.regimes.planted import (
 )
 from weft.components.trained import Training
 from weft.foundation.errors import TrainingError
-from weft_plugins.regimes._filter import ForwardFilter
-from weft_plugins.regimes._fitting import Effort, _fit, _Monitor, _seeds, fit_restarts
-from weft_plugins.regimes._naming import (
+from weft_plugins.regimes.hmm.detector import HiddenMarkov
+from weft_plugins.regimes.hmm.filter import ForwardFilter
+from weft_plugins.regimes.hmm.fitting import Effort, _fit, _Monitor, _seeds, fit_restarts
+from weft_plugins.regimes.hmm.naming import (
     match,
     named_by_statistics,
     reordered,
     state_names,
     untrue_name,
 )
-from weft_plugins.regimes._parameters import FILE, Parameters, stationary
-from weft_plugins.regimes._training import train
-from weft_plugins.regimes.hmm import HiddenMarkov
+from weft_plugins.regimes.hmm.parameters import FILE, Parameters, stationary
+from weft_plugins.regimes.hmm.training import train
 
 QUICK = HiddenMarkov.Config(observed=FEATURES, restarts=2, iterations=30)
 EFFORT = Effort(3, 40, 1e-5, 1e-3, 0.005)

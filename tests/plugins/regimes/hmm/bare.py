@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from tests.plugins.regimes.planted import FEATURES, training, truth
+from tests.plugins.regimes.hmm.planted import FEATURES, training, truth
 from weft.components.trained import Artifact
 from weft.foundation.errors import MissingDependencyError
 from weft.testing.history import random_history
-from weft_plugins.regimes._parameters import FILE
-from weft_plugins.regimes.hmm import HiddenMarkov
+from weft_plugins.regimes.hmm.detector import HiddenMarkov
+from weft_plugins.regimes.hmm.parameters import FILE
 
 
 def check() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.foundation.arrays import FloatPanel
-from weft_plugins.regimes._parameters import Parameters
+from weft_plugins.regimes.hmm.parameters import Parameters
 
 BULL, BEAR, SIDEWAYS, VOLATILE = "bull_trend", "bear_trend", "sideways", "high_volatility"
 _LEAST_OF_HIGHEST = 0.9

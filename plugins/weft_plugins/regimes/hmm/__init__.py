@@ -1,0 +1,1 @@
+"""Market regimes by a hidden Markov model."""
