@@ -12,10 +12,10 @@ from rich.table import Table
 from weft.components.ensemble import Fusion
 from weft.market.view import View
 from weft.testing.history import random_history
-from weft_plugins.risks._merton import Merton
-from weft_plugins.risks._paths import simulate
-from weft_plugins.risks._tails import expected_shortfall, value_at_risk
-from weft_plugins.risks.monte_carlo import MonteCarlo
+from weft_plugins.risks.monte_carlo.merton import Merton
+from weft_plugins.risks.monte_carlo.paths import simulate
+from weft_plugins.risks.monte_carlo.risk import MonteCarlo
+from weft_plugins.risks.monte_carlo.tails import expected_shortfall, value_at_risk
 
 PATHS = 10_000
 STEPS = 288

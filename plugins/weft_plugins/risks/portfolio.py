@@ -11,9 +11,9 @@ import numpy as np
 
 from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
 from weft.foundation.errors import ComponentError
-from weft_plugins.risks._paths import inverse_normal, spread_points
-from weft_plugins.risks._shocks import SHOCKS
-from weft_plugins.risks._tails import expected_shortfall, quantile_index, value_at_risk
+from weft_plugins.risks.monte_carlo.paths import inverse_normal, spread_points
+from weft_plugins.risks.monte_carlo.shocks import SHOCKS
+from weft_plugins.risks.monte_carlo.tails import expected_shortfall, quantile_index, value_at_risk
 
 _WHERE = "portfolio risk"
 _LEAST_EIGENVALUE = 1e-8

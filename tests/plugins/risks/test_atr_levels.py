@@ -8,7 +8,7 @@ from weft.components.risk import Risk
 from weft.market.view import View
 from weft.testing import random_history
 from weft_plugins.risks.atr_levels import AtrLevels
-from weft_plugins.risks.monte_carlo import MonteCarlo
+from weft_plugins.risks.monte_carlo.risk import MonteCarlo
 
 
 def seen(rule: AtrLevels) -> View:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
-from weft_plugins.risks._uncertainty import long_run_mean
+from weft_plugins.risks.monte_carlo.uncertainty import long_run_mean
 
 _CONTINUITY = 0.5826
 _LEAST = 0.01

@@ -16,12 +16,12 @@ from weft.foundation.arrays import FloatPanel
 from weft.foundation.times import Interval, parse_time
 from weft.market.view import View
 from weft.testing.history import History, random_history
-from weft_plugins.risks._merton import Merton
-from weft_plugins.risks._paths import simulate
-from weft_plugins.risks._shocks import SHOCKS, Shock
-from weft_plugins.risks._tails import expected_shortfall, value_at_risk
 from weft_plugins.risks.atr_levels import AtrLevels
-from weft_plugins.risks.monte_carlo import MonteCarlo
+from weft_plugins.risks.monte_carlo.merton import Merton
+from weft_plugins.risks.monte_carlo.paths import simulate
+from weft_plugins.risks.monte_carlo.risk import MonteCarlo
+from weft_plugins.risks.monte_carlo.shocks import SHOCKS, Shock
+from weft_plugins.risks.monte_carlo.tails import expected_shortfall, value_at_risk
 
 SMALL = MonteCarlo(
     MonteCarlo.Config(

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
-from weft_plugins.risks._barriers import Shape, shapes_around
-from weft_plugins.risks._merton import Merton, fit_into
-from weft_plugins.risks._uncertainty import uncertainty_of
+from weft_plugins.risks.monte_carlo.barriers import Shape, shapes_around
+from weft_plugins.risks.monte_carlo.merton import Merton, fit_into
+from weft_plugins.risks.monte_carlo.uncertainty import uncertainty_of
 
 _FEWEST_RETURNS = 50
 _LEAST_SHARE = 0.2

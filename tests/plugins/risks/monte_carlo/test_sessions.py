@@ -16,8 +16,8 @@ from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft.foundation.times import Interval
 from weft.market.view import View
 from weft.testing.history import History
-from weft_plugins.risks._fits import Spans, fit_cells
-from weft_plugins.risks.monte_carlo import MonteCarlo
+from weft_plugins.risks.monte_carlo.fits import Spans, fit_cells
+from weft_plugins.risks.monte_carlo.risk import MonteCarlo
 from weft_plugins.risks.sessions import closed, log_returns, paces
 
 HORIZON = 24

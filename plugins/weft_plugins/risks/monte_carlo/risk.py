@@ -11,13 +11,13 @@ from weft.components.needs import FeatureNeed, Need, candles, feature
 from weft.components.risk import Levels, Risk
 from weft.foundation.arrays import BoolPanel, FloatPanel, IntPanel
 from weft.market.view import View
-from weft_plugins.risks._barriers import NO_JUMPS, Shape, Table, shape_table
-from weft_plugins.risks._cells import STRESSES, losses, race
-from weft_plugins.risks._fits import Fits, Spans, fit_cells
-from weft_plugins.risks._shocks import SHOCKS
-from weft_plugins.risks._uncertainty import expected_volatility, long_run_variance
-from weft_plugins.risks._wicks import Wicks, wicks_of
 from weft_plugins.risks.atr_levels import entries, placed
+from weft_plugins.risks.monte_carlo.barriers import NO_JUMPS, Shape, Table, shape_table
+from weft_plugins.risks.monte_carlo.cells import STRESSES, losses, race
+from weft_plugins.risks.monte_carlo.fits import Fits, Spans, fit_cells
+from weft_plugins.risks.monte_carlo.shocks import SHOCKS
+from weft_plugins.risks.monte_carlo.uncertainty import expected_volatility, long_run_variance
+from weft_plugins.risks.monte_carlo.wicks import Wicks, wicks_of
 from weft_plugins.risks.sessions import closed, log_returns, paces
 
 _FACTORS = 9

@@ -14,7 +14,7 @@ from weft.domain.instruments import describe
 from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft.foundation.times import Interval
 from weft.testing.history import History
-from weft_plugins.risks.monte_carlo import MonteCarlo
+from weft_plugins.risks.monte_carlo.risk import MonteCarlo
 
 HORIZON = 24
 WARMUP = 4400

@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from weft.foundation.arrays import Floats
-from weft_plugins.risks._merton import Merton
+from weft_plugins.risks.monte_carlo.merton import Merton
 
 Singles: TypeAlias = NDArray[np.float32]
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from weft.foundation.arrays import FloatPanel
-from weft_plugins.risks._barriers import NO_JUMPS, Table, shapes_around
-from weft_plugins.risks._cells import losses, race
-from weft_plugins.risks._fits import Fits, Spans, fit_cells
-from weft_plugins.risks._merton import fit_merton
-from weft_plugins.risks._mixtures import UNCERTAINTIES
-from weft_plugins.risks._tails import expected_shortfall, value_at_risk
-from weft_plugins.risks._uncertainty import uncertainty_of
+from weft_plugins.risks.monte_carlo.barriers import NO_JUMPS, Table, shapes_around
+from weft_plugins.risks.monte_carlo.cells import losses, race
+from weft_plugins.risks.monte_carlo.fits import Fits, Spans, fit_cells
+from weft_plugins.risks.monte_carlo.merton import fit_merton
+from weft_plugins.risks.monte_carlo.mixtures import UNCERTAINTIES
+from weft_plugins.risks.monte_carlo.tails import expected_shortfall, value_at_risk
+from weft_plugins.risks.monte_carlo.uncertainty import uncertainty_of
 
 PATHS = 2230
 ENDS = np.sort(np.random.default_rng(0).standard_t(3, PATHS))

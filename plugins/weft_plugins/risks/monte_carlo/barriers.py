@@ -10,9 +10,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from weft.foundation.arrays import FloatPanel, Floats
-from weft_plugins.risks._merton import Merton
-from weft_plugins.risks._mixtures import UNCERTAINTIES, mixed, mixed_chances
-from weft_plugins.risks._paths import (
+from weft_plugins.risks.monte_carlo.merton import Merton
+from weft_plugins.risks.monte_carlo.mixtures import UNCERTAINTIES, mixed, mixed_chances
+from weft_plugins.risks.monte_carlo.paths import (
     Singles,
     inverse_normal,
     inverse_poisson,

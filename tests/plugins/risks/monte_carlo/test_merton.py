@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from weft.foundation.errors import ComponentError
-from weft_plugins.risks._merton import Merton, call_price, fit_merton
-from weft_plugins.risks._paths import simulate
+from weft_plugins.risks.monte_carlo.merton import Merton, call_price, fit_merton
+from weft_plugins.risks.monte_carlo.paths import simulate
 
 GOLDEN = Merton(mean=0.0, deviation=0.2, intensity=1.0, jump_mean=-0.1, jump_deviation=0.15)
 

@@ -8,8 +8,8 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from weft_plugins.risks._barriers import NO_JUMPS, shape_table
-from weft_plugins.risks._mixtures import UNCERTAINTIES, look_up, mixed, place
+from weft_plugins.risks.monte_carlo.barriers import NO_JUMPS, shape_table
+from weft_plugins.risks.monte_carlo.mixtures import UNCERTAINTIES, look_up, mixed, place
 
 STEPS = 64
 TABLE = shape_table(NO_JUMPS, STEPS, 10_000, 7)

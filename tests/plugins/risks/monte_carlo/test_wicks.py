@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from tests.plugins.risks.test_monte_carlo_coverage import HORIZON, WARMUP, asked, market
+from tests.plugins.risks.monte_carlo.test_coverage import HORIZON, WARMUP, asked, market
 from weft.components.risk import Levels
 from weft.foundation.arrays import BoolPanel, FloatPanel
-from weft_plugins.risks._barriers import NO_JUMPS, shape_table
-from weft_plugins.risks._cells import race
-from weft_plugins.risks._wicks import nearer, wicks_of
-from weft_plugins.risks.monte_carlo import MonteCarlo
+from weft_plugins.risks.monte_carlo.barriers import NO_JUMPS, shape_table
+from weft_plugins.risks.monte_carlo.cells import race
+from weft_plugins.risks.monte_carlo.risk import MonteCarlo
+from weft_plugins.risks.monte_carlo.wicks import nearer, wicks_of
 
 RNG = np.random.default_rng
 FINE = 400

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import polygamma
 
-from weft_plugins.risks._uncertainty import (
+from weft_plugins.risks.monte_carlo.uncertainty import (
     TYPICAL_UNCERTAINTY,
     _chance_variances,
     expected_volatility,

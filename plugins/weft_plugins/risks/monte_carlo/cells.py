@@ -4,10 +4,10 @@ import numpy as np
 from numba import njit
 
 from weft.foundation.arrays import FloatPanel, Floats
-from weft_plugins.risks._barriers import Table
-from weft_plugins.risks._mixtures import UNCERTAINTIES, look_up, place
-from weft_plugins.risks._tails import quantile_index
-from weft_plugins.risks._wicks import nearer
+from weft_plugins.risks.monte_carlo.barriers import Table
+from weft_plugins.risks.monte_carlo.mixtures import UNCERTAINTIES, look_up, place
+from weft_plugins.risks.monte_carlo.tails import quantile_index
+from weft_plugins.risks.monte_carlo.wicks import nearer
 
 _WIDEST_LOG = 50.0
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, poisson
 
-from weft_plugins.risks._barriers import (
+from weft_plugins.risks.monte_carlo.barriers import (
     INTENSITIES,
     NO_JUMPS,
     SHARES,
@@ -16,10 +16,10 @@ from weft_plugins.risks._barriers import (
     shape_table,
     shapes_around,
 )
-from weft_plugins.risks._merton import Merton
-from weft_plugins.risks._mixtures import look_up
-from weft_plugins.risks._paths import inverse_normal, inverse_poisson, simulate
-from weft_plugins.risks._tails import value_at_risk
+from weft_plugins.risks.monte_carlo.merton import Merton
+from weft_plugins.risks.monte_carlo.mixtures import look_up
+from weft_plugins.risks.monte_carlo.paths import inverse_normal, inverse_poisson, simulate
+from weft_plugins.risks.monte_carlo.tails import value_at_risk
 
 JUMPY = Merton.martingale(0.01, 0.02, -0.02, 0.04)
 

@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import norm
 
 from weft.foundation.errors import ComponentError
-from weft_plugins.risks._paths import inverse_normal
-from weft_plugins.risks._tails import (
+from weft_plugins.risks.monte_carlo.paths import inverse_normal
+from weft_plugins.risks.monte_carlo.tails import (
     expected_shortfall,
     normal_expected_shortfall,
     value_at_risk,

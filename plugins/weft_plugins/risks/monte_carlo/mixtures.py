@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 
 from weft.foundation.arrays import FloatPanel, Floats
-from weft_plugins.risks._paths import inverse_normal
+from weft_plugins.risks.monte_carlo.paths import inverse_normal
 
 UNCERTAINTIES = np.array([0.0, 0.175, 0.35, 0.525, 0.7])
 """Deviations of the logarithm of the volatility that paths are mixed for."""

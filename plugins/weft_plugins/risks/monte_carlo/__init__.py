@@ -1,0 +1,1 @@
+"""Levels and losses by simulated prices."""
