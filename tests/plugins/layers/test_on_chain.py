@@ -28,9 +28,9 @@ from weft.market.plan import make_plan
 from weft.market.view import View
 from weft.testing import History, parametrize_with_checks
 from weft.testing.history import installed_feature
-from weft_plugins.layers._normalise import sample_rows, stand
-from weft_plugins.layers._on_chain_metrics import GROUPS, LEVELS, LIQUIDATIONS, READINGS
-from weft_plugins.layers.on_chain import OnChain
+from weft_plugins.layers.on_chain.layer import OnChain
+from weft_plugins.layers.on_chain.metrics import GROUPS, LEVELS, LIQUIDATIONS, READINGS
+from weft_plugins.layers.own_history import sample_rows, stand
 
 ROWS = 2600
 COMPUTED = {LIQUIDATIONS, LEVELS}

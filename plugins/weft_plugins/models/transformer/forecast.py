@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from weft.foundation.arrays import FloatPanel, Floats
-from weft_plugins._threads import each_apart
 from weft_plugins.models.transformer.device import (
     cpu_threads,
     devices_for,
@@ -25,6 +24,7 @@ from weft_plugins.models.transformer.noise import NOISES
 from weft_plugins.models.transformer.options import Options
 from weft_plugins.models.transformer.samples import Samples
 from weft_plugins.models.transformer.windows import Windows, cells_where
+from weft_plugins.torch_threads import each_apart
 
 LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Levels of the quantiles."""

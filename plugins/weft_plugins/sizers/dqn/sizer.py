@@ -266,7 +266,7 @@ def _machinery() -> "tuple[Callable[[], AbstractContextManager[int]], type[Agent
     for package in ("torch", "gymnasium", "safetensors"):
         if find_spec(package) is None:
             raise missing(package)
-    from weft_plugins._threads import one_thread  # noqa: PLC0415  # imports torch
     from weft_plugins.sizers.dqn.agent import Agent  # noqa: PLC0415  # imports torch
+    from weft_plugins.torch_threads import one_thread  # noqa: PLC0415  # imports torch
 
     return one_thread, Agent

@@ -15,14 +15,14 @@ from weft.foundation.arrays import FloatPanel
 from weft.foundation.errors import nearest
 from weft.foundation.times import HOUR, SECOND
 from weft.market.view import View
-from weft_plugins.layers._normalise import sample_rows, stand
-from weft_plugins.layers._on_chain_metrics import (
+from weft_plugins.layers.on_chain.metrics import (
     GROUPS,
     LEVELS,
     LIQUIDATIONS,
     READINGS,
     Reading,
 )
+from weft_plugins.layers.own_history import sample_rows, stand
 
 _LIQUIDATED: Final = ("long_liquidations_usd", "short_liquidations_usd")
 _OPEN_INTEREST: Final = "open_interest_usd"
@@ -35,7 +35,7 @@ class OnChain(Layer):
     Each metric, or the logarithm of its change over `change_rows`, is ranked among its own values
     of the last `history_rows`, as they were known on rows `sample_rows` apart: from -1, the lowest
     of all, over 0, the middle, to +1. A restatement counts from when it was known. Times its sign
-    (see `weft_plugins.layers._on_chain_metrics`: which way, how much, and why; `signs` overrides)
+    (see `weft_plugins.layers.on_chain.metrics`: which way, how much, and why; `signs` overrides)
     this is what it says.
 
     The metrics make up groups: *valuation*, *flows* to and from exchanges, *positioning* in

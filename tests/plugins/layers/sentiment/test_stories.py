@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from weft.foundation.times import HOUR
 from weft.market.news import News
-from weft_plugins.text.reading import Reader
-from weft_plugins.text.stories import REPEATS, Columns, Rules, Sums, Told, add_up
+from weft_plugins.layers.sentiment.text.reading import Reader
+from weft_plugins.layers.sentiment.text.stories import REPEATS, Columns, Rules, Sums, Told, add_up
 
 ASSETS = ("BTC", "SOL", "AAPL")
 COLUMNS = Columns({a: [c] for c, a in enumerate(ASSETS)}, np.array([True, True, False]))

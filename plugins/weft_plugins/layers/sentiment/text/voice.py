@@ -4,9 +4,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from weft_plugins.text.finbert import FinBert
-from weft_plugins.text.reading import Read
-from weft_plugins.text.tones import Tones
+from weft_plugins.layers.sentiment.text.finbert import FinBert
+from weft_plugins.layers.sentiment.text.reading import Read
+from weft_plugins.layers.sentiment.text.tones import Tones
 
 _log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from weft.foundation.errors import ComponentError
 from weft.foundation.times import HOUR, parse_time
 from weft.market.news import NO_NEWS, News
 from weft.testing import History, parametrize_with_checks, random_history
-from weft_plugins.layers.sentiment import PARTS, Sentiment
-from weft_plugins.text.lexicon_words import KNOWLEDGE_CUTOFF
-from weft_plugins.text.social import METRICS
+from weft_plugins.layers.sentiment.layer import PARTS, Sentiment
+from weft_plugins.layers.sentiment.text.lexicon_words import KNOWLEDGE_CUTOFF
+from weft_plugins.layers.sentiment.text.social import METRICS
 
 ROWS = 900
 COINS = ("BTCUSDT", "NEARUSDT", "LINKUSDT", "AAPL")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from weft_plugins.text.cleaning import is_readable, plain, words
+from weft_plugins.layers.sentiment.text.cleaning import is_readable, plain, words
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from weft_plugins.text.cleaning import plain
-from weft_plugins.text.lexicon import Lexicon
-from weft_plugins.text.lexicon_words import PHRASES, STRENGTHS, WEIGHTS
+from weft_plugins.layers.sentiment.text.cleaning import plain
+from weft_plugins.layers.sentiment.text.lexicon import Lexicon
+from weft_plugins.layers.sentiment.text.lexicon_words import PHRASES, STRENGTHS, WEIGHTS
 
 LEXICON = Lexicon()
 

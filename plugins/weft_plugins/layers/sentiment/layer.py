@@ -18,11 +18,11 @@ from weft.foundation.times import HOUR, parse_time
 from weft.market.news import News
 from weft.market.view import View
 from weft.text.tagging import Tags
-from weft_plugins.text.lexicon_words import KNOWLEDGE_CUTOFF
-from weft_plugins.text.reading import Reader
-from weft_plugins.text.social import MEASURED, METRICS, OF_POSTS, SAMPLES, parts
-from weft_plugins.text.stories import REPEATS, Columns, Rules, Sums, Told, add_up
-from weft_plugins.text.voice import Voice
+from weft_plugins.layers.sentiment.text.lexicon_words import KNOWLEDGE_CUTOFF
+from weft_plugins.layers.sentiment.text.reading import Reader
+from weft_plugins.layers.sentiment.text.social import MEASURED, METRICS, OF_POSTS, SAMPLES, parts
+from weft_plugins.layers.sentiment.text.stories import REPEATS, Columns, Rules, Sums, Told, add_up
+from weft_plugins.layers.sentiment.text.voice import Voice
 
 PARTS: Final = ("texts", *METRICS)
 """What the score is made of, each with a weight of that name."""
@@ -41,10 +41,10 @@ class Sentiment(Layer):
     with a smaller share. The part of the texts is their mean tone, drawn towards nothing where they
     are few and old.
 
-    The other parts are metrics (see `weft_plugins.text.social`). The score is the mean of the parts
-    that are known, by their weights, times 100; a weight below 0 turns a part round. Confidence is
-    the share of the weight that is known: a metric that is missing, texts that are few, and posts
-    of which many are spam lower it. Where nothing is known there is no opinion.
+    The other parts are metrics (see `weft_plugins.layers.sentiment.text.social`). The score is the
+    mean of the parts that are known, by their weights, times 100; a weight below 0 turns a part
+    round. Confidence is the share of the weight that is known: a metric that is missing, texts that
+    are few, and posts of which many are spam lower it. Where nothing is known there is no opinion.
 
     The evidence holds the points of each part, which add up to the score, the metrics as they came
     (``..._value``), and of the texts: `tone`, `stories`, `tellers`, `feeds`, `age_hours`, whether

@@ -12,11 +12,11 @@ import pytest
 from weft.foundation.errors import ComponentError, StorageError
 from weft.testing import random_history
 from weft.testing.opinions import with_news
-from weft_plugins.layers.sentiment import Sentiment
-from weft_plugins.text.finbert import FinBert
-from weft_plugins.text.reading import Reader
-from weft_plugins.text.tones import Tones
-from weft_plugins.text.voice import Voice
+from weft_plugins.layers.sentiment.layer import Sentiment
+from weft_plugins.layers.sentiment.text.finbert import FinBert
+from weft_plugins.layers.sentiment.text.reading import Reader
+from weft_plugins.layers.sentiment.text.tones import Tones
+from weft_plugins.layers.sentiment.text.voice import Voice
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

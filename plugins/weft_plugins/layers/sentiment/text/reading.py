@@ -9,9 +9,9 @@ import numpy as np
 
 from weft.foundation.arrays import Times
 from weft.text.tagging import Tagger, Tags
-from weft_plugins.text.cleaning import is_readable, plain, words
-from weft_plugins.text.lexicon import Lexicon
-from weft_plugins.text.lexicon_words import NEGATIONS
+from weft_plugins.layers.sentiment.text.cleaning import is_readable, plain, words
+from weft_plugins.layers.sentiment.text.lexicon import Lexicon
+from weft_plugins.layers.sentiment.text.lexicon_words import NEGATIONS
 
 _MOST_HELD: Final = 200_000
 _MOOD: Final = 0.2

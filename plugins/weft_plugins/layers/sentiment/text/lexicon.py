@@ -3,8 +3,15 @@
 import math
 from typing import Final, NamedTuple
 
-from weft_plugins.text.cleaning import words
-from weft_plugins.text.lexicon_words import BURDENS, NEGATIONS, PHRASES, RELIEFS, STRENGTHS, WEIGHTS
+from weft_plugins.layers.sentiment.text.cleaning import words
+from weft_plugins.layers.sentiment.text.lexicon_words import (
+    BURDENS,
+    NEGATIONS,
+    PHRASES,
+    RELIEFS,
+    STRENGTHS,
+    WEIGHTS,
+)
 
 REACH: Final = 3
 """Words over which a negation or an adverb has an effect."""
@@ -57,7 +64,7 @@ class Lexicon:
         """Return the tone of a text.
 
         Args:
-            title: plain (see `weft_plugins.text.cleaning.plain`).
+            title: plain (see `weft_plugins.layers.sentiment.text.cleaning.plain`).
             summary: plain.
         """
         total, known = self._weigh(title)

@@ -10,10 +10,10 @@ from weft.foundation.arrays import FloatPanel, Times
 from weft.foundation.times import HOUR
 from weft.market.news import News
 from weft.text.tagging import Tags
-from weft_plugins.text.reading import Read
+from weft_plugins.layers.sentiment.text.reading import Read
 
 if TYPE_CHECKING:
-    from weft_plugins.text._kernels import Entries, Titles
+    from weft_plugins.layers.sentiment.text._kernels import Entries, Titles
 
 REPEATS = 3
 """Windows for the same story that a text which counts may depend on: its own, that of what it
@@ -105,7 +105,7 @@ def add_up(told: Told, columns: Columns, rules: Rules, rows: Times, decided: Tim
         rows: decision rows, microseconds since 1970 (time,).
         decided: when each decision is taken (time,).
     """
-    from weft_plugins.text import _kernels as kernels  # noqa: PLC0415  # numba takes long to import
+    from weft_plugins.layers.sentiment.text import _kernels as kernels  # noqa: PLC0415  # numba takes long to import
 
     found = np.zeros((len(rows), 7, len(columns.takes_market)))
     if len(told.news):
@@ -137,7 +137,7 @@ def add_up(told: Told, columns: Columns, rules: Rules, rows: Times, decided: Tim
 
 
 def _titles(told: Told) -> "Titles":
-    from weft_plugins.text._kernels import Titles  # noqa: PLC0415  # numba takes long to import
+    from weft_plugins.layers.sentiment.text._kernels import Titles  # noqa: PLC0415  # numba takes long to import
 
     news, reads = told.news, told.reads
     latest = dict[tuple[str, str], int]()
@@ -178,7 +178,7 @@ def _entries(
     rules: Rules,
 ) -> "Entries":
     """Return the stories: one entry from when each is known, and one from each further teller."""
-    from weft_plugins.text._kernels import Entries  # noqa: PLC0415  # numba takes long to import
+    from weft_plugins.layers.sentiment.text._kernels import Entries  # noqa: PLC0415  # numba takes long to import
 
     news = told.news
     first, story, ends = (link.tolist() for link in links)
