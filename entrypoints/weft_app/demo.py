@@ -17,7 +17,7 @@ from weft_app.installed import asked_over_http
 from weft_app.terminal import console
 
 if TYPE_CHECKING:
-    from weft_app.sandbox.sharing import SharedSandbox
+    from weft_sandbox.sharing import SharedSandbox
 
 API_OF = {"binance_futures": "binance"}
 """Whose API a provider asks, where that is not called as the provider is."""
@@ -80,8 +80,8 @@ def sandboxed(config: Path | None, overrides: Sequence[str]) -> Iterator[list[st
         yield list(overrides)
         return
     try:
-        from weft_app.sandbox.app import find_apis  # noqa: PLC0415  # an optional dependency
-        from weft_app.sandbox.sharing import SharedSandbox  # noqa: PLC0415  # the same
+        from weft_sandbox.app import find_apis  # noqa: PLC0415  # an optional dependency
+        from weft_sandbox.sharing import SharedSandbox  # noqa: PLC0415  # the same
     except ImportError as error:
         raise MissingDependencyError(
             f"needs the package {error.name}", where="sandbox", hint="pip install 'weft[api]'"

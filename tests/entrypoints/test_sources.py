@@ -7,8 +7,8 @@ import pytest
 
 from tests.support import Weft
 from weft.domain.vocabulary import METRICS
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.protocols import alternative_me, artemis, binance, glassnode
+from weft_sandbox import Sandbox
+from weft_sandbox.protocols import alternative_me, artemis, binance, glassnode
 
 
 @pytest.fixture(scope="module")

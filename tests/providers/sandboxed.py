@@ -28,8 +28,8 @@ from weft.foundation.errors import ProviderError
 from weft.foundation.times import DAY, Interval, parse_time
 from weft.sources.http import Answer, Http, SchemaChangedError, UnauthorisedError
 from weft.sources.series import SeriesProvider
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.world import World
+from weft_sandbox import Sandbox
+from weft_sandbox.world import World
 
 NOW = parse_time("2024-03-20T12:34:56Z")
 SINCE = NOW - 6 * DAY
@@ -95,7 +95,7 @@ class _Listening(Http):
 
 def serve(name: str) -> Iterator[Sandbox]:
     """Yield a sandbox of one API, whose time stands still at `NOW`, without limits."""
-    api = importlib.import_module(f"weft_app.sandbox.protocols.{name}").api
+    api = importlib.import_module(f"weft_sandbox.protocols.{name}").api
     with Sandbox(start=NOW, speed=0, limits=float("inf"), apis=[api]) as sandbox:
         yield sandbox
 

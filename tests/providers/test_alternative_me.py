@@ -6,9 +6,9 @@ import pytest
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR, MINUTE
 from weft.sources.http import UnavailableError
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.world import World
 from weft_providers.alternative_me import AlternativeMe
+from weft_sandbox import Sandbox
+from weft_sandbox.world import World
 
 MIDNIGHT = NOW // DAY * DAY
 

@@ -7,11 +7,11 @@ import pytest
 
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.venues import REFERENCE
-from weft_app.sandbox.world import World
 from weft_providers._artemis import PEERS, share_of
 from weft_providers.artemis import Artemis
+from weft_sandbox import Sandbox
+from weft_sandbox.venues import REFERENCE
+from weft_sandbox.world import World
 
 MIDNIGHT = NOW // DAY * DAY
 NAMES = {

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.providers.sandboxed import NOW, fetch, serve
-from weft_app.sandbox import Sandbox
 from weft_providers.binance_futures import BinanceFutures
+from weft_sandbox import Sandbox
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from weft.sources.stream.events import (
     Refused,
     Trade,
 )
-from weft_app.sandbox.protocols.binance.api import FUTURES
 from weft_providers.binance_stream import Kind, parse_message, subscribe
+from weft_sandbox.protocols.binance.api import FUTURES
 
 INTERVALS = {"1h": Interval.parse("1h")}
 OPENED_MS = 1_767_225_600_000

@@ -24,10 +24,10 @@ from weft.sources.http import (
 )
 from weft.sources.http.wire import Reply
 from weft.testing.wiretap import Ask, Tap
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.bars import Grid
-from weft_app.sandbox.venues import BYBIT_LINEAR, BYBIT_SPOT
 from weft_providers.bybit import Bybit, ParameterError, classify
+from weft_sandbox import Sandbox
+from weft_sandbox.bars import Grid
+from weft_sandbox.venues import BYBIT_LINEAR, BYBIT_SPOT
 
 LAST_HOUR = NOW // HOUR * HOUR
 FIRST = -(-SINCE // HOUR) * HOUR

@@ -12,10 +12,10 @@ from weft.collect.checks.clean import clean_candles
 from weft.components.provider import SourceKind
 from weft.foundation.times import DAY, HOUR, SECOND, Interval
 from weft.sources.http import SchemaChangedError, UnavailableError
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.bars import Grid
-from weft_app.sandbox.venues import COINBASE
 from weft_providers.coinbase import Coinbase
+from weft_sandbox import Sandbox
+from weft_sandbox.bars import Grid
+from weft_sandbox.venues import COINBASE
 
 LAST_HOUR = NOW // HOUR * HOUR
 SINCE = NOW - 40 * DAY

@@ -15,10 +15,10 @@ from weft.sources.http import (
     UnauthorisedError,
     UnlistedSymbolError,
 )
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.venues import REFERENCE
-from weft_app.sandbox.world import World
 from weft_providers.coingecko import CoinGecko
+from weft_sandbox import Sandbox
+from weft_sandbox.venues import REFERENCE
+from weft_sandbox.world import World
 
 MIDNIGHT = NOW // DAY * DAY
 

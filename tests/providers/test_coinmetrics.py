@@ -8,9 +8,9 @@ import pytest
 from tests.providers.sandboxed import CANARY, NOW, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND
 from weft.sources.http import SchemaChangedError
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.world import World
 from weft_providers.coinmetrics import CoinMetrics
+from weft_sandbox import Sandbox
+from weft_sandbox.world import World
 
 TODAY = NOW // DAY * DAY
 SPAN = NOW - 90 * DAY

@@ -29,9 +29,9 @@ from weft.testing import (
 )
 from weft.testing.provider_case import Row
 from weft_app.demo import SERIES_OF
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.bars import Grid
-from weft_app.sandbox.venues import BYBIT_LINEAR, COINBASE, PERPETUAL, REFERENCE, Venue
+from weft_sandbox import Sandbox
+from weft_sandbox.bars import Grid
+from weft_sandbox.venues import BYBIT_LINEAR, COINBASE, PERPETUAL, REFERENCE, Venue
 
 if TYPE_CHECKING:
     from weft.sources.http.asked import Params

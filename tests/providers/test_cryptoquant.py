@@ -13,9 +13,9 @@ from weft.sources.http import (
     SchemaChangedError,
     UnauthorisedError,
 )
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.world import World
 from weft_providers.cryptoquant import CryptoQuant
+from weft_sandbox import Sandbox
+from weft_sandbox.world import World
 
 TODAY = NOW // DAY * DAY
 SPAN = NOW - 90 * DAY

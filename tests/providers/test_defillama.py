@@ -9,9 +9,9 @@ import pytest
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
 from weft.sources.http import SchemaChangedError, UnlistedSymbolError
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.world import World
 from weft_providers.defillama import DefiLlama
+from weft_sandbox import Sandbox
+from weft_sandbox.world import World
 
 MIDNIGHT = NOW // DAY * DAY
 

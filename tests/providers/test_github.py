@@ -18,9 +18,9 @@ from weft.sources.http import (
     UnavailableError,
     UnlistedSymbolError,
 )
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.world import World
 from weft_providers.github import GitHub
+from weft_sandbox import Sandbox
+from weft_sandbox.world import World
 
 SUNDAY = parse_time("2024-03-17T00:00:00Z")
 

@@ -8,9 +8,9 @@ import pytest
 
 from tests.providers.sandboxed import CANARY, NOW, SINCE, Fetched, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.world import World
 from weft_providers.glassnode import Glassnode
+from weft_sandbox import Sandbox
+from weft_sandbox.world import World
 
 TODAY = NOW // DAY * DAY
 SPAN = NOW - 90 * DAY

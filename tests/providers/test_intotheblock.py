@@ -7,9 +7,9 @@ import pytest
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
 from weft.sources.http import SchemaChangedError
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.world import World
 from weft_providers.intotheblock import IntoTheBlock
+from weft_sandbox import Sandbox
+from weft_sandbox.world import World
 
 MIDNIGHT = NOW // DAY * DAY
 

@@ -6,11 +6,11 @@ import pytest
 from tests.providers.sandboxed import NOW, SINCE, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR, parse_time
 from weft.sources.http import SchemaChangedError, UnauthorisedError
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.protocols.lunarcrush import social
-from weft_app.sandbox.world import World
 from weft_providers import lunarcrush
 from weft_providers.lunarcrush import LunarCrush
+from weft_sandbox import Sandbox
+from weft_sandbox.protocols.lunarcrush import social
+from weft_sandbox.world import World
 
 ENDS = np.arange(-(-SINCE // DAY) * DAY, NOW // DAY * DAY + 1, DAY)
 

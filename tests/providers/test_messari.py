@@ -6,19 +6,19 @@ import pytest
 from tests.providers.sandboxed import NOW, SINCE, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
 from weft.sources.http import SchemaChangedError
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.protocols.messari import (
+from weft_providers import messari
+from weft_providers.messari import Messari
+from weft_sandbox import Sandbox
+from weft_sandbox.protocols.messari import (
     governance,
     is_global,
     locked_share,
     max_supply,
     supply_at,
 )
-from weft_app.sandbox.recipes import recipe_of
-from weft_app.sandbox.venues import REFERENCE
-from weft_app.sandbox.world import World
-from weft_providers import messari
-from weft_providers.messari import Messari
+from weft_sandbox.recipes import recipe_of
+from weft_sandbox.venues import REFERENCE
+from weft_sandbox.world import World
 
 ENDS = np.arange(-(-SINCE // DAY) * DAY, NOW // DAY * DAY + 1, DAY)
 

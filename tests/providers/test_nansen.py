@@ -8,12 +8,12 @@ import pytest
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
 from weft.sources.http import ForbiddenError, NotCoveredError, SchemaChangedError
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.protocols.nansen import TOKENS, bridged, holders, netflow
-from weft_app.sandbox.venues import REFERENCE
-from weft_app.sandbox.world import World
 from weft_providers import nansen
 from weft_providers.nansen import Nansen
+from weft_sandbox import Sandbox
+from weft_sandbox.protocols.nansen import TOKENS, bridged, holders, netflow
+from weft_sandbox.venues import REFERENCE
+from weft_sandbox.world import World
 
 HERE = np.array([NOW])
 ALL = tuple(TOKENS)

@@ -13,8 +13,8 @@ from weft.components.provider import FactKey
 from weft.foundation.errors import ConfigError
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND
 from weft.sources.http import SchemaChangedError, UnauthorisedError
-from weft_app.sandbox import Sandbox
 from weft_providers.reddit import Reddit
+from weft_sandbox import Sandbox
 
 MIDNIGHT = NOW // DAY * DAY
 SUBS = ("CryptoCurrency", "Bitcoin", "ethereum", "CryptoMarkets", "solana", "cardano")

@@ -16,11 +16,11 @@ from weft.components.provider import SourceKind
 from weft.foundation.times import DAY, HOUR, MINUTE
 from weft.sources.http import Answer, ForbiddenError
 from weft.sources.http.errors import MalformedError
-from weft_app.sandbox import Sandbox
 from weft_providers import _texts
 from weft_providers._feeds import Feed, items_of
 from weft_providers._texts import AssetFinder, plain, same_link, same_title
 from weft_providers.rss import Rss
+from weft_sandbox import Sandbox
 
 ATOM = Feed(url="https://blog.example.com/atom.xml")
 RDF = Feed(url="https://www.federalreserve.gov/feeds/h15.xml")

@@ -11,10 +11,10 @@ from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.components.provider import FactKey
 from weft.foundation.times import DAY, HOUR, SECOND, parse_time
 from weft.sources.http import SchemaChangedError
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.protocols.thetie import entities
-from weft_app.sandbox.world import World
 from weft_providers.thetie import TheTie
+from weft_sandbox import Sandbox
+from weft_sandbox.protocols.thetie import entities
+from weft_sandbox.world import World
 
 MIDNIGHT = NOW // DAY * DAY
 

@@ -5,10 +5,10 @@ import pytest
 
 from tests.providers.sandboxed import NOW, SINCE, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.protocols.token_terminal import values
-from weft_app.sandbox.world import World
 from weft_providers.token_terminal import TokenTerminal
+from weft_sandbox import Sandbox
+from weft_sandbox.protocols.token_terminal import values
+from weft_sandbox.world import World
 
 # Known a day after its end: yesterday's is not known yet.
 ENDS = np.arange(-(-SINCE // DAY) * DAY, (NOW - DAY) // DAY * DAY + 1, DAY)

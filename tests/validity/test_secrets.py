@@ -19,8 +19,8 @@ from weft.plugins.discovery import discover
 from weft.sources.http.wire import Reply
 from weft.testing.loglines import LogLines
 from weft.testing.wiretap import Ask, Tap
-from weft_app.sandbox import Sandbox
 from weft_app.status import ProviderState
+from weft_sandbox import Sandbox
 
 CANARY = "canary+7d1f/93c2=b4a8"
 """A key with characters that are written in many ways."""

@@ -25,7 +25,7 @@ def run(
         WeftError: the port is taken, or the folder holds no candles.
     """
     try:
-        from weft_app import sandbox  # noqa: PLC0415  # an optional dependency
+        import weft_sandbox as sandbox  # noqa: PLC0415  # an optional dependency
     except ImportError as error:
         raise MissingDependencyError(
             f"needs the package {error.name}",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.faults.http.world import EXCHANGES, NOW, Desk, Rows, open_desk
-from weft_app.sandbox import Sandbox
+from weft_sandbox import Sandbox
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.http.world import Desk
 from tests.support import PATIENCE_SECONDS
-from weft_app.sandbox import Sandbox
+from weft_sandbox import Sandbox
 
 Open: TypeAlias = Callable[..., Desk]
 

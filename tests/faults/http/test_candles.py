@@ -12,7 +12,7 @@ from weft.foundation.times import HOUR
 from weft.sources.http.wire import Reply
 from weft.store.tables import CANDLES
 from weft.testing.wiretap import Ask, Tap
-from weft_app.sandbox import Sandbox
+from weft_sandbox import Sandbox
 
 Open: TypeAlias = Callable[..., Desk]
 Candle: TypeAlias = list[Any]

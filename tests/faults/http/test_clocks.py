@@ -14,7 +14,7 @@ from weft.foundation.times import DAY, HOUR, MINUTE, parse_time
 from weft.sources.http.wire import Reply
 from weft.store.tables import CANDLES, OBSERVATIONS
 from weft.testing.wiretap import Ask, Tap
-from weft_app.sandbox import Sandbox
+from weft_sandbox import Sandbox
 
 Open: TypeAlias = Callable[..., Desk]
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.http.world import NOW, Desk, Rows, classes
 from weft.foundation.times import MINUTE
-from weft_app.sandbox import Sandbox
+from weft_sandbox import Sandbox
 
 Open: TypeAlias = Callable[..., Desk]
 

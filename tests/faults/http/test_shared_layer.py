@@ -10,7 +10,7 @@ import pytest
 from tests.faults.http.world import NOW, Desk, Rows
 from tests.support import PATIENCE_SECONDS
 from weft.foundation.times import HOUR
-from weft_app.sandbox import Sandbox
+from weft_sandbox import Sandbox
 
 Open: TypeAlias = Callable[..., Desk]
 

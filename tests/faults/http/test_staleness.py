@@ -8,7 +8,7 @@ import pytest
 from tests.faults.http.world import EXCHANGES, NOW, Desk
 from weft.foundation.times import HOUR, SECOND
 from weft.store.tables import CANDLES, OBSERVATIONS
-from weft_app.sandbox import Sandbox
+from weft_sandbox import Sandbox
 
 Open: TypeAlias = Callable[..., Desk]
 

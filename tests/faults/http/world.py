@@ -22,7 +22,7 @@ from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import HOUR, parse_time
 from weft.plugins.discovery import discover
 from weft.store.tables import CANDLES, OBSERVATIONS, TEXTS, Table
-from weft_app.sandbox import Sandbox
+from weft_sandbox import Sandbox
 
 NOW = parse_time("2024-03-20T12:34:56Z")
 EXCHANGES = ("binance", "bybit", "coinbase")

@@ -11,9 +11,9 @@ from weft.engine.provider_status import provider_status
 from weft.foundation.times import MINUTE, iso, parse_time
 from weft.store.tables import CANDLES
 from weft_app.live import LiveService
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.protocols import binance
 from weft_app.status import ProviderState
+from weft_sandbox import Sandbox
+from weft_sandbox.protocols import binance
 
 NOW = parse_time("2024-03-20T12:34:56Z")
 GENEROUS_SECONDS = 50.0

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.core.sources.stream.support import sandbox
-from weft_app.sandbox import Sandbox
+from weft_sandbox import Sandbox
 
 
 @pytest.fixture(scope="session")

@@ -19,13 +19,13 @@ from weft.sources.http import Http
 from weft.sources.stream import Streamer, StreamLimits, StreamSpec, StreamStatus
 from weft.sources.stream.facts import candles_in
 from weft.sources.stream.gate import Gate
-from weft_app.sandbox import Sandbox
-from weft_app.sandbox.bars import Grid
-from weft_app.sandbox.protocols import binance as binance_protocol
-from weft_app.sandbox.protocols.binance.api import SPOT
 from weft_providers.binance import Binance
 from weft_providers.binance_futures import BinanceFutures
 from weft_providers.binance_stream import StreamOptions, futures_streams, spot_streams
+from weft_sandbox import Sandbox
+from weft_sandbox.bars import Grid
+from weft_sandbox.protocols import binance as binance_protocol
+from weft_sandbox.protocols.binance.api import SPOT
 
 NOW = parse_time("2024-03-20T12:34:56Z")
 MINUTES = Interval.parse("1m")

@@ -27,7 +27,7 @@ from weft.foundation.times import SECOND, iso
 from weft.sources.stream import StreamSpec, StreamState
 from weft.sources.stream.events import Candle
 from weft.sources.stream.spec import StreamLimits, Topic
-from weft_app.sandbox import Sandbox
+from weft_sandbox import Sandbox
 
 BREAKS = [
     {"kind": "ws_mid_frame", "count": 1, "skip": 1},

@@ -20,7 +20,7 @@ from weft.foundation.times import SECOND
 from weft.sources.http import Http
 from weft.sources.stream import StreamSpec
 from weft.sources.stream.events import BookSnapshot, Candle
-from weft_app.sandbox import Sandbox
+from weft_sandbox import Sandbox
 
 
 @pytest.mark.parametrize(("kind", "name"), [(Spot, "spot"), (Futures, "futures public")])

@@ -1,0 +1,130 @@
+"""Candles in whole ticks and steps, and how long ones are made of short ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from weft.foundation.arrays import Times
+from weft.foundation.times import MINUTE, SECOND, WEEK, Interval
+from weft_sandbox.draws import Integers
+
+_MONDAY = 4 * 24 * 3600 * SECOND
+_MONTH = 30 * 24 * 3600 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Candles of one market and symbol, oldest first; what cannot be traded is left out.
+
+    All in whole numbers, so that sums are the same in any order.
+
+    Attributes:
+        open_time: microseconds since 1970.
+        open, high, low, close: in ticks.
+        volume, taker: in steps; taker is what buyers took.
+        quote, taker_quote: in ticks times steps.
+        trades: their number.
+    """
+
+    open_time: Times
+    open: Integers
+    high: Integers
+    low: Integers
+    close: Integers
+    volume: Integers
+    quote: Integers
+    taker: Integers
+    taker_quote: Integers
+    trades: Integers
+
+    def __len__(self) -> int:
+        return len(self.open_time)
+
+    def rows(self, keep: "slice | Integers") -> "Bars":
+        """Return some of the candles."""
+        return Bars(*(getattr(self, field.name)[keep] for field in fields(self)))
+
+    def between(self, first: int, end: int) -> "Bars":
+        """Return the candles that open at `first` or later, but before `end`."""
+        a, b = np.searchsorted(self.open_time, [first, end])
+        return self.rows(slice(int(a), int(b)))
+
+    @staticmethod
+    def joined(parts: Sequence["Bars"]) -> "Bars":
+        """Return candles one after another; the parts stand in order."""
+        names = [field.name for field in fields(Bars)]
+        return Bars(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
+
+    @staticmethod
+    def none() -> "Bars":
+        """Return no candles."""
+        return Bars(*(np.empty(0, np.int64) for _ in fields(Bars)))
+
+    def on(self, grid: "Grid") -> "Bars":
+        """Return the candles joined to longer ones."""
+        if not len(self):
+            return self
+        opens = grid.floor(self.open_time)
+        first = np.flatnonzero(np.diff(opens, prepend=opens[0] - 1))
+        last = np.append(first[1:], len(self)) - 1
+        sums = (self.volume, self.quote, self.taker, self.taker_quote, self.trades)
+        return Bars(
+            opens[first],
+            self.open[first],
+            np.maximum.reduceat(self.high, first),
+            np.minimum.reduceat(self.low, first),
+            self.close[last],
+            *(np.add.reduceat(column, first) for column in sums),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where candles of one length open: aligned to 1970 UTC, weeks to Monday, months to the first.
+
+    Attributes:
+        micros: length, of a month thirty days.
+        months: whether it is calendar months.
+        zone: how far local midnight is before midnight UTC, in microseconds.
+    """
+
+    micros: int
+    months: bool = False
+    zone: int = 0
+
+    @staticmethod
+    def of(text: str, zone: int = 0) -> "Grid":
+        """Return the grid of an interval such as ``5m`` or ``1w``, or of months, ``1M``."""
+        return (
+            Grid(_MONTH, months=True, zone=zone)
+            if text == "1M"
+            else Grid(Interval.parse(text).micros, zone=zone)
+        )
+
+    def floor(self, times: Times) -> Times:
+        """Return the last opening at or before each instant."""
+        if self.months:
+            local = (times + self.zone).astype("datetime64[us]").astype("datetime64[M]")
+            return local.astype("datetime64[us]").astype(np.int64) - self.zone
+        offset = (_MONDAY if self.micros % WEEK == 0 else 0) - self.zone
+        return (times - offset) // self.micros * self.micros + offset
+
+    def open_of(self, instant: int) -> int:
+        """Return the last opening at or before an instant."""
+        return int(self.floor(np.array([instant], np.int64))[0])
+
+    def shifted(self, opening: int, by: int) -> int:
+        """Return the opening that many candles later; earlier if negative."""
+        if not self.months:
+            return opening + by * self.micros
+        month = np.datetime64(opening + self.zone, "us").astype("datetime64[M]") + by
+        return int(month.astype("datetime64[us]").astype(np.int64)) - self.zone
+
+    def ceil(self, instant: int) -> int:
+        """Return the first opening at or after an instant."""
+        opening = self.open_of(instant)
+        return opening if opening == instant else self.shifted(opening, 1)
+
+
+MINUTES = Grid(MINUTE)

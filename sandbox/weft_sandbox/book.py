@@ -1,0 +1,83 @@
+"""The order book around the last price: a function of time, so any two moments can be compared."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from weft_sandbox.coins import OPENING, Coin
+from weft_sandbox.draws import Integers, hashed, key_of
+from weft_sandbox.markets import Markets
+from weft_sandbox.venues import Venue
+
+BUCKET = 100_000
+"""The book changes ten times a second."""
+UPDATES_A_BUCKET = 7
+"""How far the update number moves in that time."""
+_LEVEL_BPS = 0.4
+_LIFE_BUCKETS = 40
+_DEPTH_SHARE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Both sides of a book, best first, in ticks and steps.
+
+    Attributes:
+        bucket: which tenth of a second since the opening.
+        bids, asks: price and size of each level (levels, 2).
+    """
+
+    bucket: int
+    bids: Integers
+    asks: Integers
+
+    @property
+    def update(self) -> int:
+        """Number of the last update that is in it."""
+        return self.bucket * UPDATES_A_BUCKET
+
+    @property
+    def time(self) -> int:
+        """The instant it shows, in microseconds since 1970."""
+        return OPENING + self.bucket * BUCKET
+
+
+def bucket_of(instant: int) -> int:
+    """Return which tenth of a second since the opening an instant is in."""
+    return (instant - OPENING) // BUCKET
+
+
+def make_book(markets: Markets, venue: Venue, coin: Coin, bucket: int, levels: int) -> Book:
+    """Return the book as it was at the start of a bucket.
+
+    A level keeps its size for some seconds, then gets another one; levels change at different
+    times, so from one bucket to the next only a few do.
+    """
+    last = markets.last_price(venue, coin, OPENING + bucket * BUCKET)
+    stride = max(round(coin.price * _LEVEL_BPS * 1e-4 / coin.tick), 1)
+    best = last // stride
+    key = key_of("book", venue.name, coin.name) & (2**62 - 1)
+    rungs = np.arange(levels, dtype=np.int64)
+    bids, asks = (best - rungs) * stride, (best + 1 + rungs) * stride
+    sides = []
+    for side, prices in enumerate((bids[bids > 0], asks)):
+        phase = (hashed(key + side, prices) * _LIFE_BUCKETS).astype(np.int64)
+        life = (bucket + phase) // _LIFE_BUCKETS
+        draw = hashed(key + 2 + side, prices * 1_000_003 + life)
+        # The long-run price, not the last: else each trade would change every level's size.
+        size = coin.turnover * venue.share * _DEPTH_SHARE / (coin.price * coin.step)
+        sizes = np.maximum(np.rint(size * (0.15 - 1.2 * np.log(1 - draw))), 1).astype(np.int64)
+        sides.append(np.stack([prices, sizes], axis=1))
+    return Book(bucket, sides[0], sides[1])
+
+
+def changes(before: Book, after: Book) -> tuple[Integers, Integers]:
+    """Return the levels of each side that differ; size 0 where one is gone."""
+    return _changed(before.bids, after.bids), _changed(before.asks, after.asks)
+
+
+def _changed(before: Integers, after: Integers) -> Integers:
+    old, new = dict(before.tolist()), dict(after.tolist())
+    rows = [[price, size] for price, size in new.items() if old.get(price) != size]
+    rows += [[price, 0] for price in old if price not in new]
+    return np.array(rows, np.int64).reshape(-1, 2)

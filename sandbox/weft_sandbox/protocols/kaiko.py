@@ -1,0 +1,283 @@
+"""Kaiko's market data: order books, trades and what is made of them; numbers are texts.
+
+Depths and slippage are series of the world around a usual size (see `usual`); prices, volumes and
+counts are the market's own.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.times import HOUR, Interval, TimeError
+from weft_sandbox.bars import Grid
+from weft_sandbox.coins import OPENING, Coin
+from weft_sandbox.limits import Budget
+from weft_sandbox.paging import decimal, decode_cursor, encode_cursor
+from weft_sandbox.protocol import MILLI, Answer, Api, Ask, Json, Key, Problem, Refusal
+from weft_sandbox.protocol import iso_millis as iso
+from weft_sandbox.recipes import recipe_of
+from weft_sandbox.venues import BYBIT_SPOT, COINBASE, PERPETUAL, REFERENCE, Venue
+from weft_sandbox.world import World
+
+EXCHANGES = {
+    ("binc", "spot"): (REFERENCE, "usdt"),
+    ("binc", "perpetual-future"): (PERPETUAL, "usdt"),
+    ("bybt", "spot"): (BYBIT_SPOT, "usdt"),
+    ("cbse", "spot"): (COINBASE, "usd"),
+    ("krkn", "spot"): (Venue("kraken-spot", share=0.2, spread=3.5e-4), "usd"),
+    ("stmp", "spot"): (Venue("bitstamp-spot", share=0.08, spread=4.0e-4), "usd"),
+}
+BANDS = ("0_1", "0_2", "0_3", "0_4", "0_5", "0_6", "0_7", "0_8", "0_9", "1", "1_5", "2", "4", "10")
+_TOLD = {
+    Problem.BAD_PARAMETER: (400, "Bad parameter"),
+    Problem.NOT_FOUND: (404, "Not found"),
+    Problem.PLAN: (403, "Your licence does not include this data"),
+    Problem.RATE_LIMITED: (429, "Too many requests"),
+    Problem.BANNED: (429, "Too many requests"),
+    Problem.SERVER: (500, "Internal server error"),
+}
+_LARGEST = {"books": (10, 100), "candles": (100, 100_000), "trades": (100, 10_000)}
+
+
+def _errors(problem: Problem, detail: str) -> Answer:
+    status, text = _TOLD.get(problem, (401, "Missing or invalid API key"))
+    wait = {"Retry-After": detail} if status == 429 else {}
+    return Answer({"result": "error", "message": text}, status, wait)
+
+
+api = Api(
+    "kaiko",
+    errors=_errors,
+    key=Key(header="X-Api-Key"),
+    # Set by contract; the least that is told of.
+    budgets=(Budget("second", 100, 1),),
+)
+
+
+def usual(world: World, name: str, coin: Coin, times: Times, middle: float) -> Floats:
+    """Return a series of the world, scaled so that it varies around a middle."""
+    return world.series(name, coin.name, times) * (middle / recipe_of(name).level)
+
+
+class _Asked(NamedTuple):
+    """What a first request asked for; its pages carry it on."""
+
+    first: int
+    end: int
+    interval: str
+    ascending: bool
+    size: int
+    slippage: float
+    offset: int = 0
+
+
+_MARKET = "exchanges/{exchange}/{klass}/{instrument}"
+_BOOKS = f"/v2/data/order_book_snapshots.v1/{_MARKET}"
+_TRADES = f"/v2/data/trades.v1/{_MARKET}"
+_TICKS = f"/v3/data/trades.v1/{_MARKET}/trades"
+
+
+def _market(ask: Ask) -> tuple[Venue, Coin]:
+    place = EXCHANGES.get((ask.path["exchange"], ask.path["klass"]))
+    base, _, quote = ask.path["instrument"].partition("-")
+    coin = ask.world.coin.get(base.upper()) if base.islower() else None
+    if place is None or coin is None or quote != place[1] or coin.listed > ask.now:
+        raise Refusal(Problem.NOT_FOUND)
+    return place[0], coin
+
+
+def _asked(ask: Ask, kind: str, interval: str) -> _Asked:
+    token = ask.query.get("continuation_token")
+    if token:
+        if set(ask.query) != {"continuation_token"}:
+            raise Refusal(Problem.BAD_PARAMETER, "continuation_token")
+        return _Asked(*decode_cursor(token, "continuation_token"))
+    usual_size, largest = _LARGEST[kind]
+    size = ask.integer("page_size", usual_size, 1, largest)
+    name = ask.text("interval", interval)
+    try:
+        length = Interval.parse(name).micros
+    except TimeError:
+        raise Refusal(Problem.BAD_PARAMETER, "interval") from None
+    end = min(ask.instant("end_time", ask.now, unit=None), ask.now)
+    first = max(ask.instant("start_time", end - size * length, unit=None), OPENING)
+    ascending = ask.text("sort", "desc", ("asc", "desc")) == "asc"
+    slippage = float(ask.integer("slippage", 0, 0))
+    return _Asked(first, end, name, ascending, size, slippage)
+
+
+def _page(
+    ask: Ask, asked: _Asked, path: str, stamps: Times, make: Callable[[Times], list[Any]]
+) -> Json:
+    """Return one page of what is made of ascending stamps, with the way to the next one."""
+    count, stop = len(stamps), asked.offset + asked.size
+    if asked.ascending:
+        rows = make(stamps[asked.offset : stop])
+    else:
+        rows = make(stamps[max(count - stop, 0) : count - asked.offset])[::-1]
+    for name, value in ask.path.items():
+        path = path.replace(f"{{{name}}}", value)
+    span = {"start_timestamp": OPENING // MILLI, "end_timestamp": None}
+    body: dict[str, Any] = {
+        "query": {**ask.path, "page_size": asked.size, "interval": asked.interval},
+        "time": iso(ask.now),
+        "timestamp": ask.now // MILLI,
+        "data": rows,
+        "result": "success",
+        "access": {"access_range": span, "data_range": span},
+    }
+    if stop < count:
+        token = encode_cursor(list(asked._replace(offset=stop)))
+        host = ask.headers.get("host", "127.0.0.1")
+        body["continuation_token"] = token
+        body["next_url"] = f"http://{host}/{api.name}{path}?continuation_token={token}"
+    return body
+
+
+def _opens(asked: _Asked) -> tuple[Grid, Times]:
+    grid = Grid.of(asked.interval)
+    # The start is inclusive, the end is not.
+    return grid, np.arange(grid.ceil(asked.first), asked.end, grid.micros)
+
+
+@api.get(f"{_BOOKS}/ob_aggregations/{{form}}", plan=True)
+def aggregated_books(ask: Ask) -> Json:
+    """Return means of an interval's order books, stamped with its start."""
+    if ask.path["form"] not in {"full", "depth", "slippage"}:
+        raise Refusal(Problem.NOT_FOUND)
+    venue, coin = _market(ask)
+    asked = _asked(ask, "books", "1h")
+    grid, opens = _opens(asked)
+
+    def make(stamps: Times) -> list[Any]:
+        return _books(ask.world, venue, coin, stamps, stamps + grid.micros, asked.slippage)
+
+    whole = opens[opens + grid.micros <= ask.now]
+    return _page(ask, asked, f"{_BOOKS}/ob_aggregations/{{form}}", whole, make)
+
+
+@api.get(f"{_BOOKS}/snapshots/{{form}}", plan=True)
+def snapshots(ask: Ask) -> Json:
+    """Return order books as sampled, every 30 seconds."""
+    form, limit = ask.path["form"], ask.integer("limit_orders", 10, 1, 1_000)
+    if form not in {"raw", "full", "depth", "slippage"}:
+        raise Refusal(Problem.NOT_FOUND)
+    venue, coin = _market(ask)
+    asked = _asked(ask, "books", "30s")
+
+    def make(stamps: Times) -> list[Any]:
+        rows = _books(ask.world, venue, coin, stamps, stamps, asked.slippage)
+        for row, at in zip(rows, stamps.tolist(), strict=True):
+            if form == "raw":
+                row.clear()
+            row.update(poll_timestamp=at // MILLI, poll_date=iso(at), timestamp=None)
+            if form in {"raw", "full"}:
+                row.update(_levels(ask.world, venue, coin, at, limit))
+        return rows
+
+    times = _opens(asked._replace(interval="30s"))[1]
+    return _page(ask, asked, f"{_BOOKS}/snapshots/{{form}}", times, make)
+
+
+def _levels(world: World, venue: Venue, coin: Coin, at: int, limit: int) -> dict[str, Any]:
+    def told(size: int, price: int) -> dict[str, str]:
+        return {
+            "amount": decimal(size, coin.size_digits),
+            "price": decimal(price, coin.price_digits),
+        }
+
+    book = world.book(venue, coin, at, limit)
+    sides = {"asks": book.asks.tolist(), "bids": book.bids.tolist()}
+    return {side: [told(size, price) for price, size in rows] for side, rows in sides.items()}
+
+
+def _books(
+    world: World, venue: Venue, coin: Coin, stamps: Times, ends: Times, order: float
+) -> list[dict[str, Any]]:
+    if not len(stamps):
+        return []
+    hours = Grid.of("1h")
+    opens = np.unique(hours.floor(ends - HOUR))
+    bars = world.candles(venue, coin, hours, int(opens[0]), int(opens[-1]) + 1, int(ends[-1]))
+    mid = np.interp(ends - HOUR, bars.open_time, (bars.open + bars.close) / 2 * coin.tick)
+    depth = coin.turnover * venue.share
+    bids = usual(world, "bid_depth_usd", coin, ends, 2.0 * depth) / mid
+    asks = usual(world, "ask_depth_usd", coin, ends, 2.0 * depth) / mid
+    spread = usual(world, "bid_ask_spread", coin, ends, 2e-4) * mid
+    slip = usual(world, "slippage", coin, ends, 3e-4) * np.sqrt(order / 100_000)
+    rows = []
+    for i, stamp in enumerate(stamps.tolist()):
+        thin = order > min(bids[i], asks[i]) * mid[i] * 10
+        row: dict[str, Any] = {"poll_timestamp": stamp // MILLI, "poll_date": iso(stamp)}
+        for side, volume in (("bid", bids[i]), ("ask", asks[i])):
+            for band in BANDS:
+                share = min(float(band.replace("_", ".")), 4.0)
+                row[f"{side}_volume{band}"] = repr(float(volume * share))
+            tilt = 1.1 if side == "ask" else 0.9
+            row[f"{side}_slippage"] = None if thin else repr(float(slip[i] * tilt))
+        row |= {"spread": repr(float(spread[i])), "mid_price": repr(float(mid[i]))}
+        rows.append(row)
+    return rows
+
+
+_FORMS = {
+    "ohlcv": ("open", "high", "low", "close", "volume"),
+    "vwap": ("price",),
+    "count_ohlcv_vwap": ("open", "high", "low", "close", "volume", "price", "count"),
+}
+
+
+@api.get(f"{_TRADES}/aggregations/{{form}}")
+def candles(ask: Ask) -> Json:
+    """Return candles, volume-weighted prices and counts; the last one may be unfinished."""
+    wanted = _FORMS.get(ask.path["form"])
+    if wanted is None:
+        raise Refusal(Problem.NOT_FOUND)
+    venue, coin = _market(ask)
+    asked = _asked(ask, "candles", "1d")
+    grid, opens = _opens(asked)
+
+    def make(stamps: Times) -> list[Any]:
+        if not len(stamps):
+            return []
+        bars = ask.world.candles(venue, coin, grid, int(stamps[0]), int(stamps[-1]) + 1, ask.now)
+        at = {t: i for i, t in enumerate(bars.open_time.tolist()) if bars.volume[i]}
+        rows = []
+        for opening in stamps.tolist():
+            cells: dict[str, Any] = {"volume": "0", "count": 0}
+            if (i := at.get(opening)) is not None:
+                for name in ("open", "high", "low", "close"):
+                    cells[name] = decimal(int(getattr(bars, name)[i]), coin.price_digits)
+                cells["volume"] = decimal(int(bars.volume[i]), coin.size_digits)
+                cells["price"] = repr(float(bars.quote[i] / bars.volume[i] * coin.tick))
+                cells["count"] = int(bars.trades[i])
+            kept = {name: cells.get(name) for name in wanted}
+            rows.append({"timestamp": opening // MILLI, **kept})
+        return rows
+
+    listed = opens[opens >= grid.open_of(coin.listed)]
+    return _page(ask, asked, f"{_TRADES}/aggregations/{{form}}", listed, make)
+
+
+@api.get(_TICKS)
+def trades(ask: Ask) -> Json:
+    """Return trades; at most an hour of them."""
+    venue, coin = _market(ask)
+    asked = _asked(ask, "trades", "1h")
+    found = ask.world.trades(venue, coin, max(asked.first, asked.end - HOUR), asked.end, ask.now)
+
+    def make(indices: Times) -> list[Any]:
+        return [
+            {
+                "timestamp": int(found.time[i]) // MILLI,
+                "trade_id": str(found.number[i]),
+                "price": decimal(int(found.price[i]), coin.price_digits),
+                "amount": decimal(int(found.size[i]), coin.size_digits),
+                "taker_side_sell": not found.taker_buys[i],
+            }
+            for i in indices
+        ]
+
+    return _page(ask, asked, _TICKS, np.arange(len(found)), make)

@@ -1,0 +1,156 @@
+"""The sandbox's market: everything a protocol module may serve, at any time, from one seed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from weft.foundation.arrays import Floats, Times
+from weft.foundation.times import HOUR
+from weft_sandbox.bars import Bars, Grid
+from weft_sandbox.book import Book, bucket_of, make_book
+from weft_sandbox.coins import COINS, OPENING, Coin
+from weft_sandbox.derivatives import Derivatives
+from weft_sandbox.markets import Markets, Revision
+from weft_sandbox.more_coins import MORE_COINS
+from weft_sandbox.news import News, NewsItem
+from weft_sandbox.replay import Replay
+from weft_sandbox.series import Series
+from weft_sandbox.skeleton import REGIMES, Skeleton
+from weft_sandbox.ticks import Trades
+from weft_sandbox.venues import REFERENCE, Venue
+
+_MADE_OF_CAPS = frozenset({"market_cap_usd", "realized_cap_usd", "stablecoin_supply_ratio"})
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The 24 hours up to an instant, as ticker endpoints tell them; prices in ticks."""
+
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+    quote: int
+    trades: int
+    first_time: int
+
+
+class World:
+    """A market that is a function of seed, coin and time.
+
+    Nothing has to be computed in order: a minute of 2021 costs as much as the present one. What
+    is asked for more than once comes from bounded caches, so memory does not grow with use.
+
+    Args:
+        seed: another seed is another market.
+        replay: folder of real candles to serve in place of made-up prices.
+        replay_end: where the last real candle is moved to; None keeps the files' own dates.
+        coins: how many, 20 to 100; the prices and series of the first do not depend on it. A
+            folder of real candles brings its own.
+
+    Raises:
+        ValueError: there are not so many coins.
+    """
+
+    def __init__(
+        self,
+        seed: int = 7,
+        replay: Path | None = None,
+        replay_end: int | None = None,
+        coins: int = len(COINS),
+    ) -> None:
+        everything = COINS + MORE_COINS
+        if not len(COINS) <= coins <= len(everything):
+            raise ValueError(f"there are {len(COINS)} to {len(everything)} coins, not {coins}")
+        self.seed = seed
+        self.made_up = replay is None
+        files = None if replay is None else Replay(replay, replay_end)
+        self.coins: tuple[Coin, ...] = everything[:coins] if files is None else files.coins
+        self.coin = MappingProxyType({coin.name: coin for coin in self.coins})
+        """By the name exchanges use, for instance ``BTC``."""
+        self._skeleton = Skeleton(seed, self.coins)
+        if files is None:
+            self.markets = Markets(self._skeleton)
+        else:
+            files.attach(self._skeleton)
+            self.markets = Markets(self._skeleton, files.minutes)
+        self.series_maker = Series(self._skeleton)
+        self.derivatives = Derivatives(self._skeleton, self.markets, self.series_maker)
+        self._news = News(self._skeleton, self.series_maker)
+
+    def candles(self, venue: Venue, coin: Coin, grid: Grid, first: int, end: int, now: int) -> Bars:
+        """Return candles that open in [first, end), the last one perhaps unfinished at `now`."""
+        return self.markets.candles(venue, coin, grid, first, end, now)
+
+    def trades(self, venue: Venue, coin: Coin, first: int, end: int, now: int) -> Trades:
+        """Return trades in [first, end) that happened by `now`."""
+        return self.markets.trades(venue, coin, first, end, now)
+
+    def price(self, venue: Venue, coin: Coin, instant: int) -> int:
+        """Return the last price at an instant, in ticks."""
+        return self.markets.last_price(venue, coin, instant)
+
+    def book(self, venue: Venue, coin: Coin, instant: int, levels: int = 100) -> Book:
+        """Return the order book at an instant."""
+        return make_book(self.markets, venue, coin, bucket_of(instant), levels)
+
+    def day(self, venue: Venue, coin: Coin, now: int) -> Day | None:
+        """Return the 24 hours up to now, None before the coin was listed."""
+        grid = Grid.of("1m")
+        bars = self.candles(venue, coin, grid, grid.shifted(grid.open_of(now), -1439), now + 1, now)
+        if not len(bars):
+            return None
+        return Day(
+            int(bars.open[0]),
+            int(bars.high.max()),
+            int(bars.low.min()),
+            int(bars.close[-1]),
+            int(bars.volume.sum()),
+            int(bars.quote.sum()),
+            int(bars.trades.sum()),
+            int(bars.open_time[0]),
+        )
+
+    def series(self, name: str, asset: str | None, times: Times) -> Floats:
+        """Return an on-chain, sentiment or macro series; `recipes` says what each is worth.
+
+        Args:
+            name: any; a name without a recipe is noise.
+            asset: the coin's name, or None for the whole market.
+            times: instants, in microseconds since 1970; each value is known at the start of its
+                hour. A row that a source stamps with the start of a day it covers holds the
+                value of the day's end.
+        """
+        coin = None if asset is None else self.coin[asset]
+        if coin is None or name not in _MADE_OF_CAPS:
+            return self.series_maker.values(name, coin, times)
+        cap = self._caps(coin, times)
+        match name:
+            case "realized_cap_usd":
+                return cap / self.series_maker.values("mvrv", coin, times)
+            case "stablecoin_supply_ratio":
+                return cap / self.series_maker.values("stablecoin_supply", None, times)
+            case _:
+                return cap
+
+    def _caps(self, coin: Coin, times: Times) -> Floats:
+        """Return what all coins in circulation are worth at the start of each instant's hour."""
+        hours = np.maximum(np.asarray(times) // HOUR * HOUR, coin.listed).tolist()
+        prices = [self.price(REFERENCE, coin, hour) for hour in hours]
+        return np.array(prices) * coin.tick * coin.supply
+
+    def news(self, first: int, end: int, asset: str | None = None) -> list[NewsItem]:
+        """Return texts that appeared in [first, end), oldest first."""
+        return self._news.items(first, end, None if asset is None else self.coin[asset])
+
+    def regime(self, instant: int) -> str:
+        """Return which regime the market is in: calm, bull, bear or turbulent."""
+        hours = self._skeleton.until(instant)
+        return REGIMES[int(hours.regime[(instant - OPENING) // HOUR])]
+
+    def revise(self, revision: Revision | None) -> None:
+        """Tell a span of the past differently from now on; None takes all revisions back."""
+        self.markets.revise(revision)

@@ -1,0 +1,60 @@
+"""A hundred coins: the first twenty as ever, and eighty that can be true."""
+
+import numpy as np
+import pytest
+
+from tests.sandbox.conftest import NOW
+from weft.foundation.times import DAY, HOUR
+from weft_sandbox.bars import Bars, Grid
+from weft_sandbox.coins import COINS
+from weft_sandbox.more_coins import MORE_COINS
+from weft_sandbox.venues import BYBIT_LINEAR, PERPETUAL, REFERENCE
+from weft_sandbox.world import World
+
+
+@pytest.fixture(scope="module")
+def many() -> World:
+    return World(seed=7, coins=100)
+
+
+def test_there_are_a_hundred_all_different(many: World) -> None:
+    assert len(many.coins) == 100
+    assert many.coins[:20] == COINS
+    assert len({coin.name for coin in many.coins}) == len({c.title for c in many.coins}) == 100
+    for coins in (19, 101):
+        with pytest.raises(ValueError, match="20 to 100 coins"):
+            World(coins=coins)
+
+
+def test_the_first_do_not_know_how_many_follow(world: World, many: World) -> None:
+    hours, grid = NOW + np.arange(48) * HOUR, Grid.of("1h")
+    for coin in COINS:
+        for venue in (REFERENCE, PERPETUAL):
+            one, other = (
+                w.candles(venue, coin, grid, NOW - DAY, NOW, NOW + 99 * DAY) for w in (world, many)
+            )
+            for name in Bars.__slots__:
+                assert np.array_equal(getattr(one, name), getattr(other, name))
+        for name in ("mvrv", "open_interest"):
+            one_, other_ = (w.series(name, coin.name, hours) for w in (world, many))
+            assert np.array_equal(one_, other_)
+
+
+def test_the_others_can_be_traded(many: World) -> None:
+    now = NOW + 1000 * DAY
+    for coin in MORE_COINS:
+        bars = many.candles(BYBIT_LINEAR, coin, Grid.of("1m"), now - DAY, now, now)
+        assert len(bars) == 1440
+        assert np.all((bars.low > 0) & (bars.low <= bars.high))
+        assert np.all(bars.volume >= 5)
+        # Fine enough that a price moves by the minute.
+        assert len(np.unique(bars.close)) > 20
+        book = many.book(REFERENCE, coin, now, 50)
+        assert len(book.bids)
+        assert book.bids[0, 0] < book.asks[0, 0]
+
+
+def test_nothing_to_take_back_keeps_what_was_made(many: World) -> None:
+    made = many.markets.minutes(REFERENCE, COINS[0], 400)
+    many.revise(None)
+    assert many.markets.minutes(REFERENCE, COINS[0], 400) is made

@@ -1,0 +1,50 @@
+"""Budgets as a bucket: what Coinbase says, ten requests a second and bursts to fifteen."""
+
+import asyncio
+import random
+
+from weft.foundation.clock import SimulatedClock
+from weft.foundation.times import SECOND, parse_time
+from weft.sources.http.limits import Limiter
+from weft_providers.coinbase import Coinbase
+from weft_sandbox.limits import Usage
+from weft_sandbox.protocols.coinbase import api
+
+NOW = parse_time("2024-03-20T12:34:56.7Z")
+
+
+def refused(usage: Usage) -> bool:
+    meters = usage.charge(api.name, "127.0.0.1", api.budgets, {"second": 1})
+    return any(meter.over for meter in meters.values())
+
+
+def test_a_bucket_bears_its_burst_and_then_what_it_fills_by() -> None:
+    now = [1_000.0]
+    usage = Usage(clock=lambda: now[0])
+    assert [refused(usage) for _ in range(17)] == [False] * 15 + [True] * 2
+    now[0] += 0.5
+    assert [refused(usage) for _ in range(6)] == [False] * 5 + [True]
+    now[0] += 60
+    assert [refused(usage) for _ in range(16)] == [False] * 15 + [True]
+    usage.reset()
+    assert not refused(usage)
+
+
+def test_who_keeps_to_coinbase_s_limit_is_never_refused() -> None:
+    clock = SimulatedClock(NOW)
+    limiter, usage = (
+        Limiter("coinbase", Coinbase.web, clock),
+        Usage(clock=lambda: clock.now() / SECOND),
+    )
+    rng, told = random.Random(1), list[bool]()
+
+    async def ask() -> None:
+        async with limiter.turn(1):
+            told.append(refused(usage))
+            await clock.sleep_until(clock.now() + int(rng.uniform(0, 0.2) * SECOND))
+
+    async def ask_all() -> None:
+        await asyncio.gather(*(ask() for _ in range(200)))
+
+    asyncio.run(ask_all())
+    assert told == [False] * 200
