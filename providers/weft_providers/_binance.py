@@ -6,10 +6,10 @@ from typing import Any
 
 from weft.domain.instruments import Instrument, Kind, split_pair
 from weft.foundation.times import SECOND, Interval
+from weft.sources.candles import Page, Row
+from weft.sources.exchange import Book
 from weft.sources.http import Answer, BannedError, Http, Reader, SourceError, UnlistedSymbolError
 from weft.sources.http.api import Headers
-from weft_providers._candles import Page, Row
-from weft_providers._exchange import Book
 
 _MILLI = 1_000
 _UNKNOWN_SYMBOL, _ILLEGAL_CHARACTERS, _TOO_MANY = -1121, -1100, -1003

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from weft.domain.instruments import Scope, split_pair
 from weft.foundation.times import DAY, HOUR
+from weft.sources.exchange import depth_series
 from weft.sources.http import Http, RateLimit, Reader
 from weft.sources.series import Point, Series, Wanted
-from weft_providers._exchange import depth_series
 
 _FUNDING, _STATISTICS, _NOW = "funding", "statistics", "now"
 STATISTICS_LIMIT = RateLimit(

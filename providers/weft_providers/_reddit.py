@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from weft.foundation.times import DAY, SECOND
+from weft.sources.hosts import Hosts
 from weft.sources.http.api import Api, HeaderKey
 from weft.sources.http.errors import UnauthorisedError
-from weft_providers._hosts import Hosts
-from weft_providers._texts import Text
+from weft.sources.texts import Text
 
 if TYPE_CHECKING:
     import polars as pl

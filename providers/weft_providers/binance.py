@@ -13,12 +13,12 @@ from weft.components.base import ComponentConfig
 from weft.components.provider import Request
 from weft.domain.instruments import Instrument
 from weft.foundation.times import Interval
+from weft.sources.candles import Page
+from weft.sources.exchange import ExchangeConfig, ExchangeProvider, depth_series
 from weft.sources.http import Api, Http, RateLimit, Reader, RefusedError, UnlistedSymbolError
 from weft.sources.series import Point, Wanted
 from weft.sources.stream import StreamSpec
 from weft_providers._binance import classify, cost_of, read_book, read_instrument, read_page, waits
-from weft_providers._candles import Page
-from weft_providers._exchange import ExchangeConfig, ExchangeProvider, depth_series
 from weft_providers.binance_stream import StreamOptions, spot_streams
 
 _INTERVALS = "1s 1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w"

@@ -12,6 +12,8 @@ from weft.components.base import ComponentConfig
 from weft.components.provider import Request
 from weft.domain.instruments import Instrument, Kind
 from weft.foundation.times import Interval
+from weft.sources.candles import Page
+from weft.sources.exchange import ExchangeConfig, ExchangeProvider
 from weft.sources.http import Api, Http, RateLimit, Reader, UnlistedSymbolError
 from weft.sources.series import Point, Wanted
 from weft.sources.stream import StreamSpec
@@ -22,8 +24,6 @@ from weft_providers._binance_metrics import (
     STATISTICS_LIMIT,
     read_metrics,
 )
-from weft_providers._candles import Page
-from weft_providers._exchange import ExchangeConfig, ExchangeProvider
 from weft_providers.binance_stream import StreamOptions, futures_streams
 
 _INTERVALS = "1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w"

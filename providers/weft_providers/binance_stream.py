@@ -20,6 +20,8 @@ from weft.components.provider import Request, SourceKind
 from weft.domain.instruments import split_pair
 from weft.foundation.errors import ConfigError
 from weft.foundation.times import Interval
+from weft.sources.candles import CandleProvider
+from weft.sources.exchange import DOLLARS
 from weft.sources.http import Http, Reader
 from weft.sources.stream.events import (
     Acknowledged,
@@ -34,8 +36,6 @@ from weft.sources.stream.events import (
     Trade,
 )
 from weft.sources.stream.spec import StreamLimits, StreamSpec, Topic
-from weft_providers._candles import CandleProvider
-from weft_providers._exchange import DOLLARS
 
 Kind: TypeAlias = Literal["candles", "trades", "liquidations", "book"]
 

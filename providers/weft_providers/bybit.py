@@ -9,6 +9,8 @@ from pydantic import Field
 
 from weft.domain.instruments import Instrument, Kind, split_pair
 from weft.foundation.times import SECOND, Interval
+from weft.sources.candles import Page, Row
+from weft.sources.exchange import ExchangeConfig, ExchangeProvider
 from weft.sources.http import (
     Api,
     ForbiddenError,
@@ -26,8 +28,6 @@ from weft.sources.http import (
 from weft.sources.http.api import Headers
 from weft.sources.series import Point, Series, Wanted
 from weft_providers._bybit_metrics import SERIES, read_metric
-from weft_providers._candles import Page, Row
-from weft_providers._exchange import ExchangeConfig, ExchangeProvider
 
 _MINUTES = {"1h": "60", "2h": "120", "4h": "240", "6h": "360", "12h": "720"}
 _INTERVALS = {f"{n}m": f"{n}" for n in (1, 3, 5, 15, 30)} | _MINUTES | {"1d": "D", "1w": "W"}

@@ -11,8 +11,8 @@ from pydantic import Field
 from weft.components.base import ComponentConfig
 from weft.domain.instruments import Instrument
 from weft.foundation.times import Interval, iso
+from weft.sources.candles import CandleConfig, CandleProvider, Page, Row
 from weft.sources.http import Api, Http, RateLimit, Reader, UnlistedSymbolError
-from weft_providers._candles import CandleConfig, CandleProvider, Page, Row
 
 _STEPS_BEFORE = 10
 """Rows from slightly before the start may come."""

@@ -12,10 +12,10 @@ from pydantic import Field
 from weft.components.provider import Batch, Request
 from weft.domain.instruments import Scope
 from weft.foundation.times import DAY
+from weft.sources.hosts import Hosts
 from weft.sources.http.api import Api, Headers, RateLimit
 from weft.sources.http.errors import SourceError, UnlistedSymbolError
 from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
-from weft_providers._hosts import Hosts
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig

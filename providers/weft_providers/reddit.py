@@ -10,11 +10,11 @@ from pydantic import Field
 from weft.components.provider import Batch, FactKey, HttpConfig, Provider, Request
 from weft.foundation.errors import ConfigError
 from weft.foundation.times import DAY, HOUR
+from weft.sources.hosts import Hosts
 from weft.sources.http.api import Api, HeaderKey, RateLimit
 from weft.sources.http.errors import SourceError, UnauthorisedError
-from weft_providers._hosts import Hosts
+from weft.sources.texts import AssetFinder, Text, digest, frame_of, plain
 from weft_providers._reddit import METRIC, SCOPE, Listing, Listings, mentions, observations_of
-from weft_providers._texts import AssetFinder, Text, digest, frame_of, plain
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig

@@ -13,12 +13,10 @@ from weft.components.base import ComponentConfig
 from weft.components.provider import Batch, HttpConfig, Provider, Request
 from weft.foundation.errors import ConfigError, WeftError
 from weft.foundation.times import DAY, SECOND, iso
+from weft.sources.hosts import Hosts
 from weft.sources.http.api import Api, RateLimit
 from weft.sources.http.errors import BannedError, ForbiddenError, RefusedError, SourceError
-from weft_providers._feed_memory import FeedMemory
-from weft_providers._feeds import Feed, Item, items_of, usual_feeds
-from weft_providers._hosts import Hosts
-from weft_providers._texts import (
+from weft.sources.texts import (
     AssetFinder,
     Text,
     digest,
@@ -26,6 +24,8 @@ from weft_providers._texts import (
     same_link,
     same_title,
 )
+from weft_providers._feed_memory import FeedMemory
+from weft_providers._feeds import Feed, Item, items_of, usual_feeds
 
 if TYPE_CHECKING:
     from weft.foundation.clock import Clock

@@ -14,11 +14,11 @@ from tests.providers.texts import fetch
 from tests.support import PATIENCE_SECONDS
 from weft.components.provider import SourceKind
 from weft.foundation.times import DAY, HOUR, MINUTE
+from weft.sources import texts as _texts
 from weft.sources.http import Answer, ForbiddenError
 from weft.sources.http.errors import MalformedError
-from weft_providers import _texts
+from weft.sources.texts import AssetFinder, plain, same_link, same_title
 from weft_providers._feeds import Feed, items_of
-from weft_providers._texts import AssetFinder, plain, same_link, same_title
 from weft_providers.rss import Rss
 from weft_sandbox import Sandbox
 

@@ -12,9 +12,9 @@ from weft.components.provider import Batch, Request
 from weft.domain.instruments import Scope, split_pair
 from weft.foundation.clock import Clock
 from weft.foundation.times import HOUR, MINUTE, iso
+from weft.sources.candles import CandleConfig, CandleProvider
 from weft.sources.http import Http, Reader
 from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
-from weft_providers._candles import CandleConfig, CandleProvider
 
 DOLLARS = frozenset({"USD", "USDT", "USDC", "FDUSD", "BUSD", "TUSD"})
 _WITHIN = 0.01
