@@ -26,8 +26,8 @@ from weft.foundation.times import MINUTE, Interval
 from weft.sources.http import Http
 from weft.sources.stream import Streamer, StreamSpec
 from weft.sources.stream.events import BookSnapshot
-from weft_providers.binance import Binance
-from weft_providers.binance_stream import StreamOptions, spot_streams
+from weft_providers.binance.spot import Binance
+from weft_providers.binance.stream import StreamOptions, spot_streams
 
 SYMBOLS = tuple(f"C{number}USDT" for number in range(20))
 RATE, SECONDS = 20_000, 5

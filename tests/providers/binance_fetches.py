@@ -14,7 +14,7 @@ from weft.foundation.times import Interval
 from weft.sources.http import (
     Http,
 )
-from weft_providers.binance import Binance
+from weft_providers.binance.spot import Binance
 
 H1 = Interval.parse("1h")
 

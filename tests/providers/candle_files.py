@@ -9,7 +9,7 @@ import polars as pl
 from weft.components.provider import Batch, Request
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import HOUR, Interval, parse_time
-from weft_providers.files import Files
+from weft_providers.files.provider import Files
 
 if TYPE_CHECKING:
     from weft.sources.http import Http

@@ -20,7 +20,7 @@ from weft.components.provider import Batch, Request, SourceKind
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ProviderError
 from weft.foundation.times import HOUR
-from weft_providers.binance import Binance
+from weft_providers.binance.spot import Binance
 
 # The protocol
 

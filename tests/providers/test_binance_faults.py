@@ -34,7 +34,7 @@ from weft.sources.http import (
     SourceError,
     UnavailableError,
 )
-from weft_providers.binance import Binance
+from weft_providers.binance.spot import Binance
 
 
 def test_an_unknown_pair_is_named_and_the_others_go_on(exchange: Exchange) -> None:

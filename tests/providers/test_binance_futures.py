@@ -14,7 +14,7 @@ from weft.domain.instruments import Kind
 from weft.foundation.errors import ConfigError
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, Interval
 from weft.sources.http import BannedError, SchemaChangedError
-from weft_providers.binance_futures import BinanceFutures
+from weft_providers.binance.futures import BinanceFutures
 from weft_sandbox import Sandbox
 from weft_sandbox.bars import Grid
 from weft_sandbox.venues import PERPETUAL

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.providers.sandboxed import NOW, fetch, serve
-from weft_providers.binance_futures import BinanceFutures
+from weft_providers.binance.futures import BinanceFutures
 from weft_sandbox import Sandbox
 
 

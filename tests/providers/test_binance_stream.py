@@ -19,7 +19,7 @@ from weft.sources.stream.events import (
     Refused,
     Trade,
 )
-from weft_providers.binance_stream import Kind, parse_message, subscribe
+from weft_providers.binance.stream import Kind, parse_message, subscribe
 from weft_sandbox.protocols.binance.api import FUTURES
 
 INTERVALS = {"1h": Interval.parse("1h")}

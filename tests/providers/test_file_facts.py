@@ -9,7 +9,7 @@ import pytest
 from tests.providers.candle_files import START, candles, fetch, write
 from weft.foundation.errors import SchemaError, WeftError
 from weft.foundation.times import DAY
-from weft_providers.files import Files
+from weft_providers.files.provider import Files
 
 
 def facts(**columns: Any) -> pl.DataFrame:

@@ -17,8 +17,8 @@ from tests.providers.candle_files import START, fetch, only, problems
 from weft.domain.instruments import Kind
 from weft.foundation.errors import DataError, NoDataError, SchemaError
 from weft.foundation.times import DAY, HOUR, MINUTE
-from weft_providers._file_forms import FormOptions, find_encoding, sniff
-from weft_providers.files import Files
+from weft_providers.files.forms import FormOptions, find_encoding, sniff
+from weft_providers.files.provider import Files
 
 ROWS = 40
 

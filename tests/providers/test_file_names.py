@@ -2,7 +2,7 @@
 
 import pytest
 
-from weft_providers._file_names import name_pattern, read_name
+from weft_providers.files.names import name_pattern, read_name
 
 NAMES = {
     "BTCUSDT.csv": ("BTCUSDT", None, "", ""),

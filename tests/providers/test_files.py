@@ -12,7 +12,7 @@ from weft.collect.checks.clean import CANDLE_SCHEMA
 from weft.domain.instruments import SESSIONS, Kind
 from weft.foundation.errors import ConfigError, NoDataError, SchemaError
 from weft.foundation.times import DAY, MINUTE, parse_time
-from weft_providers.files import Files
+from weft_providers.files.provider import Files
 
 # What is read
 

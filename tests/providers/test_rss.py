@@ -18,8 +18,8 @@ from weft.sources import texts as _texts
 from weft.sources.http import Answer, ForbiddenError
 from weft.sources.http.errors import MalformedError
 from weft.sources.texts import AssetFinder, plain, same_link, same_title
-from weft_providers._feeds import Feed, items_of
-from weft_providers.rss import Rss
+from weft_providers.rss.feeds import Feed, items_of
+from weft_providers.rss.provider import Rss
 from weft_sandbox import Sandbox
 
 ATOM = Feed(url="https://blog.example.com/atom.xml")

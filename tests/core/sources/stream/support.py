@@ -19,9 +19,9 @@ from weft.sources.http import Http
 from weft.sources.stream import Streamer, StreamLimits, StreamSpec, StreamStatus
 from weft.sources.stream.facts import candles_in
 from weft.sources.stream.gate import Gate
-from weft_providers.binance import Binance
-from weft_providers.binance_futures import BinanceFutures
-from weft_providers.binance_stream import StreamOptions, futures_streams, spot_streams
+from weft_providers.binance.futures import BinanceFutures
+from weft_providers.binance.spot import Binance
+from weft_providers.binance.stream import StreamOptions, futures_streams, spot_streams
 from weft_sandbox import Sandbox
 from weft_sandbox.bars import Grid
 from weft_sandbox.protocols import binance as binance_protocol

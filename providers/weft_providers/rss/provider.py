@@ -24,8 +24,8 @@ from weft.sources.texts import (
     same_link,
     same_title,
 )
-from weft_providers._feed_memory import FeedMemory
-from weft_providers._feeds import Feed, Item, items_of, usual_feeds
+from weft_providers.rss.feeds import Feed, Item, items_of, usual_feeds
+from weft_providers.rss.memory import FeedMemory
 
 if TYPE_CHECKING:
     from weft.foundation.clock import Clock

@@ -27,7 +27,7 @@ from weft.sources.http import (
 )
 from weft.sources.http.api import Headers
 from weft.sources.series import Point, Series, Wanted
-from weft_providers._bybit_metrics import SERIES, read_metric
+from weft_providers.bybit.metrics import SERIES, read_metric
 
 _MINUTES = {"1h": "60", "2h": "120", "4h": "240", "6h": "360", "12h": "720"}
 _INTERVALS = {f"{n}m": f"{n}" for n in (1, 3, 5, 15, 30)} | _MINUTES | {"1d": "D", "1w": "W"}

@@ -9,7 +9,7 @@ from pydantic import Field
 from weft.foundation.times import DAY, iso
 from weft.sources.http.api import Api, HeaderKey, RateLimit
 from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
-from weft_providers._thetie import (
+from weft_providers.thetie.items import (
     About,
     classify,
     days_of,

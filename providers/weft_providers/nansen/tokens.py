@@ -32,6 +32,7 @@ TOKENS = """
 
 
 def classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
+    """Return which error an answer means."""
     if status == 403:
         # Used up, everything is refused, until there are new ones; a plan lacks one endpoint.
         used_up = b"credit" in orjson.dumps(body).lower()
@@ -40,6 +41,7 @@ def classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  #
 
 
 def limits_of(credits_per_day: int) -> tuple[RateLimit, ...]:
+    """Return the rate limits of a plan, credits among them."""
     return (
         RateLimit(20, 1.0, per_request=True, remaining="x-ratelimit-remaining-second"),
         RateLimit(300, 60.0, per_request=True, reset="ratelimit-reset"),
@@ -50,26 +52,31 @@ def limits_of(credits_per_day: int) -> tuple[RateLimit, ...]:
 def credited(
     metric: str, kind: str, path: str, field: str, step: str = "5h", lag: str = "1s"
 ) -> Series:
+    """Return a series that costs credits."""
     extra = {"kind": kind, "field": field}
     return Series(metric=metric, path=path, step=step, lag=lag, extra=extra)
 
 
 def call_of(wanted: Wanted) -> tuple[str, str]:
+    """Return the path and the token of a request: series with the same pair share one request."""
     one_token = wanted.series.extra["kind"] != "list"
     return wanted.series.path, wanted.own_id if one_token else ""
 
 
 def token_of(chain: str, address: str) -> tuple[str, str]:
+    """Return chain and address of a token in one spelling."""
     # Only Solana tells addresses apart by case.
     return chain, address if chain == "solana" else address.lower()
 
 
 def present(wanted: Wanted, row: "Reader", known_at: int) -> list[Point]:
+    """Return the value of a row that holds the state of now."""
     place = row.at(wanted.series.extra["field"])
     return [] if place.value is None else [Point(wanted.until, place.number(), known_at)]
 
 
 def now_of(wanted: Wanted, known_at: int, row: "Reader") -> Point | None:
+    """Return the value of a row that holds the state of now, or None."""
     return next(iter(present(wanted, row, known_at)), None)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from weft.foundation.errors import NoDataError, SchemaError, nearest
-from weft_providers._file_columns import (
+from weft_providers.files.columns import (
     NAMES,
     NEEDED,
     PRICES,

@@ -10,7 +10,7 @@ from weft.foundation.times import DAY, iso
 from weft.sources.http.api import Api, QueryKey, RateLimit
 from weft.sources.http.errors import UnlistedSymbolError
 from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
-from weft_providers._artemis import (
+from weft_providers.artemis.series import (
     PEERS,
     WEEK_LONG,
     Days,

@@ -14,7 +14,7 @@ import orjson
 import polars as pl
 
 from weft.foundation.errors import DataError, NoDataError, SchemaError
-from weft_providers._file_forms import BLANKS, FileForm, split_line
+from weft_providers.files.forms import BLANKS, FileForm, split_line
 
 _MARK: Final = "\x1f"
 """Between the fields of lines whose quotes have been taken off."""

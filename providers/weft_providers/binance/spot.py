@@ -18,8 +18,15 @@ from weft.sources.exchange import ExchangeConfig, ExchangeProvider, depth_series
 from weft.sources.http import Api, Http, RateLimit, Reader, RefusedError, UnlistedSymbolError
 from weft.sources.series import Point, Wanted
 from weft.sources.stream import StreamSpec
-from weft_providers._binance import classify, cost_of, read_book, read_instrument, read_page, waits
-from weft_providers.binance_stream import StreamOptions, spot_streams
+from weft_providers.binance.shared import (
+    classify,
+    cost_of,
+    read_book,
+    read_instrument,
+    read_page,
+    waits,
+)
+from weft_providers.binance.stream import StreamOptions, spot_streams
 
 _INTERVALS = "1s 1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w"
 _PAIRS_AT_ONCE = 100

@@ -21,16 +21,16 @@ from weft.foundation.clock import Clock
 from weft.foundation.errors import ConfigError, DataError, NoDataError, SchemaError, nearest
 from weft.foundation.times import Interval
 from weft.sources.http import Http
-from weft_providers._file_columns import NAMES
-from weft_providers._file_forms import FormOptions, NotCandlesError
-from weft_providers._file_names import SUFFIXES, NameParts, name_pattern, read_name
-from weft_providers._file_tables import (
+from weft_providers.files.columns import NAMES
+from weft_providers.files.forms import FormOptions, NotCandlesError
+from weft_providers.files.names import SUFFIXES, NameParts, name_pattern, read_name
+from weft_providers.files.tables import (
     OtherIntervalError,
     TableOptions,
     candle_table,
     fact_table,
 )
-from weft_providers._file_times import TimeOptions, zoned
+from weft_providers.files.times import TimeOptions, zoned
 
 _FILES_AT_ONCE = 16
 _TOP = "*"

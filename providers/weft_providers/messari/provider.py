@@ -13,7 +13,7 @@ from weft.foundation.times import DAY, iso
 from weft.sources.http.api import Api, HeaderKey, RateLimit
 from weft.sources.http.errors import RefusedError, SchemaChangedError, UnlistedSymbolError
 from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
-from weft_providers._messari import (
+from weft_providers.messari.series import (
     KEPT,
     SLUGS,
     Columns,

@@ -26,6 +26,7 @@ SLUGS = """
 
 
 def classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
+    """Return which error an answer means."""
     own = {403: NotCoveredError, 404: UnlistedSymbolError}.get(status)
     return UnavailableError if status == 200 and body["error"] is not None else own
 
@@ -40,6 +41,7 @@ def listed(
     *,
     confirmed: bool = True,
 ) -> Series:
+    """Return a series that an endpoint lists for many assets at once."""
     return Series(
         metric=metric,
         path=path,
@@ -52,6 +54,7 @@ def listed(
 
 
 def span_of(group: Sequence[Wanted]) -> dict[str, str]:
+    """Return the request parameters of the span that a group of series needs."""
     first = min(one.since for one in group) - DAY
     return {"start": iso(first), "end": iso(group[0].until)}
 

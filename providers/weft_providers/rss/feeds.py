@@ -10,7 +10,7 @@ from weft.components.base import ComponentConfig
 from weft.foundation.times import DAY
 from weft.sources.http.errors import MalformedError
 from weft.sources.texts import digest, plain, same_link
-from weft_providers._feed_dates import read_date
+from weft_providers.rss.dates import read_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -27,19 +27,23 @@ Days = dict[int, float]
 
 
 def classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
+    """Return which error a status means."""
     # Its bodies are not documented.
     return {403: NotCoveredError, 404: UnlistedSymbolError}.get(status)
 
 
 def daily(metric: str, path: str) -> Series:
+    """Return a series of one value a day."""
     return Series(metric=metric, path=path, lag="12h")
 
 
 def weekly(metric: str, path: str, **extra: Any) -> Series:  # noqa: ANN401  # as the field of `Series`
+    """Return a series of one value a week."""
     return Series(metric=metric, path=path, step="1w", lag="12h", extra=extra, confirmed=False)
 
 
 def share_among(metric: str, path: str) -> Series:
+    """Return a series of an asset's share among its peers."""
     return Series(metric=metric, path=path, lag="12h", extra={"share": True})
 
 
@@ -74,6 +78,7 @@ def named_place(place: "Reader", name: str) -> "Reader":
 
 
 def value_in(row: "Reader", length: int) -> tuple[int, float]:
+    """Return the end of a row's span and its value."""
     with row.parsing():
         day = parse_time(f"{row.text('date')[:10]}T00:00:00Z")
     return day + length, row.number("val")
@@ -87,6 +92,7 @@ def peers_of(peers: Mapping[str, Sequence[str]], entity: str) -> str | None:
 async def weeks_of(
     http: "Http", series: Series, name: str, since: int, until: int
 ) -> "Days | UnlistedSymbolError":
+    """Return the weekly values of an ecosystem, or why there are none."""
     days_back = (until - since) // DAY + 14
     params: Params = {"ecosystem": name.lower(), "includeForks": "false", "daysBack": days_back}
     try:

@@ -12,9 +12,9 @@ import polars as pl
 from weft.domain.columns import UTC_MICROS, read_times
 from weft.foundation.errors import NoDataError, SchemaError, nearest
 from weft.foundation.times import Interval, TimeError
-from weft_providers._file_bytes import as_csv, is_text, read_lines, read_table, unpack
-from weft_providers._file_columns import NEEDED, OPTIONAL, PRICES, Series, find_columns
-from weft_providers._file_forms import (
+from weft_providers.files.bytes import as_csv, is_text, read_lines, read_table, unpack
+from weft_providers.files.columns import NEEDED, OPTIONAL, PRICES, Series, find_columns
+from weft_providers.files.forms import (
     HEAD,
     FileForm,
     FormOptions,
@@ -22,8 +22,8 @@ from weft_providers._file_forms import (
     plain_form,
     sniff,
 )
-from weft_providers._file_names import NameParts
-from weft_providers._file_times import TimeOptions, join_clock, read_stamps, zoned
+from weft_providers.files.names import NameParts
+from weft_providers.files.times import TimeOptions, join_clock, read_stamps, zoned
 
 _FACTS_NEED = ("metric", "scope", "entity", "event_time", "value")
 _CLUTTER = r"[\s'_$€\u00a0\u202f]"

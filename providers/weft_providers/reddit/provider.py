@@ -14,7 +14,7 @@ from weft.sources.hosts import Hosts
 from weft.sources.http.api import Api, HeaderKey, RateLimit
 from weft.sources.http.errors import SourceError, UnauthorisedError
 from weft.sources.texts import AssetFinder, Text, digest, frame_of, plain
-from weft_providers._reddit import METRIC, SCOPE, Listing, Listings, mentions, observations_of
+from weft_providers.reddit.pages import METRIC, SCOPE, Listing, Listings, mentions, observations_of
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig

@@ -17,14 +17,21 @@ from weft.sources.exchange import ExchangeConfig, ExchangeProvider
 from weft.sources.http import Api, Http, RateLimit, Reader, UnlistedSymbolError
 from weft.sources.series import Point, Wanted
 from weft.sources.stream import StreamSpec
-from weft_providers._binance import classify, cost_of, read_book, read_instrument, read_page, waits
-from weft_providers._binance_metrics import (
+from weft_providers.binance.metrics import (
     FUNDING_LIMIT,
     SERIES,
     STATISTICS_LIMIT,
     read_metrics,
 )
-from weft_providers.binance_stream import StreamOptions, futures_streams
+from weft_providers.binance.shared import (
+    classify,
+    cost_of,
+    read_book,
+    read_instrument,
+    read_page,
+    waits,
+)
+from weft_providers.binance.stream import StreamOptions, futures_streams
 
 _INTERVALS = "1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w"
 _KLINE_COSTS = ((99, 1), (499, 2), (1000, 5), (1500, 10))

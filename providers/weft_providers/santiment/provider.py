@@ -13,7 +13,7 @@ from weft.foundation.clock import Clock
 from weft.foundation.times import DAY, HOUR, SECOND, iso
 from weft.sources.http import Api, HeaderKey, RateLimit, Reader, errors
 from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
-from weft_providers._santiment import held_back, meaning, refused, timeseries, waits
+from weft_providers.santiment.queries import held_back, meaning, refused, timeseries, waits
 
 if TYPE_CHECKING:
     from weft.sources.http import Http

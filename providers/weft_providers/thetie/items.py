@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
+    """Return which error a status means."""
     # Its bodies are not documented.
     return {403: NotCoveredError, 404: UnlistedSymbolError}.get(status)
 
@@ -33,6 +34,7 @@ class About(NamedTuple):
 
 
 def social(metric: str, **extra: Any) -> Series:  # noqa: ANN401  # as the field of `Series`
+    """Return a series made of posts."""
     own = {"kind": "social", "param": "coin", **extra}
     return Series(metric=metric, lag="1h", extra=own, confirmed=False)
 
@@ -44,15 +46,18 @@ def endpoint_of(series: Series) -> tuple[str, str]:
 
 
 def stamp_of(row: "Reader") -> int:
+    """Return the instant of a row, microseconds since 1970."""
     with row.parsing():
         return parse_time(f"{row.text('timestamp').replace(' ', 'T')}Z")
 
 
 def names_in(row: "Reader", field: str, spelled: Callable[[str], str]) -> frozenset[str]:
+    """Return the names in a field of a row, each spelled in one way."""
     return frozenset(spelled(place.text()) for place in row.rows(field))
 
 
 def post_of(wanted: Wanted, row: "Reader") -> Iterable[float]:
+    """Yield the value of a post, scaled to the range of its series."""
     _, field = endpoint_of(wanted.series)
     if row.at(field).value is None:
         return

@@ -12,7 +12,7 @@ from weft.foundation.times import DAY, iso
 from weft.sources.http.api import Api, HeaderKey
 from weft.sources.http.errors import RefusedError
 from weft.sources.series import Point, SeriesConfig, SeriesProvider, Wanted
-from weft_providers._nansen import (
+from weft_providers.nansen.tokens import (
     TOKENS,
     call_of,
     classify,

@@ -1,0 +1,1 @@
+"""Artemis: fundamentals of chains and protocols."""

@@ -1,0 +1,1 @@
+"""Bybit: candles and derivatives."""

@@ -1,0 +1,1 @@
+"""Candles and observations from files on this machine."""

@@ -1,0 +1,1 @@
+"""Messari: unlocks, supply and fundamentals."""

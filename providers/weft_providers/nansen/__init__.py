@@ -1,0 +1,1 @@
+"""Nansen: what labelled wallets do."""

@@ -1,0 +1,1 @@
+"""Reddit: posts and mentions."""

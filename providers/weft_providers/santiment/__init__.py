@@ -1,0 +1,1 @@
+"""Santiment: social, development and on-chain metrics."""

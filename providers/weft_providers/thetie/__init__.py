@@ -1,0 +1,1 @@
+"""The TIE: tones of news and posts."""
