@@ -115,7 +115,7 @@ def _engine(folder: Path) -> tuple[Engine, SimulatedClock]:
 
 
 def _store(engine: Engine, rows: pl.DataFrame) -> None:
-    source = engine.composition.providers[0].provider.source
+    source = engine.composition.providers[0].component.source
     added = engine.store.append_candles(source, rows)
     if not engine.market.listings:
         symbols = [f"COIN{n:04d}USDT" for n in range(SYMBOLS)]

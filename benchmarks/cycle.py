@@ -141,8 +141,8 @@ def _bound(engine: Engine, before: list[SourceStatus]) -> tuple[int, float]:
     status = (one for one in engine.collector.connections.status() if one not in before)
     made = {one.name: one.requests for one in status}
     needs = (
-        _least_seconds(placed.provider, made.get(placed.provider.name, 0))
-        for placed in engine.composition.providers
+        _least_seconds(configured.component, made.get(configured.component.name, 0))
+        for configured in engine.composition.providers
     )
     return sum(made.values()), max(needs)
 

@@ -133,7 +133,7 @@ def _engine(folder: Path) -> tuple[Engine, SimulatedClock]:
 
 
 def _source(engine: Engine) -> str:
-    return engine.composition.providers[0].provider.source
+    return engine.composition.providers[0].component.source
 
 
 def _candles(first: int, rows: int) -> pl.DataFrame:

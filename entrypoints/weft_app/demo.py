@@ -93,7 +93,7 @@ def sandboxed(config: Path | None, overrides: Sequence[str]) -> Iterator[list[st
 
 def _real_candles(composition: Composition) -> list[str]:
     """Return the names of the providers that are on and bring candles of a real market."""
-    providers = [placed.provider for placed in composition.providers]
+    providers = [configured.component for configured in composition.providers]
     return [p.name for p in providers if p.brings_candles and p.source_kind is SourceKind.REAL]
 
 

@@ -128,7 +128,7 @@ class LiveService:
         self._stream_sources()
 
     def _stream_sources(self) -> list[Source]:
-        providers = [placed.provider for placed in self.engine.composition.providers]
+        providers = [configured.component for configured in self.engine.composition.providers]
         return sources_of(providers, self.engine.collector.request)
 
     @asynccontextmanager

@@ -180,7 +180,7 @@ def print_round(engine: Engine, collected: Sequence[Collected]) -> None:
     Sources that bring no candles share one line where several of them lack something: a plan or
     a stand-in leaves out many series, and none of them keeps a signal from being composed.
     """
-    brings = {p.provider.key: p.provider.brings_candles for p in engine.composition.providers}
+    brings = {p.component.key: p.component.brings_candles for p in engine.composition.providers}
     lacking = [one for one in collected if (one.problems or one.error) and not brings[one.provider]]
     if len(lacking) < _FEWEST_IN_ONE_LINE:
         lacking = []

@@ -14,7 +14,9 @@ ANY_PORT = "sandbox.port=0"
 def test_every_path_that_is_not_documented_is_named_for_the_sandbox() -> None:
     with sandboxed(None, [ANY_PORT]) as through:
         composition, _ = compose_settings(load_settings(None, through), Registry(discover()))
-    providers = {placed.provider.name: placed.provider for placed in composition.providers}
+    providers = {
+        configured.component.name: configured.component for configured in composition.providers
+    }
     assert SERIES_OF.keys() < providers.keys()
     for provider in providers.values():
         assert provider.source_kind is not SourceKind.REAL
@@ -30,5 +32,5 @@ def test_what_the_user_says_wins() -> None:
     own = "providers.artemis.series.dev_commits.path=/elsewhere"
     with sandboxed(None, [ANY_PORT, own]) as through:
         composition, _ = compose_settings(load_settings(None, through), Registry(discover()))
-    (artemis,) = [p.provider for p in composition.providers if p.provider.name == "artemis"]
+    (artemis,) = [p.component for p in composition.providers if p.component.name == "artemis"]
     assert artemis.config.series["dev_commits"].path == "/elsewhere"

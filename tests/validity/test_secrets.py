@@ -112,8 +112,8 @@ def test_the_key_stands_nowhere_after_every_way_to_fail(
         require_no_key(repr(report), "signals")
     for thing in (engine, engine.composition, engine.collector, vars(engine.collector)):
         require_no_key(repr(thing), f"the repr of {type(thing).__name__}")
-    for placed in engine.composition.providers:
-        provider = placed.provider
+    for configured in engine.composition.providers:
+        provider = configured.component
         for shown in (provider, provider.config, vars(provider), provider.web):
             require_no_key(f"{shown!r} {shown}", f"the repr of {provider.name}")
     engine.close()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from weft.collect.batching import Held, join
 from weft.collect.fetching import Fetching
 from weft.collect.intake import Collected, Intake
+from weft.components.configured import Configured, Policy
 from weft.components.provider import Batch, Provider, Request
-from weft.compose.composition import Placed, PlacedProvider
 from weft.foundation.calls import fault
 from weft.foundation.clock import Clock
 from weft.foundation.errors import DataError, WeftError
@@ -52,7 +52,7 @@ class Collector:
 
     def __init__(
         self,
-        providers: tuple[PlacedProvider, ...],
+        providers: tuple[Configured[Provider], ...],
         base: Interval,
         store: Store,
         market: Market,
@@ -146,13 +146,13 @@ class Collector:
             rounds = [self._ask(p, turn, told, since, in_time=in_time) for p in self._providers]
             answers = await asyncio.gather(*rounds, return_exceptions=True)
         collected, needed = [], []
-        for placed, answer in zip(self._providers, answers, strict=True):
+        for configured, answer in zip(self._providers, answers, strict=True):
             if isinstance(answer, BaseException):
                 needed.append(answer)
                 continue
             one, error = answer
             self.latest[one.provider] = one
-            if error is not None and placed.place.required:
+            if error is not None and configured.policy.required:
                 needed.append(error)
             collected.append(one)
         if needed:
@@ -161,7 +161,7 @@ class Collector:
 
     async def _ask(
         self,
-        placed: PlacedProvider,
+        configured: Configured[Provider],
         turn: asyncio.Lock,
         progress: Progress,
         since: int | None,
@@ -169,12 +169,12 @@ class Collector:
         in_time: bool,
     ) -> tuple[Collected, WeftError | None]:
         """Return what a provider brought, and why it stopped early if it did."""
-        provider = placed.provider
+        provider = configured.component
         collected = Collected(provider.key)
         fetching = Fetching(
             self.workers.of(f"provider {provider.key}"),
-            patience_seconds=placed.place.deadline_seconds,
-            deadline_seconds=placed.place.deadline_seconds if in_time else None,
+            patience_seconds=configured.policy.deadline_seconds,
+            deadline_seconds=configured.policy.deadline_seconds if in_time else None,
         )
         try:
             await self._gather(provider, turn, progress, since, collected, fetching)
@@ -262,8 +262,8 @@ class Collector:
 
     def read_facts(self) -> None:
         """Learn from the store how far each source's observations reach."""
-        for placed in self._providers:
-            self._intake.facts_of(placed.provider.source)
+        for configured in self._providers:
+            self._intake.facts_of(configured.component.source)
 
     async def probe(self, provider: Provider, span: int) -> str:
         """Ask a provider for the recent past, store nothing, and return what came in words.
@@ -294,8 +294,8 @@ class Collector:
         return ", ".join(told) or "nothing new"
 
     def _patience(self, provider: Provider) -> float:
-        placed = (p.place for p in self._providers if p.provider is provider)
-        return next(placed, Placed(provider.key)).deadline_seconds
+        policies = (p.policy for p in self._providers if p.component is provider)
+        return next(policies, Policy(provider.key)).deadline_seconds
 
     def newest_fact(self, source: str) -> int | None:
         """Return the event time of a source's newest observation, None where it has none."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from weft.components.base import Component
+from weft.components.configured import Policy
 from weft.components.contract_checks import (
     checked_forecast,
     checked_fusion,
@@ -23,7 +24,7 @@ from weft.components.layer import Layer, Scores
 from weft.components.model import Forecast, Model, Outlook, RegimeState
 from weft.components.risk import Levels, Sizes
 from weft.components.trained import NOT_TRAINED, Learned
-from weft.compose.composition import Composition, Placed
+from weft.compose.composition import Composition
 from weft.compose.gross_limit import once_per_asset, within_gross
 from weft.foundation.arrays import BoolPanel
 from weft.foundation.calls import attempt, call
@@ -112,10 +113,10 @@ def compose(
         deadline("ensemble"),
     )
     fusion = checked_fusion(fused, view, ensemble.title(), scores)
-    placed = call(
+    answer = call(
         risk.title(), lambda: risk.levels(parts.sees(view, risk, "risk"), fusion), deadline("risk")
     )
-    levels = checked_levels(placed, view, risk.title(), fusion.direction)
+    levels = checked_levels(answer, view, risk.title(), fusion.direction)
     sizes = parts.sizes(view, fusion, levels)
     acts = (fusion.direction != 0) & np.isfinite(levels.entry) & members
     sizes = once_per_asset(sizes, acts, fusion.direction, view.instruments)
@@ -154,15 +155,15 @@ class _Parts:
 
     def regime(self, view: View) -> RegimeState | None:
         """Return where the market stands; None where nobody says."""
-        placed = self.composition.regime
-        if placed is None or "regime" not in self.learned:
+        configured = self.composition.regime
+        if configured is None or "regime" not in self.learned:
             return None
-        regime, title = placed.regime, placed.regime.title()
+        regime, title = configured.component, configured.component.title()
         seen = self.sees(view, regime, "regime")
         state = _answer(
             title,
             lambda: checked_regime(regime.detect(seen), seen, title),
-            placed.place,
+            configured.policy,
             self.silent,
             "regime",
         )
@@ -189,38 +190,39 @@ class _Parts:
     def outlooks(self, view: View) -> dict[str, Outlook]:
         """Return what the models that are trained forecast."""
         found = {}
-        for placed in self.composition.models:
-            key, title = f"models.{placed.place.name}", f"model {placed.place.name}"
+        for configured in self.composition.models:
+            key, title = f"models.{configured.policy.name}", f"model {configured.policy.name}"
             if key not in self.learned:
                 continue
-            predict = partial(_predict, placed.model, self.sees(view, placed.model, key), title)
-            forecast = _answer(title, predict, placed.place, self.silent, key)
+            model = configured.component
+            predict = partial(_predict, model, self.sees(view, model, key), title)
+            forecast = _answer(title, predict, configured.policy, self.silent, key)
             if forecast is not None:
                 known = self.learned[key]
-                found[placed.place.name] = Outlook(forecast, known.trust, known.digest)
+                found[configured.policy.name] = Outlook(forecast, known.trust, known.digest)
         return found
 
     def scores(self, view: View) -> dict[str, Scores]:
         """Return what the layers say."""
         found = {}
-        for placed in self.composition.layers:
-            name = placed.place.name
+        for configured in self.composition.layers:
+            name = configured.policy.name
             title = f"layer {name}"
-            seen = self.sees(view, placed.layer, f"layers.{name}")
-            score = partial(_score, placed.layer, seen, title)
-            said = _answer(title, score, placed.place, self.missing, name)
+            seen = self.sees(view, configured.component, f"layers.{name}")
+            score = partial(_score, configured.component, seen, title)
+            said = _answer(title, score, configured.policy, self.missing, name)
             if said is not None:
                 found[name] = said
         return found
 
 
 def _answer(
-    title: str, function: Callable[[], T], place: Placed, missing: dict[str, str], key: str
+    title: str, function: Callable[[], T], policy: Policy, missing: dict[str, str], key: str
 ) -> T | None:
     """Return a component's answer; where it may be missing and failed, None and a line why."""
-    if place.required:
-        return call(title, function, place.deadline_seconds)
-    outcome = attempt(title, function, place.deadline_seconds)
+    if policy.required:
+        return call(title, function, policy.deadline_seconds)
+    outcome = attempt(title, function, policy.deadline_seconds)
     if outcome.value is None:
         missing[key] = outcome.failure or "gave no reason"
     return outcome.value

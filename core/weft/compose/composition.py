@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
+from weft.components.base import Component
+from weft.components.configured import Configured
 from weft.components.ensemble import Ensemble
 from weft.components.execution import Sink
 from weft.components.layer import Layer
@@ -16,63 +18,13 @@ from weft.components.universe import Universe
 from weft.domain.signal import Versions
 from weft.foundation.times import Interval
 
-if TYPE_CHECKING:
-    from weft.components.base import Component
-
+C = TypeVar("C", bound=Component)
 
 COVERAGE_ROWS = 200
 """Decision rows over which a signal's coverage is counted."""
 
 ROWS_OF_A_DEADLINE = 64
 """Decision rows that a deadline of the settings is for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """How a component is used, apart from its own options.
-
-    Attributes:
-        name: its key in config.yaml.
-        required: whether its failure stops the composition; otherwise the signal says so.
-        deadline_seconds: time it has for one call.
-    """
-
-    name: str
-    required: bool = True
-    deadline_seconds: float = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedLayer:
-    """A layer and how it is used."""
-
-    layer: Layer
-    place: Placed
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedModel:
-    """A model and how it is used."""
-
-    model: Model
-    place: Placed
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedRegime:
-    """A regime and how it is used."""
-
-    regime: Regime
-    place: Placed
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedProvider:
-    """A provider and how it is used."""
-
-    provider: Provider
-    place: Placed
-
 
 NEEDED = ("universe", "ensemble", "risk", "sizer")
 """Keys in config of the components without which nothing can be composed."""
@@ -110,9 +62,9 @@ class Composition:
     horizon_candles: int
     max_age_candles: int
     max_gross_exposure: float
-    providers: tuple[PlacedProvider, ...]
+    providers: tuple[Configured[Provider], ...]
     universe: Universe
-    layers: tuple[PlacedLayer, ...]
+    layers: tuple[Configured[Layer], ...]
     ensemble: Ensemble
     risk: Risk
     sizer: Sizer
@@ -121,8 +73,8 @@ class Composition:
     weights: Mapping[str, float]
     missing: Mapping[str, str] = field(default_factory=dict)
     deadline_seconds: float = 20.0
-    models: tuple[PlacedModel, ...] = ()
-    regime: PlacedRegime | None = None
+    models: tuple[Configured[Model], ...] = ()
+    regime: Configured[Regime] | None = None
     silent: Mapping[str, str] = field(default_factory=dict)
     deadlines: Mapping[str, float] = field(default_factory=dict)
 
@@ -138,10 +90,12 @@ class Composition:
     @property
     def trained(self) -> dict[str, Trained]:
         """Every component that is trained, by its key in config: ``models.transformer``."""
-        slots: dict[str, Component] = {f"models.{m.place.name}": m.model for m in self.models}
+        slots: dict[str, Component] = {
+            f"models.{model.policy.name}": model.component for model in self.models
+        }
         if self.regime is not None:
-            slots["regime"] = self.regime.regime
-        slots |= {f"layers.{placed.place.name}": placed.layer for placed in self.layers}
+            slots["regime"] = self.regime.component
+        slots |= {f"layers.{layer.policy.name}": layer.component for layer in self.layers}
         slots |= {"ensemble": self.ensemble, "risk": self.risk, "sizer": self.sizer}
         return {key: one for key, one in slots.items() if isinstance(one, Trained)}
 
@@ -160,15 +114,15 @@ class Composition:
         return self._with_deadlines(lambda _: 3600.0)
 
     def _with_deadlines(self, seconds: Callable[[float], float]) -> "Composition":
-        def place(one: Placed) -> Placed:
-            return replace(one, deadline_seconds=seconds(one.deadline_seconds))
+        def patient(one: Configured[C]) -> Configured[C]:
+            policy = replace(one.policy, deadline_seconds=seconds(one.policy.deadline_seconds))
+            return replace(one, policy=policy)
 
-        regime = self.regime
         return replace(
             self,
-            layers=tuple(replace(one, place=place(one.place)) for one in self.layers),
-            models=tuple(replace(one, place=place(one.place)) for one in self.models),
-            regime=None if regime is None else replace(regime, place=place(regime.place)),
+            layers=tuple(patient(layer) for layer in self.layers),
+            models=tuple(patient(model) for model in self.models),
+            regime=None if self.regime is None else patient(self.regime),
             deadline_seconds=seconds(self.deadline_seconds),
             deadlines={key: seconds(own) for key, own in self.deadlines.items()},
         )
@@ -177,15 +131,15 @@ class Composition:
     def needs(self) -> tuple[Need, ...]:
         """What all components together ask the view for, and what a signal says of its data."""
         asking: list[Component] = [self.universe, self.ensemble, self.risk, self.sizer]
-        asking += [placed.layer for placed in self.layers]
-        asking += [placed.model for placed in self.models]
-        asking += [self.regime.regime] if self.regime is not None else []
+        asking += [configured.component for configured in self.layers]
+        asking += [configured.component for configured in self.models]
+        asking += [self.regime.component] if self.regime is not None else []
         needs = [need for component in asking for need in component.needs]
         return (*needs, CandleNeed(None, COVERAGE_ROWS))
 
     @property
     def data_kind(self) -> SourceKind:
         """What the data is: synthetic or sandbox as soon as one provider is."""
-        kinds = {placed.provider.source_kind for placed in self.providers}
+        kinds = {configured.component.source_kind for configured in self.providers}
         unreal = (SourceKind.SYNTHETIC, SourceKind.SANDBOX)
         return next((kind for kind in unreal if kind in kinds), SourceKind.REAL)

@@ -41,7 +41,7 @@ class Reporter:
 
     def __init__(self, composition: Composition) -> None:
         self._composition = composition
-        self._providers = {p.provider.source: p.provider for p in composition.providers}
+        self._providers = {p.component.source: p.component for p in composition.providers}
         self._horizon = _times(composition.horizon_candles, composition.interval)
 
     def report(self, composed: Composed, row: int = -1) -> Report:

@@ -11,18 +11,15 @@ from pydantic import ValidationError
 import weft
 from weft.collect.collector import Collector
 from weft.components.base import Component, ComponentConfig
+from weft.components.configured import Configured, Policy
 from weft.components.contract_checks import checked_component
 from weft.components.feature import Feature
+from weft.components.model import Regime
 from weft.components.needs import FeatureNeed
 from weft.components.provider import Provider, SourceKind
 from weft.compose.composition import (
     NEEDED,
     Composition,
-    Placed,
-    PlacedLayer,
-    PlacedModel,
-    PlacedProvider,
-    PlacedRegime,
 )
 from weft.config.loading import LoadedSettings, place_of_mistakes
 from weft.config.resolve import composition_hash, validate_options
@@ -52,7 +49,7 @@ if TYPE_CHECKING:
     from weft.components.ensemble import Ensemble
     from weft.components.execution import Sink
     from weft.components.layer import Layer
-    from weft.components.model import Model, Regime
+    from weft.components.model import Model
     from weft.components.risk import Risk, Sizer
     from weft.components.universe import Universe
 
@@ -181,7 +178,7 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
     plan = make_plan(composition.interval, composition.base, composition.needs, make_feature, delay)
     features = FeatureEngine(settings.runtime.threads)
     store = Store(Lake(settings.storage.lake), clock)
-    sources = [placed.provider.source for placed in composition.providers]
+    sources = [configured.component.source for configured in composition.providers]
     max_age = {name: Interval.parse(age) for name, age in settings.reconcile.max_age.items()}
     reconcile = settings.reconcile
     reconciliation = Reconciliation(reconcile.rule, reconcile.metrics, max_age)
@@ -194,7 +191,7 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
         market,
         clock,
         settings.history_days,
-        Connections([placed.provider for placed in composition.providers], clock, cache),
+        Connections([configured.component for configured in composition.providers], clock, cache),
     )
     ledger = Ledger(settings.storage.ledger, clock)
     artifacts = Artifacts(Path(settings.storage.models))
@@ -262,12 +259,12 @@ def compose_settings(
         max_age_candles=settings.max_age_candles,
         max_gross_exposure=settings.max_gross_exposure,
         providers=tuple(
-            PlacedProvider(p, _place(name, settings.providers[name], deadline))
+            Configured(p, _policy(name, settings.providers[name], deadline))
             for name, p in providers.items()
         ),
         universe=universe,
         layers=tuple(
-            PlacedLayer(layer, _place(name, settings.layers[name], deadline))
+            Configured(layer, _policy(name, settings.layers[name], deadline))
             for name, layer in layers.items()
         ),
         ensemble=ensemble,
@@ -288,7 +285,7 @@ def compose_settings(
             **builder.deadlines("sinks.", settings.sinks),
         },
         models=tuple(
-            PlacedModel(model, _place(name, settings.models[name], deadline))
+            Configured(model, _policy(name, settings.models[name], deadline))
             for name, model in models.items()
         ),
         regime=regime,
@@ -305,13 +302,13 @@ def _below(section: str, missing: Mapping[str, str]) -> dict[str, str]:
     return {k.removeprefix(under): why for k, why in missing.items() if k.startswith(under)}
 
 
-def _regime(builder: _Builder) -> PlacedRegime | None:
+def _regime(builder: _Builder) -> Configured[Regime] | None:
     slot = builder.loaded.settings.regime
     if slot is None or not slot.enabled:
         return None
     built: Regime | None = builder.one("regime", slot)
     deadline = builder.loaded.settings.runtime.deadline_seconds
-    return None if built is None else PlacedRegime(built, _place("regime", slot, deadline))
+    return None if built is None else Configured(built, _policy("regime", slot, deadline))
 
 
 def _hooks(loaded: LoadedSettings, registry: Registry) -> HookManager:
@@ -326,8 +323,8 @@ def _hooks(loaded: LoadedSettings, registry: Registry) -> HookManager:
     return hooks
 
 
-def _place(name: str, slot: Slot, deadline_seconds: float) -> Placed:
-    return Placed(name, slot.on_error == "fail", slot.deadline_seconds or deadline_seconds)
+def _policy(name: str, slot: Slot, deadline_seconds: float) -> Policy:
+    return Policy(name, slot.on_error == "fail", slot.deadline_seconds or deadline_seconds)
 
 
 def _providers(builder: _Builder) -> dict[str, Provider]:

@@ -124,7 +124,7 @@ class Engine:
 
     def _expect_candles(self) -> None:
         """Raise where no source that is on could ever bring a candle."""
-        providers = [placed.provider for placed in self.composition.providers]
+        providers = [configured.component for configured in self.composition.providers]
         if any(provider.brings_candles for provider in providers):
             return
         names = ", ".join(provider.name for provider in providers)

@@ -53,13 +53,13 @@ def explain(engine: Engine, view: View, symbol: str, top: int = 8) -> Explanatio
     column = view.symbols.index(symbol)
     learned = engine.in_use(view).learned
     features: dict[str, dict[str, float]] = {}
-    for placed in engine.composition.models:
-        name, model = placed.place.name, placed.model
+    for configured in engine.composition.models:
+        name, model = configured.policy.name, configured.component
         if name not in composed.outlooks:
             continue
         ready = learned[f"models.{name}"].ready
         seen = composed.view.restricted(model.needs, f"model {name}", ready)
-        deadline = placed.place.deadline_seconds
+        deadline = configured.policy.deadline_seconds
         outcome = attempt(f"model {name}", partial(_contributions, model, seen, name), deadline)
         added = {n: number(panel[-1, column]) for n, panel in (outcome.value or {}).items()}
         known = {n: value for n, value in added.items() if value}

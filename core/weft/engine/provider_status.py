@@ -54,8 +54,8 @@ def provider_status(engine: Engine) -> list[ProviderStatus]:
     """Return how each provider of a composition is doing, in the order of their preference."""
     asked = {status.name: status for status in engine.collector.connections.status()}
     return [
-        _status(engine, placed.provider, asked.get(placed.provider.key))
-        for placed in engine.composition.providers
+        _status(engine, configured.component, asked.get(configured.component.key))
+        for configured in engine.composition.providers
     ]
 
 

@@ -44,7 +44,7 @@ def run(
         now = engine.clock.now()
         history = engine.collector.history_days * DAY
         first = now - history if since is None else parse_instant(since)
-        names = [placed.provider.key for placed in engine.composition.providers]
+        names = [configured.component.key for configured in engine.composition.providers]
         with _shown(names, first, now) as show:
             done = asyncio.run(engine.update(show, since=first))
         for one in done:

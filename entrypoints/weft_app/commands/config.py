@@ -67,12 +67,12 @@ def notes_on(composition: Composition) -> Iterator[str]:
         yield "layers: none is on, so that every signal is NEUTRAL"
     elif not any(composition.weights.values()):
         yield "layers: every weight is 0, so that no layer is heard"
-    if not any(placed.provider.brings_candles for placed in composition.providers):
-        names = ", ".join(placed.provider.name for placed in composition.providers)
+    if not any(configured.component.brings_candles for configured in composition.providers):
+        names = ", ".join(configured.component.name for configured in composition.providers)
         yield f"providers: none of those that are on brings candles: {names}"
-    for placed in composition.providers:
-        for option, value in placed.provider.config:
+    for configured in composition.providers:
+        for option, value in configured.component.config:
             if isinstance(value, Path) and not value.expanduser().exists():
-                yield f"providers.{placed.place.name}.{option}: {value} does not exist"
+                yield f"providers.{configured.policy.name}.{option}: {value} does not exist"
     for name, why in composition.missing.items():
         yield f"layers.{name} will be missing: {why}"

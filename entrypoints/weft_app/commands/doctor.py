@@ -106,7 +106,7 @@ def _extra(extra: str, modules: Sequence[str]) -> Finding:
 
 
 def _config(loaded: LoadedSettings, engine: Engine) -> Finding:
-    names = ", ".join(p.provider.key for p in engine.composition.providers)
+    names = ", ".join(p.component.key for p in engine.composition.providers)
     return Finding("config", f"{loaded.path or 'packaged defaults'}; providers: {names}")
 
 

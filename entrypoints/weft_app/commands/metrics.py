@@ -31,7 +31,7 @@ def run(config: Path | None, overrides: Sequence[str], *, as_json: bool, availab
     """
     registry = Registry(discover())
     composition, _ = compose_settings(load_settings(config, overrides), registry)
-    on = {placed.provider.key: placed.provider for placed in composition.providers}
+    on = {configured.component.key: configured.component for configured in composition.providers}
     waiting = {n: p.waiting() for n, p in on.items() if isinstance(p, SeriesProvider)}
     brought = _brought(registry)
     rows = []

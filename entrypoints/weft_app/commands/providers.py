@@ -11,7 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from weft.compose.composition import PlacedProvider
+from weft.components.configured import Configured
+from weft.components.provider import Provider
 from weft.config.loading import LoadedSettings, load_settings
 from weft.engine.assembly import compose_settings
 from weft.engine.engine import Engine
@@ -104,10 +105,10 @@ def check(
     """
     engine = open_engine(config, overrides)
     try:
-        placed = {p.provider.key: p for p in engine.composition.providers}
+        configured = {p.component.key: p for p in engine.composition.providers}
         for name in names:
-            _expect(name, list(placed))
-        chosen = [placed[name] for name in names] or list(placed.values())
+            _expect(name, list(configured))
+        chosen = [configured[name] for name in names] or list(configured.values())
         with phase("Asking", total=len(chosen)) as asking:
             checks = asyncio.run(_check(engine, chosen, asking))
     finally:
@@ -133,9 +134,9 @@ def start_over(name: str, config: Path | None, overrides: Sequence[str], *, as_j
     """
     engine = open_engine(config, overrides)
     try:
-        placed = {p.provider.key: p for p in engine.composition.providers}
-        _expect(name, list(placed))
-        number = engine.store.start_over(placed[name].provider.source)
+        configured = {p.component.key: p for p in engine.composition.providers}
+        _expect(name, list(configured))
+        number = engine.store.start_over(configured[name].component.source)
     finally:
         engine.close()
     if as_json:
@@ -170,15 +171,20 @@ class Check:
     seconds: float
 
 
-async def _check(engine: Engine, chosen: Sequence[PlacedProvider], asking: Phase) -> list[Check]:
+async def _check(
+    engine: Engine, chosen: Sequence[Configured[Provider]], asking: Phase
+) -> list[Check]:
     checks = []
     async with engine.collector.connections.asking_anew():
-        for placed in chosen:
-            name = placed.provider.key
+        for configured in chosen:
+            name = configured.component.key
             asking.update(note=name)
             began = engine.clock.now()
             try:
-                answer, ok = await engine.collector.probe(placed.provider, _DAYS_ASKED * DAY), True
+                answer, ok = (
+                    await engine.collector.probe(configured.component, _DAYS_ASKED * DAY),
+                    True,
+                )
             except WeftError as error:
                 answer, ok = without_name(str(error), name), False
             checks.append(Check(name, ok, answer, (engine.clock.now() - began) / SECOND))

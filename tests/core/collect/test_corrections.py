@@ -189,7 +189,7 @@ def test_a_source_started_over_is_taken_as_it_is_and_replays_stay(
     write(adjusted(), file)
     update(tmp_path, NOW + HOUR)
     engine = open_engine(tmp_path, NOW + HOUR)
-    source = engine.composition.providers[0].provider.source
+    source = engine.composition.providers[0].component.source
     assert engine.store.start_over(source) == 2
     engine.close()
     again = update(tmp_path, NOW + 2 * HOUR)

@@ -79,7 +79,7 @@ def test_a_correction_leaves_old_answers_as_they_were(tmp_path: Path) -> None:
     clock = SimulatedClock(NOW)
     engine = fetch(make_engine(tmp_path, clock=clock))
     before = said(engine, NOW)
-    source = engine.composition.providers[0].provider.source
+    source = engine.composition.providers[0].component.source
     clock.advance_to(NOW + HOUR)
     interval = engine.composition.interval
     spoilt = (
@@ -208,7 +208,7 @@ def test_a_long_view_has_more_time_in_proportion(tmp_path: Path) -> None:
     longer = composition.for_rows(640)
     assert longer.deadline("sizer") == 30.0
     assert longer.deadline("risk") == 200.0
-    seconds = {layer.place.name: layer.place.deadline_seconds for layer in longer.layers}
+    seconds = {layer.policy.name: layer.policy.deadline_seconds for layer in longer.layers}
     assert seconds["technical"] == 20.0
     assert seconds["correlation"] == 200.0
 

@@ -188,7 +188,7 @@ def test_h12_candles_that_are_not_finished_wait(
 ) -> None:
     one = desk(exchange)
     one.collect()
-    spans = one.engine.market.known_spans(one.engine.composition.providers[0].provider.source)
+    spans = one.engine.market.known_spans(one.engine.composition.providers[0].component.source)
     assert {span.last + HOUR for span in spans.values()} == {NOW // HOUR * HOUR}
     before = one.rows(CANDLES)
     later = NOW + HOUR
@@ -196,5 +196,5 @@ def test_h12_candles_that_are_not_finished_wait(
     one.collect(at=later)
     # What was unfinished before came whole, and nothing else changed.
     assert before <= one.rows(CANDLES)
-    spans = one.engine.market.known_spans(one.engine.composition.providers[0].provider.source)
+    spans = one.engine.market.known_spans(one.engine.composition.providers[0].component.source)
     assert {span.last + HOUR for span in spans.values()} == {later // HOUR * HOUR}

@@ -129,6 +129,6 @@ def test_h15_renamed_symbols_are_told(sandbox: Sandbox, desk: Open) -> None:
 
 def _restarted(one: Desk) -> None:
     """Forget what a provider remembers, as a restart does."""
-    for placed in one.engine.composition.providers:
-        fresh: Any = type(placed.provider)(placed.provider.config)
-        vars(placed.provider).update(vars(fresh))
+    for configured in one.engine.composition.providers:
+        fresh: Any = type(configured.component)(configured.component.config)
+        vars(configured.component).update(vars(fresh))

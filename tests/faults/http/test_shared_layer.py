@@ -100,5 +100,5 @@ def test_h17_shared_layer_marks_what_is_kept_too_long(sandbox: Sandbox, desk: Op
 
 
 def _source(desk: Desk, name: str) -> str:
-    return next(p.provider.source for p in desk.engine.composition.providers
-                if p.provider.name == name)  # fmt: skip
+    return next(p.component.source for p in desk.engine.composition.providers
+                if p.component.name == name)  # fmt: skip

@@ -147,8 +147,8 @@ def open_desk(
     chosen = classes() if names is None else names
     options = [*settings(sandbox, list(chosen), key), f"storage.cache={folder}/cache", *overrides]
     engine = make_engine(folder, *options, extra=extra, clock=clock)
-    for placed in engine.composition.providers:
-        provider = placed.provider
+    for configured in engine.composition.providers:
+        provider = configured.component
         if web and provider.web is not None:
             provider.web = replace(provider.web, **web)
     return Desk(engine, clock)

@@ -127,6 +127,6 @@ def test_a_provider_that_must_not_be_missing_stops_the_round_with_its_name(
 
 def test_asking_one_provider_alone_is_guarded_as_well(tmp_path: Path) -> None:
     engine = engine_with(tmp_path, Sleeps)
-    sleeps = next(p.provider for p in engine.composition.providers if p.place.name == "sleeps")
+    sleeps = next(p.component for p in engine.composition.providers if p.policy.name == "sleeps")
     with pytest.raises(ComponentError, match=r"^provider sleeps: has blocked its thread"):
         asyncio.run(engine.collector.probe(sleeps, HOUR))

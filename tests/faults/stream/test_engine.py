@@ -121,7 +121,7 @@ def test_w13_a_jump_of_the_servers_time_leaves_the_engine_composing(
 
 def newest(service: LiveService) -> int:
     spans = service.engine.market.known_spans(
-        service.engine.composition.providers[0].provider.source
+        service.engine.composition.providers[0].component.source
     )
     return max((span.last + MINUTE for span in spans.values()), default=0)
 
