@@ -42,6 +42,7 @@ test-slow: setup
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
 
 types: setup
 	$(BIN)/mypy

@@ -8,14 +8,11 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from weft.foundation.version import API_VERSION, __version__
+
 # Where Intel's vector library is installed, numba computes the last columns of a panel, which fill
 # no vector, by other functions than the rest, so that a number depends on how many there are.
 os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")
-
-__version__ = "0.1.0"
-
-API_VERSION = (1, 0)
-"""Version of the plugin contracts: (breaking, additive)."""
 
 if TYPE_CHECKING:
     from weft.components.base import Component, ComponentConfig, Local

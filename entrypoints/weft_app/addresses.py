@@ -3,12 +3,6 @@
 import socket
 from ipaddress import ip_address
 
-SANDBOX_PORT = 8390
-"""Where the sandbox listens: always the same, for what it brings is kept by its address."""
-
-SANDBOX_PORTS = 10
-"""Ports from the first on that are tried where something else listens."""
-
 
 def try_to_listen(host: str, port: int) -> None:
     """Return where an address can be listened on.

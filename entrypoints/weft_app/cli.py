@@ -11,10 +11,10 @@ import typer
 
 import weft
 from weft.foundation.errors import ConfigError, WeftError
-from weft_app.addresses import SANDBOX_PORT
 from weft_app.memory import give_memory_back
 from weft_app.profile import SharedOptionsGroup, profile_of
 from weft_app.progress import phase
+from weft_sandbox.ports import SANDBOX_PORT
 
 app = typer.Typer(
     name="weft",

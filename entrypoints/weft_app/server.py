@@ -16,6 +16,7 @@ from pydantic import BaseModel
 import weft
 from weft.domain.instruments import find_spelling
 from weft.domain.signal import Report, Signal, to_json
+from weft.engine.model_status import ModelStatus, model_status
 from weft.engine.provider_status import provider_status
 from weft.foundation.errors import (
     LookAheadError,
@@ -25,7 +26,6 @@ from weft.foundation.errors import (
     nearest,
 )
 from weft.foundation.times import DAY, SECOND, iso, parse_time
-from weft.learning.status import ModelStatus, model_status
 from weft.plugins.records import PluginRecord
 from weft_app.live import LiveService, Published
 from weft_app.portfolio import RiskReport, measure, positions_of, read_history

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from weft_app.addresses import SANDBOX_PORT
 from weft_sandbox.faults import Fault
+from weft_sandbox.ports import SANDBOX_PORT
 from weft_sandbox.server import Sandbox
 
 __all__ = ["Fault", "Sandbox", "run"]

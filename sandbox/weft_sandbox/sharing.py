@@ -11,7 +11,7 @@ import httpx
 from weft.foundation.clock import SystemClock
 from weft.foundation.errors import WeftError
 from weft.foundation.times import SECOND, TimeError, parse_time
-from weft_app.addresses import SANDBOX_PORTS
+from weft_sandbox.ports import SANDBOX_PORTS
 from weft_sandbox.server import Sandbox
 
 _log = logging.getLogger("weft.sandbox")

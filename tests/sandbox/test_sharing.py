@@ -10,8 +10,8 @@ import pytest
 from tests.support import PATIENCE_SECONDS
 from weft.foundation.errors import WeftError
 from weft.foundation.times import parse_time
-from weft_app.addresses import SANDBOX_PORTS
 from weft_sandbox import Sandbox, sharing
+from weft_sandbox.ports import SANDBOX_PORTS
 from weft_sandbox.sharing import SharedSandbox, is_usual_market
 
 

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-import weft
 from weft.components.needs import Need
+from weft.foundation.version import API_VERSION
 
 
 class _LocalMark:
@@ -49,7 +49,7 @@ class Component(ABC):
 
     kind: ClassVar[str]
     name: ClassVar[str]
-    api: ClassVar[tuple[int, int]] = weft.API_VERSION
+    api: ClassVar[tuple[int, int]] = API_VERSION
 
     class Config(ComponentConfig):
         """No options."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
-import weft
 from weft.collect.collector import Collector
 from weft.components.base import Component, ComponentConfig
 from weft.components.configured import Configured, Policy
@@ -31,6 +30,7 @@ from weft.features.engine import FeatureEngine
 from weft.foundation.clock import Clock, SystemClock
 from weft.foundation.errors import ConfigError, MissingDependencyError, PluginError
 from weft.foundation.times import SECOND, Interval
+from weft.foundation.version import __version__
 from weft.learning.artifacts import Artifacts
 from weft.learning.champions import Champions
 from weft.learning.records import Rules
@@ -272,7 +272,7 @@ def compose_settings(
         sizer=sizer,
         sinks=sinks,
         versions=Versions(
-            weft=weft.__version__,
+            weft=__version__,
             config=composition_hash(settings, builder.configs),
             plugins=dict(sorted(builder.plugins.items())),
             artifacts={},

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-import weft
 from weft.foundation.errors import ArtifactError
 from weft.foundation.times import iso, parse_time
+from weft.foundation.version import __version__
 from weft.learning.judging import Comparison, trust_in
 from weft.learning.records import Span
 
@@ -66,7 +66,7 @@ def about_of(
     return {
         "component": component,
         "options": options,
-        "weft": weft.__version__,
+        "weft": __version__,
         **made_with,
         "trained_from": iso(span.first),
         "trained_through": iso(span.trained_to),

@@ -31,7 +31,7 @@ from weft.learning.judging import FEWEST_SPANS, Comparison, compare, skill_of, t
 from weft.learning.opinions import compose_history, first_half, second_half
 from weft.learning.records import TRAINING, Rules, Span, Standing, Trial
 from weft.learning.retention import remove_unneeded
-from weft.learning.status import Trainings
+from weft.learning.trainings import Trainings
 from weft.learning.under_way import UnderWay, read_under_way, shown_under_way
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market

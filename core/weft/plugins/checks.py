@@ -4,9 +4,9 @@ import inspect
 from importlib import import_module
 from typing import TypeGuard, TypeVar
 
-import weft
 from weft.components.base import Component, ComponentConfig
 from weft.foundation.errors import IncompatiblePluginError, PluginError
+from weft.foundation.version import API_VERSION
 from weft.plugins.records import KINDS, PluginRecord
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ def check_class(record: PluginRecord, found: object) -> type[Component]:
 def _check_api(record: PluginRecord, api: object) -> None:
     match api:
         case (int(major), int(minor)):
-            ours = weft.API_VERSION
+            ours = API_VERSION
             if major == ours[0] and minor <= ours[1]:
                 return
             age = "newer" if (major, minor) > ours else "older"
@@ -71,5 +71,5 @@ def _check_api(record: PluginRecord, api: object) -> None:
                 hint="Update Weft" if age == "newer" else f"Update {record.dist}",
             )
     raise PluginError(
-        f"its `api` is {api!r}, expected a pair such as {weft.API_VERSION}", where=record.title
+        f"its `api` is {api!r}, expected a pair such as {API_VERSION}", where=record.title
     )

@@ -12,7 +12,6 @@ from typing import TypeAlias
 
 from packaging.utils import canonicalize_name
 
-import weft
 from weft.components.base import Component
 from weft.foundation import boundary
 from weft.foundation.boundary import Raised, attempt
@@ -24,6 +23,7 @@ from weft.foundation.errors import (
     UnknownPluginError,
     nearest,
 )
+from weft.foundation.version import __version__
 from weft.plugins.checks import check_class, is_class_of
 from weft.plugins.dependencies import extra_that_brings, refuses
 from weft.plugins.records import BUILT_IN, HOOK, IN_PROCESS, KINDS, PluginRecord, Status
@@ -57,7 +57,7 @@ class Registry:
         self,
         classes: Iterable[type[Component]],
         dist: str = IN_PROCESS,
-        version: str = weft.__version__,
+        version: str = __version__,
     ) -> None:
         """Offer classes that come without an entry point.
 
@@ -200,12 +200,12 @@ class Registry:
 
     def _import(self, record: PluginRecord) -> tuple[object, float]:
         """Return what a record points to, and how many milliseconds its import took."""
-        refused = refuses(record.dist, "weft", weft.__version__)
+        refused = refuses(record.dist, "weft", __version__)
         if refused is not None:
             error = IncompatiblePluginError(
-                f"needs weft {refused}, this is {weft.__version__}",
+                f"needs weft {refused}, this is {__version__}",
                 where=record.title,
-                hint=f"Install a version of {record.dist} made for weft {weft.__version__}",
+                hint=f"Install a version of {record.dist} made for weft {__version__}",
             )
             raise self._failed(record, error)
         point = importlib.metadata.EntryPoint(record.name, record.target, f"weft.{record.kind}s")

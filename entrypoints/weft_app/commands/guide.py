@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from weft.domain.signal import to_json
+from weft.engine.training_needs import CANDLES, INTERVALS, Requirement, requirements
 from weft.foundation.times import SECOND
-from weft.learning.guide import CANDLES, INTERVALS, Requirement, requirements
 from weft_app.session import bring_up_to_date, duration, open_answer, open_engine, print_json
 
 

@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from weft.domain.signal import to_json
+from weft.engine.model_status import ModelStatus, model_status
 from weft.foundation.errors import ArtifactError, LearningError
 from weft.foundation.times import iso
 from weft.learning.artifacts import Artifacts
 from weft.learning.champions import Promotion
-from weft.learning.status import ModelStatus, model_status
 from weft_app.commands.train import find_keys
 from weft_app.session import open_answer, open_engine, print_json
 

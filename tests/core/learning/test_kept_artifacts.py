@@ -10,10 +10,10 @@ import pytest
 
 from tests.core.learning.leaning import KEY, NOW, Leaning, advance, artifact_at, engine_at
 from weft.engine.engine import Engine
+from weft.engine.model_status import model_status
 from weft.foundation.errors import ArtifactError, StorageError, TrainingError
 from weft.foundation.times import iso
 from weft.learning.champions import Promotion
-from weft.learning.status import model_status
 from weft.ledger.ledger import Entry
 
 

@@ -13,10 +13,10 @@ from weft.components.ensemble import Fusion
 from weft.components.model import Regime, RegimeState
 from weft.components.risk import Levels, Sizer, Sizes
 from weft.components.trained import Trained
+from weft.engine.model_status import model_status
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import LearningError
 from weft.foundation.times import HOUR, iso
-from weft.learning.status import model_status
 
 
 def judged(view: View, quality: float) -> Evaluation:

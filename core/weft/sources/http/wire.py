@@ -11,7 +11,7 @@ from typing import Self
 import httpx
 from pydantic import SecretStr
 
-import weft
+from weft.foundation.version import __version__
 from weft.sources.http.api import Api
 from weft.sources.http.body import CutOffError, EncodingError, TooLargeError, read_body
 from weft.sources.http.errors import (
@@ -69,7 +69,7 @@ class Wire:
             follow_redirects=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             headers={
-                "user-agent": f"weft/{weft.__version__}",
+                "user-agent": f"weft/{__version__}",
                 "accept": "application/json, */*;q=0.5",
                 "accept-encoding": "gzip, deflate",
             },

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-import weft
+from weft.foundation.version import __version__
 from weft.sources.http.errors import (
     BannedError,
     ForbiddenError,
@@ -65,7 +65,7 @@ async def open_socket(spec: "StreamSpec", where: str, now: int) -> ClientConnect
         return await _Connect(
             spec.url,
             additional_headers=headers,
-            user_agent_header=f"weft/{weft.__version__}",
+            user_agent_header=f"weft/{__version__}",
             # Market data comes in many small messages: unpacking costs more than it saves.
             compression=None,
             # Nothing is taken from the environment, as for requests.
