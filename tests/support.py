@@ -13,12 +13,12 @@ from typing import Any, TypeAlias
 from weft.components.base import Component
 from weft.config.loading import load_settings
 from weft.domain.signal import (
-    DataNote,
+    DataProvenance,
     Direction,
-    ForecastView,
+    ForecastReport,
+    LayerReport,
     LayerStatus,
-    LayerView,
-    RegimeView,
+    RegimeReport,
     Signal,
     Versions,
     with_id,
@@ -118,16 +118,16 @@ _SAMPLE = Signal(
     take_profit=104.0,
     risk_reward=2.0,
     position_size=0.1,
-    layers=(LayerView("technical", 12.5, 1.0, 0.6, LayerStatus.OK, {"rsi": 61.0}),),
+    layers=(LayerReport("technical", 12.5, 1.0, 0.6, LayerStatus.OK, {"rsi": 61.0}),),
     missing_layers={"chain": "no key"},
     forecasts=(
-        ForecastView("trees", "a0a0", 0.5, 0.55, 0.002, {"0.05": -0.03}, {"epistemic": 0.01}),
+        ForecastReport("trees", "a0a0", 0.5, 0.55, 0.002, {"0.05": -0.03}, {"epistemic": 0.01}),
     ),
-    regime=RegimeView("bull", 0.9, {"bull": 0.75}, 0.05, 20.0, 0.8, "b1b1"),
+    regime=RegimeReport("bull", 0.9, {"bull": 0.75}, 0.05, 20.0, 0.8, "b1b1"),
     risk={"var_99": 0.04},
     sizing={"fractional_kelly": 0.07},
     missing_models={"models.transformer": "not trained yet"},
-    data=DataNote("real", "binance", "live", _AS_OF, 0.0, 1.0, ("a hole",), {"mvrv": 9e5}),
+    data=DataProvenance("real", "binance", "live", _AS_OF, 0.0, 1.0, ("a hole",), {"mvrv": 9e5}),
     versions=Versions("0.1.0", "c0ffee", {"layer:technical": "weft 0.1.0"}, {}),
 )
 

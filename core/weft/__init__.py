@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from weft.components.execution import Allocator, Executor, Sink
     from weft.components.feature import Feature, PanelFeature, StepFeature, step
     from weft.components.layer import Layer, Scores
-    from weft.components.model import Forecast, Model, Outlook, Regime, RegimeState
+    from weft.components.model import Forecast, Model, Regime, RegimeState, TrustedForecast
     from weft.components.needs import candles, feature, forecasts, metric, news, regime
     from weft.components.provider import Batch, HttpConfig, Provider, Request
     from weft.components.risk import Levels, Risk, Sizer, Sizes
@@ -41,7 +41,7 @@ _HOMES = {
     "weft.components.execution": ("Allocator", "Executor", "Sink"),
     "weft.components.feature": ("Feature", "PanelFeature", "StepFeature", "step"),
     "weft.components.layer": ("Layer", "Scores"),
-    "weft.components.model": ("Forecast", "Model", "Outlook", "Regime", "RegimeState"),
+    "weft.components.model": ("Forecast", "Model", "TrustedForecast", "Regime", "RegimeState"),
     "weft.components.needs": ("candles", "feature", "forecasts", "metric", "news", "regime"),
     "weft.components.provider": ("Batch", "HttpConfig", "Provider", "Request"),
     "weft.components.risk": ("Levels", "Risk", "Sizer", "Sizes"),
@@ -81,7 +81,6 @@ __all__ = [
     "Levels",
     "Local",
     "Model",
-    "Outlook",
     "PanelFeature",
     "Point",
     "Provider",
@@ -99,6 +98,7 @@ __all__ = [
     "StepFeature",
     "Trained",
     "Training",
+    "TrustedForecast",
     "Universe",
     "View",
     "Wanted",

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from weft.collect.intake import Collected
+from weft.collect.intake import RoundResult
 from weft.domain.signal import Report, to_json
 from weft.engine.engine import Engine
 from weft.foundation.errors import WeftError
@@ -59,7 +59,7 @@ class LiveService:
 
     engine: Engine
     published: Published | None = None
-    collected: list[Collected] = field(default_factory=list)
+    collected: list[RoundResult] = field(default_factory=list)
     failure: str | None = None
     awaited: list[str] = field(default_factory=list)
     wait_seconds: float = 60.0

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from rich.markup import escape
 
-from weft.collect.intake import Collected
+from weft.collect.intake import RoundResult
 from weft.config.loading import load_settings
 from weft.domain.instruments import find_spelling
 from weft.domain.signal import Report
@@ -90,7 +90,7 @@ def open_engine(config: Path | None, overrides: Sequence[str], *, records: bool 
         return assemble(replace(loaded, settings=settings), Registry(discover()))
 
 
-async def bring_up_to_date(engine: Engine, wait_seconds: float = 0.0) -> list[Collected]:
+async def bring_up_to_date(engine: Engine, wait_seconds: float = 0.0) -> list[RoundResult]:
     """Fetch what is new, showing what arrives; print what was refused or repaired.
 
     Args:
@@ -100,7 +100,7 @@ async def bring_up_to_date(engine: Engine, wait_seconds: float = 0.0) -> list[Co
     with phase("Collecting") as collecting:
         new: dict[str, int] = {}
 
-        def show(collected: Collected) -> None:
+        def show(collected: RoundResult) -> None:
             new[collected.provider] = collected.new
             note = f"{sum(new.values()):,} new facts, the latest from {collected.provider}"
             collecting.update(note=note)
@@ -163,7 +163,7 @@ def without_name(line: str, provider: str) -> str:
     return line
 
 
-def print_problems(collected: Collected) -> None:
+def print_problems(collected: RoundResult) -> None:
     """Print what was refused or repaired of what a provider brought, and why it stopped."""
     name = escape(collected.provider)
     lines = collected.problems + ([collected.error] if collected.error else [])
@@ -174,7 +174,7 @@ def print_problems(collected: Collected) -> None:
         console.print(f"[yellow]{name}:[/] and {len(lines) - _MOST_PROBLEMS_SHOWN} more")
 
 
-def print_round(engine: Engine, collected: Sequence[Collected]) -> None:
+def print_round(engine: Engine, collected: Sequence[RoundResult]) -> None:
     """Print what was refused or repaired in a round, and why sources stopped.
 
     Sources that bring no candles share one line where several of them lack something: a plan or

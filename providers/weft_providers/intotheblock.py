@@ -13,7 +13,7 @@ from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wan
 
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig
-    from weft.sources.http import Answer, Http, Reader
+    from weft.sources.http import Http, HttpResponse, Reader
 
 _HISTORY, _PRESENT = "financial", "overview"
 _OPTIONAL = "byTimeHeldComposition"
@@ -121,7 +121,7 @@ class IntoTheBlock(SeriesProvider):
             if value is not None
         }
 
-    def _lacking_of(self, answer: "Answer", group: Sequence[Wanted]) -> Sequence[Wanted]:
+    def _lacking_of(self, answer: "HttpResponse", group: Sequence[Wanted]) -> Sequence[Wanted]:
         """Return what a coin lacks; give it up, and say so."""
         held = {name for name, place in answer.read.fields().items() if place.value is not None}
         present = [s for s in map(self._as_configured, self.series) if s.extra["from"] == _PRESENT]

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support import ALONE, ALONE_SET, make_engine, sample_signal
-from weft.collect.intake import Collected
+from weft.collect.intake import RoundResult
 from weft.domain.signal import UNKNOWN_REGIME, Report
 from weft_app.cli import app as command_line
 from weft_app.commands import backfill, explain, signals
@@ -29,20 +29,20 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_problem_is_printed_whole(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    print_problems(Collected("rss", problems=[line, "next"], error=f"{line}."))
+    print_problems(RoundResult("rss", problems=[line, "next"], error=f"{line}."))
     assert capsys.readouterr().err.splitlines() == [f"rss: {line}", "rss: next", f"rss: {line}."]
 
 
 def test_an_error_that_is_among_the_problems_is_printed_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    print_problems(Collected("rss", problems=["HTTP 503", "next"], error="HTTP 503"))
+    print_problems(RoundResult("rss", problems=["HTTP 503", "next"], error="HTTP 503"))
     assert capsys.readouterr().err.splitlines() == ["rss: HTTP 503", "rss: next"]
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_an_error_stands_whole_in_a_table(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    open_answer().print(backfill._summary([Collected("rss", error=line)]))
+    open_answer().print(backfill._summary([RoundResult("rss", error=line)]))
     assert line in capsys.readouterr().out
 
 
@@ -109,12 +109,12 @@ def test_sources_that_lack_something_share_a_line(
 ) -> None:
     on = [f"providers.{name}.api_key=a-key" for name in ("glassnode", "fred", "messari")]
     engine = make_engine(tmp_path, *ALONE, *on, f"providers.files.path={tmp_path}")
-    files = Collected("files", problems=["BTC.csv: a candle was refused"])
-    lacking = Collected("glassnode", problems=["sopr ETH: " + "not in the plan " * 20])
-    print_round(engine, [files, Collected("fred"), Collected("messari"), lacking])
+    files = RoundResult("files", problems=["BTC.csv: a candle was refused"])
+    lacking = RoundResult("glassnode", problems=["sopr ETH: " + "not in the plan " * 20])
+    print_round(engine, [files, RoundResult("fred"), RoundResult("messari"), lacking])
     assert len(capsys.readouterr().err.splitlines()) == 2
-    failed = Collected("fred", error="HTTP 503")
-    print_round(engine, [files, failed, Collected("messari"), lacking])
+    failed = RoundResult("fred", error="HTTP 503")
+    print_round(engine, [files, failed, RoundResult("messari"), lacking])
     told = capsys.readouterr().err.splitlines()
     assert told[0] == "files: BTC.csv: a candle was refused"
     assert told[1].startswith("2 sources answered in full; 1 in part: glassnode; 1 did not")

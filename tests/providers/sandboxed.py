@@ -26,7 +26,7 @@ from weft.domain.instruments import Instrument
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ProviderError
 from weft.foundation.times import DAY, Interval, parse_time
-from weft.sources.http import Answer, Http, SchemaChangedError, UnauthorisedError
+from weft.sources.http import Http, HttpResponse, SchemaChangedError, UnauthorisedError
 from weft.sources.series import SeriesProvider
 from weft_sandbox import Sandbox
 from weft_sandbox.world import World
@@ -84,11 +84,11 @@ class _Listening(Http):
         super().__init__(*args, **options)
         self.heard: list[tuple[str, str, Any]] = []
 
-    async def get(self, path: str, **options: Any) -> Answer:
+    async def get(self, path: str, **options: Any) -> HttpResponse:
         self.heard.append(("GET", path, dict(options.get("params") or {})))
         return await super().get(path, **options)
 
-    async def post(self, path: str, **options: Any) -> Answer:
+    async def post(self, path: str, **options: Any) -> HttpResponse:
         self.heard.append(("POST", path, options["json"]))
         return await super().post(path, **options)
 

@@ -18,7 +18,7 @@ from tests.faults.http.world import classes
 from weft.components.provider import Batch, Provider, Request
 from weft.foundation.clock import Clock
 from weft.foundation.times import DAY, HOUR, SECOND, Interval, parse_time
-from weft.sources.http import Answer, Api, HeaderKey, Http, Reader
+from weft.sources.http import Api, HeaderKey, Http, HttpResponse, Reader
 from weft.sources.series import Point, Series, SeriesProvider, Wanted
 from weft.testing import (
     ConformanceReport,
@@ -205,7 +205,7 @@ class Tides(SeriesProvider):
         answer = await http.get(f"/{wanted.series.path}", params=params)
         return [self.point(row, answer) for row in answer.read.rows("data")]
 
-    def point(self, row: Reader, answer: Answer) -> Point:
+    def point(self, row: Reader, answer: HttpResponse) -> Point:
         return Point(row.instant("t", unit="s"), row.number("v"))
 
 
@@ -220,7 +220,7 @@ def tides(request: httpx.Request) -> httpx.Response:
 
 
 class Careless(Tides):
-    def point(self, row: Reader, answer: Answer) -> Point:
+    def point(self, row: Reader, answer: HttpResponse) -> Point:
         value = row.number("v") if row.has("v") else 0.0
         return Point(row.instant("t", unit="s"), value)
 
@@ -232,14 +232,14 @@ class Crashing(Tides):
 
 
 class Percent(Tides):
-    def point(self, row: Reader, answer: Answer) -> Point:
+    def point(self, row: Reader, answer: HttpResponse) -> Point:
         return Point(row.instant("t", unit="s"), row.number("v") * 100)
 
 
 class Drifting(Tides):
     """Says that history was known the later, the later it is asked."""
 
-    def point(self, row: Reader, answer: Answer) -> Point:
+    def point(self, row: Reader, answer: HttpResponse) -> Point:
         at = row.instant("t", unit="s")
         return Point(at, row.number("v"), (at + answer.fetched_at) // 2)
 
@@ -249,7 +249,7 @@ class Counting(Tides):
 
     seen = 0
 
-    def point(self, row: Reader, answer: Answer) -> Point:
+    def point(self, row: Reader, answer: HttpResponse) -> Point:
         self.seen += 1
         return Point(row.instant("t", unit="s"), self.seen / 1000)
 

@@ -15,7 +15,7 @@ from tests.support import PATIENCE_SECONDS
 from weft.components.provider import SourceKind
 from weft.foundation.times import DAY, HOUR, MINUTE
 from weft.sources import texts as _texts
-from weft.sources.http import Answer, ForbiddenError
+from weft.sources.http import ForbiddenError, HttpResponse
 from weft.sources.http.errors import MalformedError
 from weft.sources.texts import AssetFinder, plain, same_link, same_title
 from weft_providers.rss.feeds import Feed, items_of
@@ -273,7 +273,7 @@ def test_no_feed_takes_longer_than_its_length(what: str) -> None:
         "<rss version='2.0'><channel><title>x</title><item><title>Bitcoin rises</title>"
         f"<description><![CDATA[{hostile}]]></description></item></channel></rss>"
     ).encode()
-    answer = Answer("test", "a feed", {}, body, None, NOW)
+    answer = HttpResponse("test", "a feed", {}, body, None, NOW)
     started = time.monotonic()
     (item,) = items_of(answer)
     assert item.title == "Bitcoin rises"
@@ -290,4 +290,4 @@ def test_what_is_the_same_page_or_title() -> None:
 def test_a_feed_with_a_number_nobody_can_read_is_told() -> None:
     body = f"<rss version='2.0'><item><title>&#{'9' * 5_000};</title></item></rss>".encode()
     with pytest.raises(MalformedError, match="answered no feed"):
-        items_of(Answer("test", "GET /feed", {}, body, None, NOW))
+        items_of(HttpResponse("test", "GET /feed", {}, body, None, NOW))

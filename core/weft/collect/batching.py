@@ -12,7 +12,7 @@ _ROWS_AT_ONCE = 20_000
 _SECONDS_HELD = 2.0
 
 
-class Held:
+class BatchBuffer:
     """Batches waiting to be stored.
 
     Every commit of the store costs about the same, however few rows it brings, so a source that
@@ -46,7 +46,7 @@ class Held:
         return bool(self._batches)
 
 
-def join(batches: Iterable[Batch]) -> Iterator[tuple[Batch, Sequence[Batch]]]:
+def merge_batches(batches: Iterable[Batch]) -> Iterator[tuple[Batch, Sequence[Batch]]]:
     """Yield batches whose frames have the same columns as one, and what each is made of."""
     for _, group in groupby(batches, key=_columns):
         same = list(group)

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from weft.collect.batching import Held, join
+from weft.collect.batching import BatchBuffer, merge_batches
 from weft.collect.fetching import Fetching
-from weft.collect.intake import Collected, Intake
+from weft.collect.intake import Intake, RoundResult
 from weft.components.configured import Configured, Policy
 from weft.components.provider import Batch, Provider, Request
 from weft.foundation.calls import fault
@@ -27,7 +27,7 @@ log = logging.getLogger("weft.collect.collector")
 _MOST_STREAMED = 20
 """Lines about one provider's streams that are kept for status."""
 
-Progress = Callable[[Collected], None]
+Progress = Callable[[RoundResult], None]
 
 
 class Collector:
@@ -61,7 +61,7 @@ class Collector:
         connections: Connections,
     ) -> None:
         self.connections = connections
-        self.latest: dict[str, Collected] = {}
+        self.latest: dict[str, RoundResult] = {}
         self.streamed: dict[str, tuple[str, ...]] = {}
         self._providers = providers
         self._base = base
@@ -92,7 +92,7 @@ class Collector:
         Raises:
             WeftError: it cannot be stored.
         """
-        source, collected = provider.source, Collected(provider.key)
+        source, collected = provider.source, RoundResult(provider.key)
         added: list[pl.DataFrame] = []
 
         def keep() -> None:
@@ -125,7 +125,7 @@ class Collector:
         *,
         since: int | None = None,
         in_time: bool = False,
-    ) -> list[Collected]:
+    ) -> list[RoundResult]:
         """Ask every provider at once, and return what each brought.
 
         Args:
@@ -167,10 +167,10 @@ class Collector:
         since: int | None,
         *,
         in_time: bool,
-    ) -> tuple[Collected, WeftError | None]:
+    ) -> tuple[RoundResult, WeftError | None]:
         """Return what a provider brought, and why it stopped early if it did."""
         provider = configured.component
-        collected = Collected(provider.key)
+        collected = RoundResult(provider.key)
         fetching = Fetching(
             self.workers.of(f"provider {provider.key}"),
             patience_seconds=configured.policy.deadline_seconds,
@@ -193,7 +193,7 @@ class Collector:
         turn: asyncio.Lock,
         progress: Progress,
         since: int | None,
-        collected: Collected,
+        collected: RoundResult,
         fetching: Fetching,
     ) -> None:
         source = provider.source
@@ -203,10 +203,10 @@ class Collector:
         added: list[pl.DataFrame] = []
         http = self.connections.client(provider)
 
-        held = Held(asyncio.get_running_loop().time)
+        held = BatchBuffer(asyncio.get_running_loop().time)
 
         def keep(batches: list[Batch]) -> None:
-            for whole, parts in join(batches):
+            for whole, parts in merge_batches(batches):
                 try:
                     added.append(self._intake.take(source, whole, collected))
                 except DataError:
@@ -317,5 +317,5 @@ async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
         raise
 
 
-def _ignore(_: Collected) -> None:
+def _ignore(_: RoundResult) -> None:
     pass

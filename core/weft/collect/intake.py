@@ -18,7 +18,7 @@ from weft.store.tables import CANDLES
 
 
 @dataclass(slots=True)
-class Collected:
+class RoundResult:
     """What one provider brought in one round.
 
     Attributes:
@@ -56,7 +56,7 @@ class Intake:
         self._facts: dict[str, dict[FactKey, Span]] = {}
         self._closes: dict[str, dict[str, LastClose]] = {}
 
-    def take(self, source: str, batch: Batch, collected: Collected) -> pl.DataFrame:
+    def take(self, source: str, batch: Batch, collected: RoundResult) -> pl.DataFrame:
         """Store a batch: the facts before the cursor that says they need not be asked again.
 
         Args:

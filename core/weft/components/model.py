@@ -32,7 +32,7 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class TrustedForecast:
     """A model's forecast, and how far it has earned to be listened to.
 
     Attributes:

@@ -38,7 +38,7 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class LoadedArtifact:
     """A component's artifact in use.
 
     Attributes:
@@ -54,7 +54,7 @@ class Learned:
 
 
 @dataclass(frozen=True, slots=True)
-class Opinions:
+class ComposedDecisions:
     """What a composition said on the decision rows of a view, for those who act on it.
 
     Attributes:
@@ -116,7 +116,7 @@ class Training:
     horizon: int
     progress: TrainingProgress = ignore_progress
     checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
-    opinions: Opinions | None = None
+    opinions: ComposedDecisions | None = None
     previous: Artifact | None = None
 
 

@@ -21,9 +21,9 @@ from weft.components.contract_checks import (
 )
 from weft.components.ensemble import Fusion
 from weft.components.layer import Layer, Scores
-from weft.components.model import Forecast, Model, Outlook, RegimeState
+from weft.components.model import Forecast, Model, RegimeState, TrustedForecast
 from weft.components.risk import Levels, Sizes
-from weft.components.trained import NOT_TRAINED, Learned
+from weft.components.trained import NOT_TRAINED, LoadedArtifact
 from weft.compose.composition import Composition
 from weft.compose.gross_limit import once_per_asset, within_gross
 from weft.foundation.arrays import BoolPanel
@@ -60,7 +60,7 @@ class Composed:
     levels: Levels
     sizes: Sizes
     regime: RegimeState | None
-    outlooks: Mapping[str, Outlook]
+    outlooks: Mapping[str, TrustedForecast]
     silent: Mapping[str, str]
     artifacts: Mapping[str, str]
 
@@ -68,7 +68,7 @@ class Composed:
 def compose(
     composition: Composition,
     view: View,
-    learned: Mapping[str, Learned] = MappingProxyType({}),
+    learned: Mapping[str, LoadedArtifact] = MappingProxyType({}),
     problems: Mapping[str, str] = MappingProxyType({}),
 ) -> Composed:
     """Return what a composition says on the decision rows of a view.
@@ -140,7 +140,7 @@ class _Parts:
     """Asks the components of a composition that come in numbers, or may be missing."""
 
     composition: Composition
-    learned: Mapping[str, Learned]
+    learned: Mapping[str, LoadedArtifact]
     missing: dict[str, str]
     silent: dict[str, str]
 
@@ -187,7 +187,7 @@ class _Parts:
             return sizes
         return sizes.listened_to(self.learned["sizer"].trust, plain)
 
-    def outlooks(self, view: View) -> dict[str, Outlook]:
+    def outlooks(self, view: View) -> dict[str, TrustedForecast]:
         """Return what the models that are trained forecast."""
         found = {}
         for configured in self.composition.models:
@@ -199,7 +199,7 @@ class _Parts:
             forecast = _answer(title, predict, configured.policy, self.silent, key)
             if forecast is not None:
                 known = self.learned[key]
-                found[configured.policy.name] = Outlook(forecast, known.trust, known.digest)
+                found[configured.policy.name] = TrustedForecast(forecast, known.trust, known.digest)
         return found
 
     def scores(self, view: View) -> dict[str, Scores]:

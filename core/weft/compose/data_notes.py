@@ -16,7 +16,7 @@ _STATUS = {Presence.TRADED: "live", Presence.CLOSED: "closed", Presence.HOLE: "s
 
 
 def status(candles: Candles, at: int, column: int) -> str:
-    """Return how a symbol's market stands on a row: see `weft.domain.signal.DataNote`."""
+    """Return how a symbol's market stands on a row: see `weft.domain.signal.DataProvenance`."""
     match int(candles.aside[at, column]):
         case Aside.LEAP:
             return "broken"

@@ -12,12 +12,12 @@ from weft.compose.data_notes import notes, stale_notes, status, too_old
 from weft.domain.candles import NEVER, Candles, Presence
 from weft.domain.signal import (
     UNKNOWN_REGIME,
-    DataNote,
+    DataProvenance,
     Direction,
-    ForecastView,
+    ForecastReport,
+    LayerReport,
     LayerStatus,
-    LayerView,
-    RegimeView,
+    RegimeReport,
     Report,
     Signal,
     number,
@@ -118,12 +118,12 @@ class Reporter:
         )
         return with_id(signal)
 
-    def _layers(self, composed: Composed, row: int, column: int) -> tuple[LayerView, ...]:
+    def _layers(self, composed: Composed, row: int, column: int) -> tuple[LayerReport, ...]:
         found = []
         for name, scores in composed.scores.items():
             score = number(scores.score[row, column])
             found.append(
-                LayerView(
+                LayerReport(
                     name=name,
                     score=score,
                     weight=number(composed.fusion.weights[name][row, column]) or 0.0,
@@ -132,12 +132,12 @@ class Reporter:
                     evidence=_figures(scores.evidence, row, column),
                 )
             )
-        absent = [LayerView(n, None, 0.0, None, LayerStatus.FAILED, {}) for n in composed.missing]
+        absent = [LayerReport(n, None, 0.0, None, LayerStatus.FAILED, {}) for n in composed.missing]
         return tuple(sorted(found + absent, key=lambda layer: layer.name))
 
-    def _forecasts(self, composed: Composed, row: int, column: int) -> tuple[ForecastView, ...]:
+    def _forecasts(self, composed: Composed, row: int, column: int) -> tuple[ForecastReport, ...]:
         return tuple(
-            ForecastView(
+            ForecastReport(
                 model=name,
                 artifact=outlook.artifact,
                 trust=outlook.trust,
@@ -153,12 +153,12 @@ class Reporter:
             if number(outlook.forecast.probability_up[row, column]) is not None
         )
 
-    def _regime(self, composed: Composed, row: int) -> RegimeView | None:
+    def _regime(self, composed: Composed, row: int) -> RegimeReport | None:
         state = composed.regime
         if state is None or np.isnan(state.probability[row]).any():
             return None
         likeliest, known = int(np.argmax(state.probability[row])), state.trust > 0.0
-        return RegimeView(
+        return RegimeReport(
             name=state.names[likeliest] if known else UNKNOWN_REGIME,
             trust=state.trust,
             probability=dict(zip(state.names, map(number, state.probability[row]), strict=True)),
@@ -168,7 +168,7 @@ class Reporter:
             artifact=composed.artifacts["regime"],
         )
 
-    def _data(self, view: View, candles: Candles, at: int, row: int, column: int) -> DataNote:
+    def _data(self, view: View, candles: Candles, at: int, row: int, column: int) -> DataProvenance:
         last = _last_close(candles, at, column)
         window = candles.presence[at + 1 - COVERAGE_ROWS : at + 1, column]
         expected = max(int(np.count_nonzero(window != Presence.CLOSED)), 1)
@@ -177,7 +177,7 @@ class Reporter:
         ages = {name: number(panel[row, column]) for name, panel in too_old(view).items()}
         stale = {name: age for name, age in sorted(ages.items()) if age is not None}
         about_candles = notes(candles, at, column, view.instruments[column])
-        return DataNote(
+        return DataProvenance(
             kind=(provider.source_kind if provider else SourceKind.REAL).value,
             provider=provider.key if provider else "unknown",
             status=status(candles, at, column),

@@ -31,7 +31,7 @@ class LayerStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class LayerView:
+class LayerReport:
     """One layer's part in a signal.
 
     Attributes:
@@ -52,7 +52,7 @@ class LayerView:
 
 
 @dataclass(frozen=True, slots=True)
-class ForecastView:
+class ForecastReport:
     """What one model forecasts of a symbol's return until the horizon.
 
     Attributes:
@@ -79,7 +79,7 @@ UNKNOWN_REGIME: Final = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class RegimeView:
+class RegimeReport:
     """Where the market stands.
 
     Attributes:
@@ -104,7 +104,7 @@ class RegimeView:
 
 
 @dataclass(frozen=True, slots=True)
-class DataNote:
+class DataProvenance:
     """What a signal was made of.
 
     Attributes:
@@ -197,14 +197,14 @@ class Signal:
     take_profit: float | None
     risk_reward: float | None
     position_size: float
-    layers: tuple[LayerView, ...]
+    layers: tuple[LayerReport, ...]
     missing_layers: Mapping[str, str]
-    forecasts: tuple[ForecastView, ...]
-    regime: RegimeView | None
+    forecasts: tuple[ForecastReport, ...]
+    regime: RegimeReport | None
     risk: Mapping[str, float | None]
     sizing: Mapping[str, float | None]
     missing_models: Mapping[str, str]
-    data: DataNote
+    data: DataProvenance
     versions: Versions
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 from weft.collect.collector import Collector, Progress
-from weft.collect.intake import Collected
+from weft.collect.intake import RoundResult
 from weft.components.contract_checks import checked_awaitable
 from weft.components.feature import StepFeature
 from weft.compose.composing import Composed, compose
@@ -17,7 +17,7 @@ from weft.foundation.arithmetic import own_arithmetic
 from weft.foundation.clock import Clock
 from weft.foundation.errors import LookAheadError, NoDataError
 from weft.foundation.times import SECOND, iso
-from weft.learning.champions import Champions, InUse
+from weft.learning.champions import ActiveArtifacts, Champions
 from weft.learning.trainer import Trainer
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market
@@ -61,7 +61,7 @@ class Engine:
         *,
         since: int | None = None,
         in_time: bool = False,
-    ) -> list[Collected]:
+    ) -> list[RoundResult]:
         """Fetch what is new from every provider, and store it; see `Collector.collect`."""
         return await self.collector.collect(progress, since=since, in_time=in_time)
 
@@ -142,7 +142,7 @@ class Engine:
         in_use = self.in_use(view)
         return compose(self.composition, view, in_use.learned, in_use.problems)
 
-    def in_use(self, view: View) -> InUse:
+    def in_use(self, view: View) -> ActiveArtifacts:
         """Return what the trained components had learnt by a view's first decision row."""
         recorded_by = view.loaded.read_at or None
         return self.champions.at(self.composition.trained, int(view.times[0]), recorded_by)

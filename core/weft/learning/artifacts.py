@@ -34,7 +34,7 @@ Signs: TypeAlias = tuple[tuple[str, int, int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredArtifact:
     """An artifact and its model card.
 
     Attributes:
@@ -60,7 +60,7 @@ class Artifacts:
         self._abouts: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._lock = threading.Lock()
 
-    def keep(self, key: str, artifact: Artifact, about: Mapping[str, Any]) -> Kept:
+    def keep(self, key: str, artifact: Artifact, about: Mapping[str, Any]) -> StoredArtifact:
         """Write an artifact, whole or not at all.
 
         Args:
@@ -87,7 +87,7 @@ class Artifacts:
             self._write(self._place(key, digest), {**artifact.files, _CARD: text})
         except OSError as error:
             raise self._unwritable(error) from error
-        return Kept(digest, artifact, dict(about))
+        return StoredArtifact(digest, artifact, dict(about))
 
     @contextmanager
     def training(self, key: str) -> Iterator[None]:
@@ -117,7 +117,7 @@ class Artifacts:
                 )
             yield
 
-    def read(self, key: str, digest: str) -> Kept:
+    def read(self, key: str, digest: str) -> StoredArtifact:
         """Return an artifact, having made sure that no bit of it was changed.
 
         Raises:
@@ -128,7 +128,7 @@ class Artifacts:
         for name, content in files.items():
             if _digest(content) != card["files"][name]:
                 raise self._damaged(folder, f"{name} was changed since it was written")
-        return Kept(digest, Artifact(files, card["card"]), card["about"])
+        return StoredArtifact(digest, Artifact(files, card["card"]), card["about"])
 
     def about(self, key: str, digest: str) -> Mapping[str, Any]:
         """Return what the engine says of an artifact on its card.

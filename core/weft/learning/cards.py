@@ -10,7 +10,7 @@ from weft.foundation.errors import ArtifactError
 from weft.foundation.times import iso, parse_time
 from weft.foundation.version import __version__
 from weft.learning.judging import Comparison, trust_in
-from weft.learning.records import Span
+from weft.learning.records import TrainingRows
 
 FORMAT: Final = 1
 
@@ -52,7 +52,11 @@ class _About(_Strict):
 
 
 def about_of(
-    component: str, options: str, span: Span, skill: Comparison, made_with: Mapping[str, object]
+    component: str,
+    options: str,
+    span: TrainingRows,
+    skill: Comparison,
+    made_with: Mapping[str, object],
 ) -> dict[str, Any]:
     """Return what the engine says of an artifact.
 

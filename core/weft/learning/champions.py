@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from weft.components.trained import Artifact, Learned, Trained
+from weft.components.trained import Artifact, LoadedArtifact, Trained
 from weft.config.resolve import canonical_options
 from weft.foundation.boundary import Raised, attempt
 from weft.foundation.errors import ArtifactError, LearningError
 from weft.foundation.times import iso, parse_time
-from weft.learning.artifacts import Artifacts, Kept, Signs
+from weft.learning.artifacts import Artifacts, Signs, StoredArtifact
 from weft.ledger.ledger import Entry, Ledger
 
 _ANYTHING: Final[Mapping[str, object]] = MappingProxyType({})
@@ -50,7 +50,7 @@ class Promotion:
 
 
 @dataclass(frozen=True, slots=True)
-class InUse:
+class ActiveArtifacts:
     """What the trained components have learnt as of an instant.
 
     Attributes:
@@ -58,7 +58,7 @@ class InUse:
         problems: why a component has none, or not the latest, by key.
     """
 
-    learned: Mapping[str, Learned]
+    learned: Mapping[str, LoadedArtifact]
     problems: Mapping[str, str]
 
 
@@ -93,7 +93,7 @@ class Champions:
         self._made_for = made_for
         self._promotions: list[Promotion] = []
         self._read_to = 0
-        self._ready: dict[_Known, Learned] = {}
+        self._ready: dict[_Known, LoadedArtifact] = {}
         self._refused: dict[_Known, _Refusal] = {}
         self._lock = threading.Lock()
 
@@ -138,13 +138,13 @@ class Champions:
         components: Mapping[str, Trained],
         as_of: int,
         recorded_by: int | None = None,
-    ) -> InUse:
+    ) -> ActiveArtifacts:
         """Return what components have learnt as of a decision row.
 
         An artifact that is damaged, or was made with other options, is passed over for the one
         that was champion before it, and the problem is told.
         """
-        learned: dict[str, Learned] = {}
+        learned: dict[str, LoadedArtifact] = {}
         problems: dict[str, str] = {}
         for key, component in components.items():
             ranked = self.ranked(key, as_of, recorded_by)
@@ -153,12 +153,12 @@ class Champions:
                 learned[key] = found
             if trouble:
                 problems[key] = "; ".join(trouble)
-        return InUse(learned, problems)
+        return ActiveArtifacts(learned, problems)
 
-    def in_use(self, key: str, component: Trained, as_of: int) -> Kept | None:
+    def in_use(self, key: str, component: Trained, as_of: int) -> StoredArtifact | None:
         """Return the artifact a component uses as of a decision row, None where there is none."""
         for promotion in self.ranked(key, as_of):
-            if isinstance(self._looked_at(key, component, promotion), Learned):
+            if isinstance(self._looked_at(key, component, promotion), LoadedArtifact):
                 try:
                     # Anew, for one that is ready may have been damaged on disk since.
                     return self._artifacts.read(key, promotion.digest)
@@ -168,18 +168,20 @@ class Champions:
 
     def _first_usable(
         self, key: str, component: Trained, ranked: Iterable[Promotion]
-    ) -> tuple[Learned | None, list[str]]:
+    ) -> tuple[LoadedArtifact | None, list[str]]:
         trouble: list[str] = []
         for promotion in ranked:
             found = self._looked_at(key, component, promotion)
-            if isinstance(found, Learned):
+            if isinstance(found, LoadedArtifact):
                 return found, trouble
             reason = f"artifact {promotion.digest[:8]} is not used: {found.why}"
             if reason not in trouble:
                 trouble.append(reason)
         return None, trouble
 
-    def _looked_at(self, key: str, component: Trained, promotion: Promotion) -> Learned | _Refusal:
+    def _looked_at(
+        self, key: str, component: Trained, promotion: Promotion
+    ) -> LoadedArtifact | _Refusal:
         """Return a promoted artifact, made ready; or why it cannot be used."""
         options = canonical_options(component.config)
         known = (key, promotion.digest, options)
@@ -189,7 +191,7 @@ class Champions:
                 # The one used last stands last.
                 self._ready[known] = self._ready.pop(known)
         if held is not None:
-            return Learned(held.digest, held.ready, promotion.trust)
+            return LoadedArtifact(held.digest, held.ready, promotion.trust)
         # Before it is read, so that what is put right meanwhile is looked at again.
         signs = self._artifacts.signs(key, promotion.digest)
         if refused is not None and refused.signs == signs:
@@ -198,7 +200,7 @@ class Champions:
             kept = self._artifacts.read(key, promotion.digest)
             expect_made_by(component, kept, options, self._made_for)
             ready = made_ready(component, kept.artifact)
-            found = Learned(promotion.digest, ready, promotion.trust)
+            found = LoadedArtifact(promotion.digest, ready, promotion.trust)
         except LearningError as error:
             refusal = _Refusal(str(error), signs)
             cause = error.__cause__
@@ -242,7 +244,7 @@ def made_ready(component: Trained, artifact: Artifact) -> Any:  # noqa: ANN401  
 
 
 def expect_made_by(
-    component: Trained, kept: Kept, options: str, made_for: Mapping[str, object]
+    component: Trained, kept: StoredArtifact, options: str, made_for: Mapping[str, object]
 ) -> None:
     """Make sure that a component with these options made an artifact, for this composition.
 

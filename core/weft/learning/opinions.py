@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.components.ensemble import Fusion
-from weft.components.model import Forecast, Outlook, RegimeState
+from weft.components.model import Forecast, RegimeState, TrustedForecast
 from weft.components.needs import Need
 from weft.components.risk import Levels
-from weft.components.trained import Opinions, TrainingProgress, ignore_progress
+from weft.components.trained import ComposedDecisions, TrainingProgress, ignore_progress
 from weft.compose.composing import Composed, compose
 from weft.compose.composition import Composition
 from weft.domain.calendar import BLOCK
 from weft.foundation.arrays import FloatPanel
-from weft.learning.champions import InUse
+from weft.learning.champions import ActiveArtifacts
 from weft.market.market import Market
 from weft.market.view import View
 
@@ -34,10 +34,10 @@ def compose_history(
     rows: int,
     *,
     needs: Sequence[Need],
-    in_use: InUse,
+    in_use: ActiveArtifacts,
     progress: TrainingProgress = ignore_progress,
     at_once: int = ROWS_AT_ONCE,
-) -> tuple[View, Opinions]:
+) -> tuple[View, ComposedDecisions]:
     """Return a view of many decision rows, and what the composition said on them.
 
     Rows are composed block by block, each on a view of its own with its own warm-up. No row
@@ -102,7 +102,7 @@ class _History:
     view: View
     calibrated: bool = True
     regime: RegimeState | None = None
-    outlooks: dict[str, Outlook] = field(default_factory=dict)
+    outlooks: dict[str, TrustedForecast] = field(default_factory=dict)
     panels: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def take_in(self, block: slice, said: Composed) -> None:
@@ -129,7 +129,7 @@ class _History:
         whole = self._put("regime", (block, states), state.probability, width=len(states))
         self.regime = replace(state, probability=whole)
 
-    def _take_in_outlook(self, name: str, cells: _Cells, outlook: Outlook) -> None:
+    def _take_in_outlook(self, name: str, cells: _Cells, outlook: TrustedForecast) -> None:
         said = outlook.forecast
 
         def put(what: str, panel: FloatPanel) -> FloatPanel:
@@ -163,10 +163,10 @@ class _History:
         view = self.view.with_universe(self.panels["universe"])
         return view.with_regime(self.regime).with_forecasts(self.outlooks)
 
-    def opinions(self) -> Opinions:
+    def opinions(self) -> ComposedDecisions:
         """Return what was said on all rows."""
         said = self.panels
-        return Opinions(
+        return ComposedDecisions(
             Fusion(
                 score=said["score"],
                 confidence=said["confidence"],

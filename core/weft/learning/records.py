@@ -22,7 +22,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TrainingRows:
     """Which rows a training uses; instants are closes, microseconds since 1970.
 
     Attributes:
@@ -41,7 +41,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ChampionScore:
     """How the champion does on the rows a challenger is judged on.
 
     Attributes:
@@ -58,7 +58,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class TrainingResult:
     """What one training came to.
 
     Attributes:
@@ -75,7 +75,7 @@ class Trial:
 
     key: str
     digest: str
-    span: Span
+    span: TrainingRows
     skill: Comparison
     against: Comparison | None
     trust: float

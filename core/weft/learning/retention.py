@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Sequence
 
 from weft.foundation.errors import StorageError
-from weft.learning.artifacts import Artifacts, Kept
+from weft.learning.artifacts import Artifacts, StoredArtifact
 from weft.learning.champions import PROMOTION
 from weft.learning.records import TRAINING
 from weft.ledger.ledger import Entry, Ledger
@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 def remove_unneeded(
-    artifacts: Artifacts, ledger: Ledger, key: str, trained: Kept, most: int
+    artifacts: Artifacts, ledger: Ledger, key: str, trained: StoredArtifact, most: int
 ) -> list[str]:
     """Remove artifacts of a component that were never taken into use; return their digests.
 

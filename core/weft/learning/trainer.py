@@ -12,8 +12,8 @@ import numpy as np
 from weft.components.model import Model, Regime
 from weft.components.trained import (
     Artifact,
+    ComposedDecisions,
     Evaluation,
-    Opinions,
     Trained,
     Training,
     TrainingProgress,
@@ -29,7 +29,7 @@ from weft.learning.cards import about_of
 from weft.learning.champions import Champions, Promotion, expect_made_by, made_ready
 from weft.learning.judging import FEWEST_SPANS, Comparison, compare, skill_of, trust_in
 from weft.learning.opinions import compose_history, first_half, second_half
-from weft.learning.records import TRAINING, Rules, Span, Standing, Trial
+from weft.learning.records import TRAINING, ChampionScore, Rules, TrainingResult, TrainingRows
 from weft.learning.retention import remove_unneeded
 from weft.learning.trainings import Trainings
 from weft.learning.under_way import UnderWay, read_under_way, shown_under_way
@@ -41,7 +41,7 @@ _SAME_TRUST = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class TrainingView:
     """The rows a component is trained or judged on.
 
     Attributes:
@@ -52,7 +52,7 @@ class Scene:
 
     component: Trained
     view: View
-    opinions: Opinions | None = None
+    opinions: ComposedDecisions | None = None
 
     def shown(self, training: Training, ready: Any = None) -> tuple[View, Training]:  # noqa: ANN401  # what the component works with
         """Return what the component sees, with what it learnt, and what goes with it."""
@@ -88,7 +88,7 @@ class Trainer:
     def __post_init__(self) -> None:
         self.trainings = Trainings(self.ledger)
 
-    def span(self, key: str, last: int) -> Span:
+    def span(self, key: str, last: int) -> TrainingRows:
         """Return the rows a training at a decision row would use.
 
         Args:
@@ -113,7 +113,7 @@ class Trainer:
             )
         taken = min(rows - shadow, component.most_rows)
         trained_to = last - shadow * micros
-        return Span(trained_to - (taken - 1) * micros, trained_to, last, taken, shadow)
+        return TrainingRows(trained_to - (taken - 1) * micros, trained_to, last, taken, shadow)
 
     def _shadow_rows(self, rows: int) -> int:
         """Return how many of so many rows are kept to judge on."""
@@ -127,7 +127,9 @@ class Trainer:
             rows += least - (rows - self._shadow_rows(rows))
         return rows
 
-    def train(self, key: str, last: int, progress: TrainingProgress = ignore_progress) -> Trial:
+    def train(
+        self, key: str, last: int, progress: TrainingProgress = ignore_progress
+    ) -> TrainingResult:
         """Train a component, judge it, and promote it if it is better than what is in use.
 
         Args:
@@ -173,7 +175,7 @@ class Trainer:
 
         return sorted(self.composition.trained, key=lambda key: (seconds(key), key))
 
-    def _train(self, key: str, span: Span, progress: TrainingProgress) -> Trial:
+    def _train(self, key: str, span: TrainingRows, progress: TrainingProgress) -> TrainingResult:
         component = self.composition.trained[key]
         options = canonical_options(component.config)
         unfinished = self.artifacts.folder / "unfinished" / key
@@ -256,7 +258,7 @@ class Trainer:
             )
         return self.promote(key, earlier[0], last, f"rolled back from {used[0][:8]}")
 
-    def _signature(self, span: Span, options: str) -> dict[str, Any]:
+    def _signature(self, span: TrainingRows, options: str) -> dict[str, Any]:
         """Return what tells one training from another."""
         return {
             "options": options,
@@ -266,7 +268,7 @@ class Trainer:
             **self.composition.made_for,
         }
 
-    def _resumed(self, span: Span, options: str, unfinished: Path) -> Span:
+    def _resumed(self, span: TrainingRows, options: str, unfinished: Path) -> TrainingRows:
         """Return the span of a training that was stopped within the last day, to finish it.
 
         Without one, or where it was another kind of training, the span that is handed in.
@@ -276,7 +278,7 @@ class Trainer:
         if not isinstance(first, int) or not isinstance(trained_to, int):
             return span
         micros = self.composition.interval.micros
-        earlier = Span(
+        earlier = TrainingRows(
             first,
             trained_to,
             span.judged_to,
@@ -287,7 +289,7 @@ class Trainer:
         recent = 0 <= span.trained_to - trained_to <= max(DAY, micros)
         return earlier if same and recent else span
 
-    def _fitted(self, key: str, span: Span, training: Training) -> Artifact:
+    def _fitted(self, key: str, span: TrainingRows, training: Training) -> Artifact:
         """Return what a component learns on the rows to train on."""
         component, progress = self.composition.trained[key], training.progress
         if not component.learns_from_opinions:
@@ -303,7 +305,7 @@ class Trainer:
 
     def _scene(
         self, key: str, last: int, rows: int, progress: TrainingProgress = ignore_progress
-    ) -> Scene:
+    ) -> TrainingView:
         """Return the rows that a component is trained or judged on."""
         component, rule = self.composition.trained[key], self.composition.universe
         if component.learns_from_opinions:
@@ -318,12 +320,14 @@ class Trainer:
                 in_use=in_use,
                 progress=progress,
             )
-            return Scene(component, view, opinions)
+            return TrainingView(component, view, opinions)
         view = self.market.planned_for([*component.needs, *rule.needs]).view(last, rows)
         members = rule.members(view.restricted(rule.needs, rule.title()))
-        return Scene(component, view.with_universe(members))
+        return TrainingView(component, view.with_universe(members))
 
-    def _previous(self, key: str, component: Trained, options: str, span: Span) -> Artifact | None:
+    def _previous(
+        self, key: str, component: Trained, options: str, span: TrainingRows
+    ) -> Artifact | None:
         """Return the artifact trained last with the same options, on rows up to these at most.
 
         Whether it was promoted does not count: that was decided by rows after those it was
@@ -341,11 +345,11 @@ class Trainer:
             return kept.artifact
         return None
 
-    def _judge(self, key: str, scene: Scene, ready: Any) -> Evaluation:  # noqa: ANN401  # what the component works with
+    def _judge(self, key: str, scene: TrainingView, ready: Any) -> Evaluation:  # noqa: ANN401  # what the component works with
         """Return how good something a component learnt is on the rows kept for judging."""
         return scene.component.evaluate(*scene.shown(self._training(key), ready))
 
-    def _standing(self, key: str, span: Span, shadow: Scene) -> Standing | None:
+    def _standing(self, key: str, span: TrainingRows, shadow: TrainingView) -> ChampionScore | None:
         """Return how the champion does on the rows kept for judging that it was not trained on."""
         champion = self.champions.at({key: shadow.component}, span.judged_to).learned.get(key)
         if champion is None:
@@ -359,9 +363,9 @@ class Trainer:
         rows = np.arange(len(found.loss)) * self.composition.interval.micros + span.trained_to
         loss = np.where(rows >= about["trained_to"], found.loss, np.nan)
         skill = compare(loss, found.baseline, self.composition.horizon_candles)
-        return Standing(champion.digest, champion.trust, loss, skill)
+        return ChampionScore(champion.digest, champion.trust, loss, skill)
 
-    def _judge_anew(self, key: str, span: Span, standing: Standing) -> None:
+    def _judge_anew(self, key: str, span: TrainingRows, standing: ChampionScore) -> None:
         """Trust a champion that stays as far as it deserves by now: an edge may have gone."""
         skill, trust = standing.skill, trust_in(standing.skill)
         if skill.blocks < FEWEST_SPANS or abs(trust - standing.trust) < _SAME_TRUST:
@@ -376,11 +380,11 @@ class Trainer:
         self,
         key: str,
         digest: str,
-        span: Span,
+        span: TrainingRows,
         skill: Comparison,
         against: Comparison | None,
         seconds: float,
-    ) -> Trial:
+    ) -> TrainingResult:
         promoted, why = True, "the first of its kind"
         # Models and regimes are listened to as far as they are trusted, by all who use them.
         used_in_full = not isinstance(self.composition.trained[key], Model | Regime)
@@ -397,9 +401,9 @@ class Trainer:
             errors = f"{abs(skill.sureness):.1f} standard errors"
             promoted, why = False, f"it is {errors} worse than doing without it"
         trust = trust_in(skill)
-        return Trial(key, digest, span, skill, against, trust, promoted, why, seconds)
+        return TrainingResult(key, digest, span, skill, against, trust, promoted, why, seconds)
 
-    def _write_down(self, trial: Trial) -> None:
+    def _write_down(self, trial: TrainingResult) -> None:
         """Write every training to the ledger, so that nobody can forget those that failed."""
         figures = {
             "skill": trial.skill.gain,

@@ -12,12 +12,12 @@ from weft.features.engine import FeatureEngine
 from weft.foundation.arrays import BoolPanel, FloatPanel, Times
 from weft.foundation.times import Interval
 from weft.market.corrections import Corrected
-from weft.market.listings import Listing
+from weft.market.listings import SymbolSources
 from weft.market.metrics import MetricPanel
 from weft.market.news import NO_NEWS, News
 
 if TYPE_CHECKING:
-    from weft.components.model import Outlook, RegimeState
+    from weft.components.model import RegimeState, TrustedForecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,13 @@ class MarketData:
     metrics: Mapping[str, Callable[[Times], MetricPanel]]
     make_feature: Callable[[FeatureNeed], Feature]
     engine: FeatureEngine
-    listings: tuple[Listing, ...] = ()
+    listings: tuple[SymbolSources, ...] = ()
     read_at: int = 0
     news: News = NO_NEWS
     delay: int = 0
     corrected: Corrected = field(default_factory=dict)
     universe: BoolPanel | None = None
     regime: "RegimeState | None" = None
-    outlooks: "Mapping[str, Outlook]" = field(default_factory=dict)
+    outlooks: "Mapping[str, TrustedForecast]" = field(default_factory=dict)
     old: "dict[str, FloatPanel]" = field(default_factory=dict)
     computed: dict[tuple[FeatureNeed, int], Mapping[str, FloatPanel]] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from weft.foundation.times import Interval
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class CandleSpan:
     """One source's candles of one symbol.
 
     Attributes:
@@ -24,7 +24,7 @@ class Series:
     first_close: int
     last_close: int
 
-    def with_closes(self, first: int, last: int) -> "Series":
+    def with_closes(self, first: int, last: int) -> "CandleSpan":
         """Return the series with candles from `first` to `last` added to it."""
         return replace(
             self,
@@ -34,7 +34,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class SymbolSources:
     """A symbol, and every source that has candles of it.
 
     At each instant the most preferred source counts whose candles had begun by then. A source
@@ -46,7 +46,7 @@ class Listing:
     """
 
     symbol: str
-    series: tuple[Series, ...]
+    series: tuple[CandleSpan, ...]
 
     @property
     def first_close(self) -> int:
@@ -58,7 +58,7 @@ class Listing:
         """Close of the latest candle of the source in use now."""
         return self.series[0].last_close
 
-    def at(self, instant: int) -> Series | None:
+    def at(self, instant: int) -> CandleSpan | None:
         """Return the series in use at an instant, or None where none had begun."""
         return next((s for s in self.series if s.first_close <= instant), None)
 
@@ -93,10 +93,10 @@ class Listing:
         return ends
 
 
-Listings: TypeAlias = Mapping[str, Listing]
+Listings: TypeAlias = Mapping[str, SymbolSources]
 
 
-def list_symbols(series: Iterable[Series], sources: Sequence[str]) -> dict[str, Listing]:
+def list_symbols(series: Iterable[CandleSpan], sources: Sequence[str]) -> dict[str, SymbolSources]:
     """Return what each symbol is listed as, in the order of the symbols.
 
     Args:
@@ -104,7 +104,7 @@ def list_symbols(series: Iterable[Series], sources: Sequence[str]) -> dict[str, 
         sources: names of the sources, the preferred one first.
     """
     rank = {source: place for place, source in enumerate(sources)}
-    found: dict[str, list[Series]] = {}
+    found: dict[str, list[CandleSpan]] = {}
     for one in sorted(series, key=lambda s: (s.instrument.symbol, rank[s.source])):
         found.setdefault(one.instrument.symbol, []).append(one)
-    return {symbol: Listing(symbol, tuple(each)) for symbol, each in found.items()}
+    return {symbol: SymbolSources(symbol, tuple(each)) for symbol, each in found.items()}

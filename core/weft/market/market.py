@@ -18,7 +18,7 @@ from weft.foundation.times import Interval, iso, to_datetime
 from weft.market.corrections import Corrected, joined, late_by
 from weft.market.data import MarketData
 from weft.market.facts import Facts
-from weft.market.listings import Listings, Series, list_symbols
+from weft.market.listings import CandleSpan, Listings, list_symbols
 from weft.market.metrics import MetricPanel, metric_panel
 from weft.market.news import NO_NEWS, News, Texts
 from weft.market.panels import PLACED, HotPanel, latest_traded, panel_of
@@ -105,7 +105,7 @@ class Market:
         micros = pl.col("first", "last").to_physical() + self.plan.base.micros
         spans = self._store.spans(self.plan.base).with_columns(micros)
         series = [
-            Series(source, instrument, first, last)
+            CandleSpan(source, instrument, first, last)
             for source, symbol, first, last in spans.iter_rows()
             if (instrument := described.get(source, {}).get(symbol)) is not None
         ]
@@ -119,7 +119,7 @@ class Market:
         found = self._store.corrected(sources, base, late, since)
         self.corrected = joined(self.corrected, found)
 
-    def _list(self, series: Iterable[Series]) -> None:
+    def _list(self, series: Iterable[CandleSpan]) -> None:
         listings, instruments = list_symbols(series, self._sources), InstrumentTable()
         for listing in listings.values():
             instruments.add(listing.series[0].instrument)

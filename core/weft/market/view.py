@@ -33,7 +33,7 @@ from weft.market.news import News
 if TYPE_CHECKING:
     import polars as pl
 
-    from weft.components.model import Outlook, RegimeState
+    from weft.components.model import RegimeState, TrustedForecast
 
 
 class View:
@@ -230,7 +230,7 @@ class View:
         self._expect_rows(len(state.probability))
         return state.last(self.steps)
 
-    def forecasts(self) -> "Mapping[str, Outlook]":
+    def forecasts(self) -> "Mapping[str, TrustedForecast]":
         """Return what each trained model forecasts on the decision rows, by its name in config.
 
         Raises:
@@ -319,7 +319,7 @@ class View:
         data = replace(self._data, regime=state)
         return View(data, self.steps, self._needs, self._component, self._learned)
 
-    def with_forecasts(self, outlooks: "Mapping[str, Outlook]") -> "View":
+    def with_forecasts(self, outlooks: "Mapping[str, TrustedForecast]") -> "View":
         """Return this view knowing what the models forecast on its decision rows."""
         data = replace(self._data, outlooks=outlooks)
         return View(data, self.steps, self._needs, self._component, self._learned)

@@ -24,7 +24,7 @@ from weft.domain.instruments import Instrument
 from weft.foundation.clock import Clock
 from weft.foundation.errors import ProviderError
 from weft.foundation.times import DAY, SECOND, Interval, iso, to_micros
-from weft.sources.http import Answer, Http, UnlistedSymbolError
+from weft.sources.http import Http, HttpResponse, UnlistedSymbolError
 
 _SCHEMA = {"open_time": pl.Datetime("us", "UTC")} | dict.fromkeys(FIELDS, pl.Float64())
 _TEST_NETWORK = re.compile("testnet|sandbox|demo")
@@ -46,7 +46,7 @@ class Page:
     """
 
     rows: list[Row]
-    answer: Answer
+    answer: HttpResponse
     following: int | None
 
 
@@ -234,7 +234,7 @@ class CandleProvider(Provider):
         return tuple(f"{symbol}: {line}" for line in told)
 
 
-def _told_time(answer: Answer, now: int) -> int:
+def _told_time(answer: HttpResponse, now: int) -> int:
     """Return the time the server says it was; where this clock is ahead, a candle is not closed."""
     try:
         told = to_micros(parsedate_to_datetime(answer.headers.get("date", "")))

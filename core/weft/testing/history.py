@@ -7,7 +7,7 @@ from functools import cache, partial
 import numpy as np
 
 from weft.components.feature import Feature
-from weft.components.model import Forecast, Outlook, RegimeState
+from weft.components.model import Forecast, RegimeState, TrustedForecast
 from weft.components.needs import FeatureNeed, Need
 from weft.domain.candles import (
     FIELDS,
@@ -70,7 +70,7 @@ class History:
     metrics: Mapping[str, FloatPanel]
     news: News = NO_NEWS
     regime: RegimeState | None = None
-    outlooks: Mapping[str, Outlook] = field(default_factory=dict)
+    outlooks: Mapping[str, TrustedForecast] = field(default_factory=dict)
     first_close: int = START
 
     @property
@@ -130,7 +130,7 @@ class History:
         rows: int,
         candles: Mapping[str, FloatPanel],
         metrics: Mapping[str, FloatPanel],
-        outlooks: Mapping[str, Outlook],
+        outlooks: Mapping[str, TrustedForecast],
     ) -> "History":
         """Return this history with other panels, and no later text and regime as it was."""
         known_by = self.first_close + (rows - 1) * self.interval.micros
@@ -273,7 +273,9 @@ def _in_range(name: str, panel: FloatPanel) -> FloatPanel:
     return np.clip(panel, low, high)
 
 
-def _changed(outlook: Outlook, change: Callable[[FloatPanel], FloatPanel]) -> Outlook:
+def _changed(
+    outlook: TrustedForecast, change: Callable[[FloatPanel], FloatPanel]
+) -> TrustedForecast:
     """Return an outlook with all its panels changed."""
     said = outlook.forecast
     forecast = Forecast(
@@ -285,7 +287,7 @@ def _changed(outlook: Outlook, change: Callable[[FloatPanel], FloatPanel]) -> Ou
     return replace(outlook, forecast=forecast)
 
 
-def _last(outlook: Outlook, steps: int) -> Outlook:
+def _last(outlook: TrustedForecast, steps: int) -> TrustedForecast:
     return _changed(outlook, lambda panel: panel[-steps:])
 
 

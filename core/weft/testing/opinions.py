@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from weft.components.model import Forecast, Outlook, RegimeState
+from weft.components.model import Forecast, RegimeState, TrustedForecast
 from weft.market.news import News
 from weft.testing.history import History
 
@@ -30,7 +30,7 @@ def with_forecasts(history: History, seed: int = 0) -> History:
         mean = np.where(np.isnan(close), np.nan, rng.normal(0.0, 0.01, close.shape))
         quantiles = {0.05: mean - 0.03, 0.5: mean, 0.95: mean + 0.03}
         chance = 1.0 / (1.0 + np.exp(-mean / 0.01))
-        outlooks[name] = Outlook(Forecast(mean, chance, quantiles), trust, artifact="00")
+        outlooks[name] = TrustedForecast(Forecast(mean, chance, quantiles), trust, artifact="00")
     return replace(history, outlooks=outlooks)
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 from weft.components.contract_checks import checked_awaitable
 from weft.components.execution import Sink
 from weft.domain.signal import (
-    DataNote,
+    DataProvenance,
     Direction,
-    ForecastView,
+    ForecastReport,
+    LayerReport,
     LayerStatus,
-    LayerView,
-    RegimeView,
+    RegimeReport,
     Signal,
     Versions,
     with_id,
@@ -135,8 +135,8 @@ def _signal(direction: Direction) -> Signal:
     acts = direction is not Direction.NEUTRAL
     side = {Direction.LONG: 1.0, Direction.SHORT: -1.0, Direction.NEUTRAL: 0.0}[direction]
     as_of = "2026-01-01T00:00:00Z"
-    regime = RegimeView("bull", 0.9, {"bull": 1.0}, 0.05, 20.0, 0.8, "b1b1")
-    forecast = ForecastView("trees", "a0a0", 0.5, 0.55, 0.002, {"0.05": -0.03}, {})
+    regime = RegimeReport("bull", 0.9, {"bull": 1.0}, 0.05, 20.0, 0.8, "b1b1")
+    forecast = ForecastReport("trees", "a0a0", 0.5, 0.55, 0.002, {"0.05": -0.03}, {})
     return with_id(
         Signal(
             id="",
@@ -154,8 +154,8 @@ def _signal(direction: Direction) -> Signal:
             risk_reward=1.5 if acts else None,
             position_size=0.1 * abs(side),
             layers=(
-                LayerView("technical", 60.0 * side, 1.0, 0.6, LayerStatus.OK, {"rsi": 61.0}),
-                LayerView("on_chain", None, 0.0, None, LayerStatus.NO_OPINION, {"mvrv": None}),
+                LayerReport("technical", 60.0 * side, 1.0, 0.6, LayerStatus.OK, {"rsi": 61.0}),
+                LayerReport("on_chain", None, 0.0, None, LayerStatus.NO_OPINION, {"mvrv": None}),
             ),
             missing_layers={"sentiment": "layer sentiment: gave no answer within 20 seconds"},
             forecasts=(forecast,) if acts else (),
@@ -163,7 +163,9 @@ def _signal(direction: Direction) -> Signal:
             risk={"var_99": 0.04 if acts else None},
             sizing={},
             missing_models={"models.transformer": "not trained yet"},
-            data=DataNote("synthetic", "synthetic", "live", as_of if acts else None, 0.0, 1.0),
+            data=DataProvenance(
+                "synthetic", "synthetic", "live", as_of if acts else None, 0.0, 1.0
+            ),
             versions=Versions("0.1.0", "c0ffee", {}, {}),
         )
     )

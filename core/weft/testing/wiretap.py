@@ -13,7 +13,7 @@ from weft.sources.http import client
 from weft.sources.http.api import Api
 from weft.sources.http.retry import Deadline
 from weft.sources.http.transport import KeyedTransport
-from weft.sources.http.wire import Reply, Wire
+from weft.sources.http.wire import Connection, Reply
 
 _TICKS = 20
 
@@ -108,7 +108,7 @@ class Tap:
         """Let every client that is built meanwhile go through this tap."""
         tap, transport = self, self._transport
 
-        class TappedWire(Wire):
+        class TappedWire(Connection):
             """Hands each request to the tap."""
 
             def __init__(self, where: str, api: Api, base: httpx.URL, *rest: Any) -> None:  # noqa: ANN401  # as the base
@@ -128,5 +128,5 @@ class Tap:
 
                 return await tap.carry(request, ask)
 
-        with patch.object(client, "Wire", TappedWire):
+        with patch.object(client, "Connection", TappedWire):
             yield

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from weft.collect.intake import Collected
+from weft.collect.intake import RoundResult
 from weft.domain.signal import to_json
 from weft.foundation.times import DAY
 from weft_app.progress import phase
@@ -59,18 +59,18 @@ def run(
 
 
 @contextmanager
-def _shown(names: Sequence[str], first: int, now: int) -> Iterator[Callable[[Collected], None]]:
+def _shown(names: Sequence[str], first: int, now: int) -> Iterator[Callable[[RoundResult], None]]:
     """Give a function that shows how far each provider has come, from the first day to now."""
     days = max(1, (now - first) // DAY)
 
-    def reached(collected: Collected) -> int:
+    def reached(collected: RoundResult) -> int:
         return min(max(0, ((collected.reached or first) - first) // DAY), days)
 
     if console.is_terminal:
         with _bars() as progress:
             tasks = {n: progress.add_task(escape(n), total=days, new="0 new") for n in names}
 
-            def draw(collected: Collected) -> None:
+            def draw(collected: RoundResult) -> None:
                 progress.update(
                     tasks[collected.provider],
                     completed=reached(collected),
@@ -81,7 +81,7 @@ def _shown(names: Sequence[str], first: int, now: int) -> Iterator[Callable[[Col
     else:
         with phase("Fetching history") as fetching:
 
-            def note(collected: Collected) -> None:
+            def note(collected: RoundResult) -> None:
                 came = f"{reached(collected):,} of {days:,} days, {collected.new:,} new"
                 fetching.update(note=f"{collected.provider} {came}")
 
@@ -99,7 +99,7 @@ def _bars() -> Progress:
     )
 
 
-def _summary(done: Sequence[Collected]) -> Table:
+def _summary(done: Sequence[RoundResult]) -> Table:
     table = Table("provider", "new", "restated", "problems", "ended")
     for one in done:
         ended = "[green]complete[/]" if one.error is None else f"[red]{escape(one.error)}[/]"

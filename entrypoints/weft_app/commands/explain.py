@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from weft.domain.signal import UNKNOWN_REGIME, LayerView, RegimeView, Signal, to_json
+from weft.domain.signal import UNKNOWN_REGIME, LayerReport, RegimeReport, Signal, to_json
 from weft.engine.explain import Explanation, explain
 from weft_app.progress import phase
 from weft_app.session import (
@@ -76,7 +76,7 @@ def _print_head(console: Console, signal: Signal) -> None:
         console.print(_regime(signal.regime))
 
 
-def _regime(state: RegimeView) -> str:
+def _regime(state: RegimeReport) -> str:
     multiplier = f"sizes times {state.position_multiplier or 0.0:.2f}"
     if state.name == UNKNOWN_REGIME:
         return f"Regime unknown: its states have not earned trust ({state.trust:.2f}); {multiplier}"
@@ -108,7 +108,7 @@ def _layers(signal: Signal) -> Table:
     return table
 
 
-def _added(layer: LayerView) -> float:
+def _added(layer: LayerReport) -> float:
     return 0.0 if layer.score is None else layer.score * layer.weight
 
 

@@ -13,7 +13,7 @@ from weft.engine.engine import Engine
 from weft.foundation.errors import LearningError, WeftError, nearest
 from weft.foundation.times import iso
 from weft.learning.judging import FEWEST_SPANS
-from weft.learning.records import Trial
+from weft.learning.records import TrainingResult
 from weft_app.progress import phase
 from weft_app.session import (
     bring_up_to_date,
@@ -76,7 +76,7 @@ class Outcome:
     """One training: its result, or why there is none."""
 
     key: str
-    trial: Trial | None
+    trial: TrainingResult | None
     problem: str | None = None
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from weft.components.base import ComponentConfig
 from weft.components.layer import Layer, Scores
-from weft.components.model import Outlook, RegimeState
+from weft.components.model import RegimeState, TrustedForecast
 from weft.components.needs import Need, candles, forecasts, regime
 from weft.foundation.arrays import FloatPanel, Floats, ordered_sum
 from weft.market.view import View
@@ -75,7 +75,7 @@ class Ml(Layer):
             evidence={**says, "agreement": np.where(weight > 0.0, agreement, np.nan)},
         )
 
-    def _say(self, outlook: Outlook) -> FloatPanel:
+    def _say(self, outlook: TrustedForecast) -> FloatPanel:
         lean = 2.0 * outlook.forecast.probability_up - 1.0
         say: FloatPanel = 100.0 * np.tanh(self.config.gain * lean)
         return say

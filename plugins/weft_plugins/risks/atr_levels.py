@@ -43,14 +43,14 @@ class AtrLevels(Risk):
     def levels(self, view: View, fusion: Fusion) -> Levels:
         """Return levels on the side the signal points to; NaN for NEUTRAL and closed markets."""
         reach = view.feature("atr", window=self.config.window)
-        close = entries(view, reach)
-        stop, target = placed(
+        close = entry_prices(view, reach)
+        stop, target = levels_at(
             close, fusion.direction, self.config.stop_atr * reach, self.config.target_atr * reach
         )
         return Levels(entry=close, stop_loss=stop, take_profit=target)
 
 
-def entries(view: View, reach: FloatPanel) -> FloatPanel:
+def entry_prices(view: View, reach: FloatPanel) -> FloatPanel:
     """Return the closes one can act on (steps, symbol); NaN where no stop can be placed.
 
     Where prices do not move, a stop would lie at the entry; just after a listing the range, and
@@ -64,7 +64,7 @@ def entries(view: View, reach: FloatPanel) -> FloatPanel:
     return np.where(reach > 0.0, close, np.nan)
 
 
-def placed(
+def levels_at(
     close: FloatPanel, direction: IntPanel, stop: FloatPanel, target: FloatPanel
 ) -> tuple[FloatPanel, FloatPanel]:
     """Return stop loss and take profit at these distances from the close, on the signal's side.

@@ -9,7 +9,7 @@ from weft.sources.http.errors import NotCoveredError, SourceError, UnlistedSymbo
 from weft.sources.series import Series
 
 if TYPE_CHECKING:
-    from weft.sources.http import Answer, Http, Reader
+    from weft.sources.http import Http, HttpResponse, Reader
     from weft.sources.http.asked import Params
 
 NOT_THERE = ("metric not", "market data not")
@@ -47,7 +47,7 @@ def share_among(metric: str, path: str) -> Series:
     return Series(metric=metric, path=path, lag="12h", extra={"share": True})
 
 
-def values_of(answer: "Answer", place: "Reader") -> "Days | UnlistedSymbolError":
+def values_of(answer: "HttpResponse", place: "Reader") -> "Days | UnlistedSymbolError":
     """Return the days in an answer; an error stands there as a text."""
     if not isinstance(place.value, str):
         return dict(value_in(row, DAY) for row in place.rows() if row.at("val").value is not None)

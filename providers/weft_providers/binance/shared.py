@@ -8,7 +8,14 @@ from weft.domain.instruments import Instrument, Kind, split_pair
 from weft.foundation.times import SECOND, Interval
 from weft.sources.candles import Page, Row
 from weft.sources.exchange import Book
-from weft.sources.http import Answer, BannedError, Http, Reader, SourceError, UnlistedSymbolError
+from weft.sources.http import (
+    BannedError,
+    Http,
+    HttpResponse,
+    Reader,
+    SourceError,
+    UnlistedSymbolError,
+)
 from weft.sources.http.api import Headers
 
 _MILLI = 1_000
@@ -101,7 +108,7 @@ async def read_page(
 
 async def read_book(
     http: Http, path: str, symbol: str, levels: int, cost: int
-) -> tuple[Book, Answer]:
+) -> tuple[Book, HttpResponse]:
     """Return the order book of a symbol, and the answer it stood in."""
     answer = await http.get(path, params={"symbol": symbol, "limit": levels}, cost=cost)
     return Book(answer.read), answer

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from weft.foundation.clock import Clock
-    from weft.sources.http import Answer, Reader
+    from weft.sources.http import HttpResponse, Reader
 
 METRIC, SCOPE = "social_volume", "asset"
 _TOKENS = "https://www.reddit.com"
@@ -118,7 +118,7 @@ class Listings:
 
     async def _page(
         self, hosts: Hosts, clock: "Clock", sub: str, after: str | None, count: int
-    ) -> "Answer":
+    ) -> "HttpResponse":
         for last in (False, True):
             await self.log_in(hosts, clock)
             assert self._token is not None  # noqa: S101  # logged in

@@ -15,7 +15,7 @@ from weft_providers.rss.dates import read_date
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from weft.sources.http import Answer
+    from weft.sources.http import HttpResponse
 
 _LONGEST_SUMMARY = 2_000
 
@@ -72,7 +72,7 @@ class Item:
     published: int | None
 
 
-def items_of(answer: "Answer") -> list[Item]:
+def items_of(answer: "HttpResponse") -> list[Item]:
     """Return the entries of a feed.
 
     Raises:

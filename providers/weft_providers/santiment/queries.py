@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from weft.foundation.times import iso
-from weft.sources.http import Answer, errors
+from weft.sources.http import HttpResponse, errors
 from weft.sources.http.api import Headers
 from weft.sources.series import Wanted
 
@@ -77,7 +77,7 @@ def timeseries(alias: str, one: Wanted, start: int, end: int, *, computed_at: bo
     return f"{alias}: {metric} {{ timeseriesDataJson({', '.join(parts)}) }}"
 
 
-def refused(answer: Answer) -> dict[str, errors.SourceError]:
+def refused(answer: HttpResponse) -> dict[str, errors.SourceError]:
     """Return what is wrong with the queries that failed, by alias.
 
     A plain `SourceError` says nothing about whether asking again would help.

@@ -9,7 +9,7 @@ from weft.sources.http.errors import NotCoveredError, SourceError, UnlistedSymbo
 from weft.sources.series import Point, Series, Wanted
 
 if TYPE_CHECKING:
-    from weft.sources.http import Answer, Reader
+    from weft.sources.http import HttpResponse, Reader
 
 
 def classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
@@ -98,7 +98,7 @@ def days_of(
             yield Point(day + DAY, value)
 
 
-def rows_in(answer: "Answer", field: str) -> "list[Reader]":
+def rows_in(answer: "HttpResponse", field: str) -> "list[Reader]":
     """Return the rows of an answer, which may be the answer itself."""
     if isinstance(answer.json, list):
         return answer.read.rows()
@@ -113,13 +113,13 @@ def scored_in(row: "Reader", neutral: float, span: float) -> Scored:
     return Scored(stamp_of(row), row.text("link_hash"), score)
 
 
-def scores_in(answer: "Answer", config: Any) -> list[Scored]:  # noqa: ANN401  # the provider's own options
+def scores_in(answer: "HttpResponse", config: Any) -> list[Scored]:  # noqa: ANN401  # the provider's own options
     """Return the scores of an answer, the oldest first."""
     rows = rows_in(answer, config.rows_field)
     return sorted(scored_in(row, config.neutral_score, config.score_span) for row in rows)
 
 
-def last_of_days(answer: "Answer", field: str) -> "dict[int, Reader]":
+def last_of_days(answer: "HttpResponse", field: str) -> "dict[int, Reader]":
     """Return the last row of each day, by the day's first instant."""
     rows = sorted(
         ((stamp_of(row), row) for row in rows_in(answer, field)), key=lambda told: told[0]

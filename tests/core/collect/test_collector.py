@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import make_engine
 from weft import Batch, Provider, Request
-from weft.collect.intake import Collected
+from weft.collect.intake import RoundResult
 from weft.domain.instruments import describe
 from weft.foundation.clock import Clock, SimulatedClock
 from weft.foundation.errors import ComponentError, LookAheadError
@@ -169,7 +169,7 @@ def test_a_source_that_hangs_delays_a_live_round_by_no_more_than_its_deadline(
     clock = SimulatedClock(NOW)
     engine = make_engine(tmp_path, *options, extra=[Pages, Stuck], clock=clock)
 
-    async def live() -> list[Collected]:
+    async def live() -> list[RoundResult]:
         async with asyncio.timeout(30):
             return await engine.update(in_time=True)
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from tests.support import ALONE, make_engine
-from weft.collect.intake import Collected
+from weft.collect.intake import RoundResult
 from weft.domain.signal import Signal
 from weft.engine.engine import Engine
 from weft.engine.provider_status import provider_status
@@ -51,7 +51,7 @@ def open_engine(folder: Path, now: int = NOW) -> Engine:
     )
 
 
-def update(folder: Path, now: int = NOW) -> Collected:
+def update(folder: Path, now: int = NOW) -> RoundResult:
     """Collect once with an engine of its own, as one run of the command line does."""
     engine = open_engine(folder, now)
     try:

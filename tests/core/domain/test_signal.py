@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from tests.support import sample_signal
 from weft.domain.signal import (
-    DataNote,
+    DataProvenance,
     Direction,
-    ForecastView,
+    ForecastReport,
+    LayerReport,
     LayerStatus,
-    LayerView,
-    RegimeView,
+    RegimeReport,
     Report,
     Signal,
     Versions,
@@ -38,7 +38,7 @@ names = st.text(st.characters(codec="utf-8"), max_size=8)
 texts = st.dictionaries(names, names, max_size=3)
 
 layers = st.builds(
-    LayerView,
+    LayerReport,
     name=names,
     score=maybe,
     weight=finite,
@@ -48,7 +48,7 @@ layers = st.builds(
 )
 figures = st.dictionaries(names, maybe, max_size=2)
 forecasts = st.builds(
-    ForecastView,
+    ForecastReport,
     model=names,
     artifact=names,
     trust=finite,
@@ -58,7 +58,7 @@ forecasts = st.builds(
     evidence=figures,
 )
 regimes = st.builds(
-    RegimeView,
+    RegimeReport,
     name=names,
     probability=figures,
     change_probability=maybe,
@@ -90,7 +90,7 @@ signals = st.builds(
     sizing=figures,
     missing_models=texts,
     data=st.builds(
-        DataNote,
+        DataProvenance,
         names,
         names,
         names,

@@ -13,7 +13,7 @@ import pytest
 
 from weft.components.trained import Artifact
 from weft.foundation.errors import ArtifactError, StorageError, TrainingError
-from weft.learning.artifacts import Artifacts, FolderCheckpoints, Kept
+from weft.learning.artifacts import Artifacts, FolderCheckpoints, StoredArtifact
 
 FILES = {"weights.safetensors": b"\x00\x01\x02" * 40, "table.json": b'{"a":1}'}
 CARD = {"features": ["rsi", "macd"], "loss": 0.25, "none": None}
@@ -26,7 +26,7 @@ WHOLE = {
 }
 
 
-def kept(folder: Path, **about: object) -> tuple[Artifacts, Kept]:
+def kept(folder: Path, **about: object) -> tuple[Artifacts, StoredArtifact]:
     artifacts = Artifacts(folder / "models")
     return artifacts, artifacts.keep("models.m", Artifact(FILES, CARD), about)
 

@@ -17,7 +17,7 @@ from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ArtifactError
 from weft.foundation.times import HOUR, parse_time
 from weft.learning.artifacts import Artifacts
-from weft.learning.champions import Champions, InUse, Promotion
+from weft.learning.champions import ActiveArtifacts, Champions, Promotion
 from weft.ledger.ledger import Ledger
 
 NOW = parse_time("2026-04-01T00:00:00Z")
@@ -79,7 +79,7 @@ class Registry:
     def file(self, digest: str) -> Path:
         return self.artifacts.folder / KEY / digest / "learnt.json"
 
-    def now(self, component: Plain | None = None) -> InUse:
+    def now(self, component: Plain | None = None) -> ActiveArtifacts:
         return self.champions.at({KEY: component or Plain(Plain.Config())}, NOW)
 
     def number(self) -> int | None:

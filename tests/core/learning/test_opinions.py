@@ -14,13 +14,13 @@ from weft.components.ensemble import Fusion
 from weft.components.model import Regime, RegimeState
 from weft.components.needs import Need, feature, forecasts, regime
 from weft.components.risk import Levels, Sizer, Sizes
-from weft.components.trained import Learned, Opinions, Trained
+from weft.components.trained import ComposedDecisions, LoadedArtifact, Trained
 from weft.compose.composing import Composed, compose
 from weft.engine.engine import Engine
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ComponentError
 from weft.foundation.times import HOUR, parse_time, to_datetime
-from weft.learning.champions import InUse
+from weft.learning.champions import ActiveArtifacts
 from weft.learning.opinions import ROWS_AT_ONCE, compose_history
 
 START = parse_time("2025-09-01T00:00:00Z")
@@ -30,10 +30,10 @@ LATE_FROM = 1300
 COMPOSED = 2500
 VOLATILITY = feature("volatility", window=48)
 NEEDS = (candles(warmup=0), VOLATILITY, forecasts(), regime())
-IN_USE = InUse(
+IN_USE = ActiveArtifacts(
     {
-        "models.drifting": Learned("aa" * 16, 0.5, 0.7),
-        "regime": Learned("bb" * 16, 0.02, 1.0),
+        "models.drifting": LoadedArtifact("aa" * 16, 0.5, 0.7),
+        "regime": LoadedArtifact("bb" * 16, 0.02, 1.0),
     },
     {},
 )
@@ -117,8 +117,8 @@ class Noting(Trained, Sizer):
 
     name = "noting"
     learns_from_opinions = True
-    seen: ClassVar[list[tuple[View, Opinions]]] = []
-    judged: ClassVar[list[Opinions]] = []
+    seen: ClassVar[list[tuple[View, ComposedDecisions]]] = []
+    judged: ClassVar[list[ComposedDecisions]] = []
 
     class Config(ComponentConfig):
         """Options."""
@@ -190,7 +190,9 @@ def whole(engine: Engine) -> Composed:
     return compose(engine.composition, view, IN_USE.learned, IN_USE.problems)
 
 
-def by_blocks(engine: Engine, at_once: int, in_use: InUse = IN_USE) -> tuple[View, Opinions]:
+def by_blocks(
+    engine: Engine, at_once: int, in_use: ActiveArtifacts = IN_USE
+) -> tuple[View, ComposedDecisions]:
     return compose_history(
         engine.composition,
         engine.market,
@@ -305,7 +307,7 @@ def test_where_a_model_fails_on_a_block_its_forecasts_are_unknown_there(engine: 
 
 
 def test_where_nothing_is_trained_there_are_neither_forecasts_nor_a_regime(engine: Engine) -> None:
-    view, opinions = by_blocks(engine, 1000, InUse({}, {}))
+    view, opinions = by_blocks(engine, 1000, ActiveArtifacts({}, {}))
     assert view.forecasts() == {}
     assert view.regime() is None
     assert np.count_nonzero(opinions.fusion.direction) > 500

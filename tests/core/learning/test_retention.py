@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from weft.components.trained import Artifact
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import HOUR, iso, parse_time
-from weft.learning.artifacts import Artifacts, FolderCheckpoints, Kept
+from weft.learning.artifacts import Artifacts, FolderCheckpoints, StoredArtifact
 from weft.learning.champions import PROMOTION
 from weft.learning.records import TRAINING
 from weft.learning.retention import never_used, remove_unneeded
@@ -34,26 +34,26 @@ class Shelf:
         self.artifacts = Artifacts(folder / "models")
         self.folder = folder / "models" / KEY
 
-    def keep(self, number: int) -> Kept:
+    def keep(self, number: int) -> StoredArtifact:
         return self.artifacts.keep(
             KEY, Artifact({"learnt.json": f"{number}".encode()}, {}), {"number": number}
         )
 
-    def note(self, kept: Kept, row: int, *, promoted: bool = False) -> Kept:
+    def note(self, kept: StoredArtifact, row: int, *, promoted: bool = False) -> StoredArtifact:
         self.clock.advance_to(self.clock.now() + 1)
         through = iso(NOW + row * HOUR)
         body = {"artifact": kept.digest, "promoted": promoted, "trained_through": through}
         self.ledger.note(TRAINING, KEY, through, body)
         return kept
 
-    def promote(self, kept: Kept) -> None:
+    def promote(self, kept: StoredArtifact) -> None:
         self.clock.advance_to(self.clock.now() + 1)
         self.ledger.note(PROMOTION, KEY, iso(NOW), {"artifact": kept.digest})
 
-    def train(self, number: int) -> Kept:
+    def train(self, number: int) -> StoredArtifact:
         return self.note(self.keep(number), number)
 
-    def remove(self, trained: Kept, most: int) -> list[str]:
+    def remove(self, trained: StoredArtifact, most: int) -> list[str]:
         return remove_unneeded(self.artifacts, self.ledger, KEY, trained, most)
 
     def there(self) -> set[str]:

@@ -14,7 +14,7 @@ import polars as pl
 
 import weft_providers
 from tests.support import make_engine
-from weft.collect.intake import Collected
+from weft.collect.intake import RoundResult
 from weft.components.provider import Provider
 from weft.engine.engine import Engine
 from weft.engine.provider_status import ProviderStatus, provider_status
@@ -74,7 +74,7 @@ class Desk:
     engine: Engine
     clock: SimulatedClock
 
-    def collect(self, at: int | None = None) -> dict[str, Collected]:
+    def collect(self, at: int | None = None) -> dict[str, RoundResult]:
         """Run one round, and return what each provider brought."""
         if at is not None:
             self.clock.advance_to(at)

@@ -10,7 +10,7 @@ import pytest
 from tests.faults.plugins.providers import ENDING, GATE, HANGING, NOW, Sleeps, Sound
 from tests.support import PATIENCE_SECONDS, make_engine
 from weft import Provider
-from weft.collect.intake import Collected
+from weft.collect.intake import RoundResult
 from weft.engine.engine import Engine
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ComponentError
@@ -39,8 +39,8 @@ def engine_with(folder: Path, bad: type[Provider], *options: str) -> Engine:
     )
 
 
-def collect(engine: Engine, *, in_time: bool) -> dict[str, Collected]:
-    async def go() -> list[Collected]:
+def collect(engine: Engine, *, in_time: bool) -> dict[str, RoundResult]:
+    async def go() -> list[RoundResult]:
         async with asyncio.timeout(PATIENCE_SECONDS):
             return await engine.update(in_time=in_time)
 

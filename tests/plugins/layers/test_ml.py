@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from weft.components.model import Forecast, Outlook, RegimeState
+from weft.components.model import Forecast, RegimeState, TrustedForecast
 from weft.testing import parametrize_with_checks, random_history
 from weft.testing.history import History
 from weft_plugins.layers.ml import Ml
@@ -25,7 +25,7 @@ def market(*models: tuple[float, float], bear: float | None = None) -> History:
     for number, (chance, trust) in enumerate(models):
         panel = np.full(shape, chance)
         forecast = Forecast(np.zeros(shape), panel, {})
-        outlooks[f"model{number}"] = Outlook(forecast, trust, "00")
+        outlooks[f"model{number}"] = TrustedForecast(forecast, trust, "00")
     state = None
     if bear is not None:
         probability = np.tile([1.0 - bear, bear], (len(panel), 1))

@@ -7,7 +7,7 @@ import numpy as np
 
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels
-from weft.components.trained import Artifact, Opinions, Training
+from weft.components.trained import Artifact, ComposedDecisions, Training
 from weft.market.view import View
 from weft.testing.history import History, random_history
 from weft.testing.opinions import with_forecasts, with_regime
@@ -87,7 +87,7 @@ def market(seed: int = 3, rows: int = 700, *, told: bool = True, flaws: bool = F
     return with_forecasts(with_regime(history, seed), seed) if told else history
 
 
-def opinions(history: History, steps: int, *, calibrated: bool = True) -> Opinions:
+def opinions(history: History, steps: int, *, calibrated: bool = True) -> ComposedDecisions:
     """Return opinions that each row's own candle decides, on the last rows of a history."""
     close = history.candles["close"][-steps:]
     body = close / history.candles["open"][-steps:] - 1.0
@@ -98,7 +98,7 @@ def opinions(history: History, steps: int, *, calibrated: bool = True) -> Opinio
         fusion = Fusion(score, np.abs(score), direction.astype(np.int8), {}, calibrated=calibrated)
     side = np.where(direction == 0, np.nan, direction)
     levels = Levels(close, close * (1 - 0.02 * side), close * (1 + 0.03 * side))
-    return Opinions(fusion, levels)
+    return ComposedDecisions(fusion, levels)
 
 
 def fitted(

@@ -23,7 +23,7 @@ from tests.plugins.sizers.dqn_worlds import (
     view_of,
 )
 from weft.components.risk import Sizes
-from weft.components.trained import Artifact, Evaluation, Opinions, Training
+from weft.components.trained import Artifact, ComposedDecisions, Evaluation, Training
 from weft.foundation.errors import (
     ArtifactError,
     MissingDependencyError,
@@ -385,7 +385,7 @@ def test_without_opinions_or_enough_trades_nothing_is_trained() -> None:
     said = opinions(history, 500)
     neutral = replace(said.fusion, direction=np.zeros_like(said.fusion.direction))
     with pytest.raises(TrainingError, match="0 trades"):
-        SIZER.fit(view, Training(rng, HORIZON, opinions=Opinions(neutral, said.levels)))
+        SIZER.fit(view, Training(rng, HORIZON, opinions=ComposedDecisions(neutral, said.levels)))
 
 
 def test_trades_of_which_none_follows_another_are_refused() -> None:

@@ -9,7 +9,7 @@ from gymnasium.utils.env_checker import check_env
 from tests.plugins.sizers.dqn_worlds import HORIZON, TINY, market, opinions, trades_of, view_of
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels
-from weft.components.trained import Opinions
+from weft.components.trained import ComposedDecisions
 from weft.domain.candles import Candles, candles_from_arrays
 from weft.domain.instruments import describe
 from weft.foundation.times import Interval
@@ -96,7 +96,7 @@ def test_prices_in_another_unit_end_trades_in_the_same_rows() -> None:
 # From a view to trades
 
 
-def one_coin(funding: dict[int, float] | None = None) -> tuple[History, Opinions]:
+def one_coin(funding: dict[int, float] | None = None) -> tuple[History, ComposedDecisions]:
     """Return 60 candles of a coin, and a long on row 40 that ends at its target on row 43."""
     rows = np.tile(np.array(FLAT), (60, 1))
     rows[:40] += 0.5 * (np.arange(40) % 2)[:, None]  # so that there is a volatility
@@ -114,7 +114,9 @@ def one_coin(funding: dict[int, float] | None = None) -> tuple[History, Opinions
     close = rows[30:, [3]]
     levels = Levels(close, close - 5.0, close + 10.0)
     said = np.abs(side).astype(np.float64)
-    return history, Opinions(Fusion(80.0 * said, 60.0 * said, side, {}, calibrated=True), levels)
+    return history, ComposedDecisions(
+        Fusion(80.0 * said, 60.0 * said, side, {}, calibrated=True), levels
+    )
 
 
 def test_a_trade_pays_fees_slippage_and_funding() -> None:

@@ -11,7 +11,7 @@ from scipy.stats import chisquare
 
 from tests.plugins.sizers.dqn_worlds import trades_of
 from weft.components.ensemble import Fusion
-from weft.components.model import Forecast, Outlook
+from weft.components.model import Forecast, TrustedForecast
 from weft.components.risk import Levels
 from weft.foundation.errors import TrainingError
 from weft_plugins.sizers.dqn.agent import epsilon_at
@@ -249,10 +249,10 @@ def fusion_of(direction: list[int], confidence: float, *, calibrated: bool) -> F
     return Fusion(np.zeros(side.shape), np.full(side.shape, confidence), side, {}, calibrated)
 
 
-def outlook_of(mean: float, deviation: float, trust: float) -> Outlook:
+def outlook_of(mean: float, deviation: float, trust: float) -> TrustedForecast:
     panel = np.full((1, 3), mean)
     ends = {0.05: panel - 1.6448536 * deviation, 0.95: panel + 1.6448536 * deviation}
-    return Outlook(Forecast(panel, np.full((1, 3), 0.5), ends), trust, "00")
+    return TrustedForecast(Forecast(panel, np.full((1, 3), 0.5), ends), trust, "00")
 
 
 def test_fractional_kelly_goes_by_forecasts_and_pays_costs() -> None:

@@ -1,14 +1,15 @@
 """What every HTTP provider gets from the core, so that its module holds only its API.
 
-A provider carries an `Api`, asks through an `Http`, and reads what came through `Answer.read`.
-Keys, rate limits, retries, deadlines, the circuit breaker, the cache and redaction are done here.
+A provider carries an `Api`, asks through an `Http`, and reads what came through
+`HttpResponse.read`. Keys, rate limits, retries, deadlines, the circuit breaker, the cache and
+redaction are done here.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from weft.sources.http.answer import Answer
+    from weft.sources.http.answer import HttpResponse
     from weft.sources.http.api import Api, HeaderKey, QueryKey, RateLimit
     from weft.sources.http.cache import ResponseCache
     from weft.sources.http.client import Http
@@ -46,7 +47,7 @@ _ERRORS = (
     "UnlistedSymbolError",
 )
 _HOMES = {
-    "weft.sources.http.answer": ("Answer",),
+    "weft.sources.http.answer": ("HttpResponse",),
     "weft.sources.http.api": ("Api", "HeaderKey", "QueryKey", "RateLimit"),
     "weft.sources.http.cache": ("ResponseCache",),
     "weft.sources.http.client": ("Http",),
@@ -57,13 +58,13 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Answer",
     "Api",
     "BannedError",
     "CircuitOpenError",
     "ForbiddenError",
     "HeaderKey",
     "Http",
+    "HttpResponse",
     "InsecureError",
     "MalformedError",
     "NotCoveredError",

@@ -12,7 +12,7 @@ LONGEST_ON_THE_WAY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """An answer, from the network or the cache.
 
     Attributes:

@@ -21,7 +21,7 @@ _LONGEST_WHAT = 160
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class HttpRequest:
     """One request of a provider.
 
     Attributes:

@@ -27,7 +27,7 @@ _TROUBLE = (OSError, sqlite3.Error, diskcache.Timeout, ValueError, TypeError, Lo
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedResponse:
     """An answer as it is kept. Times are microseconds since 1970.
 
     Attributes:
@@ -98,7 +98,7 @@ class ResponseCache:
         # One thread: SQLite never holds up the event loop, and one connection is closed for sure.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="weft-http-cache")
 
-    async def get(self, key: str) -> Kept | None:
+    async def get(self, key: str) -> CachedResponse | None:
         """Return what is kept under a key, or None."""
         if self._ask_anew:
             return None
@@ -110,7 +110,7 @@ class ResponseCache:
         except (ValueError, TypeError, LookupError):
             return None
 
-    async def put(self, key: str, kept: Kept) -> None:
+    async def put(self, key: str, kept: CachedResponse) -> None:
         """Keep an answer under a key."""
         record = _pack(key, kept)
         await self._do(lambda disk: disk.set(key, record))
@@ -166,13 +166,13 @@ class ResponseCache:
         await self.aclose()
 
 
-def _pack(key: str, kept: Kept) -> bytes:
+def _pack(key: str, kept: CachedResponse) -> bytes:
     told = {name: value for name, value in asdict(kept).items() if name != "body"}
     content = orjson.dumps(told | {"key": key}) + b"\n" + kept.body
     return hashlib.sha256(content).digest() + content
 
 
-def _unpack(key: str, record: bytes) -> Kept:
+def _unpack(key: str, record: bytes) -> CachedResponse:
     content = record[_DIGEST:]
     if hashlib.sha256(content).digest() != record[:_DIGEST]:
         raise ValueError("cut off, or changed")
@@ -180,4 +180,4 @@ def _unpack(key: str, record: bytes) -> Kept:
     told = orjson.loads(head)
     if told.pop("key") != key:
         raise ValueError("another request's")
-    return Kept(**told, body=body)
+    return CachedResponse(**told, body=body)

@@ -15,11 +15,11 @@ from pydantic import SecretStr
 
 from weft.foundation.clock import Clock
 from weft.foundation.times import SECOND
-from weft.sources.http.answer import LONGEST_ON_THE_WAY_SECONDS, Answer
+from weft.sources.http.answer import LONGEST_ON_THE_WAY_SECONDS, HttpResponse
 from weft.sources.http.api import Api
-from weft.sources.http.asked import Asked, Form, Params, cache_key, describe, make_url
+from weft.sources.http.asked import Form, HttpRequest, Params, cache_key, describe, make_url
 from weft.sources.http.breaker import Breaker
-from weft.sources.http.cache import Kept, ResponseCache
+from weft.sources.http.cache import CachedResponse, ResponseCache
 from weft.sources.http.errors import (
     BannedError,
     RateLimitedError,
@@ -30,11 +30,11 @@ from weft.sources.http.errors import (
 from weft.sources.http.limits import Limiter
 from weft.sources.http.redact import LogRedaction, Redactor
 from weft.sources.http.retry import Deadline, Retries
-from weft.sources.http.standing import Note, Standing, StandingNotes
-from weft.sources.http.status import SourceStatus, Tally
+from weft.sources.http.standing import Note, StandingNotes, StandingRefusals
+from weft.sources.http.status import SourceCounters, SourceStatus
 from weft.sources.http.transport import check_base, check_key
-from weft.sources.http.understand import Taken, Understanding
-from weft.sources.http.wire import Wire
+from weft.sources.http.understand import ParsedResponse, ResponseParser
+from weft.sources.http.wire import Connection
 
 _LONGEST_USUAL_PAUSE_SECONDS = 60.0
 _KEY, _PAUSE = "key", "pause"
@@ -86,12 +86,12 @@ class Http:
         self._limiter = Limiter(name, api, clock)
         self._breaker = Breaker(name, api, clock)
         self._retries = Retries(api, clock, rng)
-        self._understanding = Understanding(name, api, self._redact)
+        self._understanding = ResponseParser(name, api, self._redact)
         notes = StandingNotes(None, clock) if cache is None else cache.notes(name, clock)
-        self._standing = Standing(notes, self._base.host, key)
-        self._tally = Tally()
+        self._standing = StandingRefusals(notes, self._base.host, key)
+        self._tally = SourceCounters()
         self._limited_in_a_row = 0
-        self._wire = Wire(name, api, self._base, key, tls, self._redact)
+        self._wire = Connection(name, api, self._base, key, tls, self._redact)
         self._logs = ExitStack()
         self._logs.enter_context(LogRedaction(self._redact))
         self._resume()
@@ -106,7 +106,7 @@ class Http:
         group: str = "",
         headers: Mapping[str, str] | None = None,
         form: Form = "json",
-    ) -> Answer:
+    ) -> HttpResponse:
         """Return the answer to a GET.
 
         Args:
@@ -137,7 +137,7 @@ class Http:
         ttl: float | None = None,
         cost: int = 1,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> HttpResponse:
         """Return the answer to a query sent as JSON, for GraphQL and the like, or as a form.
 
         It is retried as a GET is, so it must not change anything at the source.
@@ -235,14 +235,14 @@ class Http:
         ttl: float | None,
         cost: int,
         form: Form,
-    ) -> Asked:
+    ) -> HttpRequest:
         url, headers = make_url(self._base, path, params), headers or {}
         what = describe(method, url, self._redact)
         keeps = self._cache is not None and ttl is not None
         key = cache_key(method, url, content, headers, form, self._redact) if keeps else ""
-        return Asked(method, url, content, headers, ttl, cost, form, what, key)
+        return HttpRequest(method, url, content, headers, ttl, cost, form, what, key)
 
-    async def _ask(self, asked: Asked) -> Answer:
+    async def _ask(self, asked: HttpRequest) -> HttpResponse:
         self._tally.requests += 1
         known = await self._known(asked)
         if known and asked.ttl is not None and self._is_fresh(known.kept, asked.ttl):
@@ -260,12 +260,14 @@ class Http:
             await self._cache.put(asked.cache_key, taken.kept)
         return self._answer(asked, taken)
 
-    async def _known(self, asked: Asked) -> Taken | None:
+    async def _known(self, asked: HttpRequest) -> ParsedResponse | None:
         if self._cache is None or asked.ttl is None:
             return None
         return self._understanding.recall(asked, await self._cache.get(asked.cache_key))
 
-    async def _attempt(self, asked: Asked, known: Taken | None, deadline: Deadline) -> Taken:
+    async def _attempt(
+        self, asked: HttpRequest, known: ParsedResponse | None, deadline: Deadline
+    ) -> ParsedResponse:
         self._breaker.check()
         headers = {**asked.headers, **(_conditions(known.kept) if known else {})}
         request = self._wire.build(asked.method, asked.url, asked.content, headers)
@@ -327,22 +329,24 @@ class Http:
         longest = min(_LONGEST_USUAL_PAUSE_SECONDS, 2.0 ** min(self._limited_in_a_row, 20))
         return self._rng.uniform(longest / 2, longest)
 
-    def _age(self, kept: Kept) -> float:
+    def _age(self, kept: CachedResponse) -> float:
         return max(0, self._clock.now() - kept.fetched_at) / SECOND + kept.added_age_seconds
 
-    def _is_fresh(self, kept: Kept, ttl: float) -> bool:
+    def _is_fresh(self, kept: CachedResponse, ttl: float) -> bool:
         # Kept in the future means that a clock was set back: its age is unknown.
         return kept.fetched_at <= self._clock.now() and self._age(kept) < ttl
 
-    def _may_stand_in(self, asked: Asked, kept: Kept) -> bool:
+    def _may_stand_in(self, asked: HttpRequest, kept: CachedResponse) -> bool:
         return self._age(kept) <= (asked.ttl or 0) + self._api.stale_seconds
 
-    def _answer(self, asked: Asked, taken: Taken, *, bridged: bool = False) -> Answer:
+    def _answer(
+        self, asked: HttpRequest, taken: ParsedResponse, *, bridged: bool = False
+    ) -> HttpResponse:
         kept, age = taken.kept, self._age(taken.kept)
         longest = LONGEST_ON_THE_WAY_SECONDS if asked.ttl is None else asked.ttl
         stale = bridged or age > longest
         self._tally.stale += stale
-        return Answer(
+        return HttpResponse(
             where=self._name,
             what=asked.what,
             headers=kept.headers,
@@ -358,6 +362,6 @@ class Http:
         )
 
 
-def _conditions(kept: Kept) -> dict[str, str]:
+def _conditions(kept: CachedResponse) -> dict[str, str]:
     pairs = {"if-none-match": "etag", "if-modified-since": "last-modified"}
     return {ask: kept.headers[told] for ask, told in pairs.items() if told in kept.headers}

@@ -9,7 +9,7 @@ from weft.foundation.times import SECOND
 from weft.sources.http.api import Api, RateLimit
 from weft.sources.http.errors import RateLimitedError
 from weft.sources.http.pacing import follow
-from weft.sources.http.window import Window
+from weft.sources.http.window import SlidingWindow
 
 
 class Limiter:
@@ -28,8 +28,8 @@ class Limiter:
         self._where = where
         self._clock = clock
         self._longest = int(api.longest_wait_seconds * SECOND)
-        self._windows: list[tuple[RateLimit, Window]] = [
-            (limit, Window(limit.units, int(limit.seconds * SECOND))) for limit in api.limits
+        self._windows: list[tuple[RateLimit, SlidingWindow]] = [
+            (limit, SlidingWindow(limit.units, int(limit.seconds * SECOND))) for limit in api.limits
         ]
         self._slots = asyncio.Semaphore(api.concurrent)
         self._head = asyncio.Lock()

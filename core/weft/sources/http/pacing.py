@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 from weft.foundation.times import DAY, SECOND, to_micros
 from weft.sources.http.api import RateLimit
-from weft.sources.http.window import Window
+from weft.sources.http.window import SlidingWindow
 
 LONGEST_BELIEVED_SECONDS = 3 * 86_400.0
 """No server means more than this; the longest bans known last three days."""
@@ -59,7 +59,7 @@ def age_seconds(headers: Mapping[str, str]) -> float:
     return float(text) if _NUMBER.fullmatch(text) else 0.0
 
 
-def follow(limit: RateLimit, window: Window, headers: Mapping[str, str], now: int) -> None:
+def follow(limit: RateLimit, window: SlidingWindow, headers: Mapping[str, str], now: int) -> None:
     """Let a window follow what the server reports of its limit."""
     used = _count(headers, limit.used)
     remaining = _count(headers, limit.remaining)

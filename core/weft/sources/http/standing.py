@@ -109,7 +109,7 @@ class StandingNotes:
         return {name: note for name, note in notes.items() if self._holds(note)}
 
 
-class Standing:
+class StandingRefusals:
     """The notes of one host and one key.
 
     Refusals hold for the key they were given to: with another key everything is asked again. A ban

@@ -59,7 +59,7 @@ class SourceStatus:
 
 
 @dataclass(slots=True)
-class Tally:
+class SourceCounters:
     """Counts what `SourceStatus` shows."""
 
     requests: int = 0

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from weft.sources.http.api import Api
-from weft.sources.http.asked import Asked
-from weft.sources.http.cache import Kept
+from weft.sources.http.asked import HttpRequest
+from weft.sources.http.cache import CachedResponse
 from weft.sources.http.classify import excerpt, meaning
 from weft.sources.http.errors import (
     BannedError,
@@ -22,15 +22,15 @@ from weft.sources.http.wire import Reply
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class ParsedResponse:
     """An answer that was understood."""
 
-    kept: Kept
+    kept: CachedResponse
     parsed: Any = field(repr=False)
     not_modified: bool = False
 
 
-class Understanding:
+class ResponseParser:
     """Knows what the answers of one source mean.
 
     Args:
@@ -44,15 +44,17 @@ class Understanding:
         self._api = api
         self._redact = redact
 
-    def recall(self, asked: Asked, kept: Kept | None) -> Taken | None:
+    def recall(self, asked: HttpRequest, kept: CachedResponse | None) -> ParsedResponse | None:
         """Return what was kept as an answer; None where it cannot be one."""
         try:
             parsed = parse_json(kept.body) if kept and asked.form == "json" else None
         except ValueError:
             return None
-        return Taken(kept, parsed) if kept else None
+        return ParsedResponse(kept, parsed) if kept else None
 
-    def understand(self, asked: Asked, known: Taken | None, reply: Reply, now: int) -> Taken:
+    def understand(
+        self, asked: HttpRequest, known: ParsedResponse | None, reply: Reply, now: int
+    ) -> ParsedResponse:
         """Return what came as an answer.
 
         Args:
@@ -68,7 +70,7 @@ class Understanding:
         if reply.status == 304 and known is not None:
             headers = {**known.kept.headers, **reply.headers}
             kept = replace(known.kept, fetched_at=now, added_age_seconds=age, headers=headers)
-            return Taken(kept, known.parsed, not_modified=True)
+            return ParsedResponse(kept, known.parsed, not_modified=True)
         parsed, broken = None, ""
         if asked.form == "json" or reply.status >= 400:
             try:
@@ -85,7 +87,7 @@ class Understanding:
             raise MalformedError(f"{asked.what} answered {told}", where=self._where)
         same = known is not None and known.kept.body == reply.body
         since = known.kept.unchanged_since if known is not None and same else now
-        return Taken(Kept(now, since, age, reply.headers, reply.body), parsed)
+        return ParsedResponse(CachedResponse(now, since, age, reply.headers, reply.body), parsed)
 
     def _failure(
         self,

@@ -4,7 +4,7 @@ from bisect import bisect_right, insort
 from threading import Lock
 
 
-class Window:
+class SlidingWindow:
     """What was taken during the last stretch, and when there is room for more.
 
     A token bucket that refills steadily lets twice its size through in one stretch: a full burst,

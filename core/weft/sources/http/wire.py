@@ -38,7 +38,7 @@ class Reply:
     body: bytes = field(repr=False)
 
 
-class Wire:
+class Connection:
     """Sends requests to one host, and reads what comes within its bounds.
 
     Args:

@@ -7,7 +7,7 @@ from weft.foundation.times import SECOND, iso
 from weft.sources.stream.books import Books
 from weft.sources.stream.candles import CandleLog
 from weft.sources.stream.context import Context
-from weft.sources.stream.line import Line
+from weft.sources.stream.line import ConnectionKeeper
 from weft.sources.stream.queue import EventQueue
 from weft.sources.stream.status import in_words
 from weft.sources.stream.sums import Fact, LiquidationSums, TradeSums
@@ -16,7 +16,7 @@ _TOLD_ANEW = 2
 """Intervals for which something late is still counted and told anew."""
 
 
-class Closes:
+class IntervalCloser:
     """Waits for the closes of the interval, and tells what is known then.
 
     Sums are told a moment after the close, once a pong proves that all that was sent before has
@@ -35,7 +35,7 @@ class Closes:
     def __init__(
         self,
         context: Context,
-        line: Line,
+        line: ConnectionKeeper,
         queue: EventQueue,
         trades: tuple[TradeSums, Iterable[str]],
         forced: tuple[LiquidationSums, Iterable[str]],

@@ -10,7 +10,7 @@ from weft.foundation.times import SECOND, Interval
 from weft.sources.http.client import Http
 from weft.sources.stream.outbox import Outbox
 from weft.sources.stream.spec import StreamSpec
-from weft.sources.stream.status import Tally
+from weft.sources.stream.status import StreamCounters
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Context:
     http: Http
     known: Callable[[], Mapping[str, int]]
     outbox: Outbox
-    tally: Tally
+    tally: StreamCounters
     clock: Clock
     rng: random.Random
 

@@ -9,11 +9,11 @@ from weft.sources.http.errors import MalformedError
 from weft.sources.stream.backfill import Backfills
 from weft.sources.stream.books import Books
 from weft.sources.stream.candles import CandleLog
-from weft.sources.stream.closes import Closes, Overdue
+from weft.sources.stream.closes import IntervalCloser, Overdue
 from weft.sources.stream.context import Context
 from weft.sources.stream.events import BookUpdate, Candle, Event, Gap, Liquidation, Ticker, Trade
-from weft.sources.stream.gate import Gate
-from weft.sources.stream.line import Line
+from weft.sources.stream.gate import ConnectLimiter
+from weft.sources.stream.line import ConnectionKeeper
 from weft.sources.stream.queue import EventQueue
 from weft.sources.stream.spec import Topic
 from weft.sources.stream.status import StreamStatus
@@ -23,7 +23,7 @@ _AHEAD = 60 * SECOND
 """What happened further in the future than this says that a clock is wrong."""
 
 
-class Feed:
+class ConnectionFeed:
     """Follows the topics of one connection.
 
     Args:
@@ -36,7 +36,7 @@ class Feed:
         tickers: the best prices of each symbol, for display.
     """
 
-    def __init__(self, context: Context, topics: Sequence[Topic], gate: Gate) -> None:
+    def __init__(self, context: Context, topics: Sequence[Topic], gate: ConnectLimiter) -> None:
         self.unfinished: dict[str, Candle] = {}
         self.tickers: dict[str, Ticker] = {}
         self._context, self._tally = context, context.tally
@@ -45,14 +45,16 @@ class Feed:
             for kind in (Candle, Trade, Liquidation, BookUpdate)
         }
         self._queue = EventQueue(context.spec.limits.queue)
-        self._line = Line(context, topics, self._queue, gate, self._came_up, self._went_down)
+        self._line = ConnectionKeeper(
+            context, topics, self._queue, gate, self._came_up, self._went_down
+        )
         self._log = CandleLog(context.interval)
         self._backfills = Backfills(context, self._log)
         self._trades, self._forced = TradeSums(context.interval), LiquidationSums(context.interval)
         self._books: Books | None = None
         if context.spec.snapshot is not None and symbols[BookUpdate]:
             self._books = Books(context, symbols[BookUpdate], context.spec.snapshot)
-        self._closes = Closes(
+        self._closes = IntervalCloser(
             context,
             self._line,
             self._queue,

@@ -4,13 +4,13 @@ import random
 
 from weft.foundation.clock import Clock
 from weft.foundation.times import SECOND
-from weft.sources.http.window import Window
+from weft.sources.http.window import SlidingWindow
 from weft.sources.stream.spec import StreamLimits
 
 _FIRST_PAUSE_SECONDS = 1.0
 
 
-class Gate:
+class ConnectLimiter:
     """Lets connections to one host through: no more than it bears, and not all at one moment.
 
     Args:
@@ -23,7 +23,7 @@ class Gate:
         self._limits = limits
         self._clock = clock
         self._rng = rng
-        self._window = Window(limits.connects, int(limits.connects_seconds * SECOND))
+        self._window = SlidingWindow(limits.connects, int(limits.connects_seconds * SECOND))
         self._paused_until = 0
 
     def pause(self, seconds: float) -> None:

@@ -8,9 +8,9 @@ from weft.foundation.times import SECOND
 from weft.sources.http.errors import ForbiddenError, SourceError, UnauthorisedError
 from weft.sources.stream.context import Context
 from weft.sources.stream.coverage import Coverage
-from weft.sources.stream.gate import Gate
+from weft.sources.stream.gate import ConnectLimiter
 from weft.sources.stream.queue import EventQueue
-from weft.sources.stream.socket import Socket
+from weft.sources.stream.socket import StreamSocket
 from weft.sources.stream.spec import Topic
 
 _log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ _FAREWELL_SECONDS = 3.0
 _LINGER_SECONDS = 1.0
 
 
-class Line:
+class ConnectionKeeper:
     """One connection's worth of topics, up for as long as it runs.
 
     Args:
@@ -41,7 +41,7 @@ class Line:
         context: Context,
         topics: Sequence[Topic],
         queue: EventQueue,
-        gate: Gate,
+        gate: ConnectLimiter,
         up: Callable[[], None],
         down: Callable[[], None],
     ) -> None:
@@ -52,12 +52,12 @@ class Line:
         self._up, self._down = up, down
         self._failures = 0
         self._renewed = False
-        self._running: dict[Socket, asyncio.Task[None]] = {}
-        self._leaving: set[Socket] = set()
+        self._running: dict[StreamSocket, asyncio.Task[None]] = {}
+        self._leaving: set[StreamSocket] = set()
 
     async def run(self) -> None:
         """Keep a connection up until cancelled, whatever happens to it."""
-        current: Socket | None = None
+        current: StreamSocket | None = None
         try:
             while True:
                 if current is None:
@@ -79,15 +79,15 @@ class Line:
                 return False
         return False
 
-    def _ready(self) -> list[Socket]:
+    def _ready(self) -> list[StreamSocket]:
         running = (socket for socket in self._running if socket not in self._leaving)
         return [socket for socket in running if socket.ready.is_set()]
 
-    async def _connect(self) -> Socket:
+    async def _connect(self) -> StreamSocket:
         """Return a connection that is ready, however many attempts it takes."""
         while True:
             await self._gate.enter(self._failures)
-            socket = Socket(self._spec, self._topics, self._queue, self._tally, self._clock)
+            socket = StreamSocket(self._spec, self._topics, self._queue, self._tally, self._clock)
             self._running[socket] = task = asyncio.create_task(socket.run())
             try:
                 await _first(task, socket.ready.wait())
@@ -103,13 +103,13 @@ class Line:
                 self._up()
             return socket
 
-    async def _until_due(self, socket: Socket) -> bool:
+    async def _until_due(self, socket: StreamSocket) -> bool:
         """Return whether a connection is due to be replaced; False where it ended before."""
         life = self._spec.limits.life_seconds * self._rng.uniform(*_SHARES_OF_LIFE)
         await _first(self._running[socket], socket.closing.wait(), timeout_seconds=life)
         return not self._running[socket].done()
 
-    async def _replace(self, old: Socket) -> Socket | None:
+    async def _replace(self, old: StreamSocket) -> StreamSocket | None:
         """Bring up another connection beside one that is due; return the one that is left."""
         connecting = asyncio.create_task(self._connect())
         try:
@@ -135,7 +135,7 @@ class Line:
         await self._leave(old)
         return new
 
-    async def _leave(self, old: Socket) -> None:
+    async def _leave(self, old: StreamSocket) -> None:
         """Close a connection that another one has taken over from."""
         # Half open, it may have kept to itself what came before the other was ready.
         if not await old.caught_up():
@@ -146,14 +146,14 @@ class Line:
         self._leaving.discard(old)
         self._tally.connected_since = self._clock.now()
 
-    def _hand_over(self, old: Socket) -> None:
+    def _hand_over(self, old: StreamSocket) -> None:
         """Note what nobody heard between an old connection's end and another's beginning."""
         begun = min(socket.pulse.ready_since for socket in self._ready() if socket is not old)
         if old.pulse.last_heard < begun:
             self.coverage.down(old.pulse.last_heard)
             self.coverage.up(begun)
 
-    async def _ended(self, socket: Socket) -> None:
+    async def _ended(self, socket: StreamSocket) -> None:
         """Note why a connection ended, and how long to wait before the next."""
         task = self._running.pop(socket)
         (error,) = await asyncio.gather(task, return_exceptions=True)
@@ -180,7 +180,7 @@ class Line:
         elif isinstance(failure, SourceError) and failure.retry_after_seconds:
             self._gate.pause(failure.retry_after_seconds)
 
-    async def _cancel(self, socket: Socket) -> None:
+    async def _cancel(self, socket: StreamSocket) -> None:
         task = self._running.pop(socket)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -7,7 +7,7 @@ from weft.foundation.clock import Clock
 from weft.sources.http.errors import UnavailableError
 from weft.sources.stream.events import Event
 from weft.sources.stream.spec import Topic
-from weft.sources.stream.status import Tally
+from weft.sources.stream.status import StreamCounters
 
 
 class SilentError(UnavailableError):
@@ -16,7 +16,7 @@ class SilentError(UnavailableError):
     advice = "The venue sends nothing of it: it is subscribed to again"
 
 
-class Pulse:
+class Heartbeat:
     """Remembers when something came last, of the connection and of each topic.
 
     Args:
@@ -31,7 +31,7 @@ class Pulse:
         delivering: set once the first event of a topic came.
     """
 
-    def __init__(self, topics: Sequence[Topic], tally: Tally, clock: Clock) -> None:
+    def __init__(self, topics: Sequence[Topic], tally: StreamCounters, clock: Clock) -> None:
         self.delivering = asyncio.Event()
         self.last_heard = self.ready_since = clock.now()
         self._tally, self._clock = tally, clock

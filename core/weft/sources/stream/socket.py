@@ -14,20 +14,20 @@ from weft.foundation.times import SECOND
 from weft.sources.http.errors import MalformedError, RefusedError, SourceError, UnavailableError
 from weft.sources.http.reader import Reader
 from weft.sources.http.strict_json import parse_json
-from weft.sources.http.window import Window
+from weft.sources.http.window import SlidingWindow
 from weft.sources.stream.events import Acknowledged, Closing, Event, Gap, Refused
 from weft.sources.stream.handshake import NORMAL, ending, open_socket, plain
-from weft.sources.stream.pulse import Pulse, SilentError
+from weft.sources.stream.pulse import Heartbeat, SilentError
 from weft.sources.stream.queue import EventQueue
 from weft.sources.stream.spec import StreamSpec, Topic
-from weft.sources.stream.status import Tally, in_words
+from weft.sources.stream.status import StreamCounters, in_words
 
 _BEATS = 4
 _LOOK_SECONDS = 0.01
 _CONTROL = frozenset({Acknowledged, Refused, Closing})
 
 
-class Socket:
+class StreamSocket:
     """A connection with its subscriptions, from its opening to its end.
 
     Args:
@@ -48,17 +48,17 @@ class Socket:
         spec: StreamSpec,
         topics: Sequence[Topic],
         queue: EventQueue,
-        tally: Tally,
+        tally: StreamCounters,
         clock: Clock,
     ) -> None:
-        self.pulse = Pulse(topics, tally, clock)
+        self.pulse = Heartbeat(topics, tally, clock)
         self.ready, self.closing = asyncio.Event(), asyncio.Event()
         self._spec, self._topics, self._queue = spec, topics, queue
         self._tally, self._clock = tally, clock
         self._connection: ClientConnection | None = None
         self._failure: WeftError | None = None
         self._unconfirmed: dict[int, Sequence[Topic]] = {}
-        self._told = Window(spec.limits.messages_per_second, SECOND)
+        self._told = SlidingWindow(spec.limits.messages_per_second, SECOND)
         self._stuck = False
 
     async def run(self) -> None:

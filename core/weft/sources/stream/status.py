@@ -76,7 +76,7 @@ class StreamStatus:
 
 
 @dataclass(slots=True)
-class Tally:
+class StreamCounters:
     """Counts what `StreamStatus` shows."""
 
     provider: str

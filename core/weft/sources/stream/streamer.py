@@ -18,12 +18,12 @@ from weft.foundation.workers import Host, Workers, across
 from weft.sources.http.client import Http
 from weft.sources.stream.context import Context
 from weft.sources.stream.events import Candle
-from weft.sources.stream.feed import Feed
-from weft.sources.stream.gate import Gate
+from weft.sources.stream.feed import ConnectionFeed
+from weft.sources.stream.gate import ConnectLimiter
 from weft.sources.stream.guards import guarded
 from weft.sources.stream.outbox import Keep, Outbox
 from weft.sources.stream.spec import Streaming, StreamSpec, Topic
-from weft.sources.stream.status import StreamState, StreamStatus, Tally
+from weft.sources.stream.status import StreamCounters, StreamState, StreamStatus
 
 _log = logging.getLogger(__name__)
 
@@ -100,8 +100,8 @@ class Streamer:
         self._sources, self._interval, self._keep = sources, interval, keep
         self._client, self._known = client, known
         self._clock, self._rng = clock, rng
-        self._gates: dict[str, Gate] = {}
-        self._feeds: dict[tuple[str, str], Feed] = {}
+        self._gates: dict[str, ConnectLimiter] = {}
+        self._feeds: dict[tuple[str, str], ConnectionFeed] = {}
         self._outboxes: dict[str, Outbox] = {}
         self._stopped = False
 
@@ -194,7 +194,7 @@ class Streamer:
     ) -> None:
         """Follow one connection's topics, and begin anew should that ever fail."""
         failures = 0
-        tally = Tally(provider.key, spec.name)
+        tally = StreamCounters(provider.key, spec.name)
         while True:
             context = Context(
                 provider=provider,
@@ -207,7 +207,7 @@ class Streamer:
                 clock=self._clock,
                 rng=self._own_rng(),
             )
-            feed = Feed(context, spec.topics, self._gate(spec))
+            feed = ConnectionFeed(context, spec.topics, self._gate(spec))
             self._feeds[provider.key, spec.name] = feed
             try:
                 await feed.run()
@@ -217,10 +217,10 @@ class Streamer:
             failures += 1
             await context.pause(failures)
 
-    def _gate(self, spec: StreamSpec) -> Gate:
+    def _gate(self, spec: StreamSpec) -> ConnectLimiter:
         host = urlsplit(spec.url).netloc
         if host not in self._gates:
-            self._gates[host] = Gate(spec.limits, self._clock, self._own_rng())
+            self._gates[host] = ConnectLimiter(spec.limits, self._clock, self._own_rng())
         return self._gates[host]
 
     def _own_rng(self) -> random.Random:
@@ -234,7 +234,7 @@ async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _cause(tally: Tally, error: Exception) -> WeftError:
+def _cause(tally: StreamCounters, error: Exception) -> WeftError:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error if isinstance(error, WeftError) else fault(tally.where, error)

@@ -21,8 +21,15 @@ from weft.text.tagging import Tags
 from weft_plugins.layers.sentiment.text.lexicon_words import KNOWLEDGE_CUTOFF
 from weft_plugins.layers.sentiment.text.reading import Reader
 from weft_plugins.layers.sentiment.text.social import MEASURED, METRICS, OF_POSTS, SAMPLES, parts
-from weft_plugins.layers.sentiment.text.stories import REPEATS, Columns, Rules, Sums, Told, add_up
-from weft_plugins.layers.sentiment.text.voice import Voice
+from weft_plugins.layers.sentiment.text.stories import (
+    REPEATS,
+    Columns,
+    ParsedTexts,
+    Rules,
+    StorySums,
+    add_up,
+)
+from weft_plugins.layers.sentiment.text.voice import ToneReader
 
 PARTS: Final = ("texts", *METRICS)
 """What the score is made of, each with a weight of that name."""
@@ -124,7 +131,7 @@ class Sentiment(Layer):
     def __init__(self, config: ComponentConfig | None = None) -> None:
         super().__init__(config)
         self._reader = Reader(self.config.longest_text, self.config.names)
-        self._voice = Voice(
+        self._voice = ToneReader(
             self.config.model,
             revision=self.config.revision,
             may_fail=self.config.on_missing == "lexicon",
@@ -207,7 +214,7 @@ class Sentiment(Layer):
             evidence={**points, **evidence},
         )
 
-    def _texts(self, view: View) -> Sums:
+    def _texts(self, view: View) -> StorySums:
         config = self.config
         rules = Rules(
             alike=config.same_story,
@@ -221,7 +228,7 @@ class Sentiment(Layer):
             told = self._told(view.news(), view.instruments)
         return add_up(told, _columns(view.instruments), rules, view.times, view.decided)
 
-    def _told(self, texts: News, instruments: Sequence[Instrument]) -> Told:
+    def _told(self, texts: News, instruments: Sequence[Instrument]) -> ParsedTexts:
         stocks = {i.base for i in instruments if i.kind is Kind.EQUITY}
         self._reader.look_for({i.base for i in instruments} - stocks, stocks)
         reads = [
@@ -235,7 +242,7 @@ class Sentiment(Layer):
         about = [bool(tag.assets) or tag.is_market for tag in tags]
         tones = self._voice.tones(reads, about)
         late = texts.event_time >= self._cutoff
-        return Told(texts, reads, tags, tones, late)
+        return ParsedTexts(texts, reads, tags, tones, late)
 
     @property
     def _cutoff(self) -> int:
@@ -245,7 +252,7 @@ class Sentiment(Layer):
             return parse_time(day.isoformat()) + 24 * HOUR
         return parse_time(f"{KNOWLEDGE_CUTOFF}T00:00:00Z")
 
-    def _of_texts(self, sums: Sums) -> dict[str, FloatPanel]:
+    def _of_texts(self, sums: StorySums) -> dict[str, FloatPanel]:
         finbert = np.full_like(sums.weight, float(self._voice.is_finbert))
         return {
             "tone": sums.tone,

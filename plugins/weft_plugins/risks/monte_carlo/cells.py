@@ -7,14 +7,14 @@ from weft.foundation.arrays import FloatPanel, Floats
 from weft_plugins.risks.monte_carlo.barriers import Table
 from weft_plugins.risks.monte_carlo.mixtures import UNCERTAINTIES, look_up, place
 from weft_plugins.risks.monte_carlo.tails import quantile_index
-from weft_plugins.risks.monte_carlo.wicks import nearer
+from weft_plugins.risks.monte_carlo.wicks import continuity_shift
 
 _WIDEST_LOG = 50.0
 
 STRESSES = (2, 3, 5)
 
 
-def race(
+def first_passage(
     table: Table,
     side: Floats,
     deviation: Floats,
@@ -41,8 +41,8 @@ def race(
     """
     stop, target = stop / deviation, target / deviation
     long = side > 0.0
-    below = nearer(np.where(long, stop, target), wicks_below, table.wick_below)
-    above = nearer(np.where(long, target, stop), wicks_above, table.wick_above)
+    below = continuity_shift(np.where(long, stop, target), wicks_below, table.wick_below)
+    above = continuity_shift(np.where(long, target, stop), wicks_above, table.wick_above)
     down, up, both = (
         look_up(panel, table.distances, below, above, uncertainty)
         for panel in (table.down_first, table.up_first, table.both)

@@ -11,9 +11,9 @@ from weft.components.needs import FeatureNeed, Need, candles, feature
 from weft.components.risk import Levels, Risk
 from weft.foundation.arrays import BoolPanel, FloatPanel, IntPanel
 from weft.market.view import View
-from weft_plugins.risks.atr_levels import entries, placed
+from weft_plugins.risks.atr_levels import entry_prices, levels_at
 from weft_plugins.risks.monte_carlo.barriers import NO_JUMPS, Shape, Table, shape_table
-from weft_plugins.risks.monte_carlo.cells import STRESSES, losses, race
+from weft_plugins.risks.monte_carlo.cells import STRESSES, first_passage, losses
 from weft_plugins.risks.monte_carlo.fits import Fits, Spans, fit_cells
 from weft_plugins.risks.monte_carlo.shocks import SHOCKS
 from weft_plugins.risks.monte_carlo.uncertainty import expected_volatility, long_run_variance
@@ -143,7 +143,7 @@ class MonteCarlo(Risk):
         config = self.config
         fits, wicks = self._fitted(view), self._wicks(view)
         reach = view.feature("atr", window=config.atr_window)
-        close = entries(view, reach)
+        close = entry_prices(view, reach)
         factor = self._widened(fits, wicks, close, fusion.direction, reach)
         stop, target = self._placed(close, fusion.direction, reach, factor)
         stopped, reached = self._odds(fits, wicks, close, stop, target)
@@ -199,7 +199,7 @@ class MonteCarlo(Risk):
         self, close: FloatPanel, direction: IntPanel, reach: FloatPanel, factor: FloatPanel
     ) -> tuple[FloatPanel, FloatPanel]:
         ranges = factor * reach
-        return placed(
+        return levels_at(
             close, direction, self.config.stop_atr * ranges, self.config.target_atr * ranges
         )
 
@@ -237,7 +237,7 @@ class MonteCarlo(Risk):
         for shape, weights in fits.weights.items():
             cells = priced & (weights > 0.0)
             weight, entry = weights[cells], close[cells]
-            odds = race(
+            odds = first_passage(
                 self._table(shape),
                 np.where(target[cells] > stop[cells], 1.0, -1.0),
                 fits.width[cells],

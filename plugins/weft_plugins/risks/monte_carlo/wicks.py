@@ -65,7 +65,7 @@ def wicks_of(
     return Wicks(_over(usual(above), usual_move), _over(usual(below), usual_move))
 
 
-def nearer(distance: Floats, wicks: Floats, own: float) -> Floats:
+def continuity_shift(distance: Floats, wicks: Floats, own: float) -> Floats:
     """Return how far a level is for paths whose candles go less far than those of the market.
 
     Seen at closes alone, a Brownian motion reaches a level as seldom as one that lies 0.5826

@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 
 from weft.components.ensemble import Fusion
-from weft.components.model import Forecast, Outlook
+from weft.components.model import Forecast, TrustedForecast
 from weft.components.risk import Levels
 from weft.foundation.arrays import FloatPanel
 
@@ -55,7 +55,7 @@ class Expected:
     variance: FloatPanel
 
 
-def expect(outlooks: Mapping[str, Outlook], shape: tuple[int, int]) -> Expected:
+def expect(outlooks: Mapping[str, TrustedForecast], shape: tuple[int, int]) -> Expected:
     """Return what the models expect together."""
     said = [outlooks[name] for name in sorted(outlooks)]
     weighted, variances, trust, spread_trust = (np.zeros(shape) for _ in range(4))

@@ -6,7 +6,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.components.trained import Opinions
+from weft.components.trained import ComposedDecisions
 from weft.domain.breaks import Aside
 from weft.domain.candles import Candles
 from weft.foundation.arrays import FloatPanel, Floats, Times
@@ -86,7 +86,9 @@ class Trades:
         return found
 
 
-def closed_trades(view: View, opinions: Opinions, config: DqnConfig, horizon: int) -> Trades:
+def closed_trades(
+    view: View, opinions: ComposedDecisions, config: DqnConfig, horizon: int
+) -> Trades:
     """Return every trade of a view that is closed by its last row.
 
     A trade is opened at the close of each row with a signal, and ends as `find_exits` says. Both

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.sources.http.server import NOW, aio
-from weft.sources.http.cache import Kept, ResponseCache, _pack, _unpack
+from weft.sources.http.cache import CachedResponse, ResponseCache, _pack, _unpack
 
 LARGE = os.urandom(200_000)
 
 
-def kept(body: bytes = b'{"a": 1}') -> Kept:
-    return Kept(NOW, NOW - 5, 1.5, {"etag": '"x"'}, body)
+def kept(body: bytes = b'{"a": 1}') -> CachedResponse:
+    return CachedResponse(NOW, NOW - 5, 1.5, {"etag": '"x"'}, body)
 
 
 @pytest.mark.parametrize("body", [b"", b"small\nwith lines\n", LARGE])

@@ -10,7 +10,7 @@ from tests.core.sources.http.server import NOW
 from weft.foundation.times import MINUTE, SECOND, to_datetime
 from weft.sources.http.api import RateLimit
 from weft.sources.http.pacing import INSTEAD_SECONDS, age_seconds, follow, retry_after_seconds
-from weft.sources.http.window import Window
+from weft.sources.http.window import SlidingWindow
 
 
 def date(micros: int) -> str:
@@ -54,7 +54,7 @@ def test_a_reset_is_seconds_or_an_epoch_by_the_servers_clock(skew: int, scale: i
     reset = 20 if scale is None else (theirs // SECOND + 20) * scale
     limit = RateLimit(10, 60, remaining="X-Left", reset="X-Reset")
     headers = {"x-left": "0", "x-reset": str(reset), "date": date(theirs)}
-    window = Window(10, 60 * SECOND)
+    window = SlidingWindow(10, 60 * SECOND)
     follow(limit, window, headers, NOW)
     assert window.earliest(1, NOW) == NOW + 20 * SECOND
 
@@ -62,7 +62,7 @@ def test_a_reset_is_seconds_or_an_epoch_by_the_servers_clock(skew: int, scale: i
 @pytest.mark.parametrize("reset", ["", "-3", "0", "nonsense", "1"])
 def test_a_reset_that_says_nothing_leaves_the_length_of_the_stretch(reset: str) -> None:
     limit = RateLimit(10, 60, used="X-MBX-USED-WEIGHT-1M", reset="x-reset")
-    window = Window(10, 60 * SECOND)
+    window = SlidingWindow(10, 60 * SECOND)
     follow(limit, window, {"x-mbx-used-weight-1m": "10", "x-reset": reset}, NOW)
     assert window.earliest(1, NOW) == NOW + (1 if reset == "1" else 60) * SECOND
 
@@ -74,7 +74,7 @@ def test_no_header_breaks_anything(text: str, number: float) -> None:
         seconds = retry_after_seconds(headers, NOW)
         assert seconds is None or 0 < seconds <= 3 * 86_400
         assert age_seconds(headers) >= 0
-        window = Window(10, 60 * SECOND)
+        window = SlidingWindow(10, 60 * SECOND)
         limit = RateLimit(10, 60, used="used", remaining="left", reset="reset")
         follow(limit, window, headers, NOW)
         assert 0 <= window.used(NOW) <= 10

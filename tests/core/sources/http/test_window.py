@@ -12,7 +12,7 @@ from weft.foundation.times import SECOND
 from weft.sources.http.api import Api, RateLimit
 from weft.sources.http.errors import RateLimitedError
 from weft.sources.http.limits import Limiter
-from weft.sources.http.window import Window
+from weft.sources.http.window import SlidingWindow
 
 LIMITS = st.lists(
     st.builds(
@@ -79,7 +79,7 @@ def test_no_stretch_holds_more_than_the_limit_and_the_order_is_kept(
 def test_the_wait_foretold_for_single_units_is_the_wait_there_is(
     units: int, taken: list[int], ahead: int
 ) -> None:
-    window = Window(units, 10 * SECOND)
+    window = SlidingWindow(units, 10 * SECOND)
     now = NOW
     for cost in taken:
         if cost <= units:
@@ -94,7 +94,7 @@ def test_the_wait_foretold_for_single_units_is_the_wait_there_is(
 
 
 def test_the_server_may_know_of_more_use_but_not_of_less() -> None:
-    window = Window(10, 60 * SECOND)
+    window = SlidingWindow(10, 60 * SECOND)
     window.take(4, NOW)
     window.learn_used(2, NOW)
     assert window.used(NOW) == 4

@@ -18,7 +18,7 @@ from weft.foundation.times import Interval, parse_time
 from weft.sources.http import Http
 from weft.sources.stream import Streamer, StreamLimits, StreamSpec, StreamStatus
 from weft.sources.stream.facts import candles_in
-from weft.sources.stream.gate import Gate
+from weft.sources.stream.gate import ConnectLimiter
 from weft_providers.binance.futures import BinanceFutures
 from weft_providers.binance.spot import Binance
 from weft_providers.binance.stream import StreamOptions, futures_streams, spot_streams
@@ -154,7 +154,7 @@ async def live(
     change: Callable[[StreamSpec], StreamSpec] = lambda spec: spec,
     interval: Interval = MINUTES,
     keep: Callable[[Kept, Batch], Awaitable[None]] | None = None,
-    gate: Gate | None = None,
+    gate: ConnectLimiter | None = None,
     **limits: Any,
 ) -> AsyncIterator[Live]:
     """Stream from the sandbox, whose candles are stored up to now."""
@@ -246,5 +246,5 @@ async def confirm(connection: ServerConnection) -> None:
     await connection.send(orjson.dumps({"result": None, "id": asked["id"]}).decode())
 
 
-def open_gate(clock: Any, limits: StreamLimits = PATIENT) -> Gate:
-    return Gate(limits, clock, random.Random(5))
+def open_gate(clock: Any, limits: StreamLimits = PATIENT) -> ConnectLimiter:
+    return ConnectLimiter(limits, clock, random.Random(5))

@@ -15,8 +15,8 @@ from weft.testing.opinions import with_news
 from weft_plugins.layers.sentiment.layer import Sentiment
 from weft_plugins.layers.sentiment.text.finbert import FinBert
 from weft_plugins.layers.sentiment.text.reading import Reader
-from weft_plugins.layers.sentiment.text.tones import Tones
-from weft_plugins.layers.sentiment.text.voice import Voice
+from weft_plugins.layers.sentiment.text.tones import ToneCache
+from weft_plugins.layers.sentiment.text.voice import ToneReader
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -152,10 +152,10 @@ def test_weights_without_a_head_are_refused(tmp_path: Path, tiny: str) -> None:
 
 def test_without_weights_the_lexicon_reads_or_nobody_does() -> None:
     read = Reader(100, {}).read("Bitcoin surges", "")
-    voice = Voice("nobody/has-this")
+    voice = ToneReader("nobody/has-this")
     assert voice.tones([read, read], [True, False]) == [read.tone, 0.0]
     assert not voice.is_finbert
-    strict = Voice("nobody/has-this", may_fail=False)
+    strict = ToneReader("nobody/has-this", may_fail=False)
     with pytest.raises(ComponentError, match="weights of nobody/has-this"):
         strict.tones([read], [True])
 
@@ -163,7 +163,7 @@ def test_without_weights_the_lexicon_reads_or_nobody_does() -> None:
 def test_the_voice_asks_for_what_is_wanted(tiny: str) -> None:
     reader = Reader(100, {})
     reads = [reader.read(title, "") for title in (GOOD, BAD)]
-    voice = Voice(tiny, longest_tokens=16)
+    voice = ToneReader(tiny, longest_tokens=16)
     good, nothing = voice.tones(reads, [True, False])
     assert good > 0.5
     assert nothing == 0.0
@@ -201,18 +201,18 @@ class Counting:
 
 def test_a_text_is_read_once(tmp_path: Path) -> None:
     first = Counting()
-    tones = Tones("m@1", first.read, tmp_path)
+    tones = ToneCache("m@1", first.read, tmp_path)
     assert tones.of(["a", "bb", "a"]) == [0.01, 0.02, 0.01]
     assert tones.of(["bb", "ccc"]) == [0.02, 0.03]
     assert first.asked == ["a", "bb", "ccc"]
     again = Counting()
-    assert Tones("m@1", again.read, tmp_path).of(["ccc", "a"]) == [0.03, 0.01]
+    assert ToneCache("m@1", again.read, tmp_path).of(["ccc", "a"]) == [0.03, 0.01]
     assert again.asked == []
     other = Counting()
-    Tones("m@2", other.read, tmp_path).of(["a"])
+    ToneCache("m@2", other.read, tmp_path).of(["a"])
     assert other.asked == ["a"]
     memory = Counting()
-    Tones("m@1", memory.read).of(["a"])
+    ToneCache("m@1", memory.read).of(["a"])
     assert memory.asked == ["a"]
 
 
@@ -222,7 +222,7 @@ def test_many_texts_and_several_threads_share_a_folder(tmp_path: Path) -> None:
     found: list[list[float]] = []
 
     def ask() -> None:
-        found.append(Tones("m", Counting().read, tmp_path / "deep" / "er").of(texts))
+        found.append(ToneCache("m", Counting().read, tmp_path / "deep" / "er").of(texts))
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
@@ -235,16 +235,16 @@ def test_many_texts_and_several_threads_share_a_folder(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "tones.db").write_text("no database at all, but long enough to look at " * 50)
     with pytest.raises(StorageError, match="Remove the folder"):
-        Tones("m", Counting().read, tmp_path).of(["a"])
+        ToneCache("m", Counting().read, tmp_path).of(["a"])
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be used"):
-        Tones("m", Counting().read, tmp_path / "file").of(["a"])
+        ToneCache("m", Counting().read, tmp_path / "file").of(["a"])
 
 
 def test_what_others_wrote_into_the_folder_is_no_tone(tmp_path: Path) -> None:
-    Tones("m", Counting().read, tmp_path).of(["a", "bb", "ccc"])
+    ToneCache("m", Counting().read, tmp_path).of(["a", "bb", "ccc"])
     with sqlite3.connect(tmp_path / "tones.db") as database:
         database.execute("update tones set tone = 'x' where tone = 0.01")
         database.execute("update tones set tone = 7.0 where tone = 0.02")
     database.close()
-    assert Tones("m", Counting().read, tmp_path).of(["a", "bb", "ccc"]) == [0.01, 0.02, 0.03]
+    assert ToneCache("m", Counting().read, tmp_path).of(["a", "bb", "ccc"]) == [0.01, 0.02, 0.03]

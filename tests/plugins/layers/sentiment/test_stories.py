@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from weft.foundation.times import HOUR
 from weft.market.news import News
 from weft_plugins.layers.sentiment.text.reading import Reader
-from weft_plugins.layers.sentiment.text.stories import REPEATS, Columns, Rules, Sums, Told, add_up
+from weft_plugins.layers.sentiment.text.stories import (
+    REPEATS,
+    Columns,
+    ParsedTexts,
+    Rules,
+    StorySums,
+    add_up,
+)
 
 ASSETS = ("BTC", "SOL", "AAPL")
 COLUMNS = Columns({a: [c] for c, a in enumerate(ASSETS)}, np.array([True, True, False]))
@@ -29,7 +36,7 @@ class Text:
     id: str = field(default="")
 
 
-def told(*texts: Text) -> Told:
+def told(*texts: Text) -> ParsedTexts:
     ordered = sorted(enumerate(texts), key=lambda t: (t[1].known, t[1].id or str(t[0])))
     known = np.array([round(t.known * HOUR) for _, t in ordered], dtype=np.int64)
     event = [t.known if t.published is None else t.published for _, t in ordered]
@@ -49,14 +56,14 @@ def told(*texts: Text) -> Told:
     return told_of(news)
 
 
-def told_of(news: News) -> Told:
+def told_of(news: News) -> ParsedTexts:
     reads = [READER.read(title, "") for title in news.titles]
     tags = [READER.tags(title, "", ()) for title in news.titles]
     late = news.event_time >= 30 * HOUR
-    return Told(news, reads, tags, [read.tone for read in reads], late)
+    return ParsedTexts(news, reads, tags, [read.tone for read in reads], late)
 
 
-def sums(texts: Told, *hours: float, rules: Rules = RULES, delay: int = 0) -> Sums:
+def sums(texts: ParsedTexts, *hours: float, rules: Rules = RULES, delay: int = 0) -> StorySums:
     rows = np.array([round(hour * HOUR) for hour in hours], dtype=np.int64)
     return add_up(texts, COLUMNS, rules, rows, rows + delay)
 
@@ -220,7 +227,7 @@ def jaccard_same(a: str, b: str) -> bool:
     return x == y or (min(len(x), len(y)) >= 4 and len(x & y) / len(x | y) >= 0.6)
 
 
-def plain_sums(texts: Told, hour: float) -> np.ndarray:
+def plain_sums(texts: ParsedTexts, hour: float) -> np.ndarray:
     """Weight, tone and tellers of one row (3, column), by the words of the contract."""
     n, row = texts.news, round(hour * HOUR)
     event = np.minimum(n.event_time, n.known_at)
@@ -295,5 +302,5 @@ def test_a_row_alone_is_the_same_bits_from_fewer_texts(texts: list[Text], hour: 
     cut = told_of(known.news.between(row - reach, row))
     whole = sums(known, hour - 1, hour, hour + 5)
     alone = sums(cut, hour)
-    for name in Sums._fields:
+    for name in StorySums._fields:
         np.testing.assert_array_equal(getattr(alone, name)[0], getattr(whole, name)[1], name)

@@ -5,7 +5,7 @@ import pytest
 
 from weft.foundation.arrays import FloatPanel
 from weft_plugins.risks.monte_carlo.barriers import NO_JUMPS, Table, shapes_around
-from weft_plugins.risks.monte_carlo.cells import losses, race
+from weft_plugins.risks.monte_carlo.cells import first_passage, losses
 from weft_plugins.risks.monte_carlo.fits import Fits, Spans, fit_cells
 from weft_plugins.risks.monte_carlo.merton import fit_merton
 from weft_plugins.risks.monte_carlo.mixtures import UNCERTAINTIES
@@ -59,7 +59,7 @@ def test_losses_are_those_of_all_paths_at_the_cells_width(
 
 def test_within_one_candle_the_stop_comes_first() -> None:
     two, one = np.array([2.0, 2.0]), np.ones(2)
-    stopped, reached = race(
+    stopped, reached = first_passage(
         TABLE, np.array([1.0, -1.0]), one, np.array([0.0, 0.3]), two, two, one, one
     )
     np.testing.assert_allclose(stopped, [0.5, 0.4])

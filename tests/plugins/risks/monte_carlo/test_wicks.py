@@ -12,9 +12,9 @@ from tests.plugins.risks.monte_carlo.test_coverage import HORIZON, WARMUP, asked
 from weft.components.risk import Levels
 from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft_plugins.risks.monte_carlo.barriers import NO_JUMPS, shape_table
-from weft_plugins.risks.monte_carlo.cells import race
+from weft_plugins.risks.monte_carlo.cells import first_passage
 from weft_plugins.risks.monte_carlo.risk import MonteCarlo
-from weft_plugins.risks.monte_carlo.wicks import nearer, wicks_of
+from weft_plugins.risks.monte_carlo.wicks import continuity_shift, wicks_of
 
 RNG = np.random.default_rng
 FINE = 400
@@ -111,7 +111,9 @@ def test_where_no_candle_has_a_range_nothing_is_known_and_levels_stay() -> None:
         assert np.isnan(found.above).all()
         assert np.isnan(found.below).all()
     distance, wicks = np.array([3.0, 3.0, 3.0, 0.1]), np.array([np.nan, 1.5, 0.5, 9.0])
-    assert nearer(distance, wicks, 1.0) == pytest.approx([3.0, 3.0 - 0.5826, 3.0 + 0.5826, 0.01])
+    assert continuity_shift(distance, wicks, 1.0) == pytest.approx(
+        [3.0, 3.0 - 0.5826, 3.0 + 0.5826, 0.01]
+    )
 
 
 def test_wicks_at_a_row_depend_on_no_other_rows_and_no_later_ones() -> None:
@@ -148,7 +150,7 @@ def test_wicks_of_one_side_bring_the_levels_of_that_side_nearer(side: float) -> 
 
     def chances(stop: float, target: float, above: float, below: float) -> list[float]:
         rest = (np.full(1, x) for x in (side, 0.01, 0.3, stop, target, above, below))
-        return [float(chance[0]) for chance in race(table, *rest)]
+        return [float(chance[0]) for chance in first_passage(table, *rest)]
 
     more = 2.0 * 0.5826 * 0.01 * 0.5
     above, below = table.wick_above, table.wick_below
@@ -202,7 +204,7 @@ def without_wicks(levels: Levels, side: int, outcome_: Outcome) -> Outcome:
     figures, rows = levels.figures, len(outcome_.stopped)
     entry = levels.entry[:rows].ravel()
     unknown = np.full(entry.size, np.nan)
-    stopped, reached = race(
+    stopped, reached = first_passage(
         shape_table(NO_JUMPS, HORIZON, 4000, 0),
         np.full(entry.size, float(side)),
         figures["volatility"][:rows].ravel(),

@@ -52,7 +52,7 @@ class Columns(NamedTuple):
     takes_market: NDArray[np.bool_]
 
 
-class Told(NamedTuple):
+class ParsedTexts(NamedTuple):
     """Texts that can be understood, in the order in which they became known.
 
     Attributes:
@@ -70,7 +70,7 @@ class Told(NamedTuple):
     late: NDArray[np.bool_]
 
 
-class Sums(NamedTuple):
+class StorySums(NamedTuple):
     """What the stories come to, on each row and for each column (time, symbol).
 
     Attributes:
@@ -92,7 +92,9 @@ class Sums(NamedTuple):
     feeds: FloatPanel
 
 
-def add_up(told: Told, columns: Columns, rules: Rules, rows: Times, decided: Times) -> Sums:
+def add_up(
+    told: ParsedTexts, columns: Columns, rules: Rules, rows: Times, decided: Times
+) -> StorySums:
     """Return what the stories come to on each row.
 
     Each row follows from the texts known by its decision and published since `horizon` and
@@ -125,7 +127,7 @@ def add_up(told: Told, columns: Columns, rules: Rules, rows: Times, decided: Tim
         )
     weight, tones, stories, tellers, ages, late, count = found.transpose(1, 0, 2)
     speaks = weight > 0.0
-    return Sums(
+    return StorySums(
         weight=weight,
         tone=np.divide(tones, weight, out=np.full_like(tones, np.nan), where=speaks),
         stories=stories,
@@ -136,7 +138,7 @@ def add_up(told: Told, columns: Columns, rules: Rules, rows: Times, decided: Tim
     )
 
 
-def _titles(told: Told) -> "Titles":
+def _titles(told: ParsedTexts) -> "Titles":
     from weft_plugins.layers.sentiment.text._kernels import Titles  # noqa: PLC0415  # numba takes long to import
 
     news, reads = told.news, told.reads
@@ -170,7 +172,7 @@ def _is_heard(tags: Tags, columns: Columns) -> bool:
 
 
 def _entries(
-    told: Told,
+    told: ParsedTexts,
     links: tuple[Times, ...],
     event: Times,
     feeds: Mapping[str, int],

@@ -17,7 +17,7 @@ without rowid
 """
 
 
-class Tones:
+class ToneCache:
     """Asks a reader for each text once, and keeps what it said in memory and in a folder.
 
     Args:

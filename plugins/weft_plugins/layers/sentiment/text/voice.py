@@ -6,12 +6,12 @@ from pathlib import Path
 
 from weft_plugins.layers.sentiment.text.finbert import FinBert
 from weft_plugins.layers.sentiment.text.reading import Read
-from weft_plugins.layers.sentiment.text.tones import Tones
+from weft_plugins.layers.sentiment.text.tones import ToneCache
 
 _log = logging.getLogger(__name__)
 
 
-class Voice:
+class ToneReader:
     """Gives the tone of texts. Who reads is settled at the first text, and stays so.
 
     Args:
@@ -41,7 +41,7 @@ class Voice:
         )
         self._may_fail = may_fail
         self._folder = folder
-        self._tones: Tones | None = None
+        self._tones: ToneCache | None = None
         self._settled = False
 
     @property
@@ -78,5 +78,5 @@ class Voice:
         if finbert and self._may_fail and not finbert.is_here:
             _log.info("the weights of %s are not here: the lexicon reads", finbert.model)
         elif finbert:
-            self._tones = Tones(finbert.identity, finbert.read, self._folder)
+            self._tones = ToneCache(finbert.identity, finbert.read, self._folder)
         self._settled = True
