@@ -20,7 +20,7 @@ from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wan
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig
     from weft.sources.http import Http, Reader
-    from weft.sources.http.asked import Params
+    from weft.sources.http.request import Params
 
 _GLOBAL, _TRENDING = "/api/v3/global", "/api/v3/search/trending"
 _CACHED_SECONDS = 600.0

@@ -23,7 +23,7 @@ from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wan
 
 if TYPE_CHECKING:
     from weft.sources.http import Http, Reader
-    from weft.sources.http.asked import Params
+    from weft.sources.http.request import Params
 
 _TOLD = {
     "not found": UnlistedSymbolError,

@@ -22,7 +22,7 @@ from weft.sources.http import (
     SchemaChangedError,
     UnavailableError,
 )
-from weft.sources.http.wire import Reply
+from weft.sources.http.connection import Reply
 from weft.testing.wiretap import Ask, Tap
 from weft_providers.bybit.provider import Bybit, ParameterError, classify
 from weft_sandbox import Sandbox

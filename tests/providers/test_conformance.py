@@ -34,7 +34,7 @@ from weft_sandbox.bars import Grid
 from weft_sandbox.venues import BYBIT_LINEAR, COINBASE, PERPETUAL, REFERENCE, Venue
 
 if TYPE_CHECKING:
-    from weft.sources.http.asked import Params
+    from weft.sources.http.request import Params
 
 NOW = parse_time("2024-03-20T12:34:56Z")
 

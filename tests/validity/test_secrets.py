@@ -16,7 +16,7 @@ from tests.support import Weft
 from weft.config.loading import load_settings
 from weft.foundation.errors import WeftError
 from weft.plugins.discovery import discover
-from weft.sources.http.wire import Reply
+from weft.sources.http.connection import Reply
 from weft.testing.loglines import LogLines
 from weft.testing.wiretap import Ask, Tap
 from weft_app.status import ProviderState

@@ -27,8 +27,8 @@ from weft.foundation.times import DAY, iso, parse_time
 from weft.learning.artifacts import Artifacts, FolderCheckpoints
 from weft.learning.cards import about_of
 from weft.learning.champions import Champions, Promotion, expect_made_by, made_ready
+from weft.learning.history_run import compose_history, first_half, second_half
 from weft.learning.judging import FEWEST_SPANS, Comparison, compare, skill_of, trust_in
-from weft.learning.opinions import compose_history, first_half, second_half
 from weft.learning.records import TRAINING, ChampionScore, Rules, TrainingResult, TrainingRows
 from weft.learning.retention import remove_unneeded
 from weft.learning.trainings import Trainings

@@ -30,7 +30,7 @@ from weft.testing.conformance import (
     parametrize_with_checks,
 )
 from weft.testing.history import History, random_history
-from weft.testing.opinions import with_forecasts, with_news, with_regime
+from weft.testing.made_up import with_forecasts, with_news, with_regime
 from weft.testing.provider_case import ProviderCase, StandIn
 from weft.testing.providers import (
     PROVIDER_CHECKS,

@@ -25,7 +25,7 @@ from weft.sources.http import (
     UnavailableError,
     UnlistedSymbolError,
 )
-from weft.sources.http.wire import Reply
+from weft.sources.http.connection import Reply
 from weft.testing.fetching import Fetched, fetch, key_of, new_tap
 from weft.testing.loglines import LogLines
 from weft.testing.provider_case import ProviderCase

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from weft.sources.http.wire import Reply
+from weft.sources.http.connection import Reply
 from weft.testing.wiretap import Ask, Spoil
 
 

@@ -33,7 +33,7 @@ from weft.foundation.arrays import FloatPanel
 from weft.market.view import View
 from weft.testing.history import History, installed_feature, random_history
 from weft.testing.inputs import WEIGHTS, fusion_of, levels_of, scores_of
-from weft.testing.opinions import with_forecasts, with_news, with_regime
+from weft.testing.made_up import with_forecasts, with_news, with_regime
 
 Panels: TypeAlias = Mapping[str, FloatPanel]
 Testable: TypeAlias = Layer | Feature | Model | Regime | Ensemble | Risk | Sizer | Universe

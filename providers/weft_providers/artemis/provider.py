@@ -28,7 +28,7 @@ from weft_providers.artemis.series import (
 if TYPE_CHECKING:
     from weft.components.base import ComponentConfig
     from weft.sources.http import Http
-    from weft.sources.http.asked import Params
+    from weft.sources.http.request import Params
 
 
 class Artemis(SeriesProvider):

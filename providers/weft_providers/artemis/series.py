@@ -10,7 +10,7 @@ from weft.sources.series import Series
 
 if TYPE_CHECKING:
     from weft.sources.http import Http, HttpResponse, Reader
-    from weft.sources.http.asked import Params
+    from weft.sources.http.request import Params
 
 NOT_THERE = ("metric not", "market data not")
 NOT_YET = "latest data not"

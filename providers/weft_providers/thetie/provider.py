@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from weft.components.provider import Request
     from weft.foundation.clock import Clock
     from weft.sources.http import Http
-    from weft.sources.http.asked import Params
+    from weft.sources.http.request import Params
 
 _MOST_REMEMBERED = 50_000
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.http.world import EXCHANGES, NOW, Desk, Rows
 from weft.foundation.times import HOUR
-from weft.sources.http.wire import Reply
+from weft.sources.http.connection import Reply
 from weft.store.tables import CANDLES
 from weft.testing.wiretap import Ask, Tap
 from weft_sandbox import Sandbox

@@ -11,7 +11,7 @@ from tests.faults.http.test_every_provider import lost, wrong
 from tests.faults.http.world import EXCHANGES, NOW, Desk, Rows
 from weft.foundation.clock import SystemClock
 from weft.foundation.times import DAY, HOUR, MINUTE, parse_time
-from weft.sources.http.wire import Reply
+from weft.sources.http.connection import Reply
 from weft.store.tables import CANDLES, OBSERVATIONS
 from weft.testing.wiretap import Ask, Tap
 from weft_sandbox import Sandbox

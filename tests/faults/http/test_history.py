@@ -11,7 +11,7 @@ import pytest
 from tests.faults.http.world import EXCHANGES, NOW, Desk
 from weft.domain.signal import Signal
 from weft.foundation.times import DAY, HOUR
-from weft.sources.http.wire import Reply
+from weft.sources.http.connection import Reply
 from weft.store.tables import CANDLES, OBSERVATIONS
 from weft.testing.wiretap import Ask, Tap
 from weft_sandbox import Sandbox

@@ -10,7 +10,7 @@ from weft.components.risk import Levels
 from weft.components.trained import Artifact, ComposedDecisions, Training
 from weft.market.view import View
 from weft.testing.history import History, random_history
-from weft.testing.opinions import with_forecasts, with_regime
+from weft.testing.made_up import with_forecasts, with_regime
 from weft_plugins.sizers.dqn import DqnSizer
 from weft_plugins.sizers.dqn.agent import Agent
 from weft_plugins.sizers.dqn.config import SHARES, DqnConfig

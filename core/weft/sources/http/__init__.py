@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from weft.sources.http.answer import HttpResponse
     from weft.sources.http.api import Api, HeaderKey, QueryKey, RateLimit
     from weft.sources.http.cache import ResponseCache
     from weft.sources.http.client import Http
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
         UnlistedSymbolError,
     )
     from weft.sources.http.reader import Reader
+    from weft.sources.http.response import HttpResponse
     from weft.sources.http.status import SourceState, SourceStatus
 
 _ERRORS = (
@@ -47,7 +47,7 @@ _ERRORS = (
     "UnlistedSymbolError",
 )
 _HOMES = {
-    "weft.sources.http.answer": ("HttpResponse",),
+    "weft.sources.http.response": ("HttpResponse",),
     "weft.sources.http.api": ("Api", "HeaderKey", "QueryKey", "RateLimit"),
     "weft.sources.http.cache": ("ResponseCache",),
     "weft.sources.http.client": ("Http",),

@@ -15,11 +15,10 @@ from pydantic import SecretStr
 
 from weft.foundation.clock import Clock
 from weft.foundation.times import SECOND
-from weft.sources.http.answer import LONGEST_ON_THE_WAY_SECONDS, HttpResponse
 from weft.sources.http.api import Api
-from weft.sources.http.asked import Form, HttpRequest, Params, cache_key, describe, make_url
 from weft.sources.http.breaker import Breaker
 from weft.sources.http.cache import CachedResponse, ResponseCache
+from weft.sources.http.connection import Connection
 from weft.sources.http.errors import (
     BannedError,
     RateLimitedError,
@@ -29,12 +28,13 @@ from weft.sources.http.errors import (
 )
 from weft.sources.http.limits import Limiter
 from weft.sources.http.redact import LogRedaction, Redactor
+from weft.sources.http.request import Form, HttpRequest, Params, cache_key, describe, make_url
+from weft.sources.http.response import LONGEST_ON_THE_WAY_SECONDS, HttpResponse
+from weft.sources.http.response_parser import ParsedResponse, ResponseParser
 from weft.sources.http.retry import Deadline, Retries
 from weft.sources.http.standing import Note, StandingNotes, StandingRefusals
 from weft.sources.http.status import SourceCounters, SourceStatus
 from weft.sources.http.transport import check_base, check_key
-from weft.sources.http.understand import ParsedResponse, ResponseParser
-from weft.sources.http.wire import Connection
 
 _LONGEST_USUAL_PAUSE_SECONDS = 60.0
 _KEY, _PAUSE = "key", "pause"

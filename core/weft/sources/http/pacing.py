@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 from weft.foundation.times import DAY, SECOND, to_micros
 from weft.sources.http.api import RateLimit
-from weft.sources.http.window import SlidingWindow
+from weft.sources.http.sliding_window import SlidingWindow
 
 LONGEST_BELIEVED_SECONDS = 3 * 86_400.0
 """No server means more than this; the longest bans known last three days."""

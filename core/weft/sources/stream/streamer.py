@@ -16,10 +16,10 @@ from weft.foundation.errors import ComponentError, WeftError
 from weft.foundation.times import Interval
 from weft.foundation.workers import Host, Workers, across
 from weft.sources.http.client import Http
+from weft.sources.stream.connect_limiter import ConnectLimiter
+from weft.sources.stream.connection_feed import ConnectionFeed
 from weft.sources.stream.context import Context
 from weft.sources.stream.events import Candle
-from weft.sources.stream.feed import ConnectionFeed
-from weft.sources.stream.gate import ConnectLimiter
 from weft.sources.stream.guards import guarded
 from weft.sources.stream.outbox import Keep, Outbox
 from weft.sources.stream.spec import Streaming, StreamSpec, Topic

@@ -29,7 +29,7 @@ from weft_plugins.layers.sentiment.text.stories import (
     StorySums,
     add_up,
 )
-from weft_plugins.layers.sentiment.text.voice import ToneReader
+from weft_plugins.layers.sentiment.text.tone_reader import ToneReader
 
 PARTS: Final = ("texts", *METRICS)
 """What the score is made of, each with a weight of that name."""

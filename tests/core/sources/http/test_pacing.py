@@ -10,7 +10,7 @@ from tests.core.sources.http.server import NOW
 from weft.foundation.times import MINUTE, SECOND, to_datetime
 from weft.sources.http.api import RateLimit
 from weft.sources.http.pacing import INSTEAD_SECONDS, age_seconds, follow, retry_after_seconds
-from weft.sources.http.window import SlidingWindow
+from weft.sources.http.sliding_window import SlidingWindow
 
 
 def date(micros: int) -> str:

@@ -11,12 +11,12 @@ import pytest
 
 from weft.foundation.errors import ComponentError, StorageError
 from weft.testing import random_history
-from weft.testing.opinions import with_news
+from weft.testing.made_up import with_news
 from weft_plugins.layers.sentiment.layer import Sentiment
 from weft_plugins.layers.sentiment.text.finbert import FinBert
 from weft_plugins.layers.sentiment.text.reading import Reader
-from weft_plugins.layers.sentiment.text.tones import ToneCache
-from weft_plugins.layers.sentiment.text.voice import ToneReader
+from weft_plugins.layers.sentiment.text.tone_cache import ToneCache
+from weft_plugins.layers.sentiment.text.tone_reader import ToneReader
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

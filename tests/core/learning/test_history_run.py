@@ -21,7 +21,7 @@ from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ComponentError
 from weft.foundation.times import HOUR, parse_time, to_datetime
 from weft.learning.champions import ActiveArtifacts
-from weft.learning.opinions import ROWS_AT_ONCE, compose_history
+from weft.learning.history_run import ROWS_AT_ONCE, compose_history
 
 START = parse_time("2025-09-01T00:00:00Z")
 ROWS = 2900

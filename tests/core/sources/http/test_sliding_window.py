@@ -12,7 +12,7 @@ from weft.foundation.times import SECOND
 from weft.sources.http.api import Api, RateLimit
 from weft.sources.http.errors import RateLimitedError
 from weft.sources.http.limits import Limiter
-from weft.sources.http.window import SlidingWindow
+from weft.sources.http.sliding_window import SlidingWindow
 
 LIMITS = st.lists(
     st.builds(

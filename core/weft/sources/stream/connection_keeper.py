@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from weft.foundation.times import SECOND
 from weft.sources.http.errors import ForbiddenError, SourceError, UnauthorisedError
+from weft.sources.stream.connect_limiter import ConnectLimiter
 from weft.sources.stream.context import Context
 from weft.sources.stream.coverage import Coverage
-from weft.sources.stream.gate import ConnectLimiter
 from weft.sources.stream.queue import EventQueue
-from weft.sources.stream.socket import StreamSocket
 from weft.sources.stream.spec import Topic
+from weft.sources.stream.stream_socket import StreamSocket
 
 _log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from weft.sources.http.api import Api
-from weft.sources.http.asked import HttpRequest
 from weft.sources.http.cache import CachedResponse
 from weft.sources.http.classify import excerpt, meaning
+from weft.sources.http.connection import Reply
 from weft.sources.http.errors import (
     BannedError,
     MalformedError,
@@ -17,8 +17,8 @@ from weft.sources.http.errors import (
 )
 from weft.sources.http.pacing import age_seconds, believed_seconds, retry_after_seconds
 from weft.sources.http.redact import Redactor
+from weft.sources.http.request import HttpRequest
 from weft.sources.http.strict_json import is_markup, parse_json
-from weft.sources.http.wire import Reply
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from weft.foundation.times import SECOND, iso
 from weft.sources.stream.books import Books
 from weft.sources.stream.candles import CandleLog
+from weft.sources.stream.connection_keeper import ConnectionKeeper
 from weft.sources.stream.context import Context
-from weft.sources.stream.line import ConnectionKeeper
 from weft.sources.stream.queue import EventQueue
 from weft.sources.stream.status import in_words
 from weft.sources.stream.sums import Fact, LiquidationSums, TradeSums

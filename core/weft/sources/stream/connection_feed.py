@@ -9,11 +9,11 @@ from weft.sources.http.errors import MalformedError
 from weft.sources.stream.backfill import Backfills
 from weft.sources.stream.books import Books
 from weft.sources.stream.candles import CandleLog
-from weft.sources.stream.closes import IntervalCloser, Overdue
+from weft.sources.stream.connect_limiter import ConnectLimiter
+from weft.sources.stream.connection_keeper import ConnectionKeeper
 from weft.sources.stream.context import Context
 from weft.sources.stream.events import BookUpdate, Candle, Event, Gap, Liquidation, Ticker, Trade
-from weft.sources.stream.gate import ConnectLimiter
-from weft.sources.stream.line import ConnectionKeeper
+from weft.sources.stream.interval_closer import IntervalCloser, Overdue
 from weft.sources.stream.queue import EventQueue
 from weft.sources.stream.spec import Topic
 from weft.sources.stream.status import StreamStatus

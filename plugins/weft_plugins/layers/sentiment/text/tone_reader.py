@@ -6,7 +6,7 @@ from pathlib import Path
 
 from weft_plugins.layers.sentiment.text.finbert import FinBert
 from weft_plugins.layers.sentiment.text.reading import Read
-from weft_plugins.layers.sentiment.text.tones import ToneCache
+from weft_plugins.layers.sentiment.text.tone_cache import ToneCache
 
 _log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import random
 
 from weft.foundation.clock import Clock
 from weft.foundation.times import SECOND
-from weft.sources.http.window import SlidingWindow
+from weft.sources.http.sliding_window import SlidingWindow
 from weft.sources.stream.spec import StreamLimits
 
 _FIRST_PAUSE_SECONDS = 1.0

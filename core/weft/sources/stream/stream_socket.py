@@ -13,11 +13,11 @@ from weft.foundation.errors import WeftError
 from weft.foundation.times import SECOND
 from weft.sources.http.errors import MalformedError, RefusedError, SourceError, UnavailableError
 from weft.sources.http.reader import Reader
+from weft.sources.http.sliding_window import SlidingWindow
 from weft.sources.http.strict_json import parse_json
-from weft.sources.http.window import SlidingWindow
 from weft.sources.stream.events import Acknowledged, Closing, Event, Gap, Refused
 from weft.sources.stream.handshake import NORMAL, ending, open_socket, plain
-from weft.sources.stream.pulse import Heartbeat, SilentError
+from weft.sources.stream.heartbeat import Heartbeat, SilentError
 from weft.sources.stream.queue import EventQueue
 from weft.sources.stream.spec import StreamSpec, Topic
 from weft.sources.stream.status import StreamCounters, in_words
