@@ -14,7 +14,6 @@ from weft.foundation.errors import ConfigError, WeftError
 from weft_app.memory import give_memory_back
 from weft_app.profile import SharedOptionsGroup, profile_of
 from weft_app.progress import phase
-from weft_sandbox.ports import SANDBOX_PORT
 
 app = typer.Typer(
     name="weft",
@@ -154,7 +153,9 @@ def metrics(
 @app.command()
 def sandbox(
     *,
-    port: Annotated[int, typer.Option(help="Where to listen, on 127.0.0.1.")] = SANDBOX_PORT,
+    port: Annotated[
+        int | None, typer.Option(help="Where to listen, on 127.0.0.1.", show_default="8390")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed is another market.")] = 7,
     speed: Annotated[float, typer.Option(help="Sandbox seconds a second.", min=0)] = 1.0,
     start: Annotated[

@@ -13,7 +13,7 @@ from weft_sandbox.faults import Fault
 from weft_sandbox.ports import SANDBOX_PORT
 from weft_sandbox.server import Sandbox
 
-__all__ = ["Fault", "Sandbox", "run"]
+__all__ = ["SANDBOX_PORT", "Fault", "Sandbox", "run"]
 
 
 def run(

@@ -8,12 +8,17 @@ from weft_app.session import console
 
 
 def run(
-    port: int, seed: int, speed: float, start: str | None, replay: Path | None, coins: int = 20
+    port: int | None,
+    seed: int,
+    speed: float,
+    start: str | None,
+    replay: Path | None,
+    coins: int = 20,
 ) -> None:
     """Serve until stopped.
 
     Args:
-        port: where to listen, on loopback.
+        port: where to listen, on loopback; the port of the sandbox if None.
         seed: another seed is another market.
         speed: sandbox seconds a second.
         start: first instant of sandbox time, ISO 8601; now if None.
@@ -32,6 +37,7 @@ def run(
             where="weft sandbox",
             hint="pip install 'weft[api]'",
         ) from error
+    port = sandbox.SANDBOX_PORT if port is None else port
     console.print(
         f"[yellow]A made-up market[/] on http://127.0.0.1:{port}/<provider>, for instance "
         f"http://127.0.0.1:{port}/binance/api/v3/time  [dim](faults: /_sandbox/faults; stop with "
