@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from weft.domain.instruments import Instrument, InstrumentTable
     from weft.domain.signal import Signal
     from weft.engine.engine import Engine
+    from weft.engine.session import Session, open  # noqa: A004  # users write weft.open
     from weft.foundation.times import Interval
     from weft.market.view import View
     from weft.plugins.hookspecs import hookimpl
@@ -49,6 +50,7 @@ _HOMES = {
     "weft.sources.series": ("Point", "Series", "SeriesProvider", "Wanted"),
     "weft.components.universe": ("Universe",),
     "weft.engine.engine": ("Engine",),
+    "weft.engine.session": ("Session", "open"),
     "weft.domain.candles": ("Candles",),
     "weft.domain.instruments": ("Instrument", "InstrumentTable"),
     "weft.market.view": ("View",),
@@ -91,6 +93,7 @@ __all__ = [
     "Scores",
     "Series",
     "SeriesProvider",
+    "Session",
     "Signal",
     "Sink",
     "Sizer",
@@ -109,6 +112,7 @@ __all__ = [
     "hookimpl",
     "metric",
     "news",
+    "open",
     "regime",
     "step",
 ]

@@ -2,7 +2,6 @@
 
 import atexit
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from weft.engine.assembly import assemble
 from weft.engine.engine import Engine
 from weft.features.kernels import is_cached_on_disk
 from weft.foundation.errors import StorageError, nearest
-from weft.foundation.times import SECOND, parse_time, to_datetime
+from weft.foundation.times import SECOND, parse_instant, parse_time, to_datetime
 from weft.market.view import View
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
@@ -44,16 +43,6 @@ _log = logging.getLogger("weft.collecting")
 _MOST_PROBLEMS_SHOWN = 20
 _FEWEST_IN_ONE_LINE = 2
 _PAUSE = 2 * SECOND
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-
-
-def parse_instant(text: str) -> int:
-    """Return the instant an argument names, microseconds since 1970; a day alone is its midnight.
-
-    Raises:
-        TimeError: the text is neither a day nor an ISO 8601 instant with a zone.
-    """
-    return parse_time(f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text)
 
 
 def open_engine(config: Path | None, overrides: Sequence[str], *, records: bool = True) -> Engine:

@@ -1,7 +1,8 @@
-"""The code in docs/plugins.md runs as it is printed, and keeps to the contracts it explains."""
+"""The code in the documents runs as it is printed, and keeps to the contracts it explains."""
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -16,16 +17,21 @@ from weft.testing import ProviderCase, StandIn, check_component, check_feature, 
 from weft.testing.providers import check_provider
 
 ROOT = Path(__file__).parents[2]
-PLUGINS = (ROOT / "docs" / "plugins.md").read_text()
+
+
+def run_blocks(document: str) -> dict[str, Any]:
+    """Return the names that the code blocks of a document define, run one after the other."""
+    scope: dict[str, Any] = {"__name__": "snippets"}
+    text = (ROOT / document).read_text()
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        exec(compile(block, document, "exec"), scope)
+    return scope
 
 
 @cache
 def written() -> Mapping[str, Any]:
-    """Return what all blocks of the document define, run one after the other."""
-    scope: dict[str, Any] = {"__name__": "snippets"}
-    for block in re.findall(r"^```python\n(.*?)^```", PLUGINS, re.MULTILINE | re.DOTALL):
-        exec(compile(block, "docs/plugins.md", "exec"), scope)
-    return scope
+    """Return the names that the page about plugins defines."""
+    return run_blocks("docs/plugins.md")
 
 
 @pytest.mark.parametrize("name", ["Liquid", "Mean", "Percent", "Tenth"])
@@ -73,3 +79,19 @@ def test_examples_of_tests_are_parametrised_with_every_check() -> None:
     tests = [written()[name] for name in ("test_conformance", "test_provider", "test_sink")]
     marks = chain.from_iterable(test.pytestmark for test in tests)
     assert all(mark.name == "parametrize" and mark.args[1] for mark in marks)
+
+
+def test_the_page_about_python_runs_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scope = run_blocks("docs/python.md")
+    assert scope["rounds"]["error"].to_list() == [None]
+    assert scope["newest"]["symbol"].to_list() == ["BTCUSDT", "ETHUSDT"]
+    assert len(scope["one_day"]) == 24
+    assert scope["newest"]["time"][0] - scope["week_ago"]["time"][-1] == timedelta(days=7)
+    assert scope["layers"]["layer"].n_unique() == len(scope["shares"]) > 1
+    assert len(scope["prices"]) == 200
+    assert len(scope["returns"]) == 88
+    assert scope["returns"]["move"].null_count() == 0
+    assert scope["recorded"].is_empty()

@@ -14,6 +14,7 @@ DAY = 24 * HOUR
 WEEK = 7 * DAY
 YEAR = 365 * DAY + 6 * HOUR
 
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 _1970 = datetime(1970, 1, 1, tzinfo=UTC)
 # 1970-01-01 was a Thursday; weekly candles open on Monday.
@@ -43,6 +44,15 @@ def parse_time(text: str) -> int:
         return to_micros(instant)
     except OverflowError:
         raise TimeError(f"{text!r} lies outside the years 1 to 9999 in UTC", hint=hint) from None
+
+
+def parse_instant(text: str) -> int:
+    """Return a day (its midnight UTC) or an ISO 8601 time as microseconds since 1970.
+
+    Raises:
+        TimeError: the text is neither, or a time without a zone.
+    """
+    return parse_time(f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text)
 
 
 def to_micros(instant: datetime) -> int:
