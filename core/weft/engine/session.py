@@ -92,7 +92,7 @@ class Session:
 
     Every frame has a column ``time`` (UTC), the close of the decision row. A row of a frame holds
     what was known at that time, and nothing later. ``frame.to_pandas()`` converts a frame, with
-    ``pip install 'weft[pandas]'``. Frames are computed from what is stored: `update` fetches what is new.
+    ``pip install 'weft[pandas]'``. Frames are computed from stored data: `update` fetches new data.
 
     Example:
         >>> with weft.open("config.yaml") as session:
