@@ -129,7 +129,7 @@ class Intake:
         known = self._facts.setdefault(source, {})
         for *names, first, last in spans.iter_rows():
             key, span = FactKey(*names), Span(first, last)
-            known[key] = span.joined(known.get(key, span))
+            known[key] = span.union(known.get(key, span))
 
     def _withdrawn(
         self, source: str, whole: Sequence[Whole], came: pl.DataFrame

@@ -1,1 +1,1 @@
-"""Settings: what config.yaml, the environment and the command line say, checked and explained."""
+"""Settings from config.yaml, environment and command line, validated with readable errors."""

@@ -1,4 +1,4 @@
-"""Reading settings: packaged defaults, the config file, the environment, the command line."""
+"""Loads settings from packaged defaults, config file, environment and command line."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 from weft.config.merging import from_arguments, from_environment, merge
 from weft.config.problems import check, config_error
 from weft.config.settings import Settings
-from weft.config.tree import Given, Origins, Problem, plain
+from weft.config.tree import Origins, Problem, TreeNode, plain
 from weft.config.variables import expand
 from weft.config.yaml_text import read_document
 from weft.foundation.errors import ConfigError
@@ -30,9 +30,9 @@ class LoadedSettings:
     """Settings, and where each was set.
 
     Attributes:
-        settings: the settings, checked; options of components are not yet.
-        origins: tells for each key where it was set, for messages.
-        path: the config file that was read, None where there is none.
+        settings: validated settings; options of components are validated later.
+        origins: where each key was set, for messages.
+        path: the config file, None where there is none.
     """
 
     settings: Settings
@@ -45,9 +45,9 @@ def load_settings(
     overrides: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
 ) -> LoadedSettings:
-    """Return the settings, checked.
+    """Return validated settings.
 
-    What comes later in this list wins:
+    Later sources in this list override earlier ones:
 
     1. the defaults packaged with Weft;
     2. the config file: `path`, or ``config.yaml`` in the working directory if there is one;
@@ -65,8 +65,8 @@ def load_settings(
     Args:
         path: the config file.
         overrides: as ``key.path=value``.
-        environ: environment variables; those of this process where None. As a default value they
-            would stand in every help text, keys included.
+        environ: environment variables; None for those of this process, which as a default value
+            would show in help texts, keys included.
 
     Raises:
         ConfigError: with one line in `problems` for every mistake found.
@@ -85,14 +85,14 @@ def load_settings(
 
 
 def place_of_mistakes(problems: Iterable[Problem | str], path: Path | None) -> str | None:
-    """Return the config file where a mistake is in it; None where all were set elsewhere."""
+    """Return the config file if a mistake is in it, else None."""
     lines = (problem if isinstance(problem, str) else problem.line for problem in problems)
     return str(path) if path and any(str(path) in line for line in lines) else None
 
 
 def _tree(
     path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]
-) -> tuple[Given, list[Problem]]:
+) -> tuple[TreeNode, list[Problem]]:
     tree, problems = _packaged(), list[Problem]()
     if path is not None:
         written, found = read_document(_read(path), str(path))
@@ -109,8 +109,8 @@ def _tree(
 
 
 @cache
-def _packaged() -> Given:
-    """Return the tree of the packaged defaults; nobody changes a tree."""
+def _packaged() -> TreeNode:
+    """Return the tree of the packaged defaults. Trees are never changed."""
     defaults = files("weft").joinpath("data", "default_config.yaml").read_text("utf-8")
     return read_document(defaults, _PACKAGED)[0]
 
@@ -130,7 +130,7 @@ def _read(path: Path) -> str:
 
 
 def _with_places(settings: Settings, folder: Path) -> Settings:
-    """Return settings whose relative places start from a folder."""
+    """Return settings with relative places resolved against a folder."""
     storage = settings.storage
     moved = {
         "lake": _lake(storage.lake, folder),

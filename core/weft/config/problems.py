@@ -1,4 +1,4 @@
-"""From pydantic's errors to one readable line per mistake, for settings and options alike."""
+"""Turns pydantic errors into one readable line for each mistake."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -48,7 +48,7 @@ _NUMBER_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class Checked(Generic[M]):
-    """What checking came to: a model, or problems."""
+    """Result of a check: a model, or problems."""
 
     model: M | None
     problems: tuple[Problem, ...] = ()
@@ -56,7 +56,7 @@ class Checked(Generic[M]):
 
 @dataclass(slots=True)
 class _Mistakes:
-    """All errors at one key, of which a union gives several."""
+    """All errors at one key; a union type gives several."""
 
     path: KeyPath
     value: Any = field(repr=False)
@@ -74,26 +74,25 @@ def check(
     """Return a validated model, or one line for every mistake in `values`.
 
     Args:
-        model: what they have to fit.
-        values: keys and plain values, as read.
-        origins: where each was set.
-        under: key path of the section they come from.
-        also_known: keys of that section that are read elsewhere, to suggest where one is
-            misspelt.
+        model: the model to fill.
+        values: keys and plain values.
+        origins: where each value was set.
+        under: key path of the section.
+        also_known: further valid keys of the section, for suggestions when a key is misspelt.
     """
     errors = _mix_ups(model, values)
-    built, found = _try(model, values)
+    built, found_errors = _try(model, values)
     as_text = {
         path: text
-        for error in found
+        for error in found_errors
         if error["type"] in _TEXT_TYPES
         and (path := _keys(error, values))
         and (text := origins.text_at((*under, *path))) is not None
     }
     if as_text:
         values = _with_texts(values, as_text)
-        built, found = _try(model, values)
-    errors += found
+        built, found_errors = _try(model, values)
+    errors += found_errors
     if not errors:
         return Checked(built)
     writer = _Writer(model, origins, under, also_known, _secrets(model, values, under))
@@ -101,7 +100,7 @@ def check(
 
 
 def config_error(problems: Sequence[Problem], what: str, where: str | None) -> ConfigError:
-    """Return the error that holds all problems of `what`, one line each."""
+    """Return an error with all problems of `what`, one line each."""
     count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
     lines = [problem.line for problem in problems]
     return ConfigError(f"{count} in {what}", where=where, problems=lines)
@@ -115,10 +114,10 @@ def _try(model: type[M], values: Mapping[str, Any]) -> tuple[M | None, list[Erro
 
 
 def _mix_ups(model: type[BaseModel], values: Mapping[str, Any]) -> list[ErrorDetails]:
-    """Return where true and false stand for numbers or numbers for true and false.
+    """Return the errors where a boolean stands for a number or a number for a boolean.
 
-    Python takes one for the other, so that `weight: true` would be a weight of 1. JSON's strict
-    rules do not, and differ from the usual ones in nothing else that is looked at here.
+    Python treats True as 1, so `weight: true` would be a weight of 1. The strict JSON rules of
+    pydantic refuse it.
     """
     try:
         model.model_validate_json(json.dumps(values, default=str), strict=True)
@@ -135,7 +134,7 @@ def _is_mix_up(error: ErrorDetails) -> bool:
 
 
 def _with_texts(values: Mapping[str, Any], texts: Mapping[KeyPath, str]) -> dict[str, Any]:
-    """Return values with some replaced by what was written."""
+    """Return values with some replaced by their text as written."""
     changed = dict(values)
     for path, text in texts.items():
         inner: Any = changed
@@ -147,7 +146,7 @@ def _with_texts(values: Mapping[str, Any], texts: Mapping[KeyPath, str]) -> dict
 
 
 def _keys(error: ErrorDetails, values: object) -> KeyPath:
-    """Return the key path of an error, without the members of unions pydantic puts into it."""
+    """Return the key path of an error, without the union members that pydantic adds."""
     path: list[str | int] = []
     last = len(error["loc"]) - 1
     for position, part in enumerate(error["loc"]):
@@ -184,7 +183,7 @@ def _secrets(model: type[BaseModel], values: Mapping[str, Any], under: KeyPath) 
 
 @dataclass(slots=True)
 class _Writer:
-    """Writes the line of a mistake."""
+    """Writes the message of a mistake."""
 
     model: type[BaseModel]
     origins: Origins
@@ -193,7 +192,7 @@ class _Writer:
     secrets: Sequence[str] = field(repr=False)
 
     def write(self, mistakes: _Mistakes) -> Problem:
-        """Return the problem that all errors at one key make up."""
+        """Return one problem for all errors at a key."""
         path = (*self.under, *mistakes.path)
         what = self._what(mistakes)
         origin = self.origins.at(path)
@@ -211,9 +210,9 @@ class _Writer:
             return f"missing; set it{f' ({place.description})' if place.description else ''}"
         if kinds.intersection(_CUSTOM):
             custom = next(e for e in mistakes.errors if e["type"] in _CUSTOM)
-            said = str(custom.get("ctx", {}).get("error", custom["msg"]))
+            message = str(custom.get("ctx", {}).get("error", custom["msg"]))
             hide = self._is_secret(mistakes.path) and isinstance(mistakes.value, str)
-            return said.replace(mistakes.value, HIDDEN) if hide and mistakes.value else said
+            return message.replace(mistakes.value, HIDDEN) if hide and mistakes.value else message
         expected = list(dict.fromkeys(_expected(error, place) for error in mistakes.errors))
         if all(error["type"] in ("literal_error", "enum") for error in mistakes.errors):
             return self._choice(first, expected, mistakes)
@@ -242,7 +241,7 @@ class _Writer:
         if self._is_secret(mistakes.path):
             return HIDDEN
         if "a map of keys" in expected and isinstance(value, str):
-            # A missing space after a colon makes key and value one word; it may be a secret.
+            # Without a space after the colon, key and value are one word, which may hold a secret.
             return "text (write the keys below it, indented, with a space after each colon)"
         if value is None or isinstance(value, bool):
             return "nothing" if value is None else str(value).lower()
@@ -267,7 +266,7 @@ def _expected(error: ErrorDetails, place: Place) -> str:
 
 
 def _of_shape(kind: str, error: ErrorDetails) -> str:
-    """Return what is expected of the length or look of a value, in words."""
+    """Return the expected length or pattern of a value, in words."""
     ctx = error.get("ctx", {})
     if kind == "string_pattern_mismatch":
         return f"text that matches {ctx['pattern']}"

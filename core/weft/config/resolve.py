@@ -1,4 +1,4 @@
-"""Options of components against their own Config, and the digest of a composition."""
+"""Validates options of components, and digests a composition."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ _CHANGES_NO_SIGNAL = ("sinks", "executor")
 def validate_options(
     cls: type[Component], slot: Slot, key: str, origins: Origins
 ) -> ComponentConfig:
-    """Return a component's options, read from its slot.
+    """Return the options of a component, validated from its slot.
 
     Args:
         cls: the component.
@@ -47,7 +47,7 @@ def validate_options(
         lambda: check(cls.Config, slot.options, origins, under=under, also_known=own_keys)
     )
     if isinstance(checked, Raised):
-        # The error itself may quote an option, and an option may be secret.
+        # The error may quote an option, which may be secret.
         raise PluginError(
             f"its Config raised {type(checked.error).__name__} while reading the options",
             where=cls.title(),
@@ -59,11 +59,10 @@ def validate_options(
 
 
 def composition_hash(settings: Settings, configs: Mapping[str, ComponentConfig]) -> str:
-    """Return a digest of everything in the settings that can change a signal.
+    """Return a digest of all settings that can change a signal.
 
-    That is the intervals, the horizon, which components take part, their weights and their
-    options. Left out are where things are kept and served, how fast they run, what is done with
-    signals afterwards, options that say where something is (`Local`), and secrets.
+    These are the intervals, the horizon, the components, their weights and their options. Storage,
+    server, runtime, sinks, options that name a place (`Local`) and secrets are left out.
 
     Args:
         settings: the settings.
@@ -78,7 +77,7 @@ def composition_hash(settings: Settings, configs: Mapping[str, ComponentConfig])
         "decision_delay_seconds": settings.decision_delay_seconds,
         "reconcile": settings.reconcile.model_dump(mode="json"),
         "features": {name: slot.use for name, slot in settings.features.items()},
-        # Order is preference, which sorting the keys below would lose.
+        # The order of providers is their preference; the keys below are sorted.
         "providers": [key for key in configs if key.startswith("providers.")],
         "components": {
             key: _component(settings.slot(key), config)
@@ -91,7 +90,7 @@ def composition_hash(settings: Settings, configs: Mapping[str, ComponentConfig])
 
 
 def canonical_options(config: ComponentConfig) -> str:
-    """Return a component's options as text, but for secrets and those that say where things are.
+    """Return the options of a component as text, without secrets and places (`Local`).
 
     Equal options give equal texts.
     """
@@ -106,7 +105,7 @@ def _component(slot: Slot, config: ComponentConfig) -> dict[str, Any]:
 
 
 def _canonical(value: object) -> Any:  # noqa: ANN401  # any JSON value
-    """Return plain JSON values without local and secret fields, in an order that never varies."""
+    """Return plain JSON values in a fixed order, without local and secret fields."""
     if isinstance(value, BaseModel):
         return {
             name: _canonical(getattr(value, name))

@@ -1,4 +1,4 @@
-"""Finding what a pydantic model says about a key: its type, its bounds, its neighbours."""
+"""Looks up a key in a pydantic model: its type, bounds and neighbouring keys."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from weft.config.tree import KeyPath
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a model says about a key.
+    """One key of a model.
 
     Attributes:
-        annotation: its type; None for a key the model does not know.
-        metadata: what the type is annotated with.
-        description: what the field is for; empty where it is not said.
+        annotation: type of the key; None for an unknown key.
+        metadata: annotations of the type.
+        description: description of the field; empty where there is none.
     """
 
     annotation: Any
@@ -27,11 +27,11 @@ class Place:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys that may stand below it."""
+        """Valid keys below it."""
         return tuple(key for model in models_in(self.annotation) for key in fields_by_key(model))
 
     def number(self, *, integer: bool) -> str:
-        """Return which number fits, in words: ``an integer between 1 and 65535``."""
+        """Return the valid numbers in words: ``an integer between 1 and 65535``."""
         types = set(_types_in(self.annotation))
         noun = "an integer" if integer or (int in types and float not in types) else "a number"
         marks = [*self.metadata, *_metadata_in(self.annotation)]
@@ -42,12 +42,12 @@ class Place:
         if least is not None and most is not None:
             return f"{noun} between {least} and {most}"
         limits = (("of at least", least), ("above", above), ("of at most", most), ("below", below))
-        said = [f"{word} {limit}" for word, limit in limits if limit is not None]
-        return " ".join([noun, " and ".join(said)]) if said else noun
+        bounded = [f"{word} {limit}" for word, limit in limits if limit is not None]
+        return " ".join([noun, " and ".join(bounded)]) if bounded else noun
 
 
 def place_of(model: type[BaseModel], path: KeyPath) -> Place:
-    """Return what a model says about the key at a path below it."""
+    """Return the key of a model at a path."""
     place = Place(model)
     for part in path:
         place = _below(place, part)
@@ -55,7 +55,7 @@ def place_of(model: type[BaseModel], path: KeyPath) -> Place:
 
 
 def models_in(annotation: object) -> Iterator[type[BaseModel]]:
-    """Yield the models an annotation allows, not looking into lists and maps."""
+    """Yield the models that an annotation allows, outside of lists and maps."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     elif get_origin(annotation) not in (list, tuple, set, frozenset, dict):
@@ -64,7 +64,7 @@ def models_in(annotation: object) -> Iterator[type[BaseModel]]:
 
 
 def fields_by_key(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """Return a model's fields under the keys they are written with."""
+    """Return the fields of a model by the keys in config."""
     return {info.alias or name: info for name, info in model.model_fields.items()}
 
 
@@ -77,13 +77,13 @@ def _below(place: Place, part: str | int) -> Place:
     for annotation in _options_of(place.annotation):
         args = [arg for arg in get_args(annotation) if arg is not Ellipsis]
         if args and get_origin(annotation) is not Annotated:
-            # The values of a map come last; a list has one argument.
+            # The last argument is the value type of a map, or the item type of a list.
             return Place(args[-1])
     return Place(None)
 
 
 def _options_of(annotation: object) -> Iterator[object]:
-    """Yield the members of a union that are lists or maps, at whatever depth."""
+    """Yield the members of a union that are lists or maps, at any depth."""
     origin = get_origin(annotation)
     if isinstance(origin, type) and hasattr(origin, "__iter__"):
         yield annotation

@@ -1,4 +1,4 @@
-"""The shape of config.yaml. Options of components are checked later, against their own Config."""
+"""Schema of config.yaml. Options of components are validated later, against their Config."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
@@ -35,16 +35,16 @@ class Section(BaseModel):
 
 
 class Slot(Section):
-    """A place in the composition, the component that fills it, and that component's options.
+    """A place in the composition: the component that fills it, and the component's options.
 
     Attributes:
-        use: the component, ``name`` or ``distribution:name``; where a section holds several
-            slots it is the slot's key unless written otherwise.
-        enabled: whether it takes part.
+        use: the component, ``name`` or ``distribution:name``; by default the key of the slot, where
+            a section holds several slots.
+        enabled: whether the component is used.
         on_error: ``fail`` stops the start, or the composition, when the component cannot be
-            loaded or does not answer; ``degrade`` goes on without it, and every signal says so.
-            Universe, ensemble, risk and sizer are needed: neither this nor ``enabled: false``.
-        deadline_seconds: time for one call; None for ``runtime.deadline_seconds``.
+            loaded or does not answer; ``degrade`` continues without it, and every signal names it
+            as missing. Universe, ensemble, risk and sizer cannot be left out or degraded.
+        deadline_seconds: time limit of one call; None for ``runtime.deadline_seconds``.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -56,7 +56,7 @@ class Slot(Section):
 
     @property
     def options(self) -> dict[str, Any]:
-        """All other keys of the section, as written: the options of the component."""
+        """All other keys of the section: the options of the component."""
         return dict(self.model_extra or {})
 
     @field_validator("enabled")
@@ -66,35 +66,35 @@ class Slot(Section):
             raise ValueError("only providers can be `auto`; write true or false")
         return value
 
-    def __repr_args__(self) -> Any:  # noqa: ANN401  # pydantic keeps the type to itself
-        # Options may hold secrets, and only the component knows which.
+    def __repr_args__(self) -> Any:  # noqa: ANN401  # the type is private to pydantic
+        # Options may hold secrets, and only the component defines which.
         return [(name, getattr(self, name)) for name in type(self).model_fields]
 
 
 class ProviderSlot(Slot):
-    """A provider; ``auto`` switches it on when it has the path or key it needs."""
+    """A provider; ``auto`` enables it when the path or key it needs is set."""
 
     enabled: bool | Literal["auto"] = "auto"
 
 
 class LayerSlot(Slot):
-    """A layer, and its weight before its own confidence; only ratios of weights matter."""
+    """A layer and its base weight, which its confidence scales; only ratios of weights matter."""
 
     weight: float = Field(default=1.0, ge=0)
 
 
 class TrainedSlot(Slot):
-    """A component that may be one that is trained.
+    """A component that can be trained.
 
     Attributes:
-        retrain: how often it is trained anew while serving; None for never.
+        retrain: interval of retraining while serving; None for never.
     """
 
     retrain: IntervalText | None = None
 
 
 class FeatureSlot(Slot):
-    """Which distribution's feature a name stands for, where several offer one."""
+    """Chooses a distribution where several offer a feature of one name."""
 
     @model_validator(mode="before")
     @classmethod
@@ -103,35 +103,35 @@ class FeatureSlot(Slot):
         if others:
             raise ValueError(
                 f"a feature takes only `use` here, not {', '.join(map(str, others))}; "
-                "whoever asks for it gives its options"
+                "the component that needs the feature sets its options"
             )
         return section
 
 
 class Storage(Section):
-    """Where data and signals are kept.
+    """Where data and signals are stored.
 
     Attributes:
         lake: folder of the Delta tables.
         ledger: SQLAlchemy URL of the ledger.
-        models: folder of what the models were trained to.
-        cache: folder of the answers of APIs; None to keep none.
+        models: folder of artifacts.
+        cache: folder of cached API responses; None for no cache.
     """
 
     lake: str = Field(min_length=1)
-    # A URL of a database server carries its password.
+    # The URL of a database server contains its password.
     ledger: str = Field(min_length=1, repr=False)
     models: str = Field(min_length=1)
     cache: str | None = Field(default=None, min_length=1)
 
 
 class Reconcile(Section):
-    """How several sources of one metric become one.
+    """How several sources of one metric are reconciled.
 
     Attributes:
         rule: see `weft.domain.reconcile.Rule`.
         metrics: rules of single metrics, by name.
-        max_age: age from which on a value of a metric is unknown, by name: ``4d``.
+        max_age: age from which a value of a metric counts as unknown, by name: ``4d``.
     """
 
     rule: Rule = Rule.PRIORITY
@@ -140,17 +140,17 @@ class Reconcile(Section):
 
 
 class TrainingSection(Section):
-    """How models are trained, judged and taken into use.
+    """How models are trained, judged and promoted.
 
     Attributes:
-        shadow_share: share of the rows that is kept from a training, to judge it on.
-        shadow_spans_most: spans of these at most, each as long as signals look ahead.
-        promote_above: standard errors by which a new artifact has to be better than the one in
-            use, on rows that came after both were trained.
-        keep_unpromoted: artifacts of each component that are kept though they were never taken
-            into use, the newest; older ones are removed after a training.
-        seed: of everything random in a training.
-        scheduled: whether components with `retrain` are trained anew while serving.
+        shadow_share: share of the rows held out from training to judge the result.
+        shadow_spans_most: largest number of held-out spans, each one horizon long.
+        promote_above: number of standard errors by which a new artifact must beat the champion on
+            rows later than the training data of both.
+        keep_unpromoted: number of artifacts of each component to keep that were never promoted,
+            the newest; older ones are deleted after a training.
+        seed: seed of all random numbers in a training.
+        scheduled: whether components with `retrain` are retrained while serving.
     """
 
     shadow_share: float = Field(default=0.2, gt=0.0, lt=0.9)
@@ -174,20 +174,20 @@ class SandboxSection(Section):
     """The made-up market of `--sandbox`.
 
     Attributes:
-        port: where it listens on 127.0.0.1; the ports after it are tried where it is taken. 0 for
-            any free one.
+        port: port on 127.0.0.1; if it is in use, the following ports are tried. 0 for any free
+            port.
     """
 
     port: int = Field(default=8390, ge=0, le=65535)
 
 
 class Runtime(Section):
-    """How composing runs; changes no number.
+    """How composing runs; it changes no result.
 
     Attributes:
-        threads: for computing features; 0 for one for each core.
-        deadline_seconds: time for one call of a component that sets none itself.
-        wait_seconds: how long after a decision is due live waits for candles still missing.
+        threads: threads that compute features; 0 for one per core.
+        deadline_seconds: default time limit of one call of a component.
+        wait_seconds: how long the live service waits for missing candles after a decision is due.
     """
 
     threads: int = Field(default=0, ge=0)
@@ -196,18 +196,18 @@ class Runtime(Section):
 
 
 class Settings(Section):
-    """One composition and where it runs. Get it with `weft.config.loading.load_settings`.
+    """One composition and where it runs. `weft.config.loading.load_settings` returns it.
 
     Attributes:
         interval: the decision interval.
-        base_interval: candles that are fetched; None for the decision interval.
+        base_interval: length of the candles to fetch; None for the decision interval.
         horizon_candles: how far ahead signals look.
-        history_days: how far back a first update reaches.
-        max_age_candles: symbols whose latest candle is older get no signal.
-        max_gross_exposure: most that the sizes of one instant's signals add up to, long and short
-            alike, as a fraction of the equity.
-        decision_delay_seconds: how long after a close its decision is taken; what becomes known
-            in between counts.
+        history_days: how far back the first update fetches.
+        max_age_candles: a symbol whose latest candle is older gets no signal.
+        max_gross_exposure: largest sum of the sizes of one decision row, long and short alike, as
+            a fraction of equity.
+        decision_delay_seconds: time from a close to its decision; facts that become known in
+            between count.
         hooks: hook plugins to notify, ``name`` or ``distribution:name``.
     """
 
@@ -275,11 +275,11 @@ class Settings(Section):
             KeyError: there is none.
         """
         section, _, name = key.partition(".")
-        found = getattr(self, section, None)
-        found = found.get(name) if name and isinstance(found, dict) else found
-        if not isinstance(found, Slot):
+        value = getattr(self, section, None)
+        value = value.get(name) if name and isinstance(value, dict) else value
+        if not isinstance(value, Slot):
             raise KeyError(key)
-        return found
+        return value
 
 
 def _has(annotation: object, wanted: type) -> bool:
@@ -304,6 +304,6 @@ SLOT_MAPS = tuple(
 
 
 def may_be_null(section: str) -> bool:
-    """Return whether null means something for a section, rather than that nothing is said."""
+    """Return whether null is a meaningful value of a section."""
     info = Settings.model_fields.get(section)
     return info is not None and type(None) in getattr(info.annotation, "__args__", ())

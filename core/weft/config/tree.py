@@ -1,4 +1,4 @@
-"""Settings as they are written: a tree of values, each of which knows where it was set."""
+"""A tree of settings, each value with the place where it was set."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 
 
 def dotted(path: KeyPath) -> str:
-    """Return a key path as it is shown: ``universe.symbols[0]``."""
+    """Return a key path as text: ``universe.symbols[0]``."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
@@ -20,10 +20,10 @@ class Origin:
     """Where a value was set.
 
     Attributes:
-        place: as messages name it, for instance ``config.yaml:12`` or ``set by --set``.
-        text: the value as written, where nothing tells text from number: the environment and
-            the command line have no quotes. None where the value is what it looks like.
-        variable: the environment variable that a file refers to for it; None where none.
+        place: the place as messages name it: ``config.yaml:12`` or ``set by --set``.
+        text: the value as written, where text and number look alike because the environment and
+            the command line have no quotes; None otherwise.
+        variable: the environment variable behind the value, if any.
     """
 
     place: str
@@ -32,14 +32,14 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """A value and where it was set.
+class TreeNode:
+    """One value of the tree and where it was set.
 
     Attributes:
-        value: a scalar, a list of `Given`, or a dict of `Given` by key.
-        origin: where it was set.
-        expands: whether ``${NAME}`` in it stands for an environment variable.
-        quoted: whether it is text whatever it looks like.
+        value: a scalar, a list of nodes, or a dict of nodes by key.
+        origin: where the value was set.
+        expands: whether ``${NAME}`` in the value means an environment variable.
+        quoted: whether the value is text even if it looks like a number.
     """
 
     value: Any = field(repr=False)
@@ -50,20 +50,20 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake: the key it is about, and the whole line that tells of it."""
+    """One mistake in the settings: its key, and the message in one line."""
 
     path: KeyPath
     line: str
 
 
 class Origins:
-    """Tells where each setting was set."""
+    """Places where settings were set."""
 
-    def __init__(self, tree: Given | None = None) -> None:
+    def __init__(self, tree: TreeNode | None = None) -> None:
         self._tree = tree
 
     def at(self, path: KeyPath) -> Origin | None:
-        """Return where a key was set, or the nearest section above it that was."""
+        """Return where a key was set, or else where its nearest section was."""
         origin, node = None, self._tree
         for part in path:
             if node is None:
@@ -73,14 +73,14 @@ class Origins:
         return origin
 
     def text_at(self, path: KeyPath) -> str | None:
-        """Return a value as it was written, where it may as well be meant as text."""
+        """Return a value as written, where it may be meant as text; None otherwise."""
         node = self._tree
         for part in path:
             node = None if node is None else _child(node, part)
         return None if node is None else node.origin.text
 
 
-def _child(node: Given, part: str | int) -> Given | None:
+def _child(node: TreeNode, part: str | int) -> TreeNode | None:
     inner = node.value
     if isinstance(inner, dict):
         return inner.get(part)
@@ -88,7 +88,7 @@ def _child(node: Given, part: str | int) -> Given | None:
     return inner[part] if is_index else None
 
 
-def plain(given: Given) -> Any:  # noqa: ANN401  # whatever YAML can hold
+def plain(given: TreeNode) -> Any:  # noqa: ANN401  # whatever YAML can hold
     """Return the values of a tree without their origins."""
     if isinstance(given.value, dict):
         return {key: plain(inner) for key, inner in given.value.items()}
@@ -109,10 +109,10 @@ def leaves(values: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
         yield path, values
 
 
-def put(tree: Given, path: tuple[str, ...], given: Given) -> Given:
+def put(tree: TreeNode, path: tuple[str, ...], given: TreeNode) -> TreeNode:
     """Return a tree of maps with one value added or replaced."""
     if not path:
         return given
     inner = tree.value if isinstance(tree.value, dict) else {}
-    below = inner.get(path[0], Given({}, given.origin))
-    return Given({**inner, path[0]: put(below, path[1:], given)}, tree.origin)
+    below = inner.get(path[0], TreeNode({}, given.origin))
+    return TreeNode({**inner, path[0]: put(below, path[1:], given)}, tree.origin)

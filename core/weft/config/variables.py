@@ -1,10 +1,10 @@
-"""``${NAME}`` and ``${NAME:-default}`` in the strings of config files and of ``--set``."""
+"""Expands ``${NAME}`` and ``${NAME:-default}`` in config files and ``--set``."""
 
 import re
 from collections.abc import Mapping
 
 from weft.config.merging import is_slot
-from weft.config.tree import Given, KeyPath, Origin, Problem, dotted
+from weft.config.tree import KeyPath, Origin, Problem, TreeNode, dotted
 from weft.config.yaml_text import read_scalar
 
 _REFERENCE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<name>[A-Za-z_]\w*)(:-(?P<default>[^{}]*))?\}")
@@ -14,13 +14,13 @@ _WITHOUT_BRACES = re.compile(r"\$[A-Z_][A-Z0-9_]*")
 _PLAIN_DOLLAR = re.compile(r"\$(\$[A-Z_][A-Z0-9_]*)")
 
 
-def expand(tree: Given, environ: Mapping[str, str]) -> tuple[Given, list[Problem]]:
-    """Return a tree with its references to environment variables replaced.
+def expand(tree: TreeNode, environ: Mapping[str, str]) -> tuple[TreeNode, list[Problem]]:
+    """Return a tree with references to environment variables replaced.
 
-    ``${NAME:-default}`` takes the default where the variable is unset or empty; ``$${`` stands
-    for a literal ``${``. A value that is nothing but ``$NAME`` is a mistake, since a shell would
-    expand it; ``$$NAME`` stands for that text. A slot that is switched off may refer to variables
-    that do not exist: a source without its key stays in the file, off.
+    ``${NAME:-default}`` takes the default where the variable is unset or empty; ``$${`` means a
+    literal ``${``. A value ``$NAME`` without braces is a mistake, since a shell would expand it;
+    ``$$NAME`` means the text ``$NAME``. A slot that is switched off may refer to variables that
+    are not set.
     """
     problems: list[Problem] = []
     return _Expander(environ, problems).expand(tree, ()), problems
@@ -31,30 +31,30 @@ class _Expander:
         self._environ = environ
         self._problems = problems
 
-    def expand(self, given: Given, path: KeyPath) -> Given:
+    def expand(self, given: TreeNode, path: KeyPath) -> TreeNode:
         value = given.value
         if isinstance(value, dict):
             before = len(self._problems)
             inner = {key: self.expand(item, (*path, key)) for key, item in value.items()}
             if is_slot(path) and "enabled" in inner and inner["enabled"].value is False:
                 del self._problems[before:]
-            return Given(inner, given.origin)
+            return TreeNode(inner, given.origin)
         if isinstance(value, list):
             items = [self.expand(item, (*path, index)) for index, item in enumerate(value)]
-            return Given(items, given.origin)
+            return TreeNode(items, given.origin)
         if not given.expands or not isinstance(value, str) or "$" not in value:
             return given
         if _WITHOUT_BRACES.fullmatch(value):
-            # Not what it says: it may be a secret that only looks like a variable.
+            # The message does not quote the value: it may be a secret that looks like a variable.
             what = "a variable is expanded only in braces: write ${NAME}; $$NAME is the text $NAME"
             self._report(given, path, what)
             return given
         plain = _PLAIN_DOLLAR.fullmatch(value)
         if plain is not None:
-            return Given(plain[1], given.origin)
+            return TreeNode(plain[1], given.origin)
         return self._text(given, path) if "${" in value else given
 
-    def _text(self, given: Given, path: KeyPath) -> Given:
+    def _text(self, given: TreeNode, path: KeyPath) -> TreeNode:
         if "${" in _REFERENCE.sub("", given.value):
             self._report(given, path, "expected ${NAME} or ${NAME:-default}")
             return given
@@ -63,13 +63,13 @@ class _Expander:
         if len(self._problems) > before:
             return given
         if given.quoted:
-            return Given(text, given.origin)
-        # A variable has no quotes to tell text from number.
+            return TreeNode(text, given.origin)
+        # A variable has no quotes, so text and number look alike.
         named = _REFERENCE.search(given.value)
         variable = named["name"] if named else None
-        return Given(read_scalar(text), Origin(given.origin.place, text, variable))
+        return TreeNode(read_scalar(text), Origin(given.origin.place, text, variable))
 
-    def _replace(self, match: re.Match[str], given: Given, path: KeyPath) -> str:
+    def _replace(self, match: re.Match[str], given: TreeNode, path: KeyPath) -> str:
         if match["escaped"]:
             return "${"
         name, default = match["name"], match["default"]
@@ -85,6 +85,6 @@ class _Expander:
             )
         return value or ""
 
-    def _report(self, given: Given, path: KeyPath, what: str) -> None:
+    def _report(self, given: TreeNode, path: KeyPath, what: str) -> None:
         line = f"{dotted(path)}: {what} ({given.origin.place})"
         self._problems.append(Problem(path, line))

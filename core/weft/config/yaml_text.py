@@ -1,4 +1,4 @@
-"""YAML 1.2 into a tree of values that know their line. Messages never quote a value."""
+"""Parses YAML 1.2 into a tree of values with line numbers. Messages never quote a value."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from weft.config.tree import Given, KeyPath, Origin, Problem, dotted
+from weft.config.tree import KeyPath, Origin, Problem, TreeNode, dotted
 
 Scalar: TypeAlias = bool | int | float | str | None
 
@@ -45,11 +45,11 @@ _MESSAGES = {
     "<block end>": "a wrong indent, or something after a closing quote or bracket",
     "<document start>": "a wrong indent: less than on the lines above",
 }
-"""What to say instead of YAML's own words, by a part of those."""
+"""Messages in place of those of the YAML library, by a part of the latter."""
 
 
 def read_scalar(text: str) -> Scalar:
-    """Return what an unquoted scalar stands for."""
+    """Return the value of an unquoted scalar."""
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text) and len(text) < _MOST_DIGITS:
@@ -61,39 +61,38 @@ def read_scalar(text: str) -> Scalar:
     return float(text.replace(".", "")) if _NO_NUMBER.fullmatch(text) else text
 
 
-def read_value(text: str, origin: str, path: KeyPath, *, expands: bool = False) -> Given:
+def read_value(text: str, origin: str, path: KeyPath, *, expands: bool = False) -> TreeNode:
     """Return the value of an override: a YAML scalar, or a list or map in flow style.
 
-    What cannot be read as a list or a map is taken as text, since a password may well begin
-    with a bracket.
+    Text that is no valid list or map stays text, since a password may begin with a bracket.
 
     Args:
-        text: the value as it was given.
-        origin: where, as messages name it.
-        path: the key it is for.
-        expands: whether ``${NAME}`` in it stands for an environment variable.
+        text: the value as written.
+        origin: its place, as messages name it.
+        path: its key.
+        expands: whether ``${NAME}`` in it means an environment variable.
     """
     place = Origin(origin, text)
     if text.startswith(("[", "{", '"', "'")):
         try:
             node = YAML(typ="safe", pure=True).compose(text)
         except YAMLError:
-            return Given(text, place, expands)
+            return TreeNode(text, place, expands)
         problems: list[Problem] = []
         given = _Reader(None, origin, problems, expands=expands).read(node, path, place)
-        return Given(text, place, expands) if problems else given
-    return Given(read_scalar(text), place, expands)
+        return TreeNode(text, place, expands) if problems else given
+    return TreeNode(read_scalar(text), place, expands)
 
 
-def read_document(text: str, name: str) -> tuple[Given, list[Problem]]:
-    """Return a file's tree, and what is wrong with its YAML.
+def read_document(text: str, name: str) -> tuple[TreeNode, list[Problem]]:
+    """Return the tree of a file, and the mistakes in its YAML.
 
     Args:
         text: content of the file.
-        name: how messages call the file.
+        name: name of the file in messages.
     """
     problems: list[Problem] = []
-    empty = Given({}, Origin(name))
+    empty = TreeNode({}, Origin(name))
     try:
         node = YAML(typ="safe", pure=True).compose(text)
     except YAMLError as error:
@@ -113,9 +112,9 @@ class _Reader:
 
     Args:
         name: the file, None for an override.
-        origin: place of an override's values.
-        problems: takes what is wrong.
-        expands: whether ``${NAME}`` in the values stands for an environment variable.
+        origin: place of the values of an override.
+        problems: list to which mistakes are added.
+        expands: whether ``${NAME}`` in the values means an environment variable.
     """
 
     def __init__(
@@ -127,21 +126,21 @@ class _Reader:
         self._problems = problems
         self._open: set[int] = set()
 
-    def read(self, node: Node, path: KeyPath, origin: Origin) -> Given:
-        """Return the value of a node that stands under the key `path`."""
+    def read(self, node: Node, path: KeyPath, origin: Origin) -> TreeNode:
+        """Return the value of a YAML node under the key `path`."""
         if str(node.tag).removeprefix(_TAG_PREFIX) not in _TAGS:
             self._report(path, node, "tags (a word after !) have no meaning here; leave it out")
         if isinstance(node, ScalarNode):
             return self._scalar(node, origin)
         if id(node) in self._open:
             self._report(path, node, "contains itself; an alias must not lie inside its anchor")
-            return Given(None, origin)
+            return TreeNode(None, origin)
         self._open.add(id(node))
-        given = Given(self._inside(node, path), origin)
+        given = TreeNode(self._inside(node, path), origin)
         self._open.remove(id(node))
         return given
 
-    def _inside(self, node: Node, path: KeyPath) -> dict[str, Given] | list[Given]:
+    def _inside(self, node: Node, path: KeyPath) -> dict[str, TreeNode] | list[TreeNode]:
         if isinstance(node, MappingNode):
             return self._map(node, path)
         assert isinstance(node, SequenceNode)  # noqa: S101  # YAML has no fourth kind of node
@@ -150,8 +149,8 @@ class _Reader:
             for index, inner in enumerate(node.value)
         ]
 
-    def _map(self, node: MappingNode, path: KeyPath) -> dict[str, Given]:
-        values: dict[str, Given] = {}
+    def _map(self, node: MappingNode, path: KeyPath) -> dict[str, TreeNode]:
+        values: dict[str, TreeNode] = {}
         lines: dict[str, int] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, ScalarNode):
@@ -169,12 +168,12 @@ class _Reader:
             values[key] = self.read(value_node, (*path, key), self._at(key_node))
         return values
 
-    def _scalar(self, node: ScalarNode, origin: Origin) -> Given:
+    def _scalar(self, node: ScalarNode, origin: Origin) -> TreeNode:
         text = str(node.value)
         is_text = str(node.tag) == f"{_TAG_PREFIX}str"
         quoted = node.style is not None or (is_text and read_scalar(text) != text)
         value = text if quoted else read_scalar(text)
-        return Given(value, origin, expands=self._expands, quoted=quoted)
+        return TreeNode(value, origin, expands=self._expands, quoted=quoted)
 
     def _at(self, node: Node) -> Origin:
         if self._name is None:
@@ -192,8 +191,8 @@ def _syntax_problem(error: YAMLError, name: str) -> Problem:
     mark = error.problem_mark
     place = f"{name}:{mark.line + 1}:{mark.column + 1}"
     what = " ".join(part for part in (error.context, error.problem) if part)
-    said = next((ours for theirs, ours in _MESSAGES.items() if theirs in what), None)
-    return Problem((), f"{place}: {said or _QUOTED.sub(_hide_value, what)}")
+    message = next((ours for theirs, ours in _MESSAGES.items() if theirs in what), None)
+    return Problem((), f"{place}: {message or _QUOTED.sub(_hide_value, what)}")
 
 
 def _odd_space(character: str) -> str:
@@ -205,6 +204,6 @@ def _odd_space(character: str) -> str:
 
 
 def _hide_value(match: re.Match[str]) -> str:
-    """Return what YAML quotes if it is a sign or a kind of token; a value may be secret."""
+    """Return quoted signs and token kinds as they are; hide other text, which may be secret."""
     quoted = match[1]
     return match[0] if len(quoted) <= 1 or quoted.startswith("<") else "'…'"

@@ -1,1 +1,1 @@
-"""The words of the field: instruments, candles, metrics, signals. No input or output."""
+"""The concepts of the field: instruments, candles, metrics, signals. No input or output."""

@@ -1,13 +1,13 @@
-"""Breaks: candles that do not continue their series, and candles of a market that does not trade.
+"""Breaks in a series of candles: price jumps without a trade, and halted markets.
 
-A price that is elsewhere without a trade between is a split, a redenomination or another unit, and
-no return. In a market that never closes the next candle opens about where the last one closed: in
-three million real hours none lay a fifth off, the great crashes included, for a crash trades all
-the way down. Stocks do gap overnight; there a gap is taken for a split where it is near a ratio
-that splits have, or larger than news make it. `weft.domain.breaks_kernel` has the figures.
+A price jump without a trade in between is a split, a redenomination or a change of unit, not a
+return. In a market that never closes, each candle opens near the previous close: among three
+million real hours no gap reached 20 %, crashes included, because a crash trades all the way down.
+Stocks gap overnight; a gap of a stock counts as a split where it is near a usual split ratio, or
+larger than news explain. The limits are in `weft.domain.breaks_kernel`.
 
-Whether a candle counts follows from itself and the candles before it alone, so that a row is the
-same live and in history.
+The judgement of a candle uses only that candle and earlier ones, so a row is the same live and in
+history.
 """
 
 from dataclasses import dataclass
@@ -21,32 +21,32 @@ from weft.foundation.arrays import FloatPanel, Floats, IntPanel, RowCounts
 from weft.foundation.times import DAY, HOUR, Interval
 
 IDLE_SPAN: Final = 6 * HOUR
-"""Time without a trade after which a market counts as halted; two candles at least."""
+"""Time without a trade after which a market counts as halted, at least two candles."""
 
 _FEWEST_IDLE: Final = 2
 _LONGEST_REST: Final = 4 * DAY
 
 
 class Aside(IntEnum):
-    """Why a candle that came does not count."""
+    """Why a candle is ignored."""
 
     COUNTS = 0
-    """It does count, or none came."""
+    """Not ignored, or there is no candle."""
     LEAP = 1
-    """The price leapt without a trade between: the series starts afresh after it."""
+    """The price jumped without a trade in between: the series restarts after this candle."""
     IDLE = 2
-    """One price and no volume, as in all candles before it for a while: the market is halted."""
+    """One price and no volume, as in the candles before it: the market is halted."""
 
 
 @dataclass(frozen=True, slots=True)
 class BreakRules:
-    """How candles of one interval are judged.
+    """Rules by which candles of one interval are judged.
 
     Attributes:
-        idle: candles without a trade that make a halt.
-        lead: rows before a row that its judgement may depend on.
-        reach: rows back to the candle that a candle is compared with (symbol,).
-        closes: whether each symbol's market closes (symbol,).
+        idle: number of candles without a trade that make a halt.
+        lead: number of earlier rows that the judgement of a row may use.
+        reach: largest distance in rows to the candle compared with (symbol,).
+        closes: whether each symbol's market has closing hours (symbol,).
     """
 
     idle: int
@@ -56,10 +56,10 @@ class BreakRules:
 
 
 def break_rules(interval: Interval, closable: RowCounts) -> BreakRules:
-    """Return how candles are judged.
+    """Return the rules for candles of an interval.
 
     Args:
-        interval: of the candles.
+        interval: length of a candle.
         closable: rows each symbol's market may stay closed, 0 for one that never does (symbol,).
     """
     closes = closable > 0
@@ -70,16 +70,16 @@ def break_rules(interval: Interval, closable: RowCounts) -> BreakRules:
 
 
 def idle_candles(interval: Interval) -> int:
-    """Return how many candles without a trade make a halt."""
+    """Return the number of candles without a trade that make a halt."""
     return max(_FEWEST_IDLE, int(IDLE_SPAN // interval.micros))
 
 
 def lead_rows(interval: Interval, *, sessions: bool) -> int:
-    """Return how many rows before a row its judgement may depend on.
+    """Return the number of earlier rows that the judgement of a row may use.
 
     Args:
-        interval: of the candles.
-        sessions: whether some market closes, so that its candles lie further apart.
+        interval: length of a candle.
+        sessions: whether some market has closing hours, so that its candles lie further apart.
     """
     rest = int(_LONGEST_REST // interval.micros) if sessions else 0
     return 2 * idle_candles(interval) + rest
@@ -88,17 +88,17 @@ def lead_rows(interval: Interval, *, sessions: bool) -> int:
 def judge(
     panels: dict[str, FloatPanel], rules: BreakRules, before: Floats, before_row: RowCounts
 ) -> IntPanel:
-    """Return which candles do not count, as values of `Aside` (time, symbol).
+    """Return the reason to ignore each candle, as values of `Aside` (time, symbol).
 
     Args:
         panels: open, high, low, close and volume, each (time, symbol).
         rules: see `break_rules`.
-        before: the close before the panel, NaN where there is none (symbol,).
-        before_row: its row, counting down from -1 (symbol,).
+        before: last close before the panel, NaN where there is none (symbol,).
+        before_row: row of that close, counting down from -1 (symbol,).
     """
-    from weft.domain.breaks_kernel import judge_candles  # noqa: PLC0415  # numba takes long
+    from weft.domain.breaks_kernel import judge_candles  # noqa: PLC0415  # importing numba is slow
 
-    found = np.zeros(panels["close"].shape, dtype=np.int8)
+    reasons = np.zeros(panels["close"].shape, dtype=np.int8)
     judge_candles(
         (panels["open"], panels["high"], panels["low"], panels["close"], panels["volume"]),
         rules.idle,
@@ -107,6 +107,6 @@ def judge(
         rules.closes,
         before,
         before_row.astype(np.int64),
-        found,
+        reasons,
     )
-    return found
+    return reasons

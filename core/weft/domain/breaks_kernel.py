@@ -1,4 +1,4 @@
-"""The judgement of candles, in one pass over a panel; see `weft.domain.breaks`."""
+"""Compiled judgement of candles, in one pass over a panel; see `weft.domain.breaks`."""
 
 from typing import Final
 
@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 from weft.foundation.arrays import FloatPanel, Floats, IntPanel, RowCounts
 
 _NEVER_CLOSED: Final = 1.3
-"""Factor between a close and the next candle that a market that never closes cannot leap."""
+"""Price factor between a close and the next candle that counts as a jump in a 24-hour market."""
 
 _LEAST_SPLIT: Final = 1.4
-"""Factor below which a stock's gap is a return: a split of 3 for 2, less a day's move."""
+"""Price factor below which the gap of a stock is a return: a 3-for-2 split less a day's move."""
 
 _BEYOND_NEWS: Final = 2.5
-"""Factor from which on a stock's gap counts as a split, whatever its ratio."""
+"""Price factor from which the gap of a stock counts as a split, whatever its ratio."""
 
 _NEAR_RATIO: Final = 0.04
-"""How far the logarithm of a gap may lie from that of a ratio of 3:2 or 2:1."""
+"""Largest distance between the log of a gap and the log of the split ratio 3:2 or 2:1."""
 
 _WITHIN: Final = 50.0
-"""Factor between a candle's open and close of which nobody can say what it means."""
+"""Price factor between open and close of one candle that counts as a jump."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -33,9 +33,9 @@ def judge_candles(
     closes: NDArray[np.bool_],
     before: Floats,
     before_row: NDArray[np.int64],
-    found: IntPanel,
+    reasons: IntPanel,
 ) -> None:
-    """Fill a panel with what is the matter with each candle (time, symbol); see `judge`."""
+    """Fill `reasons` with the reason to ignore each candle (time, symbol); see `judge`."""
     open_, high, low, close, volume = prices
     rows, columns = close.shape
     last, last_row = before.copy(), before_row.copy()
@@ -47,21 +47,21 @@ def judge_candles(
             if np.isnan(price):
                 continue
             first, top, bottom = open_[row, column], high[row, column], low[row, column]
-            # What lies too far back, a panel that begins later could not know.
+            # A panel that begins later does not contain older candles: results must not differ.
             near = row - last_row[column] <= reach[column]
             previous = last[column] if near else np.nan
             still = volume[row, column] == 0.0 and top == bottom
             if still and (np.isnan(previous) or price == previous):
                 recent[run[column] % idle, column] = row
                 run[column] += 1
-                # The oldest of the latest `idle` ones is the next to be written over.
+                # `recent` is a ring buffer: its next slot holds the oldest of the last `idle` rows.
                 if run[column] >= idle and row - recent[run[column] % idle, column] < lead:
-                    found[row, column] = 2
+                    reasons[row, column] = 2
             else:
                 run[column] = 0
                 wild = price >= _WITHIN * first or first >= _WITHIN * price
                 if wild or _leaps(first, top, bottom, previous, closes[column]):
-                    found[row, column] = 1
+                    reasons[row, column] = 1
             last[column], last_row[column] = price, row
 
 
@@ -73,7 +73,7 @@ def _leaps(
     previous: float,
     closes: bool,  # noqa: FBT001  # numba passes no keywords
 ) -> bool:
-    """Return whether a candle cannot follow a close, as nothing was traded between the two."""
+    """Return whether the price jumped between a close and the next candle."""
     if np.isnan(previous):
         return False
     gap = max(bottom / previous, previous / top)

@@ -1,9 +1,9 @@
-"""Where a feature's state starts: from nothing, a warm-up before each block of the calendar."""
+"""Blocks of the calendar: the state of a feature restarts one warm-up before each block."""
 
 from weft.foundation.times import DAY, WEEK, Interval
 
 BLOCK = 2048
-"""Candles between two starting points of a feature's state."""
+"""Candles from one restart of a feature's state to the next."""
 
 # A market with sessions trades in at least every tenth hour of a year (four hours on 243 days),
 # and in two of three days, with no closure longer than twelve days.
@@ -17,7 +17,7 @@ def block_end(index: int) -> int:
 
 
 def first_row_needed(first_index: int, warmup: int, sessions: Interval | None = None) -> int:
-    """Return the grid index of the candle a value at `first_index` is computed from on.
+    """Return the grid index of the first candle that a value at `first_index` depends on.
 
     Args:
         first_index: grid index of the first value wanted (`Interval.index` of its time).
@@ -29,7 +29,7 @@ def first_row_needed(first_index: int, warmup: int, sessions: Interval | None = 
 
 
 def rows_spanned(candles: int, interval: Interval) -> int:
-    """Return within how many rows a market with sessions trades so many candles, at the least."""
+    """Return a number of rows in which a market with sessions trades at least so many candles."""
     if interval.micros < DAY:
         return candles * _ROWS_PER_INTRADAY_CANDLE + _CLOSED_DAYS * DAY // interval.micros
     if interval.micros < WEEK:

@@ -16,28 +16,28 @@ FIELDS = ("open", "high", "low", "close", "volume")
 _PER_ROW = ("times", *FIELDS, "presence", "rows_since_traded", "aside")
 
 NEVER = 1 << 30
-"""Rows since traded of a symbol that has not traded for longer than is remembered, or never."""
+"""Value of `rows_since_traded` for a symbol that never traded, or too long ago to count."""
 
 LONGEST_CLOSURE = 12 * DAY
-"""Longer than any regular closure of a stock market; beyond it a series starts afresh."""
+"""Longest regular closure of a stock market; a series restarts after a longer one."""
 
 _FEWEST_REMEMBERED = 12
 
 _QUIET = 10 * MINUTE
-"""Time without a candle that passes for time without a trade, where there are candles around it."""
+"""Longest time without a candle that counts as time without a trade, between other candles."""
 
 _generations = count(1)
 
 
 class Presence(IntEnum):
-    """What a cell of a candle panel holds, and what an indicator does with it."""
+    """Content of one cell of a candle panel, and what an indicator does there."""
 
     TRADED = 0
-    """A candle: take a step."""
+    """A candle: the indicator advances."""
     CLOSED = 1
-    """The market was closed: keep the state, say nothing."""
+    """The market was closed: the indicator keeps its state and returns NaN."""
     HOLE = 2
-    """A candle is missing where there should be one: start afresh after it."""
+    """A candle is missing: the indicator restarts after it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,23 +46,22 @@ class Candles:
 
     Attributes:
         interval: length of a candle.
-        times: close of each row, microseconds since 1970, a whole grid without omissions (time,).
+        times: close of each row, microseconds since 1970, a grid without gaps (time,).
         symbols: one name per column.
-        open: first price, quote currency (time, symbol); NaN where nothing is known.
+        open: first price, quote currency (time, symbol); NaN where there is no candle.
         high: highest price.
         low: lowest price.
         close: last price.
         volume: traded quantity in base units.
-        presence: what each cell holds, as values of `Presence` (time, symbol).
-        rows_since_traded: rows from the latest candle to each row, 0 where there is one;
-            `NEVER` beyond `remembered_rows`, so that it does not depend on where a panel begins
-            (time, symbol).
-        aside: why a candle that came does not count, as values of `Aside`; its prices are NaN
-            (time, symbol).
-        closable: rows a symbol may be absent before its series counts as broken (symbol,);
+        presence: content of each cell, as values of `Presence` (time, symbol).
+        rows_since_traded: rows from the latest candle to each row, 0 where the row has a candle;
+            `NEVER` beyond `remembered_rows`, so that the value does not depend on where a panel
+            begins (time, symbol).
+        aside: why a candle is ignored, as values of `Aside`; its prices are NaN (time, symbol).
+        closable: rows without a candle after which a series counts as broken (symbol,);
             0 for a market that never closes.
-        generation: changes whenever rows already given out change; None where no later panel
-            will continue this one, so that caches do not hold on to it.
+        generation: a number that changes whenever rows of earlier panels change; None where no
+            later panel continues this one, so that caches release it.
     """
 
     interval: Interval
@@ -81,15 +80,15 @@ class Candles:
 
     @property
     def age_seconds(self) -> FloatPanel:
-        """Seconds from the latest trade to each row (time, symbol); NaN where long forgotten."""
+        """Seconds from the latest trade to each row (time, symbol); NaN where `NEVER`."""
         age = self.rows_since_traded * (self.interval.micros / SECOND)
         return np.where(self.rows_since_traded >= NEVER, np.nan, age)
 
     def marked_close(self) -> FloatPanel:
-        """Return what a holding is worth on each row, quote currency (time, symbol).
+        """Return the price at which to value a holding on each row, quote currency (time, symbol).
 
-        That is the close, and on rows on which the market is closed the last one before. NaN where
-        a candle is missing, and where the panel begins later than that close.
+        This is the close; where the market is closed, the last close before. NaN where a candle
+        is missing, and where the panel begins after that close.
         """
         if not self.closable.any():
             return self.close
@@ -100,22 +99,22 @@ class Candles:
         return np.where(known, last, np.nan)
 
     def leapt_within(self, rows: int) -> BoolPanel:
-        """Return where the series starts afresh on a row or the `rows` - 1 before (time, symbol).
+        """Return whether the price jumped on a row or the `rows` - 1 rows before (time, symbol).
 
-        What is computed from prices `rows` apart means nothing there.
+        A return over `rows` rows is meaningless there.
         """
         leaps = np.cumsum(self.aside == Aside.LEAP, axis=0, dtype=np.int32)
         before = np.zeros_like(leaps)
         before[rows:] = leaps[: max(0, len(leaps) - rows)]
-        found: BoolPanel = leaps > before
-        return found
+        jumped: BoolPanel = leaps > before
+        return jumped
 
     def tail(self, rows: int) -> "Candles":
-        """Return the last rows, of the same generation: they will be continued alike."""
+        """Return the last rows, with the same generation: later panels continue them too."""
         return replace(self.slice(len(self) - rows, len(self)), generation=self.generation)
 
     def slice(self, start: int, stop: int) -> "Candles":
-        """Return rows `start` to `stop` as a panel that shares this one's memory."""
+        """Return rows `start` to `stop` as a panel that shares memory with this one."""
         rows = {name: getattr(self, name)[start:stop] for name in _PER_ROW}
         return replace(self, generation=None, **rows)
 
@@ -124,17 +123,17 @@ class Candles:
 
 
 def new_generation() -> int:
-    """Return a number no panel of this process has carried yet."""
+    """Return a generation number that is new in this process."""
     return next(_generations)
 
 
 def remembered_rows(interval: Interval) -> int:
-    """Return for how many rows it is remembered that a symbol traded: at least twelve days."""
+    """Return the number of rows after which an earlier trade no longer counts: at least 12 days."""
     return max(LONGEST_CLOSURE // interval.micros, _FEWEST_REMEMBERED)
 
 
 def closable_rows(instruments: Sequence[Instrument], interval: Interval) -> RowCounts:
-    """Return for each instrument how many rows its market may stay closed (symbol,)."""
+    """Return the number of rows that each instrument's market may stay closed (symbol,)."""
     rows = LONGEST_CLOSURE // interval.micros
     return np.array([0 if i.always_open else rows for i in instruments], dtype=np.int32)
 
@@ -147,8 +146,8 @@ def find_presence(
     Args:
         close: closing prices (time, symbol), NaN where there is no candle.
         closable: rows each symbol's market may stay closed (symbol,).
-        remembered: rows after which a trade is forgotten.
-        before: rows since traded just before the panel (symbol,); None where it never was.
+        remembered: rows after which an earlier trade no longer counts.
+        before: rows since the last trade before the panel (symbol,); None where there was none.
     """
     traded = ~np.isnan(close)
     row = np.arange(len(close), dtype=np.int32)[:, None]
@@ -162,8 +161,8 @@ def find_presence(
 def mark_aside(presence: IntPanel, aside: IntPanel, closable: RowCounts) -> None:
     """Write into presences what candles that do not count are to indicators (time, symbol).
 
-    A series starts afresh after a leap. A halt is to a market with sessions as if it were closed;
-    one that never closes starts afresh when it trades again.
+    A series restarts after a jump. A halt counts as a closure in a market with sessions; the
+    series of a market that never closes restarts when it trades again.
     """
     idle = (aside == Aside.IDLE) & (closable > 0)
     presence[aside != Aside.COUNTS] = Presence.HOLE
@@ -185,17 +184,17 @@ def candles_from_arrays(
     before: RowCounts | None = None,
     aside: IntPanel | None = None,
 ) -> Candles:
-    """Build a panel from arrays, and make it refuse to be written to.
+    """Build a read-only panel from arrays.
 
     Args:
         interval: length of a candle.
         times: close of each row, microseconds since 1970 (time,).
         instruments: one per column.
         columns: open, high, low, close and volume, each (time, symbol), C-contiguous float64.
-        before: rows since each symbol traded just before the panel (symbol,); None where none
-            ever did.
-        aside: which candles do not count, as values of `Aside` (time, symbol); their prices are
-            made NaN in `columns`. None where all count.
+        before: rows since the last trade of each symbol before the panel (symbol,); None where
+            none traded.
+        aside: why candles are ignored, as values of `Aside` (time, symbol); their prices in
+            `columns` are set to NaN. None where none is ignored.
     """
     closable = closable_rows(instruments, interval)
     symbols = tuple(i.symbol for i in instruments)
@@ -215,9 +214,9 @@ def _assemble(
     symbols: tuple[str, ...],
     columns: Mapping[str, FloatPanel],
     closable: RowCounts,
-    found: tuple[IntPanel, RowCounts, IntPanel],
+    states: tuple[IntPanel, RowCounts, IntPanel],
 ) -> Candles:
-    presence, since, aside = found
+    presence, since, aside = states
     panels = {name: read_only(columns[name]) for name in FIELDS}
     return Candles(
         interval=interval,
@@ -233,15 +232,14 @@ def _assemble(
 
 
 def aggregate(fine: Candles, interval: Interval) -> Candles:
-    """Return `fine` candles joined into longer ones, known at the longer ones' closes.
+    """Return `fine` candles aggregated into longer ones, each known at its own close.
 
-    A long candle of a market that never closes needs its parts, but for a few minutes without
-    one here and there (see `_is_whole`): otherwise it is NaN, and at least a row since the market
-    traded. Where the market has sessions, the parts that traded make it up. A long candle in which
-    the price leapt is none.
+    In a market that never closes, a long candle needs all of its parts, except for short quiet
+    spells (see `_is_complete`); otherwise it is NaN. In a market with sessions, the parts that
+    traded make up the long candle. A long candle in which the price jumped is NaN.
 
     Raises:
-        ValueError: they do not fit into each other.
+        ValueError: the longer interval is no multiple of the shorter.
     """
     if not interval.holds(fine.interval):
         raise ValueError(f"{interval} candles cannot be made of {fine.interval} ones")
@@ -255,14 +253,14 @@ def aggregate(fine: Candles, interval: Interval) -> Candles:
     traded = ~np.isnan(parts["close"])
     asides = fine.aside[skip : skip + rows * ratio].reshape(shape)
     leapt, idle = (asides == Aside.LEAP).any(axis=1), asides == Aside.IDLE
-    there = traded | idle
-    always = _is_whole(there, _QUIET // fine.interval.micros)
-    whole = traded.any(axis=1) & ~leapt & (always | (fine.closable > 0))
+    present = traded | idle
+    complete = _is_complete(present, _QUIET // fine.interval.micros)
+    whole = traded.any(axis=1) & ~leapt & (complete | (fine.closable > 0))
     first_traded = traded.argmax(axis=1)[:, None]
     last_traded = (ratio - 1 - traded[:, ::-1].argmax(axis=1))[:, None]
     volume = np.zeros((rows, len(fine.symbols)))
     for part in range(ratio):
-        # NumPy's own sum adds in an order that depends on the number of columns.
+        # np.sum adds in an order that depends on the number of columns.
         volume += np.where(traded[:, part], parts["volume"][:, part], 0.0)
     joined = {
         "open": np.take_along_axis(parts["open"], first_traded, axis=1)[:, 0],
@@ -289,30 +287,30 @@ def aggregate(fine: Candles, interval: Interval) -> Candles:
     )
 
 
-def _is_whole(there: BoolPanel, quiet: int) -> BoolPanel:
-    """Return which long candles have their parts (long, symbol).
+def _is_complete(present: BoolPanel, quiet: int) -> BoolPanel:
+    """Return which long candles are complete (long, symbol).
 
-    Sources of minutes leave out those without a trade. A part that is missing among others means
-    that nothing was traded, as the source was there: no more than `quiet` in a row, and no more
-    than half of all. Without such sources every missing part could be an outage.
+    Sources of one-minute candles leave out minutes without a trade. Missing parts count as minutes
+    without a trade where at most `quiet` in a row, and at most half of all, are missing; more
+    could be an outage of the source.
 
     Args:
-        there: which parts there are (long, part, symbol).
-        quiet: parts in a row that may be missing.
+        present: which parts there are (long, part, symbol).
+        quiet: number of parts in a row that may be missing.
     """
     if quiet < 1:
-        return np.asarray(there.all(axis=1))
-    missing = np.zeros((len(there), there.shape[2]), dtype=np.int64)
+        return np.asarray(present.all(axis=1))
+    missing = np.zeros((len(present), present.shape[2]), dtype=np.int64)
     longest = missing.copy()
-    for part in range(there.shape[1]):
-        missing = np.where(there[:, part], 0, missing + 1)
+    for part in range(present.shape[1]):
+        missing = np.where(present[:, part], 0, missing + 1)
         np.maximum(longest, missing, out=longest)
-    found: BoolPanel = (longest <= quiet) & (2 * there.sum(axis=1) >= there.shape[1])
-    return found
+    complete: BoolPanel = (longest <= quiet) & (2 * present.sum(axis=1) >= present.shape[1])
+    return complete
 
 
 def align_rows(values: FloatPanel, candles: Candles, times: Times) -> FloatPanel:
-    """Return for each of `times` the value of the last candle closed by then, or NaN."""
+    """Return the value of the last candle closed by each of `times`, NaN where there is none."""
     if not len(values):
         return np.full((len(times), len(candles.symbols)), np.nan)
     at = np.searchsorted(candles.times[len(candles) - len(values) :], times, side="right") - 1

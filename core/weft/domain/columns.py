@@ -1,4 +1,4 @@
-"""Columns of a frame from outside, read as what they claim to be: times, numbers, texts."""
+"""Reads columns of a frame from outside as times, numbers or texts."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from weft.foundation.errors import SchemaError, nearest
 from weft.foundation.times import DAY, SECOND, iso, parse_time
 
 UTC_MICROS: Final = pl.Datetime("us", "UTC")
-"""How instants stand in every frame inside Weft."""
+"""Type of every time column inside Weft."""
 
 _EARLIEST, _LATEST = parse_time("1971-01-01T00:00:00Z"), parse_time("2200-01-01T00:00:00Z")
 _FIRST_ISO, _LAST_ISO = parse_time("0001-01-02T00:00:00Z"), parse_time("9999-12-31T00:00:00Z")
@@ -29,14 +29,14 @@ _DECIMAL = r"(?i)^([+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|[+-]?inf(inity)?)$"
 
 
 class Columns:
-    """Reads columns of one frame as what they claim to be.
+    """Reads columns of one frame as times, numbers or texts.
 
     Attributes:
-        notes: what had to be assumed on the way, one readable line each.
+        notes: assumptions that were needed, one line each.
 
     Args:
-        frame: what came.
-        source: who brought it, for messages.
+        frame: the frame.
+        source: origin of the frame, for messages.
     """
 
     def __init__(self, frame: pl.DataFrame, source: str) -> None:
@@ -59,10 +59,10 @@ class Columns:
         return micros.alias(name)
 
     def number(self, name: str) -> pl.Series:
-        """Return a column of numbers, or of texts that all are decimals, as float64.
+        """Return a column of numbers, or of texts with decimal numbers, as float64.
 
         Raises:
-            SchemaError: the column is missing, or one of its texts is no number.
+            SchemaError: the column is missing, or a text in it is no number.
         """
         column = self._get(name)
         if column.dtype == pl.String:
@@ -78,24 +78,24 @@ class Columns:
     def _get(self, name: str) -> pl.Series:
         if name in self._frame.columns:
             return self._frame[name]
-        found = self._frame.columns
-        close = nearest(name, found)
+        columns = self._frame.columns
+        close = nearest(name, columns)
         raise SchemaError(
-            f"column {name!r} is missing; found {', '.join(map(repr, found[:20])) or 'none'}",
+            f"column {name!r} is missing; found {', '.join(map(repr, columns[:20])) or 'none'}",
             where=self._source,
             hint=f"Did you mean {close!r}?" if close else "Rename or add the column",
         )
 
 
 def read_times(column: pl.Series, source: str) -> tuple[pl.Series, str | None]:
-    """Return a time column as microseconds since 1970, and what had to be assumed to read it.
+    """Return a time column as microseconds since 1970, and the assumption made in reading it.
 
-    Integers, and texts of digits, count seconds, milliseconds, microseconds or nanoseconds: which
-    one, each count's own magnitude says. Times without a zone are UTC. What is no time is null.
+    Integers, and texts of digits, count seconds, milliseconds, microseconds or nanoseconds; the
+    magnitude of each decides. Times without a zone are UTC. Values that are no time are null.
 
     Raises:
-        SchemaError: the column is of no type that holds times, or was read in the wrong unit:
-            all of it lies before 1971, or after 2200.
+        SchemaError: the type of the column holds no times, or all values lie before 1971 or after
+            2200, as after reading a wrong unit.
     """
     name, kind, note = column.name, column.dtype, None
     if kind == pl.String:
@@ -122,7 +122,7 @@ def read_times(column: pl.Series, source: str) -> tuple[pl.Series, str | None]:
 def parse_iso_texts(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
     """Return ISO 8601 texts as microseconds since 1970, and which of them name a zone.
 
-    A text without a zone is read as UTC; what is no time is null.
+    Texts without a zone are read as UTC; texts that are no time are null.
     """
     name = texts.name
     zoned = texts.str.contains(r"(?i)(\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?))$|UTC$")
@@ -155,9 +155,9 @@ def _read_texts(texts: pl.Series, source: str) -> tuple[pl.Series, str | None]:
 
 
 def _read_integers(column: pl.Series, source: str) -> tuple[pl.Series, str | None]:
-    """Read counts, each in the unit that its own magnitude tells.
+    """Return counts as microseconds, each in the unit that its magnitude implies.
 
-    A count of no plain magnitude, such as one of 1972, counts what the middle one counts.
+    A count of ambiguous magnitude, such as one of 1972, is read in the unit of the median.
     """
     name, size = column.name, column.cast(pl.Float64).median()
     if not isinstance(size, float):
@@ -174,19 +174,21 @@ def _read_integers(column: pl.Series, source: str) -> tuple[pl.Series, str | Non
     for unit, (first, last) in plain.items():
         if unit == usual:
             continue
-        own = column.is_between(first, min(last, _LARGEST), closed="left").fill_null(value=False)
-        if own.any():
+        in_unit = column.is_between(first, min(last, _LARGEST), closed="left").fill_null(
+            value=False
+        )
+        if in_unit.any():
             units.append(unit)
-            read = read.zip_with(~own, _scaled(column, _UNITS[unit]))
+            read = read.zip_with(~in_unit, _scaled(column, _UNITS[unit]))
     if len(units) > 1:
         mixed = " and ".join(_UNIT_NAMES[unit] for unit in _UNITS if unit in units)
-        return read, f"{name} mixes {mixed} since 1970: each is read by its own size"
+        return read, f"{name} mixes {mixed} since 1970: each value is read by its magnitude"
     note = f"{name} holds integers: read as {_UNIT_NAMES[usual]} since 1970"
     return read, None if usual == "ms" else note
 
 
 def _scaled(column: pl.Series, nanos: int) -> pl.Series:
-    """Return counts of a unit as microseconds; null where that would not fit in 64 bits."""
+    """Return counts of a unit as microseconds; null where the result exceeds 64 bits."""
     if nanos < _NANO:
         return column // _NANO
     factor = nanos // _NANO
@@ -196,7 +198,7 @@ def _scaled(column: pl.Series, nanos: int) -> pl.Series:
 
 
 def _plausible(micros: pl.Series, raw: pl.Series, unit: str, source: str) -> pl.Series:
-    """Return `micros`; raise where every one of the raw counts lies before 1971 or after 2200."""
+    """Return `micros`; raise where all raw counts lie before 1971 or after 2200."""
     counts = raw.drop_nulls().cast(pl.Float64) * (_UNITS[unit] / _NANO)
     least, most = counts.min(), counts.max()
     if not isinstance(least, float) or not isinstance(most, float):
@@ -211,17 +213,17 @@ def _plausible(micros: pl.Series, raw: pl.Series, unit: str, source: str) -> pl.
         f"every value of column {micros.name!r} lies {side}, the first at {instant(int(least))}"
         + (f": it looks like an epoch in {fit[0]}, or the like" if fit else ""),
         where=source,
-        hint="Give the raw integers, or convert them from their own unit",
+        hint="Give the raw integers, or convert them from the unit they are in",
     )
 
 
 def _wrong(
     column: pl.Series, expected: str, source: str, value: object | None = None
 ) -> SchemaError:
-    found = f"is {column.dtype}" if value is None else f"holds {str(value)[:60]!r}"
-    return SchemaError(f"column {column.name!r} {found}, expected {expected}", where=source)
+    content = f"is {column.dtype}" if value is None else f"holds {str(value)[:60]!r}"
+    return SchemaError(f"column {column.name!r} {content}, expected {expected}", where=source)
 
 
 def instant(micros: int) -> str:
-    """Return an instant as ISO 8601, or as a plain count where it lies beyond all calendars."""
+    """Return a time as ISO 8601, or as a plain count outside the years 1 to 9999."""
     return iso(micros) if _FIRST_ISO < micros < _LAST_ISO else f"{micros} microseconds"

@@ -1,4 +1,4 @@
-"""What is traded, what it is about, and how far each fact about it reaches."""
+"""Instruments, the assets they are about, and the scope of facts."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,14 +9,14 @@ from weft.domain.names import is_ticker, read_pair
 from weft.foundation.errors import DataError, UnknownSymbolError, nearest
 
 ALWAYS_OPEN = "24/7"
-"""Calendar of a market that never closes: a missing candle there is a hole, not a closed hour."""
+"""Calendar of a market that never closes: a missing candle is a gap, not a closed hour."""
 
 SESSIONS = "sessions"
-"""Calendar of a market with opening hours whose exact calendar is not stated."""
+"""Calendar of a market with opening hours, the exact hours being unknown."""
 
 
 class Scope(StrEnum):
-    """How far a fact reaches."""
+    """What a fact is about."""
 
     INSTRUMENT = "instrument"
     ASSET = "asset"
@@ -24,7 +24,7 @@ class Scope(StrEnum):
 
 
 class Kind(StrEnum):
-    """What sort of contract an instrument is."""
+    """Kind of contract."""
 
     SPOT = "spot"
     PERPETUAL = "perpetual"
@@ -32,17 +32,17 @@ class Kind(StrEnum):
     EQUITY = "equity"
     INDEX = "index"
     UNKNOWN = "unknown"
-    """Neither the name nor the source says; treated as a market that closes."""
+    """Neither the name nor the source defines it; treated as a market with closing hours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instrument:
-    """One thing that can be traded.
+    """One tradable instrument.
 
     Attributes:
         symbol: the name used everywhere in Weft, for instance ``BTCUSDT``.
-        base: the asset it is about (``BTC``); asset-wide facts reach it through this name.
-        quote: the asset prices are stated in.
+        base: the asset it is about (``BTC``); facts about the asset apply to it.
+        quote: the currency or asset of its prices.
         kind: spot, perpetual, future, equity or index.
         venue: where it trades.
         calendar: ``24/7``, ``sessions``, or an exchange's calendar code such as ``XNYS``.
@@ -76,26 +76,26 @@ class Instrument:
 def split_pair(symbol: str) -> tuple[str, str, int] | None:
     """Return (base, quote, multiplier) of a pair, or None where the name is no pair.
 
-    ``BTC-USD``, ``BTC/USDT`` and ``BTCUSDT`` are understood; ``1000PEPEUSDT`` is 1000 PEPE. See
-    `weft.domain.names` for the rest.
+    ``BTC-USD``, ``BTC/USDT`` and ``BTCUSDT`` are pairs; ``1000PEPEUSDT`` is 1000 PEPE. All forms
+    are in `weft.domain.names`.
     """
     pair = read_pair(symbol)
     return None if pair is None else (pair.base, pair.quote, pair.multiplier)
 
 
 def find_spelling(name: str, known: Iterable[str]) -> str | None:
-    """Return the known symbol that a name stands for, or None.
+    """Return the known symbol that a name means, or None.
 
-    Case does not matter, nor do the signs between base and quote: ``btc/usdt`` is BTCUSDT where
-    no symbol is called so itself.
+    Case and separators do not matter: ``btc/usdt`` means BTCUSDT, unless a symbol has exactly that
+    name.
     """
     symbols = list(known)
     if name in symbols:
         return name
     for form in (str.casefold, _letters):
-        found = [symbol for symbol in symbols if form(symbol) == form(name)]
-        if len(found) == 1:
-            return found[0]
+        matches = [symbol for symbol in symbols if form(symbol) == form(name)]
+        if len(matches) == 1:
+            return matches[0]
     return None
 
 
@@ -104,16 +104,16 @@ def _letters(symbol: str) -> str:
 
 
 def describe(symbol: str, *, venue: str = "", kind: Kind | None = None) -> Instrument:
-    """Return what a symbol's name, and the kind where it is stated, say about the instrument.
+    """Return the instrument that a symbol's name describes.
 
-    A name that is no pair is taken for a stock with trading sessions, quoted in USD; where it
-    does not look like a stock's either, its kind is `UNKNOWN`. A stated kind counts more than
-    the name: spot and perpetual markets never close, whatever their quote.
+    A name that is no pair means a stock with trading sessions, quoted in USD; where it does not
+    look like a stock either, the kind is `UNKNOWN`. A stated kind overrides the name: spot and
+    perpetual markets never close, whatever their quote.
 
     Args:
         symbol: the instrument's name.
         venue: where it trades.
-        kind: what it is, if that is known.
+        kind: kind of contract; derived from the name where None.
     """
     pair = None if kind in {Kind.EQUITY, Kind.INDEX} else read_pair(symbol)
     if pair is None:
@@ -135,24 +135,25 @@ def describe(symbol: str, *, venue: str = "", kind: Kind | None = None) -> Instr
 
 
 def unsettled(instruments: Iterable[Instrument]) -> list[str]:
-    """Return a line for each instrument whose name does not say what it is."""
+    """Return a message for each instrument whose kind its name does not define."""
     return [
-        f"{one.symbol}: the name does not say what it is; taken for a stock with trading sessions, "
-        "quoted in USD. Set market to spot, perpetual or equity, or rename it, such as BTC-USD"
-        for one in instruments
-        if one.kind is Kind.UNKNOWN
+        f"{instrument.symbol}: the name does not say what it is; taken for a stock with trading "
+        "sessions, quoted in USD. Set market to spot, perpetual or equity, or rename it, such as "
+        "BTC-USD"
+        for instrument in instruments
+        if instrument.kind is Kind.UNKNOWN
     ]
 
 
 @dataclass(slots=True)
 class InstrumentTable:
-    """Every instrument known to one engine, and each source's own names for them."""
+    """Instruments known to one engine, and the names that sources use for them."""
 
     _instruments: dict[str, Instrument] = field(default_factory=dict)
     _aliases: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def add(self, instrument: Instrument) -> None:
-        """Record an instrument, replacing what was known under the same symbol."""
+        """Add an instrument, replacing an earlier one with the same symbol."""
         self._instruments[instrument.symbol] = instrument
 
     def alias(self, source: str, external: str, symbol: str) -> None:
@@ -168,7 +169,7 @@ class InstrumentTable:
             )
 
     def translate(self, source: str, external: str) -> str:
-        """Return the symbol that `source` calls `external`; the name itself where none is set."""
+        """Return the symbol that `source` calls `external`, or `external` without an alias."""
         return self._aliases.get((source, external), external)
 
     def retire(self, symbol: str, instant: int) -> None:
@@ -184,7 +185,7 @@ class InstrumentTable:
         return tuple(self[symbol] for symbol in symbols)
 
     def named(self, name: str) -> Instrument:
-        """Return the instrument that a name stands for, however it is spelled.
+        """Return the instrument that a name means, in any spelling.
 
         Raises:
             UnknownSymbolError: no provider has brought it.

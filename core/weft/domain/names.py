@@ -1,9 +1,8 @@
-"""What the name of an instrument says: base, quote, multiplier, and the sort of contract.
+"""Parses instrument names: base, quote, multiplier and kind of contract.
 
-Every venue writes pairs in its own way (``BTCUSDT``, ``BTC-USD``, ``XXBTZUSD``, ``KRW-BTC``), and
-adds what the contract is (``BTCUSDT.P``, ``BTC-USDT-SWAP``, ``BTC/USDT:USDT``,
-``BTCUSDT_240927``). A name that fits no rule is left alone: a guess here decides whether a market
-closes at night.
+Venues write pairs differently (``BTCUSDT``, ``BTC-USD``, ``XXBTZUSD``, ``KRW-BTC``) and mark
+contracts differently (``BTCUSDT.P``, ``BTC-USDT-SWAP``, ``BTC/USDT:USDT``, ``BTCUSDT_240927``).
+A name that fits no rule is not parsed: a wrong guess would decide whether a market closes at night.
 """
 
 import re
@@ -15,7 +14,7 @@ _FIAT_TEXT: Final = (
     "HKD CNY TWD COP CZK RON SEK NOK DKK HUF ILS AED PHP KZT"
 )
 FIAT: Final = frozenset(_FIAT_TEXT.split())
-"""Currencies of states. A pair of two of them trades while banks do."""
+"""National currencies. A pair of two of them trades during banking hours only."""
 
 _STABLE_TEXT: Final = (
     "FDUSD PYUSD USDT USDC BUSD TUSD GUSD SUSD USDD USDP USDE USD1 RLUSD DAI UST EURT EURC EURI "
@@ -28,7 +27,7 @@ _MONEY: Final = FIAT | _STABLE
 _SEPARATED_QUOTES: Final = _MONEY | set(_COIN_QUOTES_TEXT.split())
 
 _UNMISTAKABLE = ("FDUSD", "USDT", "USDC")
-"""Endings that no stock ticker and no coin has."""
+"""Quote currencies that no stock ticker and no coin ends in."""
 
 _JOINED_QUOTES = (*_UNMISTAKABLE, "BUSD", "TUSD", *sorted(FIAT), "DAI", "BTC", "ETH", "BNB")
 
@@ -46,11 +45,11 @@ _COINS_TEXT: Final = (
     "UNI VET VIRTUAL W WAVES WIF WLD XEC XEM XLM XMR XRP XTZ YFI YGG ZEC ZEN ZIL ZK ZRX"
 )
 COINS: Final = frozenset(_COINS_TEXT.split())
-"""Bases that settle which of two readings is meant: XBTUSD is in USD, BTCTUSD in TUSD."""
+"""Known coins, which resolve ambiguous names: XBTUSD is quoted in USD, BTCTUSD in TUSD."""
 
 _ALONE_TEXT: Final = "BTC XBT ETH XRP BNB SOL DOGE ADA LTC BCH TRX XMR SHIB PEPE"
 _ALONE: Final = frozenset(_ALONE_TEXT.split())
-"""Coins whose name alone is more likely to mean the coin than a stock."""
+"""Coins whose bare name means the coin rather than a stock."""
 
 _ALIASES: Final = {"XBT": "BTC", "XDG": "DOGE"}
 
@@ -69,11 +68,11 @@ _TICKER = re.compile(r"\^?[A-Z]{1,5}(?:[.\-/][A-Z]{1,2})?|[A-Z0-9]{1,6}\.[A-Z]{1
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What a pair's name says.
+    """A parsed pair name.
 
     Attributes:
         base: the asset it is about.
-        quote: the asset prices are stated in.
+        quote: the currency or asset of its prices.
         multiplier: units of the base in one unit of the instrument.
         contract: ``spot``, ``perpetual`` or ``future``.
     """
@@ -85,20 +84,21 @@ class Pair:
 
     @property
     def rests(self) -> bool:
-        """Whether it trades while banks do: currencies and metals in currencies."""
+        """Whether it trades during banking hours only: currencies, and metals in currencies."""
         return self.base in FIAT | _METALS and self.quote in FIAT and self.contract == "spot"
 
 
 def read_pair(symbol: str) -> Pair | None:
-    """Return what the name of a crypto or currency pair says, or None where it is no such name."""
+    """Return the parsed name of a crypto or currency pair, or None where the name is no pair."""
     name, contract, alone = _contract(_without_prefix(symbol))
-    found = _separated(name) if re.search(r"[-/_]", name) else _joined(name)
-    if found is None and alone and re.fullmatch(r"[A-Z0-9]+", name):
-        found = name, "USD"
-    if found is None:
+    parts = _separated(name) if re.search(r"[-/_]", name) else _joined(name)
+    if parts is None and alone and re.fullmatch(r"[A-Z0-9]+", name):
+        parts = name, "USD"
+    if parts is None:
         return None
-    base, multiplier = _unbundled(found[0], thousand=re.match(r"k[A-Z]", symbol) is not None)
-    return Pair(_ALIASES.get(base, base), _ALIASES.get(found[1], found[1]), multiplier, contract)
+    base, quote = parts
+    base, multiplier = _unbundled(base, thousand=re.match(r"k[A-Z]", symbol) is not None)
+    return Pair(_ALIASES.get(base, base), _ALIASES.get(quote, quote), multiplier, contract)
 
 
 def is_ticker(symbol: str) -> bool:
@@ -108,13 +108,13 @@ def is_ticker(symbol: str) -> bool:
 
 
 def _without_prefix(symbol: str) -> str:
-    """Return the name in capitals, without the venue before it and the letter Bitfinex adds."""
+    """Return the name in capitals, without a leading venue and without the ``t`` of Bitfinex."""
     bare = symbol[1:] if re.match(r"t[A-Z0-9]{6,}", symbol) else symbol
     return _VENUE.sub("", bare.upper().removesuffix("=X"))
 
 
 def _contract(name: str) -> tuple[str, str, bool]:
-    """Return the name without its contract, the contract, and whether a base alone will do."""
+    """Return the name without suffix, its contract, and whether a bare base is a pair."""
     if (dated := _DATED.search(name)) is not None:
         rest = _SETTLED.sub("", name[: dated.start()])
         return rest, "future", rest in COINS | _ALIASES.keys()
@@ -145,7 +145,7 @@ def _joined(name: str) -> tuple[str, str] | None:
     for base, quote in readings:
         if base in COINS or base in _ALIASES or _BUNDLE.match(base):
             return base, quote
-    # Where no base settles it, the shorter quote: FOOTUSD is FOOT rather than FOO in TUSD.
+    # Where no known coin decides, take the shorter quote: FOOTUSD is FOOT rather than FOO in TUSD.
     readings.sort(key=lambda pair: (pair[1] not in {*_UNMISTAKABLE, "BUSD"}, len(pair[1])))
     return next(
         (

@@ -1,4 +1,4 @@
-"""Reconciling: several sources of one metric become one panel, and their disagreement shows."""
+"""Reconciles several sources of one metric into one panel, with their disagreement."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,26 +12,25 @@ from weft.foundation.arrays import FloatPanel, IntPanel
 from weft.foundation.times import SECOND, Interval
 
 _PATIENCE = 3.0
-"""A source is passed over where its value is so many times as old as the freshest one."""
-
+"""A source is ignored where its value is more than so many times as old as the freshest."""
 
 _INTERVALS_OLD = 4
-"""So many usual intervals after its time, a value says nothing of now."""
+"""Number of usual intervals after which a value counts as unknown."""
 
 
 class Rule(StrEnum):
-    """Which value counts where several sources give one.
+    """Rule that chooses one value where several sources have one.
 
-    A source whose value is more than three times as old as the freshest one, counted from a
-    decision interval on, is passed over in each of them: it has stopped.
+    Under every rule, a source is ignored whose value is more than three times as old as the
+    freshest (or as one decision interval, if that is longer): the source has stopped.
     """
 
     PRIORITY = "priority"
-    """That of the source that stands first in config.yaml."""
+    """The value of the source that comes first in config.yaml."""
     FRESHEST = "freshest"
-    """The one whose event is newest; of equals the preferred source's."""
+    """The value with the newest event time; among equals, the first source in config.yaml."""
     MEDIAN = "median"
-    """The middle of all, which one source that is far off does not move."""
+    """The median, which one outlying source does not move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +38,10 @@ class Reconciliation:
     """How the sources of each metric are reconciled.
 
     Attributes:
-        rule: for all metrics that have none of their own.
+        rule: rule of all metrics that are not in `metrics`.
         metrics: rules of single metrics, by name.
-        max_age: age from which on a value of a metric is unknown, by name, where it is not what
-            the vocabulary lets expect.
+        max_age: age from which a value of a metric counts as unknown, by name; overrides the
+            limit that follows from the vocabulary.
     """
 
     rule: Rule = Rule.PRIORITY
@@ -50,17 +49,17 @@ class Reconciliation:
     max_age: Mapping[str, Interval] = field(default_factory=dict)
 
     def rule_of(self, metric: str) -> Rule:
-        """Return the rule that holds for a metric."""
+        """Return the rule of a metric."""
         return self.metrics.get(metric, self.rule)
 
     def oldest_seconds(self, metric: str, interval: Interval) -> float:
-        """Return up to which age a value of a metric counts; infinite where nothing says so.
+        """Return the greatest age at which a value of a metric counts; infinite without a limit.
 
-        That is `max_age`, or a few of the metric's usual intervals (`weft.domain.vocabulary`),
-        counted from a decision interval on.
+        This is `max_age`, or else four of the metric's usual intervals (`weft.domain.vocabulary`),
+        at least four decision intervals.
 
         Args:
-            metric: its name.
+            metric: name of the metric.
             interval: the decision interval.
         """
         if metric in self.max_age:
@@ -73,13 +72,13 @@ class Reconciliation:
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What several sources say together; panels are (time, symbol).
+    """One metric after reconciling its sources; panels are (time, symbol).
 
     Attributes:
-        values: what counts; NaN where no source knows anything.
-        ages: seconds since it was true.
-        sources: how many gave a value that is fresh enough.
-        spread: largest less smallest of these; NaN where there are fewer than two.
+        values: chosen values; NaN where no source has one.
+        ages: seconds since each value's event time.
+        sources: number of sources with a fresh value.
+        spread: largest fresh value less the smallest; NaN where there are fewer than two.
     """
 
     values: FloatPanel
@@ -91,12 +90,12 @@ class Reconciled:
 def reconcile(
     rule: Rule, values: NDArray[np.float64], ages: NDArray[np.float64], interval_seconds: float
 ) -> Reconciled:
-    """Return what sources say together. Each row follows from that row alone.
+    """Return one value per cell from several sources. Each row uses that row only.
 
     Args:
-        rule: which value counts.
+        rule: how to choose.
         values: one panel a source, the preferred one first (source, time, symbol).
-        ages: seconds since each value was true (source, time, symbol).
+        ages: seconds since each value's event time (source, time, symbol).
         interval_seconds: length of the decision interval.
     """
     if not len(values):
@@ -111,23 +110,23 @@ def reconcile(
     low = np.where(fresh, values, np.inf).min(axis=0, initial=np.inf)
     spread = np.subtract(high, low, out=np.full(high.shape, np.nan), where=count > 1)
     if rule is Rule.MEDIAN:
-        found, its_age = _median(np.where(fresh, values, np.nan), np.where(fresh, ages, np.nan))
+        chosen, chosen_age = _median(np.where(fresh, values, np.nan), np.where(fresh, ages, np.nan))
     else:
-        # Of equals the first counts: that is the preferred one.
+        # argmin takes the first of equals, which is the preferred source.
         rank = age if rule is Rule.FRESHEST else np.broadcast_to(0.0, age.shape)
-        chosen = np.where(fresh, rank, np.inf).argmin(axis=0)[None]
-        found = np.take_along_axis(values, chosen, axis=0)[0]
-        its_age = np.take_along_axis(ages, chosen, axis=0)[0]
+        source = np.where(fresh, rank, np.inf).argmin(axis=0)[None]
+        chosen = np.take_along_axis(values, source, axis=0)[0]
+        chosen_age = np.take_along_axis(ages, source, axis=0)[0]
     nothing = count == 0
     return Reconciled(
-        np.where(nothing, np.nan, found), np.where(nothing, np.nan, its_age), count, spread
+        np.where(nothing, np.nan, chosen), np.where(nothing, np.nan, chosen_age), count, spread
     )
 
 
 def _median(
     values: NDArray[np.float64], ages: NDArray[np.float64]
 ) -> tuple[FloatPanel, FloatPanel]:
-    """Return the middle value, and the greatest age of those it is made of."""
+    """Return the median, and the greatest age of the one or two values behind it."""
     order = np.argsort(values, axis=0)  # NaN comes last
     count = (~np.isnan(values)).sum(axis=0)
     low, high = (np.maximum(count - 1, 0) // 2)[None], (count // 2)[None]

@@ -1,8 +1,8 @@
-"""The canonical metrics: one name, unit and sign for each, whoever brings it.
+"""Vocabulary of metrics: one name, unit and sign for each, whichever provider brings it.
 
-A layer asks for a metric by its name here, not for a vendor's series; each provider translates its
-own names and units. A name that is not in the list may be used as well, and then means what the
-one who brings it says.
+A layer asks for a metric by its name here, not for a vendor's series; each provider converts the
+vendor's names and units. A metric outside this list may be used as well; its provider then defines
+what it means.
 """
 
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ class Metric:
 
     Attributes:
         name: what layers ask for.
-        unit: of its values; a share is 0 to 1, never percent.
-        scope: what it is a fact about.
-        meaning: what it measures, and over which time; what its sign means where it has one.
-        group: for lists.
-        every: the usual time from one value to the next: of the slowest source that is common, a
-            weekend and the time of publishing included. A few of these later a value is unknown.
-        lowest: least value that can be true; None where there is none.
-        highest: greatest value that can be true; None where there is none.
+        unit: unit of its values; a share is 0 to 1, never percent.
+        scope: whether it is about an instrument, an asset or the whole market.
+        meaning: what it measures, over which time, and what its sign means.
+        group: heading in lists.
+        every: usual time from one value to the next, for the slowest common source, weekends and
+            publication delay included. A value older than four of these counts as unknown.
+        lowest: smallest possible value; None where there is no bound.
+        highest: greatest possible value; None where there is no bound.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Metric:
 
     @property
     def range(self) -> str:
-        """The values it can have, for people; empty where any can be true."""
+        """The range of possible values in words; empty where there are no bounds."""
         match self.lowest, self.highest:
             case None, None:
                 return ""
@@ -71,19 +71,19 @@ _OF_UNIT: Final[Mapping[str, _Bounds]] = {
     "0 to 100": (0.0, 100.0),
     "score": (None, None),
 }
-"""Least and greatest value that a unit allows."""
+"""Smallest and greatest value of each unit."""
 
 _NET: Final[_Bounds] = (None, None)
 _SPREAD: Final[_Bounds] = (0.0, 2.0)
-"""The difference of two prices over their middle is 2 where one of them is 0."""
+"""A price difference over the mid price: 2 where one of the prices is 0."""
 _GROWTH: Final[_Bounds] = (-1.0, None)
-"""No more than all can be lost, and any multiple gained."""
+"""A rate of growth cannot fall below -1."""
 
 _OF_METRIC: Final[Mapping[str, _Bounds]] = {
     "funding_rate": (None, None),
     "bid_ask_spread": _SPREAD,
     "cross_exchange_spread": _SPREAD,
-    # A thin book may ask many times the price.
+    # In a thin order book slippage may exceed 1.
     "slippage": (0.0, None),
     "exchange_netflow": _NET,
     "miner_netflow": _NET,
@@ -92,23 +92,23 @@ _OF_METRIC: Final[Mapping[str, _Bounds]] = {
     "top_trader_netflow_usd": _NET,
     "fresh_wallet_netflow_usd": _NET,
     "bridge_netflow_usd": _NET,
-    # The loss may be many times the market cap, the profit not all of it.
+    # Unrealised losses may exceed the market cap; unrealised profits cannot.
     "nupl": (None, 1.0),
     "supply_inflation": _GROWTH,
-    # Of the supply in circulation, which may multiply.
+    # Share of the circulating supply, which may multiply.
     "unlock_share": (0.0, None),
     "stablecoin_yield": _GROWTH,
     "treasury_10y": _GROWTH,
     "fed_funds": _GROWTH,
 }
-"""Bounds of metrics that are not those of their unit."""
+"""Bounds of metrics that differ from those of their unit."""
 
 PAID_OVER: Final[Mapping[str, str]] = MappingProxyType({"funding_rate": "8h"})
-"""Metrics that are paid now and then, and the span that views tell them over.
+"""Metrics that are paid at intervals, and the span to which views scale them.
 
-A provider brings each payment as it was made. One venue pays every 8 hours and another every hour,
-and some change from one to the other: a view scales each payment to the span by the time since the
-payment before, as known then.
+A provider stores each payment as it was made. Some venues pay every 8 hours, others every hour,
+and some change the interval: a view scales each payment to the span by the time since the previous
+payment, as known then.
 """
 
 _DAY: Final = Interval.parse("1d")
@@ -125,13 +125,14 @@ _EVERY_OF_METRIC: Final[Mapping[str, str]] = {
     "max_supply": "4w",
     "unlock_usd": "1w",
     "unlock_share": "1w",
-    # Banks rest for up to four days, and these are published a day later, the index once a week.
+    # No values on weekends and holidays (up to four days), published a day later; the dollar
+    # index once a week.
     "vix": "2d",
     "treasury_10y": "2d",
     "fed_funds": "2d",
     "dollar_index": "5d",
 }
-"""Usual times from one value to the next that are not a day."""
+"""Usual times from one value to the next, where they are not a day."""
 
 
 def _every(name: str, group: str) -> Interval:
@@ -150,26 +151,41 @@ _ROWS: Final = {
         ("top_long_short_accounts", "ratio", _INSTRUMENT, "the same, of the largest accounts"),
         ("top_long_short_positions", "ratio", _INSTRUMENT, "their long positions over short ones"),
         ("taker_buy_sell_ratio", "ratio", _INSTRUMENT, "volume of taker buys over taker sells"),
-        ("long_liquidations_usd", "USD", _INSTRUMENT, "longs closed by force, per interval"),
-        ("short_liquidations_usd", "USD", _INSTRUMENT, "shorts closed by force, per interval"),
+        (
+            "long_liquidations_usd",
+            "USD",
+            _INSTRUMENT,
+            "forced closes of long positions, per interval",
+        ),
+        (
+            "short_liquidations_usd",
+            "USD",
+            _INSTRUMENT,
+            "forced closes of short positions, per interval",
+        ),
         ("estimated_leverage_ratio", "ratio", _ASSET, "open interest over exchange reserve"),
     ),
     "order book": (
-        ("bid_depth_usd", "USD", _INSTRUMENT, "bids within 1 % of the middle"),
-        ("ask_depth_usd", "USD", _INSTRUMENT, "asks within 1 % of the middle"),
+        ("bid_depth_usd", "USD", _INSTRUMENT, "bids within 1 % of the mid price"),
+        ("ask_depth_usd", "USD", _INSTRUMENT, "asks within 1 % of the mid price"),
         ("book_imbalance", "-1 to 1", _INSTRUMENT, "bid less ask depth over both; + is more bids"),
-        ("bid_ask_spread", "share", _INSTRUMENT, "best ask less best bid over the middle"),
+        ("bid_ask_spread", "share", _INSTRUMENT, "best ask less best bid, over the mid price"),
         ("slippage", "share", _INSTRUMENT, "cost of a market order of 100,000 USD"),
         ("vwap", "quote", _INSTRUMENT, "volume-weighted price of an interval"),
         ("trade_count", "count", _INSTRUMENT, "trades of an interval"),
         ("bid_ask_imbalance", "-1 to 1", _ASSET, "bid less ask volume of all venues over both"),
-        ("cross_exchange_spread", "share", _ASSET, "dearest less cheapest venue over the middle"),
+        (
+            "cross_exchange_spread",
+            "share",
+            _ASSET,
+            "dearest less cheapest venue, over the mid price",
+        ),
     ),
     "exchange flows": (
         ("exchange_inflow", "coins", _ASSET, "to exchanges, a day"),
         ("exchange_outflow", "coins", _ASSET, "from exchanges, a day"),
         ("exchange_netflow", "coins", _ASSET, "in less out, a day; + means coins move in"),
-        ("exchange_reserve", "coins", _ASSET, "held by exchanges"),
+        ("exchange_reserve", "coins", _ASSET, "on addresses of exchanges"),
         ("stablecoin_supply_ratio", "ratio", _ASSET, "market cap over stablecoin supply"),
     ),
     "holders": (
@@ -202,39 +218,44 @@ _ROWS: Final = {
         ("miner_inflow", "coins", _ASSET, "to miners, a day"),
         ("miner_outflow", "coins", _ASSET, "from miners, a day"),
         ("miner_netflow", "coins", _ASSET, "in less out, a day"),
-        ("miner_reserve", "coins", _ASSET, "held by miners"),
+        ("miner_reserve", "coins", _ASSET, "on addresses of miners"),
     ),
     "smart money": (
         ("smart_money_netflow_usd", "USD", _ASSET, "bought less sold by labelled funds, a day"),
         ("smart_money_holders", "count", _ASSET, "labelled wallets that hold it"),
-        ("whale_netflow_usd", "USD", _ASSET, "of wallets labelled whale, a day"),
-        ("top_trader_netflow_usd", "USD", _ASSET, "of the most profitable wallets, a day"),
-        ("fresh_wallet_netflow_usd", "USD", _ASSET, "of wallets never seen before, a day"),
-        ("bridge_netflow_usd", "USD", _ASSET, "to its chain over bridges, a day"),
+        ("whale_netflow_usd", "USD", _ASSET, "bought less sold by wallets labelled whale, a day"),
+        (
+            "top_trader_netflow_usd",
+            "USD",
+            _ASSET,
+            "bought less sold by the most profitable wallets, a day",
+        ),
+        ("fresh_wallet_netflow_usd", "USD", _ASSET, "bought less sold by new wallets, a day"),
+        ("bridge_netflow_usd", "USD", _ASSET, "to its chain through bridges, a day"),
     ),
     "activity": (
         ("active_addresses", "count", _ASSET, "addresses that sent or received, a day"),
         ("active_users", "count", _ASSET, "users of the protocol, a day"),
         ("transactions", "count", _ASSET, "a day"),
         ("fees_usd", "USD", _ASSET, "paid by users, a day"),
-        ("revenue_usd", "USD", _ASSET, "kept by the protocol, a day"),
+        ("revenue_usd", "USD", _ASSET, "fees that the protocol keeps, a day"),
         ("tvl_usd", "USD", _ASSET, "locked in its protocols"),
         ("dex_volume_usd", "USD", _ASSET, "traded on its exchanges, a day"),
         ("price_to_fees", "ratio", _ASSET, "market cap over a year's fees"),
         ("price_to_sales", "ratio", _ASSET, "market cap over a year's revenue"),
         ("dev_activity", "count", _ASSET, "development events, a day"),
         ("dev_commits", "count", _ASSET, "commits to its repositories, a week"),
-        ("active_developers", "count", _ASSET, "who committed within a week"),
+        ("active_developers", "count", _ASSET, "people who committed within a week"),
     ),
     "ecosystem": (
-        ("activity_share", "share", _ASSET, "of its peers' and its own active users, a day"),
-        ("fees_share", "share", _ASSET, "of the fees of its peers and its own, a day"),
-        ("tvl_share", "share", _ASSET, "of the value locked in its peers and itself"),
-        ("developer_share", "share", _ASSET, "of its peers' and its own active developers"),
+        ("activity_share", "share", _ASSET, "active users over those of all its peers, a day"),
+        ("fees_share", "share", _ASSET, "fees over those of all its peers, a day"),
+        ("tvl_share", "share", _ASSET, "value locked over that of all its peers"),
+        ("developer_share", "share", _ASSET, "active developers over those of all its peers"),
     ),
     "supply": (
         ("circulating_supply", "coins", _ASSET, "in circulation"),
-        ("max_supply", "coins", _ASSET, "that there will ever be; none where unlimited"),
+        ("max_supply", "coins", _ASSET, "largest possible supply; no value where unlimited"),
         ("supply_inflation", "share", _ASSET, "growth of the supply in circulation over a year"),
     ),
     "events": (

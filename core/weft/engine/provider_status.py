@@ -97,8 +97,9 @@ def _status(engine: Engine, provider: Provider, asked: SourceStatus | None) -> P
 def _corrections(engine: Engine, source: str) -> list[str]:
     """Return a line for each symbol with candles that the source corrected after they were used."""
     return [
-        f"{symbol}: {len(late.opened)} candle{'s' * (len(late.opened) != 1)} came otherwise later, "
-        f"or went from the source, first at {iso(int(late.opened[0]))}; what came first counts"
+        f"{symbol}: {len(late.opened)} candle{'s' * (len(late.opened) != 1)} changed later in the "
+        f"source, or vanished from it, first at {iso(int(late.opened[0]))}; "
+        "the first version counts"
         for (whose, symbol), late in sorted(engine.market.corrected.items(), key=lambda kv: kv[0])
         if whose == source
     ]

@@ -1,4 +1,4 @@
-"""Candles that their source says otherwise about than before: which, and how that is reported."""
+"""Candles that their source corrected later, and how corrections are reported."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from weft.foundation.times import Interval, iso
 
 @dataclass(frozen=True, slots=True)
 class Corrections:
-    """Candles of one symbol that its source corrected; times are microseconds since 1970.
+    """Corrected candles of one symbol; times are microseconds since 1970.
 
     Attributes:
         opened: open times of the candles, ascending.
-        known_at: when the first correction of each became known.
+        known_at: when the first correction of each candle became known.
     """
 
     opened: Times
@@ -30,15 +30,15 @@ Corrected: TypeAlias = Mapping[tuple[str, str], Corrections]
 _MOST_LINES = 10
 _FEWEST_ADJUSTED = 5
 _SAME_FACTOR = 1e-3
-"""How far apart the factors of two candles may lie that were adjusted alike, being rounded."""
+"""Relative difference between the factors of two candles that rounding explains."""
 
 
 def late_by(base: Interval, delay: int) -> pl.Expr:
-    """Return how long after the decision of its row a candle became known, microseconds.
+    """Return the time from the decision of a row until its candle became known, microseconds.
 
     Args:
         base: length of the candles, and distance of the rows.
-        delay: how long after its close a row's decision is taken, microseconds.
+        delay: time from the close of a row to its decision, microseconds.
     """
     offset = base.floor(0)
     close = pl.col("open_time").to_physical() + base.micros - offset
@@ -47,10 +47,10 @@ def late_by(base: Interval, delay: int) -> pl.Expr:
     return pl.col("known_at").to_physical() - row - delay
 
 
-def joined(known: Corrected, found: pl.DataFrame) -> Corrected:
-    """Return corrected candles with more of them: source, symbol, open_time and known_at."""
+def merge_corrections(known: Corrected, added: pl.DataFrame) -> Corrected:
+    """Return corrected candles with more added (source, symbol, open_time, known_at)."""
     merged = dict(known)
-    for (source, symbol), part in found.group_by("source", "symbol"):
+    for (source, symbol), part in added.group_by("source", "symbol"):
         key = str(source), str(symbol)
         opened = part["open_time"].to_physical().to_numpy()
         times = part["known_at"].to_physical().to_numpy()
@@ -66,8 +66,8 @@ def joined(known: Corrected, found: pl.DataFrame) -> Corrected:
 def note_of(corrections: Corrections, since: int, until: int) -> str | None:
     """Return a signal's note on corrected candles opened in a span, or None.
 
-    A correction that became known after the span says nothing: what was stated as of an instant
-    stays as it was.
+    Corrections that became known after the span are ignored, so that a signal as of a past time
+    stays the same.
     """
     opened = corrections.opened
     inside = (opened >= since) & (opened < until) & (corrections.known_at <= until)
@@ -75,49 +75,47 @@ def note_of(corrections: Corrections, since: int, until: int) -> str | None:
     if not count:
         return None
     many = f"{count} candle{'s' * (count != 1)} since {iso(since)}"
-    return f"{many} came otherwise later, or went from the source; what came first counts"
+    return f"{many} changed later in the source, or vanished from it; the first version counts"
 
 
 def about_restated(rows: pl.DataFrame, was: pl.DataFrame, provider: str) -> list[str]:
-    """Return a line for each symbol whose candles came otherwise than they are stored.
+    """Return a message for each symbol whose candles differ from the stored ones.
 
     Args:
-        rows: the candles as they came.
-        was: what is stored of each, in columns like ``was_close``.
-        provider: who brought them.
+        rows: the new candles.
+        was: the stored candles, in columns such as ``was_close``.
+        provider: the provider that brought them.
     """
     compared = pl.concat([rows, was], how="horizontal").sort("symbol", "open_time")
-    way_out = f"`weft providers start-over {provider}` takes the source as it is now"
+    way_out = f"`weft providers start-over {provider}` adopts the source as it is now"
     lines = []
     for _, part in compared.group_by("symbol", maintain_order=True):
         gone = part.filter(pl.col("close").is_nan())
         other = part.filter(pl.col("close").is_not_nan())
-        told = [_withdrawn(gone)] if len(gone) else []
-        told += [_restated(other)] if len(other) else []
+        changes = [_withdrawn(gone)] if len(gone) else []
+        changes += [_restated(other)] if len(other) else []
         lines.append(
-            f"{part['symbol'][0]}: {'; '.join(told)}; what was stored first counts; {way_out}"
+            f"{part['symbol'][0]}: {'; '.join(changes)}; the first version counts; {way_out}"
         )
     rest = len(lines) - _MOST_LINES
-    return lines if rest <= 0 else [*lines[:_MOST_LINES], f"and {rest} more symbols like these"]
+    return lines if rest <= 0 else [*lines[:_MOST_LINES], f"and {rest} more symbols"]
 
 
 def _withdrawn(rows: pl.DataFrame) -> str:
     many = len(rows) != 1
-    stored = "candles that are stored are" if many else "candle that is stored is"
+    stored = "stored candles are" if many else "stored candle is"
     return f"{len(rows)} {stored} no longer in the source, first at {_first(rows)}"
 
 
 def _restated(rows: pl.DataFrame) -> str:
     many = len(rows) != 1
-    told = f"{len(rows)} candle{'s differ' if many else ' differs'} from what is stored, "
-    told += f"first at {_first(rows)}"
+    change = f"{len(rows)} candle{'s differ' if many else ' differs'} from the stored version, "
+    change += f"first at {_first(rows)}"
     factor = _factor(rows)
     if factor is not None:
-        return (
-            f"{told}, all by a factor of {factor:.4g}: adjusted anew, as after a split or dividend"
-        )
+        return f"{change}, all by a factor of {factor:.4g}: adjusted, as after a split or dividend"
     new, old = rows["close"][0], rows["was_close"][0]
-    return told if new == old else f"{told} (close {new:g}, stored {old:g})"
+    return change if new == old else f"{change} (close {new:g}, stored {old:g})"
 
 
 def _factor(rows: pl.DataFrame) -> float | None:

@@ -1,4 +1,4 @@
-"""What was loaded for a view."""
+"""Data loaded for a view."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,28 +22,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MarketData:
-    """What was loaded for a view. Components never see it; they ask the view.
+    """Data loaded for a view. Components do not see it; they use the view.
 
     Attributes:
         interval: the decision interval.
         instruments: one per column of every panel.
-        candles: panels by interval, far enough back for everything that is asked of them.
-        metrics: by name, what makes a metric's panel on the rows that are wanted. Each is made
-            when it is asked for, and held by who asked: all at once they would be most of the
-            memory a composition takes.
+        candles: panels by interval, with all declared warm-ups.
+        metrics: functions that build the panel of a metric on given rows, by metric. Panels are
+            built on request: together they would need most of the memory of a composition.
         make_feature: builds a feature from its name and options.
         engine: computes features.
-        listings: where the candles of each column come from.
-        read_at: when the store was read, microseconds since 1970; 0 where there is none.
-        news: texts, far enough back for everything that is asked of them.
-        delay: how long after a close its decision is taken, microseconds.
-        corrected: which candles were corrected too late for their rows.
-        universe: which symbols were chosen, on the decision rows; None while choosing.
-        regime: where the market stands on the decision rows; None where nobody says.
-        outlooks: what the models forecast on the decision rows, by model.
+        listings: sources of the candles of each column.
+        read_at: when the store was read, microseconds since 1970; 0 without a store.
+        news: texts, with all declared reach.
+        delay: time from a close to its decision, microseconds.
+        corrected: candles that were corrected too late for their rows.
+        universe: chosen symbols on the decision rows; None before the universe rule has run.
+        regime: market regime on the decision rows; None without a regime detector.
+        outlooks: forecasts on the decision rows, by model.
         old: age in seconds of each metric on the decision rows where it is too old to count, NaN
-            elsewhere, by metric; filled when a report asks for it.
-        computed: outputs of features, by what was asked for and on how many decision rows.
+            elsewhere, by metric; filled when a report needs it.
+        computed: outputs of features, by need and number of decision rows.
     """
 
     interval: Interval

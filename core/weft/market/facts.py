@@ -1,4 +1,4 @@
-"""Facts in memory: every version of the observations that views ask for."""
+"""Observations in memory: every version of the facts that views use."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from weft.store.store import Store
 
 
 class Subject(NamedTuple):
-    """Whose facts are meant, and who says so."""
+    """Source and entity of a series of facts."""
 
     source: str
     scope: str
@@ -28,8 +28,8 @@ class FactSeries:
     """Versions of one source's facts about one entity, in the order they became known.
 
     Attributes:
-        event_time: when each was true, microseconds since 1970 (n,).
-        known_at: when each became known, ascending (n,).
+        event_time: time of each fact, microseconds since 1970 (n,).
+        known_at: when each fact became known, ascending (n,).
         value: the facts (n,).
     """
 
@@ -37,8 +37,8 @@ class FactSeries:
     known_at: Times
     value: Floats
 
-    def joined(self, other: "FactSeries") -> "FactSeries":
-        """Return the facts of both."""
+    def merged(self, other: "FactSeries") -> "FactSeries":
+        """Return the facts of both series in order."""
         return _in_order(
             np.concatenate([self.event_time, other.event_time]),
             np.concatenate([self.known_at, other.known_at]),
@@ -46,16 +46,16 @@ class FactSeries:
         )
 
     def over_span(self, micros: int) -> "FactSeries":
-        """Return paid rates as what would be paid over a span (see `weft.market.rates`)."""
+        """Return paid rates scaled to a span (see `weft.market.rates`)."""
         return replace(self, value=over_span(self.event_time, self.known_at, self.value, micros))
 
 
 class Facts:
-    """Keeps of each metric what is asked for, and what comes after it.
+    """Cache of facts by metric, from the earliest requested time on.
 
-    Facts are kept as their sources tell them. Of rates paid over one interval or another, what is
-    given out is scaled to one span (see `weft.domain.vocabulary.PAID_OVER`); all of their history
-    is kept, for a rate can be scaled only beside the payment before it.
+    Facts are stored as their sources state them. Rates that are paid at varying intervals are
+    returned scaled to one span (see `weft.domain.vocabulary.PAID_OVER`); their whole history stays
+    in memory, since scaling a payment needs the previous one.
 
     Args:
         store: where the facts are.
@@ -66,51 +66,51 @@ class Facts:
         self._store = store
         self._sources = tuple(sources)
         self._since: dict[str, int] = {}
-        self._held: dict[str, dict[Subject, FactSeries]] = {}
+        self._cached: dict[str, dict[Subject, FactSeries]] = {}
         self._scaled: dict[str, dict[Subject, FactSeries]] = {}
-        # Between reading the store and holding what was read, nothing may be taken in.
+        # New facts must not arrive between reading the store and caching the result.
         self._lock = threading.Lock()
 
     def of(self, metric: str, since: int) -> Mapping[Subject, FactSeries]:
-        """Return the facts about a metric that tell what was known at an instant, and after it.
+        """Return the facts of a metric that were current at a time, and all later ones.
 
         Args:
-            metric: which one.
-            since: the instant, microseconds since 1970; what was known before it may be missing.
+            metric: name of the metric.
+            since: the time, microseconds since 1970; facts known earlier may be missing.
         """
         with self._lock:
             is_rate = metric in PAID_OVER
-            if metric not in self._held or (since < self._since[metric] and not is_rate):
+            if metric not in self._cached or (since < self._since[metric] and not is_rate):
                 first = None if is_rate else since
                 rows = self._store.observations(metric, self._sources, since=first)
-                self._held[metric], self._since[metric] = _split(rows), since
-                self._scale(metric, self._held[metric])
-            return self._scaled[metric] if is_rate else self._held[metric]
+                self._cached[metric], self._since[metric] = _split(rows), since
+                self._scale(metric, self._cached[metric])
+            return self._scaled[metric] if is_rate else self._cached[metric]
 
-    def take_in(self, rows: pl.DataFrame) -> None:
+    def absorb(self, rows: pl.DataFrame) -> None:
         """Add observations that were just stored.
 
         Args:
-            rows: as the store added them.
+            rows: rows that the store added.
         """
         for (metric,), part in rows.partition_by("metric", as_dict=True).items():
             with self._lock:
-                held = self._held.get(str(metric))
-                if held is None:
+                cached = self._cached.get(str(metric))
+                if cached is None:
                     continue
-                # A new mapping, so that whoever reads the old one meanwhile is not disturbed.
+                # A new mapping: another thread may be reading the old one.
                 added = {
-                    subject: held[subject].joined(series) if subject in held else series
+                    subject: cached[subject].merged(series) if subject in cached else series
                     for subject, series in _split(part).items()
                 }
-                self._held[str(metric)] = {**held, **added}
+                self._cached[str(metric)] = {**cached, **added}
                 self._scale(str(metric), added)
 
     def _scale(self, metric: str, changed: Mapping[Subject, FactSeries]) -> None:
-        """Scale the series that changed, of a metric whose facts are paid rates."""
+        """Scale changed series of a metric whose facts are paid rates."""
         if metric in PAID_OVER:
             span = Interval.parse(PAID_OVER[metric]).micros
-            scaled = {subject: one.over_span(span) for subject, one in changed.items()}
+            scaled = {subject: series.over_span(span) for subject, series in changed.items()}
             self._scaled[metric] = {**self._scaled.get(metric, {}), **scaled}
 
 

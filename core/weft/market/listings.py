@@ -1,4 +1,4 @@
-"""Which instruments there are, and whose candles stand for each of them, at any instant."""
+"""Listings: known instruments, and the source of the candles of each at any time."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +13,8 @@ class CandleSpan:
     """One source's candles of one symbol.
 
     Attributes:
-        source: whose they are.
-        instrument: what the source says about it.
+        source: name of the source.
+        instrument: the instrument as the source describes it.
         first_close: close of the earliest candle, microseconds since 1970.
         last_close: close of the latest candle.
     """
@@ -25,7 +25,7 @@ class CandleSpan:
     last_close: int
 
     def with_closes(self, first: int, last: int) -> "CandleSpan":
-        """Return the series with candles from `first` to `last` added to it."""
+        """Return the span extended to candles from `first` to `last`."""
         return replace(
             self,
             first_close=min(first, self.first_close),
@@ -35,14 +35,14 @@ class CandleSpan:
 
 @dataclass(frozen=True, slots=True)
 class SymbolSources:
-    """A symbol, and every source that has candles of it.
+    """A symbol and all sources that have candles of it.
 
-    At each instant the most preferred source counts whose candles had begun by then. A source
-    that begins later therefore changes no earlier answer.
+    At each time, the preferred source among those whose candles had begun is used. A source that
+    begins later therefore changes no earlier result.
 
     Attributes:
         symbol: the instrument's name.
-        series: one for each source, the preferred one first.
+        series: span of each source, the preferred source first.
     """
 
     symbol: str
@@ -50,61 +50,61 @@ class SymbolSources:
 
     @property
     def first_close(self) -> int:
-        """Close of the earliest candle any source has."""
+        """Close of the earliest candle of any source."""
         return min(series.first_close for series in self.series)
 
     @property
     def last_close(self) -> int:
-        """Close of the latest candle of the source in use now."""
+        """Close of the latest candle of the preferred source."""
         return self.series[0].last_close
 
     def at(self, instant: int) -> CandleSpan | None:
-        """Return the series in use at an instant, or None where none had begun."""
+        """Return the span of the source in use at a time, or None before any source began."""
         return next((s for s in self.series if s.first_close <= instant), None)
 
     def described_at(self, instant: int) -> Instrument | None:
-        """Return the instrument as it could be known at an instant, None before its first candle.
+        """Return the instrument as known at a time, None before its first candle.
 
-        That it would stop trading later is left out.
+        A later delisting is left out.
         """
-        used = self.at(instant)
-        if used is None:
+        span = self.at(instant)
+        if span is None:
             return None
-        delisted = used.instrument.delisted
+        delisted = span.instrument.delisted
         if delisted is None or delisted <= instant:
-            return used.instrument
-        return replace(used.instrument, delisted=None)
+            return span.instrument
+        return replace(span.instrument, delisted=None)
 
-    def ends(self, base: Interval) -> dict[tuple[str, str], int]:
-        """Return the open time from which a source's candles stand aside for a preferred one's.
+    def handover_times(self, base: Interval) -> dict[tuple[str, str], int]:
+        """Return the open time from which a preferred source replaces another source.
 
         Args:
-            base: length of the candles, and distance of the rows they go to.
+            base: length of the candles, and distance of the rows.
 
         Returns:
-            Keys are pairs of source and symbol; sources that never stand aside are left out.
+            Open times, microseconds since 1970, by (replaced source, symbol).
         """
-        ends = {}
+        handovers = {}
         for rank, series in enumerate(self.series):
             if rank:
                 begins = min(preferred.first_close for preferred in self.series[:rank])
-                # A candle goes to the first row at or after its close.
-                ends[series.source, self.symbol] = base.ceil(begins) - 2 * base.micros + 1
-        return ends
+                # A candle belongs to the first row at or after its close.
+                handovers[series.source, self.symbol] = base.ceil(begins) - 2 * base.micros + 1
+        return handovers
 
 
 Listings: TypeAlias = Mapping[str, SymbolSources]
 
 
 def list_symbols(series: Iterable[CandleSpan], sources: Sequence[str]) -> dict[str, SymbolSources]:
-    """Return what each symbol is listed as, in the order of the symbols.
+    """Return the sources of each symbol, in the order of the symbols.
 
     Args:
-        series: one for each pair of source and symbol.
+        series: one span for each pair of source and symbol.
         sources: names of the sources, the preferred one first.
     """
     rank = {source: place for place, source in enumerate(sources)}
-    found: dict[str, list[CandleSpan]] = {}
-    for one in sorted(series, key=lambda s: (s.instrument.symbol, rank[s.source])):
-        found.setdefault(one.instrument.symbol, []).append(one)
-    return {symbol: SymbolSources(symbol, tuple(each)) for symbol, each in found.items()}
+    spans: dict[str, list[CandleSpan]] = {}
+    for span in sorted(series, key=lambda s: (s.instrument.symbol, rank[s.source])):
+        spans.setdefault(span.instrument.symbol, []).append(span)
+    return {symbol: SymbolSources(symbol, tuple(each)) for symbol, each in spans.items()}

@@ -1,4 +1,4 @@
-"""The market as one engine sees it: its instruments, its hot panel, and views as of any instant."""
+"""The market of one engine: its instruments, its hot panel, and views as of any time."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -15,7 +15,7 @@ from weft.features.engine import BLOCK, FeatureEngine
 from weft.foundation.arrays import Times
 from weft.foundation.errors import LookAheadError, NoDataError
 from weft.foundation.times import Interval, iso, to_datetime
-from weft.market.corrections import Corrected, joined, late_by
+from weft.market.corrections import Corrected, late_by, merge_corrections
 from weft.market.data import MarketData
 from weft.market.facts import Facts
 from weft.market.listings import CandleSpan, Listings, list_symbols
@@ -27,19 +27,19 @@ from weft.market.view import View
 from weft.store.store import Span, Store
 
 _PIECE = 2**16
-"""Candles read at once, or those of one row: memory is for the panel, not for the reading of it."""
+"""Most candles in one read, but at least one row: reading then needs little memory."""
 
 
 class Market:
     """Reads the store for one composition.
 
     Args:
-        store: where the facts are.
+        store: the stored rows.
         sources: names of the sources, the preferred one first.
-        plan: what the components need.
+        plan: combined needs of the components.
         make_feature: builds a feature from its name and options.
         features: computes them.
-        reconciliation: how several sources of one metric become one.
+        reconciliation: how several sources of one metric are reconciled.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class Market:
 
     @property
     def last_close(self) -> int | None:
-        """The latest decision row any candle reaches; None while there are no candles."""
+        """The latest decision row with a candle; None while there are no candles."""
         closes = [listing.last_close for listing in self.listings.values()]
         return self.plan.interval.floor(max(closes)) if closes else None
 
     def rows_until(self, last: int) -> int:
-        """Return the decision rows from the first that any candle reaches to a later one."""
+        """Return the number of decision rows from the first with a candle to `last`."""
         closes = [listing.first_close for listing in self.listings.values()]
         if not closes:
             return 0
@@ -80,13 +80,13 @@ class Market:
         return max(0, (last - first) // self.plan.interval.micros + 1)
 
     def planned_for(self, needs: Sequence[Need]) -> "Market":
-        """Return the market as it is read for other needs."""
+        """Return this market with other needs."""
         plan = self.plan
         fresh = make_plan(plan.interval, plan.base, needs, self.make_feature, plan.delay)
         return self._with(self._store, fresh)
 
     def as_recorded(self, instant: int) -> "Market":
-        """Return the market as its store was at an instant, for a replay."""
+        """Return this market with its store as of a time of recording, for a replay."""
         return self._with(self._store.as_recorded(instant), self.plan)
 
     def _with(self, store: Store, plan: Plan) -> "Market":
@@ -100,7 +100,7 @@ class Market:
         )
 
     def refresh(self) -> None:
-        """Learn anew from the store what instruments there are."""
+        """Read the known instruments from the store again."""
         described = {s: {i.symbol: i for i in self._store.instruments(s)} for s in self._sources}
         micros = pl.col("first", "last").to_physical() + self.plan.base.micros
         spans = self._store.spans(self.plan.base).with_columns(micros)
@@ -114,16 +114,16 @@ class Market:
         self._note_corrected(self._sources)
 
     def _note_corrected(self, sources: Sequence[str], since: int | None = None) -> None:
-        """Learn from the store which candles were corrected too late for their row."""
+        """Read from the store which candles were corrected too late for their row."""
         base, late = self.plan.base, late_by(self.plan.base, self.plan.delay) > 0
-        found = self._store.corrected(sources, base, late, since)
-        self.corrected = joined(self.corrected, found)
+        corrections = self._store.corrected(sources, base, late, since)
+        self.corrected = merge_corrections(self.corrected, corrections)
 
     def _list(self, series: Iterable[CandleSpan]) -> None:
         listings, instruments = list_symbols(series, self._sources), InstrumentTable()
         for listing in listings.values():
             instruments.add(listing.series[0].instrument)
-        # At once, for others may be reading.
+        # In one assignment: other threads may be reading.
         self.listings, self.instruments = listings, instruments
 
     def known_spans(self, source: str) -> dict[str, Span]:
@@ -137,14 +137,14 @@ class Market:
         }
 
     def awaited(self, row: int, max_age_rows: int) -> list[str]:
-        """Return the symbols whose candle for a row is still to come.
+        """Return the symbols whose candle for a row may still come.
 
-        Those are the ones that traded up to `max_age_rows` decision rows before, or in a market
-        with sessions up to twelve days before.
+        These traded within the last `max_age_rows` decision rows, or in a market with sessions
+        within the last twelve days.
 
         Args:
             row: a decision row, microseconds since 1970.
-            max_age_rows: rows after which a symbol that never rests is not waited for.
+            max_age_rows: rows without a candle after which a 24-hour market is not awaited.
         """
         awaited = []
         for listing in self.listings.values():
@@ -157,19 +157,19 @@ class Market:
         return awaited
 
     def take_in_facts(self, rows: pl.DataFrame) -> None:
-        """Let views see observations that were just stored."""
-        self._facts.take_in(rows)
+        """Make observations that were just stored visible to views."""
+        self._facts.absorb(rows)
 
     def take_in_texts(self, rows: pl.DataFrame) -> None:
-        """Let views see texts that were just stored."""
-        self._texts.take_in(rows)
+        """Make texts that were just stored visible to views."""
+        self._texts.absorb(rows)
 
     def take_in(self, source: str, added: Sequence[pl.DataFrame]) -> None:
-        """Let views see candles that were just stored.
+        """Make candles that were just stored visible to views.
 
         Args:
-            source: whose they are.
-            added: as the store added them.
+            source: their source.
+            added: rows that the store added.
         """
         if not any(len(rows) for rows in added):
             return
@@ -178,28 +178,29 @@ class Market:
         if isinstance(first := late.min(), int):
             self._note_corrected([source], first)
         symbols = rows["symbol"].unique().to_list()
-        ends_before = self._ends(symbols)
+        handovers_before = self._handovers(symbols)
         self._note(source, rows)
-        ends = self._ends(symbols)
-        if ends != ends_before:
-            # One source takes over from another elsewhere than in the rows held.
+        handovers = self._handovers(symbols)
+        if handovers != handovers_before:
+            # The hot panel was built with other handovers between sources.
             self._hot = None
         if self._hot is None:
             return
         listed = [self.listings[s].last_close for s in symbols if s in self.listings]
-        # Rounded up: a bar that closed at half past is held by the row that comes after it.
+        # Rounded up: a candle that closed at half past belongs to the next full row.
         last_close = max(self._hot.last_close, self.plan.base.ceil(max(listed, default=0)))
         hot = self._hot_of(self._columns(last_close))
-        if hot is None or not hot.extend(_in_use(source, rows, ends), last_close):
+        if hot is None or not hot.extend(_in_use(source, rows, handovers), last_close):
             self._hot = None
 
-    def _ends(self, symbols: Iterable[str]) -> dict[tuple[str, str], int]:
-        """Return from which open time on candles are not used (see `Listing.ends`)."""
+    def _handovers(self, symbols: Iterable[str]) -> dict[tuple[str, str], int]:
+        """Return the handover times of symbols (see `SymbolSources.handover_times`)."""
         listings = [self.listings[symbol] for symbol in symbols if symbol in self.listings]
-        return {k: v for listing in listings for k, v in listing.ends(self.plan.base).items()}
+        base = self.plan.base
+        return {k: v for listing in listings for k, v in listing.handover_times(base).items()}
 
     def _note(self, source: str, rows: pl.DataFrame) -> None:
-        """Bring the listings up to date; only a symbol not seen before takes a look at the disk."""
+        """Update the listings; only a new symbol needs a read of the store."""
         closes = rows.group_by("symbol").agg(
             first=pl.col("open_time").min().to_physical() + self.plan.base.micros,
             last=pl.col("open_time").max().to_physical() + self.plan.base.micros,
@@ -217,7 +218,7 @@ class Market:
         self._list(listed.values())
 
     def warm_up_to(self, as_of: int) -> None:
-        """Hold recent candles in memory, so that views as of `as_of` and later need no disk."""
+        """Load recent candles into memory, so that views as of `as_of` and later read no disk."""
         instruments = self._columns(as_of)
         needed = self.plan.base_rows(as_of, as_of, sessions=_any_closes(instruments))
         lead = self._lead(instruments)
@@ -236,7 +237,7 @@ class Market:
         self._hot = hot
 
     def _deepest(self, as_of: int, instruments: Sequence[Instrument]) -> int:
-        """Return the most rows a view will need: at the last row of a block, of some interval."""
+        """Return the most base rows that a view can need, up to the end of the current blocks."""
         ends = []
         for interval in self.plan.intervals:
             newest = interval.floor(as_of)
@@ -246,15 +247,15 @@ class Market:
         return max(self.plan.base_rows(end, end, sessions=sessions) for end in ends)
 
     def view(self, as_of: int, steps: int = 1) -> View:
-        """Return what was known at the last decision row by `as_of`.
+        """Return the view as of the last decision row at or before `as_of`.
 
         Args:
             as_of: microseconds since 1970.
-            steps: decision rows, the last of them at or before `as_of`.
+            steps: number of decision rows, the last at or before `as_of`.
 
         Raises:
             NoDataError: no instrument had a candle by then.
-            LookAheadError: fewer than one row is asked for.
+            LookAheadError: `steps` is below 1.
         """
         if steps < 1:
             raise LookAheadError(f"a view has at least one decision row, not {steps}")
@@ -267,7 +268,7 @@ class Market:
             hint = (
                 "Check the providers in config.yaml; `weft doctor` shows what they bring"
                 if earliest is None
-                else f"The earliest candle there is closed at {iso(earliest)}"
+                else f"The earliest stored candle closed at {iso(earliest)}"
             )
             raise NoDataError(f"no candles were known at {iso(last)}", hint=hint)
         sessions = _any_closes(instruments)
@@ -276,7 +277,7 @@ class Market:
         for interval in self.plan.intervals:
             if interval != self.plan.base:
                 opened = self.plan.first_open(interval, first, sessions=sessions)
-                candles[interval] = _join(base, interval, opened)
+                candles[interval] = _aggregate(base, interval, opened)
         data = MarketData(
             interval=self.plan.interval,
             instruments=instruments,
@@ -299,17 +300,17 @@ class Market:
         return self._texts.between(first - reach, last + self.plan.delay)
 
     def _columns(self, as_of: int) -> tuple[Instrument, ...]:
-        """Every instrument that had a candle by `as_of`, also those that died since."""
+        """Return all instruments that had a candle by `as_of`, delisted ones included."""
         described = (listing.described_at(as_of) for listing in self.listings.values())
         return tuple(instrument for instrument in described if instrument is not None)
 
     def _base(self, instruments: tuple[Instrument, ...], last: int, rows: int) -> Candles:
         last = self.plan.base.floor(last)
         hot = self._hot_of(instruments)
-        # Whether a candle counts follows from those before it.
+        # The judgement of a candle uses earlier candles.
         reach = rows + self._lead(instruments)
-        if hot is not None and (held := hot.candles(last, reach)) is not None:
-            return held.tail(rows)
+        if hot is not None and (panel := hot.candles(last, reach)) is not None:
+            return panel.tail(rows)
         first = last - (reach - 1) * self.plan.base.micros
         pieces = self._pieces(instruments, first, last)
         panel = panel_of(pieces, self.plan.base, instruments, first, reach, self.plan.delay)
@@ -319,25 +320,26 @@ class Market:
         return lead_rows(self.plan.base, sessions=_any_closes(instruments))
 
     def _hot_of(self, instruments: tuple[Instrument, ...]) -> HotPanel | None:
-        """Return the hot panel, if these are its columns."""
+        """Return the hot panel if it has these columns."""
         hot = self._hot
         return hot if hot is not None and hot.instruments == instruments else None
 
     def _pieces(
         self, instruments: Sequence[Instrument], first: int, last: int
     ) -> Iterator[pl.DataFrame]:
-        """Read the candles that reach the rows from `first` to `last`, some rows at a time."""
+        """Yield the candles of the rows from `first` to `last`, some rows at a time."""
         wanted: dict[str, list[str]] = {}
         for symbol in (instrument.symbol for instrument in instruments):
             for series in self.listings[symbol].series:
                 wanted.setdefault(series.source, []).append(symbol)
-        base, ends = self.plan.base, self._ends(instrument.symbol for instrument in instruments)
+        base = self.plan.base
+        handovers = self._handovers(instrument.symbol for instrument in instruments)
         read = partial(
-            self._store.candles, wanted, base, ends=ends, seen=self._store.candles_seen()
+            self._store.candles, wanted, base, ends=handovers, seen=self._store.candles_seen()
         )
-        # A stock's candle may close up to an interval before the row that first knows it.
+        # A candle may close up to one interval before its row.
         since = first - 2 * base.micros + 1
-        # Since when a symbol has not traded must not depend on how far back a panel reaches.
+        # `rows_since_traded` must not depend on the length of the panel.
         reach = since - remembered_rows(base) * base.micros
         traded = latest_traded(base, first, self.plan.delay)
         yield read(reach, since - 1, lambda rows: traded(rows).select(PLACED))
@@ -349,11 +351,11 @@ class Market:
     def _metrics(
         self, instruments: Sequence[Instrument], first: int
     ) -> Mapping[str, Callable[[Times], MetricPanel]]:
-        """Return what makes each metric's panel, of the facts that are there by now."""
-        made = {}
+        """Return a function for each metric that builds its panel from the present facts."""
+        builders = {}
         for name, warmup in self.plan.metrics.items():
             facts = self._facts.of(name, first - warmup * self.plan.interval.micros)
-            made[name] = partial(
+            builders[name] = partial(
                 metric_panel,
                 name,
                 facts,
@@ -362,15 +364,17 @@ class Market:
                 self._reconciliation,
                 self.plan,
             )
-        return made
+        return builders
 
 
-def _in_use(source: str, rows: pl.DataFrame, ends: Mapping[tuple[str, str], int]) -> pl.DataFrame:
-    """Return those candles of a source that do not stand aside for a preferred one's."""
+def _in_use(
+    source: str, rows: pl.DataFrame, handovers: Mapping[tuple[str, str], int]
+) -> pl.DataFrame:
+    """Return the candles of a source up to its handovers to preferred sources."""
     unused = (
         (pl.col("symbol") == symbol) & (pl.col("open_time") >= to_datetime(end))
-        for (whose, symbol), end in ends.items()
-        if whose == source
+        for (replaced, symbol), end in handovers.items()
+        if replaced == source
     )
     return rows.filter(~pl.any_horizontal(pl.lit(value=False), *unused))
 
@@ -379,7 +383,7 @@ def _any_closes(instruments: Sequence[Instrument]) -> bool:
     return not all(instrument.always_open for instrument in instruments)
 
 
-def _join(base: Candles, interval: Interval, opened: int) -> Candles:
-    """Return base candles joined into longer ones, the first of them opened at `opened`."""
+def _aggregate(base: Candles, interval: Interval, opened: int) -> Candles:
+    """Return base candles aggregated to an interval, the first candle opening at `opened`."""
     start = (opened - int(base.times[0])) // base.interval.micros + 1
     return aggregate(base.slice(max(0, start), len(base)), interval)

@@ -1,4 +1,4 @@
-"""Metric panels: facts that are not candles, aligned to rows by the instant they became known."""
+"""Metric panels: observations aligned to rows by the time they became known."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from weft.market.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class MetricPanel:
-    """One metric on the rows of a view, to be read only.
+    """One metric on the rows of a view, read-only.
 
     Attributes:
         name: canonical metric name.
         times: rows, microseconds since 1970 (time,).
-        values: what was known of the metric at each row (time, symbol); NaN where nothing was,
-            and where the newest fact is too old to say anything of now.
-        age_seconds: seconds from the fact's own time to the row's decision, also where it is too
-            old (time, symbol).
-        sources: how many sources gave a value that is fresh enough (time, symbol).
-        spread: the largest of these less the smallest, in the metric's unit (time, symbol); NaN
-            where fewer than two gave one.
+        values: value known at each row (time, symbol); NaN where unknown, and where the newest
+            fact is too old to count.
+        age_seconds: seconds from the event time of the newest fact to the decision of the row,
+            also where the fact is too old (time, symbol).
+        sources: number of sources with a fresh value (time, symbol).
+        spread: largest fresh value less the smallest, in the metric's unit (time, symbol); NaN
+            with fewer than two.
     """
 
     name: str
@@ -62,34 +62,34 @@ def metric_panel(
     plan: Plan,
     rows: Times,
 ) -> MetricPanel:
-    """Return a metric on rows: what each source knew by then and still counts, reconciled.
+    """Return a metric on rows, as known at each row and reconciled over its sources.
 
-    A fact about an instrument hides one about its asset, and that one about the whole market,
-    where one source gives several.
+    Within one source, facts about an instrument take precedence over facts about its asset, and
+    those over facts about the whole market.
 
     Args:
-        name: of the metric.
+        name: name of the metric.
         facts: every version of every fact.
         sources: names of the sources, the preferred one first.
         instruments: one per column.
         reconciliation: how sources are reconciled, and how old a value may be.
-        plan: says how long the decision interval is, and when its decision is taken.
+        plan: decision interval and decision delay.
         rows: closes, microseconds since 1970, ascending (time,).
     """
-    telling = [s for s in sources if any(subject.source == s for subject in facts)]
+    present = [s for s in sources if any(subject.source == s for subject in facts)]
     panels = [
         _of_one_source(
             {subject: series for subject, series in facts.items() if subject.source == source},
             instruments,
             rows + plan.delay,
         )
-        for source in telling
+        for source in present
     ]
     oldest = reconciliation.oldest_seconds(name, plan.interval)
     for values, ages in panels:
         values[ages > oldest] = np.nan
     if len(panels) == 1:
-        # What one source says needs no reconciling, and most metrics have just one.
+        # Most metrics have a single source, which needs no reconciling.
         (values, ages), unknown = panels[0], np.broadcast_to(np.nan, panels[0][0].shape)
         return MetricPanel(name, rows, values, ages, (~np.isnan(values)).view(np.int8), unknown)
     shape = (len(panels), len(rows), len(instruments))
@@ -97,21 +97,21 @@ def metric_panel(
     for place, panel in enumerate(panels):
         stacked[0, place], stacked[1, place] = panel
     rule = reconciliation.rule_of(name)
-    found = reconcile(rule, stacked[0], stacked[1], plan.interval.micros / SECOND)
-    # Where nothing counts, the age is that of the newest fact there is.
+    reconciled = reconcile(rule, stacked[0], stacked[1], plan.interval.micros / SECOND)
+    # Where no value counts, the age is that of the newest fact.
     newest = np.fmin.reduce(stacked[1], axis=0, initial=np.nan)
-    ages = np.where(found.sources == 0, newest, found.ages)
-    return MetricPanel(name, rows, found.values, ages, found.sources, found.spread)
+    ages = np.where(reconciled.sources == 0, newest, reconciled.ages)
+    return MetricPanel(name, rows, reconciled.values, ages, reconciled.sources, reconciled.spread)
 
 
 def _of_one_source(
     facts: Mapping[Subject, FactSeries], instruments: Sequence[Instrument], decided: Times
 ) -> tuple[FloatPanel, FloatPanel]:
-    """Return values and ages (time, symbol) of what one source knew at each instant."""
-    from weft.market.asof import latest_known  # noqa: PLC0415  # numba takes long to import
+    """Return values and ages (time, symbol) that one source had at each time."""
+    from weft.market.asof import latest_known  # noqa: PLC0415  # importing numba is slow
 
     numbers = {(subject.scope, subject.entity): n for n, subject in enumerate(facts)}
-    # An instrument's own facts count most, the market's least.
+    # Facts about the instrument come first, facts about the market last.
     reaching = np.array(
         [
             [

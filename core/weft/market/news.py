@@ -1,4 +1,4 @@
-"""Texts as panels see them: what was published, and from which row on it was known."""
+"""Texts in memory, with the time at which each became known."""
 
 import threading
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ class News:
     An edited text is a version of its own, with the same `ids` entry and a later `known_at`.
 
     Attributes:
-        known_at: when each became known, microseconds since 1970, ascending (text,).
-        event_time: when each says that it was published, microseconds since 1970 (text,).
-        sources: who brought it (text,).
-        ids: what tells texts of one source apart (text,).
+        known_at: when each text became known, microseconds since 1970, ascending (text,).
+        event_time: stated time of publication, microseconds since 1970 (text,).
+        sources: name of the source (text,).
+        ids: id of the text within its source (text,).
         titles: headlines (text,).
-        summaries: what follows the headline, empty where nothing does (text,).
-        feeds: who published it (text,).
-        urls: where it stands (text,).
-        assets: what it is about by its source's own marks, such as ``BTC`` (text,).
-        credibility: of its source, 0 to 1 (text,).
+        summaries: text after the headline, empty where there is none (text,).
+        feeds: publisher (text,).
+        urls: address of the text (text,).
+        assets: assets that the source tags, such as ``BTC`` (text,).
+        credibility: credibility of the source, 0 to 1 (text,).
     """
 
     known_at: Times
@@ -51,15 +51,15 @@ class News:
         return len(self.ids)
 
     def between(self, published_since: int, known_by: int) -> "News":
-        """Return the texts published from one instant on and known by another."""
+        """Return the texts published from one time on and known by another."""
         kept = np.flatnonzero((self.event_time >= published_since) & (self.known_at <= known_by))
         return self if len(kept) == len(self) else _pick(self, kept.tolist())
 
-    def joined(self, other: "News") -> "News":
-        """Return the texts of both, each version once."""
+    def merged(self, other: "News") -> "News":
+        """Return the texts of both, each version once, in order."""
         if not len(other):
             return self
-        # What comes is nearly always the newest, so only the end has to be put in order.
+        # New texts are nearly always the newest, so only the end needs sorting.
         start = int(np.searchsorted(self.known_at, other.known_at.min(), side="left"))
         head, tail = _pick(self, range(start)), _pick(self, range(start, len(self)))
         both = _chain(tail, other)
@@ -126,20 +126,18 @@ def _chain(first: News, second: News) -> News:
 
 
 _ALL = parse_time("9999-01-01T00:00:00Z")
-"""Later than anything becomes known."""
+"""Later than any text."""
 
 NO_NEWS = news_of(pl.DataFrame(schema=TEXTS.schema))
-"""No texts at all."""
+"""No texts."""
 
 
-_MOST_HELD = 200_000
-"""Texts in memory, some 200 MB, beyond which the store is read anew for what is asked then."""
+_MOST_CACHED = 200_000
+"""Most texts in memory, about 200 MB; beyond it, the cache is dropped and read again on demand."""
 
 
 class Texts:
-    """Keeps in memory what the store holds from the earliest instant asked for on.
-
-    Safe to use from several threads.
+    """Cache of the stored texts, from the earliest requested time on. Thread-safe.
 
     Args:
         store: where the texts are.
@@ -149,36 +147,36 @@ class Texts:
     def __init__(self, store: Store, sources: Sequence[str]) -> None:
         self._store = store
         self._sources = tuple(sources)
-        self._held: News | None = None
+        self._cached: News | None = None
         self._since = 0
-        # Between reading the store and holding what was read, nothing may be taken in.
+        # New texts must not arrive between reading the store and caching the result.
         self._lock = threading.Lock()
 
     def between(self, published_since: int, known_by: int) -> News:
-        """Return the texts published from one instant on and known by another."""
+        """Return the texts published from one time on and known by another."""
         with self._lock:
-            held = self._held
-            if held is None or published_since < self._since:
+            cached = self._cached
+            if cached is None or published_since < self._since:
                 rows = self._store.texts(self._sources, published_since, _ALL)
-                held = NO_NEWS.joined(news_of(rows))
-                self._held, self._since = held, published_since
-        return held.between(published_since, known_by)
+                cached = NO_NEWS.merged(news_of(rows))
+                self._cached, self._since = cached, published_since
+        return cached.between(published_since, known_by)
 
-    def take_in(self, rows: pl.DataFrame) -> None:
+    def absorb(self, rows: pl.DataFrame) -> None:
         """Add texts that were just stored.
 
         Args:
-            rows: as the store added them.
+            rows: rows that the store added.
         """
         with self._lock:
-            if self._held is None:
+            if self._cached is None:
                 return
-            if len(self._held) + len(rows) > _MOST_HELD:
-                self._held = None
+            if len(self._cached) + len(rows) > _MOST_CACHED:
+                self._cached = None
                 return
             wanted = rows.filter(
                 pl.col("source").is_in(self._sources),
                 pl.col("event_time").to_physical() >= self._since,
             )
-            # What the store was read for a moment ago may hold some of these already.
-            self._held = self._held.joined(news_of(wanted))
+            # The latest read of the store may already include some of these rows.
+            self._cached = self._cached.merged(news_of(wanted))

@@ -1,4 +1,4 @@
-"""How far back a view must reach for everything that will be asked of it."""
+"""Combined needs of all components: how far back the data of a view must reach."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -19,15 +19,15 @@ from weft.foundation.times import Interval
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a composition's components need, taken together.
+    """Combined needs of the components of a composition.
 
     Attributes:
         interval: the decision interval.
-        base: candles that are fetched; all others are joined from them.
-        needs: of all components, and of the features they ask for.
-        warmups: candles each step feature runs up over.
-        delay: how long after a close its decision is taken, microseconds; what becomes known in
-            between counts.
+        base: length of the candles that are fetched; longer ones are aggregated from them.
+        needs: needs of all components, and of the features they use.
+        warmups: warm-up of each step feature, in candles.
+        delay: time from a close to its decision, microseconds; facts that become known in between
+            count.
     """
 
     interval: Interval
@@ -38,7 +38,7 @@ class Plan:
 
     @property
     def intervals(self) -> tuple[Interval, ...]:
-        """Every interval a panel is wanted of, the finest first."""
+        """Intervals of the candle panels, the shortest first."""
         wanted = {self.interval}
         wanted |= {
             n.interval for n in self.needs if isinstance(n, CandleNeed | FeatureNeed) and n.interval
@@ -47,7 +47,7 @@ class Plan:
 
     @property
     def metrics(self) -> dict[str, int]:
-        """Warm-up rows wanted of each metric."""
+        """Number of warm-up rows by metric."""
         wanted: dict[str, int] = {}
         for need in self.needs:
             if isinstance(need, MetricNeed):
@@ -56,29 +56,29 @@ class Plan:
 
     @property
     def news_reach(self) -> int | None:
-        """How long before the first decision row texts are wanted; None where none are."""
+        """Time before the first decision row from which texts are needed; None without a need."""
         return max((n.reach for n in self.needs if isinstance(n, NewsNeed)), default=None)
 
     def features(self) -> tuple[FeatureNeed, ...]:
-        """Return every feature that is asked for."""
+        """Return all features that are needed."""
         return tuple(n for n in self.needs if isinstance(n, FeatureNeed))
 
     def first_open(self, interval: Interval, first_decision: int, *, sessions: bool) -> int:
         """Return the open time of the earliest candle of `interval` that is needed.
 
         Args:
-            interval: of the candles.
+            interval: length of the candles.
             first_decision: close of the first decision row, microseconds since 1970.
-            sessions: whether some market closes, so that its candles lie further apart.
+            sessions: whether some market has closing hours, so that its candles lie further apart.
         """
         newest = interval.floor(first_decision)
         index = interval.index(newest)
         needed = index
         for need in self.needs:
-            if not isinstance(need, PanelNeed) or _own(need, self.interval) != interval:
+            if not isinstance(need, PanelNeed) or _interval_of(need, self.interval) != interval:
                 continue
             if isinstance(need, FeatureNeed):
-                # Looking back is counted in decision rows, whatever candles it is computed on.
+                # Lookback is a number of decision rows, whatever candles the feature uses.
                 first = interval.index(first_decision - need.lookback * self.interval.micros)
                 if need in self.warmups:
                     apart = interval if sessions else None
@@ -91,7 +91,7 @@ class Plan:
         return newest - (index - needed + 1) * interval.micros
 
     def base_rows(self, first_decision: int, last_decision: int, *, sessions: bool) -> int:
-        """Return how many base candles up to `last_decision` are needed."""
+        """Return the number of base candles needed up to `last_decision`."""
         opened = min(self.first_open(i, first_decision, sessions=sessions) for i in self.intervals)
         return (self.base.floor(last_decision) - self.base.floor(opened)) // self.base.micros
 
@@ -103,27 +103,27 @@ def make_plan(
     make_feature: Callable[[FeatureNeed], Feature],
     delay: int = 0,
 ) -> Plan:
-    """Collect what components need, following features that need features.
+    """Return the combined needs of components, those of nested features included.
 
     Args:
         interval: the decision interval.
-        base: candles that are fetched.
-        needs: of the components.
+        base: length of the candles that are fetched.
+        needs: needs of the components.
         make_feature: builds a feature from its name and options.
-        delay: how long after a close its decision is taken, microseconds.
+        delay: time from a close to its decision, microseconds.
 
     Raises:
-        ConfigError: something needs candles that the base candles cannot be joined into.
+        ConfigError: a component needs candles that the base candles cannot be aggregated to.
         UnknownPluginError: a feature is not installed.
     """
     pending = list(needs)
-    found: dict[Need, None] = {}
+    resolved: dict[Need, None] = {}
     warmups: dict[FeatureNeed, int] = {}
     while pending:
         need = pending.pop()
-        if need in found:
+        if need in resolved:
             continue
-        found[need] = None
+        resolved[need] = None
         if not isinstance(need, FeatureNeed):
             continue
         feature = make_feature(need)
@@ -135,26 +135,26 @@ def make_plan(
             raise ConfigError(
                 f"{need.name} is computed on the decision rows, not on {need.interval} candles",
                 where=f"feature {need.name}",
-                hint="Ask for it without an interval",
+                hint="Declare it without an interval",
             )
-    plan = Plan(interval, base, tuple(found), warmups, delay)
+    plan = Plan(interval, base, tuple(resolved), warmups, delay)
     for wanted in plan.intervals:
         if not wanted.holds(base):
             raise ConfigError(
-                f"{wanted} candles cannot be joined from {base} ones",
+                f"{wanted} candles cannot be aggregated from {base} candles",
                 where="base_interval",
                 hint=f"Set base_interval to one that divides {wanted}, or leave it out",
             )
     return plan
 
 
-def _own(need: PanelNeed, decision: Interval) -> Interval:
-    """Return the candles a need is about."""
+def _interval_of(need: PanelNeed, decision: Interval) -> Interval:
+    """Return the candle interval of a need."""
     return decision if isinstance(need, MetricNeed) else need.interval or decision
 
 
 def _reaching_back(need: Need, lookback: int, decision: Interval) -> Need:
-    """Return what a feature needs that is asked for `lookback` earlier decision rows as well."""
+    """Return the need of a feature, extended by `lookback` decision rows."""
     if isinstance(need, FeatureNeed):
         return replace(need, lookback=need.lookback + lookback)
     if isinstance(need, NewsNeed):
@@ -162,5 +162,5 @@ def _reaching_back(need: Need, lookback: int, decision: Interval) -> Need:
     if not isinstance(need, CandleNeed | MetricNeed):
         return need
     # Upside-down floor division rounds up.
-    rows = -(-lookback * decision.micros // _own(need, decision).micros)
+    rows = -(-lookback * decision.micros // _interval_of(need, decision).micros)
     return replace(need, warmup=need.warmup + rows)

@@ -1,4 +1,4 @@
-"""Paid rates: what is paid every 8, 4 or 1 hours, told over one span so that it can be compared."""
+"""Scales rates that are paid every 8, 4 or 1 hours to one span, so that they compare."""
 
 from bisect import bisect_left, insort
 
@@ -12,16 +12,15 @@ _LEAST = HOUR // 2
 
 
 def over_span(event_time: Times, known_at: Times, value: Floats, span: int) -> Floats:
-    """Return paid rates as what would be paid over `span`, each by what was known when it was.
+    """Return paid rates scaled to `span`, each by what was known at its `known_at`.
 
-    A rate is paid for the time since the payment before: 0.01125 % after one hour is 0.09 % over 8.
-    Where that time is longer than `span` or shorter than half an hour, and where no payment before
-    is known, the rate stands as it is: a gap in the history says nothing about the interval, nor do
-    samples of a rate between payments.
+    A rate pays for the time since the previous payment: 0.01125 % after one hour is 0.09 % over 8
+    hours. A rate stays unscaled where that time is longer than `span` (a gap in the history),
+    shorter than half an hour (a sample between payments), or unknown.
 
     Args:
-        event_time: when each was paid, microseconds since 1970 (n,).
-        known_at: when each became known, ascending; of equals the earlier payment first (n,).
+        event_time: time of each payment, microseconds since 1970 (n,).
+        known_at: when each became known, ascending; among equals the earlier payment first (n,).
         value: rates as paid (n,).
         span: microseconds.
     """
@@ -32,14 +31,14 @@ def over_span(event_time: Times, known_at: Times, value: Floats, span: int) -> F
 
 
 def _paid_before(event_time: Times, known_at: Times) -> Times:
-    """Return when the payment before each was made, as known then; far in the past for none."""
+    """Return the time of the previous payment, as known then; far in the past for none."""
     never = np.iinfo(np.int64).min // 2
     if (np.diff(event_time) > 0).all():
         return np.concatenate([[never], event_time[:-1]])[: len(event_time)]
     before, paid = np.empty_like(event_time), list[int]()
     start = 0
     while start < len(event_time):
-        # What became known at one instant was known together, whichever row comes first.
+        # Payments that became known at the same time are known to each other.
         end = int(np.searchsorted(known_at, known_at[start], side="right"))
         for at in event_time[start:end].tolist():
             insort(paid, at)

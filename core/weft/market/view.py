@@ -40,12 +40,11 @@ class View:
     """Everything that was known at `as_of`, as panels of shape (time, symbol).
 
     Args:
-        data: what was loaded.
-        steps: decision rows at the end of the panels: 1 for live, more for history.
-        needs: what may be asked for; None for everything loaded.
-        component: whose view it is, for error messages.
-        learned: what the component was trained to, made ready by its `load`; None where it was
-            not.
+        data: the loaded data.
+        steps: number of decision rows at the end of the panels: 1 for live, more for history.
+        needs: declared needs of the component; None allows everything that is loaded.
+        component: title of the component, for error messages.
+        learned: the component's artifact as returned by its `load`; None if it is not trained.
     """
 
     def __init__(
@@ -62,11 +61,11 @@ class View:
         self._learned = learned
         self.steps = steps
 
-    # What it is about
+    # Rows and columns
 
     @property
     def interval(self) -> Interval:
-        """The decision interval: one row per close of it."""
+        """The decision interval; each close is a row."""
         return self._data.interval
 
     @property
@@ -76,7 +75,7 @@ class View:
 
     @property
     def as_of(self) -> int:
-        """The latest decision row: nothing known only after it is in the view."""
+        """The latest decision row; the view holds nothing that became known later."""
         return int(self._decisions.times[-1])
 
     @property
@@ -86,15 +85,15 @@ class View:
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:
-        """The instruments in the columns."""
+        """Instruments of the columns."""
         return self._data.instruments
 
     @property
     def universe(self) -> BoolPanel:
-        """Which symbols could be traded and were chosen at each decision row (steps, symbol).
+        """Whether each symbol was tradable and chosen at each decision row (steps, symbol).
 
         Raises:
-            ComponentError: a feature is computed on earlier rows, where none was chosen yet.
+            ComponentError: a feature needs earlier rows, for which no universe was computed.
         """
         if self._data.universe is None:
             return np.ones((self.steps, len(self.symbols)), dtype=np.bool_)
@@ -106,16 +105,16 @@ class View:
             )
         return self._data.universe[-self.steps :]
 
-    # What was known
+    # Data
 
     def candles(self, interval: str | Interval | None = None) -> Candles:
         """Return the declared warm-up and the decision rows of one interval's candles.
 
-        Coarser candles than the decision interval end with the last one closed by `as_of`; lay
-        what you compute on them over the decision rows with `align`.
+        Candles longer than the decision interval end with the last one closed by `as_of`; use
+        `align` to bring values computed on them to the decision rows.
 
         Raises:
-            ComponentError: the component did not declare that it needs them.
+            ComponentError: the component did not declare this need.
         """
         wanted = self.interval if interval is None else Interval.parse(interval)
         panel = self._panel(wanted)
@@ -136,7 +135,7 @@ class View:
         """Return a metric's declared warm-up and decision rows, each as known at that row.
 
         Raises:
-            ComponentError: the component did not declare that it needs it.
+            ComponentError: the component did not declare this need.
         """
         panel_of = self._data.metrics.get(name)
         warmups = [
@@ -202,7 +201,7 @@ class View:
         A text counts on a decision row if its `known_at` is not after `decided` of that row.
 
         Raises:
-            ComponentError: the component did not declare that it needs them.
+            ComponentError: the component did not declare this need.
         """
         reaches = [need.reach for need in self._needs or () if isinstance(need, NewsNeed)]
         if self._needs is None:
@@ -213,15 +212,15 @@ class View:
 
     @property
     def decided(self) -> Times:
-        """When each row's decision is taken, microseconds since 1970 (steps,)."""
+        """Time of the decision of each row, microseconds since 1970 (steps,)."""
         return self.times + self._data.delay
 
     def regime(self) -> "RegimeState | None":
-        """Return where the market stands on the decision rows; None where nobody says.
+        """Return the market regime on the decision rows; None without a trained detector.
 
         Raises:
-            ComponentError: the component did not declare that it needs it, or asks for rows
-                before the decision rows.
+            ComponentError: the component did not declare this need, or requests rows before the
+                decision rows.
         """
         self._expect_declared(RegimeNeed, "regime()")
         state = self._data.regime
@@ -231,10 +230,10 @@ class View:
         return state.last(self.steps)
 
     def forecasts(self) -> "Mapping[str, TrustedForecast]":
-        """Return what each trained model forecasts on the decision rows, by its name in config.
+        """Return the forecast of each trained model on the decision rows, by name in config.
 
         Raises:
-            ComponentError: the component did not declare that it needs them.
+            ComponentError: the component did not declare this need.
         """
         self._expect_declared(ForecastNeed, "forecasts()")
         for outlook in self._data.outlooks.values():
@@ -243,10 +242,10 @@ class View:
 
     @property
     def learned(self) -> Any:  # noqa: ANN401  # whatever the component's `load` returned
-        """What the component was trained to, as known at the first decision row.
+        """The component's artifact that was in use at the first decision row.
 
         Raises:
-            NotTrainedError: it was not trained by then.
+            NotTrainedError: the component was not trained by then.
         """
         if self._learned is None:
             raise NotTrainedError(
@@ -258,26 +257,26 @@ class View:
 
     @property
     def is_trained(self) -> bool:
-        """Whether there is something in `learned`."""
+        """Whether the component has an artifact in `learned`."""
         return self._learned is not None
 
     def frame(self, symbol: str, interval: str | None = None) -> "pl.DataFrame":
-        """Return one symbol's candles as a polars frame, for people: one row per candle traded.
+        """Return the candles of one symbol as a polars frame, one row per candle.
 
         Columns: close_time (UTC), open, high, low, close, volume.
         """
-        from weft.market.frames import frame_of  # noqa: PLC0415  # panels alone do without polars
+        from weft.market.frames import frame_of  # noqa: PLC0415  # only frames need polars
 
         return frame_of(self.candles(interval), symbol, self._component)
 
-    # What a component makes of it
+    # Answers of a component
 
     def align(self, values: FloatPanel, candles: Candles) -> FloatPanel:
-        """Return for each decision row the value of the last candle closed by then.
+        """Return the value of the last candle closed by each decision row.
 
         Args:
-            values: one row for each row of `candles`, or for the last ones.
-            candles: what they were computed on.
+            values: one row for each row of `candles`, or for its last rows.
+            candles: the candles on which they were computed.
         """
         return align_rows(values, candles, self.times)
 
@@ -295,17 +294,17 @@ class View:
             confidence: 0 to 1, a number or a panel.
             evidence: named panels behind the score.
         """
-        kept = self._last(score)
-        trust = np.broadcast_to(confidence, np.shape(score)) if np.ndim(confidence) == 0 else None
+        is_number = np.ndim(confidence) == 0
+        panel = np.broadcast_to(confidence, np.shape(score)) if is_number else confidence
         return Scores(
-            score=kept,
-            confidence=self._last(np.asarray(confidence) if trust is None else trust),
+            score=self._last(score),
+            confidence=self._last(np.asarray(panel)),
             evidence={name: self._last(panel) for name, panel in (evidence or {}).items()},
         )
 
     def with_universe(self, members: BoolPanel) -> "View":
         """Return this view with `members` (steps, symbol) as its universe."""
-        # A feature may have looked at the universe, unless it runs over candles alone.
+        # Step features use candles only; other features may depend on the universe.
         computed = {
             key: panels
             for key, panels in self._data.computed.items()
@@ -315,18 +314,18 @@ class View:
         return View(data, self.steps, self._needs, self._component, self._learned)
 
     def with_regime(self, state: "RegimeState | None") -> "View":
-        """Return this view knowing where the market stands on its decision rows."""
+        """Return this view with a market regime on its decision rows."""
         data = replace(self._data, regime=state)
         return View(data, self.steps, self._needs, self._component, self._learned)
 
     def with_forecasts(self, outlooks: "Mapping[str, TrustedForecast]") -> "View":
-        """Return this view knowing what the models forecast on its decision rows."""
+        """Return this view with the models' forecasts on its decision rows."""
         data = replace(self._data, outlooks=outlooks)
         return View(data, self.steps, self._needs, self._component, self._learned)
 
     @property
     def loaded(self) -> MarketData:
-        """What was loaded for it, for whoever composes.
+        """The loaded data, for the composing code.
 
         Raises:
             ComponentError: the view is a component's own, which sees what it declared.
@@ -340,10 +339,10 @@ class View:
         return self._data
 
     def restricted(self, needs: Sequence[Need], component: str, learned: object = None) -> "View":
-        """Return this view as `component` may see it: what it declared, warm-up and all."""
+        """Return this view restricted to the declared needs and warm-ups of a component."""
         return View(self._data, self.steps, needs, component, learned)
 
-    # How it finds things
+    # Internals
 
     @property
     def _decisions(self) -> Candles:
@@ -352,7 +351,7 @@ class View:
     def _last(self, panel: FloatPanel) -> FloatPanel:
         if not isinstance(panel, np.ndarray):
             raise ComponentError(
-                f"gave a {type(panel).__name__} as a panel, expected a NumPy array",
+                f"returned a {type(panel).__name__} as a panel, expected a NumPy array",
                 where=self._component,
                 hint="np.asarray(...) or .to_numpy() makes one",
             )
@@ -406,12 +405,12 @@ class View:
             raise ComponentError(
                 "asked for forecasts or the regime on rows before the decision rows",
                 where=self._component,
-                hint="They are known on the decision rows alone",
+                hint="They are known on the decision rows only",
             )
 
     def _undeclared(self, need: str) -> ComponentError:
         return ComponentError(
-            f"asked its view for something it does not declare, at {iso(self.as_of)}",
+            f"used data that it does not declare, at {iso(self.as_of)}",
             where=self._component,
             hint=f"Add {need} to its needs",
         )

@@ -1,4 +1,4 @@
-"""Delta tables: the warm tier. A commit is written whole or not at all."""
+"""Delta tables on disk or in an object store. Every commit is atomic."""
 
 import logging
 import os
@@ -31,18 +31,18 @@ _log = logging.getLogger(__name__)
 
 _COMMITS_BEFORE_COMPACTION = 100
 _HOURS_REPLACED_FILES_STAY = 24
-"""Longer than any read takes: a reader may still be on the files that compaction replaced."""
+"""Longer than any read: a reader may still use the files that compaction replaced."""
 
 _FILES = WriterProperties(max_row_group_size=2**16, compression="ZSTD", compression_level=3)
-"""A read decodes whole groups of rows, and passes over those whose times lie elsewhere.
+"""Small row groups, so that a read skips groups with other times.
 
-Compression has to be named: with any property set the library's own default is none.
+With any property set, the library compresses only where a compression is named.
 """
 
 _READER_VERSION = 1
-"""Of the Delta protocol; tables of later ones may hold rows that are marked as deleted."""
+"""Delta protocol version; tables of later versions may contain rows marked as deleted."""
 
-# Paths in which the Delta library loses its way, or the process.
+# Characters in paths with which the Delta library fails or crashes.
 _UNUSABLE = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]\\^|]|[\x00-\x1f\x7f]")
 
 
@@ -51,11 +51,11 @@ Query: TypeAlias = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A table as it stood at one commit: what is committed later does not show in it.
+    """A table as of one commit.
 
     Attributes:
-        table: which one.
-        delta: the table at that commit; None where nothing had been written.
+        table: the table.
+        delta: the Delta table at that commit; None before the first commit.
     """
 
     table: Table
@@ -91,17 +91,17 @@ class Lake:
         seen: Snapshot | None = None,
         writer: str | None = None,
     ) -> bool:
-        """Commit rows to a table, all of them or none; return whether they were.
+        """Commit rows to a table, all or none; return whether they were committed.
 
         Args:
-            table: where they belong.
-            rows: what to add.
-            seen: what the rows were worked out from. Where another commit of the same `writer`
-                has come after it, nothing is written and the answer is False. Look again then.
-            writer: in whose name the rows are added; for use with `seen`.
+            table: the table.
+            rows: rows to add.
+            seen: snapshot from which the rows were derived. If another commit of the same `writer`
+                came later, nothing is written and the result is False; derive the rows again.
+            writer: name of the writer; for use with `seen`.
 
         Raises:
-            StorageError: the commit failed; nothing of it can be read.
+            StorageError: the commit failed; none of the rows can be read.
         """
         if rows.is_empty():
             return True
@@ -123,12 +123,12 @@ class Lake:
         return True
 
     def snapshot(self, table: Table) -> Snapshot:
-        """Return a table as it stands now."""
+        """Return the present snapshot of a table."""
         path = self._path(table)
         with self._reporting(f"could not read {table.name}"):
             delta = DeltaTable(path) if DeltaTable.is_deltatable(path) else None
             if delta is not None:
-                self._expect_own(table, delta)
+                self._expect_format(table, delta)
             return Snapshot(table, delta)
 
     def read(
@@ -137,12 +137,12 @@ class Lake:
         query: Query,
         only: Mapping[str, Sequence[str]] | None = None,
     ) -> pl.DataFrame:
-        """Return what a query finds in a table; no rows where nothing was ever written.
+        """Return the result of a query over a table; no rows where nothing was written yet.
 
         Args:
-            table: which one, or a snapshot of it.
-            query: what to ask, given all columns in no particular order of rows.
-            only: partition columns, and the values of them that are wanted.
+            table: the table, or a snapshot of it.
+            query: the query; it gets all columns, with rows in no defined order.
+            only: wanted values of partition columns.
 
         Raises:
             StorageError: the table, or a file of it, cannot be read.
@@ -154,21 +154,21 @@ class Lake:
             return query(self._scan(snapshot, only or {})).collect()
 
     def compact(self, tables: Sequence[Table] = (CANDLES, OBSERVATIONS)) -> None:
-        """Join the small files that frequent commits leave behind. Contents stay the same.
+        """Merge the small files of frequent commits. The rows stay the same.
 
         Files that were replaced more than a day ago are removed. Does nothing while another
-        process of this machine is at it. In an object store there is nothing to tell by whether
-        one is: let a single process do it there, every now and then.
+        process of this machine compacts. An object store has no lock for this: there, let only
+        one process compact.
 
         Raises:
-            StorageError: it failed; contents are unharmed.
+            StorageError: compaction failed; the rows are unharmed.
         """
         for table in tables:
             if self.snapshot(table).delta is None:
                 continue
             reporting = self._reporting(f"could not compact {table.name}", "No rows were lost")
-            # Of two compactions at once the Delta library would keep both results, and with them
-            # every row twice.
+            # After two compactions at once, the Delta library would keep both results, and each row
+            # would be there twice.
             with reporting, self._only_one(table) as free:
                 if free:
                     self._compact(table)
@@ -184,8 +184,8 @@ class Lake:
         )
         self._flush(before, self.snapshot(table))
 
-    def _expect_own(self, table: Table, delta: DeltaTable) -> None:
-        """Raise where a table is not as this Weft writes it."""
+    def _expect_format(self, table: Table, delta: DeltaTable) -> None:
+        """Raise if this version of Weft did not write the table."""
         if delta.protocol().min_reader_version > _READER_VERSION:
             raise StorageError(
                 f"{table.name} was changed by another tool to a later version of the Delta "
@@ -193,8 +193,8 @@ class Lake:
                 where=f"lake {self.url}",
                 hint="Restore it from a backup made before",
             )
-        found = {field.name for field in delta.schema().fields}
-        if apart := found.symmetric_difference(table.schema):
+        columns = {field.name for field in delta.schema().fields}
+        if apart := columns.symmetric_difference(table.schema):
             raise StorageError(
                 f"{table.name} was written by another version of Weft: they differ in "
                 f"{', '.join(sorted(apart))}",
@@ -214,11 +214,11 @@ class Lake:
             _log.warning("%s", error)
 
     def _commit(self, before: Snapshot, rows: pl.DataFrame, writer: str | None) -> bool:
-        """Add rows to a table as it was seen; return False where others came first."""
+        """Add rows to a snapshot; return False where another commit came first."""
         try:
             self._add(before, rows, writer)
         except CommitFailedError:
-            # With rows of this writer, or with the table itself.
+            # Another process committed rows of this writer, or created the table.
             if self.snapshot(before.table).version > before.version:
                 return False
             raise
@@ -228,13 +228,13 @@ class Lake:
         table, path = before.table, self._path(before.table)
         frame = rows.select([pl.col(n).cast(t) for n, t in table.schema.items()])
         if before.delta is None:
-            # Whoever comes second finds the table there, as empty as it was seen.
+            # If two processes create the table, the second finds it there, still empty.
             DeltaTable.create(
                 path, table.schema, mode="ignore", partition_by=list(table.partitions) or None
             )
         turn = [] if writer is None else [Transaction(writer, _turn(before, writer) + 1)]
         write_deltalake(
-            # A table of its own, for writing moves it on to the new commit.
+            # A new object, because writing advances it to the new commit.
             DeltaTable(path, version=max(before.version, 0)),
             frame,
             mode="append",
@@ -243,7 +243,7 @@ class Lake:
         )
 
     def _scan(self, snapshot: Snapshot, only: Mapping[str, Sequence[str]]) -> pl.LazyFrame:
-        # polars' own reader of Delta tables looks for percent-encoded folders on a local disk.
+        # pl.scan_delta looks for percent-encoded folders on a local disk.
         table = snapshot.table
         empty = pl.LazyFrame(schema=table.schema)
         if snapshot.delta is None:
@@ -264,9 +264,9 @@ class Lake:
         return pl.concat(parts)
 
     def _flush(self, before: Snapshot, after: Snapshot) -> None:
-        """Return once the commits between two snapshots would survive a loss of power.
+        """Flush the commits between two snapshots to disk, so that they survive a loss of power.
 
-        The Delta library leaves that to the operating system, which may write the log first.
+        The Delta library leaves flushing to the operating system, which may write the log first.
         """
         if self._folder is None or os.name != "posix":
             return
@@ -289,11 +289,11 @@ class Lake:
 
     @contextmanager
     def _reporting(self, problem: str, hint: str | None = None) -> Iterator[None]:
-        """Turn everything the libraries below may raise into one kind of error."""
+        """Convert all errors of the underlying libraries to `StorageError`."""
         try:
             yield
         except BaseException as error:
-            # A panic in their Rust code is no Exception, and only polars says where its class is.
+            # A panic in Rust code is a BaseException; only polars documents its class.
             panicked = type(error).__name__ == "PanicException"
             if not panicked and not isinstance(error, DeltaError | PolarsError | OSError):
                 raise
@@ -315,7 +315,7 @@ class Lake:
 
 
 def _turn(snapshot: Snapshot, writer: str) -> int:
-    """Return how often a writer has committed."""
+    """Return the number of commits of a writer."""
     return (snapshot.delta and snapshot.delta.transaction_version(writer)) or 0
 
 
@@ -324,7 +324,7 @@ def _without_prefix(name: str) -> str:
 
 
 def _local_folder(url: str | Path) -> Path | None:
-    """Return the absolute folder that a path or a file URL names; None for an object store."""
+    """Return the absolute folder of a path or a file URL; None for an object store."""
     text = str(url)
     if text.startswith("file://"):
         text = url2pathname(urlsplit(text).path)
@@ -333,7 +333,7 @@ def _local_folder(url: str | Path) -> Path | None:
     path = Path(text).absolute()
     if odd := _UNUSABLE.search(str(path)):
         raise StorageError(
-            f"the folder {str(path)!r} holds {odd[0]!r}, which Delta tables cannot have in a path",
+            f"the folder {str(path)!r} contains {odd[0]!r}, which no path of Delta tables can",
             where="storage.lake",
             hint="Choose another folder",
         )

@@ -1,4 +1,4 @@
-"""A lock between the processes of one machine, let go of by the system if its holder dies."""
+"""A lock between processes of one machine; the system releases it if the process dies."""
 
 import os
 import sys
@@ -14,13 +14,13 @@ else:
 
 @contextmanager
 def only_one(path: Path) -> Iterator[bool]:
-    """Hold the lock while the block runs, and give whether it was free.
+    """Lock a file while the block runs, and yield whether the lock was free.
 
     Args:
-        path: a file that stands for what is locked; made where it is missing, and left there.
+        path: the lock file; created if missing, and left in place.
 
     Raises:
-        OSError: the file can be neither opened nor made.
+        OSError: the file can be neither opened nor created.
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:

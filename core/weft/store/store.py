@@ -1,9 +1,8 @@
-"""What was known, and since when: rows are only ever added, a correction is a newer row.
+"""Bitemporal store: rows are only added; a correction is a newer row.
 
-Every row has three times: when it was true (`open_time`, `event_time`), when it became known to
-whoever watched its source (`known_at`), and when it was written here (`recorded_at`). The second
-decides what a view of history may see; the third tells what this store could see when a signal was
-composed from it.
+Every row has three times: when it was true (`open_time`, `event_time`), when somebody who watched
+the source could know it (`known_at`), and when this store wrote it (`recorded_at`). `known_at`
+decides what a view of history contains; `recorded_at` decides what a replay may use.
 """
 
 import threading
@@ -22,14 +21,14 @@ from weft.domain.instruments import Instrument, Kind
 from weft.foundation.clock import Clock
 from weft.foundation.errors import SchemaError, StorageError
 from weft.foundation.times import Interval, to_datetime
+from weft.store.changes import changed_rows, on_schema
 from weft.store.editions import EDITION, Editions
 from weft.store.lake import Lake, Query, Snapshot
-from weft.store.news import news, on_schema
 from weft.store.tables import CANDLES, CURSORS, INSTRUMENTS, OBSERVATIONS, TEXTS, Table
 
 TEXT_VALUES: Final = ("title", "summary", "url", "feed", "assets", "credibility")
 _TRIES: Final = 20
-"""Of writing what another process may be writing too."""
+"""Attempts to write while another process writes too."""
 
 
 def _in_order(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -38,15 +37,16 @@ def _in_order(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What became of the rows handed to the store.
+    """Result of adding rows to the store.
 
     Attributes:
-        rows: those that were added, as stored.
-        is_new: for each of them, whether it is a fact not known before.
-        was: what was stored of each before, in columns like ``was_close``; null where it is new.
-        new: how many are.
-        restated: facts known with another value; kept beside it, known from now on.
-        unchanged: rows already there.
+        rows: the added rows, as stored.
+        is_new: whether each added row is a new fact.
+        was: earlier stored values of each added row, in columns such as ``was_close``; null where
+            the fact is new.
+        new: number of new facts.
+        restated: number of facts stored with another value before; both values stay.
+        unchanged: number of rows that were stored already.
     """
 
     rows: pl.DataFrame
@@ -58,23 +58,23 @@ class Appended:
 
 
 class Span(NamedTuple):
-    """From where to where a series reaches, microseconds since 1970."""
+    """First and last time of a series, microseconds since 1970."""
 
     first: int
     last: int
 
-    def joined(self, other: "Span") -> "Span":
-        """Return the span over both."""
+    def union(self, other: "Span") -> "Span":
+        """Return the span that covers both."""
         return Span(min(self.first, other.first), max(self.last, other.last))
 
 
 class Store:
-    """The bitemporal store of one lake. Safe to use from several threads.
+    """Bitemporal store over one lake. Thread-safe.
 
     Args:
-        lake: where the tables are.
-        clock: tells when a row is written.
-        recorded_by: rows written later, microseconds since 1970, do not show; None for all.
+        lake: the tables.
+        clock: clock for `recorded_at`.
+        recorded_by: rows recorded later are hidden, microseconds since 1970; None for no limit.
     """
 
     def __init__(self, lake: Lake, clock: Clock, recorded_by: int | None = None) -> None:
@@ -87,15 +87,15 @@ class Store:
 
     @property
     def _editions(self) -> Editions:
-        """Under which name the rows of each source are kept now, or were at that instant."""
+        """Editions of all sources, now or as of `recorded_by`."""
         if self._known_editions is None:
-            kept = pl.col("interval") == EDITION
+            is_edition = pl.col("interval") == EDITION
             recorded = pl.lit(value=True)
             if self._recorded_by is not None:
                 recorded = pl.col("recorded_at") <= to_datetime(self._recorded_by)
             rows = self.lake.read(
                 CURSORS,
-                lambda rows: rows.filter(kept & recorded).group_by("source").len(),
+                lambda rows: rows.filter(is_edition & recorded).group_by("source").len(),
             )
             numbers = zip(rows["source"], rows["len"], strict=True)
             self._known_editions = Editions({source: count + 1 for source, count in numbers})
@@ -104,9 +104,9 @@ class Store:
     def start_over(self, source: str) -> int:
         """Begin a new edition of a source, and return its number.
 
-        From now on only what the source brings from now on is read. Stores as of an earlier
-        instant read what was kept before, so that what was composed from it can be made again.
-        Other processes see the new edition when they open the lake anew.
+        Only rows that the source brings from now on are read. Stores as of an earlier time still
+        read the earlier rows, so that earlier signals can be replayed. Other processes see the new
+        edition when they open the lake again.
         """
         row = (source, EDITION, "", self._stamp())
         self.lake.append(CURSORS, pl.DataFrame([row], CURSORS.schema, orient="row"))
@@ -114,13 +114,13 @@ class Store:
         return self._editions.number(source)
 
     def as_recorded(self, instant: int) -> "Store":
-        """Return the store as it was at an instant, to read from."""
+        """Return a read-only store with the rows recorded by a time."""
         return Store(self.lake, self._clock, instant)
 
     def mark(self) -> int:
-        """Return an instant that lies after all rows written through this object so far.
+        """Return a time at or after that of all rows written through this object so far.
 
-        Rows written later are recorded after it. Of a store as it was at an instant, that one.
+        Rows written later are recorded later. A store as of an earlier time returns that time.
         """
         if self._recorded_by is not None:
             return self._recorded_by
@@ -129,30 +129,29 @@ class Store:
             return self._latest
 
     def _stamp(self) -> int:
-        """Return the instant at which rows are recorded that are about to be written."""
+        """Return the `recorded_at` of the next rows to write."""
         if self._recorded_by is not None:
-            raise StorageError("the store of an earlier instant is only read from")
+            raise StorageError("a store as of an earlier time is read-only")
         with self._lock:
             self._latest = max(self._clock.now(), self._latest + 1)
             return self._latest
 
     def append_candles(self, source: str, frame: pl.DataFrame) -> Appended:
-        """Add candles that are new or restated; handing the same ones in again changes nothing.
+        """Add new and restated candles; adding the same candles again changes nothing.
 
-        A new candle is kept as known when its `known_at` says, in every version that is brought.
-        Where some version of a candle is there already, only the latest known of those brought
-        counts: if it says something else, it is kept as known from the next instant on, so that
-        what was read as of any instant before stays as it was.
+        All versions of a new candle are stored with their `known_at`. If a version of a candle is
+        stored already, only the latest of the added versions counts: with other values, it is
+        stored as known from now on, so that earlier reads stay reproducible.
 
         Args:
-            source: under which name they are kept.
+            source: name of the source.
             frame: checked candles of one interval (see `weft.collect.checks.clean`).
 
         Raises:
             SchemaError: a column is missing, or there are several intervals.
             StorageError: they could not be written; none of them was.
         """
-        partition = {"source": self._editions.kept_as(source)}
+        partition = {"source": self._editions.stored_name(source)}
         if len(frame):
             partition["interval"] = frame["interval"][0]
             if (others := frame["interval"].n_unique() - 1) > 0:
@@ -166,12 +165,12 @@ class Store:
     def append_observations(self, source: str, frame: pl.DataFrame) -> Appended:
         """Add observations that are new or restated, like `append_candles`."""
         key = ("metric", "scope", "entity", "event_time")
-        partition = {"source": self._editions.kept_as(source)}
+        partition = {"source": self._editions.stored_name(source)}
         return self._append(OBSERVATIONS, frame, partition, key, ("value",))
 
     def append_texts(self, source: str, frame: pl.DataFrame) -> Appended:
         """Add texts that are new, or were changed by whoever published them."""
-        partition = {"source": self._editions.kept_as(source)}
+        partition = {"source": self._editions.stored_name(source)}
         return self._append(TEXTS, frame, partition, ("id", "event_time"), TEXT_VALUES)
 
     def candles(
@@ -186,23 +185,22 @@ class Store:
     ) -> pl.DataFrame:
         """Return every version of the candles opened in a span of time.
 
-        They come in the order of their open times, the versions of one earliest known first.
+        Rows are sorted by open time, versions of one candle by the time they became known.
 
         Args:
-            sources: which source to take which symbols from.
+            sources: symbols to read, by source.
             interval: length of the candles.
             since: earliest open time, microseconds since 1970; None for all.
             until: latest open time; None for all.
-            narrow: what to ask of them, instead of putting them all in order.
-            ends: for some pairs of source and symbol, the open time from which on they are not
-                wanted.
-            seen: which state of the table to read (see `candles_seen`); None for the present one.
+            narrow: query that replaces sorting all rows.
+            ends: open time from which rows are left out, by (source, symbol).
+            seen: snapshot to read (see `candles_seen`); None for the present one.
         """
-        kept_as = self._editions.kept_as
+        stored_name = self._editions.stored_name
         wanted = pl.any_horizontal(
             pl.lit(value=False),
             *(
-                (pl.col("source") == kept_as(source)) & pl.col("symbol").is_in(list(symbols))
+                (pl.col("source") == stored_name(source)) & pl.col("symbol").is_in(list(symbols))
                 for source, symbols in sources.items()
             ),
         )
@@ -211,7 +209,7 @@ class Store:
         if until is not None:
             wanted &= pl.col("open_time") <= to_datetime(until)
         for (source, symbol), end in ends.items():
-            one = (pl.col("source") == kept_as(source)) & (pl.col("symbol") == symbol)
+            one = (pl.col("source") == stored_name(source)) & (pl.col("symbol") == symbol)
             wanted &= ~(one & (pl.col("open_time") >= to_datetime(end)))
         return self._read(
             seen or CANDLES,
@@ -220,7 +218,7 @@ class Store:
         )
 
     def candles_seen(self) -> Snapshot:
-        """Return the present state of all candles, for reads that must agree with one another."""
+        """Return a snapshot of all candles, for several reads of one state."""
         return self.lake.snapshot(CANDLES)
 
     def spans(self, interval: Interval) -> pl.DataFrame:
@@ -243,20 +241,20 @@ class Store:
         The columns are source, symbol, open_time and known_at.
 
         Args:
-            sources: whose.
+            sources: names of the sources.
             interval: length of the candles.
-            late: whether a version became known too late to be seen.
-            since: earliest open time looked at, microseconds since 1970; None for all.
+            late: expression for versions that became known too late for their row.
+            since: earliest open time, microseconds since 1970; None for all.
         """
         key = ["source", "symbol", "open_time"]
         reached = pl.lit(value=True) if since is None else pl.col("open_time") >= to_datetime(since)
 
         def query(rows: pl.LazyFrame) -> pl.LazyFrame:
             rows = rows.filter(reached)
-            found = rows.filter(late)
-            versions = rows.join(found.select(key).unique(), on=key, how="semi")
+            late_rows = rows.filter(late)
+            versions = rows.join(late_rows.select(key).unique(), on=key, how="semi")
             first = versions.group_by(key).agg(first=pl.col("known_at").min())
-            later = found.join(first, on=key).filter(pl.col("known_at") > pl.col("first"))
+            later = late_rows.join(first, on=key).filter(pl.col("known_at") > pl.col("first"))
             return later.group_by(key).agg(pl.col("known_at").min()).sort(key)
 
         return self._read(CANDLES, query, {"source": list(sources), "interval": [interval.name]})
@@ -268,16 +266,16 @@ class Store:
         until: int | None = None,
         since: int | None = None,
     ) -> pl.DataFrame:
-        """Return every version of a metric's facts, in the order of their event times.
+        """Return every version of a metric's facts, sorted by event time.
 
-        The versions of one come earliest known first.
+        Versions of one fact are sorted by the time they became known.
 
         Args:
-            metric: which one.
-            sources: whose.
-            until: only what was known by then, microseconds since 1970; None for all.
-            since: only what became known after that, and of each series the newest fact that was
-                known by then; None for all.
+            metric: name of the metric.
+            sources: names of the sources.
+            until: only facts known by then, microseconds since 1970; None for all.
+            since: only facts that became known later, and the newest fact of each series known by
+                then; None for all.
         """
         known = pl.lit(value=True) if until is None else pl.col("known_at") <= to_datetime(until)
 
@@ -285,9 +283,11 @@ class Store:
             rows = rows.filter(known)
             if since is not None:
                 later = pl.col("known_at") > to_datetime(since)
-                held = rows.filter(~later).sort("event_time", "known_at")
-                held = held.unique(["source", "scope", "entity"], keep="last", maintain_order=True)
-                rows = pl.concat([held, rows.filter(later)])
+                current = rows.filter(~later).sort("event_time", "known_at")
+                current = current.unique(
+                    ["source", "scope", "entity"], keep="last", maintain_order=True
+                )
+                rows = pl.concat([current, rows.filter(later)])
             return rows.sort("event_time", "known_at", "source", "scope", "entity")
 
         return self._read(OBSERVATIONS, query, {"metric": [metric], "source": list(sources)})
@@ -295,7 +295,7 @@ class Store:
     def texts(self, sources: Sequence[str], since: int, until: int) -> pl.DataFrame:
         """Return every version of the texts published from `since` on and known by `until`.
 
-        They come in the order in which they became known.
+        Texts are sorted by the time they became known.
         """
         return self._read(
             TEXTS,
@@ -306,7 +306,7 @@ class Store:
         )
 
     def known_facts(self, source: str) -> dict[FactKey, Span]:
-        """Return the event times between which each series of a source's observations lies."""
+        """Return first and last event time of each series of a source."""
         time = pl.col("event_time").to_physical()
         rows = self._read(
             OBSERVATIONS,
@@ -318,19 +318,19 @@ class Store:
         return {FactKey(*key): Span(first, last) for *key, first, last in rows.iter_rows()}
 
     def describe_instruments(self, source: str, instruments: Sequence[Instrument]) -> None:
-        """Record what a source says about its instruments, where that is news."""
-        rows, kept_as = self._described(source), self._editions.kept_as(source)
+        """Store the instruments of a source, where their description changed."""
+        rows, stored_name = self._described(source), self._editions.stored_name(source)
         known = dict(zip(rows["symbol"], rows["described"], strict=True))
-        told = {i.symbol: orjson.dumps(asdict(i)).decode() for i in instruments}
-        news = {symbol: text for symbol, text in told.items() if known.get(symbol) != text}
+        described = {i.symbol: orjson.dumps(asdict(i)).decode() for i in instruments}
+        changed = {symbol: text for symbol, text in described.items() if known.get(symbol) != text}
         self.lake.append(
             INSTRUMENTS,
             pl.DataFrame(
                 {
-                    "source": [kept_as] * len(news),
-                    "symbol": list(news),
-                    "described": list(news.values()),
-                    "recorded_at": [self._after(rows["recorded_at"])] * len(news),
+                    "source": [stored_name] * len(changed),
+                    "symbol": list(changed),
+                    "described": list(changed.values()),
+                    "recorded_at": [self._after(rows["recorded_at"])] * len(changed),
                 },
                 schema=INSTRUMENTS.schema,
             ),
@@ -341,17 +341,17 @@ class Store:
         return [self._parse_instrument(text) for text in self._described(source)["described"]]
 
     def cursor(self, source: str, interval: Interval) -> str | None:
-        """Return what `save_cursor` last kept for a source, or None."""
+        """Return the last cursor of a source, or None."""
         rows = self._last_cursor(source, interval)
         return None if rows.is_empty() else str(rows["cursor"][0])
 
     def save_cursor(self, source: str, interval: Interval, cursor: str) -> None:
-        """Keep a provider's note of how far it has read, where it is not the one kept already."""
+        """Store a provider's cursor, if it changed."""
         last = self._last_cursor(source, interval)
         if not last.is_empty() and last["cursor"][0] == cursor:
             return
-        kept_as = self._editions.kept_as(source)
-        row = (kept_as, interval.name, cursor, self._after(last["recorded_at"]))
+        stored_name = self._editions.stored_name(source)
+        row = (stored_name, interval.name, cursor, self._after(last["recorded_at"]))
         self.lake.append(CURSORS, pl.DataFrame([row], CURSORS.schema, orient="row"))
 
     def _read(
@@ -361,13 +361,13 @@ class Store:
         only: Mapping[str, Sequence[str]] | None = None,
     ) -> pl.DataFrame:
         if only and "source" in only:
-            only = {**only, "source": [self._editions.kept_as(s) for s in only["source"]]}
+            only = {**only, "source": [self._editions.stored_name(s) for s in only["source"]]}
         if self._recorded_by is None:
             rows = self.lake.read(table, query, only)
         else:
             recorded = pl.col("recorded_at") <= to_datetime(self._recorded_by)
             rows = self.lake.read(table, lambda rows: query(rows.filter(recorded)), only)
-        return self._editions.as_asked(rows)
+        return self._editions.current(rows)
 
     def _append(
         self,
@@ -399,22 +399,22 @@ class Store:
                 only,
             )
             stamp = self._stamp()
-            added, is_new, was = news(rows, latest, key, values, self._clock.now())
+            added, is_new, was = changed_rows(rows, latest, key, values, self._clock.now())
             added = added.with_columns(recorded_at=pl.lit(stamp).cast(UTC_MICROS))
             if self.lake.append(table, added, seen=seen, writer=partition["source"]):
                 new = int(is_new.sum())
-                added = self._editions.as_asked(added)
+                added = self._editions.current(added)
                 return Appended(added, is_new, was, new, len(added) - new, len(rows) - len(added))
         raise StorageError(
-            f"could not write {len(rows)} rows to {table.name}: others kept writing rows of "
+            f"could not write {len(rows)} rows to {table.name}: other processes write rows of "
             f"{partition['source']}",
             where=f"lake {self.lake.url}",
             hint="Let one process at a time collect from a source, then try again",
         )
 
     def _described(self, source: str) -> pl.DataFrame:
-        """Return the latest description of each instrument of a source, by symbol."""
-        source = self._editions.kept_as(source)
+        """Return the latest description of each instrument of a source, sorted by symbol."""
+        source = self._editions.stored_name(source)
         return self._read(
             INSTRUMENTS,
             lambda rows: (
@@ -426,7 +426,7 @@ class Store:
         )
 
     def _last_cursor(self, source: str, interval: Interval) -> pl.DataFrame:
-        source = self._editions.kept_as(source)
+        source = self._editions.stored_name(source)
         return self._read(
             CURSORS,
             lambda rows: rows.filter(
@@ -435,7 +435,7 @@ class Store:
         )
 
     def _after(self, recorded_at: pl.Series) -> int:
-        """Return the present instant, or one after all of `recorded_at` where the clock lags."""
+        """Return the present time, or a time after all of `recorded_at` if the clock lags."""
         latest = recorded_at.to_physical().max()
         now = self._stamp()
         return max(now, latest + 1) if isinstance(latest, int) else now
@@ -448,7 +448,7 @@ class Store:
             return Instrument(**fields)
         except (KeyError, TypeError, ValueError) as error:
             raise StorageError(
-                f"an instrument is described in a way this Weft does not know: {error}",
+                f"an instrument is described in a form unknown to this Weft: {error}",
                 where=f"lake {self.lake.url}",
                 hint="Upgrade Weft, or point storage.lake at another folder",
             ) from error

@@ -1,4 +1,4 @@
-"""What the store keeps: its tables and their columns."""
+"""Tables of the store and their columns."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from weft.domain.columns import UTC_MICROS
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One kind of fact and its columns.
+    """One table of the store.
 
     Attributes:
         name: folder below the lake.
-        schema: columns and types; `partitions` among them, and `recorded_at`: when a row was
-            written.
+        schema: columns and types, with `partitions` and `recorded_at` (time of writing) among
+            them.
         partitions: columns that split the table into folders.
     """
 

@@ -100,7 +100,9 @@ def test_a_candle_that_came_otherwise_is_reported_and_not_used(tmp_path: Path, f
     collected = update(tmp_path, NOW + HOUR)
     assert (collected.new, collected.restated) == (0, 1)
     (told,) = collected.problems
-    assert told.startswith("BTCUSDT: 1 candle differs from what is stored, first at 2024-01-13T11")
+    assert told.startswith(
+        "BTCUSDT: 1 candle differs from the stored version, first at 2024-01-13T11"
+    )
     assert "(close 130, stored " in told
     assert "`weft providers start-over files`" in told
     newest, earlier = signal(tmp_path, NOW + HOUR), replayed(tmp_path, NOW + HOUR)
@@ -118,7 +120,9 @@ def test_signals_of_later_rows_note_the_correction(tmp_path: Path, file: Path) -
     later = signal(tmp_path, NOW + 3 * HOUR, rows=ROWS + 4)
     (note,) = later.data.notes
     assert note.startswith("1 candle since ")
-    assert note.endswith("came otherwise later, or went from the source; what came first counts")
+    assert note.endswith(
+        "changed later in the source, or vanished from it; the first version counts"
+    )
 
 
 def test_what_was_corrected_shows_in_status_for_good(tmp_path: Path, file: Path) -> None:
@@ -130,8 +134,8 @@ def test_what_was_corrected_shows_in_status_for_good(tmp_path: Path, file: Path)
     engine.close()
     (told,) = state.problems
     assert told == (
-        "BTCUSDT: 1 candle came otherwise later, or went from the source, first at "
-        "2024-01-01T05:00:00Z; what came first counts"
+        "BTCUSDT: 1 candle changed later in the source, or vanished from it, first at "
+        "2024-01-01T05:00:00Z; the first version counts"
     )
 
 
@@ -139,7 +143,7 @@ def test_candles_taken_out_of_a_file_are_reported_once(tmp_path: Path, file: Pat
     write(plain()[:-40], file)
     collected = update(tmp_path, NOW + HOUR)
     (told,) = collected.problems
-    assert told.startswith("BTCUSDT: 40 candles that are stored are no longer in the source, first")
+    assert told.startswith("BTCUSDT: 40 stored candles are no longer in the source, first")
     write(plain()[:-40].with_columns(volume=pl.lit(10.0)), file)
     assert update(tmp_path, NOW + 2 * HOUR).problems == []
     assert signal(tmp_path, NOW + 2 * HOUR) == replayed(tmp_path, NOW + 2 * HOUR)
@@ -157,9 +161,7 @@ def test_a_file_that_is_gone_is_reported_and_one_renamed_is_not(tmp_path: Path, 
     file.with_name("BTCUSDT-1h.csv").unlink()
     gone, candles = update(tmp_path, NOW + 2 * HOUR).problems
     assert gone == "BTCUSDT-1h.csv: no longer there"
-    assert candles.startswith(
-        f"BTCUSDT: {ROWS} candles that are stored are no longer in the source"
-    )
+    assert candles.startswith(f"BTCUSDT: {ROWS} stored candles are no longer in the source")
 
 
 def test_a_file_that_grew_says_nothing(tmp_path: Path, file: Path) -> None:
@@ -177,9 +179,9 @@ def test_a_file_adjusted_anew_is_reported_as_such(tmp_path: Path, file: Path) ->
     write(adjusted(), file)
     (told,) = update(tmp_path, NOW + HOUR).problems
     assert told.startswith(
-        f"BTCUSDT: {ROWS} candles differ from what is stored, first at 2024-01-01"
+        f"BTCUSDT: {ROWS} candles differ from the stored version, first at 2024-01-01"
     )
-    assert "all by a factor of 0.25: adjusted anew, as after a split or dividend" in told
+    assert "all by a factor of 0.25: adjusted, as after a split or dividend" in told
 
 
 def test_a_source_started_over_is_taken_as_it_is_and_replays_stay(

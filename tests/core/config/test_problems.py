@@ -113,7 +113,7 @@ FILE = [
         "features:\n  rsi: {window: 9}\n",
         (
             "features.rsi: a feature takes only `use` here, not window; "
-            "whoever asks for it gives its options (config.yaml:2)"
+            "the component that needs the feature sets its options (config.yaml:2)"
         ),
     ),
     (

@@ -68,7 +68,7 @@ def test_each_count_is_read_in_its_own_unit(changed: int) -> None:
     told = note(counts)
     assert told is not None
     assert told.startswith("open_time mixes seconds and ")
-    assert told.endswith("microseconds since 1970: each is read by its own size")
+    assert told.endswith("microseconds since 1970: each value is read by its magnitude")
 
 
 @settings(max_examples=60, deadline=None)

@@ -376,7 +376,7 @@ def test_before_any_candle_there_is_nothing_to_see(store: Store) -> None:
     with pytest.raises(NoDataError, match="weft doctor"):
         empty.view(FRIDAY)
     store.append_candles("a", candles("BTCUSDT", coin_hours(FRIDAY, FRIDAY + DAY)))
-    with pytest.raises(NoDataError, match="earliest candle there is closed at 2024-03-01T01"):
+    with pytest.raises(NoDataError, match="earliest stored candle closed at 2024-03-01T01"):
         market_of(store, "a").view(FRIDAY)
     with pytest.raises(LookAheadError, match="at least one"):
         market_of(store, "a").view(FRIDAY + DAY, steps=0)

@@ -96,7 +96,7 @@ def test_what_is_held_is_what_the_store_says(
     for said, (since, until) in zip(rounds, asked, strict=False):
         for source in "ab":
             texts = [text(i, e, e + late, t) for s, i, e, late, t in said if s == source]
-            held.take_in(append(store, source, *texts))
+            held.absorb(append(store, source, *texts))
         for instant in (START + until * HOUR, FOREVER):
             found = versions(held.between(START + since * HOUR, instant))
             assert found == from_disk(store, START + since * HOUR, instant)
@@ -123,7 +123,7 @@ def test_an_edited_text_is_a_later_version(store: Store) -> None:
     held = Texts(store, ("a",))
     append(store, "a", text("1", 0, 1, "rises"))
     assert held.between(START, FOREVER).titles == ("rises",)
-    held.take_in(append(store, "a", text("1", 0, 5, "falls")))
+    held.absorb(append(store, "a", text("1", 0, 5, "falls")))
     both = held.between(START, FOREVER)
     assert both.titles == ("rises", "falls")
     assert both.ids == ("1", "1")
@@ -138,14 +138,14 @@ def test_what_was_read_a_moment_before_it_is_taken_in_is_held_once(store: Store)
     held = Texts(store, ("a",))
     rows = append(store, "a", text("1", 0, 1))
     held.between(START, FOREVER)
-    held.take_in(rows)
+    held.absorb(rows)
     assert held.between(START, FOREVER).ids == ("1",)
 
 
 def test_others_texts_are_not_taken_in(store: Store) -> None:
     held = Texts(store, ("a",))
     held.between(START, FOREVER)
-    held.take_in(append(store, "b", text("1", 0, 1)))
+    held.absorb(append(store, "b", text("1", 0, 1)))
     assert len(held.between(START, FOREVER)) == 0
 
 
@@ -155,7 +155,7 @@ def test_beyond_what_may_be_held_it_reads_anew(
     monkeypatch.setattr(module, "_MOST_HELD", 3)
     held = Texts(store, ("a",))
     for number in range(6):
-        held.take_in(append(store, "a", text(str(number), number, number)))
+        held.absorb(append(store, "a", text(str(number), number, number)))
         assert len(held.between(START, FOREVER)) == number + 1
 
 
@@ -166,7 +166,7 @@ def test_many_threads_lose_nothing(store: Store) -> None:
 
     def write(source: str) -> None:
         for number in range(6):
-            held.take_in(append(store, source, text(f"{number}", number, number)))
+            held.absorb(append(store, source, text(f"{number}", number, number)))
 
     def read() -> None:
         try:
@@ -195,7 +195,7 @@ def test_joining_keeps_all_columns_together() -> None:
         marks = tuple((name,) for name in names)
         return News(times, times, names, names, names, names, names, names, marks, times / 100)
 
-    whole = NO_NEWS.joined(some(5, 1, 9)).joined(some(4)).joined(some(9, 12)).joined(NO_NEWS)
+    whole = NO_NEWS.merged(some(5, 1, 9)).merged(some(4)).merged(some(9, 12)).merged(NO_NEWS)
     for field in fields(News):
         found = [float(np.ravel(x)[0]) for x in getattr(whole, field.name)]
         scale = 100 if field.name == "credibility" else 1

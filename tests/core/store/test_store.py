@@ -163,7 +163,7 @@ def test_a_writer_that_never_gets_its_turn_is_told(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store.lake, "append", lambda *_, **__: False)
-    with pytest.raises(StorageError, match="others kept writing rows of x"):
+    with pytest.raises(StorageError, match="other processes write rows of x"):
         store.append_candles("x", candles(("A", 0, 1.0, HOUR)))
 
 

@@ -155,7 +155,7 @@ LAYERS: dict[type[Layer], str] = {
     Recurses: "raised RecursionError",
     AnswersLater: "returned a coroutine, expected Scores. Write `def` instead of `async def`",
     AnswersNothing: "returned None, expected Scores",
-    AnswersLists: "gave a list as a panel, expected a NumPy array",
+    AnswersLists: "returned a list as a panel, expected a NumPy array",
     AnswersObjects: "returned score of dtype object, expected numbers (float64)",
     Writes: "raised ValueError: assignment destination is read-only",
 }

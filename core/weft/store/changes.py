@@ -1,4 +1,4 @@
-"""What of the rows that came is news, given what is stored already."""
+"""Finds which rows are new or restated, given the stored rows."""
 
 from collections.abc import Mapping
 
@@ -11,12 +11,12 @@ from weft.store.tables import Table
 
 
 def on_schema(frame: pl.DataFrame, table: Table, partition: Mapping[str, str]) -> pl.DataFrame:
-    """Return what came with the columns and types of a table, but for `recorded_at`.
+    """Return rows with the columns and types of a table, without `recorded_at`.
 
     Args:
-        frame: what came.
-        table: where it belongs.
-        partition: columns that are the same in all rows.
+        frame: the rows.
+        table: the table to add them to.
+        partition: columns with one value for all rows.
 
     Raises:
         SchemaError: a column is missing.
@@ -31,21 +31,21 @@ def on_schema(frame: pl.DataFrame, table: Table, partition: Mapping[str, str]) -
     return rows.select(pl.col(name).cast(kind) for name, kind in schema.items())
 
 
-def news(
+def changed_rows(
     rows: pl.DataFrame,
     latest: pl.DataFrame,
     key: tuple[str, ...],
     values: tuple[str, ...],
     now: int,
 ) -> tuple[pl.DataFrame, pl.Series, pl.DataFrame]:
-    """Return the rows that say something not stored yet, which are new, and what was stored.
+    """Return new and restated rows, whether each is new, and the earlier values.
 
     Args:
-        rows: what came.
-        latest: the version known last of every fact that is stored, columns beginning with was_.
-        key: columns that tell facts apart.
-        values: columns that hold what they say.
-        now: present instant, microseconds since 1970.
+        rows: the rows.
+        latest: latest stored version of each fact, in columns that begin with was_.
+        key: columns that identify a fact.
+        values: columns with the values of a fact.
+        now: present time, microseconds since 1970.
     """
     rows_of = rows.columns
     rows = rows.sort("known_at", maintain_order=True).unique(
@@ -55,7 +55,7 @@ def news(
     new = pl.col("was_known_at").is_null()
     newest = pl.struct(key).is_last_distinct()
     other = ~pl.all_horizontal(pl.col(v).eq_missing(pl.col(f"was_{v}")) for v in values)
-    # A read as of this very instant may have been answered already.
+    # A read as of the present microsecond may have happened already.
     next_instant = pl.lit(to_datetime(now + 1)).cast(UTC_MICROS)
     after = pl.col("was_known_at") + pl.duration(microseconds=1)
     added = joined.filter(new | (newest & other)).with_columns(
