@@ -7,8 +7,7 @@ import pytest
 
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
-from weft_providers.artemis.provider import Artemis
-from weft_providers.artemis.series import PEERS, share_of
+from weft_providers.artemis import PEERS, Artemis, share_of
 from weft_sandbox import Sandbox
 from weft_sandbox.venues import REFERENCE
 from weft_sandbox.world import World

@@ -24,7 +24,7 @@ from weft.sources.http import (
 )
 from weft.sources.http.connection import Reply
 from weft.testing.wiretap import Ask, Tap
-from weft_providers.bybit.provider import Bybit, ParameterError, classify
+from weft_providers.bybit import Bybit, ParameterError, classify
 from weft_sandbox import Sandbox
 from weft_sandbox.bars import Grid
 from weft_sandbox.venues import BYBIT_LINEAR, BYBIT_SPOT

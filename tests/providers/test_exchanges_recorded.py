@@ -7,7 +7,7 @@ from weft.foundation.times import HOUR, MINUTE, SECOND, parse_time
 from weft.sources.http import BannedError, RateLimitedError
 from weft.testing import Recorded, parse_recorded
 from weft_providers.binance.futures import BinanceFutures
-from weft_providers.bybit.provider import Bybit
+from weft_providers.bybit import Bybit
 
 OPEN_INTEREST = "/v5/market/open-interest"
 FUNDING = "/fapi/v1/fundingRate"

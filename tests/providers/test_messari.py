@@ -6,8 +6,8 @@ import pytest
 from tests.providers.sandboxed import NOW, SINCE, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
 from weft.sources.http import SchemaChangedError
-from weft_providers.messari import provider as messari
-from weft_providers.messari.provider import Messari
+from weft_providers import messari
+from weft_providers.messari import Messari
 from weft_sandbox import Sandbox
 from weft_sandbox.protocols.messari import (
     governance,

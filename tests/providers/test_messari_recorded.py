@@ -9,7 +9,7 @@ from tests.providers.recorded import body
 from weft.foundation.times import DAY, HOUR, parse_time
 from weft.sources.http import SchemaChangedError
 from weft.testing import Fact, parse_recorded
-from weft_providers.messari.provider import Messari
+from weft_providers.messari import Messari
 
 NOW = parse_time("2025-06-05T12:00:00Z")
 FIRST, SECOND_DAY = parse_time("2025-06-02T00:00:00Z"), parse_time("2025-06-03T00:00:00Z")

@@ -8,8 +8,8 @@ import pytest
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
 from weft.sources.http import ForbiddenError, NotCoveredError, SchemaChangedError
-from weft_providers.nansen import provider as nansen
-from weft_providers.nansen.provider import Nansen
+from weft_providers import nansen
+from weft_providers.nansen import Nansen
 from weft_sandbox import Sandbox
 from weft_sandbox.protocols.nansen import TOKENS, bridged, holders, netflow
 from weft_sandbox.venues import REFERENCE

@@ -8,7 +8,7 @@ import pytest
 from tests.providers.recorded import body
 from weft.foundation.times import DAY, parse_time
 from weft.testing import Recorded, parse_recorded
-from weft_providers.nansen.provider import Nansen
+from weft_providers.nansen import Nansen
 
 FLOWS = "/tgm/flows"
 NOW = parse_time("2026-10-30T12:34:00Z")

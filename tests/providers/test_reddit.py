@@ -13,7 +13,7 @@ from weft.components.provider import FactKey
 from weft.foundation.errors import ConfigError
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND
 from weft.sources.http import SchemaChangedError, UnauthorisedError
-from weft_providers.reddit.provider import Reddit
+from weft_providers.reddit import Reddit
 from weft_sandbox import Sandbox
 
 MIDNIGHT = NOW // DAY * DAY

@@ -17,8 +17,7 @@ from weft.testing import ParsedRows, Recorded, parse_recorded
 from weft.text.tagging import Tagger
 from weft_providers.rss.dates import read_date
 from weft_providers.rss.feeds import Feed
-from weft_providers.rss.memory import FeedMemory
-from weft_providers.rss.provider import Rss
+from weft_providers.rss.provider import FeedMemory, Rss
 
 NOW = parse_time("2026-11-30T21:00:00Z")
 ONE, OTHER = "https://one.example.com/rss", "https://other.example.com/rss"

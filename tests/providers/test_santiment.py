@@ -8,7 +8,7 @@ import pytest
 from tests.providers.sandboxed import CANARY, NOW, SINCE, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR, MINUTE
 from weft.sources.http import RefusedError, SchemaChangedError, UnauthorisedError, UnavailableError
-from weft_providers.santiment.provider import Santiment
+from weft_providers.santiment import Santiment
 from weft_sandbox import Sandbox
 from weft_sandbox.world import World
 

@@ -7,7 +7,7 @@ from tests.providers.recorded import body
 from weft.foundation.times import DAY, HOUR, parse_time
 from weft.sources.http import RateLimitedError
 from weft.testing import Recorded, parse_recorded
-from weft_providers.santiment.provider import Santiment
+from weft_providers.santiment import Santiment
 
 NOW = parse_time("2026-11-10T12:00:00Z")
 ACCESS: dict[str, Any] = {"data": {"getAccessRestrictions": []}}

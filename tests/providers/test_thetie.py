@@ -11,7 +11,7 @@ from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.components.provider import FactKey
 from weft.foundation.times import DAY, HOUR, SECOND, parse_time
 from weft.sources.http import SchemaChangedError
-from weft_providers.thetie.provider import TheTie
+from weft_providers.thetie import TheTie
 from weft_sandbox import Sandbox
 from weft_sandbox.protocols.thetie import entities
 from weft_sandbox.world import World
