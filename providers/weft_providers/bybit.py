@@ -12,7 +12,7 @@ from pydantic import Field
 
 from weft.domain.instruments import Instrument, Kind, Scope, split_pair
 from weft.foundation.times import SECOND, Interval, iso
-from weft.sources.candles import Page, Row
+from weft.sources.candles import Page, Row, parse_candles
 from weft.sources.exchange import ExchangeConfig, ExchangeProvider
 from weft.sources.http import (
     Api,
@@ -263,14 +263,17 @@ class Bybit(ExchangeProvider):
             "limit": size,
         }
         answer = await http.get("/v5/market/kline", params=params)
-        rows: list[Row] = []
-        for row in answer.read.rows("result", "list"):
+
+        def parse(row: Reader) -> Row:
             opened = row.instant(0, unit="ms")
             if not first <= opened < following:
                 raise row.at(0).unexpected("a time between start and end")
             o, h, low, c, v = (row.number(i) for i in range(1, 6))
-            rows.append((opened, o, h, low, c, v))
-        return Page(rows, answer, max(rows)[0] + interval.micros if rows else following)
+            return opened, o, h, low, c, v
+
+        rows, problems = parse_candles(answer.read.rows("result", "list"), parse)
+        end = max(rows)[0] + interval.micros if rows else following
+        return Page(rows, answer, end, problems)
 
     def own_id(self, series: Series, entity: str) -> str | None:
         """Return the symbol itself; None for spot, which has none of the metrics."""

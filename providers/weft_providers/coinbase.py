@@ -11,7 +11,7 @@ from pydantic import Field
 from weft.components.base import ComponentConfig
 from weft.domain.instruments import Instrument
 from weft.foundation.times import Interval, iso
-from weft.sources.candles import CandleConfig, CandleProvider, Page, Row
+from weft.sources.candles import CandleConfig, CandleProvider, Page, Row, parse_candles
 from weft.sources.http import Api, Http, RateLimit, Reader, UnlistedSymbolError
 
 _STEPS_BEFORE = 10
@@ -87,11 +87,13 @@ class Coinbase(CandleProvider):
             "end": iso(following - step),
         }
         answer = await http.get(f"/products/{symbol}/candles", params=params)
-        rows: list[Row] = []
-        for row in answer.read.rows():
+
+        def parse(row: Reader) -> Row:
             opened = row.instant(0, unit="s")
             if not first - _STEPS_BEFORE * step <= opened < following:
                 raise row.at(0).unexpected("a time between start and end")
             low, high, o, c, v = (row.number(i) for i in range(1, 6))
-            rows.append((opened, o, high, low, c, v))
-        return Page(rows, answer, following)
+            return opened, o, high, low, c, v
+
+        rows, problems = parse_candles(answer.read.rows(), parse)
+        return Page(rows, answer, following, problems)

@@ -6,7 +6,7 @@ from typing import Any
 
 from weft.domain.instruments import Instrument, Kind, split_pair
 from weft.foundation.times import SECOND, Interval
-from weft.sources.candles import Page, Row
+from weft.sources.candles import Page, Row, parse_candles
 from weft.sources.exchange import Book
 from weft.sources.http import (
     BannedError,
@@ -96,14 +96,18 @@ async def read_page(
         "limit": size,
     }
     answer = await http.get(path, params=params, cost=cost)
-    rows: list[Row] = []
-    for row in answer.read.rows():
+
+    def parse(row: Reader) -> Row:
         opened = row.instant(0, unit="ms")
         if opened < first:
             raise row.at(0).unexpected("a time from startTime on")
         o, h, low, c, v = (row.number(i) for i in range(1, 6))
-        rows.append((opened, o, h, low, c, v))
-    return Page(rows, answer, max(rows)[0] + interval.micros if len(rows) >= size else None)
+        return opened, o, h, low, c, v
+
+    answered = answer.read.rows()
+    rows, problems = parse_candles(answered, parse)
+    following = max(rows)[0] + interval.micros if len(answered) >= size else None
+    return Page(rows, answer, following, problems)
 
 
 async def read_book(
