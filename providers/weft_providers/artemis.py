@@ -1,7 +1,8 @@
-"""Fees, users and value of chains and protocols, and their share among peers, from Artemis."""
+"""Fees, users and value of chains and protocols, and their shares among peers, from Artemis."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from weft.sources.http import Http, HttpResponse, Reader
     from weft.sources.http.request import Params
 
-NOT_THERE = ("metric not", "market data not")
-NOT_YET = "latest data not"
-WEEK_LONG = 7 * DAY
+_WEEK_LONG = 7 * DAY
+_NOT_AVAILABLE = ("metric not", "market data not")
+_NOT_YET_AVAILABLE = "latest data not"
 PEERS = {
     "chains": (
         *("BTC", "ETH", "BNB", "SOL", "TRX", "AVAX", "ARB", "OP", "POL", "NEAR", "SUI", "APT"),
@@ -28,140 +29,85 @@ PEERS = {
     "lending": ("AAVE", "COMP", "MORPHO"),
 }
 Days = dict[int, float]
+"""Values by the end of their day or week, in microseconds since 1970."""
 
 
-def classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
-    """Return which error a status means."""
-    # Its bodies are not documented.
+def _classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
+    # Artemis documents no bodies of errors.
     return {403: NotCoveredError, 404: UnlistedSymbolError}.get(status)
 
 
-def daily(metric: str, path: str) -> Series:
-    """Return a series of one value a day."""
+def _daily(metric: str, path: str) -> Series:
     return Series(metric=metric, path=path, lag="12h")
 
 
-def weekly(metric: str, path: str, **extra: Any) -> Series:  # noqa: ANN401  # as the field of `Series`
-    """Return a series of one value a week."""
+def _weekly(metric: str, path: str, **extra: Any) -> Series:  # noqa: ANN401  # as the field of `Series`
     return Series(metric=metric, path=path, step="1w", lag="12h", extra=extra, confirmed=False)
 
 
-def share_among(metric: str, path: str) -> Series:
-    """Return a series of an asset's share among its peers."""
+def _share(metric: str, path: str) -> Series:
     return Series(metric=metric, path=path, lag="12h", extra={"share": True})
 
 
-def values_of(answer: "HttpResponse", place: "Reader") -> "Days | UnlistedSymbolError":
-    """Return the days in an answer; an error stands there as a text."""
-    if not isinstance(place.value, str):
-        return dict(value_in(row, DAY) for row in place.rows() if row.at("val").value is not None)
-    if place.value.lower().startswith(NOT_YET):
-        return {}
-    if place.value.lower().startswith(NOT_THERE):
-        told = f"{answer.what}: {answer.redact(place.value)[:80]}"
-        return UnlistedSymbolError(told, where=answer.where)
-    raise place.unexpected("days, or one of the texts that say there are none")
-
-
-def share_of(own: Days, others: Sequence[Days], end: int) -> float | None:
-    """Return an asset's part of a day's sum; None where the sum is not known."""
-    # Of whom nothing came at all it is not known that there was nothing yet.
-    parts = [own, *(days for days in others if not days or min(days) <= end)]
-    # What is below zero, as revenue after rewards may be, is no part of a whole.
-    if len(parts) < 2 or any(days.get(end, -1.0) < 0 for days in parts):
-        return None
-    whole = sum(days[end] for days in parts)
-    return own[end] / whole if whole else None
-
-
-def named_place(place: "Reader", name: str) -> "Reader":
-    """Return a field whose name may be spelled in other cases than it was asked for."""
-    fields = place.fields()
-    own = next((key for key in fields if key.lower() == name.lower()), name)
-    return place.at(own)
-
-
-def value_in(row: "Reader", length: int) -> tuple[int, float]:
-    """Return the end of a row's span and its value."""
-    with row.parsing():
-        day = parse_time(f"{row.text('date')[:10]}T00:00:00Z")
-    return day + length, row.number("val")
-
-
-def peers_of(peers: Mapping[str, Sequence[str]], entity: str) -> str | None:
-    """Return under which name an asset stands among its peers; None where it has none."""
-    return next((name for name, those in peers.items() if entity in those), None)
-
-
-async def weeks_of(
-    http: "Http", series: Series, name: str, since: int, until: int
-) -> "Days | UnlistedSymbolError":
-    """Return the weekly values of an ecosystem, or why there are none."""
-    days_back = (until - since) // DAY + 14
-    params: Params = {"ecosystem": name.lower(), "includeForks": "false", "daysBack": days_back}
-    try:
-        answer = await http.get(series.path, params=params)
-    except UnlistedSymbolError as error:
-        return error
-    rows = answer.read.rows() if isinstance(answer.json, list) else answer.read.rows("data")
-    return dict(value_in(row, WEEK_LONG) for row in rows if row.at("val").value is not None)
-
-
 class Artemis(SeriesProvider):
-    """Fees, revenue, users, transactions, value locked and market cap, a value a day.
+    """Daily fees, revenue, users, transactions, value locked and market cap.
 
-    A day's value is true at its end. The hour it appears at is not stated: it counts as known
-    twelve hours later. History is recomputed when labels or methods change, and there are no
-    vintages: what is backfilled is as known today, what is stored first is kept.
+    The value of a day is true at the end of the day. Artemis does not state when it is published:
+    it counts as known twelve hours later. History is recomputed when labels or methods change, and
+    there are no vintages: backfilled history is as known today; stored values are kept.
 
-    A share compares an asset with those it stands beside in `peers`: on a day t it is
+    A share compares an asset with its group in `peers`: on day t it is
     x(t) / (sum of p(t) over the asset and its peers), where x and p are fees, active users, value
-    locked or developers. Each counts from its first value on; a day on which one of them has none
-    is left out, for the sum would be too small. Where nobody else has the metric there is no share.
-    Other peers make other shares: start afresh when changing them.
+    locked or developers. A peer counts from its first value on. A day on which a peer has no value
+    has no share, since the sum would be too small. An asset whose peers lack the metric has no
+    share. Other peers make other shares: run `weft providers start-over artemis` after a change.
 
-    Commits and developers, and shares of developers, are asked for only where `series` names their
-    path, since on the present host it is not documented publicly: of the older host's
-    {dev_commits: {path: /weekly-commits}, active_developers: {path: /weekly-active-devs}}, rows of
-    date and val are expected, a date being the first of its week; a name without a slash is a key
-    as `/supported-metrics/` spells it, of a value a day. A metric that Artemis does not have for an
-    asset is told so with HTTP 200, and not asked for again. Documentation: https://docs.artemis.ai
+    The paths of commits and developers are not documented for the present host: these metrics and
+    the share of developers are requested only if `series` sets their path. The paths of the older
+    host are {dev_commits: {path: /weekly-commits}, active_developers: {path: /weekly-active-devs}},
+    with rows of date (the first day of the week) and val. A path without a slash is a key of daily
+    values from `/supported-metrics/`. Artemis answers HTTP 200 with a text where an asset lacks a
+    metric; the metric is then not requested again for a day.
+
+    Documentation: https://docs.artemis.ai
     """
 
     name = "artemis"
     web: Api = Api(
         base_url="https://data-svc.artemisxyz.com",
         key=QueryKey("APIKey"),
-        classify=classify,
+        classify=_classify,
     )
     series = (
-        daily("fees_usd", "FEES"),
-        daily("revenue_usd", "REVENUE"),
-        daily("active_users", "DAU"),
-        daily("transactions", "DAILY_TXNS"),
-        daily("tvl_usd", "TVL"),
-        daily("market_cap_usd", "MC"),
-        share_among("fees_share", "FEES"),
-        share_among("activity_share", "DAU"),
-        share_among("tvl_share", "TVL"),
-        weekly("dev_commits", "/weekly-commits"),
-        weekly("active_developers", "/weekly-active-devs"),
-        weekly("developer_share", "/weekly-active-devs", share=True),
+        _daily("fees_usd", "FEES"),
+        _daily("revenue_usd", "REVENUE"),
+        _daily("active_users", "DAU"),
+        _daily("transactions", "DAILY_TXNS"),
+        _daily("tvl_usd", "TVL"),
+        _daily("market_cap_usd", "MC"),
+        _share("fees_share", "FEES"),
+        _share("activity_share", "DAU"),
+        _share("tvl_share", "TVL"),
+        _weekly("dev_commits", "/weekly-commits"),
+        _weekly("active_developers", "/weekly-active-devs"),
+        _weekly("developer_share", "/weekly-active-devs", share=True),
     )
 
     class Config(SeriesConfig):
-        """Options. The path of a series is its key, as /supported-metrics/ spells it."""
+        """Options. The path of a series is its key in /supported-metrics/."""
 
         data_path: str = Field(
-            default="/data/api/{metric}/", description="with the slash it ends with"
+            default="/data/api/{metric}/", description="path of daily values, with its last slash"
         )
         peers: Mapping[str, tuple[str, ...]] = Field(
-            default=PEERS, description="who is compared with whom, by a name of your own"
+            default=PEERS, description="assets to compare with each other, by name of the group"
         )
         days_per_request: int = Field(
-            default=1_000, ge=1, le=1_000, description="longer spans are asked for in parts"
+            default=1_000, ge=1, le=1_000, description="days in one answer; longer spans are split"
         )
-        requests_per_minute: int = Field(default=60, ge=1, description="limits are not published")
+        requests_per_minute: int = Field(
+            default=60, ge=1, description="requests a minute; Artemis publishes no limit"
+        )
 
     config: Config
 
@@ -171,95 +117,201 @@ class Artemis(SeriesProvider):
         self.web = replace(type(self).web, limits=limits)
 
     def own_id(self, series: Series, entity: str) -> str | None:
-        """Return what Artemis calls an asset; None for a share of one without peers."""
-        if series.extra.get("share") and peers_of(self.config.peers, entity) is None:
-            self.tell(f"{entity}: it has no peers to be compared with; name it in peers", once=True)
+        """Return Artemis' symbol of an asset; None for the share of an asset without peers."""
+        if series.extra.get("share") and self._peer_group(entity) is None:
+            self.tell(f"{entity}: it has no peers to compare with; add it to peers", once=True)
             return None
         return super().own_id(series, entity)
 
     def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
-        """Return together the shares of one metric among the same peers; all else alone."""
-        together: dict[tuple[str, str], list[Wanted]] = {}
+        """Return the shares of one metric among the same peers together, other series alone."""
+        groups: dict[tuple[str, str], list[Wanted]] = {}
         for one in wanted:
             shared = one.series.extra.get("share")
-            among = f"peers {peers_of(self.config.peers, one.entity)}" if shared else one.entity
-            together.setdefault((one.series.metric, among), []).append(one)
-        return together.values()
+            among = f"peers {self._peer_group(one.entity)}" if shared else one.entity
+            groups.setdefault((one.series.metric, among), []).append(one)
+        return groups.values()
 
     async def read_group(
         self, http: "Http", group: Sequence[Wanted]
     ) -> Mapping[Wanted, list[Point]]:
-        """Return the values of one series, or of a share of several assets."""
+        """Return the values of one series, or of the shares of several assets."""
         if group[0].series.extra.get("share"):
             return await self._shares(http, group)
         return {one: await self.read(http, one) for one in group}
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
-        """Return the days of a span, asked for in parts."""
+        """Return the values of one series over a span."""
         if wanted.series.extra.get("share"):
             return list((await self._shares(http, [wanted])).get(wanted, []))
-        names = (wanted.own_id,)
-        days = (await self._histories(http, wanted.series, names, wanted.since, wanted.until))[
-            names[0]
-        ]
+        asset = wanted.own_id
+        histories = await self._histories(http, wanted.series, (asset,), wanted.since, wanted.until)
+        days = histories[asset]
         if isinstance(days, UnlistedSymbolError):
             raise days
         return [Point(end, value) for end, value in sorted(days.items())]
 
     async def _shares(self, http: "Http", group: Sequence[Wanted]) -> Mapping[Wanted, list[Point]]:
         series = group[0].series
-        peers = self.config.peers[peers_of(self.config.peers, group[0].entity) or ""]
+        peers = self.config.peers[self._peer_group(group[0].entity) or ""]
         ids = {**self.ids, **self.config.ids}
-        names = tuple(dict.fromkeys(ids.get(peer, peer) for peer in peers))
+        assets = tuple(dict.fromkeys(ids.get(peer, peer) for peer in peers))
         since = min(one.since for one in group)
-        told = await self._histories(http, series, names, since - WEEK_LONG, group[0].until)
-        found: dict[Wanted, list[Point]] = {}
+        histories = await self._histories(http, series, assets, since - _WEEK_LONG, group[0].until)
+        shares: dict[Wanted, list[Point]] = {}
         for one in group:
-            own = told[one.own_id]
-            if isinstance(own, UnlistedSymbolError):
-                self.give_up([one], own)
+            days = histories[one.own_id]
+            if isinstance(days, UnlistedSymbolError):
+                self.give_up([one], days)
                 continue
-            others = {n: d for n, d in told.items() if n != one.own_id and isinstance(d, dict)}
-            shares = ((end, share_of(own, [*others.values()], end)) for end in sorted(own))
-            # Before that, it is not known who had begun.
-            found[one] = [Point(e, s) for e, s in shares if s is not None and e >= since]
-            late = [
-                n for n, d in others.items() if own and max(d, default=0) < max(own) - WEEK_LONG
+            others = {
+                asset: other
+                for asset, other in histories.items()
+                if asset != one.own_id and isinstance(other, dict)
+            }
+            values = ((end, share_of(days, [*others.values()], end)) for end in sorted(days))
+            # Days before `since` only show which peers had a value by then.
+            shares[one] = [
+                Point(e, share) for e, share in values if share is not None and e >= since
             ]
-            if late:
-                told_late = f"{', '.join(late)} tell nothing any more; take them out of peers"
-                self.tell(f"{series.metric} {one.entity}: {told_late}", once=True)
-        return found
+            self._note_silent_peers(one, days, others)
+        return shares
+
+    def _note_silent_peers(self, one: Wanted, days: Days, others: Mapping[str, Days]) -> None:
+        """Name the peers whose values ended more than a week before the asset's."""
+        silent = [
+            asset
+            for asset, other in others.items()
+            if days and max(other, default=0) < max(days) - _WEEK_LONG
+        ]
+        if silent:
+            self.tell(
+                f"{one.series.metric} {one.entity}: no share, {', '.join(silent)} stopped having "
+                "values; remove from peers",
+                once=True,
+            )
+
+    def _peer_group(self, entity: str) -> str | None:
+        """Return the name of the group of peers that an asset is in; None where it is in none."""
+        groups = self.config.peers.items()
+        return next((name for name, assets in groups if entity in assets), None)
+
+    # Requests
 
     async def _histories(
-        self, http: "Http", series: Series, names: Sequence[str], since: int, until: int
+        self, http: "Http", series: Series, assets: Sequence[str], since: int, until: int
     ) -> "dict[str, Days | UnlistedSymbolError]":
-        """Return values by the end of their day or week, or why there are none, by asset."""
-        told: dict[str, Days | UnlistedSymbolError] = {}
+        """Return the values of each asset, or why it has none."""
+        histories: dict[str, Days | UnlistedSymbolError] = {}
         if series.path.startswith("/"):
-            for name in names:
-                told[name] = await weeks_of(http, series, name, since, until)
-            return told
+            for asset in assets:
+                histories[asset] = await self._weeks(http, series, asset, since, until)
+            return histories
+        path = self.config.data_path.format(metric=series.path)
+        for params in self._spans(assets, since, until):
+            answer = await http.get(path, params=params)
+            for asset, part in self._parse_days(answer, series.path, assets).items():
+                before = histories.get(asset)
+                if isinstance(part, dict) and isinstance(before, dict):
+                    before.update(part)
+                elif not isinstance(before, dict):
+                    histories[asset] = part
+        return histories
+
+    def _spans(self, assets: Sequence[str], since: int, until: int) -> "Iterator[Params]":
+        """Yield the parameters of the requests for a span of days."""
         # An event time is the end of its day.
         first, last = since // DAY * DAY - DAY, until // DAY * DAY
-        # It is not stated whether the limit is on rows of each asset, or of all of them.
-        step = max(self.config.days_per_request // len(names), 1) * DAY
+        # Artemis does not state whether the limit counts the rows of one asset, or of all.
+        step = max(self.config.days_per_request // len(assets), 1) * DAY
         for begin in range(first, last + 1, step):
-            params: Params = {
-                "symbols": ",".join(name.lower() for name in names),
+            yield {
+                "symbols": ",".join(asset.lower() for asset in assets),
                 "startDate": iso(begin)[:10],
                 "endDate": iso(min(begin + step - DAY, last))[:10],
                 "granularity": "DAY",
                 "limit": self.config.days_per_request,
             }
-            path = self.config.data_path.format(metric=series.path)
-            answer = await http.get(path, params=params)
-            symbols = answer.read.at("data", "symbols")
-            for name in names:
-                part = values_of(answer, named_place(named_place(symbols, name), series.path))
-                before = told.get(name)
-                if isinstance(part, dict) and isinstance(before, dict):
-                    before.update(part)
-                elif not isinstance(before, dict):
-                    told[name] = part
-        return told
+
+    async def _weeks(
+        self, http: "Http", series: Series, asset: str, since: int, until: int
+    ) -> "Days | UnlistedSymbolError":
+        """Return the weekly values of an ecosystem, or why it has none."""
+        params: Params = {
+            "ecosystem": asset.lower(),
+            "includeForks": "false",
+            "daysBack": (until - since) // DAY + 14,
+        }
+        try:
+            answer = await http.get(series.path, params=params)
+        except UnlistedSymbolError as error:
+            return error
+        place = answer.read if isinstance(answer.json, list) else answer.read.at("data")
+        return dict(place.collect(read=partial(_parse_row, _WEEK_LONG), lost=self.tell))
+
+    # Answers
+
+    def _parse_days(
+        self, answer: "HttpResponse", metric: str, assets: Sequence[str]
+    ) -> "dict[str, Days | UnlistedSymbolError]":
+        """Return the daily values of each asset in an answer, or why it has none."""
+        symbols = answer.read.at("data", "symbols")
+        listed = {key.lower(): place for key, place in symbols.fields().items()}
+        missing = [asset for asset in assets if asset.lower() not in listed]
+        # An answer about other assets only has another form; one without some lacks those.
+        if listed and len(missing) == len(assets):
+            symbols.at(assets[0].lower())
+        histories: dict[str, Days | UnlistedSymbolError] = {}
+        for asset in assets:
+            if asset in missing:
+                text = f"{answer.what}: the answer has no {asset}"
+                histories[asset] = UnlistedSymbolError(text, where=answer.where)
+            else:
+                place = _field(listed[asset.lower()], metric)
+                histories[asset] = self._parse_values(answer, place)
+        return histories
+
+    def _parse_values(
+        self, answer: "HttpResponse", place: "Reader"
+    ) -> "Days | UnlistedSymbolError":
+        """Return the daily values of one asset; a text in their place says that there are none."""
+        if not isinstance(place.value, str):
+            return dict(place.collect(read=partial(_parse_row, DAY), lost=self.tell))
+        if place.value.lower().startswith(_NOT_YET_AVAILABLE):
+            return {}
+        if place.value.lower().startswith(_NOT_AVAILABLE):
+            text = f"{answer.what}: {answer.redact(place.value)[:80]}"
+            return UnlistedSymbolError(text, where=answer.where)
+        raise place.unexpected("days, or a text that the metric is not available")
+
+
+def _field(place: "Reader", name: str) -> "Reader":
+    """Return a field by its name in any case: Artemis may not repeat the case of the request."""
+    own_name = next((key for key in place.fields() if key.lower() == name.lower()), name)
+    return place.at(own_name)
+
+
+def _parse_row(length: int, row: "Reader") -> tuple[int, float] | None:
+    """Return the end of a row's day or week and its value; None where the value is null."""
+    if row.at("val").value is None:
+        return None
+    with row.parsing():
+        day = parse_time(f"{row.text('date')[:10]}T00:00:00Z")
+    return day + length, row.number("val")
+
+
+def share_of(own: Days, others: Sequence[Days], end: int) -> float | None:
+    """Return an asset's share in the sum of a day; None where the sum is unknown.
+
+    Args:
+        own: values of the asset.
+        others: values of each peer.
+        end: end of the day, microseconds since 1970.
+    """
+    # A peer without any value may have had some before the span: its absence makes no zero.
+    parts = [own, *(days for days in others if not days or min(days) <= end)]
+    # A negative value, such as revenue after rewards, is no part of a sum.
+    if len(parts) < 2 or any(days.get(end, -1.0) < 0 for days in parts):
+        return None
+    total = sum(days[end] for days in parts)
+    return own[end] / total if total else None

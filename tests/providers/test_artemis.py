@@ -160,7 +160,7 @@ class TestArtemis(Sandboxed):
         fetched = fetch(provider)
         assert (fetched.error, fetched.rows) == (None, [])
         assert len(fetched.problems) == 2
-        assert all("ATOM tell nothing any more" in problem for problem in fetched.problems)
+        assert all("ATOM stopped having values" in problem for problem in fetched.problems)
         server.heal()
         assert fetch(provider).of("fees_share", "ETH")
 
