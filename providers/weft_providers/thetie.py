@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
@@ -18,147 +19,55 @@ if TYPE_CHECKING:
     from weft.sources.http import Http, HttpResponse, Reader
     from weft.sources.http.request import Params
 
+_MOST_REMEMBERED = 50_000
 
-def classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
-    """Return which error a status means."""
-    # Its bodies are not documented.
+
+def _classify(status: int, _: Any, __: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
+    # The TIE documents no bodies of errors.
     return {403: NotCoveredError, 404: UnlistedSymbolError}.get(status)
 
 
 class Scored(NamedTuple):
-    """A score of a news item, from -1 to 1; the instant is when it was computed."""
+    """The score of a news item, from -1 to 1, at the instant The TIE stamps it with."""
 
     instant: int
     item: str
     score: float
 
 
-class About(NamedTuple):
-    """What a news item is about: tickers of coins, and names of people, firms and topics."""
+class Subjects(NamedTuple):
+    """Subjects of a news item: tickers of coins, and names of people, firms and topics."""
 
     coins: frozenset[str] = frozenset()
     entities: frozenset[str] = frozenset()
 
 
-def social(metric: str, **extra: Any) -> Series:  # noqa: ANN401  # as the field of `Series`
-    """Return a series made of posts."""
-    own = {"kind": "social", "param": "coin", **extra}
-    return Series(metric=metric, lag="1h", extra=own, confirmed=False)
-
-
-def endpoint_of(series: Series) -> tuple[str, str]:
-    """Return path and field that the path of a series of posts is made of."""
-    path, _, field = series.path.rpartition(".")
-    return path or field, field
-
-
-def stamp_of(row: "Reader") -> int:
-    """Return the instant of a row, microseconds since 1970."""
-    with row.parsing():
-        return parse_time(f"{row.text('timestamp').replace(' ', 'T')}Z")
-
-
-def names_in(row: "Reader", field: str, spelled: Callable[[str], str]) -> frozenset[str]:
-    """Return the names in a field of a row, each spelled in one way."""
-    return frozenset(spelled(place.text()) for place in row.rows(field))
-
-
-def post_of(wanted: Wanted, row: "Reader") -> Iterable[float]:
-    """Yield the value of a post, scaled to the range of its series."""
-    _, field = endpoint_of(wanted.series)
-    if row.at(field).value is None:
-        return
-    value, extra = row.number(field), wanted.series.extra
-    if "neutral" in extra:
-        value = (value - extra["neutral"]) / extra["span"]
-        if not -1 <= value <= 1:
-            raise row.at(field).unexpected("a score on its scale")
-    yield value
-
-
-def days_of(
-    wanted: Wanted, scored: Sequence[Scored], days: range, about: Mapping[str, About]
-) -> Iterable[Point]:
-    """Yield what a day's items say of one asset, by what is known about each item."""
-    coin, nothing = wanted.own_id.upper(), About()
-    # Sorted by time, so that the last score of an item stays.
-    last: dict[int, dict[str, float]] = {day: {} for day in days}
-    every: dict[int, set[str]] = {day: set() for day in days}
-    for one in scored:
-        day = one.instant // DAY * DAY
-        if day in last:
-            every[day].add(one.item)
-            if coin in about.get(one.item, nothing).coins:
-                last[day][one.item] = one.score
-    for day, scores in last.items():
-        value: float | None
-        match wanted.series.metric:
-            case "news_volume":
-                value = float(len(scores))
-            case "news_dominance":
-                value = len(scores) / len(every[day]) if every[day] else None
-            case "news_entities":
-                value = float(len({n for item in scores for n in about[item].entities}))
-            case _:
-                value = sum(scores.values()) / len(scores) if scores else None
-        if value is not None:
-            yield Point(day + DAY, value)
-
-
-def rows_in(answer: "HttpResponse", field: str) -> "list[Reader]":
-    """Return the rows of an answer, which may be the answer itself."""
-    if isinstance(answer.json, list):
-        return answer.read.rows()
-    return answer.read.rows(field)
-
-
-def scored_in(row: "Reader", neutral: float, span: float) -> Scored:
-    """Return an item's score, -1 to 1."""
-    score = (row.number("sentiment_score") - neutral) / span
-    if not -1 <= score <= 1:
-        raise row.at("sentiment_score").unexpected("a score on its scale")
-    return Scored(stamp_of(row), row.text("link_hash"), score)
-
-
-def scores_in(answer: "HttpResponse", config: Any) -> list[Scored]:  # noqa: ANN401  # the provider's own options
-    """Return the scores of an answer, the oldest first."""
-    rows = rows_in(answer, config.rows_field)
-    return sorted(scored_in(row, config.neutral_score, config.score_span) for row in rows)
-
-
-def last_of_days(answer: "HttpResponse", field: str) -> "dict[int, Reader]":
-    """Return the last row of each day, by the day's first instant."""
-    rows = sorted(
-        ((stamp_of(row), row) for row in rows_in(answer, field)), key=lambda told: told[0]
-    )
-    # Sorted by time, so that the last row of a day stays.
-    return {instant // DAY * DAY: row for instant, row in rows}
-
-
-_MOST_REMEMBERED = 50_000
+def _social(metric: str, **extra: Any) -> Series:  # noqa: ANN401  # as the field of `Series`
+    extra = {"kind": "social", "param": "coin", **extra}
+    return Series(metric=metric, lag="1h", extra=extra, confirmed=False)
 
 
 class TheTie(SeriesProvider):
-    """The mean tone of a day's news about an asset, how much there was, and the tone of posts.
+    """The mean tone of a day's news about an asset, the number of items, and the tone of posts.
 
-    The source stamps a score with the instant it was computed at, which is when it could be known;
-    a day's value is true at its end, and counts as known an hour later. An item scored again
-    counts with the last score of its day. A day that the answer does not reach back to the
-    beginning of is left out, and so is the tone of a day without news. A day has no items about an
-    asset only if there ever was one: of an asset that none has been about nothing is known, which
-    is told.
+    The TIE stamps each score; two versions of its documentation call the stamp the time of the
+    calculation, or of the publication. The value of a day is true at the end of the day and counts
+    as known one hour later, under both readings. An item that is scored again counts with the last
+    score of its day. A day is left out where the answer does not reach back to its start; a day
+    without news has no tone. An asset that no item has ever been about has no values, and a line
+    says so.
 
-    Needs a contract. Which coins an item is about comes from a second route, whose path and fields
-    are unconfirmed: they may be set in the config. Not documented publicly at all, and asked for
-    only where `series` names the path, are
+    Needs a contract. The coins of an item come from a second route; its path and fields are not
+    confirmed and can be set in the config. Two groups of metrics are not documented publicly, and
+    are requested only if `series` sets their path:
 
     - the names in an item: {news_entities: {path: entities}}, a field beside the coins that is a
-      list of texts; a day's number is that of different names in all items about the asset;
-    - posts: {social_sentiment: {path: /v1/somewhere.some_field}}, and so for social_volume and
-      social_dominance: rows as of news, each with its `timestamp`, of one coin that the parameter
-      `coin` names (another: {extra: {param: symbol}}). The last row of a day is its value, known
-      an hour after the day. Tone is 0 to 100, 50 being neutral (extra: neutral, span); of a
-      dominance in percent the factor is 0.01.
+      list of texts; the value of a day is the number of different names in items about the asset;
+    - posts: {social_sentiment: {path: /v1/somewhere.some_field}}, likewise social_volume and
+      social_dominance: rows with a `timestamp`, of the coin that the parameter `coin` names
+      (another parameter: {extra: {param: symbol}}). The last row of a day is its value, known one
+      hour after the day. Tone ranges from 0 to 100, 50 is neutral (extra: neutral, span); for a
+      dominance in percent set factor: 0.01.
 
     Documentation: https://docs.thetie.io
     """
@@ -167,39 +76,43 @@ class TheTie(SeriesProvider):
     web: Api = Api(
         base_url="https://terminal-api.thetie.io",
         key=HeaderKey("Authorization", "Bearer "),
-        classify=classify,
+        classify=_classify,
     )
     series = (
         Series(metric="news_sentiment", path="score", lag="1h"),
         Series(metric="news_volume", path="count", lag="1h"),
         Series(metric="news_dominance", path="share", lag="1h"),
         Series(metric="news_entities", lag="1h", confirmed=False),
-        social("social_sentiment", neutral=50.0, span=50.0),
-        social("social_volume"),
-        social("social_dominance"),
+        _social("social_sentiment", neutral=50.0, span=50.0),
+        _social("social_volume"),
+        _social("social_dominance"),
     )
 
     class Config(SeriesConfig):
-        """Options. Paths and fields that are unconfirmed are named here."""
+        """Options. Unconfirmed paths and fields are set here."""
 
-        sentiment_path: str = Field(default="/v1/news_sentiment", description="where scores are")
-        items_per_request: int = Field(default=1_000, ge=1, description="scores asked for at once")
+        sentiment_path: str = Field(default="/v1/news_sentiment", description="path of scores")
+        items_per_request: int = Field(default=1_000, ge=1, description="scores in one answer")
         since_param: str | None = Field(
             default=None,
-            description="parameter that narrows scores to those since, if there is one",
+            description="parameter that limits scores to those since a time, if there is one",
         )
         metadata_path: str = Field(
-            default="/v1/news_metadata", description="where it is told what items are about"
+            default="/v1/news_metadata", description="path of the coins that items are about"
         )
         hash_param: str = Field(default="link_hash", description="its parameter, a list of items")
-        hashes_per_request: int = Field(default=100, ge=1, description="items asked about at once")
+        hashes_per_request: int = Field(default=100, ge=1, description="items in one request")
         coins_field: str = Field(default="coins", description="its field, a list of tickers")
         rows_field: str = Field(
-            default="data", description="where the rows of an answer are; a bare list will do"
+            default="data", description="field with the rows of an answer; a bare list works too"
         )
-        neutral_score: float = Field(default=3.0, description="what is neither good nor bad")
-        score_span: float = Field(default=2.0, gt=0, description="from neutral to the best")
-        requests_per_minute: int = Field(default=60, ge=1, description="limits are not published")
+        neutral_score: float = Field(default=3.0, description="score of neutral news")
+        score_span: float = Field(
+            default=2.0, gt=0, description="from the neutral to the best score"
+        )
+        requests_per_minute: int = Field(
+            default=60, ge=1, description="requests a minute; The TIE publishes no limit"
+        )
 
     config: Config
 
@@ -207,97 +120,206 @@ class TheTie(SeriesProvider):
         super().__init__(config)
         limits = (RateLimit(self.config.requests_per_minute, 60),)
         self.web = replace(type(self).web, limits=limits)
-        self._about: dict[str, About] = {}
+        self._subjects: dict[str, Subjects] = {}
         self._seen: set[str] = set()
 
     async def begin(self, request: "Request", http: "Http", clock: "Clock") -> None:
-        """Learn which assets there has been news about."""
-        of_news = {series.metric for series in self.series if "kind" not in series.extra}
+        """Learn from stored facts which assets news has been about."""
+        of_news = {series.metric for series in self.series if not _is_social(series)}
         self._seen |= {key.entity for key in request.known_facts if key.metric in of_news}
 
     def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
-        """Return all news together, told without regard to what it is about; posts by asset."""
-        together: dict[tuple[str, str], list[Wanted]] = {}
+        """Return all news together, since one answer covers all assets; posts by asset."""
+        groups: dict[tuple[str, str], list[Wanted]] = {}
         for one in wanted:
-            posts = one.series.extra.get("kind") == "social"
-            call = (endpoint_of(one.series)[0], one.own_id) if posts else ("", "")
-            together.setdefault(call, []).append(one)
-        return together.values()
+            path, _ = _endpoint(one.series)
+            call = (path, one.own_id) if _is_social(one.series) else ("", "")
+            groups.setdefault(call, []).append(one)
+        return groups.values()
 
     async def read_group(
         self, http: "Http", group: Sequence[Wanted]
     ) -> Mapping[Wanted, list[Point]]:
-        """Return the days of every asset, from the items of all, or those of one asset's posts."""
-        if group[0].series.extra.get("kind") == "social":
-            return await self._posts(http, group)
-        params = self._asked(min(one.since for one in group))
+        """Return the days of every asset from the news of all, or of one asset from its posts."""
+        params = self._params(min(one.since for one in group))
+        if _is_social(group[0].series):
+            path, _ = _endpoint(group[0].series)
+            params = {**params, group[0].series.extra["param"]: group[0].own_id}
+            return self._parse_posts(await http.get(path, params=params), group)
         answer = await http.get(self.config.sentiment_path, params=params)
-        scored = scores_in(answer, self.config)
-        if not scored:
+        scores = self._parse_scores(answer)
+        if not scores:
             return {}
-        await self._look_up(http, {one.item for one in scored})
-        self._tell_unknown(group)
+        await self._look_up(http, {score.item for score in scores})
+        self._note_unknown(group)
         # The oldest item may not be the first of its day.
-        first = -(-scored[0].instant // DAY) * DAY
+        first = -(-scores[0].instant // DAY) * DAY
         days = range(first, group[0].until // DAY * DAY, DAY)
-        known = [one for one in group if self._is_known(one)]
-        return {one: list(days_of(one, scored, days, self._about)) for one in known}
+        return {
+            one: list(_days(one, scores, days, self._subjects))
+            for one in group
+            if self._is_known(one)
+        }
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
         """Return the days of one series."""
         return list((await self.read_group(http, [wanted])).get(wanted, []))
 
-    def _asked(self, since: int) -> "Params":
+    def _params(self, since: int) -> "Params":
         params: Params = {"limit": self.config.items_per_request}
         if self.config.since_param:
             text = iso(since // DAY * DAY - DAY)[:19].replace("T", " ")
             return {**params, self.config.since_param: text}
         return params
 
-    def _is_known(self, wanted: Wanted) -> bool:
-        return not self._seen.isdisjoint({wanted.own_id.upper(), wanted.entity})
-
-    def _tell_unknown(self, group: Sequence[Wanted]) -> None:
-        for one in group:
-            if not self._is_known(one):
-                self.tell(
-                    f"{one.entity}: unknown, none of the latest news is about it; it is looked for "
-                    f"again in each round. If it has another name there, set ids.{one.entity}",
-                    once=True,
-                )
-
-    async def _posts(self, http: "Http", group: Sequence[Wanted]) -> Mapping[Wanted, list[Point]]:
-        path, _ = endpoint_of(group[0].series)
-        asked = {group[0].series.extra["param"]: group[0].own_id}
-        params = {**self._asked(min(one.since for one in group)), **asked}
-        answer = await http.get(path, params=params)
-        last = last_of_days(answer, self.config.rows_field)
-        return {
-            one: [
-                Point(day + DAY, value) for day, row in last.items() for value in post_of(one, row)
-            ]
-            for one in group
-        }
-
     async def _look_up(self, http: "Http", items: set[str]) -> None:
-        """Learn what items are about."""
-        missing = sorted(items - self._about.keys())
+        """Ask for the subjects of items that are not remembered."""
+        missing = sorted(items - self._subjects.keys())
         size = self.config.hashes_per_request
         for begin in range(0, len(missing), size):
             part = missing[begin : begin + size]
             params: Params = {self.config.hash_param: ",".join(part)}
             answer = await http.get(self.config.metadata_path, params=params)
-            rows = {row.text("link_hash"): row for row in rows_in(answer, self.config.rows_field)}
-            if rows and rows.keys().isdisjoint(part):
-                raise answer.read.unexpected("about the items that were asked for")
-            for item, row in rows.items():
-                coins = names_in(row, self.config.coins_field, str.upper)
-                own = self.config.series.get("news_entities")
-                entities = (
-                    names_in(row, own.path, str.casefold) if own and own.path else frozenset()
-                )
-                self._about[item] = About(coins, entities)
-                self._seen |= coins
-        for item in list(self._about)[: max(0, len(self._about) - _MOST_REMEMBERED)]:
+            subjects = self._parse_subjects(answer, part)
+            self._subjects |= subjects
+            self._seen |= {coin for subject in subjects.values() for coin in subject.coins}
+        for item in list(self._subjects)[: max(0, len(self._subjects) - _MOST_REMEMBERED)]:
             if item not in items:
-                del self._about[item]
+                del self._subjects[item]
+
+    def _is_known(self, wanted: Wanted) -> bool:
+        return not self._seen.isdisjoint({wanted.own_id.upper(), wanted.entity})
+
+    def _note_unknown(self, group: Sequence[Wanted]) -> None:
+        for one in group:
+            if not self._is_known(one):
+                self.tell(
+                    f"{one.entity}: unknown, none of the latest news is about it; each round looks "
+                    f"again. If The TIE uses another name, set ids.{one.entity}",
+                    once=True,
+                )
+
+    # Answers
+
+    def _rows(self, answer: "HttpResponse") -> "Reader":
+        """Return the list of rows in an answer, which may be the answer itself."""
+        is_list = isinstance(answer.json, list)
+        return answer.read if is_list else answer.read.at(self.config.rows_field)
+
+    def _parse_scores(self, answer: "HttpResponse") -> list[Scored]:
+        """Return the scores in an answer, oldest first."""
+        return sorted(self._rows(answer).collect(read=self._parse_score, lost=self.tell))
+
+    def _parse_score(self, row: "Reader") -> Scored | None:
+        if row.at("sentiment_score").value is None:
+            return None
+        score = row.number("sentiment_score")
+        score = (score - self.config.neutral_score) / self.config.score_span
+        if not -1 <= score <= 1:
+            raise row.at("sentiment_score").unexpected("a score on its scale")
+        return Scored(_stamp(row), row.text("link_hash"), score)
+
+    def _parse_subjects(self, answer: "HttpResponse", items: Sequence[str]) -> dict[str, Subjects]:
+        """Return the subjects of items.
+
+        Raises:
+            SchemaChangedError: the answer is about other items only.
+        """
+        rows = self._rows(answer).collect(read=self._parse_subject, lost=self.tell)
+        subjects = dict(rows)
+        if subjects and subjects.keys().isdisjoint(items):
+            raise answer.read.unexpected("about the items that were asked for")
+        return subjects
+
+    def _parse_subject(self, row: "Reader") -> tuple[str, Subjects]:
+        coins = _names(row, self.config.coins_field, str.upper)
+        options = self.config.series.get("news_entities")
+        path = options.path if options else None
+        entities = _names(row, path, str.casefold) if path else frozenset[str]()
+        return row.text("link_hash"), Subjects(coins, entities)
+
+    def _parse_posts(
+        self, answer: "HttpResponse", group: Sequence[Wanted]
+    ) -> Mapping[Wanted, list[Point]]:
+        """Return the values of the last row of each day."""
+        stamped = self._rows(answer).collect(read=_stamped, lost=self.tell)
+        # Sorted by time, so that the last row of a day stays.
+        ordered = sorted(stamped, key=lambda pair: pair[0])
+        last = {instant // DAY * DAY: row for instant, row in ordered}
+        return {one: self.points_in([*last.values()], partial(_post, one.series)) for one in group}
+
+
+def _is_social(series: Series) -> bool:
+    return series.extra.get("kind") == "social"
+
+
+def _endpoint(series: Series) -> tuple[str, str]:
+    """Return the two parts of the path of a series of posts: path and field."""
+    path, _, field = series.path.rpartition(".")
+    return path or field, field
+
+
+def _stamp(row: "Reader") -> int:
+    """Return the instant of a row, microseconds since 1970; its text is UTC and lacks a zone."""
+    with row.parsing():
+        return parse_time(f"{row.text('timestamp').replace(' ', 'T')}Z")
+
+
+def _stamped(row: "Reader") -> "tuple[int, Reader]":
+    return _stamp(row), row
+
+
+def _names(row: "Reader", field: str, spelled: Callable[[str], str]) -> frozenset[str]:
+    """Return the names in a field, each spelled in one way; a null field has none."""
+    if row.at(field).value is None:
+        return frozenset()
+    return frozenset(spelled(place.text()) for place in row.rows(field))
+
+
+def _post(series: Series, row: "Reader") -> Point | None:
+    """Return the value of a day, scaled to the range of its series; None where it is null."""
+    _, field = _endpoint(series)
+    if row.at(field).value is None:
+        return None
+    value, extra = row.number(field), series.extra
+    if "neutral" in extra:
+        value = (value - extra["neutral"]) / extra["span"]
+        if not -1 <= value <= 1:
+            raise row.at(field).unexpected("a score on its scale")
+    return Point(_stamp(row) // DAY * DAY + DAY, value)
+
+
+def _days(
+    wanted: Wanted, scores: Sequence[Scored], days: range, subjects: Mapping[str, Subjects]
+) -> Iterable[Point]:
+    """Yield the value of each day, from the day's items about one asset.
+
+    Args:
+        wanted: the series.
+        scores: of all items, oldest first.
+        days: starts of the days, microseconds since 1970.
+        subjects: by item; an item without an entry is about no asset.
+    """
+    coin, nothing = wanted.own_id.upper(), Subjects()
+    # Oldest first, so that the last score of an item stays.
+    last: dict[int, dict[str, float]] = {day: {} for day in days}
+    items: dict[int, set[str]] = {day: set() for day in days}
+    for score in scores:
+        day = score.instant // DAY * DAY
+        if day in last:
+            items[day].add(score.item)
+            if coin in subjects.get(score.item, nothing).coins:
+                last[day][score.item] = score.score
+    for day, by_item in last.items():
+        value: float | None
+        match wanted.series.metric:
+            case "news_volume":
+                value = float(len(by_item))
+            case "news_dominance":
+                value = len(by_item) / len(items[day]) if items[day] else None
+            case "news_entities":
+                value = float(len({name for item in by_item for name in subjects[item].entities}))
+            case _:
+                value = sum(by_item.values()) / len(by_item) if by_item else None
+        if value is not None:
+            yield Point(day + DAY, value)
