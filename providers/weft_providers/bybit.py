@@ -1,4 +1,4 @@
-"""Bybit: spot or perpetual candles, funding, open interest, and who is long.
+"""Spot or perpetual candles, funding, open interest and account ratios from Bybit.
 
 Paths, limits and error codes: https://bybit-exchange.github.io/docs/v5/intro.
 """
@@ -32,15 +32,15 @@ from weft.sources.http.api import Headers
 from weft.sources.series import Point, Series, Wanted
 
 _PERIODS = {"5m": "5min", "15m": "15min", "30m": "30min"}
-"""What statistics call a period, where it is not Weft's name."""
+"""Bybit's names of periods in statistics, where they differ from Weft's."""
 _FUNDING_PAGE = 200
 _MILLI = 1_000
 
-SERIES = (
+_SERIES = (
     Series(
         metric="funding_rate",
         path="/v5/market/funding/history",
-        # Contracts are paid every 8, 4, 2 or 1 hours.
+        # Contracts pay every 8, 4, 2 or 1 hours.
         step="1h",
         lag="1s",
         scope=Scope.INSTRUMENT,
@@ -64,13 +64,13 @@ SERIES = (
 )
 
 
-async def read_metric(http: Http, wanted: Wanted, tell: Callable[[str], None]) -> list[Point]:
-    """Return the values of one metric; answers begin with the newest.
+async def _ask_metric(http: Http, wanted: Wanted, tell: Callable[[str], None]) -> list[Point]:
+    """Return the values of one metric, oldest first.
 
     Args:
-        http: asks.
-        wanted: which values.
-        tell: takes a line about what is left out.
+        http: client of the API.
+        wanted: metric, contract and span.
+        tell: takes a line about rows that are left out.
     """
     if "period" in wanted.series.extra:
         points = await _statistics(http, wanted, tell)
@@ -86,43 +86,43 @@ async def _statistics(http: Http, wanted: Wanted, tell: Callable[[str], None]) -
         extra["period"]: period,
         "limit": extra["page"],
     }
-    told: list[tuple[int, float | None]] = []
+    values: list[tuple[int, float | None]] = []
     seen: set[str] = set()
     while True:
         answer = await http.get(series.path, params=params)
         result = answer.read.at("result")
         rows = result.rows("list")
-        told += result.collect("list", read=partial(_row, wanted), lost=tell)
-        # Empty after the last page, and never absent.
+        values += result.collect("list", read=partial(_parse_statistic, wanted), lost=tell)
+        # The cursor is empty after the last page, never missing.
         cursor = result.text("nextPageCursor")
-        if not rows or not cursor or min((at for at, _ in told), default=0) < wanted.since:
+        if not rows or not cursor or min((at for at, _ in values), default=0) < wanted.since:
             break
         if cursor in seen:
-            raise result.at("nextPageCursor").unexpected("a page that has not been told")
+            raise result.at("nextPageCursor").unexpected("another page")
         seen.add(cursor)
-        # It comes encoded for a URL, and is encoded again on its way out.
+        # Bybit sends the cursor encoded for a URL; the client encodes it again.
         params["cursor"] = unquote(cursor)
-    lacking = [at for at, value in told if value is None]
-    if lacking:
-        count = f"{len(lacking)} row{'' if len(lacking) == 1 else 's'}"
+    undefined = [at for at, value in values if value is None]
+    if undefined:
+        count = f"{len(undefined)} row{'' if len(undefined) == 1 else 's'}"
         tell(
-            f"{series.metric} {wanted.entity}: {count} left out, nobody is short, "
-            f"first at {iso(min(lacking))}"
+            f"{series.metric} {wanted.entity}: {count} left out, no account is short, "
+            f"first at {iso(min(undefined))}"
         )
-    # Known no earlier than a period after the time it is stamped with.
+    # A statistic is known one period after its stamp at the earliest.
     after = max(series.lag_micros, series.step_micros)
-    return [Point(at, value, at + after) for at, value in told if value is not None]
+    return [Point(at, value, at + after) for at, value in values if value is not None]
 
 
 async def _funding(http: Http, wanted: Wanted, tell: Callable[[str], None]) -> list[Point]:
-    """Return the rates paid, each known as it is paid."""
+    """Return the rates paid, each known when it is paid; pages begin with the newest."""
     points: list[Point] = []
     until = wanted.until
     while until >= wanted.since:
         params: dict[str, str | int] = _span(wanted, until) | {"limit": _FUNDING_PAGE}
         answer = await http.get(wanted.series.path, params=params)
         rows = answer.read.rows("result", "list")
-        points += answer.read.collect("result", "list", read=_paid, lost=tell)
+        points += answer.read.collect("result", "list", read=_parse_funding, lost=tell)
         before = min((point.event_time for point in points), default=0) - _MILLI
         if len(rows) < _FUNDING_PAGE or before >= until:
             break
@@ -135,17 +135,17 @@ def _span(wanted: Wanted, until: int) -> dict[str, str | int]:
     return {"category": "linear", "symbol": wanted.own_id, "startTime": start, "endTime": end}
 
 
-def _paid(row: Reader) -> Point:
+def _parse_funding(row: Reader) -> Point:
     paid = row.instant("fundingRateTimestamp", unit="ms")
     return Point(paid, row.number("fundingRate"), known_at=paid)
 
 
-def _row(wanted: Wanted, row: Reader) -> tuple[int, float | None]:
+def _parse_statistic(wanted: Wanted, row: Reader) -> tuple[int, float | None]:
     return row.instant("timestamp", unit="ms"), _value(wanted, row)
 
 
 def _value(wanted: Wanted, row: Reader) -> float | None:
-    """Return what a row says; None where it would be a ratio to nothing."""
+    """Return the value of a row; None where no account is short, so that there is no ratio."""
     if wanted.series.metric == "open_interest":
         _, _, coins = split_pair(wanted.entity) or ("", "", 1)
         return row.number(wanted.series.extra["field"]) * coins
@@ -158,7 +158,7 @@ _INTERVALS = {f"{n}m": f"{n}" for n in (1, 3, 5, 15, 30)} | _MINUTES | {"1d": "D
 
 
 class ParameterError(RefusedError):
-    """A parameter was refused, which a symbol is: what 10001 means."""
+    """Bybit refused a parameter, such as a symbol (code 10001)."""
 
 
 _TOO_MANY = 10006
@@ -177,14 +177,14 @@ _MILLI = 1_000
 
 
 def classify(status: int, body: Any, headers: Headers) -> type[SourceError] | None:  # noqa: ANN401, ARG001  # JSON, in the form the contract fixes
-    """Return what a code means: most errors come with HTTP 200."""
+    """Return the error of Bybit's code; most errors have HTTP status 200."""
     if status != 200 or body["retCode"] == 0:
         return None
     return _MEANINGS.get(body["retCode"], RefusedError)
 
 
 def waits(body: Any, headers: Headers, now: int) -> float | None:  # noqa: ANN401  # JSON, in the form the contract fixes
-    """Return the seconds up to the instant a limit is lifted, which a header of its own names."""
+    """Return the seconds until a limit is lifted, from Bybit's header."""
     lifted = headers.get("x-bapi-limit-reset-timestamp", "")
     if body["retCode"] != _TOO_MANY or not lifted.isdecimal():
         return None
@@ -192,17 +192,17 @@ def waits(body: Any, headers: Headers, now: int) -> float | None:  # noqa: ANN40
 
 
 class Bybit(ExchangeProvider):
-    """Closed candles of spot pairs or linear perpetuals, and what perpetuals tell beside prices.
+    """Closed candles of spot pairs or linear perpetuals, and metrics of perpetuals.
 
-    A candle is known at its close, a funding rate when it is paid; open interest and the ratio one
-    period after the time they are stamped with. Restatements are not announced; the last steps are
-    asked for again. Open interest is in coins, of one side: Bybit's `openInterest` counts both.
+    A candle is known at its close, a funding rate when it is paid, open interest and the account
+    ratio one period after their stamp. Bybit does not announce restatements; the last steps are
+    requested again. Open interest is in coins of one side: Bybit's `openInterest` counts both.
     """
 
     name = "bybit"
     web = Api(
         base_url="https://api.bybit.com",
-        # 600 are allowed; but who passes them is shut out for ten minutes.
+        # Bybit allows 600, and bans a client above that for ten minutes.
         limits=(RateLimit(500, 5),),
         classify=classify,
         waits=waits,
@@ -211,32 +211,32 @@ class Bybit(ExchangeProvider):
     )
     hosts = ("bybit.com", "bytick.com")
     intervals: ClassVar = _INTERVALS
-    series = SERIES
+    series = _SERIES
 
     class Config(ExchangeConfig):
         """Options."""
 
         category: Literal["linear", "spot"] = Field(
             default="linear",
-            description="perpetuals or spot pairs; each is another source, and spot has no metrics",
+            description="perpetuals or spot pairs; stored as two sources, spot without metrics",
         )
         symbols: tuple[str, ...] = Field(
             default=("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT"),
-            description="symbols to fetch where none are asked for in particular",
+            description="symbols to fetch unless a request names others",
         )
-        requests_in_flight: int = Field(default=8, ge=1, le=20, description="requests open at once")
+        requests_in_flight: int = Field(default=8, ge=1, le=20, description="concurrent requests")
         page_size: int = Field(default=1000, ge=1, le=1000, description="candles in one request")
 
     config: Config
 
     @property
     def source(self) -> str:
-        """Differs by category: the same symbol has other prices there."""
-        own = super().source
-        return own if self.config.category == "linear" else f"{own}-{self.config.category}"
+        """Return the name of the stored source; a symbol has other prices in each category."""
+        source = super().source
+        return source if self.config.category == "linear" else f"{source}-{self.config.category}"
 
     async def instrument(self, http: Http, symbol: str) -> Instrument:
-        """Return what instruments-info says about a symbol."""
+        """Return a symbol as instruments-info describes it."""
         category = self.config.category
         params: dict[str, str | int] = {"category": category, "symbol": symbol}
         unlisted = UnlistedSymbolError(f"there is no {category} {symbol}", where=self.name)
@@ -248,7 +248,7 @@ class Bybit(ExchangeProvider):
         rows = answer.read.rows("result", "list")
         if not rows:
             raise unlisted
-        return _instrument(rows[0], category)
+        return _parse_instrument(rows[0], category)
 
     async def page(self, http: Http, symbol: str, interval: Interval, first: int, now: int) -> Page:
         """Return the candles of one span."""
@@ -276,18 +276,18 @@ class Bybit(ExchangeProvider):
         return Page(rows, answer, end, problems)
 
     def own_id(self, series: Series, entity: str) -> str | None:
-        """Return the symbol itself; None for spot, which has none of the metrics."""
+        """Return the symbol itself; None for spot, which has no metrics."""
         return super().own_id(series, entity) if self.config.category == "linear" else None
 
     async def read(self, http: Http, wanted: Wanted) -> list[Point]:
         """Return the values of one metric."""
-        points = await read_metric(http, wanted, self.tell)
+        points = await _ask_metric(http, wanted, self.tell)
         if wanted.series.metric == "funding_rate":
             self.looked(wanted, points)
         return points
 
 
-def _instrument(entry: Reader, category: str) -> Instrument:
+def _parse_instrument(entry: Reader, category: str) -> Instrument:
     pair = (entry.text("baseCoin"), entry.text("quoteCoin"))
     base, quote, multiplier = split_pair("/".join(pair)) or (*pair, 1)
     kind = Kind.SPOT
@@ -308,7 +308,7 @@ def _instrument(entry: Reader, category: str) -> Instrument:
 
 
 def _launched(entry: Reader) -> int | None:
-    """Return when a contract was listed; spot pairs do not say it, and some contracts say 0."""
+    """Return when a contract was listed; None for spot pairs, and contracts that state 0."""
     if not entry.has("launchTime") or entry.number("launchTime") == 0:
         return None
     return entry.instant("launchTime", unit="ms")

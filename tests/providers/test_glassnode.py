@@ -109,7 +109,7 @@ class TestGlassnode(Sandboxed):
         assert {row.known_at - row.event_time for row in fetched.of("sopr")} == {27 * SECOND}
         assert {r.known_at - r.event_time for r in fetched.of("reserve_risk")} == {3 * HOUR}
         (problem,) = fetched.problems
-        assert problem.startswith("reserve_risk BTC: has no point-in-time form")
+        assert problem.startswith("reserve_risk BTC: no point-in-time form")
         again = fetch(provider, since=SINCE)
         assert again.problems == []
         assert len(again.asked) == len(chosen)

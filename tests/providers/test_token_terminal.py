@@ -72,7 +72,7 @@ class TestTokenTerminal(Sandboxed):
         fetched = fetch(provider)
         assert fetched.of("fees_usd", "AVAX")
         (problem,) = fetched.problems
-        assert "is now called avalanche" in problem
+        assert "is now avalanche" in problem
         assert fetch(provider).problems == []
 
     def test_a_day_is_not_taken_before_it_is_settled(self, server: Sandbox, world: World) -> None:
