@@ -1,4 +1,4 @@
-"""What labelled wallets buy, sell and hold, from Nansen."""
+"""Net flows and holdings of labelled wallets, from Nansen."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wan
 if TYPE_CHECKING:
     from weft.sources.http import Http, Reader
 
-TOKENS = """
+_TOKENS = """
     BTC:ethereum:0x2260fac5e5542a773aa44fbcfedf7c193bc2c599
     ETH:ethereum:0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2
     BNB:bnb:0xbb4cdb9cbd36b01bd1cbaebf2de08d9173bc095c
@@ -37,17 +37,17 @@ TOKENS = """
 """
 
 
-def classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
-    """Return which error an answer means."""
+def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
+    """Return the error of an answer."""
     if status == 403:
-        # Used up, everything is refused, until there are new ones; a plan lacks one endpoint.
-        used_up = b"credit" in orjson.dumps(body).lower()
-        return ForbiddenError if used_up else NotCoveredError
+        # Without credits Nansen refuses every request; a plan lacks single endpoints.
+        no_credits = b"credit" in orjson.dumps(body).lower()
+        return ForbiddenError if no_credits else NotCoveredError
     return UnlistedSymbolError if status == 404 else None
 
 
-def limits_of(credits_per_day: int) -> tuple[RateLimit, ...]:
-    """Return the rate limits of a plan, credits among them."""
+def _limits(credits_per_day: int) -> tuple[RateLimit, ...]:
+    """Return the rate limits of a plan, including credits."""
     return (
         RateLimit(20, 1.0, per_request=True, remaining="x-ratelimit-remaining-second"),
         RateLimit(300, 60.0, per_request=True, reset="ratelimit-reset"),
@@ -55,71 +55,70 @@ def limits_of(credits_per_day: int) -> tuple[RateLimit, ...]:
     )
 
 
-def credited(
+def _series(
     metric: str, kind: str, path: str, field: str, step: str = "5h", lag: str = "1s"
 ) -> Series:
-    """Return a series that costs credits."""
     extra = {"kind": kind, "field": field}
     return Series(metric=metric, path=path, step=step, lag=lag, extra=extra)
 
 
-def call_of(wanted: Wanted) -> tuple[str, str]:
+def _call(wanted: Wanted) -> tuple[str, str]:
     """Return the path and the token of a request: series with the same pair share one request."""
     one_token = wanted.series.extra["kind"] != "list"
     return wanted.series.path, wanted.own_id if one_token else ""
 
 
-def token_of(chain: str, address: str) -> tuple[str, str]:
+def _token(chain: str, address: str) -> tuple[str, str]:
     """Return chain and address of a token in one spelling."""
-    # Only Solana tells addresses apart by case.
+    # Only on Solana are addresses case-sensitive.
     return chain, address if chain == "solana" else address.lower()
 
 
-def present(wanted: Wanted, row: "Reader", known_at: int) -> list[Point]:
-    """Return the value of a row that holds the state of now."""
+def _present(wanted: Wanted, row: "Reader", known_at: int) -> list[Point]:
+    """Return the present value in a row; an empty list where it is null."""
     place = row.at(wanted.series.extra["field"])
     return [] if place.value is None else [Point(wanted.until, place.number(), known_at)]
 
 
-def now_of(wanted: Wanted, known_at: int, row: "Reader") -> Point | None:
-    """Return the value of a row that holds the state of now, or None."""
-    return next(iter(present(wanted, row, known_at)), None)
+def _parse_present(wanted: Wanted, known_at: int, row: "Reader") -> Point | None:
+    """Return the present value in a row; None where it is null."""
+    return next(iter(_present(wanted, row, known_at)), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
-    """What a group of wallets held of a token at the end of an hour or day, and its price then."""
+class _Holding:
+    """Coins that a group of wallets holds at the end of an hour or day, and the price then."""
 
     end: int
     coins: float
     price: float
 
 
-def holding_of(row: "Reader") -> Holding | None:
-    """Return a holding; None of an hour that is not over, or without a number."""
+def _parse_holding(row: "Reader") -> _Holding | None:
+    """Return the holding in a row; None for a running hour, and where a number is null."""
     numbers = (row.at("token_amount"), row.at("price_usd"))
     if row.at("is_complete").value is not True or any(n.value is None for n in numbers):
         return None
     coins, price = (number.number() for number in numbers)
-    return Holding(row.instant("bucket_end", unit="iso"), coins, price)
+    return _Holding(row.instant("bucket_end", unit="iso"), coins, price)
 
 
-_Found = Mapping[Wanted, list[Point]]
+_Values = Mapping[Wanted, list[Point]]
 _PAGE = 1_000
 _GROUPS = "/tgm/flow-intelligence"
 
 
 class Nansen(SeriesProvider):
-    """Net flows of smart money and other groups of wallets, and how many of them hold a coin.
+    """Net flows of smart money and other groups of wallets, and the number of holders.
 
-    Nansen tells the flows of the 24 hours up to now, without history: each fetch gives one value,
-    true and known at that instant. Labels change, and past flows told today would follow today's
-    labels: for that reason nothing is taken from the past; of bridges, only the last 24 whole
-    hours, known from when it was asked. A token below the threshold of a list has no value, not
-    zero. Every call costs credits, which is why a value is asked for every five hours at most.
+    A flow covers the 24 hours up to the fetch: each fetch gives one value, true and known at that
+    instant. Labels of wallets change, and history follows today's labels: for that reason no
+    history is taken, except that a bridge flow covers the last 24 complete hours, known when it was
+    fetched. A token below the threshold of a list has no value, rather than zero. Every call costs
+    credits: a value is requested every five hours at most.
 
-    The flow over bridges is what leaves the wallets labelled as theirs. Nansen documents no such
-    label: the flow is asked for only where `bridge_label` names one that the plan has.
+    The bridge flow is the amount that leaves wallets with the label of bridges. Nansen documents no
+    such label: the flow is requested only if `bridge_label` names a label of the plan.
 
     https://docs.nansen.ai
     """
@@ -128,103 +127,107 @@ class Nansen(SeriesProvider):
     web = Api(
         base_url="https://api.nansen.ai/api/v1",
         key=HeaderKey("apiKey"),
-        limits=limits_of(1_000),
-        classify=classify,
+        limits=_limits(1_000),
+        classify=_classify,
         read_seconds=45.0,
     )
     series = (
-        credited("smart_money_netflow_usd", "list", "/smart-money/netflow", "net_flow_24h_usd"),
-        credited("smart_money_holders", "list", "/smart-money/holdings", "holders_count"),
-        credited("whale_netflow_usd", "token", _GROUPS, "whale_net_flow_usd"),
-        credited("top_trader_netflow_usd", "token", _GROUPS, "top_pnl_net_flow_usd"),
-        credited("fresh_wallet_netflow_usd", "token", _GROUPS, "fresh_wallets_net_flow_usd"),
-        credited("bridge_netflow_usd", "bridges", "/tgm/flows", "token_amount"),
+        _series("smart_money_netflow_usd", "list", "/smart-money/netflow", "net_flow_24h_usd"),
+        _series("smart_money_holders", "list", "/smart-money/holdings", "holders_count"),
+        _series("whale_netflow_usd", "token", _GROUPS, "whale_net_flow_usd"),
+        _series("top_trader_netflow_usd", "token", _GROUPS, "top_pnl_net_flow_usd"),
+        _series("fresh_wallet_netflow_usd", "token", _GROUPS, "fresh_wallets_net_flow_usd"),
+        _series("bridge_netflow_usd", "bridges", "/tgm/flows", "token_amount"),
     )
     only_ids = True
-    ids: ClassVar[Mapping[str, str]] = dict(line.split(":", 1) for line in TOKENS.split())
+    ids: ClassVar[Mapping[str, str]] = dict(line.split(":", 1) for line in _TOKENS.split())
 
     class Config(SeriesConfig):
         """Options. Ids are chain:address of the token, the wrapped one for a chain's own coin."""
 
         labels: tuple[str, ...] = Field(
-            default=("Fund", "Smart Trader"), description="which wallets count as smart money"
+            default=("Fund", "Smart Trader"),
+            description="labels that count as smart money",
         )
         bridge_label: str = Field(
-            default="", description="label of bridges in token flows; empty where there is none"
+            default="", description="label of bridges in token flows; empty for none"
         )
-        credits_per_call: int = Field(default=5, ge=0, description="what the plan charges")
-        credits_per_day: int = Field(default=1_000, ge=1, description="how many may be spent")
+        credits_per_call: int = Field(default=5, ge=0, description="credits for one call")
+        credits_per_day: int = Field(default=1_000, ge=1, description="most credits in a day")
 
     config: Config
 
     def __init__(self, config: ComponentConfig | None = None) -> None:
         super().__init__(config)
-        limits = limits_of(self.config.credits_per_day)
+        limits = _limits(self.config.credits_per_day)
         self.web = replace(type(self).web, limits=limits)
         self._asked: dict[tuple[str, str], int] = {}
 
     def waiting(self) -> Mapping[str, str]:
-        """Return metrics that wait for the config: the flow over bridges, without a label."""
-        told = f"Nansen documents no label of bridges: set providers.{self.name}.bridge_label"
-        own = {} if self.config.bridge_label else {"bridge_netflow_usd": told}
-        return {**super().waiting(), **own}
+        """Return metrics that need an option, with the reason: the bridge flow without a label."""
+        reason = f"Nansen documents no label of bridges: set providers.{self.name}.bridge_label"
+        bridges = {} if self.config.bridge_label else {"bridge_netflow_usd": reason}
+        return {**super().waiting(), **bridges}
 
     def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
-        """Return together what one list tells of all tokens, and what is told of one token."""
-        together: dict[tuple[str, str], list[Wanted]] = {}
+        """Return the series of one call together, if the last call was long enough ago."""
+        calls: dict[tuple[str, str], list[Wanted]] = {}
         for one in wanted:
-            together.setdefault(call_of(one), []).append(one)
-        for call, group in together.items():
-            # What a list lacks is due in each round, and would cost as much again.
+            calls.setdefault(_call(one), []).append(one)
+        for call, group in calls.items():
+            # A token that a list lacks is due in every round, and each call costs credits.
             since_last = group[0].until - self._asked.get(call, 0)
             if since_last >= group[0].series.step_micros // 2:
                 yield group
 
-    async def read_group(self, http: "Http", group: Sequence[Wanted]) -> _Found:
+    async def read_group(self, http: "Http", group: Sequence[Wanted]) -> _Values:
         """Return the values of a group."""
         ask = {"list": self._smart_money, "bridges": self._bridges}
-        found = await ask.get(group[0].series.extra["kind"], self._token_flows)(http, group)
-        self._asked[call_of(group[0])] = group[0].until
-        return found
+        values = await ask.get(group[0].series.extra["kind"], self._token_flows)(http, group)
+        self._asked[_call(group[0])] = group[0].until
+        return values
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
         """Return the values of one series."""
         return list((await self.read_group(http, [wanted]))[wanted])
 
-    async def _smart_money(self, http: "Http", group: Sequence[Wanted]) -> _Found:
-        tokens = {token_of(*one.own_id.split(":", 1)): one for one in group}
+    async def _smart_money(self, http: "Http", group: Sequence[Wanted]) -> _Values:
+        tokens = {_token(*one.own_id.split(":", 1)): one for one in group}
         body = {
             "chains": sorted({chain for chain, _ in tokens}),
             "filters": {"include_smart_money_labels": list(self.config.labels)},
             "order_by": [{"field": group[0].series.extra["field"], "direction": "DESC"}],
         }
-        found: dict[Wanted, list[Point]] = {}
+        values: dict[Wanted, list[Point]] = {}
         page, more = 0, True
-        while more and len(found) < len(tokens):
+        while more and len(values) < len(tokens):
             page += 1
             asked = {**body, "pagination": {"page": page, "per_page": _PAGE}}
             read, at = await self._ask(http, group[0].series.path, asked)
-            for token, row in read.collect("data", read=_listed, lost=self.tell):
+            for token, row in read.collect("data", read=_parse_listed, lost=self.tell):
                 one = tokens.get(token)
                 if one is not None:
-                    found[one] = present(one, row, at)
-            told = read.at("pagination")
-            if told.integer("page") != page:
-                raise told.at("page").unexpected(f"{page}, the page asked for")
-            more = told.at("is_last_page").value is False
-        return found
+                    values[one] = _present(one, row, at)
+            pagination = read.at("pagination")
+            if pagination.integer("page") != page:
+                raise pagination.at("page").unexpected(f"{page}, the requested page")
+            more = pagination.at("is_last_page").value is False
+        return values
 
-    async def _token_flows(self, http: "Http", group: Sequence[Wanted]) -> _Found:
+    async def _token_flows(self, http: "Http", group: Sequence[Wanted]) -> _Values:
         chain, address = group[0].own_id.split(":", 1)
         body = {"chain": chain, "token_address": address, "timeframe": "1d"}
         read, at = await self._ask(http, group[0].series.path, body)
-        return {one: self.points(read, "data", read=partial(now_of, one, at))[:1] for one in group}
+        return {
+            one: self.points(read, "data", read=partial(_parse_present, one, at))[:1]
+            for one in group
+        }
 
-    async def _bridges(self, http: "Http", group: Sequence[Wanted]) -> _Found:
-        """Return the coins that bridges gave out in the last 24 whole hours: those that came in."""
+    async def _bridges(self, http: "Http", group: Sequence[Wanted]) -> _Values:
+        """Return the dollars that left the wallets of bridges in the last 24 complete hours."""
         one = group[0]
         chain, address = one.own_id.split(":", 1)
-        # Spans of up to seven days come by the hour, longer ones by the day.
+        # Nansen sends hourly rows for spans of up to seven days, daily rows for longer spans.
         span = {"from": iso(one.until - 2 * DAY)[:10], "to": iso(one.until)[:10]}
         body = {"chain": chain, "token_address": address, "date": span}
         body |= {"label": self.config.bridge_label, "pagination": {"page": 1, "per_page": _PAGE}}
@@ -233,21 +236,24 @@ class Nansen(SeriesProvider):
         except RefusedError as error:
             label = f"set bridge_label if {self.config.bridge_label!r} is no label there"
             raise RefusedError(f"{error.message}; {label}", where=self.name) from None
-        rows = read.collect("data", read=holding_of, lost=self.tell)
-        held = {row.end: row for row in rows if row.end <= one.until}
-        last = max(held, default=0)
-        if last - DAY not in held:
-            return {one: []}
-        dollars = (held[last - DAY].coins - held[last].coins) * held[last].price
-        return {one: [Point(last, dollars, at)]}
+        return {one: self._parse_bridges(read, one.until, at)}
+
+    def _parse_bridges(self, read: "Reader", until: int, known_at: int) -> list[Point]:
+        rows = read.collect("data", read=_parse_holding, lost=self.tell)
+        holdings = {row.end: row for row in rows if row.end <= until}
+        last = max(holdings, default=0)
+        if last - DAY not in holdings:
+            return []
+        coins = holdings[last - DAY].coins - holdings[last].coins
+        return [Point(last, coins * holdings[last].price, known_at)]
 
     async def _ask(self, http: "Http", path: str, body: Mapping[str, Any]) -> "tuple[Reader, int]":
         answer = await http.post(path, json=body, cost=self.config.credits_per_call)
         return answer.read, answer.fetched_at
 
 
-def _listed(row: "Reader") -> "tuple[tuple[str, str], Reader] | None":
-    """Return which token a row of a list is about; None for one without an address."""
+def _parse_listed(row: "Reader") -> "tuple[tuple[str, str], Reader] | None":
+    """Return the token of a row and the row; None for a row without an address."""
     if row.at("token_address").value is None:
         return None
-    return token_of(row.text("chain"), row.text("token_address")), row
+    return _token(row.text("chain"), row.text("token_address")), row

@@ -18,7 +18,7 @@ from weft.sources import texts as _texts
 from weft.sources.http import ForbiddenError, HttpResponse
 from weft.sources.http.errors import MalformedError
 from weft.sources.texts import AssetFinder, plain, same_link, same_title
-from weft_providers.rss.feeds import Feed, items_of
+from weft_providers.rss.feeds import Feed, parse_items
 from weft_providers.rss.provider import Rss
 from weft_sandbox import Sandbox
 
@@ -275,7 +275,7 @@ def test_no_feed_takes_longer_than_its_length(what: str) -> None:
     ).encode()
     answer = HttpResponse("test", "a feed", {}, body, None, NOW)
     started = time.monotonic()
-    (item,) = items_of(answer)
+    (item,) = parse_items(answer)
     assert item.title == "Bitcoin rises"
     assert time.monotonic() - started < PATIENCE_SECONDS
 
@@ -290,4 +290,4 @@ def test_what_is_the_same_page_or_title() -> None:
 def test_a_feed_with_a_number_nobody_can_read_is_told() -> None:
     body = f"<rss version='2.0'><item><title>&#{'9' * 5_000};</title></item></rss>".encode()
     with pytest.raises(MalformedError, match="answered no feed"):
-        items_of(HttpResponse("test", "GET /feed", {}, body, None, NOW))
+        parse_items(HttpResponse("test", "GET /feed", {}, body, None, NOW))

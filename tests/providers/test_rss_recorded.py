@@ -15,7 +15,7 @@ from weft.foundation.times import DAY, HOUR, MINUTE, iso, parse_time, to_micros
 from weft.sources.texts import AssetFinder
 from weft.testing import ParsedRows, Recorded, parse_recorded
 from weft.text.tagging import Tagger
-from weft_providers.rss.dates import read_date
+from weft_providers.rss.dates import parse_date
 from weft_providers.rss.feeds import Feed
 from weft_providers.rss.provider import FeedMemory, Rss
 
@@ -101,7 +101,7 @@ def test_a_feed_that_is_gone_is_named_once_and_left_alone(tmp_path: Path) -> Non
     ],
 )
 def test_dates_in_all_their_forms(date: str) -> None:
-    found = read_date(date)
+    found = parse_date(date)
     assert found is not None
     assert iso(found) == "2026-11-30T20:00:00Z"
     parsed = read({ONE: feed(("Bitcoin falls again today", date))})
@@ -129,7 +129,7 @@ def test_dates_in_all_their_forms(date: str) -> None:
     ],
 )
 def test_a_date_that_cannot_be_meant_is_none(date: str) -> None:
-    assert read_date(date) is None
+    assert parse_date(date) is None
     parsed = read({ONE: feed(("Bitcoin falls again today", date))})
     assert times(parsed) == {"Bitcoin falls again today": iso(NOW)}
 
@@ -146,12 +146,12 @@ def test_dates_of_mail_are_read_as_the_standard_library_reads_them(
     local = to_micros(at) + minutes * MINUTE
     text = format_datetime(datetime.fromtimestamp(local / 1e6, UTC))
     text = text.replace("+0000", f"{sign}{size // 60:02d}{size % 60:02d}")
-    assert read_date(text) == to_micros(at)
+    assert parse_date(text) == to_micros(at)
 
 
 @given(st.text(max_size=80))
 def test_any_text_is_a_date_or_none(text: str) -> None:
-    read_date(text)
+    parse_date(text)
 
 
 def test_what_is_new_and_claims_to_be_weeks_old_bears_a_wrong_date() -> None:

@@ -177,14 +177,16 @@ class BinanceFutures(ExchangeProvider):
             return self.book_points(group, book, at, answer.fetched_at)
         values: dict[Wanted, list[Point]] = {}
         past = [one for one in group if one.series.extra["kind"] == _STATISTICS]
+        rows: list[Reader] = []
         if past:
             rows = await self._statistics(http, past[0], min(one.since for one in past))
             values = {one: self.points_in(rows, partial(_statistic_point, one)) for one in past}
+        broken = {one.series.metric for one, points in values.items() if rows and not points}
         for one in group:
             if one.series.extra["kind"] == _FUNDING:
                 values[one] = await self._funding(http, one)
                 self.looked(one, values[one])
-            elif one.series.extra["kind"] == _NOW:
+            elif one.series.extra["kind"] == _NOW and one.series.metric not in broken:
                 answer = await http.get(one.series.path, params={"symbol": one.own_id})
                 values[one] = [_present_point(answer, one)]
         return values
