@@ -194,23 +194,23 @@ class Sandboxed:
     def world(self, _served: Sandbox) -> World:
         return _served.world
 
-    def made(self, server: Sandbox, key: str = CANARY, **options: Any) -> SeriesProvider:
+    def make(self, server: Sandbox, key: str = CANARY, **options: Any) -> SeriesProvider:
         """Return the provider, asking the sandbox."""
         own = {"api_key": SecretStr(key)} if self.keyed else {}
         url = server.url(self.provider.name)
         config = self.provider.Config(base_url=url, **{**self.options, **own, **options})
         return self.provider(config)
 
-    def test_every_metric_comes_and_is_known_after_it_was_true(self, server: Sandbox) -> None:
-        fetched = fetch(self.made(server))
+    def test_every_metric_has_values_known_after_their_event_time(self, server: Sandbox) -> None:
+        fetched = fetch(self.make(server))
         assert fetched.error is None
         assert fetched.problems == []
         assert {row.metric for row in fetched.rows} == usual(self.provider)
         assert all(row.event_time <= row.known_at <= NOW for row in fetched.rows)
         assert all(row.event_time >= SINCE for row in fetched.rows)
 
-    def test_what_is_known_is_not_asked_for_before_it_is_due(self, server: Sandbox) -> None:
-        provider = self.made(server)
+    def test_stored_values_are_not_requested_before_they_are_due(self, server: Sandbox) -> None:
+        provider = self.make(server)
         known = fetch(provider).known
         assert fetch(provider, known=known).asked == []
         later = NOW + DAY
@@ -221,16 +221,18 @@ class Sandboxed:
         longest = max(series.step_micros for series in provider.series)
         assert all(row.event_time >= NOW - 6 * longest for row in again.rows)
 
-    def test_a_key_nobody_knows(self, server: Sandbox) -> None:
+    def test_an_unknown_key_is_an_error(self, server: Sandbox) -> None:
         if self.keyed:
-            fetched = fetch(self.made(server, "invalid-key"))
+            fetched = fetch(self.make(server, "invalid-key"))
             assert isinstance(fetched.error, UnauthorisedError)
             assert fetched.rows == []
 
-    def test_what_the_plan_lacks_is_told_and_not_asked_for_again(self, server: Sandbox) -> None:
+    def test_a_metric_outside_the_plan_is_reported_and_not_requested_again(
+        self, server: Sandbox
+    ) -> None:
         if not self.planned:
             return
-        provider = self.made(server, "free-key")
+        provider = self.make(server, "free-key")
         first = fetch(provider)
         assert first.error is None
         assert any("not asked for again" in problem for problem in first.problems)
@@ -238,34 +240,34 @@ class Sandboxed:
         assert second.problems == []
         assert len(second.asked) < len(first.asked)
 
-    def test_what_it_does_not_know_is_told_and_not_asked_for_again(self, server: Sandbox) -> None:
-        provider = self.made(server, **self.unknown)
+    def test_an_unknown_asset_is_reported_and_not_requested_again(self, server: Sandbox) -> None:
+        provider = self.make(server, **self.unknown)
         first = fetch(provider)
         assert first.error is None
         assert first.rows == []
         assert any("not asked for again" in problem for problem in first.problems)
         assert fetch(provider).asked == []
 
-    def test_answers_without_rows(self, server: Sandbox) -> None:
+    def test_an_answer_without_rows_stores_nothing(self, server: Sandbox) -> None:
         server.fault({"kind": "empty_rows"})
-        fetched = fetch(self.made(server))
+        fetched = fetch(self.make(server))
         assert fetched.error is None or isinstance(fetched.error, SchemaChangedError)
         assert fetched.rows == []
 
-    def test_another_form_is_told_and_nothing_of_it_kept(self, server: Sandbox) -> None:
+    def test_a_renamed_field_is_an_error_and_stores_nothing(self, server: Sandbox) -> None:
         server.fault({"kind": "rename_field", "field": self.drift})
-        fetched = fetch(self.made(server, metrics=self.drifting))
+        fetched = fetch(self.make(server, metrics=self.drifting))
         assert isinstance(fetched.error, SchemaChangedError)
         assert self.drift in str(fetched.error)
         assert fetched.rows == []
 
-    def test_a_limit_is_waited_for(self, server: Sandbox) -> None:
+    def test_a_rate_limit_is_waited_for(self, server: Sandbox) -> None:
         server.fault({"kind": "rate_limit", "count": 1})
-        fetched = fetch(self.made(server))
+        fetched = fetch(self.make(server))
         assert fetched.error is None
         assert {row.metric for row in fetched.rows} == usual(self.provider)
 
-    def test_the_key_is_shown_nowhere(
+    def test_the_key_is_in_no_error_and_no_log(
         self, server: Sandbox, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
@@ -278,7 +280,7 @@ class Sandboxed:
         ):
             server.heal()
             server.fault(fault)
-            fetched = fetch(self.made(server))
+            fetched = fetch(self.make(server))
             assert fetched.error is not None or fetched.problems
             told += [str(fetched.error), repr(fetched.error), *fetched.problems]
         assert CANARY not in "".join([*told, caplog.text])

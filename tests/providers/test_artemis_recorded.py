@@ -74,7 +74,7 @@ def test_an_asset_that_the_answer_lacks_costs_no_other() -> None:
     assert {fact.event_time for fact in parsed.facts} == {FIRST, THIRD}
 
 
-def test_an_answer_about_other_assets_is_another_form() -> None:
+def test_an_answer_about_other_assets_is_an_error() -> None:
     parsed = parse_recorded(provider("fees_usd", assets=("ETH",)), only("sol"), now=NOW)
     assert isinstance(parsed.error, SchemaChangedError)
     assert parsed.facts == ()

@@ -37,7 +37,7 @@ from weft.sources.http import (
 from weft_providers.binance.spot import Binance
 
 
-def test_an_unknown_pair_is_named_and_the_others_go_on(exchange: Exchange) -> None:
+def test_an_unknown_pair_is_named_and_costs_no_other_pair(exchange: Exchange) -> None:
     batches = fetch(exchange, "NOSUCHUSDT", "BTCUSDT")
     assert [line for b in batches for line in b.problems] == [
         "NOSUCHUSDT: binance lists no such symbol; not asked for again until the next start"
@@ -108,7 +108,9 @@ STOPS: dict[str, tuple[Reply, type[SourceError], str]] = {
 
 
 @pytest.mark.parametrize("fault", STOPS)
-def test_other_refusals_stop_at_once_and_keep_what_came(exchange: Exchange, fault: str) -> None:
+def test_other_refusals_end_the_fetch_after_the_earlier_pages(
+    exchange: Exchange, fault: str
+) -> None:
     reply, kind, said = STOPS[fault]
     exchange.faults = [once(reply, after=1)]
     clock, came = SimulatedClock(NOW), list[Batch]()
@@ -132,13 +134,13 @@ PASSING: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("fault", PASSING)
-def test_what_may_pass_is_asked_again(exchange: Exchange, fault: str) -> None:
+def test_a_temporary_failure_is_retried(exchange: Exchange, fault: str) -> None:
     exchange.faults = [once(PASSING[fault], after=1)]
     assert len(opens(fetch(exchange, page_size=20))) == 50
     assert len(pages(exchange)) == 4
 
 
-def test_a_server_that_stays_down_keeps_what_came(exchange: Exchange) -> None:
+def test_a_server_that_stays_down_loses_no_earlier_page(exchange: Exchange) -> None:
     exchange.faults = [lambda _, asked: PASSING["gateway"] if "20" in opens_at(asked) else None]
     came: list[Batch] = []
     with pytest.raises(UnavailableError, match=r"answered HTTP 502: a page, not data"):
@@ -151,7 +153,7 @@ def opens_at(asked: dict[str, str]) -> str:
     return str((int(asked.get("startTime", LISTED // 1000)) * 1000 - LISTED) // HOUR)
 
 
-def test_no_server_is_said_plainly() -> None:
+def test_a_missing_server_is_named_in_the_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = taken.getsockname()[1]
 
@@ -166,7 +168,7 @@ def test_no_server_is_said_plainly() -> None:
         asyncio.run(go())
 
 
-def test_giving_up_half_way_waits_for_nobody(exchange: Exchange) -> None:
+def test_an_abandoned_fetch_cancels_its_requests(exchange: Exchange) -> None:
     released = threading.Event()
 
     def slow(path: str, params: dict[str, str]) -> Reply | None:
@@ -191,7 +193,7 @@ def test_giving_up_half_way_waits_for_nobody(exchange: Exchange) -> None:
     released.set()
 
 
-def test_what_came_together_with_a_failure_is_not_lost(
+def test_a_page_finished_together_with_a_failure_is_not_lost(
     exchange: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def page(
@@ -222,7 +224,7 @@ def test_a_clock_that_is_ahead_closes_no_candle(exchange: Exchange) -> None:
     assert opens(fetch(exchange, clock=clock)) == [LISTED, LISTED + HOUR]
 
 
-def test_a_page_that_a_cache_kept_closes_no_candle_that_was_open_then(exchange: Exchange) -> None:
+def test_a_cached_page_closes_no_candle_that_was_open_then(exchange: Exchange) -> None:
     given_at = LISTED + 3 * HOUR - 20 * SECOND
     exchange.now = given_at // 1000
 
@@ -235,7 +237,7 @@ def test_a_page_that_a_cache_kept_closes_no_candle_that_was_open_then(exchange: 
     assert opens(fetch(exchange, clock=clock)) == [LISTED, LISTED + HOUR]
 
 
-def test_what_was_described_is_described_again_where_its_candles_failed(
+def test_a_pair_is_described_again_after_its_candles_failed(
     exchange: Exchange,
 ) -> None:
     provider = Binance(Binance.Config(base_url=exchange.url))

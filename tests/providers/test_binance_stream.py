@@ -123,7 +123,9 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
-def test_another_form_is_an_error_and_never_a_candle(change: dict[str, Any]) -> None:
+def test_a_message_with_another_schema_is_an_error_and_never_a_candle(
+    change: dict[str, Any],
+) -> None:
     with pytest.raises(SchemaChangedError, match=r"\$"):
         parsed({**KLINE, **change})
 
@@ -139,7 +141,7 @@ def test_a_request_to_subscribe() -> None:
     assert subscribe(["btcusdt@kline_1h"], 1) == asked
 
 
-def test_nothing_is_followed_unless_asked_for() -> None:
+def test_no_stream_without_the_option() -> None:
     assert Spot().streams(request("BTCUSDT")) == []
     assert Futures().streams(request("BTCUSDT")) == []
 
@@ -158,7 +160,7 @@ def test_topics_and_addresses() -> None:
     assert [t.name for t in public.topics] == ["btcusdt@depth"]
 
 
-def test_dollars_are_told_of_pairs_quoted_in_them() -> None:
+def test_dollar_metrics_need_a_pair_quoted_in_dollars() -> None:
     (spot,) = Spot(Spot.Config(streams=("book",))).streams(request("ETHBTC", "BTCUSDT"))
     assert spot.tells is not None
     assert not spot.tells("bid_depth_usd", "ETHBTC")

@@ -291,7 +291,7 @@ def checked(cls: type[Tides]) -> ConformanceReport:
     return check_provider(provider, httpx.MockTransport(tides), now=NOW)
 
 
-def test_an_outsider_s_provider_passes() -> None:
+def test_a_provider_of_another_package_passes() -> None:
     checked(Tides).raise_if_failed()
 
 

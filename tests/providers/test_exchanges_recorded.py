@@ -26,7 +26,7 @@ def bybit(*metrics: str) -> Bybit:
     return Bybit(Bybit.Config(only="metrics", metrics=metrics, symbols=("BTCUSDT",)))
 
 
-def test_bybit_sends_a_cursor_back_as_it_came() -> None:
+def test_bybit_sends_a_cursor_back_unchanged() -> None:
     first = body("bybit_open_interest_cursor")
     second = body("bybit_open_interest_cursor")
     row = {"openInterest": "10", "singleOpenInterest": "5", "timestamp": "1709589600000"}
@@ -44,7 +44,7 @@ def test_bybit_sends_a_cursor_back_as_it_came() -> None:
     assert {fact.known_at - fact.event_time for fact in facts} == {HOUR}
 
 
-def test_bybit_loses_one_row_alone() -> None:
+def test_a_broken_row_of_bybit_costs_that_row() -> None:
     answer = body("bybit_open_interest_cursor")
     broken = {"openInterest": "1", "singleOpenInterest": None, "timestamp": "1709589600000"}
     answer["result"] |= {"list": [*answer["result"]["list"], broken], "nextPageCursor": ""}
@@ -165,7 +165,7 @@ def test_a_broken_candle_costs_that_candle_and_one_line(venue: str, fault: str) 
 
 
 @pytest.mark.parametrize("venue", ["binance", "bybit", "coinbase"])
-def test_candles_none_of_which_can_be_read_are_another_form(venue: str) -> None:
+def test_a_page_without_a_valid_candle_is_an_error(venue: str) -> None:
     rows = [BROKEN["null"](row) for row in binance_rows(range(4))]
     provider, answers = candle_answers(venue, rows)
     parsed = parse_recorded(provider, answers, now=NOW, days=0.2)

@@ -21,7 +21,7 @@ def answer(*rows: tuple[str, str, str]) -> Mapping[str, Any]:
     return {"count": len(listed), "offset": 0, "limit": 100_000, "observations": listed}
 
 
-def test_a_period_with_too_many_vintages_is_asked_for_in_parts() -> None:
+def test_a_period_with_too_many_vintages_is_split() -> None:
     """A vintage that goes on in the next part, where it seems to begin, is one vintage."""
     answers = {
         OBSERVATIONS: Recorded(status=400, body=body("fred_vintage_limit_400")),

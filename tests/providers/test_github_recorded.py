@@ -83,7 +83,7 @@ def test_a_broken_contributor_costs_that_row_and_one_line() -> None:
     assert "1 of 5 rows left out" in line
 
 
-def test_contributors_none_of_which_can_be_read_are_another_form() -> None:
+def test_an_answer_without_a_valid_contributor_is_an_error() -> None:
     answer = [row | {"weeks": {}} for row in body("github_contributors")]
     parsed = parse("active_developers", {CONTRIBUTORS: answer})
     assert isinstance(parsed.error, SchemaChangedError)

@@ -33,7 +33,7 @@ def server(_served: Sandbox) -> Iterator[Sandbox]:
     _served.clock.move(NOW, 0)
 
 
-def made(server: Sandbox, key: str = f"app:{CANARY}", **options: Any) -> Reddit:
+def make(server: Sandbox, key: str = f"app:{CANARY}", **options: Any) -> Reddit:
     return Reddit(Reddit.Config(base_url=server.url("reddit"), api_key=SecretStr(key), **options))
 
 
@@ -54,7 +54,7 @@ def mentions(server: Sandbox, asset: str, day: int) -> int:
 
 
 def test_posts_come_as_texts_known_when_they_were_fetched(server: Sandbox) -> None:
-    came = fetch(made(server), since=NOW - 2 * DAY)
+    came = fetch(make(server), since=NOW - 2 * DAY)
     assert (came.error, came.problems) == (None, [])
     assert {t["feed"] for t in came.texts} == {f"r/{sub}" for sub in SUBS}
     assert all(t["event_time"] <= t["known_at"] == NOW for t in came.texts)
@@ -69,13 +69,13 @@ def test_posts_come_as_texts_known_when_they_were_fetched(server: Sandbox) -> No
 
 
 def test_removed_posts_have_no_body(server: Sandbox) -> None:
-    bodies = [t["summary"] for t in fetch(made(server), since=NOW - 2 * DAY).texts]
+    bodies = [t["summary"] for t in fetch(make(server), since=NOW - 2 * DAY).texts]
     assert "" in bodies
     assert "[removed]" not in bodies
 
 
 def test_pages_are_read_as_far_as_wanted(server: Sandbox) -> None:
-    provider = made(server, subreddits={"Bitcoin": ""})
+    provider = make(server, subreddits={"Bitcoin": ""})
     texts = fetch(provider, since=NOW - 4 * DAY).texts
     assert len(texts) > 300
     assert len({t["id"] for t in texts}) == len(texts)
@@ -83,7 +83,7 @@ def test_pages_are_read_as_far_as_wanted(server: Sandbox) -> None:
 
 
 def test_mentions_are_counted_a_day_once_it_is_over(server: Sandbox) -> None:
-    came = fetch(made(server), since=NOW - 4 * DAY)
+    came = fetch(make(server), since=NOW - 4 * DAY)
     for asset in NAMES:
         found = counts(came, asset)
         assert sorted(found) == [MIDNIGHT - back * DAY for back in (2, 1, 0)]
@@ -94,13 +94,13 @@ def test_mentions_are_counted_a_day_once_it_is_over(server: Sandbox) -> None:
 
 
 def test_days_beyond_the_listings_are_not_counted(server: Sandbox) -> None:
-    found = counts(fetch(made(server), since=NOW - 30 * DAY), "BTC")
+    found = counts(fetch(make(server), since=NOW - 30 * DAY), "BTC")
     assert 3 <= len(found) < 8
     assert all(value > 0 for value in found.values())
 
 
-def test_only_what_is_new_is_asked_for_and_brought(server: Sandbox) -> None:
-    provider = made(server)
+def test_only_new_posts_are_requested_and_stored(server: Sandbox) -> None:
+    provider = make(server)
     first = fetch(provider, since=NOW - 4 * DAY)
     known = {FactKey("social_volume", "asset", r.entity): MIDNIGHT for r in first.rows}
     options: dict[str, Any] = {"known": known, "cursor": first.cursor, "since": NOW - 4 * DAY}
@@ -115,8 +115,8 @@ def test_only_what_is_new_is_asked_for_and_brought(server: Sandbox) -> None:
     assert counts(tomorrow, "BTC") == {MIDNIGHT + DAY: mentions(server, "BTC", MIDNIGHT)}
 
 
-def test_a_subreddit_that_cannot_be_read_is_told_and_nothing_is_counted(server: Sandbox) -> None:
-    came = fetch(made(server, subreddits={"Bitcoin": "", "privatecoins": "", "nosuch": ""}))
+def test_without_one_subreddit_nothing_is_counted(server: Sandbox) -> None:
+    came = fetch(make(server, subreddits={"Bitcoin": "", "privatecoins": "", "nosuch": ""}))
     assert came.error is None
     assert len(came.problems) == 2
     assert came.texts
@@ -124,7 +124,7 @@ def test_a_subreddit_that_cannot_be_read_is_told_and_nothing_is_counted(server: 
 
 
 def test_a_token_that_is_refused_is_renewed_once(server: Sandbox) -> None:
-    provider = made(server)
+    provider = make(server)
     fetch(provider, since=NOW - DAY)
     server.fault({"kind": "revoked_key", "path": "/r/*", "count": 1})
     assert fetch(provider, since=NOW - DAY).error is None
@@ -133,31 +133,31 @@ def test_a_token_that_is_refused_is_renewed_once(server: Sandbox) -> None:
     assert isinstance(fetch(provider, since=NOW - DAY).error, UnauthorisedError)
 
 
-def test_a_key_nobody_knows(server: Sandbox) -> None:
-    came = fetch(made(server, "invalid:secret"))
+def test_an_unknown_key_is_an_error(server: Sandbox) -> None:
+    came = fetch(make(server, "invalid:secret"))
     assert isinstance(came.error, UnauthorisedError)
     assert (came.texts, came.rows) == ([], [])
 
 
-def test_a_key_of_another_form() -> None:
+def test_a_key_without_a_secret_is_refused() -> None:
     with pytest.raises(ConfigError, match="client_id:client_secret"):
         Reddit(Reddit.Config(api_key=SecretStr("just-one-part")))
 
 
-def test_another_form_is_told_and_nothing_of_it_kept(server: Sandbox) -> None:
+def test_a_renamed_field_is_an_error_and_stores_nothing(server: Sandbox) -> None:
     server.fault({"kind": "rename_field", "field": "data", "path": "/r/*"})
-    came = fetch(made(server))
+    came = fetch(make(server))
     assert isinstance(came.error, SchemaChangedError)
     assert (came.texts, came.rows) == ([], [])
 
 
 def test_an_empty_listing_is_no_day_without_mentions(server: Sandbox) -> None:
     server.fault({"kind": "empty_rows", "path": "/r/*"})
-    came = fetch(made(server))
+    came = fetch(make(server))
     assert (came.error, came.texts, came.rows) == (None, [], [])
 
 
-def test_neither_key_nor_token_is_shown_anywhere(
+def test_key_and_token_are_in_no_error_and_no_log(
     server: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -170,7 +170,7 @@ def test_neither_key_nor_token_is_shown_anywhere(
     ):
         server.heal()
         server.fault(fault)
-        came = fetch(made(server))
+        came = fetch(make(server))
         assert came.error is not None
         told += [str(came.error), repr(came.error), *came.problems]
     shown = "".join([*told, caplog.text])

@@ -86,7 +86,7 @@ def test_a_broken_post_costs_that_post_and_one_line(broken: Any) -> None:
     assert line.startswith("r/Bitcoin: 1 of 5 rows left out")
 
 
-def test_posts_none_of_which_can_be_read_are_another_form() -> None:
+def test_a_page_without_a_valid_post_is_an_error() -> None:
     answer = body("reddit_new")
     for post in posts(answer):
         del post["created_utc"]
@@ -147,7 +147,7 @@ def test_a_subreddit_that_is_closed_is_named_once(
     assert len(later.problems) == 1
 
 
-def test_a_page_without_a_cursor_field_is_another_form() -> None:
+def test_a_page_without_a_cursor_field_is_an_error() -> None:
     answer = body("reddit_new")
     del answer["data"]["after"]
     with pytest.raises(SchemaChangedError, match=r"no \.after"):

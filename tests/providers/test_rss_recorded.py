@@ -60,7 +60,7 @@ def test_an_empty_feed_costs_no_other() -> None:
     assert times(parsed) == {"Bitcoin rises on a quiet day": "2026-11-30T20:00:00Z"}
 
 
-def test_a_feed_that_is_gone_is_named_once_and_left_alone(tmp_path: Path) -> None:
+def test_a_feed_that_is_gone_is_named_once_and_not_requested_again(tmp_path: Path) -> None:
     answers = {ONE: Recorded(status=410, headers=XML), OTHER: feed(("Bitcoin rises again", TODAY))}
     first = read(answers, cache=tmp_path)
     (line,) = first.problems
@@ -175,7 +175,7 @@ def test_what_is_new_and_claims_to_be_weeks_old_bears_a_wrong_date() -> None:
     assert old not in FeedMemory(memory.cursor, later + 40 * DAY).cursor
 
 
-def test_first_sights_of_an_earlier_version_are_kept() -> None:
+def test_the_state_of_an_earlier_version_is_read() -> None:
     text = "d" * 24
     memory = FeedMemory(f'{{"{text}": {NOW - DAY}}}', NOW)
     assert memory.published("fed", text, None, NOW) == NOW - DAY

@@ -80,7 +80,7 @@ def test_a_broken_row_of_coins_costs_that_item_and_one_line() -> None:
     assert "coins" in line
 
 
-def test_scores_none_of_which_can_be_read_are_another_form() -> None:
+def test_an_answer_without_a_valid_score_is_an_error() -> None:
     answer = body("thetie_news_sentiment")
     for row in answer["data"]:
         row["score"] = row.pop("sentiment_score")

@@ -132,15 +132,11 @@ class Rss(Provider):
     class Config(HttpConfig):
         """Options. With `base_url`, the path of each feed begins with the name of its host."""
 
-        feeds: Mapping[str, Feed] = Field(
-            default_factory=default_feeds, description="feeds by name"
-        )
+        feeds: Mapping[str, Feed] = Field(default_factory=default_feeds, description="by name")
         names: Mapping[str, str] = Field(
             default_factory=dict, description="further names of assets: {maker: MKR}"
         )
-        poll_minutes: float = Field(
-            default=10.0, gt=0, description="minutes between two requests to a feed"
-        )
+        poll_minutes: float = Field(default=10.0, gt=0, description="minutes between requests")
         contact: str = Field(
             default="", pattern=r"^[\x20-\x7e]*$", description="e-mail address sent to publishers"
         )
