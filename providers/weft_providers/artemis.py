@@ -124,7 +124,7 @@ class Artemis(SeriesProvider):
         return super().own_id(series, entity)
 
     def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
-        """Return the shares of one metric among the same peers together, other series alone."""
+        """Return the shares of one metric among the same peers together, other series apart."""
         groups: dict[tuple[str, str], list[Wanted]] = {}
         for one in wanted:
             shared = one.series.extra.get("share")
@@ -274,7 +274,7 @@ class Artemis(SeriesProvider):
     def _parse_values(
         self, answer: "HttpResponse", place: "Reader"
     ) -> "Days | UnlistedSymbolError":
-        """Return the daily values of one asset; a text in their place says that there are none."""
+        """Return the daily values of one asset; a text in their place means that there are none."""
         if not isinstance(place.value, str):
             return dict(place.collect(read=partial(_parse_row, DAY), lost=self.tell))
         if place.value.lower().startswith(_NOT_YET_AVAILABLE):
@@ -300,18 +300,18 @@ def _parse_row(length: int, row: "Reader") -> tuple[int, float] | None:
     return day + length, row.number("val")
 
 
-def share_of(own: Days, others: Sequence[Days], end: int) -> float | None:
+def share_of(values: Days, others: Sequence[Days], end: int) -> float | None:
     """Return an asset's share in the sum of a day; None where the sum is unknown.
 
     Args:
-        own: values of the asset.
+        values: values of the asset.
         others: values of each peer.
         end: end of the day, microseconds since 1970.
     """
     # A peer without any value may have had some before the span: its absence makes no zero.
-    parts = [own, *(days for days in others if not days or min(days) <= end)]
+    parts = [values, *(days for days in others if not days or min(days) <= end)]
     # A negative value, such as revenue after rewards, is no part of a sum.
     if len(parts) < 2 or any(days.get(end, -1.0) < 0 for days in parts):
         return None
     total = sum(days[end] for days in parts)
-    return own[end] / total if total else None
+    return values[end] / total if total else None

@@ -19,7 +19,7 @@ _COMPLETE = "AssetEODCompletionTime"
 
 
 def _daily(metric: str, path: str, factor: float = 1.0, **extra: object) -> Series:
-    # Requested from the first hour on, since each value says when it was known.
+    # Requested from the first hour on, since each value has the time it was known.
     return Series(metric=metric, path=path, lag="15m", factor=factor, extra=extra)
 
 
@@ -66,7 +66,7 @@ class CoinMetrics(SeriesProvider):
 
         page_size: int = Field(default=10_000, ge=1, le=10_000, description="rows in one answer")
         assumed_lag_hours: float = Field(
-            default=6.0, ge=0, description="hours until a value without times of its own is known"
+            default=6.0, ge=0, description="hours until a value without these times is known"
         )
 
     config: Config

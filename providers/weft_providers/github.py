@@ -160,7 +160,7 @@ class GitHub(SeriesProvider):
             week.instant("w", unit="s"): week.number("c") if week.has("c") else None
             for week in row.rows("weeks")
         }
-        # GitHub knows no account for an e-mail that nobody registered.
+        # GitHub has no account for an e-mail address that is not registered.
         if not row.has("author", "login"):
             return None, commits
         account = row.text("author", "login")

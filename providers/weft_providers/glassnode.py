@@ -91,7 +91,7 @@ class Glassnode(SeriesProvider):
 
     def _as_configured(self, series: Series) -> Series:
         series = super()._as_configured(series)
-        # Requested within minutes, since each row says when it was known.
+        # Requested within minutes, since each row has the time it was known.
         return replace(series, lag="5m") if self.config.point_in_time else series
 
     @property

@@ -42,7 +42,7 @@ class IntoTheBlock(SeriesProvider):
     The value of a day is true at the end of the day and counts as known twelve hours later. Present
     values have no date and no history: each is known when it was fetched. IntoTheBlock redraws its
     clusters of addresses, which probably restates history; stored values are kept. Some coins lack
-    holding times, which a line says; any other missing field is an error.
+    holding times, and a line names them; any other missing field is an error.
 
     Needs a contract. The reference is not public and the schema is not confirmed: every path and
     field can be set in the config. The bid-ask imbalance is requested only if `series` sets its

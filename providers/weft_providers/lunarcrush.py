@@ -22,7 +22,7 @@ from weft.sources.http.errors import (
 from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 
 if TYPE_CHECKING:
-    from weft.sources.http import Http, Reader
+    from weft.sources.http import Http, HttpResponse, Reader
     from weft.sources.http.request import Params
 
 _MESSAGES = {
@@ -128,40 +128,58 @@ class LunarCrush(SeriesProvider):
         return list((await self.read_group(http, [wanted]))[wanted])
 
     async def _scores(self, http: "Http", group: Sequence[Wanted]) -> Mapping[Wanted, list[Point]]:
-        """Return what the list of coins says now, read until all coins wanted are found."""
-        found: dict[Wanted, list[Point]] = {}
+        """Return the present scores, from as many pages of the list of coins as needed."""
+        scores: dict[Wanted, list[Point]] = {}
         broken: list[SchemaChangedError] = []
         page, more = 0, True
-        while more and len(found) < len(group):
+        while more and len(scores) < len(group):
             params: Params = {"sort": "market_cap_rank", "limit": _PAGE, "page": page}
             answer = await http.get("/public/coins/list/v2", params=params)
-            rows = answer.read.collect("data", read=_named, lost=self.tell)
-            # Symbols are not unique: the larger coin comes first.
-            for names, row in sorted(rows, key=_rank):
-                for one in (one for one in group if one not in found and one.own_id in names):
-                    found[one] = []
-                    try:
-                        value = _value(one.series, row)
-                    except SchemaChangedError as error:
-                        broken.append(error)
-                        continue
-                    at = min(answer.given_at, one.until)
-                    found[one] += [] if value is None else [Point(at, value, answer.fetched_at)]
+            missing = [one for one in group if one not in scores]
+            coins = answer.read.collect("data", read=_named, lost=self.tell)
+            scores |= _parse_scores(answer, coins, missing, broken)
             page += 1
-            size = len(answer.read.rows("data"))
-            counted = answer.read.has("config", "total_rows")
-            total = answer.read.integer("config", "total_rows") if counted else None
-            more = size > 0 and (size >= _PAGE if total is None else page * _PAGE < total)
-            if rows and not more:
-                lacking = [one for one in group if one not in found]
-                if lacking:
+            more = _has_more(answer.read, page)
+            if coins and not more:
+                unlisted = [one for one in group if one not in scores]
+                if unlisted:
                     absent = UnlistedSymbolError("it is not in the list of coins", where=self.name)
-                    self.give_up(lacking, absent)
-        if broken and not any(found.values()):
+                    self.give_up(unlisted, absent)
+        if broken and not any(scores.values()):
             raise broken[0]
-        for one_broken in broken:
-            self.tell(one_broken.message)
-        return found
+        for error in broken:
+            self.tell(error.message)
+        return scores
+
+
+def _parse_scores(
+    answer: "HttpResponse",
+    coins: "Sequence[tuple[set[str], Reader]]",
+    wanted: Sequence[Wanted],
+    broken: list[SchemaChangedError],
+) -> dict[Wanted, list[Point]]:
+    """Return the scores of the wanted coins that a page lists; append errors to `broken`."""
+    scores: dict[Wanted, list[Point]] = {}
+    # Symbols are not unique: the larger coin comes first.
+    for names, row in sorted(coins, key=_rank):
+        for one in (one for one in wanted if one not in scores and one.own_id in names):
+            scores[one] = []
+            try:
+                value = _value(one.series, row)
+            except SchemaChangedError as error:
+                broken.append(error)
+                continue
+            at = min(answer.given_at, one.until)
+            scores[one] += [] if value is None else [Point(at, value, answer.fetched_at)]
+    return scores
+
+
+def _has_more(read: "Reader", pages: int) -> bool:
+    """Return whether the list of coins goes on after some pages."""
+    size = len(read.rows("data"))
+    if not read.has("config", "total_rows"):
+        return size >= _PAGE
+    return size > 0 and pages * _PAGE < read.integer("config", "total_rows")
 
 
 def _is_now(wanted: Wanted) -> bool:

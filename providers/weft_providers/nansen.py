@@ -143,7 +143,7 @@ class Nansen(SeriesProvider):
     ids: ClassVar[Mapping[str, str]] = dict(line.split(":", 1) for line in _TOKENS.split())
 
     class Config(SeriesConfig):
-        """Options. Ids are chain:address of the token, the wrapped one for a chain's own coin."""
+        """Options. An id is chain:address of a token; the coin of a chain has a wrapped token."""
 
         labels: tuple[str, ...] = Field(
             default=("Fund", "Smart Trader"),

@@ -35,7 +35,7 @@ _METRIC, _SCOPE = "social_volume", "asset"
 _TOKEN_HOST = "https://www.reddit.com"  # noqa: S105  # an address
 _PAGE, _DEEPEST = 100, 1_000
 _REFUSED_SECONDS = 6 * 3_600.0
-"""Time until a subreddit that is private, banned or missing is asked for again."""
+"""Time until a subreddit that is private, banned or missing is requested again."""
 _MOST_REMEMBERED, _LONGEST_SUMMARY = 50_000, 2_000
 _REMOVED = re.compile(r"\[ ?(?:removed|deleted)(?: (?:by|in) [^\]]*)?\]", re.IGNORECASE)
 """What stands in place of a text that a moderator, Reddit or the author removed."""
@@ -382,7 +382,7 @@ def _complete_since(page: Sequence[Post]) -> int:
     """Return the instant since which a page and the pages before it lack no post."""
     created = [post.created for post in page]
     in_order = created == sorted(created, reverse=True)
-    # Out of order, an old post among new ones says nothing about those in between.
+    # An old post out of order does not mean that all newer posts were listed.
     return created[-1] if in_order else max(created)
 
 

@@ -54,8 +54,8 @@ class TheTie(SeriesProvider):
     calculation, or of the publication. The value of a day is true at the end of the day and counts
     as known one hour later, under both readings. An item that is scored again counts with the last
     score of its day. A day is left out where the answer does not reach back to its start; a day
-    without news has no tone. An asset that no item has ever been about has no values, and a line
-    says so.
+    without news has no tone. An asset that no item has ever been about has no values; a line
+    names it.
 
     Needs a contract. The coins of an item come from a second route; its path and fields are not
     confirmed and can be set in the config. Two groups of metrics are not documented publicly, and
@@ -228,7 +228,7 @@ class TheTie(SeriesProvider):
         rows = self._rows(answer).collect(read=self._parse_subject, lost=self.tell)
         subjects = dict(rows)
         if subjects and subjects.keys().isdisjoint(items):
-            raise answer.read.unexpected("about the items that were asked for")
+            raise answer.read.unexpected("about the requested items")
         return subjects
 
     def _parse_subject(self, row: "Reader") -> tuple[str, Subjects]:

@@ -1,4 +1,4 @@
-"""A server on this machine that speaks Binance's protocol, and misbehaves where it is told to."""
+"""A server on this machine with Binance's protocol, and with faults on demand."""
 
 import json
 import threading
@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         status, headers, body = self.server.answer(parts.path, params)
         with self.server.lock:
             self.server.at_once -= 1
-        # A Date of its own stands alone.
+        # A test may set the Date header itself.
         (self.send_response_only if "Date" in headers else self.send_response)(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)

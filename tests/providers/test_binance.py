@@ -133,7 +133,7 @@ def test_intervals_have_the_names_of_binance(exchange: Exchange) -> None:
 
 
 def test_a_long_absence_leaves_no_hole(exchange: Exchange) -> None:
-    """What is missing is fetched from where the store ends, however far back that lies."""
+    """Missing candles are fetched from the last stored candle on, however old it is."""
     known = {"BTCUSDT": LISTED}
     first = opens(fetch(exchange, since=LISTED + 40 * HOUR, known=known))[0]
     assert first == LISTED + HOUR

@@ -1,4 +1,4 @@
-"""What Binance's order book says."""
+"""Metrics of Binance's order book."""
 
 import polars as pl
 import pytest

@@ -91,7 +91,7 @@ def test_contracts_are_described_and_listed_once(server: Sandbox) -> None:
     assert arbitrum.listed == server.world.coin["ARB"].listed
     told = "NOSUCHUSDT: binance_futures lists no such symbol; not asked for again"
     assert fetched.problems == [f"{told} until the next start"]
-    # No page is asked for from before it was listed.
+    # No page before the listing is requested.
     starts = [p["startTime"] for _, path, p in fetched.asked if path == "/fapi/v1/klines"]
     assert min(starts) * 1000 > arbitrum.listed - 7 * DAY
     again = fetch(provider, known_candles={"BTCUSDT": LAST_HOUR - HOUR, "ARBUSDT": LAST_HOUR})
@@ -186,7 +186,7 @@ def test_open_interest_of_this_moment(server: Sandbox) -> None:
     coin = server.world.coin["BTC"]
     now = server.world.derivatives.open_interest(PERPETUAL, coin, np.array([NOW]))[0]
     assert last.value == pytest.approx(now, abs=1e-5)
-    # The next round a minute later asks for the moment alone; one after a pause fills the pause.
+    # A round a minute later requests the present value only; a round after a pause fills it.
     server.clock.move(NOW + MINUTE, 0)
     soon = fetch(provider, now=NOW + MINUTE, known=first.known)
     assert [row.event_time for row in soon.rows] == [NOW + MINUTE]
@@ -275,7 +275,7 @@ def test_funding_is_looked_for_every_hour(server: Sandbox) -> None:
         return len(fetch(provider, known=known, now=paid + HOUR + minutes * MINUTE).asked)
 
     assert asked(0) == 0
-    # What is paid on the hour may be told a little later.
+    # A rate paid on the hour may be published a little later.
     assert [asked(minutes) for minutes in (1, 1, 2, 3, 30, 59, 60, 61, 62, 63)] == [
         *(1, 1, 1, 0, 0, 0),
         *(1, 1, 1, 0),

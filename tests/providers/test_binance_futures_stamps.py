@@ -51,6 +51,6 @@ def test_an_onboard_time_years_ahead_is_not_believed(server: Sandbox) -> None:
     assert "not believed" in fetched.problems[0]
     assert sum(map(len, fetched.candles)) == 143
     server.heal()
-    # What it says by then is handed on.
+    # Earlier values are stored.
     (instrument,) = fetch(provider).instruments
     assert instrument.listed is not None

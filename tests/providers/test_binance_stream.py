@@ -1,4 +1,4 @@
-"""Binance's streams: what is subscribed to, what messages mean, and both against the sandbox."""
+"""Binance's streams: topics, the parsing of messages, and both against the sandbox."""
 
 from typing import Any
 

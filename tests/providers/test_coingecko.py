@@ -37,7 +37,7 @@ class TestCoinGecko(Sandboxed):
     def test_stored_values_are_not_requested_before_they_are_due(self, server: Sandbox) -> None:
         provider = self.make(server)
         known = fetch(provider).known
-        # Nobody knows the rank of what is not searched for, so it is asked for again.
+        # A coin that is not trending has no rank, so its rank is requested again.
         assert {path for _, path, _ in fetch(provider, known=known).asked} == {
             "/api/v3/search/trending"
         }

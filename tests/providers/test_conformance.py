@@ -94,7 +94,7 @@ CASES: Mapping[str, Mapping[str, Any]] = {
         "unknown": {"assets": ("NOSUCH",), "ids": {"NOSUCH": "no-such"}},
     },
 }
-"""What differs from the usual case, by provider."""
+"""Differences from the usual case, by provider."""
 
 EXCUSES: Mapping[str, Mapping[str, str]] = {
     "coinmetrics": {
@@ -237,7 +237,7 @@ class Percent(Tides):
 
 
 class Drifting(Tides):
-    """Says that history was known the later, the later it is asked."""
+    """Dates history as known later, the later it is fetched."""
 
     def point(self, row: Reader, answer: HttpResponse) -> Point:
         at = row.instant("t", unit="s")

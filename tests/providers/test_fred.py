@@ -53,7 +53,7 @@ class TestFred(Sandboxed):
         assert row.event_time == parse_time("2024-03-19T00:00:00Z")
         assert row.known_at == parse_time("2024-03-20T06:00:00Z")
         index = fetch(self.make(server)).of("dollar_index", "")
-        # Friday's value came on Monday, with those of the days before.
+        # Friday's value was published on Monday, with those of the days before.
         assert index[-1].event_time == parse_time("2024-03-16T00:00:00Z")
         assert {row.known_at for row in index} == {parse_time("2024-03-19T06:00:00Z")}
 

@@ -49,7 +49,7 @@ def test_a_period_with_too_many_vintages_is_split() -> None:
     found = [(fact.event_time, fact.known_at, fact.value) for fact in parsed.of("vix")]
     at = [parse_time(f"{day}T00:00:00Z") for day in ("2016-01-01", "2016-01-05")]
     known = [parse_time(f"{day}T06:00:00Z") for day in ("2016-01-05", "2016-01-06", "2021-03-02")]
-    # The newest was loaded today: which hour is not told, so it is not known before tomorrow.
+    # The newest was loaded today at an unknown hour, so it is not known before tomorrow.
     assert found == [(at[0], known[0], 18.21), (at[1], known[1], 20.70), (at[1], known[2], 20.75)]
 
 

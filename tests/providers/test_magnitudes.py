@@ -1,4 +1,4 @@
-"""The sandbox tells numbers of true size, and sources of one metric agree there.
+"""The sandbox has numbers of realistic size, and sources of one metric agree there.
 
 A factor that a provider gets wrong, percent for shares or hashes for terahashes, shows nowhere else
 where provider and sandbox were written from one misreading: here two vendors have to be misread in
@@ -75,7 +75,7 @@ TRUE: Mapping[tuple[str, str], tuple[float, float]] = {
 PARTIAL: Mapping[tuple[str, str], str] = {
     ("social_volume", "reddit"): "counts the posts of chosen subreddits, a part of all mentions",
 }
-"""Providers that tell a part of what others tell in whole, and so disagree by right."""
+"""Providers that cover a part of what others cover, and rightly disagree."""
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def test_a_text_is_what_was_published_without_markup(server: Sandbox) -> None:
     news = server.world.news(NOW - 2 * DAY, NOW)
     texts = fetch(make(server)).texts
     told = {(t["title"], t["event_time"]): t for t in texts}
-    # Some are told by a feed that nobody asked for.
+    # Some are from a feed that is not configured.
     found = [i for i in news if (f"{i.title} & more, {i.number}", i.time) in told]
     assert len(found) > 0.9 * len(news)
     for item in found:

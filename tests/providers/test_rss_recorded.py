@@ -1,4 +1,4 @@
-"""Recorded feeds: empty ones, their dates, and what their headlines are about."""
+"""Recorded feeds: empty feeds, dates, and the assets of headlines."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime

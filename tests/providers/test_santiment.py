@@ -1,4 +1,4 @@
-"""Santiment against the sandbox: several queries at once, what plans cut, what is refused."""
+"""Santiment against the sandbox: several queries in a request, limits of plans, refusals."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""The made-up market: the same whenever asked, shaped like a real one, and without an edge."""
+"""The made-up market: reproducible, shaped like a real market, and without an edge."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -64,7 +64,7 @@ def returns(year: pl.DataFrame) -> FloatPanel:
     return np.diff(np.log(wide.to_numpy()), axis=0)
 
 
-# The same whenever asked
+# Reproducibility
 
 
 @settings(max_examples=15, deadline=None)
@@ -205,7 +205,7 @@ def test_volume_rises_with_the_size_of_the_move(year: pl.DataFrame) -> None:
 
 
 def test_there_is_no_edge(returns: FloatPanel) -> None:
-    """Neither the last return, nor its sign, nor that of another coin tells the next one."""
+    """Neither the last return, its sign, nor another coin's return predicts the next return."""
     simple = np.expm1(returns)
     rules = (
         simple[:-1],

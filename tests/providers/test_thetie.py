@@ -96,7 +96,7 @@ class TestTheTie(Sandboxed):
         assert {row.entity for row in fetched.rows} == {"BTC"}
         (problem,) = fetched.problems
         assert problem.startswith("NOSUCH: unknown")
-        # It may yet be written about: that is looked for again, and told once.
+        # News about it may follow: each round looks again, and the line is not repeated.
         assert fetch(provider).problems == []
 
     def test_an_asset_with_earlier_news_stays_known(self, server: Sandbox) -> None:

@@ -1,4 +1,4 @@
-"""Runs a fetch of a provider that brings texts, and returns what came."""
+"""Runs a fetch of a provider of texts, and returns its results."""
 
 import asyncio
 import random
@@ -22,7 +22,7 @@ _H1 = Interval.parse("1h")
 
 @dataclass
 class Came:
-    """What one fetch brought; instants of texts are microseconds since 1970."""
+    """The results of one fetch; instants of texts are microseconds since 1970."""
 
     texts: list[dict[str, Any]] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
@@ -41,7 +41,7 @@ def fetch(
     cursor: str | None = None,
     cache: Path | None = None,
 ) -> Came:
-    """Run one fetch to its end, and return what came, the error that ended it included."""
+    """Run one fetch to its end, and return its results, including the error that ended it."""
     return asyncio.run(_fetch(provider, now, since, known or {}, cursor, cache))
 
 
