@@ -38,8 +38,8 @@ class TestAlternativeMe(Sandboxed):
     ) -> None:
         for late, newest in ((15 * MINUTE, MIDNIGHT), (15 * MINUTE - 1, MIDNIGHT - DAY)):
             server.clock.move(MIDNIGHT + late, 0)
-            found = fetch(self.make(server), now=MIDNIGHT + late).of("fear_greed", "")
-            assert found[-1].event_time == newest
+            result = fetch(self.make(server), now=MIDNIGHT + late).of("fear_greed", "")
+            assert result[-1].event_time == newest
 
     def test_only_due_values_are_requested(self, server: Sandbox) -> None:
         provider = self.make(server)
@@ -52,5 +52,5 @@ class TestAlternativeMe(Sandboxed):
     def test_an_error_with_status_200_is_an_error(self) -> None:
         assert AlternativeMe.web is not None
         assert AlternativeMe.web.classify is not None
-        told = {"data": None, "metadata": {"error": "try again"}}
-        assert AlternativeMe.web.classify(200, told, {}) is UnavailableError
+        message = {"data": None, "metadata": {"error": "try again"}}
+        assert AlternativeMe.web.classify(200, message, {}) is UnavailableError

@@ -80,8 +80,8 @@ class TestArtemis(Sandboxed):
     def test_a_metric_without_a_known_key_needs_a_path_in_the_config(self, server: Sandbox) -> None:
         assert not any("weekly" in path for _, path, _ in fetch(self.make(server)).asked)
         assert "series.dev_commits.path" in self.make(server).waiting()["dev_commits"]
-        own = {"dev_commits": {"path": "FEES"}}
-        fetched = fetch(self.make(server, series=own, metrics=("dev_commits", "fees_usd")))
+        extra = {"dev_commits": {"path": "FEES"}}
+        fetched = fetch(self.make(server, series=extra, metrics=("dev_commits", "fees_usd")))
         values = [
             [row.value for row in fetched.of(metric, "ETH")]
             for metric in ("dev_commits", "fees_usd")
@@ -89,8 +89,8 @@ class TestArtemis(Sandboxed):
         assert values[0] == values[1] != []
 
     def test_a_metric_configured_without_a_path_is_not_requested(self, server: Sandbox) -> None:
-        own = {"dev_commits": {"lag": "1d"}}
-        assert fetch(self.make(server, series=own, metrics=("dev_commits",))).asked == []
+        extra = {"dev_commits": {"lag": "1d"}}
+        assert fetch(self.make(server, series=extra, metrics=("dev_commits",))).asked == []
 
     def test_weeks_are_true_at_their_end(self, server: Sandbox, world: World) -> None:
         named = {
@@ -124,8 +124,8 @@ class TestArtemis(Sandboxed):
 
     def test_shares_of_all_peers_add_up_to_one(self, server: Sandbox) -> None:
         peers = ("BTC", "ETH", "SOL", "NOSUCH")
-        own: dict[str, Any] = {"assets": peers[:3], "peers": {"mine": peers}}
-        fetched = fetch(self.make(server, metrics=("activity_share",), **own))
+        extra: dict[str, Any] = {"assets": peers[:3], "peers": {"mine": peers}}
+        fetched = fetch(self.make(server, metrics=("activity_share",), **extra))
         days = {row.event_time for row in fetched.rows}
         assert len(days) > 3
         for day in days:
@@ -164,8 +164,8 @@ class TestArtemis(Sandboxed):
 
     def test_the_share_of_developers_is_weekly(self, server: Sandbox, world: World) -> None:
         named = {"developer_share": {"path": "/weekly-active-devs"}}
-        own: dict[str, Any] = {"peers": {"mine": ("ETH", "SOL", "NEAR")}, "assets": ("ETH",)}
-        provider = self.make(server, metrics=tuple(named), series=named, **own)
+        extra: dict[str, Any] = {"peers": {"mine": ("ETH", "SOL", "NEAR")}, "assets": ("ETH",)}
+        provider = self.make(server, metrics=tuple(named), series=named, **extra)
         rows = fetch(provider, since=NOW - 30 * DAY).of("developer_share", "ETH")
         times = np.array([row.event_time for row in rows])
         assert len(times) == 4

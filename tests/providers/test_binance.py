@@ -37,9 +37,9 @@ def test_many_pairs_are_described_by_one_request(exchange: Exchange) -> None:
 def test_a_pair_that_is_not_listed_spoils_no_other(exchange: Exchange) -> None:
     batches = fetch(exchange, "BTCUSDT", "NONEUSDT", "1000SATSUSDT", since=NOW - 3 * HOUR)
     assert {i.symbol for b in batches for i in b.instruments} == {"BTCUSDT", "1000SATSUSDT"}
-    told = [line for batch in batches for line in batch.problems]
-    assert len(told) == 1
-    assert told[0].startswith("NONEUSDT: binance lists no such symbol")
+    problems = [line for batch in batches for line in batch.problems]
+    assert len(problems) == 1
+    assert problems[0].startswith("NONEUSDT: binance lists no such symbol")
 
 
 def test_all_closed_candles_come_once_and_the_forming_one_does_not(exchange: Exchange) -> None:

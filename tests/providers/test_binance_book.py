@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from tests.providers.binance_fetches import fetch
-from tests.providers.exchange import NOW, Exchange, Fault, found
+from tests.providers.exchange import NOW, Exchange, Fault, json_reply
 from weft.components.provider import Batch
 from weft.foundation.times import HOUR, SECOND
 
@@ -48,16 +48,16 @@ BOOKS: dict[str, tuple[list[list[str]], list[list[str]], set[str]]] = {
 def test_a_book_that_is_too_shallow_has_no_depth(exchange: Exchange, name: str) -> None:
     bids, asks, expected = BOOKS[name]
     exchange.faults = [
-        lambda path, _: found({"bids": bids, "asks": asks}) if path.endswith("depth") else None
+        lambda path, _: json_reply({"bids": bids, "asks": asks}) if path.endswith("depth") else None
     ]
-    told = values(fetch(exchange))
-    assert set(told) == expected
+    metrics = values(fetch(exchange))
+    assert set(metrics) == expected
     # Equal distances are compared: what only one side reached does not count.
-    assert told.get("book_imbalance", 0) == pytest.approx(0, abs=0.01)
+    assert metrics.get("book_imbalance", 0) == pytest.approx(0, abs=0.01)
 
 
 def aged(seconds: int) -> Fault:
-    status, headers, body = found({"bids": [["99", "1"]], "asks": [["101", "1"]]})
+    status, headers, body = json_reply({"bids": [["99", "1"]], "asks": [["101", "1"]]})
     reply = status, {**headers, "Age": str(seconds)}, body
     return lambda path, _: reply if path.endswith("depth") else None
 

@@ -17,7 +17,7 @@ from tests.providers.binance_fetches import (
     opens,
     pages,
 )
-from tests.providers.exchange import LISTED, NOW, Exchange, Reply, found, kline, refusal
+from tests.providers.exchange import LISTED, NOW, Exchange, Reply, json_reply, kline, refusal
 from tests.support import PATIENCE_SECONDS
 from weft.components.provider import Batch, Request
 from weft.foundation.clock import Clock, SimulatedClock
@@ -92,15 +92,15 @@ STOPS: dict[str, tuple[Reply, type[SourceError], str]] = {
         MalformedError,
         r"GET /api/v3/klines\?symbol=BTCUSDT.* answered broken JSON",
     ),
-    "another form": (found({"data": []}), SchemaChangedError, r"\$ should be a list"),
-    "short rows": (found([[1790000000000, "2"]]), SchemaChangedError, r"no \[2\] in \$\[0\]"),
+    "another form": (json_reply({"data": []}), SchemaChangedError, r"\$ should be a list"),
+    "short rows": (json_reply([[1790000000000, "2"]]), SchemaChangedError, r"no \[2\] in \$\[0\]"),
     "words": (
-        found([[1790000000000, "a", "b", "c", "d", "e", 2]]),
+        json_reply([[1790000000000, "a", "b", "c", "d", "e", 2]]),
         SchemaChangedError,
         r"\$\[0\]\[1\] should be a number, and is the text 'a'",
     ),
     "another time": (
-        found([kline(LISTED // 1000 - 3_600_000, 3_600_000, 1.0)]),
+        json_reply([kline(LISTED // 1000 - 3_600_000, 3_600_000, 1.0)]),
         SchemaChangedError,
         r"\$\[0\]\[0\] should be a time from startTime on",
     ),
@@ -111,19 +111,19 @@ STOPS: dict[str, tuple[Reply, type[SourceError], str]] = {
 def test_other_refusals_end_the_fetch_after_the_earlier_pages(
     exchange: Exchange, fault: str
 ) -> None:
-    reply, kind, said = STOPS[fault]
+    reply, kind, message = STOPS[fault]
     exchange.faults = [once(reply, after=1)]
-    clock, came = SimulatedClock(NOW), list[Batch]()
-    with pytest.raises(kind, match=said) as caught:
-        fetch(exchange, into=came, clock=clock, page_size=20)
+    clock, fetched = SimulatedClock(NOW), list[Batch]()
+    with pytest.raises(kind, match=message) as caught:
+        fetch(exchange, into=fetched, clock=clock, page_size=20)
     assert caught.value.where == "binance"
     assert caught.value.hint
     assert clock.now() == NOW
     assert len(pages(exchange)) == 2
-    assert opens(came) == [LISTED + i * HOUR for i in range(20)]
+    assert opens(fetched) == [LISTED + i * HOUR for i in range(20)]
 
     exchange.faults = []
-    rest = fetch(exchange, known={"BTCUSDT": opens(came)[-1]})
+    rest = fetch(exchange, known={"BTCUSDT": opens(fetched)[-1]})
     assert opens(rest) == [LISTED + i * HOUR for i in range(20, 50)]
 
 
@@ -142,10 +142,10 @@ def test_a_temporary_failure_is_retried(exchange: Exchange, fault: str) -> None:
 
 def test_a_server_that_stays_down_loses_no_earlier_page(exchange: Exchange) -> None:
     exchange.faults = [lambda _, asked: PASSING["gateway"] if "20" in opens_at(asked) else None]
-    came: list[Batch] = []
+    fetched: list[Batch] = []
     with pytest.raises(UnavailableError, match=r"answered HTTP 502: a page, not data"):
-        fetch(exchange, into=came, page_size=20)
-    assert opens(came) == [LISTED + i * HOUR for i in range(20)]
+        fetch(exchange, into=fetched, page_size=20)
+    assert opens(fetched) == [LISTED + i * HOUR for i in range(20)]
 
 
 def opens_at(asked: dict[str, str]) -> str:
@@ -205,14 +205,14 @@ def test_a_page_finished_together_with_a_failure_is_not_lost(
 
     monkeypatch.setattr(Binance, "_page", page)
     for symbols in (("BADUSDT", "GOODUSDT"), ("GOODUSDT", "BADUSDT"), ("A", "GOODUSDT", "B")):
-        came: list[Batch] = []
+        fetched: list[Batch] = []
         with pytest.raises(ProviderError):
-            fetch(exchange, *symbols, into=came)
-        assert [b.problems for b in came] == [("came",)]
+            fetch(exchange, *symbols, into=fetched)
+        assert [b.problems for b in fetched] == [("came",)]
 
 
 def test_a_clock_that_is_ahead_closes_no_candle(exchange: Exchange) -> None:
-    """The server says by its Date that the last hour is not over."""
+    """By the server's Date header the last hour is not over."""
     exchange.now = (LISTED + 3 * HOUR - 2 * SECOND) // 1000
 
     def dated(path: str, params: dict[str, str]) -> Reply:
@@ -228,11 +228,11 @@ def test_a_cached_page_closes_no_candle_that_was_open_then(exchange: Exchange) -
     given_at = LISTED + 3 * HOUR - 20 * SECOND
     exchange.now = given_at // 1000
 
-    def kept(path: str, params: dict[str, str]) -> Reply:
+    def stored(path: str, params: dict[str, str]) -> Reply:
         status, headers, body = exchange.sound_answer(path, params)
         return status, {**headers, "Age": "60"}, body
 
-    exchange.faults = [kept]
+    exchange.faults = [stored]
     clock = SimulatedClock(given_at + 60 * SECOND)
     assert opens(fetch(exchange, clock=clock)) == [LISTED, LISTED + HOUR]
 

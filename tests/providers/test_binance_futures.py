@@ -89,8 +89,8 @@ def test_contracts_are_described_and_listed_once(server: Sandbox) -> None:
     assert (bitcoin.base, bitcoin.quote, bitcoin.kind) == ("BTC", "USDT", Kind.PERPETUAL)
     assert (bitcoin.tick, bitcoin.lot, bitcoin.delisted) == (0.01, 0.00001, None)
     assert arbitrum.listed == server.world.coin["ARB"].listed
-    told = "NOSUCHUSDT: binance_futures lists no such symbol; not asked for again"
-    assert fetched.problems == [f"{told} until the next start"]
+    message = "NOSUCHUSDT: binance_futures lists no such symbol; not asked for again"
+    assert fetched.problems == [f"{message} until the next start"]
     # No page before the listing is requested.
     starts = [p["startTime"] for _, path, p in fetched.asked if path == "/fapi/v1/klines"]
     assert min(starts) * 1000 > arbitrum.listed - 7 * DAY
@@ -159,19 +159,19 @@ def test_ratios_and_open_interest_are_the_worlds(server: Sandbox) -> None:
     fetched, world = fetch(make(server)), server.world
     coin = world.coin["BTC"]
     times = np.array([row.event_time for row in of(fetched, "long_short_ratio")])
-    for metric, own in (
+    for metric, name in (
         ("long_short_ratio", "long_short_ratio"),
         ("top_long_short_accounts", "top_account_ratio"),
         ("top_long_short_positions", "top_position_ratio"),
     ):
         values = [row.value for row in of(fetched, metric)]
-        np.testing.assert_allclose(values, world.series(own, "BTC", times), atol=1e-4)
-    held = world.derivatives.open_interest(PERPETUAL, coin, times)
+        np.testing.assert_allclose(values, world.series(name, "BTC", times), atol=1e-4)
+    amounts = world.derivatives.open_interest(PERPETUAL, coin, times)
     rows = [row for row in of(fetched, "open_interest") if row.event_time != NOW]
-    np.testing.assert_allclose([row.value for row in rows], held, rtol=1e-6)
+    np.testing.assert_allclose([row.value for row in rows], amounts, rtol=1e-6)
     prices = [world.price(PERPETUAL, coin, int(t)) * coin.tick for t in times]
     dollars = [row.value for row in of(fetched, "open_interest_usd")]
-    np.testing.assert_allclose(dollars, held * prices, rtol=1e-6)
+    np.testing.assert_allclose(dollars, amounts * prices, rtol=1e-6)
     bars = world.candles(PERPETUAL, coin, Grid.of("1h"), int(times[0]) - HOUR, int(times[-1]), NOW)
     taken = bars.taker / (bars.volume - bars.taker)
     values = [row.value for row in of(fetched, "taker_buy_sell_ratio")]
@@ -205,8 +205,8 @@ def test_statistics_reach_back_thirty_days_in_pages(server: Sandbox) -> None:
 
 
 def test_another_period(server: Sandbox) -> None:
-    own = {"long_short_ratio": {"step": "5m", "lag": "1m"}}
-    rows = fetch(make(server, metrics=("long_short_ratio",), series=own)).rows
+    extra = {"long_short_ratio": {"step": "5m", "lag": "1m"}}
+    rows = fetch(make(server, metrics=("long_short_ratio",), series=extra)).rows
     # Never earlier than a period after its stamp, whatever the lag.
     assert {row.known_at - row.event_time for row in rows} == {5 * MINUTE}
     assert rows[1].event_time - rows[0].event_time == 5 * MINUTE

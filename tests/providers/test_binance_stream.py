@@ -205,12 +205,12 @@ async def test_sums_of_liquidations_are_those_of_the_world() -> None:
             "futures market",
             "futures public",
         }
-        kept = one.kept
-        for close, told in kept.of("long_liquidations_usd").items():
-            assert told == pytest.approx(_forced(running, close, sells=True))
-            short = kept.of("short_liquidations_usd")[close]
+        stored = one.kept
+        for close, value in stored.of("long_liquidations_usd").items():
+            assert value == pytest.approx(_forced(running, close, sells=True))
+            short = stored.of("short_liquidations_usd")[close]
             assert short == pytest.approx(_forced(running, close, sells=False))
-        assert set(kept.of("trade_count")) == set(kept.of("vwap"))
+        assert set(stored.of("trade_count")) == set(stored.of("vwap"))
 
 
 def _forced(running: Any, close: int, *, sells: bool) -> float:

@@ -150,8 +150,8 @@ def test_open_interest_counts_one_side(server: Sandbox) -> None:
     both = world.derivatives.open_interest(BYBIT_LINEAR, coin, np.array(times))
     np.testing.assert_allclose([row.value for row in rows], both / 2, rtol=1e-6)
     sides = {"open_interest": {"extra": {"field": "openInterest"}}}
-    told = fetch(make(server, series=sides)).of("open_interest", "BTCUSDT")
-    np.testing.assert_allclose([row.value for row in told], both, rtol=1e-6)
+    fetched_rows = fetch(make(server, series=sides)).of("open_interest", "BTCUSDT")
+    np.testing.assert_allclose([row.value for row in fetched_rows], both, rtol=1e-6)
 
 
 def test_the_ratio_is_longs_over_shorts(server: Sandbox) -> None:
@@ -259,10 +259,10 @@ def test_a_page_without_a_cursor_is_an_error(
 
 
 def test_cursors_that_lead_in_a_circle_end(server: Sandbox) -> None:
-    told = iter(["a", "b"] * 50)
+    cursors = iter(["a", "b"] * 50)
 
     def around(result: dict[str, Any]) -> None:
-        result["nextPageCursor"] = next(told)
+        result["nextPageCursor"] = next(cursors)
 
     server.fault({"kind": "cursor_loop"})
     provider = make(server, only="metrics", metrics=("open_interest",))
@@ -319,7 +319,7 @@ def test_only_a_refused_parameter_means_an_unknown_symbol(server: Sandbox, code:
         fetched = fetch(provider)
     assert isinstance(fetched.error, RefusedError)
     assert fetched.problems == []
-    # Nothing was said of the symbol: it is asked for in the next round.
+    # The symbol is not given up: the next round requests it.
     assert len(opens(fetch(provider))) == 143
 
 

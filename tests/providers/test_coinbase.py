@@ -95,16 +95,16 @@ def test_a_candle_is_taken_a_moment_after_its_close(server: Sandbox) -> None:
 def test_intervals(server: Sandbox, interval: str) -> None:
     step = Interval.parse(interval)
     since = NOW - 5 * step.micros
-    found = opens(fetch(make(server), interval=interval, since=since))
-    assert found == [step.ceil(since) + i * step.micros for i in range(len(found))]
-    assert found[-1] == step.floor(NOW) - step.micros
+    result = opens(fetch(make(server), interval=interval, since=since))
+    assert result == [step.ceil(since) + i * step.micros for i in range(len(result))]
+    assert result[-1] == step.floor(NOW) - step.micros
 
 
 @pytest.mark.parametrize("interval", ["4h", "2h", "1w", "30m"])
 def test_an_unsupported_interval_is_an_error(server: Sandbox, interval: str) -> None:
     fetched = fetch(make(server), interval=interval)
-    told = f"coinbase: there are no {interval} candles. Choose one of 1m, 5m, 15m, 1h, 6h, 1d"
-    assert str(fetched.error) == told
+    message = f"coinbase: there are no {interval} candles. Choose one of 1m, 5m, 15m, 1h, 6h, 1d"
+    assert str(fetched.error) == message
     assert fetched.asked == []
 
 

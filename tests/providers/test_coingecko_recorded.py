@@ -29,13 +29,13 @@ def make(**options: Any) -> CoinGecko:
     ],
 )
 def test_a_key_at_the_wrong_host_is_named_with_the_host_it_belongs_to(
-    code: int, plan: str, said: str
+    code: int, plan: str, message: str
 ) -> None:
     refused = Recorded(status=400, body=body("coingecko_wrong_host_10010") | {"error_code": code})
     provider = make(plan=plan, api_key=SecretStr("a-key"))
     parsed = parse_recorded(provider, {CHART: refused}, now=NOW)
     assert isinstance(parsed.error, UnauthorisedError)
-    assert said in str(parsed.error)
+    assert message in str(parsed.error)
     assert len(parsed.asked) == 1
     assert parsed.facts == ()
 
@@ -47,6 +47,6 @@ def test_market_caps_of_midnights_in_any_order() -> None:
     for listed in (rows, rows[::-1]):
         parsed = parse_recorded(make(), {CHART: {"market_caps": listed}}, now=NOW)
         assert (parsed.error, parsed.problems) == (None, ())
-        found = [(fact.event_time, fact.value) for fact in parsed.of("market_cap_usd", "BTC")]
-        assert found == [(MIDNIGHT - 3 * DAY, 1.1e12), (MIDNIGHT, 1.2e12)]
+        result = [(fact.event_time, fact.value) for fact in parsed.of("market_cap_usd", "BTC")]
+        assert result == [(MIDNIGHT - 3 * DAY, 1.1e12), (MIDNIGHT, 1.2e12)]
         assert {fact.known_at - fact.event_time for fact in parsed.facts} == {HOUR}

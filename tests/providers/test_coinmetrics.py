@@ -40,15 +40,15 @@ class TestCoinMetrics(Sandboxed):
         if metric == "nvt":
             ends = [end for end in ends if (end // DAY - 1) % 37 != 5]
         assert [row.event_time for row in rows] == ends
-        told = world.series(metric, "BTC", np.array(ends))
-        assert [row.value for row in rows] == pytest.approx(told.tolist())
+        expected = world.series(metric, "BTC", np.array(ends))
+        assert [row.value for row in rows] == pytest.approx(expected.tolist())
 
     def test_what_did_not_move_is_the_rest_of_what_moved(
         self, server: Sandbox, world: World
     ) -> None:
         rows = fetch(self.make(server, metrics=("hodl_over_1y",)), since=SPAN).of("hodl_over_1y")
-        told = world.series("hodl_over_1y", "BTC", np.array([row.event_time for row in rows]))
-        assert [row.value for row in rows] == pytest.approx(told.tolist())
+        expected = world.series("hodl_over_1y", "BTC", np.array([row.event_time for row in rows]))
+        assert [row.value for row in rows] == pytest.approx(expected.tolist())
 
     def test_a_value_is_known_when_it_was_reviewed_or_complete(self, server: Sandbox) -> None:
         fetched = fetch(self.make(server))
@@ -116,8 +116,8 @@ class TestCoinMetrics(Sandboxed):
     def test_one_request_asks_for_more_than_each_asset_has(self, server: Sandbox) -> None:
         provider = self.make(server, assets=("BTC", "ETH"), metrics=("hash_rate", "mvrv"))
         fetched = fetch(provider)
-        found = {(row.metric, row.entity) for row in fetched.rows}
-        assert found == {("hash_rate", "BTC"), ("mvrv", "BTC"), ("mvrv", "ETH")}
+        result = {(row.metric, row.entity) for row in fetched.rows}
+        assert result == {("hash_rate", "BTC"), ("mvrv", "BTC"), ("mvrv", "ETH")}
         assert fetched.asked[-1][2]["assets"] == "btc,eth"
 
     def test_a_free_key_reads_what_its_catalogue_lists(self, server: Sandbox) -> None:

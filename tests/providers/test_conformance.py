@@ -158,13 +158,13 @@ def candles(symbols: Sequence[str], venue: Venue, days: float) -> list[Row]:
 
 
 def case(cls: type[Provider]) -> ProviderCase:
-    own = dict(CASES.get(cls.name, {}))
-    options, api = own.pop("options", {}), own.pop("api", cls.name)
-    venue = own.pop("venue", None)
+    extra = dict(CASES.get(cls.name, {}))
+    options, api = extra.pop("options", {}), extra.pop("api", cls.name)
+    venue = extra.pop("venue", None)
     if venue is not None:
-        own["expected"] = partial(candles, options["symbols"], venue, own.get("days", 6.0))
+        extra["expected"] = partial(candles, options["symbols"], venue, extra.get("days", 6.0))
     if cls.web is not None and cls.web.key is not None:
-        key = SecretStr(own.get("key_form", "{}").format("a-key"))
+        key = SecretStr(extra.get("key_form", "{}").format("a-key"))
         options = {"api_key": key, **options}
     if cls.name in SERIES_OF:
         options = {"series": SERIES_OF[cls.name], **options}
@@ -174,7 +174,7 @@ def case(cls: type[Provider]) -> ProviderCase:
         move=lambda now: sandbox().clock.move(now, 0),
         restate=restated if venue is not None else None,
     )
-    return ProviderCase(provider=cls(cls.Config(**options)), stand_in=stand_in, **own)
+    return ProviderCase(provider=cls(cls.Config(**options)), stand_in=stand_in, **extra)
 
 
 @parametrize_provider_checks([case(cls) for cls in classes().values()], EXCUSES)

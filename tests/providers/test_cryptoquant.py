@@ -39,26 +39,28 @@ class TestCryptoQuant(Sandboxed):
         rows = fetch(self.make(server, metrics=(metric,)), since=SPAN).of(metric)
         assert [row.event_time for row in rows] == days(SPAN, TODAY)
         assert len(rows) < 90, "nulls are left out, and not zero"
-        told = world.series(metric, "BTC", np.array([row.event_time for row in rows]))
-        assert [row.value for row in rows] == pytest.approx(told.tolist())
+        expected = world.series(metric, "BTC", np.array([row.event_time for row in rows]))
+        assert [row.value for row in rows] == pytest.approx(expected.tolist())
         assert {row.known_at - row.event_time for row in rows} == {2 * HOUR}
 
     @pytest.mark.parametrize("size", [2, 7, 90, 91, 1_000])
     def test_a_long_span_is_read_in_pieces_without_a_gap(self, server: Sandbox, size: int) -> None:
         provider = self.make(server, metrics=("exchange_netflow",), page_size=size)
         fetched = fetch(provider, since=SPAN)
-        found = [row.event_time for row in fetched.of("exchange_netflow")]
-        assert found == days(SPAN, TODAY)
+        result = [row.event_time for row in fetched.of("exchange_netflow")]
+        assert result == days(SPAN, TODAY)
         assert len(fetched.asked) >= -(-90 // size)
 
     def test_hours_are_a_matter_of_configuration(self, server: Sandbox, world: World) -> None:
-        own = {"exchange_inflow": {"step": "1h", "lag": "1h"}}
-        provider = self.make(server, metrics=("exchange_inflow",), series=own)
+        extra = {"exchange_inflow": {"step": "1h", "lag": "1h"}}
+        provider = self.make(server, metrics=("exchange_inflow",), series=extra)
         rows = fetch(provider, since=NOW - 6 * HOUR).of("exchange_inflow")
         last = NOW // HOUR * HOUR - HOUR
         assert [row.event_time for row in rows] == list(range(last - 4 * HOUR, last + 1, HOUR))
-        told = world.series("exchange_inflow", "BTC", np.array([row.event_time for row in rows]))
-        assert [row.value for row in rows] == pytest.approx(told.tolist())
+        expected = world.series(
+            "exchange_inflow", "BTC", np.array([row.event_time for row in rows])
+        )
+        assert [row.value for row in rows] == pytest.approx(expected.tolist())
 
     def test_a_token_is_requested_by_its_family(self, server: Sandbox, world: World) -> None:
         provider = self.make(
@@ -66,8 +68,8 @@ class TestCryptoQuant(Sandboxed):
         )
         fetched = fetch(provider)
         rows = fetched.of("exchange_reserve", "LINK")
-        told = world.series("exchange_reserve", "LINK", np.array([r.event_time for r in rows]))
-        assert [row.value for row in rows] == pytest.approx(told.tolist())
+        expected = world.series("exchange_reserve", "LINK", np.array([r.event_time for r in rows]))
+        assert [row.value for row in rows] == pytest.approx(expected.tolist())
         assert fetched.asked[0][1] == "/v1/erc20/exchange-flows/reserve"
 
     def test_a_path_missing_for_an_asset_is_reported_once(self, server: Sandbox) -> None:

@@ -57,8 +57,8 @@ def test_a_broken_row_of_bybit_costs_that_row() -> None:
 def test_bybit_names_the_end_of_a_limit_in_a_header() -> None:
     lifted = (NOW + 10 * MINUTE) // 1_000
     headers = {"X-Bapi-Limit-Reset-Timestamp": str(lifted)}
-    said = {"retCode": 10006, "retMsg": "Too many visits!", "result": {}, "time": 1}
-    answers = {OPEN_INTEREST: Recorded(body=said, headers=headers)}
+    message = {"retCode": 10006, "retMsg": "Too many visits!", "result": {}, "time": 1}
+    answers = {OPEN_INTEREST: Recorded(body=message, headers=headers)}
     parsed = parse_recorded(bybit("open_interest"), answers, now=NOW)
     assert isinstance(parsed.error, RateLimitedError)
     assert parsed.error.retry_after_seconds == 600.0
@@ -66,11 +66,11 @@ def test_bybit_names_the_end_of_a_limit_in_a_header() -> None:
 
 def test_binance_names_the_end_of_a_ban_and_the_next_process_keeps_to_it(tmp_path: Path) -> None:
     until = NOW + 2 * HOUR + 17 * MINUTE
-    said = (
+    message = (
         f"Way too much request weight used; IP(203.0.113.7) banned until {until // 1_000}. Please"
     )
     for status in (418, 429):
-        answers = {FUNDING: Recorded(status=status, body={"code": -1003, "msg": said})}
+        answers = {FUNDING: Recorded(status=status, body={"code": -1003, "msg": message})}
         provider = BinanceFutures(
             BinanceFutures.Config(
                 only="metrics", metrics=("funding_rate",), symbols=("BTCUSDT", "ETHUSDT")

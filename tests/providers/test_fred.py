@@ -101,10 +101,10 @@ class TestFred(Sandboxed):
     def test_errors_by_status_and_message(self) -> None:
         classify = Fred.web.classify
         assert classify is not None
-        for status, told, kind in (
+        for status, message, kind in (
             (400, "Bad Request.  The value for variable api_key is wrong", UnauthorisedError),
             (400, "Bad Request.  The series does not exist.", UnlistedSymbolError),
             (400, "Bad Request.  Variable limit is wrong", None),
             (423, "Locked", UnavailableError),
         ):
-            assert classify(status, {"error_message": told}, {}) is kind
+            assert classify(status, {"error_message": message}, {}) is kind

@@ -126,8 +126,8 @@ class TestGitHub(Sandboxed):
     def test_errors_by_status_and_message(self) -> None:
         classify = GitHub.web.classify
         assert classify is not None
-        told = {"message": "API rate limit exceeded for ..."}
-        assert classify(403, told, {}) is RateLimitedError
+        message = {"message": "API rate limit exceeded for ..."}
+        assert classify(403, message, {}) is RateLimitedError
         assert classify(403, {"message": ""}, {"retry-after": "60"}) is RateLimitedError
         assert classify(403, {"message": "Resource not accessible"}, {}) is None
         assert classify(202, None, {}) is UnavailableError

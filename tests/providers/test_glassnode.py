@@ -39,16 +39,16 @@ class TestGlassnode(Sandboxed):
         rows = fetch(self.make(server, metrics=(metric,)), since=SPAN).of(metric)
         missing = set(days(SPAN, TODAY)) - {row.event_time for row in rows}
         assert missing <= {day for day in days(SPAN, TODAY) if day // DAY % 41 == 7}
-        told = world.series(metric, "BTC", np.array([row.event_time for row in rows]))
-        assert [row.value for row in rows] == pytest.approx(told.tolist())
+        expected = world.series(metric, "BTC", np.array([row.event_time for row in rows]))
+        assert [row.value for row in rows] == pytest.approx(expected.tolist())
         assert all(row.known_at == row.event_time + 3 * HOUR for row in rows)
 
     def test_a_null_is_left_out_and_not_zero(self, server: Sandbox) -> None:
-        found = values(fetch(self.make(server, metrics=("nupl",)), since=SPAN), "nupl")
-        missing = [day for day in days(SPAN, TODAY) if day not in found]
+        result = values(fetch(self.make(server, metrics=("nupl",)), since=SPAN), "nupl")
+        missing = [day for day in days(SPAN, TODAY) if day not in result]
         assert missing == [day for day in days(SPAN, TODAY) if day // DAY % 41 == 7]
         assert len(missing) >= 2
-        assert 0.0 not in found.values()
+        assert 0.0 not in result.values()
 
     @pytest.mark.parametrize(("metric", "field"), [("hodl_over_1y", "o"), ("nupl", "v")])
     def test_only_nulls_are_no_facts_and_no_error(
@@ -92,14 +92,14 @@ class TestGlassnode(Sandboxed):
     def test_another_resolution_is_a_matter_of_configuration(
         self, server: Sandbox, world: World
     ) -> None:
-        own = {"sopr": {"step": "1h", "lag": "15m"}}
+        extra = {"sopr": {"step": "1h", "lag": "15m"}}
         since = NOW - 5 * HOUR
-        rows = fetch(self.make(server, metrics=("sopr",), series=own), since=since).of("sopr")
+        rows = fetch(self.make(server, metrics=("sopr",), series=extra), since=since).of("sopr")
         hour = NOW // HOUR * HOUR
         ends = list(range(hour - 4 * HOUR, hour + 1, HOUR))
         assert [row.event_time for row in rows] == ends
-        told = world.series("sopr", "BTC", np.array(ends))
-        assert [row.value for row in rows] == pytest.approx(told.tolist())
+        expected = world.series("sopr", "BTC", np.array(ends))
+        assert [row.value for row in rows] == pytest.approx(expected.tolist())
         assert rows[-1].known_at == hour + HOUR // 4
 
     def test_point_in_time_forms_say_when_they_were_computed(self, server: Sandbox) -> None:

@@ -52,12 +52,12 @@ class TestIntoTheBlock(Sandboxed):
     def test_a_present_value_is_known_when_it_was_fetched(self, server: Sandbox) -> None:
         fetched = fetch(self.make(server))
         url = server.url("intotheblock") + "/btc/overview"
-        told = httpx.get(url, headers={"X-Api-Key": "k"}).json()
-        held = told["byTimeHeldComposition"]
+        answer = httpx.get(url, headers={"X-Api-Key": "k"}).json()
+        amounts = answer["byTimeHeldComposition"]
         for metric, value in (
-            ("large_holder_share", told["concentration"]),
-            ("hodl_over_1y", held["hodler"] / sum(held.values())),
-            ("hodl_under_1m", held["trader"] / sum(held.values())),
+            ("large_holder_share", answer["concentration"]),
+            ("hodl_over_1y", amounts["hodler"] / sum(amounts.values())),
+            ("hodl_under_1m", amounts["trader"] / sum(amounts.values())),
         ):
             (row,) = fetched.of(metric)
             assert row.value == pytest.approx(value)
@@ -127,9 +127,9 @@ class TestIntoTheBlock(Sandboxed):
 
     @pytest.mark.parametrize("factor", [1.0, 1e-3])
     def test_one_field_of_imbalance_may_be_named_too(self, server: Sandbox, factor: float) -> None:
-        own = {"path": "largeTxs.adjustedCount", "factor": factor}
+        options = {"path": "largeTxs.adjustedCount", "factor": factor}
         metrics = ("bid_ask_imbalance", "large_transactions")
-        provider = self.make(server, metrics=metrics, series={"bid_ask_imbalance": own})
+        provider = self.make(server, metrics=metrics, series={"bid_ask_imbalance": options})
         fetched = fetch(provider)
         if factor == 1.0:
             assert isinstance(fetched.error, SchemaChangedError)

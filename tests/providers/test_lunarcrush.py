@@ -22,13 +22,13 @@ class TestLunarCrush(Sandboxed):
 
     def test_days_in_canonical_units(self, server: Sandbox, world: World) -> None:
         fetched = fetch(self.make(server))
-        told = social(world, world.coin["BTC"], ENDS)
+        expected = social(world, world.coin["BTC"], ENDS)
         truths = {
             "social_sentiment": world.series("social_sentiment", "BTC", ENDS),
             "social_dominance": world.series("social_dominance", "BTC", ENDS),
             "social_volume": world.series("social_volume", "BTC", ENDS),
-            "influencers": told["contributors_created"],
-            "spam_share": told["spam"] / told["posts_created"],
+            "influencers": expected["contributors_created"],
+            "spam_share": expected["spam"] / expected["posts_created"],
         }
         for metric, truth in truths.items():
             rows = fetched.of(metric)
@@ -44,17 +44,17 @@ class TestLunarCrush(Sandboxed):
     def test_scores_are_those_of_now(self, server: Sandbox, world: World) -> None:
         fetched = fetch(self.make(server))
         for name in ("BTC", "ETH"):
-            told = social(world, world.coin[name], np.array([NOW]))
+            expected = social(world, world.coin[name], np.array([NOW]))
             for metric in ("galaxy_score", "alt_rank"):
                 (row,) = fetched.of(metric, name)
-                assert (row.event_time, row.known_at, row.value) == (NOW, NOW, told[metric][0])
+                assert (row.event_time, row.known_at, row.value) == (NOW, NOW, expected[metric][0])
         assert sum("/coins/list/" in path for _, path, _ in fetched.asked) == 1
 
     def test_scores_by_day_where_wanted(self, server: Sandbox, world: World) -> None:
-        own = {"galaxy_score": {"step": "1d", "extra": {"now": False}}}
-        fetched = fetch(self.make(server, series=own))
-        told = social(world, world.coin["BTC"], ENDS)["galaxy_score"]
-        assert [row.value for row in fetched.of("galaxy_score")] == told.tolist()
+        options = {"galaxy_score": {"step": "1d", "extra": {"now": False}}}
+        fetched = fetch(self.make(server, series=options))
+        expected = social(world, world.coin["BTC"], ENDS)["galaxy_score"]
+        assert [row.value for row in fetched.of("galaxy_score")] == expected.tolist()
         assert len(fetched.of("alt_rank")) == 1
 
     def test_all_pages_of_the_list_come(

@@ -17,8 +17,8 @@ def make() -> LunarCrush:
 def test_a_coin_without_a_symbol_costs_no_other() -> None:
     parsed = parse_recorded(make(), {LIST: body("lunarcrush_null_symbol")}, now=NOW)
     assert (parsed.error, parsed.problems) == (None, ())
-    found = {(fact.metric, fact.entity): fact.value for fact in parsed.facts}
-    assert found == {
+    result = {(fact.metric, fact.entity): fact.value for fact in parsed.facts}
+    assert result == {
         ("galaxy_score", "BTC"): 39.9,
         ("galaxy_score", "ETH"): 65.0,
         ("alt_rank", "BTC"): 212.0,

@@ -80,16 +80,16 @@ PARTIAL: Mapping[tuple[str, str], str] = {
 
 @pytest.fixture(scope="module")
 def medians() -> Iterator[Medians]:
-    found: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    result: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for cls in classes().values():
         fetched = fetch(replace(case(cls), days=30))
         assert fetched.error is None, f"{cls.name}: {fetched.error}"
         for kind, *row in fetched.rows:
             if kind == "fact":
                 metric, _, entity, _, _, value = row
-                found[metric, entity][cls.name].append(abs(value))
+                result[metric, entity][cls.name].append(abs(value))
     yield {
-        about: {name: median(values) for name, values in by.items()} for about, by in found.items()
+        about: {name: median(values) for name, values in by.items()} for about, by in result.items()
     }
     sandbox().stop()
     sandbox.cache_clear()

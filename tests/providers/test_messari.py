@@ -99,8 +99,8 @@ class TestMessari(Sandboxed):
         unnamed = self.make(server, metrics=metrics)
         assert fetch(unnamed).asked == []
         assert "series.supply_inflation.path" in unnamed.waiting()["supply_inflation"]
-        own = {"supply_inflation": {"path": "supply.circulating-supply"}}
-        fetched = fetch(self.make(server, metrics=metrics, series=own))
+        extra = {"supply_inflation": {"path": "supply.circulating-supply"}}
+        fetched = fetch(self.make(server, metrics=metrics, series=extra))
         rows = fetched.of("supply_inflation", "UNI")
         assert [row.event_time for row in rows] == ENDS.tolist()
         assert {row.known_at - row.event_time for row in rows} == {12 * HOUR}
@@ -136,7 +136,7 @@ class TestMessari(Sandboxed):
         self, server: Sandbox, world: World
     ) -> None:
         fetched = fetch(self.make(server, metrics=("governance_events",)))
-        told = 0
+        count = 0
         for name in ("AAVE", "UNI"):
             rows = fetched.of("governance_events", name)
             assert [row.event_time for row in rows] == ENDS.tolist()
@@ -151,8 +151,8 @@ class TestMessari(Sandboxed):
                 for end in ENDS.tolist()
             ]
             assert [row.value for row in rows] == counts
-            told += sum(counts)
-        assert told > 0
+            count += sum(counts)
+        assert count > 0
 
     def test_all_pages_of_events_come(
         self, server: Sandbox, world: World, monkeypatch: pytest.MonkeyPatch
@@ -163,7 +163,7 @@ class TestMessari(Sandboxed):
         assert [body["page"] for _, _, body in fetched.asked] == list(
             range(1, len(fetched.asked) + 1)
         )
-        told = governance(world, NOW)
+        expected = governance(world, NOW)
         for name in ("AAVE", "UNI"):
             rows = fetched.of("governance_events", name)
             assert rows[0].event_time == since
@@ -173,7 +173,7 @@ class TestMessari(Sandboxed):
                 and coin.name == name
                 and kind == "Governance"
                 and not is_global(at)
-                for at, coin, kind in told
+                for at, coin, kind in expected
             )
             assert sum(row.value for row in rows) == count > 0
 
@@ -210,6 +210,6 @@ class TestMessari(Sandboxed):
         assert {row.metric for row in fetched.rows} == {"fees_usd"}
 
     def test_a_missing_column_is_an_error(self, server: Sandbox) -> None:
-        own = {"tvl_usd": {"path": "tvl"}}
-        fetched = fetch(self.make(server, metrics=("tvl_usd",), series=own))
+        extra = {"tvl_usd": {"path": "tvl"}}
+        fetched = fetch(self.make(server, metrics=("tvl_usd",), series=extra))
         assert isinstance(fetched.error, SchemaChangedError)

@@ -80,21 +80,21 @@ def test_columns_of_protocols_have_their_documented_names() -> None:
         PROTOCOLS.format("aave", "core"): body("messari_protocol_core_1d"),
         PROTOCOLS.format("aave", "liquid-staking"): body("messari_protocol_liquid_staking_1d"),
     }
-    own = {"assets": ("AAVE",), "revenue_datasets": {"AAVE": "liquid-staking"}}
-    parsed = parse_recorded(make("tvl_usd", "fees_usd", "revenue_usd", **own), answers, now=NOW)
+    extra = {"assets": ("AAVE",), "revenue_datasets": {"AAVE": "liquid-staking"}}
+    parsed = parse_recorded(make("tvl_usd", "fees_usd", "revenue_usd", **extra), answers, now=NOW)
     assert (parsed.error, parsed.problems) == (None, ())
     locked = values(parsed.of("tvl_usd", "AAVE"))
     assert locked == [(FIRST, 40826647064.15), (SECOND_DAY, 41020000000.5)]
     assert [fact.value for fact in parsed.of("fees_usd", "AAVE")] == [1795405.46, 1802211.03]
-    kept = [fact.value for fact in parsed.of("revenue_usd", "AAVE")]
-    assert kept == pytest.approx([183534.875355, 190074.321888])
+    stored = [fact.value for fact in parsed.of("revenue_usd", "AAVE")]
+    assert stored == pytest.approx([183534.875355, 190074.321888])
     assert {fact.known_at - fact.event_time for fact in parsed.facts} == {12 * HOUR}
 
 
 def test_a_dataset_without_a_column_costs_the_metrics_that_need_it() -> None:
     answers = {PROTOCOLS.format("aave", "core"): body("messari_protocol_core_1d")}
-    own = {"assets": ("AAVE",), "revenue_datasets": {"AAVE": "core"}}
-    provider = make("tvl_usd", "fees_usd", "revenue_usd", **own)
+    extra = {"assets": ("AAVE",), "revenue_datasets": {"AAVE": "core"}}
+    provider = make("tvl_usd", "fees_usd", "revenue_usd", **extra)
     parsed = parse_recorded(provider, answers, now=NOW)
     assert parsed.error is None
     assert {fact.metric for fact in parsed.facts} == {"tvl_usd", "fees_usd"}
@@ -123,8 +123,8 @@ def test_present_market_data_of_an_asset() -> None:
     answers = {DETAILS: body("messari_details")}
     parsed = parse_recorded(make(*metrics, assets=("UNI",)), answers, now=NOW)
     assert (parsed.error, parsed.problems) == (None, ())
-    found = {fact.metric: fact.value for fact in parsed.facts}
-    assert found == {
+    result = {fact.metric: fact.value for fact in parsed.facts}
+    assert result == {
         "market_cap_usd": 4.2e9,
         "fully_diluted_cap_usd": 7e9,
         "circulating_supply": 6e8,

@@ -76,8 +76,8 @@ class TestNansen(Sandboxed):
     def test_a_token_missing_in_a_list_is_no_zero_and_not_requested_soon(
         self, server: Sandbox
     ) -> None:
-        own: dict[str, Any] = {"assets": ("ETH", "NOSUCH"), "ids": {"NOSUCH": "ethereum:0xdead"}}
-        provider = self.make(server, metrics=("smart_money_holders",), **own)
+        extra: dict[str, Any] = {"assets": ("ETH", "NOSUCH"), "ids": {"NOSUCH": "ethereum:0xdead"}}
+        provider = self.make(server, metrics=("smart_money_holders",), **extra)
         fetched = fetch(provider)
         assert {row.entity for row in fetched.rows} == {"ETH"}
         assert fetched.problems == []
@@ -116,8 +116,8 @@ class TestNansen(Sandboxed):
 
 
 def test_credits_that_are_used_up_stop_everything() -> None:
-    told = Nansen.web.classify
-    assert told is not None
-    assert told(403, {"detail": {"message": "Insufficient credits"}}, {}) is ForbiddenError
-    assert told(403, {"detail": "not in your plan"}, {}) is NotCoveredError
-    assert told(422, {"detail": []}, {}) is None
+    classify = Nansen.web.classify
+    assert classify is not None
+    assert classify(403, {"detail": {"message": "Insufficient credits"}}, {}) is ForbiddenError
+    assert classify(403, {"detail": "not in your plan"}, {}) is NotCoveredError
+    assert classify(422, {"detail": []}, {}) is None

@@ -16,8 +16,8 @@ NOW = parse_time("2026-10-30T12:34:00Z")
 
 def make(**options: Any) -> Nansen:
     """Return the provider with the flow over bridges of one token."""
-    own = {"assets": ("ETH",), "metrics": ("bridge_netflow_usd",), "bridge_label": "bridge"}
-    return Nansen(Nansen.Config(**{**own, **options}))
+    extra = {"assets": ("ETH",), "metrics": ("bridge_netflow_usd",), "bridge_label": "bridge"}
+    return Nansen(Nansen.Config(**{**extra, **options}))
 
 
 @pytest.mark.parametrize("order", ["newest first", "oldest first"])

@@ -43,23 +43,23 @@ def make(server: Sandbox, **options: Any) -> Rss:
 
 
 def test_every_feed_brings_texts_that_pass_the_checks(server: Sandbox) -> None:
-    came = fetch(make(server))
-    assert (came.error, came.problems) == (None, [])
-    assert {t["feed"] for t in came.texts} == set(Rss.Config().feeds) - {"sec"}
+    fetched = fetch(make(server))
+    assert (fetched.error, fetched.problems) == (None, [])
+    assert {t["feed"] for t in fetched.texts} == set(Rss.Config().feeds) - {"sec"}
     assert len(Rss.Config().feeds) >= 12
-    assert all(0.4 <= t["credibility"] <= 1 for t in came.texts)
-    assert all(t["event_time"] <= t["known_at"] == NOW for t in came.texts)
+    assert all(0.4 <= t["credibility"] <= 1 for t in fetched.texts)
+    assert all(t["event_time"] <= t["known_at"] == NOW for t in fetched.texts)
 
 
 def test_a_text_is_what_was_published_without_markup(server: Sandbox) -> None:
     news = server.world.news(NOW - 2 * DAY, NOW)
     texts = fetch(make(server)).texts
-    told = {(t["title"], t["event_time"]): t for t in texts}
+    by_title = {(t["title"], t["event_time"]): t for t in texts}
     # Some are from a feed that is not configured.
-    found = [i for i in news if (f"{i.title} & more, {i.number}", i.time) in told]
-    assert len(found) > 0.9 * len(news)
-    for item in found:
-        text = told[f"{item.title} & more, {item.number}", item.time]
+    result = [i for i in news if (f"{i.title} & more, {i.number}", i.time) in by_title]
+    assert len(result) > 0.9 * len(news)
+    for item in result:
+        text = by_title[f"{item.title} & more, {item.number}", item.time]
         assert text["summary"] == item.text
         # The names of others are words besides, and few headlines say that the coin is meant.
         assert item.coin in text["assets"] or item.coin not in {"BTC", "ETH", "SOL", "DOGE", "LTC"}
@@ -74,12 +74,12 @@ def test_a_story_that_several_bring_comes_once_from_the_first(server: Sandbox) -
 
 @pytest.mark.parametrize("feed", [ATOM, RDF], ids=["atom", "rdf"])
 def test_other_kinds_of_feeds(server: Sandbox, feed: Feed) -> None:
-    came = fetch(make(server, feeds={"own": feed}))
-    assert came.problems == []
-    assert len(came.texts) > 5
-    assert all(NOW - 12 * DAY < t["event_time"] <= NOW for t in came.texts)
-    assert all("<" not in t["title"] + t["summary"] for t in came.texts)
-    assert all(t["url"].startswith("https://") for t in came.texts)
+    fetched = fetch(make(server, feeds={"own": feed}))
+    assert fetched.problems == []
+    assert len(fetched.texts) > 5
+    assert all(NOW - 12 * DAY < t["event_time"] <= NOW for t in fetched.texts)
+    assert all("<" not in t["title"] + t["summary"] for t in fetched.texts)
+    assert all(t["url"].startswith("https://") for t in fetched.texts)
 
 
 def test_what_was_brought_is_not_brought_again(server: Sandbox) -> None:
@@ -129,44 +129,44 @@ def test_a_feed_that_fails_is_reported_and_costs_no_other_feed(server: Sandbox) 
     server.fault({"kind": "status", "status": 403, "path": "/decrypt.co/*"})
     server.fault({"kind": "html", "path": "/blockworks.co/*"})
     server.fault({"kind": "reset_body", "path": "/u.today/*"})
-    came = fetch(make(server))
-    assert came.error is None
-    told = "\n".join(came.problems)
-    assert [name for name in ("decrypt", "blockworks", "utoday") if f"{name}: " in told] == [
+    fetched = fetch(make(server))
+    assert fetched.error is None
+    message = "\n".join(fetched.problems)
+    assert [name for name in ("decrypt", "blockworks", "utoday") if f"{name}: " in message] == [
         "decrypt",
         "blockworks",
         "utoday",
     ]
-    assert {"decrypt", "blockworks", "utoday"}.isdisjoint(t["feed"] for t in came.texts)
-    assert len({t["feed"] for t in came.texts}) > 15
+    assert {"decrypt", "blockworks", "utoday"}.isdisjoint(t["feed"] for t in fetched.texts)
+    assert len({t["feed"] for t in fetched.texts}) > 15
 
 
 def test_where_no_feed_can_be_read_it_fails(server: Sandbox) -> None:
     server.fault({"kind": "status", "status": 403})
-    came = fetch(make(server))
-    assert isinstance(came.error, ForbiddenError)
-    assert came.texts == []
+    fetched = fetch(make(server))
+    assert isinstance(fetched.error, ForbiddenError)
+    assert fetched.texts == []
 
 
 def test_a_truncated_feed_keeps_its_complete_items(server: Sandbox) -> None:
     server.fault({"kind": "truncate", "share": 0.5})
-    came = fetch(make(server, feeds={"own": RDF}))
-    assert 1 <= len(came.texts) <= 6
+    fetched = fetch(make(server, feeds={"own": RDF}))
+    assert 1 <= len(fetched.texts) <= 6
 
 
 def test_the_contact_is_sent_to_publishers(server: Sandbox) -> None:
     assert not any(t["feed"] == "sec" for t in fetch(make(server)).texts)
-    came = fetch(make(server, contact="somebody@example.com"))
-    assert came.problems == []
-    assert any(t["feed"] == "sec" for t in came.texts)
+    fetched = fetch(make(server, contact="somebody@example.com"))
+    assert fetched.problems == []
+    assert any(t["feed"] == "sec" for t in fetched.texts)
 
 
 def test_each_feed_is_requested_from_its_host(server: Sandbox) -> None:
     url = server.url("rss") + "/www.federalreserve.gov/feeds/h15.xml"
     provider = Rss(Rss.Config(feeds={"own": Feed(url=url)}))
-    came = fetch(provider)
-    assert len(came.texts) > 5
-    assert came.requests == 1
+    fetched = fetch(provider)
+    assert len(fetched.texts) > 5
+    assert fetched.requests == 1
     assert (provider.source, provider.source_kind) == ("rss", SourceKind.REAL)
 
 

@@ -37,8 +37,8 @@ def read(answers: dict[str, Any], provider: Rss | None = None, **options: Any) -
     """Read feeds, one for each answer."""
     feeds = {url.split(".")[0].removeprefix("https://"): Feed(url=url) for url in (ONE, OTHER)}
     feeds = {name: feed for name, feed in feeds.items() if feed.url in answers}
-    own = provider or Rss(Rss.Config(feeds=feeds))
-    return parse_recorded(own, answers, **{"now": NOW, **options})
+    extra = provider or Rss(Rss.Config(feeds=feeds))
+    return parse_recorded(extra, answers, **{"now": NOW, **options})
 
 
 def times(parsed: ParsedRows) -> dict[str, str]:
@@ -101,9 +101,9 @@ def test_a_feed_that_is_gone_is_named_once_and_not_requested_again(tmp_path: Pat
     ],
 )
 def test_dates_in_all_their_forms(date: str) -> None:
-    found = parse_date(date)
-    assert found is not None
-    assert iso(found) == "2026-11-30T20:00:00Z"
+    result = parse_date(date)
+    assert result is not None
+    assert iso(result) == "2026-11-30T20:00:00Z"
     parsed = read({ONE: feed(("Bitcoin falls again today", date))})
     assert times(parsed) == {"Bitcoin falls again today": "2026-11-30T20:00:00Z"}
 

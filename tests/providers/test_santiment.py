@@ -55,8 +55,8 @@ class TestSantiment(Sandboxed):
         series, factor, lag = TOLD[metric]
         assert [row.event_time for row in rows] == days(SPAN, TODAY)
         assert len(rows) < 90, "nulls are left out, and not zero"
-        told = world.series(series, "BTC", np.array([row.event_time for row in rows])) * factor
-        assert [row.value for row in rows] == pytest.approx(told.tolist())
+        expected = world.series(series, "BTC", np.array([row.event_time for row in rows])) * factor
+        assert [row.value for row in rows] == pytest.approx(expected.tolist())
         assert {row.known_at - row.event_time for row in rows} == {lag}
 
     def test_a_share_is_no_percentage(self, server: Sandbox) -> None:
@@ -79,9 +79,9 @@ class TestSantiment(Sandboxed):
         assert len(fetched.asked) >= 1 + 90 // size
 
     def test_what_is_refused_costs_the_others_nothing(self, server: Sandbox) -> None:
-        own = {"age_consumed": {"path": "age_destroyed_long_ago"}}
+        extra = {"age_consumed": {"path": "age_destroyed_long_ago"}}
         chosen = ("mvrv", "age_consumed")
-        provider = self.make(server, metrics=chosen, series=own, assets=("BTC", "NOSUCH"))
+        provider = self.make(server, metrics=chosen, series=extra, assets=("BTC", "NOSUCH"))
         fetched = fetch(provider)
         assert fetched.error is None
         assert {(row.metric, row.entity) for row in fetched.rows} == {("mvrv", "BTC")}
@@ -105,8 +105,8 @@ class TestSantiment(Sandboxed):
     def test_a_delay_of_the_plan_is_reported_and_counts(self, server: Sandbox) -> None:
         provider = self.make(server, "free-key", metrics=("mvrv", "dev_activity"))
         fetched = fetch(provider, since=NOW - 400 * DAY)
-        held, cut = fetched.problems
-        assert "holds back mvrv, up to 30 days" in held
+        amounts, cut = fetched.problems
+        assert "holds back mvrv, up to 30 days" in amounts
         assert "mvrv BTC: came only from 2023-03-23T00:00:00Z on" in cut
         assert {r.known_at - r.event_time for r in fetched.of("mvrv")} == {30 * DAY}
         assert fetched.of("mvrv")[-1].event_time == TODAY - 30 * DAY
@@ -125,15 +125,15 @@ class TestSantiment(Sandboxed):
     def test_a_value_may_count_no_sooner_than_it_was_computed(
         self, server: Sandbox, lag: str, late: int
     ) -> None:
-        own = {"social_volume": {"lag": lag}}
+        extra = {"social_volume": {"lag": lag}}
         chosen = ("social_volume",)
-        provider = self.make(server, metrics=chosen, series=own, known_when_computed=True)
+        provider = self.make(server, metrics=chosen, series=extra, known_when_computed=True)
         rows = fetch(provider).of("social_volume")
         assert {row.known_at - row.event_time for row in rows} == {late}
 
     def test_an_unknown_error_is_reported_and_retried(self, server: Sandbox) -> None:
-        own = {"mvrv": {"step": "1h"}}
-        provider = self.make(server, metrics=("mvrv", "dev_activity"), series=own)
+        extra = {"mvrv": {"step": "1h"}}
+        provider = self.make(server, metrics=("mvrv", "dev_activity"), series=extra)
         for _ in range(2):
             fetched = fetch(provider)
             assert fetched.problems == ["mvrv BTC: The metric's min interval is 1d."]
@@ -142,16 +142,16 @@ class TestSantiment(Sandboxed):
     def test_another_version_and_aggregation_are_a_matter_of_configuration(
         self, server: Sandbox
     ) -> None:
-        own = {"social_volume": {"lag": "2h", "extra": {"version": "2.1", "aggregation": "SUM"}}}
-        fetched = fetch(self.make(server, metrics=("social_volume",), series=own))
+        extra = {"social_volume": {"lag": "2h", "extra": {"version": "2.1", "aggregation": "SUM"}}}
+        fetched = fetch(self.make(server, metrics=("social_volume",), series=extra))
         assert {row.known_at - row.event_time for row in fetched.rows} == {2 * HOUR}
         query = fetched.asked[-1][2]["query"]
         assert 'getMetric(metric: "social_volume_total", version: "2.1")' in query
         assert "aggregation: SUM" in query
 
     def test_a_query_that_is_too_complex_has_a_hint(self, server: Sandbox) -> None:
-        own = {"social_volume": {"step": "5m"}}
-        provider = self.make(server, metrics=("social_volume",), series=own, page_size=500_000)
+        extra = {"social_volume": {"step": "5m"}}
+        provider = self.make(server, metrics=("social_volume",), series=extra, page_size=500_000)
         fetched = fetch(provider, since=NOW - 800 * DAY)
         assert "too complex" in fetched.problems[0]
         assert "not asked for again" in fetched.problems[0]

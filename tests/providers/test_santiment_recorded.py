@@ -60,8 +60,8 @@ def test_a_row_without_a_number_costs_itself_and_order_does_not_matter() -> None
     parsed = parse_recorded(make("mvrv"), {"/graphql": (ACCESS, answer)}, now=NOW, days=4.5)
     assert parsed.error is None
     ends = [parse_time("2026-11-07T00:00:00Z"), parse_time("2026-11-10T00:00:00Z")]
-    found = [(fact.event_time, fact.value) for fact in parsed.of("mvrv", "BTC")]
-    assert found == list(zip(ends, [1.0, 3.0], strict=True))
+    result = [(fact.event_time, fact.value) for fact in parsed.of("mvrv", "BTC")]
+    assert result == list(zip(ends, [1.0, 3.0], strict=True))
     assert {fact.known_at - fact.event_time for fact in parsed.facts} == {2 * HOUR}
     assert ["1 of 4 rows left out" in line for line in parsed.problems] == [True]
 

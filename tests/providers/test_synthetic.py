@@ -161,8 +161,8 @@ def test_each_candle_opens_at_the_close_before(year: pl.DataFrame) -> None:
         (START + DAY, {"interval": "1m"}, "there are no 1m candles. Ask for a multiple of five"),
     ],
 )
-def test_an_impossible_request_is_an_error(now: int, asked: dict[str, Any], said: str) -> None:
-    with pytest.raises(NoDataError, match=said):
+def test_an_impossible_request_is_an_error(now: int, asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(NoDataError, match=message):
         fetch(now, **asked)
 
 

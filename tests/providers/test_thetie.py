@@ -19,7 +19,7 @@ from weft_sandbox.world import World
 MIDNIGHT = NOW // DAY * DAY
 
 
-def told(world: World, asset: str, day: int) -> list[float]:
+def last_scores(world: World, asset: str, day: int) -> list[float]:
     """The tone of the items about an asset that were scored on a day, the last score of each."""
     scores = {}
     for item in world.news(day - DAY, day + DAY, asset):
@@ -45,9 +45,9 @@ class TestTheTie(Sandboxed):
             MIDNIGHT - back * DAY for back in (5, 4, 3, 2, 1, 0)
         ]
         for row in volume:
-            assert row.value == len(told(world, asset, row.event_time - DAY))
+            assert row.value == len(last_scores(world, asset, row.event_time - DAY))
         for row in tone:
-            expected = fmean(told(world, asset, row.event_time - DAY))
+            expected = fmean(last_scores(world, asset, row.event_time - DAY))
             assert row.value == pytest.approx(expected, abs=2e-3)
             assert -1 <= row.value <= 1
         assert {row.known_at - row.event_time for row in (*tone, *volume)} == {HOUR}
@@ -110,15 +110,15 @@ class TestTheTie(Sandboxed):
         assert len(rows) == 6
         for row in rows:
             day = row.event_time - DAY
-            every = sum(len(told(world, asset, day)) for asset in world.coin)
-            assert row.value == pytest.approx(len(told(world, "BTC", day)) / every)
+            every = sum(len(last_scores(world, asset, day)) for asset in world.coin)
+            assert row.value == pytest.approx(len(last_scores(world, "BTC", day)) / every)
 
     def test_names_are_counted_once_a_day_if_the_config_names_their_field(
         self, server: Sandbox, world: World
     ) -> None:
         assert fetch(self.make(server, metrics=("news_entities",))).asked == []
-        own = {"news_entities": {"path": "entities"}}
-        rows = fetch(self.make(server, metrics=tuple(own), series=own)).of("news_entities")
+        options = {"news_entities": {"path": "entities"}}
+        rows = fetch(self.make(server, metrics=tuple(options), series=options)).of("news_entities")
         assert len(rows) == 6
         for row in rows:
             day = row.event_time - DAY
@@ -137,8 +137,10 @@ class TestTheTie(Sandboxed):
         unnamed = self.make(server, metrics=metrics)
         assert fetch(unnamed).asked == []
         assert set(metrics) < unnamed.waiting().keys()
-        own = dict(zip(metrics, ("sentiment_score", "tweet_volume", "dominance"), strict=True))
-        named: dict[str, Any] = {m: {"path": f"/v1/social_sentiment.{f}"} for m, f in own.items()}
+        options = dict(zip(metrics, ("sentiment_score", "tweet_volume", "dominance"), strict=True))
+        named: dict[str, Any] = {
+            m: {"path": f"/v1/social_sentiment.{f}"} for m, f in options.items()
+        }
         named["social_dominance"]["factor"] = 0.01
         fetched = fetch(self.make(server, metrics=metrics, series=named))
         assert [path for _, path, _ in fetched.asked] == ["/v1/social_sentiment"] * 2

@@ -67,8 +67,8 @@ class TestTokenTerminal(Sandboxed):
         assert all("dau_of_old" not in params["metric_ids"] for _, _, params in again.asked)
 
     def test_a_renamed_project_is_followed_and_reported_once(self, server: Sandbox) -> None:
-        own = {"AVAX": "avalanche-c-chain"}
-        provider = self.make(server, assets=("AVAX",), ids=own)
+        extra = {"AVAX": "avalanche-c-chain"}
+        provider = self.make(server, assets=("AVAX",), ids=extra)
         fetched = fetch(provider)
         assert fetched.of("fees_usd", "AVAX")
         (problem,) = fetched.problems
