@@ -90,7 +90,7 @@ class TestKaiko(Sandboxed):
         server.fault({"kind": "cursor_loop", "path": "*ob_aggregations*"})
         fetched = fetch(self.make(server, page_size=10))
         assert isinstance(fetched.error, SchemaChangedError)
-        assert "has not been told" in str(fetched.error)
+        assert "another page" in str(fetched.error)
         assert not fetched.of("slippage", "BTCUSDT")
 
     def test_no_value_is_no_zero(self, server: Sandbox) -> None:

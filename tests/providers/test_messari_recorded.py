@@ -133,11 +133,18 @@ def test_present_market_data_of_an_asset() -> None:
 
 
 def test_coming_unlocks_come_from_the_schedule_and_not_from_past_unlocks() -> None:
+    past = body("messari_unlocks")
+    (part,) = past["data"]["allocations"]
+    coins = {
+        parse_time(row["timestamp"]): row["unlockedInPeriodNative"]
+        for row in part["dailySnapshots"]
+    }
+    # This path ends five days short of the 30 days, and would miss 500 of 3,000 coins.
+    assert sum(count for day, count in coins.items() if NOW < day <= NOW + 30 * DAY) == 2_500
     answers = {
         DETAILS: body("messari_details"),
         VESTING: body("messari_vesting_schedule"),
-        # Ends with the present, or short of the 30 days: 2,500 coins instead of 3,000.
-        "/token-unlocks/v1/assets/uniswap/unlocks": body("messari_unlocks"),
+        "/token-unlocks/v1/assets/uniswap/unlocks": past,
     }
     parsed = parse_recorded(make("unlock_usd", "unlock_share", assets=("UNI",)), answers, now=NOW)
     assert (parsed.error, parsed.problems) == (None, ())

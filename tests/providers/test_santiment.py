@@ -105,9 +105,9 @@ class TestSantiment(Sandboxed):
     def test_a_delay_of_the_plan_is_reported_and_counts(self, server: Sandbox) -> None:
         provider = self.make(server, "free-key", metrics=("mvrv", "dev_activity"))
         fetched = fetch(provider, since=NOW - 400 * DAY)
-        amounts, cut = fetched.problems
-        assert "holds back mvrv, up to 30 days" in amounts
-        assert "mvrv BTC: came only from 2023-03-23T00:00:00Z on" in cut
+        delay, cut = fetched.problems
+        assert "the plan delays mvrv by up to 30 days" in delay
+        assert "mvrv BTC: values only from 2023-03-23T00:00:00Z on" in cut
         assert {r.known_at - r.event_time for r in fetched.of("mvrv")} == {30 * DAY}
         assert fetched.of("mvrv")[-1].event_time == TODAY - 30 * DAY
         assert fetched.of("dev_activity")[-1].event_time == TODAY
@@ -118,7 +118,7 @@ class TestSantiment(Sandboxed):
         provider = self.make(server, "free-key", metrics=("mvrv",))
         fetched = fetch(provider, since=SPAN)
         (cut,) = fetched.problems
-        assert "mvrv BTC: came only up to 2024-02-19T00:00:00Z, though asked for" in cut
+        assert "mvrv BTC: values only up to 2024-02-19T00:00:00Z, requested from" in cut
         assert fetch(provider, since=SPAN).problems == []
 
     @pytest.mark.parametrize(("lag", "late"), [("5m", 20 * MINUTE), ("12h", 12 * HOUR)])
