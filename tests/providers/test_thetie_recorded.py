@@ -7,6 +7,7 @@ import pytest
 from tests.providers.recorded import body
 from weft.foundation.times import HOUR, parse_time
 from weft.sources.http import SchemaChangedError
+from weft.sources.series import SeriesOptions
 from weft.testing import ParsedRows, parse_recorded
 from weft_providers.thetie import TheTie
 
@@ -30,7 +31,7 @@ METRICS = ("news_sentiment", "news_volume")
 
 
 def values(parsed: ParsedRows, metric: str, asset: str = "BTC") -> list[tuple[int, float]]:
-    return [(fact.event_time, pytest.approx(fact.value)) for fact in parsed.of(metric, asset)]
+    return [(fact.event_time, round(fact.value, 9)) for fact in parsed.of(metric, asset)]
 
 
 def test_scores_of_one_to_five_become_a_tone_from_minus_one_to_one() -> None:
@@ -99,7 +100,7 @@ def test_a_broken_post_costs_that_day_and_one_line() -> None:
         TheTie.Config(
             assets=("BTC",),
             metrics=("social_sentiment",),
-            series={"social_sentiment": {"path": "/v1/posts.score"}},
+            series={"social_sentiment": SeriesOptions(path="/v1/posts.score")},
         )
     )
     parsed = parse_recorded(provider, {"/v1/posts": rows}, now=NOW)
