@@ -264,8 +264,9 @@ class Artemis(SeriesProvider):
         histories: dict[str, Days | UnlistedSymbolError] = {}
         for asset in assets:
             if asset in missing:
-                text = f"{answer.what}: the answer has no {asset}"
-                histories[asset] = UnlistedSymbolError(text, where=answer.where)
+                # Unknown values: a share without one of the peers would be too large.
+                self.tell(f"{metric} {asset}: Artemis does not list {asset}", once=True)
+                histories[asset] = {}
             else:
                 place = _field(listed[asset.lower()], metric)
                 histories[asset] = self._parse_values(answer, place)

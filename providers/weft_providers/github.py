@@ -25,8 +25,8 @@ _COMMITS, _DEVELOPERS = "commit_activity", "contributors"
 
 
 def _classify(status: int, body: Any, headers: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
-    # While GitHub computes statistics the answer is 202, or an empty object: unknown, not zero.
-    if status == 202 or (status == 200 and body == {}):
+    # While GitHub computes statistics the answer is 202: they are unknown, not zero.
+    if status == 202:
         return UnavailableError
     if status in {204, 404, 409, 451}:
         return UnlistedSymbolError

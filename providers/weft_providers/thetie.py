@@ -270,9 +270,7 @@ def _stamped(row: "Reader") -> "tuple[int, Reader]":
 
 
 def _names(row: "Reader", field: str, spelled: Callable[[str], str]) -> frozenset[str]:
-    """Return the names in a field, each spelled in one way; a null field has none."""
-    if row.at(field).value is None:
-        return frozenset()
+    """Return the names in a field, each spelled in one way."""
     return frozenset(spelled(place.text()) for place in row.rows(field))
 
 

@@ -60,14 +60,20 @@ def test_a_metric_that_an_asset_lacks_is_named_once() -> None:
     assert (again.problems, again.asked) == ((), ())
 
 
-def test_an_asset_that_the_answer_lacks_costs_no_other() -> None:
+def test_a_peer_that_the_answer_lacks_leaves_shares_unknown_and_is_named_once() -> None:
     peers = {"mine": ("ETH", "SOL", "NOSUCH")}
-    artemis = provider("fees_share", assets=("ETH", "SOL", "NOSUCH"), peers=peers)
+    artemis = provider("fees_share", assets=("ETH", "SOL"), peers=peers)
     parsed = parse_recorded(artemis, only("eth", "sol"), now=NOW)
-    assert parsed.error is None
-    (line,) = parsed.problems
-    assert "fees_share NOSUCH: " in line
-    assert "the answer has no NOSUCH" in line
+    assert (parsed.error, parsed.facts) == (None, ())
+    assert "FEES NOSUCH: Artemis does not list NOSUCH" in parsed.problems
+    assert sum("NOSUCH stopped having values; remove from peers" in p for p in parsed.problems) == 2
+    assert parse_recorded(artemis, only("eth", "sol"), now=NOW).problems == ()
+
+
+def test_a_share_is_of_the_sum_over_the_peers_with_a_value_that_day() -> None:
+    artemis = provider("fees_share", assets=("ETH", "SOL"), peers={"mine": ("ETH", "SOL")})
+    parsed = parse_recorded(artemis, only("eth", "sol"), now=NOW)
+    assert (parsed.error, parsed.problems) == (None, ())
     shares = {fact.entity: fact.value for fact in parsed.facts if fact.event_time == FIRST}
     assert shares == {"ETH": pytest.approx(0.8), "SOL": pytest.approx(0.2)}
     # A day on which one of them has no value has no shares.

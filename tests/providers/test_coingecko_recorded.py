@@ -22,7 +22,7 @@ def make(**options: Any) -> CoinGecko:
 
 
 @pytest.mark.parametrize(
-    ("code", "plan", "said"),
+    ("code", "plan", "message"),
     [
         (10010, "demo", "set providers.coingecko.plan: paid"),
         (10011, "paid", "set providers.coingecko.plan: demo"),

@@ -154,7 +154,7 @@ def test_each_candle_opens_at_the_close_before(year: pl.DataFrame) -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "asked", "said"),
+    ("now", "asked", "message"),
     [
         (START + HOUR - 1, {}, "the first candle opens at 2026-01-01T00:00:00Z and is not closed"),
         (START - DAY, {}, "Set providers.synthetic.start to an earlier time"),

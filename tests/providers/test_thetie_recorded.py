@@ -18,7 +18,7 @@ METADATA: list[dict[str, Any]] = [
     {"link_hash": "9f3c2ab17d5e", "coins": ["BTC", "eth"]},
     {"link_hash": "0b77de4410aa", "coins": ["BTC"]},
     {"link_hash": "71c90d5e2b3f", "coins": ["BTC"]},
-    {"link_hash": "4410aa0b77de", "coins": None},
+    {"link_hash": "4410aa0b77de", "coins": []},
 ]
 
 
@@ -71,8 +71,9 @@ def test_a_broken_score_costs_that_item_and_one_line(change: dict[str, Any]) -> 
     assert "1 of 4 rows left out" in line
 
 
-def test_a_broken_row_of_coins_costs_that_item_and_one_line() -> None:
-    metadata = [{"link_hash": "0b77de4410aa"}, *METADATA[:1], *METADATA[2:]]
+@pytest.mark.parametrize("row", [{}, {"coins": None}, {"coins": "BTC"}])
+def test_a_broken_row_of_coins_costs_that_item_and_one_line(row: dict[str, Any]) -> None:
+    metadata = [{"link_hash": "0b77de4410aa", **row}, *METADATA[:1], *METADATA[2:]]
     parsed = parse(body("thetie_news_sentiment"), metadata)
     assert parsed.error is None
     assert values(parsed, "news_sentiment") == [(SATURDAY, 1.0), (SUNDAY, 0.335)]
