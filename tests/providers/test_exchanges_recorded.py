@@ -186,3 +186,42 @@ def test_a_page_that_cannot_be_read_costs_no_other_symbol() -> None:
     parsed = parse_recorded(provider, answers, now=NOW, days=0.2)
     assert isinstance(parsed.error, SchemaChangedError)
     assert set(parsed.candles["symbol"]) == {"BBBUSDT", "CCCUSDT"}
+
+
+def statistics() -> list[dict[str, Any]]:
+    """Return hourly open interest as documented, times in milliseconds and numbers as text."""
+    return [
+        {
+            "symbol": "BTCUSDT",
+            "sumOpenInterest": f"{20_400 + hour}.5",
+            "sumOpenInterestValue": "1505707840.07",
+            "timestamp": (OPENED + hour * HOUR) // 1_000,
+        }
+        for hour in range(4)
+    ]
+
+
+def parse_open_interest(rows: list[dict[str, Any]]) -> ParsedRows:
+    present = {"symbol": "BTCUSDT", "openInterest": "20500.5", "time": NOW // 1_000}
+    answers = {"/futures/data/openInterestHist": rows, "/fapi/v1/openInterest": present}
+    options = {"only": "metrics", "metrics": ("open_interest",), "symbols": ("BTCUSDT",)}
+    provider = BinanceFutures(BinanceFutures.Config.model_validate(options))
+    return parse_recorded(provider, answers, now=NOW, days=0.2)
+
+
+@pytest.mark.parametrize("change", [{"sumOpenInterest": "n/a"}, {"timestamp": None}])
+def test_a_broken_statistic_costs_that_row_and_one_line(change: dict[str, Any]) -> None:
+    rows = statistics()
+    rows[1] |= change
+    parsed = parse_open_interest(rows[::-1])
+    assert parsed.error is None
+    values = [fact.value for fact in parsed.of("open_interest", "BTCUSDT")]
+    assert values == [20_400.5, 20_402.5, 20_403.5, 20_500.5]
+    (line,) = parsed.problems
+    assert "1 of 4 rows left out" in line
+
+
+def test_a_broken_history_of_open_interest_stores_no_present_value() -> None:
+    parsed = parse_open_interest([{**row, "sumOpenInterest": "n/a"} for row in statistics()])
+    assert isinstance(parsed.error, SchemaChangedError)
+    assert parsed.facts == ()
