@@ -1,1 +1,1 @@
-"""Data sources, one module each."""
+"""Data providers, one module or folder for each vendor."""

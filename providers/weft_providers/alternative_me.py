@@ -1,4 +1,4 @@
-"""The Crypto Fear & Greed Index of Alternative.me."""
+"""The Crypto Fear & Greed Index from Alternative.me."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,13 @@ def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  
 
 
 class AlternativeMe(SeriesProvider):
-    """How greedy the market of Bitcoin is, from 0 to 100, a value a day since February 2018.
+    """The daily greed of the Bitcoin market since February 2018, from 0 (fear) to 100 (greed).
 
-    The value of a day appears at 00:00 UTC and tells of the days before it: that instant is its
-    event time. Publication may slip by minutes, so it counts as known 15 minutes later. History is
-    not known to be restated; should a value change, it is kept beside the first one.
+    The value of a day appears at 00:00 UTC and summarises the days before: that instant is its
+    event time. Publication may be minutes late, so a value counts as known 15 minutes later. No
+    restatement of history is known; a changed value is stored beside the first one.
 
-    The vendor asks that it be named where the index is shown.
+    Where the index is shown, the vendor asks to be named.
     Documentation: https://alternative.me/crypto/fear-and-greed-index/#api
     """
 
@@ -36,15 +36,15 @@ class AlternativeMe(SeriesProvider):
     series = (Series(metric="fear_greed", path="/fng/", lag="15m", scope=Scope.MARKET),)
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
-        """Return the values of the days since; days without one are left out."""
-        # Rows are counted, not days: where days are missing, more come than are wanted.
+        """Return the values since an instant; days without a value are left out."""
+        # The limit counts rows: where days are missing, the rows reach further back.
         days = (wanted.until - wanted.since) // DAY + 2
         answer = await http.get(wanted.series.path, params={"limit": days, "format": "json"})
-        points = self.points(answer.read, "data", read=_point)
+        points = self.points(answer.read, "data", read=_parse_row)
         return sorted(points, key=lambda point: point.event_time)
 
 
-def _point(row: "Reader") -> Point | None:
+def _parse_row(row: "Reader") -> Point | None:
     if row.at("value").value is None:
         return None
     return Point(row.instant("timestamp", unit="s"), row.number("value"))

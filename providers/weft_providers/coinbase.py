@@ -11,19 +11,19 @@ from pydantic import Field
 from weft.components.base import ComponentConfig
 from weft.domain.instruments import Instrument
 from weft.foundation.times import Interval, iso
-from weft.sources.candles import CandleConfig, CandleProvider, Page, Row
+from weft.sources.candles import CandleConfig, CandleProvider, Page, Row, parse_candles
 from weft.sources.http import Api, Http, RateLimit, Reader, UnlistedSymbolError
 
 _STEPS_BEFORE = 10
-"""Rows from slightly before the start may come."""
+"""Coinbase may send rows from slightly before the start."""
 
 
 class Coinbase(CandleProvider):
     """Closed candles of chosen products such as ``BTC-USD``, oldest first, resumed where they end.
 
-    A candle is known at its close, but is taken a moment later: right after its close it may still
-    be incomplete. Later changes are not announced. Buckets without a trade are left out, and stay
-    holes. There are no 2h, 4h and 1w candles.
+    A candle is known at its close, but is taken `settle_seconds` later: right after its close it
+    may still be incomplete. Coinbase does not announce later changes. Spans without a trade have no
+    candle, and stay holes. There are no 2h, 4h and 1w candles.
     """
 
     name = "coinbase"
@@ -44,11 +44,11 @@ class Coinbase(CandleProvider):
 
         symbols: tuple[str, ...] = Field(
             default=("BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD", "DOGE-USD"),
-            description="products to fetch where none are asked for in particular",
+            description="products to fetch unless a request names others",
         )
         page_size: int = Field(default=300, ge=1, le=300, description="candles in one request")
         settle_seconds: float = Field(
-            default=5.0, ge=0, description="how long after its close a candle is taken"
+            default=5.0, ge=0, description="seconds from the close of a candle until it is taken"
         )
 
     config: Config
@@ -59,12 +59,12 @@ class Coinbase(CandleProvider):
         self.settle_seconds = self.config.settle_seconds
 
     async def prepare(self, http: Http, symbols: Sequence[str]) -> None:
-        """Ask for the list of products, which comes as a whole."""
+        """Fetch the list of all products."""
         answer = await http.get("/products")
         self._listed = {entry.text("id"): entry for entry in answer.read.rows()}
 
     async def instrument(self, http: Http, symbol: str) -> Instrument:
-        """Return what the list of products says."""
+        """Return a product as the list of products describes it."""
         entry = self._listed.get(symbol)
         if entry is None:
             raise UnlistedSymbolError(f"there is no {symbol}", where=self.name)
@@ -78,20 +78,22 @@ class Coinbase(CandleProvider):
         )
 
     async def page(self, http: Http, symbol: str, interval: Interval, first: int, now: int) -> Page:
-        """Return the candles of one span, in which some may be left out."""
+        """Return the candles of one span; spans without a trade have none."""
         step, following = interval.micros, first + self.config.page_size * interval.micros
         params: dict[str, str | int] = {
             "granularity": self.intervals[interval.name],
             "start": iso(first),
-            # Both ends are included.
+            # The span includes both ends.
             "end": iso(following - step),
         }
         answer = await http.get(f"/products/{symbol}/candles", params=params)
-        rows: list[Row] = []
-        for row in answer.read.rows():
+
+        def parse(row: Reader) -> Row:
             opened = row.instant(0, unit="s")
             if not first - _STEPS_BEFORE * step <= opened < following:
                 raise row.at(0).unexpected("a time between start and end")
             low, high, o, c, v = (row.number(i) for i in range(1, 6))
-            rows.append((opened, o, high, low, c, v))
-        return Page(rows, answer, following)
+            return opened, o, high, low, c, v
+
+        rows, problems = parse_candles(answer.read.rows(), parse)
+        return Page(rows, answer, following, problems)

@@ -1,4 +1,4 @@
-"""Market caps, dominance and what is searched for, from CoinGecko."""
+"""Market caps, dominance and trending coins from CoinGecko."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -27,13 +27,13 @@ _CACHED_SECONDS = 600.0
 
 
 class PaidKeyError(UnauthorisedError):
-    """A paid key came to the host of demo keys."""
+    """A paid key was sent to the host of demo keys."""
 
     advice = "The key is a paid one, for pro-api.coingecko.com: set providers.coingecko.plan: paid"
 
 
 class DemoKeyError(UnauthorisedError):
-    """A demo key came to the host of paid keys."""
+    """A demo key was sent to the host of paid keys."""
 
     advice = "The key is a demo one, for api.coingecko.com: set providers.coingecko.plan: demo"
 
@@ -52,22 +52,22 @@ def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  
         return None
     if status == 404 or (status == 400 and "not found" in str(body.get("error"))):
         return UnlistedSymbolError
-    # The code of an error stands at any of three depths.
+    # CoinGecko puts the error code at any of three depths.
     error = body.get("error")
-    places = (body, body.get("status"), error.get("status") if isinstance(error, dict) else None)
-    codes = [place["error_code"] for place in places if place and "error_code" in place]
+    objects = (body, body.get("status"), error.get("status") if isinstance(error, dict) else None)
+    codes = [one["error_code"] for one in objects if one and "error_code" in one]
     return next((_CODES[code] for code in codes if code in _CODES), None)
 
 
 class CoinGecko(SeriesProvider):
-    """Market caps a day, the whole market's, Bitcoin's share of it, and the coins searched for.
+    """Daily market caps, the total market cap, Bitcoin's share of it, and trending coins.
 
-    A market cap stamped with a midnight is of that instant, and counts as known an hour later. The
-    whole market and the searches are told as of now only: their history begins when they are first
-    asked for, and each is known when it came. Supplies and prices may be corrected later, without
-    vintages: what is stored first is kept.
+    A market cap stamped with a midnight is of that instant, and counts as known one hour later. The
+    total market cap and the trending coins have no history: it begins with the first fetch, and
+    each value is known when it was fetched. CoinGecko may correct supplies and prices later,
+    without vintages: stored values are kept.
 
-    Works without a key, slowly; a free demo key is quicker, and reaches back a year.
+    Works without a key, slowly; a free demo key is faster and reaches back one year.
     Documentation: https://docs.coingecko.com/reference/introduction
     """
 
@@ -122,18 +122,19 @@ class CoinGecko(SeriesProvider):
         """Options."""
 
         plan: Literal["demo", "paid"] = Field(
-            default="demo", description="the kind of the key: each has a host and a header"
+            default="demo", description="kind of the key: each kind has its host and header"
         )
         requests_per_minute: int | None = Field(
             default=None,
             ge=1,
-            description="null for 8 without a key, 80 with a demo, 400 with a paid",
+            description="null for 8 without a key, 80 with a demo key, 400 with a paid key",
         )
         history_days: int = Field(
-            default=365, ge=2, description="the plan reaches back so far; a demo key a year"
+            default=365, ge=2, description="days of history in the plan; 365 with a demo key"
         )
         first_trending_score: int = Field(
-            default=0, description="score of what is searched for most, which becomes rank 1"
+            default=0,
+            description="score of the most searched coin, which becomes rank 1",
         )
 
     config: Config
@@ -143,18 +144,17 @@ class CoinGecko(SeriesProvider):
         paid = self.config.plan == "paid"
         usual = 8 if not self.config.api_key else 400 if paid else 80
         limits = (RateLimit(self.config.requests_per_minute or usual, 60),)
-        own = replace(type(self).web, limits=limits)
+        self.web = replace(type(self).web, limits=limits)
         if paid:
             key = HeaderKey("x-cg-pro-api-key")
-            own = replace(own, base_url="https://pro-api.coingecko.com", key=key)
-        self.web = own
+            self.web = replace(self.web, base_url="https://pro-api.coingecko.com", key=key)
 
     def ready(self) -> bool:
-        """It needs no key."""
+        """Return true: CoinGecko answers without a key, at a lower rate limit."""
         return True
 
     def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
-        """Return each market cap alone, and what one answer tells together."""
+        """Return the series of one answer together: the whole market, the trending coins."""
         for path in (_GLOBAL, _TRENDING):
             group = [one for one in wanted if one.series.path == path]
             if group:
@@ -164,7 +164,7 @@ class CoinGecko(SeriesProvider):
     async def read_group(
         self, http: "Http", group: Sequence[Wanted]
     ) -> Mapping[Wanted, list[Point]]:
-        """Return the values of what one answer tells."""
+        """Return the values of a group."""
         if group[0].series.path == _GLOBAL:
             return await self._market(http, group)
         if group[0].series.path == _TRENDING:
@@ -172,35 +172,35 @@ class CoinGecko(SeriesProvider):
         return {one: await self.read(http, one) for one in group}
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
-        """Return the market caps of a coin, one a day."""
+        """Return the daily market caps of a coin."""
         days = min((wanted.until - wanted.since) // DAY + 2, self.config.history_days)
         path = wanted.series.path.format(id=wanted.own_id)
         params: Params = {"vs_currency": "usd", "days": days, "interval": "daily"}
         answer = await http.get(path, params=params)
-        caps = answer.read.collect("market_caps", read=_cap, lost=self.tell)
-        # The latest one is of now, not of a midnight. Of a cap that is not known it says 0.
+        caps = answer.read.collect("market_caps", read=_parse_cap, lost=self.tell)
+        # The latest cap is of now, not of a midnight; an unknown cap is 0.
         now = max((at for at, _ in caps), default=0)
         return [Point(at, cap) for at, cap in caps if at % DAY == 0 and at < now and cap > 0]
 
     async def _market(self, http: "Http", group: Sequence[Wanted]) -> Mapping[Wanted, list[Point]]:
         answer = await http.get(_GLOBAL, ttl=_CACHED_SECONDS)
         data = answer.read.at("data")
-        found = {
+        values = {
             "total_market_cap_usd": data.number("total_market_cap", "usd"),
             "btc_dominance": data.number("market_cap_percentage", "btc"),
         }
-        told = data.instant("updated_at", unit="s")
+        updated = data.instant("updated_at", unit="s")
         return {
-            one: [Point(min(told, one.until), found[one.series.metric], answer.fetched_at)]
+            one: [Point(min(updated, one.until), values[one.series.metric], answer.fetched_at)]
             for one in group
         }
 
     async def _trending(
         self, http: "Http", group: Sequence[Wanted]
     ) -> Mapping[Wanted, list[Point]]:
-        """Return the ranks of those that are searched for; of the others nothing is known."""
+        """Return the ranks of the trending coins; other coins have no rank."""
         answer = await http.get(_TRENDING, ttl=_CACHED_SECONDS)
-        scores = dict(answer.read.collect("coins", read=_searched, lost=self.tell))
+        scores = dict(answer.read.collect("coins", read=_parse_trending, lost=self.tell))
         first = self.config.first_trending_score
         at, known_at = answer.given_at, answer.fetched_at
         return {
@@ -210,10 +210,10 @@ class CoinGecko(SeriesProvider):
         }
 
 
-def _cap(row: "Reader") -> tuple[int, float]:
+def _parse_cap(row: "Reader") -> tuple[int, float]:
     return row.instant(0, unit="ms"), row.number(1, null=0.0)
 
 
-def _searched(row: "Reader") -> tuple[str, float] | None:
+def _parse_trending(row: "Reader") -> tuple[str, float] | None:
     item = row.at("item")
     return None if item.at("score").value is None else (item.text("id"), item.number("score"))

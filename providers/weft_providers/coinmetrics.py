@@ -1,4 +1,4 @@
-"""Network data from Coin Metrics: hash rate, valuation, supply, activity; one request for all."""
+"""Hash rate, valuation, supply and activity of networks, from Coin Metrics."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -19,20 +19,21 @@ _COMPLETE = "AssetEODCompletionTime"
 
 
 def _daily(metric: str, path: str, factor: float = 1.0, **extra: object) -> Series:
-    # Asked for from the first hour on: when a value was known is told with it.
+    # Requested from the first hour on, since each value has the time it was known.
     return Series(metric=metric, path=path, lag="15m", factor=factor, extra=extra)
 
 
 class CoinMetrics(SeriesProvider):
     """Daily network data of many assets, in canonical units: hashes a second, shares, US dollars.
 
-    A value of a day is true at the day's end, and known once its review status was set and the
-    day's set complete, or `assumed_lag_hours` later where neither is told. Values go from flash to
-    reviewed and revised, and only the present ones are served: of pulled history, what was
-    reviewed later counts as known later.
+    The value of a day is true at the end of the day. It counts as known when its review status was
+    set and all metrics of the day were complete, or `assumed_lag_hours` after the day where the
+    answer has neither time. A value goes from flash to reviewed to revised, and only the latest one
+    is served: in history, a value that was reviewed later counts as known later.
 
-    The free host, for non-commercial use, has a part of the metrics: set `base_url` to
-    ``https://community-api.coinmetrics.io``, and no key. What the catalogue lacks is told.
+    The free host, for non-commercial use, has some of the metrics: set `base_url` to
+    ``https://community-api.coinmetrics.io``, and no key. A line names the metrics that the
+    catalogue lacks.
 
     https://docs.coinmetrics.io/api/v4
     """
@@ -41,7 +42,7 @@ class CoinMetrics(SeriesProvider):
     web = Api(
         base_url="https://api.coinmetrics.io",
         key=QueryKey("api_key"),
-        # The free host's; a key allows far more than is asked for here.
+        # The limit of the free host; a key allows far more than needed here.
         limits=(RateLimit(10, 6, remaining="x-ratelimit-remaining", reset="x-ratelimit-reset"),),
         classify=lambda status, _body, _headers: NotCoveredError if status == 403 else None,
     )
@@ -65,7 +66,7 @@ class CoinMetrics(SeriesProvider):
 
         page_size: int = Field(default=10_000, ge=1, le=10_000, description="rows in one answer")
         assumed_lag_hours: float = Field(
-            default=6.0, ge=0, description="until a value is known that says nothing about it"
+            default=6.0, ge=0, description="hours until a value without these times is known"
         )
 
     config: Config
@@ -75,46 +76,49 @@ class CoinMetrics(SeriesProvider):
         self._listed: dict[str, set[tuple[str, str]]] = {}
 
     def ready(self) -> bool:
-        """Whether there is a key, or a host that may need none."""
+        """Return whether there is a key, or another host, which may need none."""
         return super().ready() or self.config.base_url is not None
 
     def own_id(self, series: Series, entity: str) -> str | None:
-        """Return what it calls an asset: in lower case."""
-        own = super().own_id(series, entity)
-        return own and own.lower()
+        """Return Coin Metrics' id of an asset, in lower case."""
+        asset = super().own_id(series, entity)
+        return asset and asset.lower()
 
     def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
-        """Return what is asked for together: everything of one frequency and span."""
-        together: dict[object, list[Wanted]] = {}
+        """Return the series of one frequency and span together."""
+        groups: dict[object, list[Wanted]] = {}
         for one in wanted:
-            together.setdefault((one.series.step, one.since), []).append(one)
-        return together.values()
+            groups.setdefault((one.series.step, one.since), []).append(one)
+        return groups.values()
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
         """Return the values of one series over a span."""
         return list((await self.read_group(http, [wanted])).get(wanted, []))
 
     async def read_group(self, http: "Http", group: Sequence[Wanted]) -> dict[Wanted, list[Point]]:
-        """Return the values of those that the catalogue lists."""
+        """Return the values of the series that the catalogue lists."""
         offered: list[Wanted] = []
         for asset in dict.fromkeys(one.own_id for one in group):
-            own = [one for one in group if one.own_id == asset]
+            series = [one for one in group if one.own_id == asset]
             try:
                 listed = await self._catalogue(http, asset)
             except RefusedError as error:
-                self.give_up(own, error)
+                self.give_up(series, error)
                 continue
-            found = [o for o in own if {(m, o.series.step) for m in _names(o.series)} <= listed]
-            lacking = [one for one in own if one not in found]
-            if lacking:
+            missing = [
+                one
+                for one in series
+                if not {(name, one.series.step) for name in _names(one.series)} <= listed
+            ]
+            if missing:
                 absent = NotCoveredError("the catalogue does not list it for this key")
-                self.give_up(lacking, absent)
-            offered += found
+                self.give_up(missing, absent)
+            offered += [one for one in series if one not in missing]
         rows = await self._rows(http, offered) if offered else {}
         return {one: self._points(rows.get(one.own_id, []), one) for one in offered}
 
     async def _catalogue(self, http: "Http", asset: str) -> set[tuple[str, str]]:
-        """Return the metrics that the key can read of an asset, each with its frequencies."""
+        """Return the metrics of an asset that the key can read, each with its frequencies."""
         if asset not in self._listed:
             answer = await http.get("/v4/catalog-v2/asset-metrics", params={"assets": asset})
             self._listed[asset] = {
@@ -133,12 +137,12 @@ class CoinMetrics(SeriesProvider):
             "assets": ",".join(dict.fromkeys(one.own_id for one in group)),
             "metrics": ",".join([*metrics, _COMPLETE]),
             "frequency": group[0].series.step,
-            # Rows are stamped with the start of what they cover.
+            # A row is stamped with the start of its span.
             "start_time": iso((group[0].since - step) // SECOND * SECOND),
             "end_time": iso(group[0].until // SECOND * SECOND),
             "page_size": self.config.page_size,
             "paging_from": "start",
-            # Not every asset has every metric: what one lacks must not cost the others theirs.
+            # One asset without a metric must not fail the request for the others.
             "ignore_forbidden_errors": "true",
             "ignore_unsupported_errors": "true",
         }
@@ -151,7 +155,7 @@ class CoinMetrics(SeriesProvider):
             if not answer.read.has("next_page_url"):
                 return rows
             pages.append(params)
-            # The key in it is sent anew, and to no other host than before.
+            # Only the query is taken: the client adds the key, and sends it to its host only.
             query = parse_qsl(urlsplit(answer.read.text("next_page_url")).query)
             params = {name: value for name, value in query if name != "api_key"}
             if params in pages:
@@ -160,12 +164,12 @@ class CoinMetrics(SeriesProvider):
     def _points(self, rows: Sequence[Reader], wanted: Wanted) -> list[Point]:
         name = _names(wanted.series)[0]
         if not any(name in row.value for row in rows):
-            # A row leaves out what it has no value for; that all do so is another form.
+            # A row omits a metric without a value; if all rows do, the metric was renamed.
             rows = rows[-1:]
             return self.points_in(rows, lambda row: Point(0, row.number(name)))
-        return self.points_in(rows, partial(self._point, wanted.series))
+        return self.points_in(rows, partial(self._parse_row, wanted.series))
 
-    def _point(self, series: Series, row: Reader) -> Point | None:
+    def _parse_row(self, series: Series, row: Reader) -> Point | None:
         names = _names(series)
         unfinished = _COMPLETE in row.value and not row.has(_COMPLETE)
         if unfinished or not all(row.has(name) for name in names):
@@ -178,8 +182,8 @@ class CoinMetrics(SeriesProvider):
         return Point(end, value, self._known_at(row, names, end))
 
     def _known_at(self, row: Reader, names: Sequence[str], end: int) -> int:
-        told = [f"{name}-status-time" for name in names if row.has(f"{name}-status-time")]
-        instants = [row.instant(name, unit="iso") for name in told]
+        fields = [f"{name}-status-time" for name in names if row.has(f"{name}-status-time")]
+        instants = [row.instant(field, unit="iso") for field in fields]
         if row.has(_COMPLETE):
             instants.append(row.instant(_COMPLETE, unit="s"))
         return max(instants, default=end + int(self.config.assumed_lag_hours * HOUR))

@@ -1,4 +1,4 @@
-"""Exchange and miner flows from CryptoQuant, and the indicators made of them."""
+"""Exchange and miner flows and on-chain ratios from CryptoQuant."""
 
 from dataclasses import replace
 from functools import partial
@@ -36,8 +36,8 @@ _CODES = {
 }
 
 
-def _meaning(_status: int, body: Any, _headers: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
-    # The code in the body should agree with that of HTTP, but nobody promises it.
+def _classify(_status: int, body: Any, _headers: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
+    # CryptoQuant does not promise that the HTTP status agrees with the code in the body.
     return None if body is None else _CODES.get(int(body["status"]["code"]))
 
 
@@ -46,14 +46,14 @@ def _daily(metric: str, path: str, field: str, **params: str) -> Series:
 
 
 class CryptoQuant(SeriesProvider):
-    """Flows and reserves of exchanges and miners, in coins, and ratios; plus is in, minus out.
+    """Flows and reserves of exchanges and miners, in coins, and ratios; inflow is positive.
 
-    A value of a day is true at the day's end and known two hours later: the documentation calls
-    one hour safe, and slack is added. Wallets are clustered anew every week, which rewrites the
-    past of flows, reserves and the leverage ratio, and no other form is served: pulled history is
-    not what was known then. Ratios made of prices and chain data alone should be stable.
+    The value of a day is true at the end of the day and known two hours later: the documentation
+    calls one hour safe. CryptoQuant clusters wallets again every week, which rewrites the history
+    of flows, reserves and the leverage ratio; there are no vintages, so history is as known today,
+    not as known then. Ratios of prices and chain data should be stable.
 
-    ETH and tokens have a part of the paths; what is missing is told once. A token is asked for by
+    ETH and tokens have some of the paths; a line names a missing metric once. The id of a token is
     its family and name, such as ``ids: {LINK: erc20/link}``.
 
     https://docs.cryptoquant.com
@@ -64,7 +64,7 @@ class CryptoQuant(SeriesProvider):
         base_url="https://api.cryptoquant.com",
         key=HeaderKey("Authorization", "Bearer "),
         limits=(RateLimit(60, 60, remaining="x-ratelimit-remaining", reset="x-ratelimit-reset"),),
-        classify=_meaning,
+        classify=_classify,
     )
     series = (
         _daily("exchange_reserve", "exchange-flows/reserve", "reserve", **_EXCHANGES),
@@ -97,15 +97,18 @@ class CryptoQuant(SeriesProvider):
         """Options."""
 
         page_size: int = Field(
-            default=1_000, ge=2, le=100_000, description="values in one answer, as the plan allows"
+            default=1_000,
+            ge=2,
+            le=100_000,
+            description="values in one answer, as in the plan",
         )
         history_days: int | None = Field(
-            default=None, ge=1, description="how far back the plan reaches; null for all there is"
+            default=None, ge=1, description="days of history in the plan; null for all"
         )
         requests_per_minute: int = Field(
             default=60,
             ge=1,
-            description="at most; what answers say is left counts where it is less",
+            description="most requests a minute; fewer where answers state a lower remaining quota",
         )
 
     config: Config
@@ -118,16 +121,16 @@ class CryptoQuant(SeriesProvider):
         self.web = replace(type(self).web, limits=limits)
 
     def own_id(self, series: Series, entity: str) -> str | None:
-        """Return the family of paths of an asset, and the token in it if there is one."""
-        own = super().own_id(series, entity)
-        return own and own.lower()
+        """Return the family of paths of an asset, followed by its token if it is one."""
+        asset = super().own_id(series, entity)
+        return asset and asset.lower()
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
-        """Return the values of one series over a span, in pieces that no limit cuts."""
+        """Return the values of one series over a span, split so that no limit cuts an answer."""
         series, step = wanted.series, wanted.series.step_micros
         family, _, token = wanted.own_id.partition("/")
         points: list[Point] = []
-        # Rows are stamped with the start of what they cover.
+        # A row is stamped with the start of its span.
         first = (wanted.since - step) // step * step
         if self.config.history_days is not None:
             oldest = wanted.until - self.config.history_days * DAY
@@ -143,8 +146,8 @@ class CryptoQuant(SeriesProvider):
                 "limit": self.config.page_size,
             }
             answer = await http.get(f"/v1/{family}/{series.path}", params=params)
-            points += self.points(answer.read, "result", "data", read=partial(_point, series))
-        # Newest first is how they come.
+            points += self.points(answer.read, "result", "data", read=partial(_parse_row, series))
+        # CryptoQuant sends the newest rows first.
         return sorted(points, key=lambda point: point.event_time)
 
 
@@ -152,7 +155,7 @@ def _compact(instant: int) -> str:
     return f"{to_datetime(instant):%Y%m%dT%H%M%S}"
 
 
-def _point(series: Series, row: Reader) -> Point | None:
+def _parse_row(series: Series, row: Reader) -> Point | None:
     field = series.extra["field"]
     if row.at(field).value is None:
         return None
@@ -160,7 +163,7 @@ def _point(series: Series, row: Reader) -> Point | None:
 
 
 def _start(row: Reader) -> int:
-    """Return the start of a window: a date, or a time of UTC that does not say so."""
+    """Return the start of a window: a date, or a UTC time without a zone."""
     place = row.at("datetime" if row.has("datetime") else "date")
     day, _, clock = place.text().partition(" ")
     with place.parsing():

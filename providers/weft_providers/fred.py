@@ -1,4 +1,4 @@
-"""Rates, the dollar and stock volatility from FRED, every vintage of every value."""
+"""Rates, the dollar index and stock volatility from FRED, with every vintage of every value."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,11 +29,11 @@ _OBSERVATIONS = "/fred/series/observations"
 _MISSING = "."
 _FOREVER = parse_time("9999-12-31T00:00:00Z")
 _WINDOW = 5 * YEAR
-"""One answer holds 2,000 vintages at most, and no series has more than one a day."""
+"""One answer holds at most 2,000 vintages, and no series has more than one a day."""
 
 
 class VintageLimitError(RefusedError):
-    """The real-time period holds more vintages than one answer may."""
+    """The real-time period has more vintages than one answer may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +46,32 @@ class _Vintage:
 
 
 def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
-    # A bad key, an unknown series and a bad value all have status 400.
-    told = str(body["error_message"]) if status == 400 else ""
-    if "vintage dates" in told:
+    # FRED answers status 400 to a bad key, an unknown series and a bad value alike.
+    message = str(body["error_message"]) if status == 400 else ""
+    if "vintage dates" in message:
         return VintageLimitError
-    if "api_key" in told:
+    if "api_key" in message:
         return UnauthorisedError
-    if "does not exist" in told:
+    if "does not exist" in message:
         return UnlistedSymbolError
     return UnavailableError if status == 423 else None
 
 
 def _daily(metric: str, path: str, factor: float = 1.0) -> Series:
-    # Loaded on the next business day, which is known to be over six hours into the day after.
+    # A value is loaded on the next business day in Chicago, which ends at 06:00 UTC.
     return Series(metric=metric, path=path, lag="30h", scope=Scope.MARKET, factor=factor)
 
 
 class Fred(SeriesProvider):
     """The VIX, the broad dollar index, the ten-year yield and the Fed funds rate.
 
-    A value of a business day has the end of that day as its event time. Each vintage is a row of
-    its own: loaded on a day in Chicago, whose hour is not told, it counts as known when that day
-    is over, at 06:00 UTC of the next one. Values from before the archive began carry its first
-    day; those count as known by the usual delay of their series instead.
+    The event time of a business day's value is the end of that day. Each vintage is a separate row.
+    FRED states the day on which a vintage was loaded, in Chicago and without the hour: the vintage
+    counts as known at 06:00 UTC of the next day. Values from before the archive began are stamped
+    with the archive's first day; they count as known after the usual lag of their series instead.
 
-    The dollar index is the Fed's trade-weighted one, published on Mondays for the week before; its
-    past changes when the weights do. The others are seldom restated.
+    The dollar index is the Fed's trade-weighted index, published on Mondays for the week before;
+    its history changes with the weights. The other series are seldom restated.
 
     Documentation: https://fred.stlouisfed.org/docs/api/fred/
     """
@@ -85,7 +85,7 @@ class Fred(SeriesProvider):
     )
     series = (
         _daily("vix", "VIXCLS"),
-        # A week's values come at once, the last of them on the Monday after its Friday.
+        # The Fed publishes the five values of a week together, on the Monday after.
         Series(
             metric="dollar_index",
             path="DTWEXBGS",
@@ -103,27 +103,29 @@ class Fred(SeriesProvider):
 
         page_size: int = Field(default=100_000, ge=1, le=100_000, description="rows in a request")
         margin_hours: int = Field(
-            default=6, ge=0, description="after the UTC day a vintage was loaded on it is known"
+            default=6,
+            ge=0,
+            description="hours from the end of the day of loading to being known",
         )
         archive_gap_days: int = Field(
             default=30,
             ge=1,
-            description="a first vintage that came later than this is where the archive begins",
+            description="a first vintage later than this marks the start of the archive",
         )
         revision_days: int = Field(
-            default=30, ge=0, description="how far back new vintages are looked for"
+            default=30, ge=0, description="days of history to ask for new vintages"
         )
 
     config: Config
 
     async def begin(self, request: Request, http: "Http", clock: "Clock") -> None:
-        """Remember how far back to look for new vintages at most."""
+        """Remember the earliest instant to ask for new vintages from."""
         self._earliest = request.since
 
     async def read_group(
         self, http: "Http", group: Sequence[Wanted]
     ) -> Mapping[Wanted, list[Point]]:
-        """Return the values of one series, from further back than is due."""
+        """Return the values of one series, from `revision_days` before the due values."""
         (one,) = group
         since = max(one.since - self.config.revision_days * DAY, self._earliest)
         wider = replace(one, since=min(since, one.since))
@@ -131,19 +133,19 @@ class Fred(SeriesProvider):
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
         """Return every vintage of every value."""
-        # An event time is the end of its day. No vintage is older than its value, so none is cut
-        # short by a period that begins where the values do.
+        # An event time is the end of its day. No vintage is older than its value, so a real-time
+        # period that begins with the values cuts none of them.
         first, vintages = wanted.since - DAY, list[_Vintage]()
         starts = range(first, max(wanted.until, first + DAY), _WINDOW)
         for start, end in pairwise([*starts, _FOREVER]):
             last = end if end == _FOREVER else end - DAY
             vintages += await self._vintages(http, wanted, start, last)
-        return self._points(_joined(vintages), wanted.series)
+        return self._points(_without_cuts(vintages), wanted.series)
 
     async def _vintages(
         self, http: "Http", wanted: Wanted, start: int, last: int
     ) -> list[_Vintage]:
-        """Return the vintages of a real-time period, in two halves where it holds too many."""
+        """Return the vintages of a real-time period; split it in two if it has too many."""
         try:
             return await self._pages(http, wanted, start, last)
         except VintageLimitError:
@@ -169,7 +171,7 @@ class Fred(SeriesProvider):
                 "offset": offset,
             }
             read = (await http.get(_OBSERVATIONS, params=params)).read
-            vintages += read.collect("observations", read=_vintage, lost=self.tell)
+            vintages += read.collect("observations", read=_parse_vintage, lost=self.tell)
             size = len(read.rows("observations"))
             offset += size
             if not size or offset >= read.integer("count"):
@@ -189,21 +191,21 @@ class Fred(SeriesProvider):
         return points
 
 
-def _joined(vintages: Sequence[_Vintage]) -> list[_Vintage]:
-    """Return vintages in order, without those that only go on in the next real-time period.
+def _without_cuts(vintages: Sequence[_Vintage]) -> list[_Vintage]:
+    """Return vintages in order, without repetitions at the start of a real-time period.
 
-    A period that is asked for cuts the vintages at its ends: each goes on in the next one as if it
-    had been loaded on its first day.
+    FRED cuts a vintage at the end of the requested period: in the next period the same value seems
+    to be loaded on the first day.
     """
-    joined = list[_Vintage]()
+    distinct = list[_Vintage]()
     for one in sorted(vintages, key=lambda one: (one.day, one.loaded)):
-        if joined and joined[-1].day == one.day and joined[-1].value == one.value:
+        if distinct and distinct[-1].day == one.day and distinct[-1].value == one.value:
             continue
-        joined.append(one)
-    return joined
+        distinct.append(one)
+    return distinct
 
 
-def _vintage(row: "Reader") -> _Vintage:
+def _parse_vintage(row: "Reader") -> _Vintage:
     value = None if row.text("value") == _MISSING else row.number("value")
     return _Vintage(_day(row, "date"), _day(row, "realtime_start"), value)
 

@@ -1,6 +1,6 @@
-"""How much is developed at each coin's repositories, from GitHub."""
+"""Commits and active developers of each coin's repositories, from GitHub."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,8 +25,8 @@ _COMMITS, _DEVELOPERS = "commit_activity", "contributors"
 
 
 def _classify(status: int, body: Any, headers: Headers) -> type[SourceError] | None:  # noqa: ANN401  # JSON, in the form the contract fixes
+    # While GitHub computes statistics the answer is 202: they are unknown, not zero.
     if status == 202:
-        # The statistics are being computed: none yet, which is not none at all.
         return UnavailableError
     if status in {204, 404, 409, 451}:
         return UnlistedSymbolError
@@ -37,15 +37,17 @@ def _classify(status: int, body: Any, headers: Headers) -> type[SourceError] | N
 
 
 class GitHub(SeriesProvider):
-    """Commits to a coin's repositories a week, and how many people made them.
+    """Commits to a coin's repositories per week, and the number of people who made them.
 
-    A week runs from Sunday to Sunday, 00:00 UTC; it counts as known a day after its end, since the
-    statistics may lag. They reach back a year for commits. Merges are left out, and so are bots
-    and people whose e-mail belongs to no account. History can be rewritten, and a whole branch may
-    arrive on one date: weeks from before the first fetch are as told today.
+    A week runs from Sunday to Sunday, 00:00 UTC, and counts as known one day after its end, since
+    the statistics may lag. History reaches back one year for commits. GitHub leaves out merge
+    commits, and lists only the 100 contributors of a repository with most commits; bots and
+    contributors whose e-mail belongs to no account are not counted. Git history can be rewritten,
+    and a whole branch may arrive on one date: weeks before the first fetch are as GitHub has them
+    today.
 
-    While GitHub computes statistics there are none; they are asked for again, and if they do not
-    come, in the next round. An asset with several repositories has a value once all have.
+    GitHub computes statistics on demand: the provider asks again within the round, then in the next
+    round. An asset with several repositories has a value once all of them have one.
 
     Documentation: https://docs.github.com/en/rest/metrics/statistics
     """
@@ -57,7 +59,7 @@ class GitHub(SeriesProvider):
         classify=_classify,
         attempts=6,
         deadline_seconds=90.0,
-        # Statistics that are not ready say nothing about those of other repositories.
+        # Statistics that are not ready do not mean that GitHub is down.
         failures_to_open=100,
     )
     series = (
@@ -91,10 +93,13 @@ class GitHub(SeriesProvider):
         """Options. An id is one repository or several, as ``owner/name, owner/name``."""
 
         bots: tuple[str, ...] = Field(
-            default=("[bot]",), description="parts of the names of accounts that are no people"
+            default=("[bot]",),
+            description="accounts with any of these in their name are not counted as people",
         )
         fresh_seconds: float = Field(
-            default=3_600.0, gt=0, description="how old kept statistics may be before asking again"
+            default=3_600.0,
+            gt=0,
+            description="age at which cached statistics expire",
         )
 
     config: Config
@@ -110,49 +115,73 @@ class GitHub(SeriesProvider):
         self.web = replace(type(self).web, limits=(limit,))
 
     def ready(self) -> bool:
-        """It needs no key."""
+        """Return true: GitHub answers without a key, at a lower rate limit."""
         return True
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
-        """Return the weeks that all repositories of an asset tell of."""
-        count = self._commits if wanted.series.path == _COMMITS else self._developers
-        weeks: dict[int, float] | None = None
-        people: dict[int, set[str]] = {}
-        told_at = wanted.until
-        for repository in (name.strip() for name in wanted.own_id.split(",")):
-            path = f"/repos/{repository}/stats/{wanted.series.path}"
-            answer = await http.get(path, headers=_HEADERS, ttl=self.config.fresh_seconds)
-            found = count(answer.read, people)
-            told_at = min(told_at, answer.given_at)
-            weeks = found if weeks is None else _joined(weeks, found)
-        if wanted.series.path == _DEVELOPERS:
-            weeks = {week: float(len(people.get(week, ()))) for week in weeks or {}}
-        # An answer that was kept may be from before the end of its last week.
-        return [
-            Point(week + WEEK, value)
-            for week, value in sorted((weeks or {}).items())
-            if week + WEEK <= told_at
+        """Return the weeks that are complete in all repositories of an asset."""
+        answers = [
+            await http.get(
+                f"/repos/{repository.strip()}/stats/{wanted.series.path}",
+                headers=_HEADERS,
+                ttl=self.config.fresh_seconds,
+            )
+            for repository in wanted.own_id.split(",")
         ]
+        if wanted.series.path == _COMMITS:
+            weeks = _sums([self._commits(answer.read) for answer in answers])
+        else:
+            weeks = _counts([self._developers(answer.read) for answer in answers])
+        # A cached answer may be from before the end of its last week.
+        until = min([wanted.until, *(answer.given_at for answer in answers)])
+        return [Point(week + WEEK, value) for week, value in weeks.items() if week + WEEK <= until]
 
-    def _commits(self, read: "Reader", _: dict[int, set[str]]) -> dict[int, float]:
-        return {row.instant("week", unit="s"): row.number("total") for row in read.rows()}
+    def _commits(self, read: "Reader") -> dict[int, float]:
+        """Return the commits of each week, by the start of the week."""
+        return dict(read.collect(read=_week, lost=self.tell))
 
-    def _developers(self, read: "Reader", people: dict[int, set[str]]) -> dict[int, float]:
-        """Note who committed in which week, and return the weeks."""
-        weeks: dict[int, float] = {}
-        for row in read.rows():
-            told = [(w.instant("w", unit="s"), w.number("c")) for w in row.rows("weeks")]
-            weeks |= dict.fromkeys((week for week, _ in told), 0.0)
-            if not row.at("author").value:
-                continue
-            name = row.text("author", "login")
-            if row.text("author", "type") == "Bot" or any(b in name for b in self.config.bots):
-                continue
-            for week, commits in told:
-                if commits > 0:
-                    people.setdefault(week, set()).add(name)
-        return weeks
+    def _developers(self, read: "Reader") -> dict[int, set[str]]:
+        """Return the accounts with commits in each week, by the start of the week."""
+        developers: dict[int, set[str]] = {}
+        unknown: set[int] = set()
+        for account, commits in read.collect(read=self._contributor, lost=self.tell):
+            for week, count in commits.items():
+                accounts = developers.setdefault(week, set())
+                if count is None:
+                    unknown.add(week)
+                elif count > 0 and account is not None:
+                    accounts.add(account)
+        # A week in which one contributor's commits are unknown has no count of people.
+        return {week: names for week, names in developers.items() if week not in unknown}
+
+    def _contributor(self, row: "Reader") -> tuple[str | None, dict[int, float | None]]:
+        """Return the account of a row, None for no person, and its commits by week."""
+        commits = {
+            week.instant("w", unit="s"): week.number("c") if week.has("c") else None
+            for week in row.rows("weeks")
+        }
+        # GitHub has no account for an e-mail address that is not registered.
+        if not row.has("author", "login"):
+            return None, commits
+        account = row.text("author", "login")
+        is_bot = row.has("author", "type") and row.text("author", "type") == "Bot"
+        if is_bot or any(part in account for part in self.config.bots):
+            return None, commits
+        return account, commits
 
 
-def _joined(one: dict[int, float], other: dict[int, float]) -> dict[int, float]:
-    return {week: one[week] + other[week] for week in one.keys() & other.keys()}
+def _week(row: "Reader") -> tuple[int, float]:
+    return row.instant("week", unit="s"), row.number("total")
+
+
+def _sums(repositories: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """Return the commits of each week that all repositories have."""
+    weeks = set(repositories[0]).intersection(*repositories)
+    return {week: sum(commits[week] for commits in repositories) for week in sorted(weeks)}
+
+
+def _counts(repositories: Sequence[Mapping[int, set[str]]]) -> dict[int, float]:
+    """Return the number of people in each week that all repositories have, each counted once."""
+    weeks = set(repositories[0]).intersection(*repositories)
+    people = {week: set().union(*(names[week] for names in repositories)) for week in sorted(weeks)}
+    return {week: float(len(names)) for week, names in people.items()}

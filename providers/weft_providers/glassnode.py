@@ -27,13 +27,14 @@ def _daily(metric: str, path: str, extra: Mapping[str, Any] | None = None) -> Se
 
 
 class Glassnode(SeriesProvider):
-    """On-chain metrics of a day, in canonical units: coins, shares, ratios, US dollars.
+    """Daily on-chain metrics in canonical units: coins, shares, ratios, US dollars.
 
-    A value of a day is true at the day's end and known three hours later, the conservative end of
-    Glassnode's own figures; set `lag` of a series for finer resolutions (``step: 1h, lag: 15m``).
-    The newest points may change, and exchange metrics are rewritten as addresses get new labels:
-    pulled history is not what was known then. `point_in_time` reads the forms that are never
-    rewritten, each known when it was computed; they are stored as a source of their own.
+    The value of a day is true at the end of the day and known three hours later, the conservative
+    end of Glassnode's figures; for finer resolutions set `step` and `lag` of a series
+    (``step: 1h, lag: 15m``). The newest points may change, and exchange metrics are rewritten when
+    addresses get new labels: history is as known today, not as known then. With `point_in_time` the
+    provider takes the forms that are never rewritten, each value known when it was computed, and
+    stores them as a separate source.
 
     https://docs.glassnode.com/basic-api/endpoints
     """
@@ -51,7 +52,7 @@ class Glassnode(SeriesProvider):
                 reset="x-rate-limit-reset",
             ),
         ),
-        # A plan, tier or stretch of history that was not bought; other series may be covered.
+        # The plan lacks this metric or span of history; it may have other series.
         classify=lambda status, _body, _headers: NotCoveredError if status == 403 else None,
     )
     series = (
@@ -76,10 +77,10 @@ class Glassnode(SeriesProvider):
         """Options."""
 
         point_in_time: bool = Field(
-            default=False, description="prefer the forms of metrics that are never rewritten"
+            default=False, description="take the point-in-time forms, which are never rewritten"
         )
         history_days: int | None = Field(
-            default=None, ge=1, description="how far back the plan reaches; null for all there is"
+            default=None, ge=1, description="days of history in the plan; null for all"
         )
 
     config: Config
@@ -89,31 +90,31 @@ class Glassnode(SeriesProvider):
         self._paths: dict[tuple[str, str], str] = {}
 
     def _as_configured(self, series: Series) -> Series:
-        own = super()._as_configured(series)
-        # Asked for within minutes, since it says itself when it was known.
-        return replace(own, lag="5m") if self.config.point_in_time else own
+        series = super()._as_configured(series)
+        # Requested within minutes, since each row has the time it was known.
+        return replace(series, lag="5m") if self.config.point_in_time else series
 
     @property
     def source(self) -> str:
-        """Differs for values that are never rewritten."""
+        """Return the name of the stored source; point-in-time values are a separate one."""
         return f"{super().source}-pit" if self.config.point_in_time else super().source
 
     def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
-        """Return what is asked for together: metrics that are parts of one answer."""
-        together: dict[object, list[Wanted]] = {}
+        """Return the metrics of one answer together."""
+        groups: dict[object, list[Wanted]] = {}
         for one in wanted:
             key = (one.series.path, one.series.step, one.own_id, one.since)
-            together.setdefault(key, []).append(one)
-        return together.values()
+            groups.setdefault(key, []).append(one)
+        return groups.values()
 
     async def read_group(
         self, http: "Http", group: Sequence[Wanted]
     ) -> Mapping[Wanted, list[Point]]:
-        """Return the values of metrics that are parts of one answer."""
+        """Return the values of the metrics of one answer."""
         first = group[0]
         step = first.series.step_micros
         path = await self._path(http, first)
-        # Rows are stamped with the start of what they cover.
+        # A row is stamped with the start of its span.
         since = first.since - step
         if self.config.history_days is not None:
             since = max(since, first.until - self.config.history_days * DAY)
@@ -126,7 +127,7 @@ class Glassnode(SeriesProvider):
         }
         answer = await http.get(f"/v1/metrics/{path}", params=params)
         return {
-            one: self.points(answer.read, read=partial(self._point, one.series, path))
+            one: self.points(answer.read, read=partial(self._parse_row, one.series, path))
             for one in group
         }
 
@@ -135,24 +136,25 @@ class Glassnode(SeriesProvider):
         return list((await self.read_group(http, [wanted]))[wanted])
 
     async def _path(self, http: "Http", wanted: Wanted) -> str:
+        """Return the path of a metric, in its point-in-time form where there is one."""
         path = wanted.series.path
         if not self.config.point_in_time:
             return path
         key = (path, wanted.own_id)
         if key not in self._paths:
-            about = {"path": f"/{path}", "a": wanted.own_id}
-            answer = await http.get("/v1/metadata/metric", params=about, ttl=DAY / SECOND)
-            has_twin = answer.read.has("refs", "metric_variant", "pit")
-            self._paths[key] = f"{path}_pit" if has_twin else path
-            if not has_twin:
+            params = {"path": f"/{path}", "a": wanted.own_id}
+            answer = await http.get("/v1/metadata/metric", params=params, ttl=DAY / SECOND)
+            has_variant = answer.read.has("refs", "metric_variant", "pit")
+            self._paths[key] = f"{path}_pit" if has_variant else path
+            if not has_variant:
                 self.tell(
-                    f"{wanted.series.metric} {wanted.entity}: has no point-in-time form; "
+                    f"{wanted.series.metric} {wanted.entity}: no point-in-time form; "
                     "its history is as known today"
                 )
         return self._paths[key]
 
-    def _point(self, series: Series, path: str, row: Reader) -> Point | None:
-        """Return the value of a row; null, or a sum with a part that is null, is none."""
+    def _parse_row(self, series: Series, path: str, row: Reader) -> Point | None:
+        """Return the value of a row; None where it or a part of its sum is null."""
         fields = series.extra.get("fields", ())
         ways: list[tuple[str, ...]] = [("o", field) for field in fields] or [("v",)]
         if row.at(ways[0][0]).value is None:

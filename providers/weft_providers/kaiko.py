@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _BOOK, _TRADES, _VENUES = "book", "trades", "venues"
 
 
-_OWN_MEANING = {403: NotCoveredError, 404: UnlistedSymbolError}
+_ERRORS = {403: NotCoveredError, 404: UnlistedSymbolError}
 
 
 def _series(metric: str, path: str, kind: str, scope: Scope = Scope.INSTRUMENT) -> Series:
@@ -33,13 +33,14 @@ def _series(metric: str, path: str, kind: str, scope: Scope = Scope.INSTRUMENT) 
 
 
 class Kaiko(SeriesProvider):
-    """Hourly depth, spread and slippage of order books, VWAP, trades, and the gap between venues.
+    """Hourly depth, spread and slippage of order books, VWAP, trades, and spread between venues.
 
-    Kaiko stamps an hour with its start; the value counts from its end, and is taken to be known
-    five minutes later, as the delay of delivery is not published. Data of a version never changes:
-    corrections come as another version, which `trades_version` and `books_version` would name.
-    An hour without trades has no price, a book too thin for the order no slippage. The gap between
-    venues has no endpoint of its own: it is made of each venue's VWAP of the same hour.
+    Kaiko stamps an hour with its start; the value is true at the end of the hour and counts as
+    known five minutes later, since the delay of delivery is not published. The data of a version
+    never change: Kaiko publishes corrections as another version, to be set as `trades_version` or
+    `books_version`. An hour without trades has no price; a book too thin for the order has no
+    slippage. The spread between venues is computed here from the VWAP of each venue and hour: the
+    highest price less the lowest, over the mean of both.
 
     https://docs.kaiko.com
     """
@@ -48,9 +49,9 @@ class Kaiko(SeriesProvider):
     web = Api(
         base_url="https://us.market-api.kaiko.io",
         key=HeaderKey("X-Api-Key"),
-        # Set by contract and not published; this is the least that is told of.
+        # The contract sets the limit; this is the lowest limit reported publicly.
         limits=(RateLimit(10, 1.0, per_request=True),),
-        classify=lambda status, *_: _OWN_MEANING.get(status),
+        classify=lambda status, *_: _ERRORS.get(status),
     )
     series = (
         _series("bid_depth_usd", "", _BOOK),
@@ -68,47 +69,49 @@ class Kaiko(SeriesProvider):
 
         instruments: Mapping[str, str] = Field(
             default={"BTCUSDT": "binc/spot/btc-usdt", "ETHUSDT": "binc/spot/eth-usdt"},
-            description="symbols to ask about, and exchange/class/instrument at Kaiko",
+            description="exchange/class/instrument at Kaiko, by symbol",
         )
         venues: tuple[str, ...] = Field(
-            default=("cbse", "krkn", "stmp"), description="whose prices are held against another"
+            default=("cbse", "krkn", "stmp"), description="venues whose prices are compared"
         )
-        venue_quote: str = Field(default="usd", description="what those prices are stated in")
-        trades_version: str = Field(default="v1", description="of the trades dataset")
-        books_version: str = Field(default="v1", description="of the order books dataset")
-        band: str = Field(default="1", description="field ending of the 1 % band: bid_volume<band>")
+        venue_quote: str = Field(default="usd", description="quote currency of the compared prices")
+        trades_version: str = Field(default="v1", description="version of the trades dataset")
+        books_version: str = Field(default="v1", description="version of the order books dataset")
+        band: str = Field(
+            default="1", description="ending of the field of the 1 % band: bid_volume<band>"
+        )
         spread_in_quote: bool = Field(
-            default=True, description="whether `spread` is in quote units; false for a share"
+            default=True, description="true if `spread` is in quote units, false if it is a share"
         )
         book_history_days: int = Field(
-            default=30, ge=1, description="how far back order books are asked; licences bound it"
+            default=30, ge=1, description="days of order books; the licence may limit them"
         )
-        page_size: int = Field(default=100, ge=1, le=100, description="order books an answer")
+        page_size: int = Field(default=100, ge=1, le=100, description="order books in one answer")
         trades_page_size: int = Field(
-            default=10_000, ge=1, le=100_000, description="hours an answer"
+            default=10_000, ge=1, le=100_000, description="hours in one answer"
         )
 
     config: Config
 
     def entities(self, series: Series, request: Request) -> Iterable[str]:
-        """Return the instruments of the config, and assets for the gap between venues."""
+        """Return the configured instruments; assets for the spread between venues."""
         if series.scope is Scope.INSTRUMENT:
             wanted = set(request.symbols or self.config.instruments)
             return tuple(symbol for symbol in self.config.instruments if symbol in wanted)
         return super().entities(series, request)
 
     def own_id(self, series: Series, entity: str) -> str | None:
-        """Return exchange, class and instrument of a symbol."""
+        """Return exchange, class and instrument of a symbol at Kaiko."""
         if series.scope is Scope.INSTRUMENT:
             return self.config.instruments.get(entity)
         return super().own_id(series, entity)
 
     def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
-        """Return together what one endpoint tells of one entity."""
-        together: dict[tuple[str, str], list[Wanted]] = {}
+        """Return the series of one endpoint and entity together."""
+        groups: dict[tuple[str, str], list[Wanted]] = {}
         for one in wanted:
-            together.setdefault((one.series.extra["kind"], one.own_id), []).append(one)
-        return together.values()
+            groups.setdefault((one.series.extra["kind"], one.own_id), []).append(one)
+        return groups.values()
 
     async def read_group(
         self, http: "Http", group: Sequence[Wanted]
@@ -116,62 +119,69 @@ class Kaiko(SeriesProvider):
         """Return the values of one entity."""
         first = min(group, key=lambda one: one.since)
         if (kind := first.series.extra["kind"]) == _VENUES:
-            return {first: await self._gap(http, first)}
+            return {first: await self._venue_spread(http, first)}
         rows = await self._rows(http, first, kind, first.own_id)
-        return {one: self.points_in(rows, partial(self._point, one.series, kind)) for one in group}
+        return {
+            one: self.points_in(rows, partial(self._parse_row, one.series, kind)) for one in group
+        }
 
     async def read(self, http: "Http", wanted: Wanted) -> list[Point]:
         """Return the values of one series."""
         return list((await self.read_group(http, [wanted]))[wanted])
 
-    async def _gap(self, http: "Http", wanted: Wanted) -> list[Point]:
-        """Return dearest less cheapest venue over the middle of both."""
-        prices: dict[int, list[float]] = {}
-        missing: list[SourceError] = []
-        unknown: set[int] = set()
+    async def _venue_spread(self, http: "Http", wanted: Wanted) -> list[Point]:
+        """Return the spread between the venues' prices of each hour."""
+        venues: list[dict[int, float | None]] = []
+        errors: list[SourceError] = []
         for venue in self.config.venues:
             market = f"{venue}/spot/{wanted.own_id.lower()}-{self.config.venue_quote}"
             try:
                 rows = await self._rows(http, wanted, _VENUES, market)
             except (UnlistedSymbolError, NotCoveredError) as error:
-                missing.append(error)
+                errors.append(error)
                 continue
-            broken: list[SchemaChangedError] = []
-            for row in rows:
-                end = row.instant("timestamp", unit="ms") + wanted.series.step_micros
-                try:
-                    price = self._value(wanted.series, row)
-                except SchemaChangedError as error:
-                    broken.append(error)
-                    # Without one of the venues the gap would be another one.
-                    unknown.add(end)
-                else:
-                    prices.setdefault(end, []).extend([] if price is None else [price])
-            if broken and len(broken) == len(rows):
-                raise broken[0]
-            if broken:
-                self.tell(f"{len(broken)} intervals left out, the first: {broken[0].message}")
-        if missing and len(self.config.venues) - len(missing) < 2:
-            raise missing[0]
-        return [
-            Point(end, 2 * (max(told) - min(told)) / (max(told) + min(told)))
-            for end, told in prices.items()
-            if len(told) > 1 and end not in unknown
-        ]
+            venues.append(self._parse_prices(wanted.series, rows))
+        if errors and len(venues) < 2:
+            raise errors[0]
+        return _spreads(venues)
+
+    def _parse_prices(self, series: Series, rows: "Sequence[Reader]") -> dict[int, float | None]:
+        """Return a venue's prices by the end of their hour; None where a row cannot be parsed.
+
+        Raises:
+            SchemaChangedError: there are rows, and none can be parsed.
+        """
+        prices: dict[int, float | None] = {}
+        broken: list[SchemaChangedError] = []
+        for row in rows:
+            end = None
+            try:
+                end = row.instant("timestamp", unit="ms") + series.step_micros
+                price = self._value(series, row)
+            except SchemaChangedError as error:
+                broken.append(error)
+                prices |= {} if end is None else {end: None}
+            else:
+                prices |= {} if price is None else {end: price}
+        if broken and len(broken) == len(rows):
+            raise broken[0]
+        if broken:
+            self.tell(f"{len(broken)} intervals left out, the first: {broken[0].message}")
+        return prices
 
     async def _rows(self, http: "Http", wanted: Wanted, kind: str, market: str) -> "list[Reader]":
         """Return the rows of all pages."""
-        own, step, since = self.config, wanted.series.step_micros, wanted.since
+        config, step, since = self.config, wanted.series.step_micros, wanted.since
         rows: list[Reader] = []
         params: dict[str, Any] = {"interval": wanted.series.step, "sort": "asc"}
         if kind == _BOOK:
-            since = max(since, wanted.until - own.book_history_days * DAY)
-            dataset, form = f"order_book_snapshots.{own.books_version}", "ob_aggregations/full"
-            params |= {"page_size": own.page_size, "slippage": 100_000}
+            since = max(since, wanted.until - config.book_history_days * DAY)
+            dataset, form = f"order_book_snapshots.{config.books_version}", "ob_aggregations/full"
+            params |= {"page_size": config.page_size, "slippage": 100_000}
         else:
-            dataset, form = f"trades.{own.trades_version}", "aggregations/count_ohlcv_vwap"
-            params |= {"page_size": own.trades_page_size}
-        # Whole seconds; what a start cut off brings too early is not wanted, and dropped.
+            dataset, form = f"trades.{config.trades_version}", "aggregations/count_ohlcv_vwap"
+            params |= {"page_size": config.trades_page_size}
+        # Whole seconds; rows before the wanted span are dropped later.
         times = (instant // SECOND * SECOND for instant in (since - step, wanted.until))
         texts = (iso(instant).removesuffix("Z") + ".000Z" for instant in times)
         params |= dict(zip(("start_time", "end_time"), texts, strict=True))
@@ -183,13 +193,13 @@ class Kaiko(SeriesProvider):
                 return rows
             following = page.text("next_url")
             if following in seen:
-                raise page.at("next_url").unexpected("a page that has not been told")
+                raise page.at("next_url").unexpected("another page")
             seen.add(following)
-            # Only its query is taken: the key goes nowhere but to the base address.
+            # Only the query is taken: the key must go to the base address only.
             params = dict(parse_qsl(urlsplit(following).query))
 
-    def _point(self, series: Series, kind: str, row: "Reader") -> Point | None:
-        """Return the value of an interval at its end."""
+    def _parse_row(self, series: Series, kind: str, row: "Reader") -> Point | None:
+        """Return the value of an interval at its end; None where it has none."""
         stamp = "poll_timestamp" if kind == _BOOK else "timestamp"
         end, value = row.instant(stamp, unit="ms") + series.step_micros, self._value(series, row)
         return None if value is None else Point(end, value)
@@ -216,3 +226,15 @@ class Kaiko(SeriesProvider):
             case "bid_ask_spread" if self.config.spread_in_quote:
                 return first / more[0]
         return first
+
+
+def _spreads(venues: Sequence[Mapping[int, float | None]]) -> list[Point]:
+    """Return highest less lowest price over the mean of both, for hours with several prices."""
+    points = []
+    for end in sorted(set().union(*venues)):
+        prices = [prices[end] for prices in venues if end in prices]
+        known = [price for price in prices if price is not None]
+        # An unknown price may have been the highest or the lowest.
+        if len(known) == len(prices) and len(known) > 1:
+            points.append(Point(end, 2 * (max(known) - min(known)) / (max(known) + min(known))))
+    return points

@@ -22,10 +22,10 @@ from weft.sources.http.errors import (
 from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 
 if TYPE_CHECKING:
-    from weft.sources.http import Http, Reader
+    from weft.sources.http import Http, HttpResponse, Reader
     from weft.sources.http.request import Params
 
-_TOLD = {
+_MESSAGES = {
     "not found": UnlistedSymbolError,
     "subscription": NotCoveredError,
     "plan": NotCoveredError,
@@ -40,7 +40,7 @@ def _classify(status: int, body: Any, _: Headers) -> type[SourceError] | None:  
     if status != 200 or not body.get("error"):
         return None
     text = str(body["error"]).lower()
-    return next((kind for words, kind in _TOLD.items() if words in text), UnavailableError)
+    return next((kind for words, kind in _MESSAGES.items() if words in text), UnavailableError)
 
 
 def _limits(minute: int, day: int) -> tuple[RateLimit, ...]:
@@ -49,14 +49,14 @@ def _limits(minute: int, day: int) -> tuple[RateLimit, ...]:
 
 
 class LunarCrush(SeriesProvider):
-    """Galaxy Score, AltRank, sentiment, posts, who posts, and the share of spam among it.
+    """Galaxy Score, AltRank, sentiment, posts, people who post, and the share of spam.
 
-    A day counts from its end, and is taken to be known an hour later; LunarCrush tells it almost
-    at once. The last three days are asked again, as a change of search terms rewrites them; larger
-    rewrites of history are not followed. The scores' history is not stated to be what was told at
-    the time, so that scores are taken as they are now: each fetch gives one value, true and known
-    at that instant; `scores_history` takes the daily history instead. Of influencers, all who
-    posted in a day are counted: the list of a topic's creators holds the largest only.
+    The value of a day is true at the end of the day and counts as known one hour later; LunarCrush
+    publishes it almost at once. The last three days are requested again, since a change of search
+    terms rewrites them; larger rewrites of history are not followed. LunarCrush does not state
+    whether the history of scores is what it published at the time: each fetch takes the present
+    score only, true and known at that instant. Influencers are all who posted in a day, since the
+    list of a topic's creators holds only the largest.
 
     https://github.com/lunarcrush/api
     """
@@ -84,22 +84,24 @@ class LunarCrush(SeriesProvider):
     class Config(SeriesConfig):
         """Options."""
 
-        requests_per_minute: int = Field(default=10, ge=1, description="what the plan allows")
-        requests_per_day: int = Field(default=2_000, ge=1, description="what the plan allows")
+        requests_per_minute: int = Field(
+            default=10, ge=1, description="requests a minute in the plan"
+        )
+        requests_per_day: int = Field(default=2_000, ge=1, description="daily limit of the plan")
 
     config: Config
 
     def __init__(self, config: ComponentConfig | None = None) -> None:
         super().__init__(config)
-        own = _limits(self.config.requests_per_minute, self.config.requests_per_day)
-        self.web = replace(type(self).web, limits=own)
+        limits = _limits(self.config.requests_per_minute, self.config.requests_per_day)
+        self.web = replace(type(self).web, limits=limits)
 
     def groups(self, wanted: Sequence[Wanted]) -> Iterable[Sequence[Wanted]]:
         """Return the scores of all coins as one group, and the history of each coin as another."""
-        together: dict[str, list[Wanted]] = {}
+        groups: dict[str, list[Wanted]] = {}
         for one in wanted:
-            together.setdefault("" if _is_now(one) else one.own_id, []).append(one)
-        return together.values()
+            groups.setdefault("" if _is_now(one) else one.own_id, []).append(one)
+        return groups.values()
 
     async def read_group(
         self, http: "Http", group: Sequence[Wanted]
@@ -117,7 +119,7 @@ class LunarCrush(SeriesProvider):
         read = (await http.get(path, params=params)).read
         generated = read.instant("config", "generated", unit="s")
         return {
-            one: self.points(read, "data", read=partial(_day, one.series, generated))
+            one: self.points(read, "data", read=partial(_parse_day, one.series, generated))
             for one in group
         }
 
@@ -126,40 +128,58 @@ class LunarCrush(SeriesProvider):
         return list((await self.read_group(http, [wanted]))[wanted])
 
     async def _scores(self, http: "Http", group: Sequence[Wanted]) -> Mapping[Wanted, list[Point]]:
-        """Return what the list of coins says now, read until all coins wanted are found."""
-        found: dict[Wanted, list[Point]] = {}
+        """Return the present scores, from as many pages of the list of coins as needed."""
+        scores: dict[Wanted, list[Point]] = {}
         broken: list[SchemaChangedError] = []
         page, more = 0, True
-        while more and len(found) < len(group):
+        while more and len(scores) < len(group):
             params: Params = {"sort": "market_cap_rank", "limit": _PAGE, "page": page}
             answer = await http.get("/public/coins/list/v2", params=params)
-            rows = answer.read.collect("data", read=_named, lost=self.tell)
-            # Symbols are not unique: the larger coin comes first.
-            for names, row in sorted(rows, key=_rank):
-                for one in (one for one in group if one not in found and one.own_id in names):
-                    found[one] = []
-                    try:
-                        value = _value(one.series, row)
-                    except SchemaChangedError as error:
-                        broken.append(error)
-                        continue
-                    at = min(answer.given_at, one.until)
-                    found[one] += [] if value is None else [Point(at, value, answer.fetched_at)]
+            missing = [one for one in group if one not in scores]
+            coins = answer.read.collect("data", read=_named, lost=self.tell)
+            scores |= _parse_scores(answer, coins, missing, broken)
             page += 1
-            size = len(answer.read.rows("data"))
-            counted = answer.read.has("config", "total_rows")
-            total = answer.read.integer("config", "total_rows") if counted else None
-            more = size > 0 and (size >= _PAGE if total is None else page * _PAGE < total)
-            if rows and not more:
-                lacking = [one for one in group if one not in found]
-                if lacking:
+            more = _has_more(answer.read, page)
+            if coins and not more:
+                unlisted = [one for one in group if one not in scores]
+                if unlisted:
                     absent = UnlistedSymbolError("it is not in the list of coins", where=self.name)
-                    self.give_up(lacking, absent)
-        if broken and not any(found.values()):
+                    self.give_up(unlisted, absent)
+        if broken and not any(scores.values()):
             raise broken[0]
-        for one_broken in broken:
-            self.tell(one_broken.message)
-        return found
+        for error in broken:
+            self.tell(error.message)
+        return scores
+
+
+def _parse_scores(
+    answer: "HttpResponse",
+    coins: "Sequence[tuple[set[str], Reader]]",
+    wanted: Sequence[Wanted],
+    broken: list[SchemaChangedError],
+) -> dict[Wanted, list[Point]]:
+    """Return the scores of the wanted coins that a page lists; append errors to `broken`."""
+    scores: dict[Wanted, list[Point]] = {}
+    # Symbols are not unique: the larger coin comes first.
+    for names, row in sorted(coins, key=_rank):
+        for one in (one for one in wanted if one not in scores and one.own_id in names):
+            scores[one] = []
+            try:
+                value = _value(one.series, row)
+            except SchemaChangedError as error:
+                broken.append(error)
+                continue
+            at = min(answer.given_at, one.until)
+            scores[one] += [] if value is None else [Point(at, value, answer.fetched_at)]
+    return scores
+
+
+def _has_more(read: "Reader", pages: int) -> bool:
+    """Return whether the list of coins goes on after some pages."""
+    size = len(read.rows("data"))
+    if not read.has("config", "total_rows"):
+        return size >= _PAGE
+    return size > 0 and pages * _PAGE < read.integer("config", "total_rows")
 
 
 def _is_now(wanted: Wanted) -> bool:
@@ -167,7 +187,7 @@ def _is_now(wanted: Wanted) -> bool:
 
 
 def _named(row: "Reader") -> "tuple[set[str], Reader]":
-    """Return what a coin of the list goes by: its id, and its symbol where it has one."""
+    """Return the names of a coin in the list, its id and its symbol if it has one, and its row."""
     symbol = {row.text("symbol")} if row.at("symbol").value is not None else set()
     return {str(row.integer("id")), *symbol}, row
 
@@ -177,8 +197,8 @@ def _rank(named: "tuple[set[str], Reader]") -> float:
     return row.number("market_cap_rank") if row.has("market_cap_rank") else inf
 
 
-def _day(series: Series, generated: int, row: "Reader") -> Point | None:
-    """Return the value of a day that is over; early days lack fields."""
+def _parse_day(series: Series, generated: int, row: "Reader") -> Point | None:
+    """Return the value of a day; None for the running day, and for early days without the field."""
     end = row.instant("time", unit="s") + DAY
     value = _value(series, row) if end <= generated else None
     return None if value is None else Point(end, value)

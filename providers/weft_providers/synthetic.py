@@ -1,4 +1,4 @@
-"""A made-up market, so that Weft can be tried before any data is there."""
+"""A made-up market, to try Weft without any data."""
 
 import asyncio
 import hashlib
@@ -35,25 +35,26 @@ _START_PRICES = {
     "PEPEUSDT": 4.5e-6,
 }
 _PERSISTENCE = 0.5 ** (1 / 36)
-"""Of log volatility, from one hour to the next: shocks to it halve in a day and a half."""
+"""Autocorrelation of log volatility from hour to hour: a shock halves in a day and a half."""
 _UNREST = 0.5
 """Standard deviation of log volatility."""
 _MARKET_VOLATILITY = 0.45
-"""Of the market factor, a year."""
+"""Annual volatility of the market factor."""
 
 
 class Synthetic(Provider):
     """A seeded market of correlated coins, made of five-minute steps.
 
-    Each coin's return is a share of one market factor and a part of its own, both normal with a
-    stochastic volatility (Taylor 1986, Modelling Financial Time Series: its logarithm follows an
-    autoregression), which gives fat tails and clusters. Volume rises with the size of the return.
+    Each coin's return is a share of one market factor plus an independent part, both normal with a
+    stochastic volatility (Taylor 1986, Modelling Financial Time Series: log volatility follows an
+    autoregression), which gives fat tails and volatility clusters. Volume rises with the size of
+    the return.
 
-    There is no edge in it, on purpose: prices are martingales. No rule earns anything from them
-    but by chance, and one that seems to has looked ahead.
+    The market has no edge, on purpose: prices are martingales. A rule can profit only by chance; a
+    rule that profits steadily looks ahead.
 
-    A candle is a function of seed, symbol and time alone: asking later only adds candles, bit for
-    bit, and a long candle is the sum of its short ones.
+    A candle depends only on seed, symbol and time: a later fetch adds candles and changes none, and
+    a long candle is the sum of its short ones.
     """
 
     name = "synthetic"
@@ -63,10 +64,10 @@ class Synthetic(Provider):
     class Config(ComponentConfig):
         """Options."""
 
-        seed: int = Field(default=7, ge=0, description="another seed is another market")
+        seed: int = Field(default=7, ge=0, description="each seed makes another market")
         symbols: tuple[str, ...] = Field(
             default=tuple(_START_PRICES),
-            description="coins to make where none are asked for in particular",
+            description="coins to make unless a request names others",
         )
         start: str = Field(default="2026-01-01T00:00:00Z", description="when the market opens")
 
@@ -80,16 +81,16 @@ class Synthetic(Provider):
 
     @property
     def source(self) -> str:
-        """Differs by every option."""
+        """Return the name of the stored source, which differs by every option."""
         text = self.config.model_dump_json()
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     async def fetch(self, request: Request, http: Http, clock: Clock) -> AsyncIterator[Batch]:
-        """Yield one batch with all candles closed by now that are not known yet.
+        """Yield one batch with all closed candles that are not stored yet.
 
         Raises:
-            NoDataError: the candles asked for are no multiple of five minutes, or the market
-                opens after now.
+            NoDataError: the interval is no multiple of five minutes, or the market opens after
+                now.
         """
         now, interval = clock.now(), request.interval
         opens = Interval(_STEP, "5m").ceil(parse_time(self.config.start))
@@ -119,7 +120,7 @@ class Synthetic(Provider):
     def _candles(
         self, wanted: dict[str, int], interval: Interval, opens: int, now: int
     ) -> pl.DataFrame:
-        """Return the closed candles of each symbol that open after an instant of its own."""
+        """Return the closed candles of each symbol that open after the symbol's instant."""
         first, last = interval.ceil(opens), interval.floor(now)
         open_time = np.arange(first, last, interval.micros)
         ratio = interval.micros // _STEP
@@ -157,11 +158,11 @@ def _generator(seed: int, name: str, block: int) -> np.random.Generator:
 
 @dataclass(frozen=True, slots=True)
 class _Factor:
-    """Something prices move with.
+    """A factor of returns: the market, or the independent part of one coin.
 
     Attributes:
-        shock: standard normal, one for each step (steps,).
-        unrest: factor on its usual volatility, its square 1 on average (steps,).
+        shock: standard normal returns, one for each step (steps,).
+        unrest: multiplier of the usual volatility, with a mean square of 1 (steps,).
     """
 
     shock: Floats
@@ -169,7 +170,7 @@ class _Factor:
 
     @staticmethod
     def drawn(seed: int, name: str, blocks: int) -> "_Factor":
-        """Draw whole blocks, each from its own seed, so that later ones change nothing before."""
+        """Draw blocks, each from a separate seed, so that a later block changes no earlier one."""
         hours, shocks = [], []
         for block in range(blocks):
             generator = _generator(seed, name, block)
@@ -184,16 +185,16 @@ class _Factor:
 def _steps(seed: int, symbol: str, market: _Factor) -> tuple[Floats, ...]:
     """Return open, high, low, close and volume of every five-minute step (steps,)."""
     size = len(market.shock)
-    own = _Factor.drawn(seed, symbol, size // _STEPS_A_BLOCK)
+    coin = _Factor.drawn(seed, symbol, size // _STEPS_A_BLOCK)
     character = _generator(seed, f"{symbol} character", 0)
-    share, own_volatility = character.uniform(0.7, 1.4), character.uniform(0.25, 0.7)
+    share, volatility = character.uniform(0.7, 1.4), character.uniform(0.25, 0.7)
     turnover = 10 ** character.uniform(4.5, 6.5)
     per_step = 1 / np.sqrt(_STEPS_A_YEAR)
     common = market.unrest * (share * _MARKET_VOLATILITY * per_step)
-    single = own.unrest * (own_volatility * per_step)
+    single = coin.unrest * (volatility * per_step)
     variance = common**2 + single**2
-    # Less half the variance, so that the price itself, not its logarithm, has no drift.
-    change = common * market.shock + single * own.shock - variance / 2
+    # Half the variance is subtracted so that the price, not its logarithm, has no drift.
+    change = common * market.shock + single * coin.shock - variance / 2
     price = _START_PRICES.get(symbol, 100.0) * np.exp(np.cumsum(change))
     before = np.concatenate([[_START_PRICES.get(symbol, 100.0)], price[:-1]])
     extra = np.concatenate(
@@ -206,5 +207,5 @@ def _steps(seed: int, symbol: str, market: _Factor) -> tuple[Floats, ...]:
     width = np.sqrt(variance)
     high = np.maximum(before, price) * np.exp(0.3 * width * extra[0])
     low = np.minimum(before, price) * np.exp(-0.3 * width * extra[1])
-    bustle = (0.2 + np.abs(change) / (own_volatility * per_step)) * (0.5 + extra[2])
+    bustle = (0.2 + np.abs(change) / (volatility * per_step)) * (0.5 + extra[2])
     return before, high, low, price, turnover * bustle / price

@@ -72,7 +72,7 @@ def pages(exchange: Exchange) -> list[dict[str, str]]:
 
 
 def once(reply: Reply, path: str = "/api/v3/klines", after: int = 0) -> Fault:
-    """Sends `reply` once, to the request to `path` that comes after some sound ones."""
+    """Return a fault that sends `reply` once, after some sound answers to `path`."""
     seen = iter(range(1_000_000))
 
     def fault(asked: str, params: dict[str, str]) -> Reply | None:

@@ -1,4 +1,4 @@
-"""A server on this machine that speaks Binance's protocol, and misbehaves where it is told to."""
+"""A server on this machine with Binance's protocol, and with faults on demand."""
 
 import json
 import threading
@@ -55,7 +55,7 @@ class Exchange(ThreadingHTTPServer):
     def listed(self, names: list[str]) -> Reply:
         if not set(names) <= set(self.symbols):
             return refusal(400, -1121, "Invalid symbol.")
-        return found({"timezone": "UTC", "symbols": [self.described(n) for n in names]})
+        return json_reply({"timezone": "UTC", "symbols": [self.described(n) for n in names]})
 
     def sound_answer(self, path: str, params: dict[str, str]) -> Reply:
         symbol, step = params.get("symbol"), _MILLIS.get(params.get("interval", ""))
@@ -64,15 +64,15 @@ class Exchange(ThreadingHTTPServer):
         if symbol not in self.symbols:
             return refusal(400, -1121, "Invalid symbol.")
         if path == "/api/v3/exchangeInfo":
-            return found({"timezone": "UTC", "symbols": [self.described(symbol)]})
+            return json_reply({"timezone": "UTC", "symbols": [self.described(symbol)]})
         if path == "/api/v3/depth":
             bids, asks = (
                 [[f"{100 + side * i / 4}", "2.0"] for i in range(1, 9)] for side in (-1, 1)
             )
-            return found({"lastUpdateId": 7, "bids": bids, "asks": asks})
+            return json_reply({"lastUpdateId": 7, "bids": bids, "asks": asks})
         if step is None:
             return refusal(400, -1120, "Invalid interval.")
-        return found(self.klines(params, step))
+        return json_reply(self.klines(params, step))
 
     def described(self, symbol: str) -> dict[str, Any]:
         return {
@@ -108,7 +108,7 @@ def kline(opened: int, step: int, level: float) -> list[Any]:
     return [opened, *prices, volume, opened + step - 1, "9.1", 42, "5.0", "4.1", "0"]
 
 
-def found(body: object) -> Reply:
+def json_reply(body: object) -> Reply:
     return 200, {"Content-Type": "application/json"}, json.dumps(body).encode()
 
 
@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         status, headers, body = self.server.answer(parts.path, params)
         with self.server.lock:
             self.server.at_once -= 1
-        # A Date of its own stands alone.
+        # A test may set the Date header itself.
         (self.send_response_only if "Date" in headers else self.send_response)(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)

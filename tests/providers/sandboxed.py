@@ -1,7 +1,7 @@
-"""Providers of series against the sandbox: what every one of them has to do, as a suite to inherit.
+"""A suite of tests to inherit, for providers of series against the sandbox.
 
-A test class of a provider derives from `Sandboxed`, says which provider and what spoils its
-answers, and adds tests of its own values::
+A test class of a provider derives from `Sandboxed`, sets the provider and the field whose renaming
+spoils its answers, and adds tests of values::
 
     class TestKaiko(Sandboxed):
         provider = Kaiko
@@ -49,9 +49,9 @@ class Row(NamedTuple):
 
 @dataclass
 class Fetched:
-    """What one fetch brought, what it asked for, and what it left of the rate limits.
+    """The results of one fetch, its requests, and the remaining rate limits.
 
-    Asked are method, path, and parameters or body.
+    A request is a tuple of method, path, and parameters or body.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -64,8 +64,8 @@ class Fetched:
 
     def of(self, metric: str, entity: str = "BTC") -> list[Row]:
         """Return the rows of one series, oldest first."""
-        found = [row for row in self.rows if (row.metric, row.entity) == (metric, entity)]
-        return sorted(found, key=lambda row: row.event_time)
+        rows = [row for row in self.rows if (row.metric, row.entity) == (metric, entity)]
+        return sorted(rows, key=lambda row: row.event_time)
 
     @property
     def known(self) -> dict[FactKey, int]:
@@ -77,19 +77,19 @@ class Fetched:
         return latest
 
 
-class _Listening(Http):
-    """Writes down what is asked."""
+class _Recording(Http):
+    """Records every request."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.heard: list[tuple[str, str, Any]] = []
+        self.requests: list[tuple[str, str, Any]] = []
 
     async def get(self, path: str, **options: Any) -> HttpResponse:
-        self.heard.append(("GET", path, dict(options.get("params") or {})))
+        self.requests.append(("GET", path, dict(options.get("params") or {})))
         return await super().get(path, **options)
 
     async def post(self, path: str, **options: Any) -> HttpResponse:
-        self.heard.append(("POST", path, options["json"]))
+        self.requests.append(("POST", path, options["json"]))
         return await super().post(path, **options)
 
 
@@ -111,7 +111,7 @@ def fetch(
     interval: str = "1h",
     known_candles: Mapping[str, int] | None = None,
 ) -> Fetched:
-    """Run one fetch to its end, and return what came, the error that ended it included."""
+    """Run one fetch to its end, and return its results, including the error that ended it."""
     request = Request(
         Interval.parse(interval),
         tuple(symbols),
@@ -126,7 +126,7 @@ def fetch(
 async def _fetch(provider: Provider, now: int, request: Request) -> Fetched:
     clock, fetched = SimulatedClock(now), Fetched()
     assert provider.web is not None
-    async with _Listening(
+    async with _Recording(
         provider.web,
         name=provider.name,
         clock=clock,
@@ -148,27 +148,27 @@ async def _fetch(provider: Provider, now: int, request: Request) -> Fetched:
                     fetched.rows += [Row(*row) for row in frame.iter_rows()]
         except ProviderError as error:
             fetched.error = error
-        fetched.asked = http.heard
+        fetched.asked = http.requests
         fetched.left = http.status().left
     return fetched
 
 
 def usual(provider: type[SeriesProvider]) -> set[str]:
-    """What a provider brings without being told a path."""
+    """Return the metrics that a provider has without a path in the config."""
     return {series.metric for series in provider.series if series.confirmed}
 
 
 class Sandboxed:
-    """What every provider of series does.
+    """Tests that every provider of series passes.
 
     Attributes:
-        provider: its class.
-        options: of its config, beside address and key.
-        drift: field of the answers' records that gets another name.
+        provider: class of the provider.
+        options: options of its config, besides address and key.
+        drift: field of the answers' rows that a fault renames.
         drifting: metrics made of that field; empty for all.
-        keyed: whether it takes a key.
-        unknown: options that ask about what nobody knows; an asset of that name by default.
-        planned: whether a key of a free plan is refused something.
+        keyed: whether the provider takes a key.
+        unknown: options that request an unknown entity; an unknown asset by default.
+        planned: whether the API refuses something to a key of a free plan.
     """
 
     provider: ClassVar[type[SeriesProvider]]
@@ -194,23 +194,23 @@ class Sandboxed:
     def world(self, _served: Sandbox) -> World:
         return _served.world
 
-    def made(self, server: Sandbox, key: str = CANARY, **options: Any) -> SeriesProvider:
-        """Return the provider, asking the sandbox."""
-        own = {"api_key": SecretStr(key)} if self.keyed else {}
+    def make(self, server: Sandbox, key: str = CANARY, **options: Any) -> SeriesProvider:
+        """Return the provider at the address of the sandbox."""
+        keys = {"api_key": SecretStr(key)} if self.keyed else {}
         url = server.url(self.provider.name)
-        config = self.provider.Config(base_url=url, **{**self.options, **own, **options})
+        config = self.provider.Config(base_url=url, **{**self.options, **keys, **options})
         return self.provider(config)
 
-    def test_every_metric_comes_and_is_known_after_it_was_true(self, server: Sandbox) -> None:
-        fetched = fetch(self.made(server))
+    def test_every_metric_has_values_known_after_their_event_time(self, server: Sandbox) -> None:
+        fetched = fetch(self.make(server))
         assert fetched.error is None
         assert fetched.problems == []
         assert {row.metric for row in fetched.rows} == usual(self.provider)
         assert all(row.event_time <= row.known_at <= NOW for row in fetched.rows)
         assert all(row.event_time >= SINCE for row in fetched.rows)
 
-    def test_what_is_known_is_not_asked_for_before_it_is_due(self, server: Sandbox) -> None:
-        provider = self.made(server)
+    def test_stored_values_are_not_requested_before_they_are_due(self, server: Sandbox) -> None:
+        provider = self.make(server)
         known = fetch(provider).known
         assert fetch(provider, known=known).asked == []
         later = NOW + DAY
@@ -221,16 +221,18 @@ class Sandboxed:
         longest = max(series.step_micros for series in provider.series)
         assert all(row.event_time >= NOW - 6 * longest for row in again.rows)
 
-    def test_a_key_nobody_knows(self, server: Sandbox) -> None:
+    def test_an_unknown_key_is_an_error(self, server: Sandbox) -> None:
         if self.keyed:
-            fetched = fetch(self.made(server, "invalid-key"))
+            fetched = fetch(self.make(server, "invalid-key"))
             assert isinstance(fetched.error, UnauthorisedError)
             assert fetched.rows == []
 
-    def test_what_the_plan_lacks_is_told_and_not_asked_for_again(self, server: Sandbox) -> None:
+    def test_a_metric_outside_the_plan_is_reported_and_not_requested_again(
+        self, server: Sandbox
+    ) -> None:
         if not self.planned:
             return
-        provider = self.made(server, "free-key")
+        provider = self.make(server, "free-key")
         first = fetch(provider)
         assert first.error is None
         assert any("not asked for again" in problem for problem in first.problems)
@@ -238,38 +240,38 @@ class Sandboxed:
         assert second.problems == []
         assert len(second.asked) < len(first.asked)
 
-    def test_what_it_does_not_know_is_told_and_not_asked_for_again(self, server: Sandbox) -> None:
-        provider = self.made(server, **self.unknown)
+    def test_an_unknown_asset_is_reported_and_not_requested_again(self, server: Sandbox) -> None:
+        provider = self.make(server, **self.unknown)
         first = fetch(provider)
         assert first.error is None
         assert first.rows == []
         assert any("not asked for again" in problem for problem in first.problems)
         assert fetch(provider).asked == []
 
-    def test_answers_without_rows(self, server: Sandbox) -> None:
+    def test_an_answer_without_rows_stores_nothing(self, server: Sandbox) -> None:
         server.fault({"kind": "empty_rows"})
-        fetched = fetch(self.made(server))
+        fetched = fetch(self.make(server))
         assert fetched.error is None or isinstance(fetched.error, SchemaChangedError)
         assert fetched.rows == []
 
-    def test_another_form_is_told_and_nothing_of_it_kept(self, server: Sandbox) -> None:
+    def test_a_renamed_field_is_an_error_and_stores_nothing(self, server: Sandbox) -> None:
         server.fault({"kind": "rename_field", "field": self.drift})
-        fetched = fetch(self.made(server, metrics=self.drifting))
+        fetched = fetch(self.make(server, metrics=self.drifting))
         assert isinstance(fetched.error, SchemaChangedError)
         assert self.drift in str(fetched.error)
         assert fetched.rows == []
 
-    def test_a_limit_is_waited_for(self, server: Sandbox) -> None:
+    def test_a_rate_limit_is_waited_for(self, server: Sandbox) -> None:
         server.fault({"kind": "rate_limit", "count": 1})
-        fetched = fetch(self.made(server))
+        fetched = fetch(self.make(server))
         assert fetched.error is None
         assert {row.metric for row in fetched.rows} == usual(self.provider)
 
-    def test_the_key_is_shown_nowhere(
+    def test_the_key_is_in_no_error_and_no_log(
         self, server: Sandbox, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
-        told = []
+        messages = []
         for fault in (
             {"kind": "status", "status": 500},
             {"kind": "revoked_key"},
@@ -278,7 +280,7 @@ class Sandboxed:
         ):
             server.heal()
             server.fault(fault)
-            fetched = fetch(self.made(server))
+            fetched = fetch(self.make(server))
             assert fetched.error is not None or fetched.problems
-            told += [str(fetched.error), repr(fetched.error), *fetched.problems]
-        assert CANARY not in "".join([*told, caplog.text])
+            messages += [str(fetched.error), repr(fetched.error), *fetched.problems]
+        assert CANARY not in "".join([*messages, caplog.text])

@@ -19,11 +19,13 @@ class TestAlternativeMe(Sandboxed):
     keyed = False
     planned = False
 
-    def test_what_it_does_not_know_is_told_and_not_asked_for_again(self, server: Sandbox) -> None:
+    def test_an_unknown_asset_is_reported_and_not_requested_again(self, server: Sandbox) -> None:
         pytest.skip("it is asked about the market alone")
 
-    def test_a_value_is_of_the_midnight_it_came_out_at(self, server: Sandbox, world: World) -> None:
-        rows = fetch(self.made(server), since=NOW - 400 * DAY).of("fear_greed", "")
+    def test_the_event_time_is_the_midnight_of_publication(
+        self, server: Sandbox, world: World
+    ) -> None:
+        rows = fetch(self.make(server), since=NOW - 400 * DAY).of("fear_greed", "")
         times = np.array([row.event_time for row in rows])
         assert times.tolist() == list(range(MIDNIGHT - 399 * DAY, MIDNIGHT + 1, DAY))
         assert [row.value for row in rows] == np.rint(
@@ -36,19 +38,19 @@ class TestAlternativeMe(Sandboxed):
     ) -> None:
         for late, newest in ((15 * MINUTE, MIDNIGHT), (15 * MINUTE - 1, MIDNIGHT - DAY)):
             server.clock.move(MIDNIGHT + late, 0)
-            found = fetch(self.made(server), now=MIDNIGHT + late).of("fear_greed", "")
-            assert found[-1].event_time == newest
+            result = fetch(self.make(server), now=MIDNIGHT + late).of("fear_greed", "")
+            assert result[-1].event_time == newest
 
-    def test_only_what_is_due_is_asked_for(self, server: Sandbox) -> None:
-        provider = self.made(server)
+    def test_only_due_values_are_requested(self, server: Sandbox) -> None:
+        provider = self.make(server)
         known = fetch(provider).known
         server.clock.move(NOW + DAY, 0)
         asked = fetch(provider, now=NOW + DAY, known=known).asked
         assert [params["limit"] for _, _, params in asked] == [6]
         assert fetch(provider, now=MIDNIGHT + 23 * HOUR, known=known).asked == []
 
-    def test_an_error_told_with_status_200_is_one(self) -> None:
+    def test_an_error_with_status_200_is_an_error(self) -> None:
         assert AlternativeMe.web is not None
         assert AlternativeMe.web.classify is not None
-        told = {"data": None, "metadata": {"error": "try again"}}
-        assert AlternativeMe.web.classify(200, told, {}) is UnavailableError
+        message = {"data": None, "metadata": {"error": "try again"}}
+        assert AlternativeMe.web.classify(200, message, {}) is UnavailableError

@@ -37,9 +37,9 @@ def test_many_pairs_are_described_by_one_request(exchange: Exchange) -> None:
 def test_a_pair_that_is_not_listed_spoils_no_other(exchange: Exchange) -> None:
     batches = fetch(exchange, "BTCUSDT", "NONEUSDT", "1000SATSUSDT", since=NOW - 3 * HOUR)
     assert {i.symbol for b in batches for i in b.instruments} == {"BTCUSDT", "1000SATSUSDT"}
-    told = [line for batch in batches for line in batch.problems]
-    assert len(told) == 1
-    assert told[0].startswith("NONEUSDT: binance lists no such symbol")
+    problems = [line for batch in batches for line in batch.problems]
+    assert len(problems) == 1
+    assert problems[0].startswith("NONEUSDT: binance lists no such symbol")
 
 
 def test_all_closed_candles_come_once_and_the_forming_one_does_not(exchange: Exchange) -> None:
@@ -51,7 +51,7 @@ def test_all_closed_candles_come_once_and_the_forming_one_does_not(exchange: Exc
     assert all(page["limit"] == "20" and page["interval"] == "1h" for page in pages(exchange))
 
 
-def test_what_comes_passes_the_checks_as_it_is(exchange: Exchange) -> None:
+def test_fetched_candles_pass_the_checks_unchanged(exchange: Exchange) -> None:
     frame = candles(fetch(exchange))
     checked = clean_candles(frame, H1, NOW, "binance")
     assert checked.problems == ()
@@ -84,7 +84,7 @@ def test_it_goes_on_where_the_store_ends(exchange: Exchange) -> None:
     assert pages(exchange) == []
 
 
-def test_it_begins_no_earlier_than_asked(exchange: Exchange) -> None:
+def test_no_candle_opens_before_the_requested_start(exchange: Exchange) -> None:
     batches = fetch(exchange, since=LISTED + 47 * HOUR - 1)
     assert opens(batches) == [LISTED + i * HOUR for i in (47, 48, 49)]
     assert opens(fetch(exchange, since=LISTED + 47 * HOUR + 1)) == [
@@ -93,7 +93,7 @@ def test_it_begins_no_earlier_than_asked(exchange: Exchange) -> None:
     assert opens(fetch(exchange, since=0))[0] == LISTED
 
 
-def test_a_short_page_is_the_last_one(exchange: Exchange) -> None:
+def test_a_short_page_is_the_last_page(exchange: Exchange) -> None:
     exchange.delisted["BTCUSDT"] = (LISTED + 7 * HOUR) // 1000
     assert len(opens(fetch(exchange))) == 7
     assert len(pages(exchange)) == 1
@@ -108,7 +108,7 @@ def test_several_pairs_take_turns_within_the_limit(exchange: Exchange) -> None:
     assert exchange.most_at_once <= 3
 
 
-def test_the_pairs_in_the_config_are_fetched_where_none_are_asked_for(exchange: Exchange) -> None:
+def test_the_configured_pairs_are_the_default(exchange: Exchange) -> None:
     async def go() -> list[Batch]:
         provider = Binance(Binance.Config(base_url=exchange.url, symbols=("1000SATSUSDT",)))
         clock = SimulatedClock(NOW)
@@ -125,7 +125,7 @@ def test_instruments_come_with_tick_lot_and_multiplier(exchange: Exchange) -> No
     assert instrument.always_open
 
 
-def test_other_intervals_have_binance_own_names(exchange: Exchange) -> None:
+def test_intervals_have_the_names_of_binance(exchange: Exchange) -> None:
     assert len(candles(fetch(exchange, interval="240m"))) == 12
     assert pages(exchange)[-1]["interval"] == "4h"
     with pytest.raises(ProviderError, match=r"binance: there are no 7m candles.*1s, 1m, 3m"):
@@ -133,7 +133,7 @@ def test_other_intervals_have_binance_own_names(exchange: Exchange) -> None:
 
 
 def test_a_long_absence_leaves_no_hole(exchange: Exchange) -> None:
-    """What is missing is fetched from where the store ends, however far back that lies."""
+    """Missing candles are fetched from the last stored candle on, however old it is."""
     known = {"BTCUSDT": LISTED}
     first = opens(fetch(exchange, since=LISTED + 40 * HOUR, known=known))[0]
     assert first == LISTED + HOUR

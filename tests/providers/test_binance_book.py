@@ -1,10 +1,10 @@
-"""What Binance's order book says."""
+"""Metrics of Binance's order book."""
 
 import polars as pl
 import pytest
 
 from tests.providers.binance_fetches import fetch
-from tests.providers.exchange import NOW, Exchange, Fault, found
+from tests.providers.exchange import NOW, Exchange, Fault, json_reply
 from weft.components.provider import Batch
 from weft.foundation.times import HOUR, SECOND
 
@@ -45,31 +45,31 @@ BOOKS: dict[str, tuple[list[list[str]], list[list[str]], set[str]]] = {
 
 
 @pytest.mark.parametrize("name", BOOKS)
-def test_a_book_that_says_too_little(exchange: Exchange, name: str) -> None:
+def test_a_book_that_is_too_shallow_has_no_depth(exchange: Exchange, name: str) -> None:
     bids, asks, expected = BOOKS[name]
     exchange.faults = [
-        lambda path, _: found({"bids": bids, "asks": asks}) if path.endswith("depth") else None
+        lambda path, _: json_reply({"bids": bids, "asks": asks}) if path.endswith("depth") else None
     ]
-    told = values(fetch(exchange))
-    assert set(told) == expected
+    metrics = values(fetch(exchange))
+    assert set(metrics) == expected
     # Equal distances are compared: what only one side reached does not count.
-    assert told.get("book_imbalance", 0) == pytest.approx(0, abs=0.01)
+    assert metrics.get("book_imbalance", 0) == pytest.approx(0, abs=0.01)
 
 
 def aged(seconds: int) -> Fault:
-    status, headers, body = found({"bids": [["99", "1"]], "asks": [["101", "1"]]})
+    status, headers, body = json_reply({"bids": [["99", "1"]], "asks": [["101", "1"]]})
     reply = status, {**headers, "Age": str(seconds)}, body
     return lambda path, _: reply if path.endswith("depth") else None
 
 
-def test_a_book_that_a_cache_kept_is_of_when_it_was_given(exchange: Exchange) -> None:
+def test_a_cached_book_has_the_time_it_was_given(exchange: Exchange) -> None:
     exchange.faults = [aged(600)]
     frame = next(b.observations for b in fetch(exchange) if b.observations is not None)
     assert set(frame["event_time"].to_physical()) == {NOW - 600 * SECOND}
     assert set(frame["known_at"].to_physical()) == {NOW}
 
 
-def test_a_book_older_than_what_is_asked_for_is_left_out_and_told(exchange: Exchange) -> None:
+def test_a_book_older_than_the_requested_start_is_left_out_and_reported(exchange: Exchange) -> None:
     exchange.faults = [aged(5_000)]
     batches = fetch(exchange, since=NOW - HOUR)
     assert values(batches) == {}
@@ -77,7 +77,7 @@ def test_a_book_older_than_what_is_asked_for_is_left_out_and_told(exchange: Exch
     assert "BTCUSDT: the order book that came is of " in line
 
 
-def test_candles_alone(exchange: Exchange) -> None:
+def test_only_candles(exchange: Exchange) -> None:
     assert values(fetch(exchange, only="candles")) == {}
     assert {path for path, _ in exchange.asked} == {"/api/v3/exchangeInfo", "/api/v3/klines"}
 

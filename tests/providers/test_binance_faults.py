@@ -17,7 +17,7 @@ from tests.providers.binance_fetches import (
     opens,
     pages,
 )
-from tests.providers.exchange import LISTED, NOW, Exchange, Reply, found, kline, refusal
+from tests.providers.exchange import LISTED, NOW, Exchange, Reply, json_reply, kline, refusal
 from tests.support import PATIENCE_SECONDS
 from weft.components.provider import Batch, Request
 from weft.foundation.clock import Clock, SimulatedClock
@@ -37,7 +37,7 @@ from weft.sources.http import (
 from weft_providers.binance.spot import Binance
 
 
-def test_an_unknown_pair_is_named_and_the_others_go_on(exchange: Exchange) -> None:
+def test_an_unknown_pair_is_named_and_costs_no_other_pair(exchange: Exchange) -> None:
     batches = fetch(exchange, "NOSUCHUSDT", "BTCUSDT")
     assert [line for b in batches for line in b.problems] == [
         "NOSUCHUSDT: binance lists no such symbol; not asked for again until the next start"
@@ -92,15 +92,15 @@ STOPS: dict[str, tuple[Reply, type[SourceError], str]] = {
         MalformedError,
         r"GET /api/v3/klines\?symbol=BTCUSDT.* answered broken JSON",
     ),
-    "another form": (found({"data": []}), SchemaChangedError, r"\$ should be a list"),
-    "short rows": (found([[1790000000000, "2"]]), SchemaChangedError, r"no \[2\] in \$\[0\]"),
+    "another form": (json_reply({"data": []}), SchemaChangedError, r"\$ should be a list"),
+    "short rows": (json_reply([[1790000000000, "2"]]), SchemaChangedError, r"no \[2\] in \$\[0\]"),
     "words": (
-        found([[1790000000000, "a", "b", "c", "d", "e", 2]]),
+        json_reply([[1790000000000, "a", "b", "c", "d", "e", 2]]),
         SchemaChangedError,
         r"\$\[0\]\[1\] should be a number, and is the text 'a'",
     ),
     "another time": (
-        found([kline(LISTED // 1000 - 3_600_000, 3_600_000, 1.0)]),
+        json_reply([kline(LISTED // 1000 - 3_600_000, 3_600_000, 1.0)]),
         SchemaChangedError,
         r"\$\[0\]\[0\] should be a time from startTime on",
     ),
@@ -108,20 +108,22 @@ STOPS: dict[str, tuple[Reply, type[SourceError], str]] = {
 
 
 @pytest.mark.parametrize("fault", STOPS)
-def test_other_refusals_stop_at_once_and_keep_what_came(exchange: Exchange, fault: str) -> None:
-    reply, kind, said = STOPS[fault]
+def test_other_refusals_end_the_fetch_after_the_earlier_pages(
+    exchange: Exchange, fault: str
+) -> None:
+    reply, kind, message = STOPS[fault]
     exchange.faults = [once(reply, after=1)]
-    clock, came = SimulatedClock(NOW), list[Batch]()
-    with pytest.raises(kind, match=said) as caught:
-        fetch(exchange, into=came, clock=clock, page_size=20)
+    clock, fetched = SimulatedClock(NOW), list[Batch]()
+    with pytest.raises(kind, match=message) as caught:
+        fetch(exchange, into=fetched, clock=clock, page_size=20)
     assert caught.value.where == "binance"
     assert caught.value.hint
     assert clock.now() == NOW
     assert len(pages(exchange)) == 2
-    assert opens(came) == [LISTED + i * HOUR for i in range(20)]
+    assert opens(fetched) == [LISTED + i * HOUR for i in range(20)]
 
     exchange.faults = []
-    rest = fetch(exchange, known={"BTCUSDT": opens(came)[-1]})
+    rest = fetch(exchange, known={"BTCUSDT": opens(fetched)[-1]})
     assert opens(rest) == [LISTED + i * HOUR for i in range(20, 50)]
 
 
@@ -132,18 +134,18 @@ PASSING: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("fault", PASSING)
-def test_what_may_pass_is_asked_again(exchange: Exchange, fault: str) -> None:
+def test_a_temporary_failure_is_retried(exchange: Exchange, fault: str) -> None:
     exchange.faults = [once(PASSING[fault], after=1)]
     assert len(opens(fetch(exchange, page_size=20))) == 50
     assert len(pages(exchange)) == 4
 
 
-def test_a_server_that_stays_down_keeps_what_came(exchange: Exchange) -> None:
+def test_a_server_that_stays_down_loses_no_earlier_page(exchange: Exchange) -> None:
     exchange.faults = [lambda _, asked: PASSING["gateway"] if "20" in opens_at(asked) else None]
-    came: list[Batch] = []
+    fetched: list[Batch] = []
     with pytest.raises(UnavailableError, match=r"answered HTTP 502: a page, not data"):
-        fetch(exchange, into=came, page_size=20)
-    assert opens(came) == [LISTED + i * HOUR for i in range(20)]
+        fetch(exchange, into=fetched, page_size=20)
+    assert opens(fetched) == [LISTED + i * HOUR for i in range(20)]
 
 
 def opens_at(asked: dict[str, str]) -> str:
@@ -151,7 +153,7 @@ def opens_at(asked: dict[str, str]) -> str:
     return str((int(asked.get("startTime", LISTED // 1000)) * 1000 - LISTED) // HOUR)
 
 
-def test_no_server_is_said_plainly() -> None:
+def test_a_missing_server_is_named_in_the_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = taken.getsockname()[1]
 
@@ -166,7 +168,7 @@ def test_no_server_is_said_plainly() -> None:
         asyncio.run(go())
 
 
-def test_giving_up_half_way_waits_for_nobody(exchange: Exchange) -> None:
+def test_an_abandoned_fetch_cancels_its_requests(exchange: Exchange) -> None:
     released = threading.Event()
 
     def slow(path: str, params: dict[str, str]) -> Reply | None:
@@ -191,7 +193,7 @@ def test_giving_up_half_way_waits_for_nobody(exchange: Exchange) -> None:
     released.set()
 
 
-def test_what_came_together_with_a_failure_is_not_lost(
+def test_a_page_finished_together_with_a_failure_is_not_lost(
     exchange: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def page(
@@ -203,14 +205,14 @@ def test_what_came_together_with_a_failure_is_not_lost(
 
     monkeypatch.setattr(Binance, "_page", page)
     for symbols in (("BADUSDT", "GOODUSDT"), ("GOODUSDT", "BADUSDT"), ("A", "GOODUSDT", "B")):
-        came: list[Batch] = []
+        fetched: list[Batch] = []
         with pytest.raises(ProviderError):
-            fetch(exchange, *symbols, into=came)
-        assert [b.problems for b in came] == [("came",)]
+            fetch(exchange, *symbols, into=fetched)
+        assert [b.problems for b in fetched] == [("came",)]
 
 
 def test_a_clock_that_is_ahead_closes_no_candle(exchange: Exchange) -> None:
-    """The server says by its Date that the last hour is not over."""
+    """By the server's Date header the last hour is not over."""
     exchange.now = (LISTED + 3 * HOUR - 2 * SECOND) // 1000
 
     def dated(path: str, params: dict[str, str]) -> Reply:
@@ -222,20 +224,20 @@ def test_a_clock_that_is_ahead_closes_no_candle(exchange: Exchange) -> None:
     assert opens(fetch(exchange, clock=clock)) == [LISTED, LISTED + HOUR]
 
 
-def test_a_page_that_a_cache_kept_closes_no_candle_that_was_open_then(exchange: Exchange) -> None:
+def test_a_cached_page_closes_no_candle_that_was_open_then(exchange: Exchange) -> None:
     given_at = LISTED + 3 * HOUR - 20 * SECOND
     exchange.now = given_at // 1000
 
-    def kept(path: str, params: dict[str, str]) -> Reply:
+    def stored(path: str, params: dict[str, str]) -> Reply:
         status, headers, body = exchange.sound_answer(path, params)
         return status, {**headers, "Age": "60"}, body
 
-    exchange.faults = [kept]
+    exchange.faults = [stored]
     clock = SimulatedClock(given_at + 60 * SECOND)
     assert opens(fetch(exchange, clock=clock)) == [LISTED, LISTED + HOUR]
 
 
-def test_what_was_described_is_described_again_where_its_candles_failed(
+def test_a_pair_is_described_again_after_its_candles_failed(
     exchange: Exchange,
 ) -> None:
     provider = Binance(Binance.Config(base_url=exchange.url))

@@ -42,7 +42,7 @@ def server(_served: Sandbox) -> Iterator[Sandbox]:
     _served.clock.move(NOW, 0)
 
 
-def made(server: Sandbox, **options: Any) -> BinanceFutures:
+def make(server: Sandbox, **options: Any) -> BinanceFutures:
     options = {"symbols": ("BTCUSDT",), **options}
     return BinanceFutures(BinanceFutures.Config(base_url=server.url("binance"), **options))
 
@@ -59,7 +59,7 @@ def of(fetched: Fetched, metric: str, symbol: str = "BTCUSDT") -> list[Row]:
 
 
 def test_candles_are_those_of_the_perpetual(server: Sandbox) -> None:
-    fetched = fetch(made(server, page_size=50, metrics=("funding_rate",)))
+    fetched = fetch(make(server, page_size=50, metrics=("funding_rate",)))
     assert (fetched.error, fetched.problems) == (None, [])
     frame = candles(fetched)
     first = -(-SINCE // HOUR) * HOUR
@@ -76,12 +76,12 @@ def test_candles_are_those_of_the_perpetual(server: Sandbox) -> None:
 
 def test_candles_go_on_where_they_end(server: Sandbox) -> None:
     known = {"BTCUSDT": LAST_HOUR - 3 * HOUR}
-    frame = candles(fetch(made(server), known_candles=known))
+    frame = candles(fetch(make(server), known_candles=known))
     assert frame["open_time"].to_physical().to_list() == [LAST_HOUR - 2 * HOUR, LAST_HOUR - HOUR]
 
 
 def test_contracts_are_described_and_listed_once(server: Sandbox) -> None:
-    provider = made(server, symbols=("BTCUSDT", "ARBUSDT", "NOSUCHUSDT"))
+    provider = make(server, symbols=("BTCUSDT", "ARBUSDT", "NOSUCHUSDT"))
     fetched = fetch(
         provider, since=NOW - 500 * DAY, interval="1w", known_candles={"BTCUSDT": NOW - 3 * HOUR}
     )
@@ -89,9 +89,9 @@ def test_contracts_are_described_and_listed_once(server: Sandbox) -> None:
     assert (bitcoin.base, bitcoin.quote, bitcoin.kind) == ("BTC", "USDT", Kind.PERPETUAL)
     assert (bitcoin.tick, bitcoin.lot, bitcoin.delisted) == (0.01, 0.00001, None)
     assert arbitrum.listed == server.world.coin["ARB"].listed
-    told = "NOSUCHUSDT: binance_futures lists no such symbol; not asked for again"
-    assert fetched.problems == [f"{told} until the next start"]
-    # No page is asked for from before it was listed.
+    message = "NOSUCHUSDT: binance_futures lists no such symbol; not asked for again"
+    assert fetched.problems == [f"{message} until the next start"]
+    # No page before the listing is requested.
     starts = [p["startTime"] for _, path, p in fetched.asked if path == "/fapi/v1/klines"]
     assert min(starts) * 1000 > arbitrum.listed - 7 * DAY
     again = fetch(provider, known_candles={"BTCUSDT": LAST_HOUR - HOUR, "ARBUSDT": LAST_HOUR})
@@ -103,18 +103,18 @@ def test_contracts_are_described_and_listed_once(server: Sandbox) -> None:
 def test_intervals(server: Sandbox, interval: str) -> None:
     step = Interval.parse(interval)
     since = NOW - max(1500 * MINUTE, 3 * step.micros)
-    frame = candles(fetch(made(server, metrics=BOOK), interval=interval, since=since))
+    frame = candles(fetch(make(server, metrics=BOOK), interval=interval, since=since))
     opens = frame["open_time"].to_physical().to_list()
     assert opens == list(range(step.ceil(since), NOW - step.micros + 1, step.micros))
 
 
 def test_seconds_there_are_none(server: Sandbox) -> None:
-    fetched = fetch(made(server), interval="1s")
+    fetched = fetch(make(server), interval="1s")
     assert "there are no 1s candles. Choose one of 1m, 3m" in str(fetched.error)
 
 
-def test_metrics_alone(server: Sandbox) -> None:
-    fetched = fetch(made(server, only="metrics", assets=("ETH",), symbols=("BTCUSDT", "ETHUSDT")))
+def test_only_metrics(server: Sandbox) -> None:
+    fetched = fetch(make(server, only="metrics", assets=("ETH",), symbols=("BTCUSDT", "ETHUSDT")))
     assert fetched.candles == fetched.instruments == []
     assert {row.entity for row in fetched.rows} == {"ETHUSDT"}
     assert {row.metric for row in fetched.rows} == set(BinanceFutures.metrics)
@@ -123,8 +123,8 @@ def test_metrics_alone(server: Sandbox) -> None:
 # Metrics
 
 
-def test_every_metric_comes_and_is_known_after_it_was_true(server: Sandbox) -> None:
-    fetched = fetch(made(server))
+def test_every_metric_has_values_known_after_their_event_time(server: Sandbox) -> None:
+    fetched = fetch(make(server))
     assert (fetched.error, fetched.problems) == (None, [])
     assert {row.metric for row in fetched.rows} == set(BinanceFutures.metrics)
     assert {(row.scope, row.entity) for row in fetched.rows} == {("instrument", "BTCUSDT")}
@@ -132,7 +132,7 @@ def test_every_metric_comes_and_is_known_after_it_was_true(server: Sandbox) -> N
 
 
 def test_funding_is_known_when_it_is_paid(server: Sandbox) -> None:
-    rows = of(fetch(made(server)), "funding_rate")
+    rows = of(fetch(make(server)), "funding_rate")
     coin = server.world.coin["BTC"]
     times = server.world.derivatives.funding_times(coin, SINCE, NOW)
     assert [row.event_time for row in rows] == times.tolist()
@@ -142,36 +142,36 @@ def test_funding_is_known_when_it_is_paid(server: Sandbox) -> None:
 
 
 def test_funding_is_read_to_the_end(server: Sandbox) -> None:
-    fetched = fetch(made(server, metrics=("funding_rate",), only="metrics"), since=NOW - 400 * DAY)
+    fetched = fetch(make(server, metrics=("funding_rate",), only="metrics"), since=NOW - 400 * DAY)
     assert len(fetched.rows) == len({row.event_time for row in fetched.rows}) == 1200
     assert len(fetched.asked) == 2
 
 
 @pytest.mark.parametrize("metric", STAMPED)
-def test_what_is_stamped_is_known_a_period_later(server: Sandbox, metric: str) -> None:
-    rows = of(fetch(made(server)), metric)
+def test_a_statistic_is_known_one_period_after_its_stamp(server: Sandbox, metric: str) -> None:
+    rows = of(fetch(make(server)), metric)
     first = -(-SINCE // HOUR) * HOUR
     assert [row.event_time for row in rows] == list(range(first, LAST_HOUR, HOUR))
     assert {row.known_at - row.event_time for row in rows} == {HOUR}
 
 
 def test_ratios_and_open_interest_are_the_worlds(server: Sandbox) -> None:
-    fetched, world = fetch(made(server)), server.world
+    fetched, world = fetch(make(server)), server.world
     coin = world.coin["BTC"]
     times = np.array([row.event_time for row in of(fetched, "long_short_ratio")])
-    for metric, own in (
+    for metric, name in (
         ("long_short_ratio", "long_short_ratio"),
         ("top_long_short_accounts", "top_account_ratio"),
         ("top_long_short_positions", "top_position_ratio"),
     ):
         values = [row.value for row in of(fetched, metric)]
-        np.testing.assert_allclose(values, world.series(own, "BTC", times), atol=1e-4)
-    held = world.derivatives.open_interest(PERPETUAL, coin, times)
+        np.testing.assert_allclose(values, world.series(name, "BTC", times), atol=1e-4)
+    amounts = world.derivatives.open_interest(PERPETUAL, coin, times)
     rows = [row for row in of(fetched, "open_interest") if row.event_time != NOW]
-    np.testing.assert_allclose([row.value for row in rows], held, rtol=1e-6)
+    np.testing.assert_allclose([row.value for row in rows], amounts, rtol=1e-6)
     prices = [world.price(PERPETUAL, coin, int(t)) * coin.tick for t in times]
     dollars = [row.value for row in of(fetched, "open_interest_usd")]
-    np.testing.assert_allclose(dollars, held * prices, rtol=1e-6)
+    np.testing.assert_allclose(dollars, amounts * prices, rtol=1e-6)
     bars = world.candles(PERPETUAL, coin, Grid.of("1h"), int(times[0]) - HOUR, int(times[-1]), NOW)
     taken = bars.taker / (bars.volume - bars.taker)
     values = [row.value for row in of(fetched, "taker_buy_sell_ratio")]
@@ -179,14 +179,14 @@ def test_ratios_and_open_interest_are_the_worlds(server: Sandbox) -> None:
 
 
 def test_open_interest_of_this_moment(server: Sandbox) -> None:
-    provider = made(server, metrics=("open_interest",))
+    provider = make(server, metrics=("open_interest",))
     first = fetch(provider)
     last = of(first, "open_interest")[-1]
     assert last.event_time == last.known_at == NOW
     coin = server.world.coin["BTC"]
     now = server.world.derivatives.open_interest(PERPETUAL, coin, np.array([NOW]))[0]
     assert last.value == pytest.approx(now, abs=1e-5)
-    # The next round a minute later asks for the moment alone; one after a pause fills the pause.
+    # A round a minute later requests the present value only; a round after a pause fills it.
     server.clock.move(NOW + MINUTE, 0)
     soon = fetch(provider, now=NOW + MINUTE, known=first.known)
     assert [row.event_time for row in soon.rows] == [NOW + MINUTE]
@@ -196,7 +196,7 @@ def test_open_interest_of_this_moment(server: Sandbox) -> None:
 
 
 def test_statistics_reach_back_thirty_days_in_pages(server: Sandbox) -> None:
-    fetched = fetch(made(server, metrics=("long_short_ratio",)), since=NOW - 90 * DAY)
+    fetched = fetch(make(server, metrics=("long_short_ratio",)), since=NOW - 90 * DAY)
     assert fetched.problems == []
     rows = fetched.rows
     assert [r.event_time for r in rows] == list(range(rows[0].event_time, LAST_HOUR, HOUR))
@@ -205,15 +205,15 @@ def test_statistics_reach_back_thirty_days_in_pages(server: Sandbox) -> None:
 
 
 def test_another_period(server: Sandbox) -> None:
-    own = {"long_short_ratio": {"step": "5m", "lag": "1m"}}
-    rows = fetch(made(server, metrics=("long_short_ratio",), series=own)).rows
+    extra = {"long_short_ratio": {"step": "5m", "lag": "1m"}}
+    rows = fetch(make(server, metrics=("long_short_ratio",), series=extra)).rows
     # Never earlier than a period after its stamp, whatever the lag.
     assert {row.known_at - row.event_time for row in rows} == {5 * MINUTE}
     assert rows[1].event_time - rows[0].event_time == 5 * MINUTE
 
 
-def test_what_the_order_book_says(server: Sandbox) -> None:
-    fetched = fetch(made(server, metrics=BOOK, only="metrics"))
+def test_metrics_of_the_order_book(server: Sandbox) -> None:
+    fetched = fetch(make(server, metrics=BOOK, only="metrics"))
     assert len(fetched.asked) == 1
     coin = server.world.coin["BTC"]
     book = server.world.book(PERPETUAL, coin, NOW, 1000)
@@ -234,7 +234,7 @@ def test_what_the_order_book_says(server: Sandbox) -> None:
 
 
 def test_a_book_that_does_not_reach_one_percent_has_no_depth(server: Sandbox) -> None:
-    provider = made(server, metrics=BOOK, depth_levels=50)
+    provider = make(server, metrics=BOOK, depth_levels=50)
     fetched = fetch(provider)
     assert {row.metric for row in fetched.rows} == {"book_imbalance", "bid_ask_spread"}
     (problem,) = fetched.problems
@@ -243,7 +243,7 @@ def test_a_book_that_does_not_reach_one_percent_has_no_depth(server: Sandbox) ->
     assert fetch(provider).problems == []
 
 
-def test_dollars_are_counted_where_the_quote_is_one() -> None:
+def test_dollar_metrics_need_a_dollar_quote() -> None:
     provider = BinanceFutures()
     usd, ratio = (
         next(s for s in provider.series if s.metric == metric)
@@ -254,8 +254,8 @@ def test_dollars_are_counted_where_the_quote_is_one() -> None:
     assert provider.own_id(ratio, "ETHBTC") == "ETHBTC"
 
 
-def test_what_is_known_is_asked_for_when_it_is_due(server: Sandbox) -> None:
-    provider = made(server, metrics=(*STAMPED, "open_interest", *BOOK), only="metrics")
+def test_stored_metrics_are_requested_when_they_are_due(server: Sandbox) -> None:
+    provider = make(server, metrics=(*STAMPED, "open_interest", *BOOK), only="metrics")
     known = fetch(provider).known
     assert fetch(provider, known=known).asked == []
     later = NOW + HOUR
@@ -267,7 +267,7 @@ def test_what_is_known_is_asked_for_when_it_is_due(server: Sandbox) -> None:
 
 
 def test_funding_is_looked_for_every_hour(server: Sandbox) -> None:
-    provider = made(server, metrics=("funding_rate",), only="metrics")
+    provider = make(server, metrics=("funding_rate",), only="metrics")
     paid = NOW // (8 * HOUR) * 8 * HOUR
     known = {FactKey("funding_rate", "instrument", "BTCUSDT"): paid}
 
@@ -275,7 +275,7 @@ def test_funding_is_looked_for_every_hour(server: Sandbox) -> None:
         return len(fetch(provider, known=known, now=paid + HOUR + minutes * MINUTE).asked)
 
     assert asked(0) == 0
-    # What is paid on the hour may be told a little later.
+    # A rate paid on the hour may be published a little later.
     assert [asked(minutes) for minutes in (1, 1, 2, 3, 30, 59, 60, 61, 62, 63)] == [
         *(1, 1, 1, 0, 0, 0),
         *(1, 1, 1, 0),
@@ -285,15 +285,15 @@ def test_funding_is_looked_for_every_hour(server: Sandbox) -> None:
 # Faults
 
 
-def test_an_unknown_symbol_without_candles_is_told_and_not_asked_again(server: Sandbox) -> None:
-    provider = made(server, symbols=("NOSUCHUSDT",), only="metrics")
+def test_an_unknown_symbol_without_candles_is_reported_once(server: Sandbox) -> None:
+    provider = make(server, symbols=("NOSUCHUSDT",), only="metrics")
     first = fetch(provider)
     assert (first.error, first.rows) == (None, [])
     assert all("not asked for again" in line for line in first.problems)
     assert fetch(provider).asked == []
 
 
-def test_a_metric_nobody_knows_is_refused() -> None:
+def test_an_unknown_metric_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"no metric 'funding'.*Did you mean funding_rate"):
         BinanceFutures(BinanceFutures.Config(metrics=("funding",)))
 
@@ -308,54 +308,54 @@ def test_a_metric_nobody_knows_is_refused() -> None:
         ("/futures/data/takerlongshortRatio", "buySellRatio", "taker_buy_sell_ratio"),
     ],
 )
-def test_another_form_is_told_and_nothing_of_it_kept(
+def test_a_renamed_field_is_an_error_and_stores_nothing(
     server: Sandbox, path: str, name: str, metric: str
 ) -> None:
     server.fault({"kind": "rename_field", "path": path, "field": name})
-    fetched = fetch(made(server))
+    fetched = fetch(make(server))
     assert isinstance(fetched.error, SchemaChangedError)
     assert name in str(fetched.error)
     assert of(fetched, metric) == []
     assert len(fetched.rows) > 0
 
 
-def test_a_book_of_another_form(server: Sandbox) -> None:
+def test_a_book_with_another_schema_is_an_error(server: Sandbox) -> None:
     server.fault({"kind": "list_dict", "path": "/fapi/v1/depth"})
-    fetched = fetch(made(server))
+    fetched = fetch(make(server))
     assert isinstance(fetched.error, SchemaChangedError)
     assert not {row.metric for row in fetched.rows} & set(BOOK)
 
 
-def test_answers_without_rows(server: Sandbox) -> None:
+def test_an_answer_without_rows_stores_nothing(server: Sandbox) -> None:
     server.fault({"kind": "empty_rows", "path": "/futures/data/*"})
-    fetched = fetch(made(server))
+    fetched = fetch(make(server))
     assert (fetched.error, fetched.problems) == (None, [])
     assert {row.metric for row in fetched.rows} == {"funding_rate", "open_interest", *BOOK}
 
 
 def test_the_same_page_again_and_again_ends(server: Sandbox) -> None:
     server.fault({"kind": "cursor_loop", "path": "/fapi/v1/fundingRate"})
-    provider = made(server, metrics=("funding_rate",), only="metrics")
+    provider = make(server, metrics=("funding_rate",), only="metrics")
     assert len(fetch(provider, since=NOW - 700 * DAY).asked) <= 3
 
 
 def test_limits_are_waited_for(server: Sandbox) -> None:
     server.fault({"kind": "rate_limit", "count": 3})
-    fetched = fetch(made(server))
+    fetched = fetch(make(server))
     assert fetched.error is None
     assert {row.metric for row in fetched.rows} == set(BinanceFutures.metrics)
 
 
-def test_a_ban_ends_it_at_once(server: Sandbox) -> None:
+def test_a_ban_ends_the_fetch(server: Sandbox) -> None:
     server.fault({"kind": "ban", "path": "/futures/data/*"})
-    fetched = fetch(made(server))
+    fetched = fetch(make(server))
     assert isinstance(fetched.error, BannedError)
     assert candles(fetched).height > 100
 
 
-def test_paths_without_weight_take_of_their_own_limits_alone(server: Sandbox) -> None:
+def test_paths_without_weight_use_only_their_own_limits(server: Sandbox) -> None:
     server.desk.usage.reset()
-    fetched = fetch(made(server))
+    fetched = fetch(make(server))
     paths = [path for _, path, _ in fetched.asked]
     statistics = sum(path.startswith("/futures/data/") for path in paths)
     assert statistics
@@ -367,8 +367,8 @@ def test_paths_without_weight_take_of_their_own_limits_alone(server: Sandbox) ->
     }
 
 
-def test_a_few_candles_are_asked_for_as_such(server: Sandbox) -> None:
-    provider = made(server, only="candles")
+def test_a_few_candles_are_a_small_request(server: Sandbox) -> None:
+    provider = make(server, only="candles")
     fetched = fetch(provider, known_candles={"BTCUSDT": LAST_HOUR - 3 * HOUR})
     assert candles(fetched)["open_time"].to_physical().to_list() == [
         LAST_HOUR - 2 * HOUR,

@@ -22,15 +22,15 @@ def server(_served: Sandbox) -> Iterator[Sandbox]:
     _served.clock.move(NOW, 0)
 
 
-def made(server: Sandbox, **options: Any) -> BinanceFutures:
+def make(server: Sandbox, **options: Any) -> BinanceFutures:
     options = {"symbols": ("BTCUSDT",), **options}
     return BinanceFutures(BinanceFutures.Config(base_url=server.url("binance"), **options))
 
 
-def test_what_is_stamped_years_ahead_is_told_and_hides_no_history(server: Sandbox) -> None:
-    provider = made(server, only="metrics", metrics=("open_interest", "funding_rate"))
+def test_a_stamp_years_ahead_is_reported_and_hides_no_history(server: Sandbox) -> None:
+    provider = make(server, only="metrics", metrics=("open_interest", "funding_rate"))
     clean = fetch(provider)
-    provider = made(server, only="metrics", metrics=("open_interest", "funding_rate"))
+    provider = make(server, only="metrics", metrics=("open_interest", "funding_rate"))
     server.fault({"kind": "stamp_shift", "seconds": 3_650 * 86_400.0})
     fetched = fetch(provider)
     assert "should be a time of now" in str(fetched.error)
@@ -46,11 +46,11 @@ def test_an_onboard_time_years_ahead_is_not_believed(server: Sandbox) -> None:
     server.fault(
         {"kind": "stamp_shift", "path": "/fapi/v1/exchangeInfo", "seconds": 3_650 * 86_400.0}
     )
-    provider = made(server, only="candles")
+    provider = make(server, only="candles")
     fetched = fetch(provider)
     assert "not believed" in fetched.problems[0]
     assert sum(map(len, fetched.candles)) == 143
     server.heal()
-    # What it says by then is handed on.
+    # Earlier values are stored.
     (instrument,) = fetch(provider).instruments
     assert instrument.listed is not None

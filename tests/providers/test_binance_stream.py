@@ -1,4 +1,4 @@
-"""Binance's streams: what is subscribed to, what messages mean, and both against the sandbox."""
+"""Binance's streams: topics, the parsing of messages, and both against the sandbox."""
 
 from typing import Any
 
@@ -123,7 +123,9 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
-def test_another_form_is_an_error_and_never_a_candle(change: dict[str, Any]) -> None:
+def test_a_message_with_another_schema_is_an_error_and_never_a_candle(
+    change: dict[str, Any],
+) -> None:
     with pytest.raises(SchemaChangedError, match=r"\$"):
         parsed({**KLINE, **change})
 
@@ -139,7 +141,7 @@ def test_a_request_to_subscribe() -> None:
     assert subscribe(["btcusdt@kline_1h"], 1) == asked
 
 
-def test_nothing_is_followed_unless_asked_for() -> None:
+def test_no_stream_without_the_option() -> None:
     assert Spot().streams(request("BTCUSDT")) == []
     assert Futures().streams(request("BTCUSDT")) == []
 
@@ -158,7 +160,7 @@ def test_topics_and_addresses() -> None:
     assert [t.name for t in public.topics] == ["btcusdt@depth"]
 
 
-def test_dollars_are_told_of_pairs_quoted_in_them() -> None:
+def test_dollar_metrics_need_a_pair_quoted_in_dollars() -> None:
     (spot,) = Spot(Spot.Config(streams=("book",))).streams(request("ETHBTC", "BTCUSDT"))
     assert spot.tells is not None
     assert not spot.tells("bid_depth_usd", "ETHBTC")
@@ -183,7 +185,7 @@ def test_a_sandbox_never_passes_for_real() -> None:
         {"stream_url": "wss://stream.binance.com.example.org"},
     ):
         for kind in (Spot, Futures):
-            with pytest.raises(ConfigError, match="not of the same kind"):
+            with pytest.raises(ConfigError, match="only one of base_url and stream_url"):
                 kind(kind.Config(streams=streams, **options)).streams(request("BTCUSDT"))  # type: ignore[arg-type]  # what a fault may bring
 
 
@@ -203,12 +205,12 @@ async def test_sums_of_liquidations_are_those_of_the_world() -> None:
             "futures market",
             "futures public",
         }
-        kept = one.kept
-        for close, told in kept.of("long_liquidations_usd").items():
-            assert told == pytest.approx(_forced(running, close, sells=True))
-            short = kept.of("short_liquidations_usd")[close]
+        stored = one.kept
+        for close, value in stored.of("long_liquidations_usd").items():
+            assert value == pytest.approx(_forced(running, close, sells=True))
+            short = stored.of("short_liquidations_usd")[close]
             assert short == pytest.approx(_forced(running, close, sells=False))
-        assert set(kept.of("trade_count")) == set(kept.of("vwap"))
+        assert set(stored.of("trade_count")) == set(stored.of("vwap"))
 
 
 def _forced(running: Any, close: int, *, sells: bool) -> float:

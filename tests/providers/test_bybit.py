@@ -24,7 +24,7 @@ from weft.sources.http import (
 )
 from weft.sources.http.connection import Reply
 from weft.testing.wiretap import Ask, Tap
-from weft_providers.bybit.provider import Bybit, ParameterError, classify
+from weft_providers.bybit import Bybit, ParameterError, classify
 from weft_sandbox import Sandbox
 from weft_sandbox.bars import Grid
 from weft_sandbox.venues import BYBIT_LINEAR, BYBIT_SPOT
@@ -45,7 +45,7 @@ def server(_served: Sandbox) -> Iterator[Sandbox]:
     _served.clock.move(NOW, 0)
 
 
-def made(server: Sandbox, **options: Any) -> Bybit:
+def make(server: Sandbox, **options: Any) -> Bybit:
     options = {"symbols": ("BTCUSDT",), **options}
     return Bybit(Bybit.Config(base_url=server.url("bybit"), **options))
 
@@ -59,7 +59,7 @@ def opens(fetched: Fetched) -> list[int]:
 
 @pytest.mark.parametrize("category", ["linear", "spot"])
 def test_candles_are_those_of_the_category(server: Sandbox, category: str) -> None:
-    fetched = fetch(made(server, category=category, page_size=50))
+    fetched = fetch(make(server, category=category, page_size=50))
     assert (fetched.error, fetched.problems) == (None, [])
     frame = pl.concat(fetched.candles)
     assert opens(fetched) == list(range(FIRST, LAST_HOUR, HOUR))
@@ -79,7 +79,7 @@ def test_candles_are_those_of_the_category(server: Sandbox, category: str) -> No
 
 
 def test_candles_go_on_where_they_end(server: Sandbox) -> None:
-    provider = made(server)
+    provider = make(server)
     assert opens(fetch(provider, known_candles={"BTCUSDT": LAST_HOUR - 2 * HOUR})) == [
         LAST_HOUR - HOUR
     ]
@@ -93,26 +93,26 @@ def test_intervals(server: Sandbox, interval: str) -> None:
     step = Interval.parse(interval)
     since = NOW - 7 * step.micros
     assert opens(
-        fetch(made(server, metrics=("funding_rate",)), interval=interval, since=since)
+        fetch(make(server, metrics=("funding_rate",)), interval=interval, since=since)
     ) == [step.ceil(since) + i * step.micros for i in range(6 + (since == step.ceil(since)))]
 
 
-def test_an_interval_it_lacks(server: Sandbox) -> None:
-    fetched = fetch(made(server), interval="8h")
+def test_an_unsupported_interval_is_an_error(server: Sandbox) -> None:
+    fetched = fetch(make(server), interval="8h")
     assert "bybit: there are no 8h candles. Choose one of 1m, 3m, 5m" in str(fetched.error)
     assert fetched.asked == []
 
 
-def test_what_was_listed_later_is_asked_for_from_then_on(server: Sandbox) -> None:
+def test_candles_are_requested_from_the_listing_on(server: Sandbox) -> None:
     listed = server.world.coin["ARB"].listed
-    provider = made(server, symbols=("ARBUSDT",), page_size=100, metrics=("funding_rate",))
+    provider = make(server, symbols=("ARBUSDT",), page_size=100, metrics=("funding_rate",))
     fetched = fetch(provider, interval="1d", since=listed - 300 * DAY)
     assert opens(fetched)[0] == listed
     assert len([1 for _, path, _ in fetched.asked if path == "/v5/market/kline"]) == 4
 
 
-def test_an_unknown_symbol_is_told_and_not_asked_for_again(server: Sandbox) -> None:
-    provider = made(server, symbols=("NOSUCHUSDT", "BTCUSDT"))
+def test_an_unknown_symbol_is_reported_and_not_requested_again(server: Sandbox) -> None:
+    provider = make(server, symbols=("NOSUCHUSDT", "BTCUSDT"))
     fetched = fetch(provider)
     assert fetched.error is None
     assert fetched.problems == [
@@ -126,15 +126,15 @@ def test_an_unknown_symbol_is_told_and_not_asked_for_again(server: Sandbox) -> N
 # Metrics
 
 
-def test_every_metric_comes_and_is_known_after_it_was_true(server: Sandbox) -> None:
-    fetched = fetch(made(server))
+def test_every_metric_has_values_known_after_their_event_time(server: Sandbox) -> None:
+    fetched = fetch(make(server))
     assert {row.metric for row in fetched.rows} == set(Bybit.metrics)
     assert {(row.scope, row.entity) for row in fetched.rows} == {("instrument", "BTCUSDT")}
     assert all(SINCE <= row.event_time <= row.known_at <= NOW for row in fetched.rows)
 
 
 def test_funding_is_known_when_it_is_paid(server: Sandbox) -> None:
-    rows = fetch(made(server)).of("funding_rate", "BTCUSDT")
+    rows = fetch(make(server)).of("funding_rate", "BTCUSDT")
     world, coin = server.world, server.world.coin["BTC"]
     times = world.derivatives.funding_times(coin, SINCE, NOW)
     assert [(row.event_time, row.known_at) for row in rows] == [(t, t) for t in times.tolist()]
@@ -143,19 +143,19 @@ def test_funding_is_known_when_it_is_paid(server: Sandbox) -> None:
 
 
 def test_open_interest_counts_one_side(server: Sandbox) -> None:
-    rows = fetch(made(server)).of("open_interest", "BTCUSDT")
+    rows = fetch(make(server)).of("open_interest", "BTCUSDT")
     times = list(range(FIRST, LAST_HOUR, HOUR))
     assert [(row.event_time, row.known_at) for row in rows] == [(t, t + HOUR) for t in times]
     world, coin = server.world, server.world.coin["BTC"]
     both = world.derivatives.open_interest(BYBIT_LINEAR, coin, np.array(times))
     np.testing.assert_allclose([row.value for row in rows], both / 2, rtol=1e-6)
     sides = {"open_interest": {"extra": {"field": "openInterest"}}}
-    told = fetch(made(server, series=sides)).of("open_interest", "BTCUSDT")
-    np.testing.assert_allclose([row.value for row in told], both, rtol=1e-6)
+    fetched_rows = fetch(make(server, series=sides)).of("open_interest", "BTCUSDT")
+    np.testing.assert_allclose([row.value for row in fetched_rows], both, rtol=1e-6)
 
 
 def test_the_ratio_is_longs_over_shorts(server: Sandbox) -> None:
-    rows = fetch(made(server)).of("long_short_ratio", "BTCUSDT")
+    rows = fetch(make(server)).of("long_short_ratio", "BTCUSDT")
     assert {row.known_at - row.event_time for row in rows} == {HOUR}
     times = np.array([row.event_time for row in rows])
     values = server.world.series("long_short_ratio", "BTC", times)
@@ -173,7 +173,7 @@ def test_the_ratio_is_longs_over_shorts(server: Sandbox) -> None:
 def test_metrics_are_read_to_the_end(
     server: Sandbox, metric: str, days: int, pages: int, rows: int
 ) -> None:
-    provider = made(server, metrics=(metric,), only="metrics")
+    provider = make(server, metrics=(metric,), only="metrics")
     fetched = fetch(provider, since=LAST_HOUR - days * DAY)
     times = [row.event_time for row in fetched.of(metric, "BTCUSDT")]
     assert len(fetched.asked) == pages
@@ -181,8 +181,8 @@ def test_metrics_are_read_to_the_end(
     assert len(set(np.diff(times))) == 1
 
 
-def test_what_is_known_is_asked_for_when_it_is_due(server: Sandbox) -> None:
-    provider = made(server, metrics=("open_interest", "long_short_ratio"), only="metrics")
+def test_stored_metrics_are_requested_when_they_are_due(server: Sandbox) -> None:
+    provider = make(server, metrics=("open_interest", "long_short_ratio"), only="metrics")
     known = fetch(provider).known
     assert fetch(provider, known=known).asked == []
     server.clock.move(NOW + HOUR, 0)
@@ -204,7 +204,7 @@ def test_what_is_known_is_asked_for_when_it_is_due(server: Sandbox) -> None:
         (99999, RefusedError),
     ],
 )
-def test_codes_tell_what_http_does_not(code: int, kind: type[Exception] | None) -> None:
+def test_codes_with_status_200_are_errors(code: int, kind: type[Exception] | None) -> None:
     assert classify(200, {"retCode": code}, {}) is kind
 
 
@@ -216,9 +216,11 @@ def test_codes_tell_what_http_does_not(code: int, kind: type[Exception] | None) 
         ("/v5/market/account-ratio", "buyRatio"),
     ],
 )
-def test_another_form_is_told_and_nothing_of_it_kept(server: Sandbox, path: str, name: str) -> None:
+def test_a_renamed_field_is_an_error_and_stores_nothing(
+    server: Sandbox, path: str, name: str
+) -> None:
     server.fault({"kind": "rename_field", "path": path, "field": name})
-    fetched = fetch(made(server))
+    fetched = fetch(make(server))
     assert isinstance(fetched.error, SchemaChangedError)
     assert name in str(fetched.error)
     assert len({row.metric for row in fetched.rows}) == 2
@@ -240,7 +242,7 @@ def spoiled(path: str, change: Callable[[dict[str, Any]], None]) -> Tap:
 
 @pytest.mark.parametrize("metric", ["open_interest", "long_short_ratio"])
 @pytest.mark.parametrize("cursor", [None, "absent"])
-def test_a_page_without_a_cursor_is_not_the_last_one(
+def test_a_page_without_a_cursor_is_an_error(
     server: Sandbox, metric: str, cursor: str | None
 ) -> None:
     def cut(result: dict[str, Any]) -> None:
@@ -250,28 +252,28 @@ def test_a_page_without_a_cursor_is_not_the_last_one(
                 del result["nextPageCursor"]
 
     with spoiled("/v5/market/", cut).listening():
-        fetched = fetch(made(server, metrics=(metric,), only="metrics"))
+        fetched = fetch(make(server, metrics=(metric,), only="metrics"))
     assert isinstance(fetched.error, SchemaChangedError)
     assert "nextPageCursor" in str(fetched.error)
     assert fetched.rows == []
 
 
 def test_cursors_that_lead_in_a_circle_end(server: Sandbox) -> None:
-    told = iter(["a", "b"] * 50)
+    cursors = iter(["a", "b"] * 50)
 
     def around(result: dict[str, Any]) -> None:
-        result["nextPageCursor"] = next(told)
+        result["nextPageCursor"] = next(cursors)
 
     server.fault({"kind": "cursor_loop"})
-    provider = made(server, only="metrics", metrics=("open_interest",))
+    provider = make(server, only="metrics", metrics=("open_interest",))
     with spoiled("/v5/market/open-interest", around).listening():
         fetched = fetch(provider, since=NOW - 300 * DAY)
     assert isinstance(fetched.error, SchemaChangedError)
-    assert "a page that has not been told" in str(fetched.error)
+    assert "another page" in str(fetched.error)
     assert len(fetched.asked) <= 4
 
 
-def test_pages_from_before_what_was_asked_for_are_not_followed(server: Sandbox) -> None:
+def test_pages_before_the_requested_start_are_not_followed(server: Sandbox) -> None:
     def endless(result: dict[str, Any]) -> None:
         if not result["nextPageCursor"]:
             result["nextPageCursor"] = f"more{next(count)}"
@@ -281,7 +283,7 @@ def test_pages_from_before_what_was_asked_for_are_not_followed(server: Sandbox) 
             result["list"].append(last)
 
     count = itertools.count()
-    provider = made(server, only="metrics", metrics=("open_interest",))
+    provider = make(server, only="metrics", metrics=("open_interest",))
     with spoiled("/v5/market/open-interest", endless).listening():
         fetched = fetch(provider)
     assert fetched.error is None
@@ -289,17 +291,19 @@ def test_pages_from_before_what_was_asked_for_are_not_followed(server: Sandbox) 
     assert min(row.event_time for row in fetched.rows) == FIRST
 
 
-def test_where_nobody_is_short_that_row_alone_is_left_out_and_told(server: Sandbox) -> None:
+def test_a_row_without_shorts_is_left_out_and_reported(server: Sandbox) -> None:
     def nobody(result: dict[str, Any]) -> None:
         result["list"][5]["sellRatio"] = "0"
 
-    provider = made(server, only="metrics", metrics=("long_short_ratio",))
+    provider = make(server, only="metrics", metrics=("long_short_ratio",))
     clean = fetch(provider)
     with spoiled("/v5/market/account-ratio", nobody).listening():
         fetched = fetch(provider)
     assert fetched.error is None
     (line,) = fetched.problems
-    assert line.startswith("long_short_ratio BTCUSDT: 1 row left out, nobody is short, first at ")
+    assert line.startswith(
+        "long_short_ratio BTCUSDT: 1 row left out, no account is short, first at "
+    )
     assert len(fetched.rows) == len(clean.rows) - 1
 
 
@@ -310,20 +314,20 @@ def test_only_a_refused_parameter_means_an_unknown_symbol(server: Sandbox, code:
             return reply
         return replace(reply, body=orjson.dumps({"retCode": code, "retMsg": "no", "result": {}}))
 
-    provider = made(server, only="candles")
+    provider = make(server, only="candles")
     with Tap(spoil=refused).listening():
         fetched = fetch(provider)
     assert isinstance(fetched.error, RefusedError)
     assert fetched.problems == []
-    # Nothing was said of the symbol: it is asked for in the next round.
+    # The symbol is not given up: the next round requests it.
     assert len(opens(fetch(provider))) == 143
 
 
-def test_a_launch_in_the_near_future_is_awaited_and_asked_about_again(server: Sandbox) -> None:
+def test_a_launch_in_the_near_future_is_awaited(server: Sandbox) -> None:
     def soon(result: dict[str, Any]) -> None:
         result["list"][0]["launchTime"] = str((NOW + 3 * DAY) // 1_000)
 
-    provider = made(server, only="candles")
+    provider = make(server, only="candles")
     with spoiled("instruments-info", soon).listening():
         fetched = fetch(provider)
     (line,) = fetched.problems
@@ -335,11 +339,11 @@ def test_a_launch_in_the_near_future_is_awaited_and_asked_about_again(server: Sa
     assert len(opens(again)) == 143
 
 
-def test_what_has_candles_is_not_said_to_list_tomorrow(server: Sandbox) -> None:
+def test_a_symbol_with_candles_cannot_list_tomorrow(server: Sandbox) -> None:
     def soon(result: dict[str, Any]) -> None:
         result["list"][0]["launchTime"] = str((NOW + DAY) // 1_000)
 
-    provider = made(server, only="candles")
+    provider = make(server, only="candles")
     known = {"BTCUSDT": LAST_HOUR - 3 * HOUR}
     with spoiled("instruments-info", soon).listening():
         fetched = fetch(provider, known_candles=known)
@@ -351,7 +355,7 @@ def test_a_launch_years_ahead_is_not_believed(server: Sandbox) -> None:
     def far(result: dict[str, Any]) -> None:
         result["list"][0]["launchTime"] = str((NOW + 3_650 * DAY) // 1_000)
 
-    provider = made(server, only="candles", page_size=50)
+    provider = make(server, only="candles", page_size=50)
     with spoiled("instruments-info", far).listening():
         fetched = fetch(provider)
     (line,) = fetched.problems
@@ -362,23 +366,23 @@ def test_a_launch_years_ahead_is_not_believed(server: Sandbox) -> None:
 
 def test_a_page_is_no_answer(server: Sandbox) -> None:
     server.fault({"kind": "html", "path": "/v5/market/kline"})
-    fetched = fetch(made(server))
+    fetched = fetch(make(server))
     assert isinstance(fetched.error, MalformedError)
     assert fetched.candles == []
 
 
 def test_the_same_page_again_and_again_leaves_no_hole(server: Sandbox) -> None:
     server.fault({"kind": "cursor_loop"})
-    fetched = fetch(made(server, page_size=50))
+    fetched = fetch(make(server, page_size=50))
     assert isinstance(fetched.error, SchemaChangedError)
     assert opens(fetched) == list(range(FIRST, FIRST + 50 * HOUR, HOUR))
-    provider = made(server, only="metrics", metrics=("open_interest", "funding_rate"))
+    provider = make(server, only="metrics", metrics=("open_interest", "funding_rate"))
     assert len(fetch(provider, since=NOW - 300 * DAY).asked) <= 6
 
 
 def test_an_empty_page_in_the_middle_leaves_no_hole(server: Sandbox) -> None:
     server.fault({"kind": "empty_rows", "path": "/v5/market/kline", "skip": 1})
-    provider = made(server, page_size=50, metrics=("funding_rate",))
+    provider = make(server, page_size=50, metrics=("funding_rate",))
     fetched = fetch(provider)
     assert fetched.error is None
     assert opens(fetched) == list(range(FIRST, FIRST + 50 * HOUR, HOUR))
@@ -389,14 +393,14 @@ def test_an_empty_page_in_the_middle_leaves_no_hole(server: Sandbox) -> None:
 
 def test_who_asks_too_often_is_shut_out(server: Sandbox) -> None:
     server.fault({"kind": "ban"})
-    fetched = fetch(made(server))
+    fetched = fetch(make(server))
     assert isinstance(fetched.error, BannedError)
     assert len(fetched.asked) == 1
 
 
-def test_a_limit_is_waited_for(server: Sandbox) -> None:
+def test_a_rate_limit_is_waited_for(server: Sandbox) -> None:
     server.fault({"kind": "rate_limit", "count": 2})
-    fetched = fetch(made(server))
+    fetched = fetch(make(server))
     assert fetched.error is None
     assert len(opens(fetched)) == 143
 

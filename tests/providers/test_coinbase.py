@@ -34,7 +34,7 @@ def server(_served: Sandbox) -> Iterator[Sandbox]:
     _served.clock.move(NOW, 0)
 
 
-def made(server: Sandbox, **options: Any) -> Coinbase:
+def make(server: Sandbox, **options: Any) -> Coinbase:
     options = {"symbols": ("BTC-USD",), **options}
     return Coinbase(Coinbase.Config(base_url=server.url("coinbase"), **options))
 
@@ -48,7 +48,7 @@ def spans(fetched: Fetched) -> list[dict[str, Any]]:
 
 
 def test_candles_come_in_pages_and_in_order(server: Sandbox) -> None:
-    fetched = fetch(made(server), since=SINCE)
+    fetched = fetch(make(server), since=SINCE)
     assert (fetched.error, fetched.problems) == (None, [])
     assert opens(fetched) == list(range(FIRST, LAST_HOUR, HOUR))
     assert [len(page) for page in fetched.candles] == [300, 300, 300, 59]
@@ -63,7 +63,7 @@ def test_candles_come_in_pages_and_in_order(server: Sandbox) -> None:
 
 
 def test_products_are_described(server: Sandbox) -> None:
-    provider = made(server, symbols=("BTC-USD", "ETH-USD"))
+    provider = make(server, symbols=("BTC-USD", "ETH-USD"))
     first = fetch(provider)
     bitcoin, ether = first.instruments
     assert (bitcoin.symbol, bitcoin.base, bitcoin.quote) == ("BTC-USD", "BTC", "USD")
@@ -74,19 +74,19 @@ def test_products_are_described(server: Sandbox) -> None:
 
 
 def test_candles_go_on_where_they_end(server: Sandbox) -> None:
-    provider = made(server)
+    provider = make(server)
     known = {"BTC-USD": LAST_HOUR - 3 * HOUR}
     assert opens(fetch(provider, known_candles=known)) == [LAST_HOUR - 2 * HOUR, LAST_HOUR - HOUR]
     assert spans(fetch(provider, known_candles={"BTC-USD": LAST_HOUR - HOUR})) == []
 
 
 def test_a_candle_is_taken_a_moment_after_its_close(server: Sandbox) -> None:
-    provider, known = made(server), {"BTC-USD": LAST_HOUR - 3 * HOUR}
+    provider, known = make(server), {"BTC-USD": LAST_HOUR - 3 * HOUR}
     for seconds, count in ((4, 1), (5, 2)):
         now = LAST_HOUR + seconds * SECOND
         server.clock.move(now, 0)
         assert len(opens(fetch(provider, now=now, known_candles=known))) == count
-    hasty = made(server, settle_seconds=0)
+    hasty = make(server, settle_seconds=0)
     server.clock.move(LAST_HOUR, 0)
     assert len(opens(fetch(hasty, now=LAST_HOUR, known_candles=known))) == 2
 
@@ -95,28 +95,28 @@ def test_a_candle_is_taken_a_moment_after_its_close(server: Sandbox) -> None:
 def test_intervals(server: Sandbox, interval: str) -> None:
     step = Interval.parse(interval)
     since = NOW - 5 * step.micros
-    found = opens(fetch(made(server), interval=interval, since=since))
-    assert found == [step.ceil(since) + i * step.micros for i in range(len(found))]
-    assert found[-1] == step.floor(NOW) - step.micros
+    result = opens(fetch(make(server), interval=interval, since=since))
+    assert result == [step.ceil(since) + i * step.micros for i in range(len(result))]
+    assert result[-1] == step.floor(NOW) - step.micros
 
 
 @pytest.mark.parametrize("interval", ["4h", "2h", "1w", "30m"])
-def test_intervals_it_lacks(server: Sandbox, interval: str) -> None:
-    fetched = fetch(made(server), interval=interval)
-    told = f"coinbase: there are no {interval} candles. Choose one of 1m, 5m, 15m, 1h, 6h, 1d"
-    assert str(fetched.error) == told
+def test_an_unsupported_interval_is_an_error(server: Sandbox, interval: str) -> None:
+    fetched = fetch(make(server), interval=interval)
+    message = f"coinbase: there are no {interval} candles. Choose one of 1m, 5m, 15m, 1h, 6h, 1d"
+    assert str(fetched.error) == message
     assert fetched.asked == []
 
 
-def test_what_was_listed_later_begins_when_it_was(server: Sandbox) -> None:
+def test_candles_begin_at_the_listing(server: Sandbox) -> None:
     listed = server.world.coin["ARB"].listed
-    provider = made(server, symbols=("ARB-USD",), page_size=100)
+    provider = make(server, symbols=("ARB-USD",), page_size=100)
     fetched = fetch(provider, interval="1d", since=listed - 250 * DAY)
     assert (opens(fetched)[0], len(spans(fetched))) == (listed, 7)
 
 
-def test_an_unknown_product_is_told_and_not_asked_for_again(server: Sandbox) -> None:
-    provider = made(server, symbols=("NO-USD", "BTC-USD"))
+def test_an_unknown_product_is_reported_and_not_requested_again(server: Sandbox) -> None:
+    provider = make(server, symbols=("NO-USD", "BTC-USD"))
     fetched = fetch(provider)
     assert fetched.problems == [
         "NO-USD: coinbase lists no such symbol; not asked for again until the next start"
@@ -129,25 +129,25 @@ def test_an_unknown_product_is_told_and_not_asked_for_again(server: Sandbox) -> 
 
 def test_buckets_without_a_trade_are_left_out(server: Sandbox) -> None:
     server.fault({"kind": "empty_rows", "path": "/products/*/candles", "skip": 1, "count": 1})
-    fetched = fetch(made(server), since=SINCE)
+    fetched = fetch(make(server), since=SINCE)
     assert fetched.error is None
     assert len(opens(fetched)) == 659
 
 
-def test_the_same_page_again_and_again_is_another_form(server: Sandbox) -> None:
+def test_a_repeated_page_is_an_error(server: Sandbox) -> None:
     server.fault({"kind": "cursor_loop", "path": "/products/*/candles"})
-    fetched = fetch(made(server), since=SINCE)
+    fetched = fetch(make(server), since=SINCE)
     assert isinstance(fetched.error, SchemaChangedError)
     assert "should be a time between start and end" in str(fetched.error)
     assert opens(fetched) == list(range(FIRST, FIRST + 300 * HOUR, HOUR))
 
 
 @pytest.mark.parametrize("fault", [{"kind": "swap_type", "field": "4"}, {"kind": "list_dict"}])
-def test_another_form_is_told_and_nothing_of_it_kept(
+def test_a_renamed_field_is_an_error_and_stores_nothing(
     server: Sandbox, fault: dict[str, Any]
 ) -> None:
     server.fault({**fault, "path": "/products/*/candles"})
-    fetched = fetch(made(server))
+    fetched = fetch(make(server))
     if fault["kind"] == "swap_type":
         # A number as text is still a number.
         assert fetched.error is None
@@ -156,11 +156,11 @@ def test_another_form_is_told_and_nothing_of_it_kept(
         assert fetched.candles == []
 
 
-def test_limits_are_waited_for_and_failures_told(server: Sandbox) -> None:
+def test_limits_are_waited_for_and_failures_are_errors(server: Sandbox) -> None:
     server.fault({"kind": "rate_limit", "count": 2})
-    assert fetch(made(server)).error is None
+    assert fetch(make(server)).error is None
     server.fault({"kind": "status", "status": 500})
-    assert isinstance(fetch(made(server)).error, UnavailableError)
+    assert isinstance(fetch(make(server)).error, UnavailableError)
 
 
 @pytest.mark.parametrize(

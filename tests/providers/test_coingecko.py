@@ -34,10 +34,10 @@ class TestCoinGecko(Sandboxed):
         "metrics": ("market_cap_usd",),
     }
 
-    def test_what_is_known_is_not_asked_for_before_it_is_due(self, server: Sandbox) -> None:
-        provider = self.made(server)
+    def test_stored_values_are_not_requested_before_they_are_due(self, server: Sandbox) -> None:
+        provider = self.make(server)
         known = fetch(provider).known
-        # Nobody knows the rank of what is not searched for, so it is asked for again.
+        # A coin that is not trending has no rank, so its rank is requested again.
         assert {path for _, path, _ in fetch(provider, known=known).asked} == {
             "/api/v3/search/trending"
         }
@@ -47,13 +47,13 @@ class TestCoinGecko(Sandboxed):
         key = next(key for key in known if key.metric == "market_cap_usd")
         assert again.known[key] == MIDNIGHT + DAY
 
-    def test_answers_without_rows(self, server: Sandbox) -> None:
+    def test_an_answer_without_rows_stores_nothing(self, server: Sandbox) -> None:
         server.fault({"kind": "empty_rows"})
-        fetched = fetch(self.made(server, metrics=("trending_rank",)))
+        fetched = fetch(self.make(server, metrics=("trending_rank",)))
         assert fetched.error is None
         assert fetched.rows == []
 
-    def test_another_form_is_told_and_nothing_of_it_kept(self, server: Sandbox) -> None:
+    def test_a_renamed_field_is_an_error_and_stores_nothing(self, server: Sandbox) -> None:
         for metric, kind in (
             ("market_cap_usd", "list_dict"),
             ("trending_rank", "rename_field"),
@@ -61,14 +61,14 @@ class TestCoinGecko(Sandboxed):
         ):
             server.heal()
             server.fault({"kind": kind, "field": self.drift})
-            fetched = fetch(self.made(server, metrics=(metric,), assets=("BTC",)))
+            fetched = fetch(self.make(server, metrics=(metric,), assets=("BTC",)))
             assert isinstance(fetched.error, SchemaChangedError)
             assert fetched.rows == []
 
-    def test_a_market_cap_is_of_its_midnight_and_known_an_hour_later(
+    def test_a_market_cap_has_its_midnight_and_is_known_one_hour_later(
         self, server: Sandbox, world: World
     ) -> None:
-        fetched = fetch(self.made(server, assets=("SOL",)), since=NOW - 200 * DAY)
+        fetched = fetch(self.make(server, assets=("SOL",)), since=NOW - 200 * DAY)
         rows = fetched.of("market_cap_usd", "SOL")
         coin = world.coin["SOL"]
         assert [row.event_time for row in rows] == list(
@@ -79,16 +79,18 @@ class TestCoinGecko(Sandboxed):
             assert row.value == pytest.approx(price * coin.supply)
         assert {row.known_at - row.event_time for row in rows} == {HOUR}
 
-    def test_a_demo_key_is_asked_for_no_more_than_it_reaches_back(self, server: Sandbox) -> None:
-        provider = self.made(server, assets=("BTC",), metrics=("market_cap_usd",))
+    def test_a_demo_key_requests_no_older_history_than_its_plan(self, server: Sandbox) -> None:
+        provider = self.make(server, assets=("BTC",), metrics=("market_cap_usd",))
         fetched = fetch(provider, since=NOW - 900 * DAY)
         assert fetched.error is None
         assert len(fetched.rows) == 365
-        wide = self.made(server, assets=("BTC",), metrics=("market_cap_usd",), history_days=900)
+        wide = self.make(server, assets=("BTC",), metrics=("market_cap_usd",), history_days=900)
         assert "10012" in fetch(wide, since=NOW - 900 * DAY).problems[0]
 
-    def test_the_whole_market_is_as_old_as_it_says(self, server: Sandbox, world: World) -> None:
-        fetched = fetch(self.made(server))
+    def test_the_total_market_has_the_time_of_its_update(
+        self, server: Sandbox, world: World
+    ) -> None:
+        fetched = fetch(self.make(server))
         (total,), (share,) = fetched.of("total_market_cap_usd", ""), fetched.of("btc_dominance", "")
         at = NOW // (10 * MINUTE) * (10 * MINUTE)
         assert (total.event_time, total.known_at) == (at, NOW)
@@ -99,7 +101,7 @@ class TestCoinGecko(Sandboxed):
         assert sum(path.endswith("/global") for _, path, _ in fetched.asked) == 1
 
     def test_what_is_searched_for_most_is_first(self, server: Sandbox, world: World) -> None:
-        rows = [row for row in fetch(self.made(server)).rows if row.metric == "trending_rank"]
+        rows = [row for row in fetch(self.make(server)).rows if row.metric == "trending_rank"]
         at = np.array([NOW // (10 * MINUTE) * (10 * MINUTE)])
         searched = {c.name: float(world.series("searches", c.name, at)[0]) for c in world.coins}
         ordered = sorted(searched, key=lambda name: -searched[name])[:7]

@@ -94,7 +94,7 @@ CASES: Mapping[str, Mapping[str, Any]] = {
         "unknown": {"assets": ("NOSUCH",), "ids": {"NOSUCH": "no-such"}},
     },
 }
-"""What differs from the usual case, by provider."""
+"""Differences from the usual case, by provider."""
 
 EXCUSES: Mapping[str, Mapping[str, str]] = {
     "coinmetrics": {
@@ -158,13 +158,13 @@ def candles(symbols: Sequence[str], venue: Venue, days: float) -> list[Row]:
 
 
 def case(cls: type[Provider]) -> ProviderCase:
-    own = dict(CASES.get(cls.name, {}))
-    options, api = own.pop("options", {}), own.pop("api", cls.name)
-    venue = own.pop("venue", None)
+    extra = dict(CASES.get(cls.name, {}))
+    options, api = extra.pop("options", {}), extra.pop("api", cls.name)
+    venue = extra.pop("venue", None)
     if venue is not None:
-        own["expected"] = partial(candles, options["symbols"], venue, own.get("days", 6.0))
+        extra["expected"] = partial(candles, options["symbols"], venue, extra.get("days", 6.0))
     if cls.web is not None and cls.web.key is not None:
-        key = SecretStr(own.get("key_form", "{}").format("a-key"))
+        key = SecretStr(extra.get("key_form", "{}").format("a-key"))
         options = {"api_key": key, **options}
     if cls.name in SERIES_OF:
         options = {"series": SERIES_OF[cls.name], **options}
@@ -174,7 +174,7 @@ def case(cls: type[Provider]) -> ProviderCase:
         move=lambda now: sandbox().clock.move(now, 0),
         restate=restated if venue is not None else None,
     )
-    return ProviderCase(provider=cls(cls.Config(**options)), stand_in=stand_in, **own)
+    return ProviderCase(provider=cls(cls.Config(**options)), stand_in=stand_in, **extra)
 
 
 @parametrize_provider_checks([case(cls) for cls in classes().values()], EXCUSES)
@@ -237,7 +237,7 @@ class Percent(Tides):
 
 
 class Drifting(Tides):
-    """Says that history was known the later, the later it is asked."""
+    """Dates history as known later, the later it is fetched."""
 
     def point(self, row: Reader, answer: HttpResponse) -> Point:
         at = row.instant("t", unit="s")
@@ -291,7 +291,7 @@ def checked(cls: type[Tides]) -> ConformanceReport:
     return check_provider(provider, httpx.MockTransport(tides), now=NOW)
 
 
-def test_an_outsider_s_provider_passes() -> None:
+def test_a_provider_of_another_package_passes() -> None:
     checked(Tides).raise_if_failed()
 
 

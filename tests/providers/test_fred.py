@@ -23,8 +23,8 @@ class TestFred(Sandboxed):
     planned = False
     unknown: ClassVar[dict[str, Any]] = {"series": {"vix": {"path": "NO"}}, "metrics": ("vix",)}
 
-    def test_what_is_known_is_not_asked_for_before_it_is_due(self, server: Sandbox) -> None:
-        provider = self.made(server)
+    def test_stored_values_are_not_requested_before_they_are_due(self, server: Sandbox) -> None:
+        provider = self.make(server)
         known = fetch(provider).known
         assert fetch(provider, known=known).asked == []
         server.clock.move(NOW + DAY, 0)
@@ -37,7 +37,7 @@ class TestFred(Sandboxed):
     def test_a_value_is_of_the_end_of_its_day(
         self, server: Sandbox, world: World, metric: str
     ) -> None:
-        fetched = fetch(self.made(server, metrics=(metric,)), since=NOW - 60 * DAY)
+        fetched = fetch(self.make(server, metrics=(metric,)), since=NOW - 60 * DAY)
         rows = fetched.of(metric, "")
         first = {row.event_time: row for row in reversed(rows)}
         days = np.array(sorted(first))
@@ -48,19 +48,17 @@ class TestFred(Sandboxed):
         assert [first[day].value for day in days.tolist()] == pytest.approx(expected, abs=tolerance)
         assert (len(first) > 55) == (metric == "fed_funds")
 
-    def test_a_vintage_is_known_when_the_day_it_was_loaded_on_is_over(
-        self, server: Sandbox
-    ) -> None:
-        row = fetch(self.made(server)).of("vix", "")[-1]
+    def test_a_vintage_is_known_at_the_end_of_the_day_of_loading(self, server: Sandbox) -> None:
+        row = fetch(self.make(server)).of("vix", "")[-1]
         assert row.event_time == parse_time("2024-03-19T00:00:00Z")
         assert row.known_at == parse_time("2024-03-20T06:00:00Z")
-        index = fetch(self.made(server)).of("dollar_index", "")
-        # Friday's value came on Monday, with those of the days before.
+        index = fetch(self.make(server)).of("dollar_index", "")
+        # Friday's value was published on Monday, with those of the days before.
         assert index[-1].event_time == parse_time("2024-03-16T00:00:00Z")
         assert {row.known_at for row in index} == {parse_time("2024-03-19T06:00:00Z")}
 
     def test_every_vintage_of_a_value_is_a_row(self, server: Sandbox, world: World) -> None:
-        provider = self.made(server, metrics=("dollar_index",))
+        provider = self.make(server, metrics=("dollar_index",))
         rows = fetch(provider, since=NOW - 200 * DAY).of("dollar_index", "")
         day = parse_time("2023-11-02T00:00:00Z")
         first, second = [row for row in rows if row.event_time == day]
@@ -68,24 +66,24 @@ class TestFred(Sandboxed):
         assert second.known_at == parse_time("2024-02-20T06:00:00Z")
         assert second.value == pytest.approx(first.value * 1.002, abs=1e-3)
 
-    def test_what_the_archive_begins_with_is_known_by_the_usual_delay(
+    def test_the_first_vintages_of_the_archive_are_known_after_the_usual_lag(
         self, server: Sandbox
     ) -> None:
         since = ARCHIVE - 300 * DAY
-        rows = fetch(self.made(server, metrics=("vix",)), since=since).of("vix", "")
+        rows = fetch(self.make(server, metrics=("vix",)), since=since).of("vix", "")
         early = [row for row in rows if row.event_time < ARCHIVE - 40 * DAY]
         assert len(early) > 150
         assert {row.known_at - row.event_time for row in early} == {30 * HOUR}
         assert all(row.known_at >= row.event_time + 30 * HOUR for row in rows)
 
     def test_pages_are_read_to_the_end(self, server: Sandbox) -> None:
-        small = fetch(self.made(server, page_size=7), since=NOW - 90 * DAY)
+        small = fetch(self.make(server, page_size=7), since=NOW - 90 * DAY)
         assert len(small.asked) > 20
-        whole = fetch(self.made(server), since=NOW - 90 * DAY)
+        whole = fetch(self.make(server), since=NOW - 90 * DAY)
         assert sorted(small.rows) == sorted(whole.rows)
 
     def test_new_vintages_of_the_weeks_before_are_looked_for(self, server: Sandbox) -> None:
-        provider = self.made(server, metrics=("treasury_10y",))
+        provider = self.make(server, metrics=("treasury_10y",))
         known = fetch(provider, since=NOW - 60 * DAY).known
         server.clock.move(NOW + DAY, 0)
         again = fetch(provider, now=NOW + DAY, since=NOW - 60 * DAY, known=known)
@@ -95,18 +93,18 @@ class TestFred(Sandboxed):
 
     def test_a_holiday_is_left_out(self, server: Sandbox) -> None:
         since = parse_time("2023-12-22T00:00:00Z")
-        rows = fetch(self.made(server, metrics=("vix",)), since=since).of("vix", "")
+        rows = fetch(self.make(server, metrics=("vix",)), since=since).of("vix", "")
         christmas = parse_time("2023-12-25T00:00:00Z")
         assert christmas + DAY not in {row.event_time for row in rows}
         assert christmas + 2 * DAY in {row.event_time for row in rows}
 
-    def test_one_status_has_many_meanings(self) -> None:
+    def test_errors_by_status_and_message(self) -> None:
         classify = Fred.web.classify
         assert classify is not None
-        for status, told, kind in (
+        for status, message, kind in (
             (400, "Bad Request.  The value for variable api_key is wrong", UnauthorisedError),
             (400, "Bad Request.  The series does not exist.", UnlistedSymbolError),
             (400, "Bad Request.  Variable limit is wrong", None),
             (423, "Locked", UnavailableError),
         ):
-            assert classify(status, {"error_message": told}, {}) is kind
+            assert classify(status, {"error_message": message}, {}) is kind

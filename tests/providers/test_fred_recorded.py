@@ -21,7 +21,7 @@ def answer(*rows: tuple[str, str, str]) -> Mapping[str, Any]:
     return {"count": len(listed), "offset": 0, "limit": 100_000, "observations": listed}
 
 
-def test_a_period_with_too_many_vintages_is_asked_for_in_parts() -> None:
+def test_a_period_with_too_many_vintages_is_split() -> None:
     """A vintage that goes on in the next part, where it seems to begin, is one vintage."""
     answers = {
         OBSERVATIONS: Recorded(status=400, body=body("fred_vintage_limit_400")),
@@ -46,11 +46,11 @@ def test_a_period_with_too_many_vintages_is_asked_for_in_parts() -> None:
     days = (NOW - parse_time("2016-01-01T00:00:00Z")) / (24 * HOUR)
     parsed = parse_recorded(provider, answers, now=NOW, days=days)
     assert (parsed.error, parsed.problems) == (None, ())
-    found = [(fact.event_time, fact.known_at, fact.value) for fact in parsed.of("vix")]
+    result = [(fact.event_time, fact.known_at, fact.value) for fact in parsed.of("vix")]
     at = [parse_time(f"{day}T00:00:00Z") for day in ("2016-01-01", "2016-01-05")]
     known = [parse_time(f"{day}T06:00:00Z") for day in ("2016-01-05", "2016-01-06", "2021-03-02")]
-    # The newest was loaded today: which hour is not told, so it is not known before tomorrow.
-    assert found == [(at[0], known[0], 18.21), (at[1], known[1], 20.70), (at[1], known[2], 20.75)]
+    # The newest was loaded today at an unknown hour, so it is not known before tomorrow.
+    assert result == [(at[0], known[0], 18.21), (at[1], known[1], 20.70), (at[1], known[2], 20.75)]
 
 
 def test_a_broken_observation_costs_itself() -> None:

@@ -36,30 +36,30 @@ class TestGlassnode(Sandboxed):
     def test_a_day_comes_in_canonical_units_at_its_end(
         self, server: Sandbox, world: World, metric: str
     ) -> None:
-        rows = fetch(self.made(server, metrics=(metric,)), since=SPAN).of(metric)
+        rows = fetch(self.make(server, metrics=(metric,)), since=SPAN).of(metric)
         missing = set(days(SPAN, TODAY)) - {row.event_time for row in rows}
         assert missing <= {day for day in days(SPAN, TODAY) if day // DAY % 41 == 7}
-        told = world.series(metric, "BTC", np.array([row.event_time for row in rows]))
-        assert [row.value for row in rows] == pytest.approx(told.tolist())
+        expected = world.series(metric, "BTC", np.array([row.event_time for row in rows]))
+        assert [row.value for row in rows] == pytest.approx(expected.tolist())
         assert all(row.known_at == row.event_time + 3 * HOUR for row in rows)
 
     def test_a_null_is_left_out_and_not_zero(self, server: Sandbox) -> None:
-        found = values(fetch(self.made(server, metrics=("nupl",)), since=SPAN), "nupl")
-        missing = [day for day in days(SPAN, TODAY) if day not in found]
+        result = values(fetch(self.make(server, metrics=("nupl",)), since=SPAN), "nupl")
+        missing = [day for day in days(SPAN, TODAY) if day not in result]
         assert missing == [day for day in days(SPAN, TODAY) if day // DAY % 41 == 7]
         assert len(missing) >= 2
-        assert 0.0 not in found.values()
+        assert 0.0 not in result.values()
 
     @pytest.mark.parametrize(("metric", "field"), [("hodl_over_1y", "o"), ("nupl", "v")])
-    def test_nulls_alone_are_no_facts_and_no_error(
+    def test_only_nulls_are_no_facts_and_no_error(
         self, server: Sandbox, metric: str, field: str
     ) -> None:
         server.fault({"kind": "null_field", "field": field})
-        fetched = fetch(self.made(server, metrics=(metric,)))
+        fetched = fetch(self.make(server, metrics=(metric,)))
         assert (fetched.rows, fetched.error, fetched.problems) == ([], None, [])
 
     def test_hodl_waves_are_summed_over_their_bands_from_one_answer(self, server: Sandbox) -> None:
-        fetched = fetch(self.made(server, metrics=("hodl_over_1y", "hodl_under_1m")))
+        fetched = fetch(self.make(server, metrics=("hodl_over_1y", "hodl_under_1m")))
         assert len(fetched.asked) == 1
         span = {"s": (TODAY - DAY) // SECOND, "u": TODAY // SECOND - 1}
         (raw,) = httpx.get(
@@ -73,8 +73,8 @@ class TestGlassnode(Sandboxed):
             assert values(fetched, metric)[TODAY] == pytest.approx(share)
             assert 0 < share < 1
 
-    def test_a_day_is_asked_for_once_it_can_be_known(self, server: Sandbox) -> None:
-        provider = self.made(server, metrics=("mvrv",))
+    def test_a_day_is_requested_from_when_it_is_known(self, server: Sandbox) -> None:
+        provider = self.make(server, metrics=("mvrv",))
         early = TODAY + 2 * HOUR
         server.clock.move(early, 0)
         first = fetch(provider, now=early)
@@ -84,39 +84,39 @@ class TestGlassnode(Sandboxed):
         second = fetch(provider, now=TODAY + 3 * HOUR, known=first.known)
         assert [row.event_time for row in second.rows] == days(TODAY - 4 * DAY, TODAY)
 
-    def test_nothing_older_than_the_plan_reaches_is_asked_for(self, server: Sandbox) -> None:
-        provider = self.made(server, metrics=("mvrv",), history_days=30)
+    def test_no_older_history_than_the_plan_is_requested(self, server: Sandbox) -> None:
+        provider = self.make(server, metrics=("mvrv",), history_days=30)
         rows = fetch(provider, since=SPAN).of("mvrv")
         assert rows[0].event_time == TODAY - 28 * DAY
 
     def test_another_resolution_is_a_matter_of_configuration(
         self, server: Sandbox, world: World
     ) -> None:
-        own = {"sopr": {"step": "1h", "lag": "15m"}}
+        extra = {"sopr": {"step": "1h", "lag": "15m"}}
         since = NOW - 5 * HOUR
-        rows = fetch(self.made(server, metrics=("sopr",), series=own), since=since).of("sopr")
+        rows = fetch(self.make(server, metrics=("sopr",), series=extra), since=since).of("sopr")
         hour = NOW // HOUR * HOUR
         ends = list(range(hour - 4 * HOUR, hour + 1, HOUR))
         assert [row.event_time for row in rows] == ends
-        told = world.series("sopr", "BTC", np.array(ends))
-        assert [row.value for row in rows] == pytest.approx(told.tolist())
+        expected = world.series("sopr", "BTC", np.array(ends))
+        assert [row.value for row in rows] == pytest.approx(expected.tolist())
         assert rows[-1].known_at == hour + HOUR // 4
 
     def test_point_in_time_forms_say_when_they_were_computed(self, server: Sandbox) -> None:
         chosen = ("sopr", "reserve_risk")
-        provider = self.made(server, metrics=chosen, point_in_time=True)
+        provider = self.make(server, metrics=chosen, point_in_time=True)
         fetched = fetch(provider)
         assert {row.known_at - row.event_time for row in fetched.of("sopr")} == {27 * SECOND}
         assert {r.known_at - r.event_time for r in fetched.of("reserve_risk")} == {3 * HOUR}
         (problem,) = fetched.problems
-        assert problem.startswith("reserve_risk BTC: has no point-in-time form")
+        assert problem.startswith("reserve_risk BTC: no point-in-time form")
         again = fetch(provider, since=SINCE)
         assert again.problems == []
         assert len(again.asked) == len(chosen)
-        assert provider.source == f"{self.made(server).source}-pit"
+        assert provider.source == f"{self.make(server).source}-pit"
 
-    def test_point_in_time_forms_are_asked_for_within_minutes(self, server: Sandbox) -> None:
-        provider = self.made(server, metrics=("mvrv", "reserve_risk"), point_in_time=True)
+    def test_point_in_time_forms_are_requested_within_minutes(self, server: Sandbox) -> None:
+        provider = self.make(server, metrics=("mvrv", "reserve_risk"), point_in_time=True)
         known = dict.fromkeys(fetch(provider).known, TODAY - DAY)
         soon = TODAY + 5 * MINUTE
         server.clock.move(soon, 0)
@@ -124,9 +124,9 @@ class TestGlassnode(Sandboxed):
         assert fetched.of("mvrv")[-1].event_time == TODAY
         assert fetched.of("reserve_risk")[-1].event_time == TODAY - DAY
 
-    def test_a_metric_of_another_asset_is_left_alone(self, server: Sandbox) -> None:
+    def test_a_metric_given_up_for_one_asset_is_requested_for_others(self, server: Sandbox) -> None:
         chosen = ("reserve_risk", "mvrv")
-        provider = self.made(server, metrics=chosen, assets=("BTC", "ETH"))
+        provider = self.make(server, metrics=chosen, assets=("BTC", "ETH"))
         fetched = fetch(provider)
         assert fetched.error is None
         assert {(row.metric, row.entity) for row in fetched.rows} == {

@@ -33,7 +33,7 @@ class TestKaiko(Sandboxed):
     def test_depth_is_in_dollars_at_the_end_of_its_hour(
         self, server: Sandbox, world: World
     ) -> None:
-        fetched = fetch(self.made(server))
+        fetched = fetch(self.make(server))
         btc = world.coin["BTC"]
         for side in ("bid", "ask"):
             rows = fetched.of(f"{side}_depth_usd", "BTCUSDT")
@@ -43,7 +43,7 @@ class TestKaiko(Sandboxed):
             assert [row.value for row in rows] == pytest.approx(truth.tolist())
 
     def test_imbalance_spread_and_slippage(self, server: Sandbox, world: World) -> None:
-        fetched = fetch(self.made(server))
+        fetched = fetch(self.make(server))
         btc = world.coin["BTC"]
         bids, asks = (
             usual(world, f"{side}_depth_usd", btc, ENDS, 2 * btc.turnover)
@@ -58,8 +58,8 @@ class TestKaiko(Sandboxed):
             values = [row.value for row in fetched.of(metric, "BTCUSDT")]
             assert values == pytest.approx(truth.tolist()), metric
 
-    def test_prices_and_counts_are_the_markets_own(self, server: Sandbox, world: World) -> None:
-        fetched = fetch(self.made(server))
+    def test_prices_and_counts_equal_the_market(self, server: Sandbox, world: World) -> None:
+        fetched = fetch(self.make(server))
         bars = hours(world)
         prices = bars.quote / bars.volume * world.coin["BTC"].tick
         rows = fetched.of("vwap", "BTCUSDT")
@@ -69,7 +69,7 @@ class TestKaiko(Sandboxed):
         assert counts == bars.trades.tolist()
 
     def test_the_gap_between_venues(self, server: Sandbox, world: World) -> None:
-        rows = fetch(self.made(server)).of("cross_exchange_spread")
+        rows = fetch(self.make(server)).of("cross_exchange_spread")
         bars = [hours(world, EXCHANGES[name, "spot"][0]) for name in ("cbse", "krkn", "stmp")]
         prices = np.array([b.quote / b.volume for b in bars])
         dearest, cheapest = prices.max(axis=0), prices.min(axis=0)
@@ -78,8 +78,8 @@ class TestKaiko(Sandboxed):
         assert [row.event_time for row in rows] == ENDS.tolist()
 
     def test_all_pages_come(self, server: Sandbox) -> None:
-        fetched = fetch(self.made(server, page_size=40, trades_page_size=50, assets=("BTC",)))
-        whole = fetch(self.made(server, assets=("BTC",)))
+        fetched = fetch(self.make(server, page_size=40, trades_page_size=50, assets=("BTC",)))
+        whole = fetch(self.make(server, assets=("BTC",)))
         assert sorted(fetched.rows) == sorted(whole.rows)
         books = [asked for asked in fetched.asked if "order_book" in asked[1]]
         assert len(books) == 2 * 4
@@ -88,32 +88,32 @@ class TestKaiko(Sandboxed):
 
     def test_pages_that_go_round_in_circles_end(self, server: Sandbox) -> None:
         server.fault({"kind": "cursor_loop", "path": "*ob_aggregations*"})
-        fetched = fetch(self.made(server, page_size=10))
+        fetched = fetch(self.make(server, page_size=10))
         assert isinstance(fetched.error, SchemaChangedError)
-        assert "has not been told" in str(fetched.error)
+        assert "another page" in str(fetched.error)
         assert not fetched.of("slippage", "BTCUSDT")
 
     def test_no_value_is_no_zero(self, server: Sandbox) -> None:
         server.fault({"kind": "null_field", "field": "bid_slippage"})
-        fetched = fetch(self.made(server))
+        fetched = fetch(self.make(server))
         assert fetched.error is None
         assert not fetched.of("slippage", "BTCUSDT")
         assert fetched.of("bid_depth_usd", "BTCUSDT")
 
     def test_a_venue_that_lacks_the_pair_is_left_out(self, server: Sandbox) -> None:
-        fetched = fetch(self.made(server, venues=("cbse", "krkn", "nosuch")))
+        fetched = fetch(self.make(server, venues=("cbse", "krkn", "nosuch")))
         assert fetched.problems == []
         assert fetched.of("cross_exchange_spread")
-        fetched = fetch(self.made(server, venues=("cbse", "nosuch")))
+        fetched = fetch(self.make(server, venues=("cbse", "nosuch")))
         assert any("cross_exchange_spread" in problem for problem in fetched.problems)
 
-    def test_old_order_books_are_not_asked_for(self, server: Sandbox) -> None:
-        fetched = fetch(self.made(server, book_history_days=2))
+    def test_old_order_books_are_not_requested(self, server: Sandbox) -> None:
+        fetched = fetch(self.make(server, book_history_days=2))
         assert fetched.of("slippage", "BTCUSDT")[0].event_time > NOW - 2 * 24 * HOUR - HOUR
         assert fetched.of("vwap", "BTCUSDT")[0].event_time == ENDS[0]
 
 
-def test_the_sandbox_tells_ticks_and_books_as_kaiko_does() -> None:
+def test_the_sandbox_has_the_ticks_and_books_of_kaiko() -> None:
     with Sandbox(start=NOW, speed=0, apis=[api]) as sandbox:
         http = httpx.Client(base_url=sandbox.url("kaiko"), headers={"X-Api-Key": "k"})
         with http:

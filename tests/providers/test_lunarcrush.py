@@ -21,14 +21,14 @@ class TestLunarCrush(Sandboxed):
     drifting = ("social_sentiment",)
 
     def test_days_in_canonical_units(self, server: Sandbox, world: World) -> None:
-        fetched = fetch(self.made(server))
-        told = social(world, world.coin["BTC"], ENDS)
+        fetched = fetch(self.make(server))
+        expected = social(world, world.coin["BTC"], ENDS)
         truths = {
             "social_sentiment": world.series("social_sentiment", "BTC", ENDS),
             "social_dominance": world.series("social_dominance", "BTC", ENDS),
             "social_volume": world.series("social_volume", "BTC", ENDS),
-            "influencers": told["contributors_created"],
-            "spam_share": told["spam"] / told["posts_created"],
+            "influencers": expected["contributors_created"],
+            "spam_share": expected["spam"] / expected["posts_created"],
         }
         for metric, truth in truths.items():
             rows = fetched.of(metric)
@@ -42,26 +42,26 @@ class TestLunarCrush(Sandboxed):
         assert np.sign(sentiment) == pytest.approx(np.sign(truths["social_sentiment"]), abs=1)
 
     def test_scores_are_those_of_now(self, server: Sandbox, world: World) -> None:
-        fetched = fetch(self.made(server))
+        fetched = fetch(self.make(server))
         for name in ("BTC", "ETH"):
-            told = social(world, world.coin[name], np.array([NOW]))
+            expected = social(world, world.coin[name], np.array([NOW]))
             for metric in ("galaxy_score", "alt_rank"):
                 (row,) = fetched.of(metric, name)
-                assert (row.event_time, row.known_at, row.value) == (NOW, NOW, told[metric][0])
+                assert (row.event_time, row.known_at, row.value) == (NOW, NOW, expected[metric][0])
         assert sum("/coins/list/" in path for _, path, _ in fetched.asked) == 1
 
     def test_scores_by_day_where_wanted(self, server: Sandbox, world: World) -> None:
-        own = {"galaxy_score": {"step": "1d", "extra": {"now": False}}}
-        fetched = fetch(self.made(server, series=own))
-        told = social(world, world.coin["BTC"], ENDS)["galaxy_score"]
-        assert [row.value for row in fetched.of("galaxy_score")] == told.tolist()
+        options = {"galaxy_score": {"step": "1d", "extra": {"now": False}}}
+        fetched = fetch(self.make(server, series=options))
+        expected = social(world, world.coin["BTC"], ENDS)["galaxy_score"]
+        assert [row.value for row in fetched.of("galaxy_score")] == expected.tolist()
         assert len(fetched.of("alt_rank")) == 1
 
     def test_all_pages_of_the_list_come(
         self, server: Sandbox, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(lunarcrush, "_PAGE", 3)
-        provider = self.made(server, metrics=("alt_rank",), assets=("BTC", "ADA", "PEPE"))
+        provider = self.make(server, metrics=("alt_rank",), assets=("BTC", "ADA", "PEPE"))
         fetched = fetch(provider)
         assert {row.entity for row in fetched.rows} == {"BTC", "ADA", "PEPE"}
         assert [params["page"] for _, _, params in fetched.asked] == [0, 1, 2, 3, 4, 5, 6]
@@ -69,46 +69,46 @@ class TestLunarCrush(Sandboxed):
     def test_a_coin_that_is_not_listed_does_not_cost_the_others_theirs(
         self, server: Sandbox
     ) -> None:
-        provider = self.made(server, metrics=("alt_rank",), assets=("BTC", "NOSUCH"))
+        provider = self.make(server, metrics=("alt_rank",), assets=("BTC", "NOSUCH"))
         fetched = fetch(provider)
         assert {row.entity for row in fetched.rows} == {"BTC"}
         (problem,) = fetched.problems
         assert problem.startswith("alt_rank NOSUCH")
         assert fetch(provider).problems == []
 
-    def test_an_empty_list_gives_up_nobody(self, server: Sandbox) -> None:
-        provider = self.made(server, metrics=("alt_rank",))
+    def test_an_empty_list_gives_up_no_coin(self, server: Sandbox) -> None:
+        provider = self.make(server, metrics=("alt_rank",))
         server.fault({"kind": "empty_rows"})
         assert fetch(provider).problems == []
         server.heal()
         assert len(fetch(provider).rows) == 2
 
     def test_coins_may_be_named_by_number(self, server: Sandbox) -> None:
-        fetched = fetch(self.made(server, ids={"BTC": "2"}, assets=("BTC", "ETH")))
+        fetched = fetch(self.make(server, ids={"BTC": "2"}, assets=("BTC", "ETH")))
         for metric in LunarCrush.metrics:
             values = [[row.value for row in fetched.of(metric, n)] for n in ("BTC", "ETH")]
             assert values[0] == values[1] != []
 
     def test_early_days_lack_what_was_not_judged(self, server: Sandbox) -> None:
         since = parse_time("2020-07-01T00:00:00Z")
-        fetched = fetch(self.made(server), since=since)
+        fetched = fetch(self.make(server), since=since)
         assert fetched.of("social_volume")[0].event_time == since
         assert fetched.of("spam_share")[0].event_time > since + 10 * DAY
         assert all(row.value >= 0 for row in fetched.of("spam_share"))
 
-    def test_a_day_that_ran_when_the_answer_was_made_is_not_taken(self, server: Sandbox) -> None:
+    def test_a_day_that_was_running_at_generation_is_left_out(self, server: Sandbox) -> None:
         # The answer is a day old.
-        rows = fetch(self.made(server), now=NOW + DAY).of("social_volume")
+        rows = fetch(self.make(server), now=NOW + DAY).of("social_volume")
         assert rows[-1].event_time == ENDS[-1]
 
-    def test_another_form_of_the_list(self, server: Sandbox) -> None:
+    def test_a_list_with_another_schema_is_an_error(self, server: Sandbox) -> None:
         server.fault({"kind": "rename_field", "field": "alt_rank"})
-        fetched = fetch(self.made(server, metrics=("alt_rank",)))
+        fetched = fetch(self.make(server, metrics=("alt_rank",)))
         assert isinstance(fetched.error, SchemaChangedError)
         assert fetched.rows == []
 
     def test_the_plan_sets_the_limits(self, server: Sandbox) -> None:
-        limits = self.made(server, requests_per_minute=4, requests_per_day=100).web
+        limits = self.make(server, requests_per_minute=4, requests_per_day=100).web
         assert limits is not None
         assert [(limit.units, limit.seconds) for limit in limits.limits] == [(4, 60), (100, 86_400)]
 

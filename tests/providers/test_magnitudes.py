@@ -1,4 +1,4 @@
-"""The sandbox tells numbers of true size, and sources of one metric agree there.
+"""The sandbox has numbers of realistic size, and sources of one metric agree there.
 
 A factor that a provider gets wrong, percent for shares or hashes for terahashes, shows nowhere else
 where provider and sandbox were written from one misreading: here two vendors have to be misread in
@@ -75,21 +75,21 @@ TRUE: Mapping[tuple[str, str], tuple[float, float]] = {
 PARTIAL: Mapping[tuple[str, str], str] = {
     ("social_volume", "reddit"): "counts the posts of chosen subreddits, a part of all mentions",
 }
-"""Providers that tell a part of what others tell in whole, and so disagree by right."""
+"""Providers that cover a part of what others cover, and rightly disagree."""
 
 
 @pytest.fixture(scope="module")
 def medians() -> Iterator[Medians]:
-    found: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    result: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for cls in classes().values():
         fetched = fetch(replace(case(cls), days=30))
         assert fetched.error is None, f"{cls.name}: {fetched.error}"
         for kind, *row in fetched.rows:
             if kind == "fact":
                 metric, _, entity, _, _, value = row
-                found[metric, entity][cls.name].append(abs(value))
+                result[metric, entity][cls.name].append(abs(value))
     yield {
-        about: {name: median(values) for name, values in by.items()} for about, by in found.items()
+        about: {name: median(values) for name, values in by.items()} for about, by in result.items()
     }
     sandbox().stop()
     sandbox.cache_clear()

@@ -6,8 +6,8 @@ import pytest
 from tests.providers.sandboxed import NOW, SINCE, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
 from weft.sources.http import SchemaChangedError
-from weft_providers.messari import provider as messari
-from weft_providers.messari.provider import Messari
+from weft_providers import messari
+from weft_providers.messari import Messari
 from weft_sandbox import Sandbox
 from weft_sandbox.protocols.messari import (
     governance,
@@ -31,7 +31,7 @@ class TestMessari(Sandboxed):
     unknown = {"assets": ("NOSUCH",), "ids": {"NOSUCH": "no-such"}, "metrics": ("mindshare",)}  # noqa: RUF012  # read only
 
     def test_protocols_by_day(self, server: Sandbox, world: World) -> None:
-        fetched = fetch(self.made(server))
+        fetched = fetch(self.make(server))
         series = {name: world.series(name, "UNI", ENDS) for name in ("tvl", "fees", "revenue")}
         truths = {
             "tvl_usd": series["tvl"],
@@ -44,12 +44,12 @@ class TestMessari(Sandboxed):
             assert {row.known_at - row.event_time for row in rows} == {12 * HOUR}
             assert [row.value for row in rows] == pytest.approx(truth.tolist())
 
-    def test_assets_without_a_protocol_are_not_asked_for(self, server: Sandbox) -> None:
-        fetched = fetch(self.made(server, assets=("BTC",), metrics=("tvl_usd",)))
+    def test_assets_without_a_protocol_are_not_requested(self, server: Sandbox) -> None:
+        fetched = fetch(self.make(server, assets=("BTC",), metrics=("tvl_usd",)))
         assert (fetched.asked, fetched.problems) == ([], [])
 
     def test_attention_by_day(self, server: Sandbox, world: World) -> None:
-        fetched = fetch(self.made(server))
+        fetched = fetch(self.make(server))
         truths = {
             "social_sentiment": world.series("social_sentiment", "AAVE", ENDS),
             "social_volume": np.rint(world.series("social_volume", "AAVE", ENDS)),
@@ -68,7 +68,7 @@ class TestMessari(Sandboxed):
         days = np.arange(NOW // DAY + 1, NOW // DAY + 31) * DAY
         share = locked_share(coin, days).sum()
         price = world.price(REFERENCE, coin, NOW) * coin.tick
-        fetched = fetch(self.made(server))
+        fetched = fetch(self.make(server))
         (row,) = fetched.of("unlock_share", "AAVE")
         assert (row.event_time, row.known_at) == (NOW, NOW)
         assert row.value == pytest.approx(share)
@@ -78,7 +78,7 @@ class TestMessari(Sandboxed):
         assert row.value == pytest.approx(coin.supply * price)
 
     def test_the_numbers_of_a_profile_as_of_now(self, server: Sandbox, world: World) -> None:
-        fetched = fetch(self.made(server, assets=("AAVE", "ETH")))
+        fetched = fetch(self.make(server, assets=("AAVE", "ETH")))
         for name in ("AAVE", "ETH"):
             coin = world.coin[name]
             price, most = world.price(REFERENCE, coin, NOW) * coin.tick, max_supply(coin)
@@ -96,11 +96,11 @@ class TestMessari(Sandboxed):
 
     def test_inflation_comes_once_its_column_is_named(self, server: Sandbox, world: World) -> None:
         metrics = ("supply_inflation",)
-        unnamed = self.made(server, metrics=metrics)
+        unnamed = self.make(server, metrics=metrics)
         assert fetch(unnamed).asked == []
         assert "series.supply_inflation.path" in unnamed.waiting()["supply_inflation"]
-        own = {"supply_inflation": {"path": "supply.circulating-supply"}}
-        fetched = fetch(self.made(server, metrics=metrics, series=own))
+        extra = {"supply_inflation": {"path": "supply.circulating-supply"}}
+        fetched = fetch(self.make(server, metrics=metrics, series=extra))
         rows = fetched.of("supply_inflation", "UNI")
         assert [row.event_time for row in rows] == ENDS.tolist()
         assert {row.known_at - row.event_time for row in rows} == {12 * HOUR}
@@ -108,23 +108,23 @@ class TestMessari(Sandboxed):
         assert [row.value for row in rows] == pytest.approx((now - before) / before)
         assert rows[0].value > 0.001
         wrong = {"supply_inflation": {"path": "supply.nosuch"}}
-        changed = fetch(self.made(server, metrics=metrics, series=wrong))
+        changed = fetch(self.make(server, metrics=metrics, series=wrong))
         assert isinstance(changed.error, SchemaChangedError)
 
-    def test_a_schedule_without_coins_is_another_form(self, server: Sandbox) -> None:
+    def test_a_schedule_without_coins_is_an_error(self, server: Sandbox) -> None:
         metrics = ("unlock_share",)
-        (whole,) = fetch(self.made(server, assets=("AAVE",), metrics=metrics)).of(*metrics, "AAVE")
+        (whole,) = fetch(self.make(server, assets=("AAVE",), metrics=metrics)).of(*metrics, "AAVE")
         server.fault({"kind": "null_field", "field": "cumulativeUnlockedUSD"})
-        (same,) = fetch(self.made(server, assets=("AAVE",), metrics=metrics)).of(*metrics, "AAVE")
+        (same,) = fetch(self.make(server, assets=("AAVE",), metrics=metrics)).of(*metrics, "AAVE")
         assert same == whole
         server.heal()
         server.fault({"kind": "null_field", "field": "cumulativeUnlockedNative"})
-        fetched = fetch(self.made(server, assets=("AAVE",), metrics=metrics))
+        fetched = fetch(self.make(server, assets=("AAVE",), metrics=metrics))
         assert isinstance(fetched.error, SchemaChangedError)
         assert fetched.rows == []
 
-    def test_a_coin_without_a_schedule_is_told_and_left_out(self, server: Sandbox) -> None:
-        provider = self.made(server, assets=("BTC",))
+    def test_a_coin_without_a_schedule_is_reported_and_left_out(self, server: Sandbox) -> None:
+        provider = self.make(server, assets=("BTC",))
         fetched = fetch(provider)
         (problem,) = fetched.problems
         assert "unlock_usd BTC" in problem
@@ -135,8 +135,8 @@ class TestMessari(Sandboxed):
     def test_events_count_on_the_day_they_were_recorded(
         self, server: Sandbox, world: World
     ) -> None:
-        fetched = fetch(self.made(server, metrics=("governance_events",)))
-        told = 0
+        fetched = fetch(self.make(server, metrics=("governance_events",)))
+        count = 0
         for name in ("AAVE", "UNI"):
             rows = fetched.of("governance_events", name)
             assert [row.event_time for row in rows] == ENDS.tolist()
@@ -151,19 +151,19 @@ class TestMessari(Sandboxed):
                 for end in ENDS.tolist()
             ]
             assert [row.value for row in rows] == counts
-            told += sum(counts)
-        assert told > 0
+            count += sum(counts)
+        assert count > 0
 
     def test_all_pages_of_events_come(
         self, server: Sandbox, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(messari, "_PAGE", 5)
         since = NOW // DAY * DAY - 30 * DAY
-        fetched = fetch(self.made(server, metrics=("governance_events",)), since=since)
+        fetched = fetch(self.make(server, metrics=("governance_events",)), since=since)
         assert [body["page"] for _, _, body in fetched.asked] == list(
             range(1, len(fetched.asked) + 1)
         )
-        told = governance(world, NOW)
+        expected = governance(world, NOW)
         for name in ("AAVE", "UNI"):
             rows = fetched.of("governance_events", name)
             assert rows[0].event_time == since
@@ -173,12 +173,12 @@ class TestMessari(Sandboxed):
                 and coin.name == name
                 and kind == "Governance"
                 and not is_global(at)
-                for at, coin, kind in told
+                for at, coin, kind in expected
             )
             assert sum(row.value for row in rows) == count > 0
 
     def test_pages_that_repeat_end_and_count_once(self, server: Sandbox) -> None:
-        provider = self.made(server, metrics=("governance_events",))
+        provider = self.make(server, metrics=("governance_events",))
         whole = fetch(provider, since=NOW - 60 * DAY)
         server.fault({"kind": "cursor_loop"})
         fetched = fetch(provider, since=NOW - 60 * DAY)
@@ -189,7 +189,7 @@ class TestMessari(Sandboxed):
             assert rows == whole.of("governance_events", name)[-len(rows) :]
 
     def test_events_are_not_listed_back_for_ever(self, server: Sandbox) -> None:
-        provider = self.made(server, metrics=("governance_events",), events_days=3)
+        provider = self.make(server, metrics=("governance_events",), events_days=3)
         rows = fetch(provider).of("governance_events", "UNI")
         assert [row.event_time for row in rows] == ENDS[-3:].tolist()
 
@@ -198,18 +198,18 @@ class TestMessari(Sandboxed):
     ) -> None:
         midnight = NOW // DAY * DAY
         server.clock.move(midnight, 0)
-        fetched = fetch(self.made(server, metrics=("unlock_share",)), now=midnight)
+        fetched = fetch(self.make(server, metrics=("unlock_share",)), now=midnight)
         days = midnight + np.arange(1, 31) * DAY
         (row,) = fetched.of("unlock_share", "UNI")
         assert row.value == pytest.approx(locked_share(world.coin["UNI"], days).sum())
 
     def test_a_null_is_no_value(self, server: Sandbox) -> None:
         server.fault({"kind": "null_field", "field": "1"})
-        fetched = fetch(self.made(server, metrics=("tvl_usd", "fees_usd")))
+        fetched = fetch(self.make(server, metrics=("tvl_usd", "fees_usd")))
         assert fetched.error is None
         assert {row.metric for row in fetched.rows} == {"fees_usd"}
 
-    def test_a_missing_column_is_another_form(self, server: Sandbox) -> None:
-        own = {"tvl_usd": {"path": "tvl"}}
-        fetched = fetch(self.made(server, metrics=("tvl_usd",), series=own))
+    def test_a_missing_column_is_an_error(self, server: Sandbox) -> None:
+        extra = {"tvl_usd": {"path": "tvl"}}
+        fetched = fetch(self.make(server, metrics=("tvl_usd",), series=extra))
         assert isinstance(fetched.error, SchemaChangedError)

@@ -8,8 +8,8 @@ import pytest
 from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
 from weft.sources.http import ForbiddenError, NotCoveredError, SchemaChangedError
-from weft_providers.nansen import provider as nansen
-from weft_providers.nansen.provider import Nansen
+from weft_providers import nansen
+from weft_providers.nansen import Nansen
 from weft_sandbox import Sandbox
 from weft_sandbox.protocols.nansen import TOKENS, bridged, holders, netflow
 from weft_sandbox.venues import REFERENCE
@@ -27,7 +27,7 @@ class TestNansen(Sandboxed):
     unknown = {"assets": ("NOSUCH",), "ids": {"NOSUCH": "ethereum:0xdead"}}  # noqa: RUF012  # read only
 
     def test_flows_and_holders_as_of_now(self, server: Sandbox, world: World) -> None:
-        fetched = fetch(self.made(server, assets=ALL))
+        fetched = fetch(self.make(server, assets=ALL))
         groups = {
             "smart_money_netflow_usd": "smart_trader",
             "whale_netflow_usd": "whale",
@@ -46,7 +46,7 @@ class TestNansen(Sandboxed):
         assert min(flows) < 0 < max(flows)
 
     def test_bridges_give_out_what_comes_in(self, server: Sandbox, world: World) -> None:
-        (row,) = fetch(self.made(server)).of("bridge_netflow_usd", "ETH")
+        (row,) = fetch(self.make(server)).of("bridge_netflow_usd", "ETH")
         coin, hour = world.coin["ETH"], NOW // HOUR * HOUR
         before, after = bridged(world, coin, np.array([hour - DAY, hour]))
         price = world.price(REFERENCE, coin, hour) * coin.tick
@@ -55,27 +55,29 @@ class TestNansen(Sandboxed):
 
     def test_the_label_of_bridges_is_a_matter_of_config(self, server: Sandbox) -> None:
         metrics = ("bridge_netflow_usd",)
-        fetched = fetch(self.made(server, metrics=metrics, bridge_label="whale"))
+        fetched = fetch(self.make(server, metrics=metrics, bridge_label="whale"))
         assert [body["label"] for _, _, body in fetched.asked] == ["whale"] * 2
         assert len(fetched.rows) == 2
-        unnamed = self.made(server, metrics=metrics, bridge_label="")
+        unnamed = self.make(server, metrics=metrics, bridge_label="")
         assert fetch(unnamed).asked == []
         assert "providers.nansen.bridge_label" in unnamed.waiting()["bridge_netflow_usd"]
 
     def test_all_pages_come(self, server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(nansen, "_PAGE", 3)
         options: dict[str, Any] = {"assets": ALL, "metrics": ("smart_money_holders",)}
-        fetched = fetch(self.made(server, **options))
+        fetched = fetch(self.make(server, **options))
         assert {row.entity for row in fetched.rows} == set(ALL)
         assert [body["pagination"]["page"] for _, _, body in fetched.asked] == [1, 2, 3, 4]
         server.fault({"kind": "cursor_loop"})
-        fetched = fetch(self.made(server, **options))
+        fetched = fetch(self.make(server, **options))
         assert isinstance(fetched.error, SchemaChangedError)
         assert len(fetched.asked) == 2
 
-    def test_what_a_list_lacks_is_no_zero_and_not_asked_for_at_once(self, server: Sandbox) -> None:
-        own: dict[str, Any] = {"assets": ("ETH", "NOSUCH"), "ids": {"NOSUCH": "ethereum:0xdead"}}
-        provider = self.made(server, metrics=("smart_money_holders",), **own)
+    def test_a_token_missing_in_a_list_is_no_zero_and_not_requested_soon(
+        self, server: Sandbox
+    ) -> None:
+        extra: dict[str, Any] = {"assets": ("ETH", "NOSUCH"), "ids": {"NOSUCH": "ethereum:0xdead"}}
+        provider = self.make(server, metrics=("smart_money_holders",), **extra)
         fetched = fetch(provider)
         assert {row.entity for row in fetched.rows} == {"ETH"}
         assert fetched.problems == []
@@ -85,13 +87,13 @@ class TestNansen(Sandboxed):
 
     def test_a_null_is_no_value(self, server: Sandbox) -> None:
         server.fault({"kind": "null_field", "field": "whale_net_flow_usd"})
-        fetched = fetch(self.made(server))
+        fetched = fetch(self.make(server))
         assert fetched.error is None
         assert not fetched.of("whale_netflow_usd", "ETH")
         assert fetched.of("top_trader_netflow_usd", "ETH")
 
-    def test_a_label_it_does_not_know_is_told(self, server: Sandbox) -> None:
-        provider = self.made(server, bridge_label="nosuch")
+    def test_an_unknown_label_is_reported(self, server: Sandbox) -> None:
+        provider = self.make(server, bridge_label="nosuch")
         fetched = fetch(provider)
         assert fetched.error is None
         (problem,) = fetched.problems
@@ -100,7 +102,7 @@ class TestNansen(Sandboxed):
         assert fetched.of("whale_netflow_usd", "ETH")
 
     def test_no_more_credits_are_spent_than_wanted(self, server: Sandbox) -> None:
-        fetched = fetch(self.made(server, credits_per_day=10, credits_per_call=5))
+        fetched = fetch(self.make(server, credits_per_day=10, credits_per_call=5))
         assert fetched.error is not None
         assert "next free turn" in str(fetched.error)
 
@@ -108,14 +110,14 @@ class TestNansen(Sandboxed):
         chain, address = TOKENS["ETH"]
         spelt = f"{chain}:{address.upper().replace('0X', '0x')}"
         metrics = ("smart_money_holders", "whale_netflow_usd")
-        fetched = fetch(self.made(server, ids={"ETH": spelt}, metrics=metrics))
+        fetched = fetch(self.make(server, ids={"ETH": spelt}, metrics=metrics))
         assert fetched.of("smart_money_holders", "ETH")
         assert fetched.of("whale_netflow_usd", "ETH")
 
 
 def test_credits_that_are_used_up_stop_everything() -> None:
-    told = Nansen.web.classify
-    assert told is not None
-    assert told(403, {"detail": {"message": "Insufficient credits"}}, {}) is ForbiddenError
-    assert told(403, {"detail": "not in your plan"}, {}) is NotCoveredError
-    assert told(422, {"detail": []}, {}) is None
+    classify = Nansen.web.classify
+    assert classify is not None
+    assert classify(403, {"detail": {"message": "Insufficient credits"}}, {}) is ForbiddenError
+    assert classify(403, {"detail": "not in your plan"}, {}) is NotCoveredError
+    assert classify(422, {"detail": []}, {}) is None

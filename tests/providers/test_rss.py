@@ -18,7 +18,7 @@ from weft.sources import texts as _texts
 from weft.sources.http import ForbiddenError, HttpResponse
 from weft.sources.http.errors import MalformedError
 from weft.sources.texts import AssetFinder, plain, same_link, same_title
-from weft_providers.rss.feeds import Feed, items_of
+from weft_providers.rss.feeds import Feed, parse_items
 from weft_providers.rss.provider import Rss
 from weft_sandbox import Sandbox
 
@@ -38,35 +38,35 @@ def server(_served: Sandbox) -> Iterator[Sandbox]:
     _served.clock.move(NOW, 0)
 
 
-def made(server: Sandbox, **options: Any) -> Rss:
+def make(server: Sandbox, **options: Any) -> Rss:
     return Rss(Rss.Config(base_url=server.url("rss"), **options))
 
 
 def test_every_feed_brings_texts_that_pass_the_checks(server: Sandbox) -> None:
-    came = fetch(made(server))
-    assert (came.error, came.problems) == (None, [])
-    assert {t["feed"] for t in came.texts} == set(Rss.Config().feeds) - {"sec"}
+    fetched = fetch(make(server))
+    assert (fetched.error, fetched.problems) == (None, [])
+    assert {t["feed"] for t in fetched.texts} == set(Rss.Config().feeds) - {"sec"}
     assert len(Rss.Config().feeds) >= 12
-    assert all(0.4 <= t["credibility"] <= 1 for t in came.texts)
-    assert all(t["event_time"] <= t["known_at"] == NOW for t in came.texts)
+    assert all(0.4 <= t["credibility"] <= 1 for t in fetched.texts)
+    assert all(t["event_time"] <= t["known_at"] == NOW for t in fetched.texts)
 
 
 def test_a_text_is_what_was_published_without_markup(server: Sandbox) -> None:
     news = server.world.news(NOW - 2 * DAY, NOW)
-    texts = fetch(made(server)).texts
-    told = {(t["title"], t["event_time"]): t for t in texts}
-    # Some are told by a feed that nobody asked for.
-    found = [i for i in news if (f"{i.title} & more, {i.number}", i.time) in told]
-    assert len(found) > 0.9 * len(news)
-    for item in found:
-        text = told[f"{item.title} & more, {item.number}", item.time]
+    texts = fetch(make(server)).texts
+    by_title = {(t["title"], t["event_time"]): t for t in texts}
+    # Some are from a feed that is not configured.
+    result = [i for i in news if (f"{i.title} & more, {i.number}", i.time) in by_title]
+    assert len(result) > 0.9 * len(news)
+    for item in result:
+        text = by_title[f"{item.title} & more, {item.number}", item.time]
         assert text["summary"] == item.text
         # The names of others are words besides, and few headlines say that the coin is meant.
         assert item.coin in text["assets"] or item.coin not in {"BTC", "ETH", "SOL", "DOGE", "LTC"}
 
 
 def test_a_story_that_several_bring_comes_once_from_the_first(server: Sandbox) -> None:
-    texts = fetch(made(server)).texts
+    texts = fetch(make(server)).texts
     for item in server.world.news(NOW - DAY, NOW - HOUR):
         same = [t for t in texts if t["title"].endswith(f" {item.number}")]
         assert [t["event_time"] for t in same] in ([item.time], [])
@@ -74,16 +74,16 @@ def test_a_story_that_several_bring_comes_once_from_the_first(server: Sandbox) -
 
 @pytest.mark.parametrize("feed", [ATOM, RDF], ids=["atom", "rdf"])
 def test_other_kinds_of_feeds(server: Sandbox, feed: Feed) -> None:
-    came = fetch(made(server, feeds={"own": feed}))
-    assert came.problems == []
-    assert len(came.texts) > 5
-    assert all(NOW - 12 * DAY < t["event_time"] <= NOW for t in came.texts)
-    assert all("<" not in t["title"] + t["summary"] for t in came.texts)
-    assert all(t["url"].startswith("https://") for t in came.texts)
+    fetched = fetch(make(server, feeds={"own": feed}))
+    assert fetched.problems == []
+    assert len(fetched.texts) > 5
+    assert all(NOW - 12 * DAY < t["event_time"] <= NOW for t in fetched.texts)
+    assert all("<" not in t["title"] + t["summary"] for t in fetched.texts)
+    assert all(t["url"].startswith("https://") for t in fetched.texts)
 
 
 def test_what_was_brought_is_not_brought_again(server: Sandbox) -> None:
-    provider = made(server)
+    provider = make(server)
     first = fetch(provider)
     assert fetch(provider).texts == []
     server.clock.move(NOW + 6 * HOUR, 0)
@@ -94,21 +94,19 @@ def test_what_was_brought_is_not_brought_again(server: Sandbox) -> None:
 
 
 def test_after_a_restart_the_same_names_are_given(server: Sandbox) -> None:
-    texts = [fetch(made(server)).texts for _ in range(2)]
+    texts = [fetch(make(server)).texts for _ in range(2)]
     assert texts[0] == texts[1]
 
 
-def test_an_unchanged_feed_is_confirmed_and_known_since_it_came(
-    server: Sandbox, tmp_path: Path
-) -> None:
+def test_an_unchanged_feed_is_known_since_its_first_fetch(server: Sandbox, tmp_path: Path) -> None:
     feeds = {"own": RDF}
-    first = fetch(made(server, feeds=feeds), cache=tmp_path)
-    again = fetch(made(server, feeds=feeds), cache=tmp_path, now=NOW + HOUR)
+    first = fetch(make(server, feeds=feeds), cache=tmp_path)
+    again = fetch(make(server, feeds=feeds), cache=tmp_path, now=NOW + HOUR)
     assert again.texts == first.texts
 
 
 def test_an_edited_text_is_a_further_version(server: Sandbox) -> None:
-    provider = made(server, feeds={"own": RDF})
+    provider = make(server, feeds={"own": RDF})
     (old, *_) = fetch(provider).texts
     provider._versions[old["id"]] = "what it said before"
     server.clock.move(NOW + MINUTE, 0)
@@ -120,55 +118,55 @@ def test_an_edited_text_is_a_further_version(server: Sandbox) -> None:
 def test_a_date_to_come_counts_from_when_it_was_first_seen(server: Sandbox) -> None:
     # Who asks believes that it is earlier than the publishers do.
     early = NOW - 2 * DAY
-    first = fetch(made(server, feeds={"own": RDF}), now=early)
+    first = fetch(make(server, feeds={"own": RDF}), now=early)
     ahead = [t for t in first.texts if t["event_time"] == early]
     assert ahead
-    again = fetch(made(server, feeds={"own": RDF}), now=NOW, cursor=first.cursor)
+    again = fetch(make(server, feeds={"own": RDF}), now=NOW, cursor=first.cursor)
     assert {t["id"] for t in again.texts if t["event_time"] == early} == {t["id"] for t in ahead}
 
 
-def test_a_feed_that_fails_is_told_and_the_others_go_on(server: Sandbox) -> None:
+def test_a_feed_that_fails_is_reported_and_costs_no_other_feed(server: Sandbox) -> None:
     server.fault({"kind": "status", "status": 403, "path": "/decrypt.co/*"})
     server.fault({"kind": "html", "path": "/blockworks.co/*"})
     server.fault({"kind": "reset_body", "path": "/u.today/*"})
-    came = fetch(made(server))
-    assert came.error is None
-    told = "\n".join(came.problems)
-    assert [name for name in ("decrypt", "blockworks", "utoday") if f"{name}: " in told] == [
+    fetched = fetch(make(server))
+    assert fetched.error is None
+    message = "\n".join(fetched.problems)
+    assert [name for name in ("decrypt", "blockworks", "utoday") if f"{name}: " in message] == [
         "decrypt",
         "blockworks",
         "utoday",
     ]
-    assert {"decrypt", "blockworks", "utoday"}.isdisjoint(t["feed"] for t in came.texts)
-    assert len({t["feed"] for t in came.texts}) > 15
+    assert {"decrypt", "blockworks", "utoday"}.isdisjoint(t["feed"] for t in fetched.texts)
+    assert len({t["feed"] for t in fetched.texts}) > 15
 
 
 def test_where_no_feed_can_be_read_it_fails(server: Sandbox) -> None:
     server.fault({"kind": "status", "status": 403})
-    came = fetch(made(server))
-    assert isinstance(came.error, ForbiddenError)
-    assert came.texts == []
+    fetched = fetch(make(server))
+    assert isinstance(fetched.error, ForbiddenError)
+    assert fetched.texts == []
 
 
-def test_what_came_of_a_feed_that_is_cut_off_is_kept(server: Sandbox) -> None:
+def test_a_truncated_feed_keeps_its_complete_items(server: Sandbox) -> None:
     server.fault({"kind": "truncate", "share": 0.5})
-    came = fetch(made(server, feeds={"own": RDF}))
-    assert 1 <= len(came.texts) <= 6
+    fetched = fetch(make(server, feeds={"own": RDF}))
+    assert 1 <= len(fetched.texts) <= 6
 
 
-def test_who_wants_to_know_who_asks_is_told(server: Sandbox) -> None:
-    assert not any(t["feed"] == "sec" for t in fetch(made(server)).texts)
-    came = fetch(made(server, contact="somebody@example.com"))
-    assert came.problems == []
-    assert any(t["feed"] == "sec" for t in came.texts)
+def test_the_contact_is_sent_to_publishers(server: Sandbox) -> None:
+    assert not any(t["feed"] == "sec" for t in fetch(make(server)).texts)
+    fetched = fetch(make(server, contact="somebody@example.com"))
+    assert fetched.problems == []
+    assert any(t["feed"] == "sec" for t in fetched.texts)
 
 
-def test_without_another_address_each_feed_is_asked_at_its_host(server: Sandbox) -> None:
+def test_each_feed_is_requested_from_its_host(server: Sandbox) -> None:
     url = server.url("rss") + "/www.federalreserve.gov/feeds/h15.xml"
     provider = Rss(Rss.Config(feeds={"own": Feed(url=url)}))
-    came = fetch(provider)
-    assert len(came.texts) > 5
-    assert came.requests == 1
+    fetched = fetch(provider)
+    assert len(fetched.texts) > 5
+    assert fetched.requests == 1
     assert (provider.source, provider.source_kind) == ("rss", SourceKind.REAL)
 
 
@@ -197,7 +195,7 @@ def test_the_sandbox_sends_nothing_twice(server: Sandbox) -> None:
         ("SOL/USDT", ["SOL", "USDT"]),
     ],
 )
-def test_assets_are_found_by_name_and_ticker(text: str, assets: list[str]) -> None:
+def test_assets_are_recognised_by_name_and_ticker(text: str, assets: list[str]) -> None:
     assert AssetFinder().find(text) == assets
 
 
@@ -275,7 +273,7 @@ def test_no_feed_takes_longer_than_its_length(what: str) -> None:
     ).encode()
     answer = HttpResponse("test", "a feed", {}, body, None, NOW)
     started = time.monotonic()
-    (item,) = items_of(answer)
+    (item,) = parse_items(answer)
     assert item.title == "Bitcoin rises"
     assert time.monotonic() - started < PATIENCE_SECONDS
 
@@ -287,7 +285,7 @@ def test_what_is_the_same_page_or_title() -> None:
     assert same_title("Market update") is None
 
 
-def test_a_feed_with_a_number_nobody_can_read_is_told() -> None:
+def test_a_feed_with_an_invalid_number_is_reported() -> None:
     body = f"<rss version='2.0'><item><title>&#{'9' * 5_000};</title></item></rss>".encode()
     with pytest.raises(MalformedError, match="answered no feed"):
-        items_of(HttpResponse("test", "GET /feed", {}, body, None, NOW))
+        parse_items(HttpResponse("test", "GET /feed", {}, body, None, NOW))

@@ -1,4 +1,4 @@
-"""Recorded feeds: empty ones, their dates, and what their headlines are about."""
+"""Recorded feeds: empty feeds, dates, and the assets of headlines."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -15,10 +15,9 @@ from weft.foundation.times import DAY, HOUR, MINUTE, iso, parse_time, to_micros
 from weft.sources.texts import AssetFinder
 from weft.testing import ParsedRows, Recorded, parse_recorded
 from weft.text.tagging import Tagger
-from weft_providers.rss.dates import read_date
+from weft_providers.rss.dates import parse_date
 from weft_providers.rss.feeds import Feed
-from weft_providers.rss.memory import FeedMemory
-from weft_providers.rss.provider import Rss
+from weft_providers.rss.provider import FeedMemory, Rss
 
 NOW = parse_time("2026-11-30T21:00:00Z")
 ONE, OTHER = "https://one.example.com/rss", "https://other.example.com/rss"
@@ -38,8 +37,8 @@ def read(answers: dict[str, Any], provider: Rss | None = None, **options: Any) -
     """Read feeds, one for each answer."""
     feeds = {url.split(".")[0].removeprefix("https://"): Feed(url=url) for url in (ONE, OTHER)}
     feeds = {name: feed for name, feed in feeds.items() if feed.url in answers}
-    own = provider or Rss(Rss.Config(feeds=feeds))
-    return parse_recorded(own, answers, **{"now": NOW, **options})
+    extra = provider or Rss(Rss.Config(feeds=feeds))
+    return parse_recorded(extra, answers, **{"now": NOW, **options})
 
 
 def times(parsed: ParsedRows) -> dict[str, str]:
@@ -61,7 +60,7 @@ def test_an_empty_feed_costs_no_other() -> None:
     assert times(parsed) == {"Bitcoin rises on a quiet day": "2026-11-30T20:00:00Z"}
 
 
-def test_a_feed_that_is_gone_is_named_once_and_left_alone(tmp_path: Path) -> None:
+def test_a_feed_that_is_gone_is_named_once_and_not_requested_again(tmp_path: Path) -> None:
     answers = {ONE: Recorded(status=410, headers=XML), OTHER: feed(("Bitcoin rises again", TODAY))}
     first = read(answers, cache=tmp_path)
     (line,) = first.problems
@@ -102,9 +101,9 @@ def test_a_feed_that_is_gone_is_named_once_and_left_alone(tmp_path: Path) -> Non
     ],
 )
 def test_dates_in_all_their_forms(date: str) -> None:
-    found = read_date(date)
-    assert found is not None
-    assert iso(found) == "2026-11-30T20:00:00Z"
+    result = parse_date(date)
+    assert result is not None
+    assert iso(result) == "2026-11-30T20:00:00Z"
     parsed = read({ONE: feed(("Bitcoin falls again today", date))})
     assert times(parsed) == {"Bitcoin falls again today": "2026-11-30T20:00:00Z"}
 
@@ -130,7 +129,7 @@ def test_dates_in_all_their_forms(date: str) -> None:
     ],
 )
 def test_a_date_that_cannot_be_meant_is_none(date: str) -> None:
-    assert read_date(date) is None
+    assert parse_date(date) is None
     parsed = read({ONE: feed(("Bitcoin falls again today", date))})
     assert times(parsed) == {"Bitcoin falls again today": iso(NOW)}
 
@@ -147,12 +146,12 @@ def test_dates_of_mail_are_read_as_the_standard_library_reads_them(
     local = to_micros(at) + minutes * MINUTE
     text = format_datetime(datetime.fromtimestamp(local / 1e6, UTC))
     text = text.replace("+0000", f"{sign}{size // 60:02d}{size % 60:02d}")
-    assert read_date(text) == to_micros(at)
+    assert parse_date(text) == to_micros(at)
 
 
 @given(st.text(max_size=80))
 def test_any_text_is_a_date_or_none(text: str) -> None:
-    read_date(text)
+    parse_date(text)
 
 
 def test_what_is_new_and_claims_to_be_weeks_old_bears_a_wrong_date() -> None:
@@ -176,7 +175,7 @@ def test_what_is_new_and_claims_to_be_weeks_old_bears_a_wrong_date() -> None:
     assert old not in FeedMemory(memory.cursor, later + 40 * DAY).cursor
 
 
-def test_first_sights_of_an_earlier_version_are_kept() -> None:
+def test_the_state_of_an_earlier_version_is_read() -> None:
     text = "d" * 24
     memory = FeedMemory(f'{{"{text}": {NOW - DAY}}}', NOW)
     assert memory.published("fed", text, None, NOW) == NOW - DAY

@@ -1,4 +1,4 @@
-"""The made-up market: the same whenever asked, shaped like a real one, and without an edge."""
+"""The made-up market: reproducible, shaped like a real market, and without an edge."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -64,7 +64,7 @@ def returns(year: pl.DataFrame) -> FloatPanel:
     return np.diff(np.log(wide.to_numpy()), axis=0)
 
 
-# The same whenever asked
+# Reproducibility
 
 
 @settings(max_examples=15, deadline=None)
@@ -84,14 +84,14 @@ def test_asking_later_only_appends(hours: int, minutes: int, interval: str) -> N
     assert bits(same) == bits(early)
 
 
-def test_a_coin_is_the_same_whoever_else_is_asked_for() -> None:
+def test_a_coin_does_not_depend_on_the_other_coins() -> None:
     now = START + 10 * DAY
     alone = candles(now, "SOLUSDT")
     among = candles(now, "XRPUSDT", "SOLUSDT").filter(pl.col("symbol") == "SOLUSDT")
     assert bits(alone) == bits(among)
 
 
-def test_long_candles_are_made_of_the_short_ones() -> None:
+def test_long_candles_are_sums_of_short_candles() -> None:
     now = START + 20 * DAY
     short = candles(now, "BTCUSDT", interval="5m")
     joined = short.group_by_dynamic("open_time", every="4h").agg(
@@ -154,20 +154,20 @@ def test_each_candle_opens_at_the_close_before(year: pl.DataFrame) -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "asked", "said"),
+    ("now", "asked", "message"),
     [
         (START + HOUR - 1, {}, "the first candle opens at 2026-01-01T00:00:00Z and is not closed"),
         (START - DAY, {}, "Set providers.synthetic.start to an earlier time"),
         (START + DAY, {"interval": "1m"}, "there are no 1m candles. Ask for a multiple of five"),
     ],
 )
-def test_what_cannot_be_given_is_said(now: int, asked: dict[str, Any], said: str) -> None:
-    with pytest.raises(NoDataError, match=said):
+def test_an_impossible_request_is_an_error(now: int, asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(NoDataError, match=message):
         fetch(now, **asked)
 
 
 @pytest.mark.parametrize("start", ["2026-01-01", "new year", "2026-01-01T00:00:00"])
-def test_a_start_that_is_no_instant_is_refused_at_once(start: str) -> None:
+def test_a_start_that_is_no_instant_is_refused(start: str) -> None:
     with pytest.raises(ValueError, match="start"):
         Synthetic.Config(start=start)
 
@@ -205,7 +205,7 @@ def test_volume_rises_with_the_size_of_the_move(year: pl.DataFrame) -> None:
 
 
 def test_there_is_no_edge(returns: FloatPanel) -> None:
-    """Neither the last return, nor its sign, nor that of another coin tells the next one."""
+    """Neither the last return, its sign, nor another coin's return predicts the next return."""
     simple = np.expm1(returns)
     rules = (
         simple[:-1],

@@ -22,7 +22,7 @@ class TestTokenTerminal(Sandboxed):
     unknown = {"assets": ("NOSUCH",), "ids": {"NOSUCH": "no-such"}}  # noqa: RUF012  # read only
 
     def test_days_in_canonical_units(self, server: Sandbox, world: World) -> None:
-        fetched = fetch(self.made(server))
+        fetched = fetch(self.make(server))
         coin = world.coin["AAVE"]
         truths = {
             "fees_usd": world.series("fees", "AAVE", ENDS),
@@ -38,8 +38,8 @@ class TestTokenTerminal(Sandboxed):
             assert {row.known_at - row.event_time for row in rows} == {DAY}
             assert [row.value for row in rows] == pytest.approx(truth.tolist())
 
-    def test_a_day_never_told_is_no_zero(self, server: Sandbox, world: World) -> None:
-        rows = fetch(self.made(server), since=NOW - 30 * DAY).of("revenue_usd", "UNI")
+    def test_a_missing_day_is_no_zero(self, server: Sandbox, world: World) -> None:
+        rows = fetch(self.make(server), since=NOW - 30 * DAY).of("revenue_usd", "UNI")
         days = {row.event_time // DAY - 1 for row in rows}
         assert not any(day % 13 == 5 for day in days)
         assert len(days) in {26, 27}
@@ -47,7 +47,7 @@ class TestTokenTerminal(Sandboxed):
         assert [row.value for row in rows] == pytest.approx(truth.tolist())
 
     def test_one_request_for_each_project(self, server: Sandbox) -> None:
-        fetched = fetch(self.made(server))
+        fetched = fetch(self.make(server))
         assert len(fetched.asked) == 2
         params = fetched.asked[0][2]
         assert params["start"] == "2024-03-13"
@@ -55,7 +55,7 @@ class TestTokenTerminal(Sandboxed):
         assert params["metric_ids"].split(",")[:3] == ["fees", "revenue", "tvl"]
 
     def test_a_metric_it_does_not_know_costs_the_others_nothing(self, server: Sandbox) -> None:
-        provider = self.made(server, series={"active_users": {"path": "dau_of_old"}})
+        provider = self.make(server, series={"active_users": {"path": "dau_of_old"}})
         fetched = fetch(provider)
         assert fetched.error is None
         (problem,) = fetched.problems
@@ -66,19 +66,19 @@ class TestTokenTerminal(Sandboxed):
         assert again.problems == []
         assert all("dau_of_old" not in params["metric_ids"] for _, _, params in again.asked)
 
-    def test_a_project_that_was_renamed_is_followed_and_told_once(self, server: Sandbox) -> None:
-        own = {"AVAX": "avalanche-c-chain"}
-        provider = self.made(server, assets=("AVAX",), ids=own)
+    def test_a_renamed_project_is_followed_and_reported_once(self, server: Sandbox) -> None:
+        extra = {"AVAX": "avalanche-c-chain"}
+        provider = self.make(server, assets=("AVAX",), ids=extra)
         fetched = fetch(provider)
         assert fetched.of("fees_usd", "AVAX")
         (problem,) = fetched.problems
-        assert "is now called avalanche" in problem
+        assert "is now avalanche" in problem
         assert fetch(provider).problems == []
 
     def test_a_day_is_not_taken_before_it_is_settled(self, server: Sandbox, world: World) -> None:
         early = NOW // DAY * DAY + 7 * HOUR
         server.clock.move(early, 0)
-        provider = self.made(server, metrics=("fees_usd",))
+        provider = self.make(server, metrics=("fees_usd",))
         rows = fetch(provider, now=early).of("fees_usd", "UNI")
         truth = world.series("fees", "UNI", np.array([row.event_time for row in rows]))
         assert rows[-1].event_time == early // DAY * DAY - DAY
@@ -86,5 +86,5 @@ class TestTokenTerminal(Sandboxed):
 
     def test_rows_of_single_chains_are_left_out(self, server: Sandbox) -> None:
         server.fault({"kind": "swap_type", "field": "chain"})
-        fetched = fetch(self.made(server))
+        fetched = fetch(self.make(server))
         assert (fetched.rows, fetched.error) == ([], None)

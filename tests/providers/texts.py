@@ -1,4 +1,4 @@
-"""Runs a fetch of a provider that brings texts, and returns what came."""
+"""Runs a fetch of a provider of texts, and returns its results."""
 
 import asyncio
 import random
@@ -22,7 +22,7 @@ _H1 = Interval.parse("1h")
 
 @dataclass
 class Came:
-    """What one fetch brought; instants of texts are microseconds since 1970."""
+    """The results of one fetch; instants of texts are microseconds since 1970."""
 
     texts: list[dict[str, Any]] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
@@ -41,7 +41,7 @@ def fetch(
     cursor: str | None = None,
     cache: Path | None = None,
 ) -> Came:
-    """Run one fetch to its end, and return what came, the error that ended it included."""
+    """Run one fetch to its end, and return its results, including the error that ended it."""
     return asyncio.run(_fetch(provider, now, since, known or {}, cursor, cache))
 
 
@@ -53,10 +53,10 @@ async def _fetch(
     cursor: str | None,
     cache: Path | None,
 ) -> Came:
-    clock, came = SimulatedClock(now), Came(cursor=cursor)
+    clock, fetched = SimulatedClock(now), Came(cursor=cursor)
     request = Request(_H1, (), since, known_facts=dict(known), cursor=cursor)
     assert provider.web is not None
-    kept = ResponseCache(cache) if cache else None
+    stored = ResponseCache(cache) if cache else None
     try:
         async with Http(
             provider.web,
@@ -65,26 +65,26 @@ async def _fetch(
             rng=random.Random(1),
             key=provider.config.api_key,
             base_url=provider.base_url,
-            cache=kept,
+            cache=stored,
         ) as http:
             try:
                 async for batch in provider.fetch(request, http, clock):
-                    came.problems += batch.problems
-                    came.cursor = batch.cursor or came.cursor
+                    fetched.problems += batch.problems
+                    fetched.cursor = batch.cursor or fetched.cursor
                     micros = pl.col("event_time", "known_at").to_physical()
                     if batch.texts is not None:
                         checked = clean_texts(batch.texts, clock.now(), provider.name)
-                        came.problems += checked.problems
-                        came.texts += checked.frame.with_columns(micros).to_dicts()
+                        fetched.problems += checked.problems
+                        fetched.texts += checked.frame.with_columns(micros).to_dicts()
                     if batch.observations is not None:
                         facts = clean_observations(batch.observations, clock.now(), provider.name)
-                        came.problems += facts.problems
+                        fetched.problems += facts.problems
                         frame = facts.frame.with_columns(micros).select(Row._fields)
-                        came.rows += [Row(*row) for row in frame.iter_rows()]
+                        fetched.rows += [Row(*row) for row in frame.iter_rows()]
             except ProviderError as error:
-                came.error = error
-            came.requests = http.status().requests
+                fetched.error = error
+            fetched.requests = http.status().requests
     finally:
-        if kept is not None:
-            await kept.__aexit__(None, None, None)
-    return came
+        if stored is not None:
+            await stored.__aexit__(None, None, None)
+    return fetched

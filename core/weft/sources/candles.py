@@ -8,7 +8,7 @@ import asyncio
 import re
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import ClassVar
@@ -24,7 +24,14 @@ from weft.domain.instruments import Instrument
 from weft.foundation.clock import Clock
 from weft.foundation.errors import ProviderError
 from weft.foundation.times import DAY, SECOND, Interval, iso, to_micros
-from weft.sources.http import Http, HttpResponse, UnlistedSymbolError
+from weft.sources.http import (
+    Http,
+    HttpResponse,
+    Reader,
+    SchemaChangedError,
+    UnlistedSymbolError,
+)
+from weft.sources.http.reader import read_rows
 
 _SCHEMA = {"open_time": pl.Datetime("us", "UTC")} | dict.fromkeys(FIELDS, pl.Float64())
 _TEST_NETWORK = re.compile("testnet|sandbox|demo")
@@ -43,11 +50,31 @@ class Page:
         rows: in any order; unfinished ones and such as were not asked for may be among them.
         answer: the answer they stood in.
         following: where the next page begins, microseconds since 1970; None after the last one.
+        problems: lines for people about rows that were left out.
     """
 
     rows: list[Row]
     answer: HttpResponse
     following: int | None
+    problems: tuple[str, ...] = ()
+
+
+def parse_candles(
+    rows: Sequence[Reader], parse: Callable[[Reader], Row]
+) -> tuple[list[Row], tuple[str, ...]]:
+    """Return the candles of a page, and a line for people about rows that cannot be parsed.
+
+    A row that cannot be parsed costs that candle, not the page.
+
+    Args:
+        rows: one candle each.
+        parse: parses one row.
+
+    Raises:
+        SchemaChangedError: there are rows, and none can be parsed.
+    """
+    problems: list[str] = []
+    return read_rows(rows, parse, problems.append), tuple(problems)
 
 
 class CandleConfig(HttpConfig):
@@ -117,6 +144,39 @@ class CandleProvider(Provider):
         Raises:
             ProviderError: the exchange has no such candles, cannot be read, or refuses.
         """
+        due = await self._due(request, http)
+        running: set[asyncio.Task[tuple[Batch, tuple[str, int] | None]]] = set()
+        changed: SchemaChangedError | None = None
+        try:
+            while due or running:
+                while due and len(running) < self.config.requests_in_flight:
+                    page = self._page(http, clock, request.interval, *due.popleft())
+                    running.add(asyncio.create_task(page))
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                # Pages that came are given out before the failure of another ends it all.
+                for task in sorted(done, key=lambda task: task.exception() is not None):
+                    error = task.exception()
+                    if isinstance(error, SchemaChangedError):
+                        # A page that cannot be parsed costs no candles of other symbols.
+                        changed = changed or error
+                        continue
+                    batch, following = task.result()
+                    due.extend([following] if following else [])
+                    if batch.candles is not None or batch.instruments or batch.problems:
+                        yield batch
+            if changed is not None:
+                raise changed
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _due(self, request: Request, http: Http) -> deque[tuple[str, int]]:
+        """Return the symbols to ask for, each with the instant its first page begins at.
+
+        Raises:
+            ProviderError: the exchange has no candles of this interval.
+        """
         step = request.interval.micros
         if request.interval.name not in self.intervals:
             raise ProviderError(
@@ -135,24 +195,7 @@ class CandleProvider(Provider):
         self._doubtful.clear()
         if unknown := [symbol for symbol in symbols if symbol not in self._described]:
             await self.prepare(http, unknown)
-        due = deque((symbol, since.get(symbol, request.since)) for symbol in symbols)
-        running: set[asyncio.Task[tuple[Batch, tuple[str, int] | None]]] = set()
-        try:
-            while due or running:
-                while due and len(running) < self.config.requests_in_flight:
-                    page = self._page(http, clock, request.interval, *due.popleft())
-                    running.add(asyncio.create_task(page))
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                # Pages that came are given out before the failure of another ends it all.
-                for task in sorted(done, key=lambda task: task.exception() is not None):
-                    batch, following = task.result()
-                    due.extend([following] if following else [])
-                    if batch.candles is not None or batch.instruments or batch.problems:
-                        yield batch
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+        return deque((symbol, since.get(symbol, request.since)) for symbol in symbols)
 
     async def _page(
         self, http: Http, clock: Clock, interval: Interval, symbol: str, start: int
@@ -188,7 +231,8 @@ class CandleProvider(Provider):
         closed_by = min(now, _told_time(page.answer, now), page.answer.given_at) - settled
         # Two versions of one candle stay two, for the checks to refuse.
         rows = {r: r[0] for r in page.rows if first <= r[0] <= closed_by - interval.micros}
-        problems = (*ahead, *self._out_of_place(symbol, page.rows, interval, now))
+        lost = (f"{symbol}: {line}" for line in page.problems)
+        problems = (*ahead, *lost, *self._out_of_place(symbol, page.rows, interval, now))
         if any((opened - interval.floor(0)) % interval.micros for opened in rows.values()):
             rows = {}
         more = None

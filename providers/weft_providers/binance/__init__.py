@@ -1,1 +1,1 @@
-"""Binance: spot and USDT-M futures."""
+"""Spot and USDT-M futures from Binance."""

@@ -1,4 +1,4 @@
-"""What Binance's spot and futures APIs have in common: error codes, candles, filters."""
+"""Error codes, candles, order books and instruments of Binance's spot and futures APIs."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 from weft.domain.instruments import Instrument, Kind, split_pair
 from weft.foundation.times import SECOND, Interval
-from weft.sources.candles import Page, Row
+from weft.sources.candles import Page, Row, parse_candles
 from weft.sources.exchange import Book
 from weft.sources.http import (
     BannedError,
@@ -24,30 +24,30 @@ _BANNED = re.compile(r"banned until ([0-9]{13})\b")
 
 
 def classify(status: int, body: Any, headers: Headers) -> type[SourceError] | None:  # noqa: ANN401, ARG001  # JSON, in the form the contract fixes
-    """Return what one of Binance's own codes means, where the status does not say it."""
-    told = body if status >= 400 and isinstance(body, dict) else {}
-    if told.get("code") == _UNKNOWN_SYMBOL:
+    """Return the error of Binance's own code; None where the HTTP status is enough."""
+    error = body if status >= 400 and isinstance(body, dict) else {}
+    if error.get("code") == _UNKNOWN_SYMBOL:
         return UnlistedSymbolError
-    if told.get("code") == _TOO_MANY and _BANNED.search(str(told.get("msg"))):
+    if error.get("code") == _TOO_MANY and _BANNED.search(str(error.get("msg"))):
         return BannedError
-    if told.get("code") == _ILLEGAL_CHARACTERS and "'symbol'" in str(told.get("msg")):
+    if error.get("code") == _ILLEGAL_CHARACTERS and "'symbol'" in str(error.get("msg")):
         return UnlistedSymbolError
     return None
 
 
 def waits(body: Any, _: Headers, now: int) -> float | None:  # noqa: ANN401  # JSON, in the form the contract fixes
-    """Return the seconds up to the end of a ban, which its message names."""
-    told = _BANNED.search(str(body["msg"]))
-    return int(told[1]) / _MILLI - now / SECOND if told else None
+    """Return the seconds until the end of a ban, from its message."""
+    until = _BANNED.search(str(body["msg"]))
+    return int(until[1]) / _MILLI - now / SECOND if until else None
 
 
-def read_instrument(entry: Reader, kind: Kind = Kind.SPOT, **known: Any) -> Instrument:  # noqa: ANN401  # JSON, in the form the contract fixes
+def parse_instrument(entry: Reader, kind: Kind = Kind.SPOT, **known: Any) -> Instrument:  # noqa: ANN401  # JSON, in the form the contract fixes
     """Return an instrument as exchangeInfo describes it.
 
     Args:
-        entry: of the list of symbols.
-        kind: of contract.
-        known: further attributes.
+        entry: entry of the list of symbols.
+        kind: kind of the instrument.
+        known: further attributes of the instrument.
     """
     filters = {f.text("filterType"): f for f in entry.rows("filters")}
     price, size = filters.get("PRICE_FILTER"), filters.get("LOT_SIZE")
@@ -66,7 +66,7 @@ def read_instrument(entry: Reader, kind: Kind = Kind.SPOT, **known: Any) -> Inst
     )
 
 
-async def read_page(
+async def ask_page(
     http: Http,
     path: str,
     name: str,
@@ -79,14 +79,14 @@ async def read_page(
     """Return the oldest candles from `first` on, as klines give them.
 
     Args:
-        http: asks.
-        path: of the klines.
-        name: of the interval.
-        symbol: whose candles.
-        interval: their length.
+        http: client of the API.
+        path: path of the klines.
+        name: Binance's name of the interval.
+        symbol: symbol of the candles.
+        interval: length of the candles.
         first: earliest open time, microseconds since 1970.
-        size: most rows of an answer.
-        cost: of the request.
+        size: most rows in the answer.
+        cost: weight of the request.
     """
     start = -(-first // _MILLI)
     params: dict[str, str | int] = {
@@ -96,24 +96,28 @@ async def read_page(
         "limit": size,
     }
     answer = await http.get(path, params=params, cost=cost)
-    rows: list[Row] = []
-    for row in answer.read.rows():
+
+    def parse(row: Reader) -> Row:
         opened = row.instant(0, unit="ms")
         if opened < first:
             raise row.at(0).unexpected("a time from startTime on")
         o, h, low, c, v = (row.number(i) for i in range(1, 6))
-        rows.append((opened, o, h, low, c, v))
-    return Page(rows, answer, max(rows)[0] + interval.micros if len(rows) >= size else None)
+        return opened, o, h, low, c, v
+
+    answered = answer.read.rows()
+    rows, problems = parse_candles(answered, parse)
+    following = max(rows)[0] + interval.micros if len(answered) >= size else None
+    return Page(rows, answer, following, problems)
 
 
-async def read_book(
+async def ask_book(
     http: Http, path: str, symbol: str, levels: int, cost: int
 ) -> tuple[Book, HttpResponse]:
-    """Return the order book of a symbol, and the answer it stood in."""
+    """Return the order book of a symbol, and the answer with it."""
     answer = await http.get(path, params={"symbol": symbol, "limit": levels}, cost=cost)
     return Book(answer.read), answer
 
 
 def cost_of(rows: int, costs: Sequence[tuple[int, int]]) -> int:
-    """Return the weight of a request for so many rows, from a table of most rows and weight."""
+    """Return the weight of a request, from a table of most rows and weight."""
     return next(cost for most, cost in costs if rows <= most)

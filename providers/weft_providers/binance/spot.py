@@ -19,11 +19,11 @@ from weft.sources.http import Api, Http, RateLimit, Reader, RefusedError, Unlist
 from weft.sources.series import Point, Wanted
 from weft.sources.stream import StreamSpec
 from weft_providers.binance.shared import (
+    ask_book,
+    ask_page,
     classify,
     cost_of,
-    read_book,
-    read_instrument,
-    read_page,
+    parse_instrument,
     waits,
 )
 from weft_providers.binance.stream import StreamOptions, spot_streams
@@ -31,15 +31,16 @@ from weft_providers.binance.stream import StreamOptions, spot_streams
 _INTERVALS = "1s 1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w"
 _PAIRS_AT_ONCE = 100
 _DEPTH_COSTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
-"""Weights of an order book, up to so many levels."""
+"""Weight of a request for an order book, by its most levels."""
 
 
 class Binance(ExchangeProvider):
-    """Closed spot candles of chosen pairs, oldest first, and what their order books say now.
+    """Closed spot candles of chosen pairs, oldest first, and metrics of their present order books.
 
-    A candle is known at its close; closed ones are not revised as a rule. A book is known when it
-    came, and true when Binance gave it; there is no history of books. Depth counts USDT and its
-    like as dollars, and is left out where the levels asked for do not reach 1 % from the middle.
+    A candle is known at its close; Binance rarely revises closed candles. A book is true when
+    Binance gave it and known when it was fetched; there is no history of books. Depth counts USDT
+    and other dollar coins as dollars, and is left out where the requested levels do not reach 1 %
+    from the middle.
     """
 
     name = "binance"
@@ -51,7 +52,7 @@ class Binance(ExchangeProvider):
         ),
         classify=classify,
         waits=waits,
-        # Its firewall answers 403, and shuts out who goes on.
+        # The firewall answers 403, and bans a client that goes on asking.
         ban_statuses=frozenset({403, 418}),
         longest_wait_seconds=300,
     )
@@ -65,20 +66,20 @@ class Binance(ExchangeProvider):
 
         symbols: tuple[str, ...] = Field(
             default=("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT", "ADAUSDT"),
-            description="pairs to fetch where none are asked for in particular",
+            description="pairs to fetch unless a request names others",
         )
         page_size: int = Field(default=1000, ge=1, le=1000, description="candles in one request")
         depth_levels: int = Field(
             default=1000,
             ge=5,
             le=5000,
-            description="levels of an order book; 5000 cost five times as much of the rate limit",
+            description="levels of an order book; 5000 use five times the weight of 1000",
         )
 
     config: Config
 
     def streams(self, request: Request) -> Sequence[StreamSpec]:
-        """Return the streams its options ask for."""
+        """Return the streams that the options ask for."""
         return spot_streams(self, request)
 
     def __init__(self, config: ComponentConfig | None = None) -> None:
@@ -86,7 +87,7 @@ class Binance(ExchangeProvider):
         self._listed: dict[str, Reader] = {}
 
     async def prepare(self, http: Http, symbols: Sequence[str]) -> None:
-        """Ask about many pairs at once, which costs as much as one."""
+        """Fetch the descriptions of many pairs in one request, which costs as much as one pair."""
         if len(symbols) < 2:
             return
         for start in range(0, len(symbols), _PAIRS_AT_ONCE):
@@ -94,29 +95,29 @@ class Binance(ExchangeProvider):
             try:
                 answer = await http.get("/api/v3/exchangeInfo", params=params, cost=20)
             except (RefusedError, UnlistedSymbolError):
-                # One that is not listed spoils it; asked about alone, each tells which it is.
+                # One unlisted pair fails the request; `instrument` then asks for each pair.
                 continue
             self._listed |= {e.text("symbol"): e for e in answer.read.rows("symbols")}
 
     async def instrument(self, http: Http, symbol: str) -> Instrument:
-        """Return what exchangeInfo says about a pair."""
+        """Return a pair as exchangeInfo describes it."""
         if symbol in self._listed:
-            return read_instrument(self._listed[symbol])
+            return parse_instrument(self._listed[symbol])
         answer = await http.get("/api/v3/exchangeInfo", params={"symbol": symbol}, cost=20)
-        return read_instrument(answer.read.at("symbols", 0))
+        return parse_instrument(answer.read.at("symbols", 0))
 
     async def page(self, http: Http, symbol: str, interval: Interval, first: int, now: int) -> Page:
         """Return the oldest candles from `first` on."""
         name, size = self.intervals[interval.name], self.config.page_size
-        return await read_page(http, "/api/v3/klines", name, symbol, interval, first, size, cost=2)
+        return await ask_page(http, "/api/v3/klines", name, symbol, interval, first, size, cost=2)
 
     async def read(self, http: Http, wanted: Wanted) -> list[Point]:
-        """Return what the order book says, as one value."""
+        """Return one metric of the present order book."""
         return (await self.read_group(http, [wanted])).get(wanted, [])
 
     async def read_group(self, http: Http, group: Sequence[Wanted]) -> Mapping[Wanted, list[Point]]:
-        """Return what one answer with the order book says."""
+        """Return the metrics of the present order book of one pair."""
         levels, first = self.config.depth_levels, group[0]
         cost = cost_of(levels, _DEPTH_COSTS)
-        book, answer = await read_book(http, first.series.path, first.own_id, levels, cost)
+        book, answer = await ask_book(http, first.series.path, first.own_id, levels, cost)
         return self.book_points(group, book, answer.given_at, answer.fetched_at)

@@ -1,6 +1,6 @@
-"""Binance's WebSocket streams: which topics there are, and what their messages mean.
+"""Binance's WebSocket streams: topics, and the parsing of their messages.
 
-Used by the providers `binance` and `binance_futures`; nothing is registered here. Names and fields:
+Used by the providers `binance` and `binance_futures`. Names and fields:
 https://github.com/binance/binance-spot-api-docs, web-socket-streams.md, and
 https://developers.binance.com/docs/derivatives/usds-margined-futures.
 """
@@ -43,32 +43,32 @@ _SPOT_URL, _FUTURES_URL = "wss://stream.binance.com:9443", "wss://fstream.binanc
 _SPOT_LIMITS = StreamLimits(
     connects=300,
     connects_seconds=300.0,
-    # Five, of which one is kept for the answers to its pings.
+    # Binance allows five; one is reserved for the answers to its pings.
     messages_per_second=4,
     topics_per_connection=200,
     life_seconds=86_400.0,
 )
 _FUTURES_LIMITS = replace(_SPOT_LIMITS, messages_per_second=8)
-# Nothing is sent of a pair that nobody trades.
+# Binance sends nothing about a pair without trades.
 _QUIET_SECONDS = 300.0
 _SNAPSHOT_LEVELS = 1_000
 _SPOT_DEPTH_COST, _FUTURES_DEPTH_COST = 50, 20
 _REPLIES = {"result", "error", "code"}
-# Asked for as a series of whole hours; of other stretches under the same name, it would be mixed.
+# Fetched as a series of hours; streamed values of other spans would be mixed with it.
 _FETCHED = frozenset({"taker_buy_sell_ratio"})
 _TEST_NETWORK = re.compile("testnet|sandbox|demo")
 
 
 class StreamOptions(ComponentConfig):
-    """Options of Binance's streams, to inherit beside an exchange's own."""
+    """Options of Binance's streams, a second base of an exchange's options."""
 
     streams: tuple[Kind, ...] = Field(
-        default=(), description="what to follow live, beside what is asked for"
+        default=(), description="what to follow live, in addition to requests"
     )
     stream_url: Annotated[str | None, Local()] = Field(
         default=None,
         pattern=r"^wss?://[^\s/]",
-        description="another address of the streams; base_url has to be another one as well",
+        description="another address of the streams; set base_url too",
     )
 
 
@@ -76,12 +76,12 @@ def spot_streams(provider: CandleProvider, request: Request) -> list[StreamSpec]
     """Return the spot streams that a provider's options ask for.
 
     Raises:
-        ConfigError: `stream_url` and `base_url` are not of the same kind, or liquidations are asked
-            for, which spot markets have none of.
+        ConfigError: only one of `stream_url` and `base_url` is Binance's own address, or the
+            options ask for liquidations, which spot markets do not have.
     """
     options = _options(provider)
     if "liquidations" in options.streams:
-        hint = "Ask binance_futures for them"
+        hint = "Take liquidations from binance_futures"
         raise ConfigError("spot markets have no liquidations", where=provider.name, hint=hint)
     topics = _topics(provider, request, ("candles", "trades", "book"))
     if not topics:
@@ -98,17 +98,17 @@ def spot_streams(provider: CandleProvider, request: Request) -> list[StreamSpec]
             parse=parse,
             backfill=partial(CandleProvider.fetch, provider),
             snapshot=snapshot,
-            tells=_is_told,
+            tells=_has_unit,
             limits=_SPOT_LIMITS,
         )
     ]
 
 
 def futures_streams(provider: CandleProvider, request: Request) -> list[StreamSpec]:
-    """Return the futures streams that a provider's options ask for; books have their own path.
+    """Return the futures streams that a provider's options ask for; books have a separate path.
 
     Raises:
-        ConfigError: `stream_url` and `base_url` are not of the same kind.
+        ConfigError: only one of `stream_url` and `base_url` is Binance's own address.
     """
     base = _base(provider, _FUTURES_URL)
     snapshot = partial(read_snapshot, path="/fapi/v1/depth", cost=_FUTURES_DEPTH_COST)
@@ -118,8 +118,8 @@ def futures_streams(provider: CandleProvider, request: Request) -> list[StreamSp
         "public": ("book",),
     }
     specs = []
-    for path, brought in kinds.items():
-        topics = _topics(provider, request, brought)
+    for path, path_kinds in kinds.items():
+        topics = _topics(provider, request, path_kinds)
         if topics:
             spec = StreamSpec(
                 name=f"futures {path}",
@@ -129,7 +129,7 @@ def futures_streams(provider: CandleProvider, request: Request) -> list[StreamSp
                 parse=parse,
                 backfill=partial(CandleProvider.fetch, provider),
                 snapshot=snapshot,
-                tells=lambda metric, symbol: metric not in _FETCHED and _is_told(metric, symbol),
+                tells=lambda metric, symbol: metric not in _FETCHED and _has_unit(metric, symbol),
                 limits=_FUTURES_LIMITS,
             )
             specs.append(spec)
@@ -137,7 +137,7 @@ def futures_streams(provider: CandleProvider, request: Request) -> list[StreamSp
 
 
 def subscribe(names: Sequence[str], request: int) -> str:
-    """Return the message that subscribes."""
+    """Return the message that subscribes to topics."""
     return orjson.dumps({"method": "SUBSCRIBE", "params": list(names), "id": request}).decode()
 
 
@@ -149,14 +149,14 @@ async def read_snapshot(http: Http, symbol: str, *, path: str, cost: int) -> Boo
 
 
 def parse_message(message: Reader, *, intervals: dict[str, Interval]) -> Parsed:
-    """Return what a message holds; kinds nobody subscribed to hold nothing.
+    """Return the events in a message; none for a kind without a subscription.
 
     Args:
-        message: as it came, from a connection without the wrapper of combined streams.
-        intervals: by Binance's name.
+        message: a message of a connection without the wrapper of combined streams.
+        intervals: intervals by Binance's name.
 
     Raises:
-        SchemaChangedError: it has another form.
+        SchemaChangedError: the message has another form.
     """
     if "e" not in (fields := message.fields()) and fields.keys() & _REPLIES:
         return Parsed((_reply(message),))
@@ -181,7 +181,7 @@ def _reply(message: Reader) -> Event:
         return Refused(number, message.text("error", "msg"))
     if message.has("code"):
         return Refused(number, message.text("msg"))
-    # A request without a number was not ours: nothing is confirmed by an answer to it.
+    # Every request of Weft has a number: an answer without one confirms nothing.
     return Acknowledged(-1 if number is None else message.integer("id"))
 
 
@@ -226,14 +226,14 @@ def _book(message: Reader) -> BookUpdate:
 
 def _liquidation(message: Reader) -> Iterator[Liquidation]:
     order = message.at("o")
-    # Only what was filled is a liquidation; the rest of an order may come later.
+    # Only the filled part is a liquidation; the rest of an order may follow later.
     size = order.number("z")
     side = order.text("S")
     if side not in {"BUY", "SELL"}:
         raise order.at("S").unexpected("BUY or SELL")
     if size > 0:
         at = order.instant("T", unit="ms")
-        # Who was long is sold.
+        # A forced sale liquidates a long position.
         yield Liquidation(order.text("s"), at, order.number("ap"), size, side == "SELL")
 
 
@@ -241,8 +241,8 @@ def _levels(message: Reader, side: str) -> dict[float, float]:
     return {row.number(0): row.number(1) for row in message.rows(side)}
 
 
-def _is_told(metric: str, symbol: str) -> bool:
-    """Whether a metric has the right unit: dollars are those of pairs that are quoted in them."""
+def _has_unit(metric: str, symbol: str) -> bool:
+    """Return whether a metric has its unit: dollars need a pair quoted in dollars."""
     _, quote, _ = split_pair(symbol) or (symbol, "", 1)
     return quote in DOLLARS or not metric.endswith("_usd")
 
@@ -252,7 +252,7 @@ def _topics(provider: CandleProvider, request: Request, kinds: Sequence[Kind]) -
     name = provider.intervals.get(request.interval.name)
     listed = request.symbols or provider.config.symbols
     symbols = [s for s in dict.fromkeys(listed) if s not in provider.unlisted]
-    found = []
+    topics = []
     for symbol in symbols:
         low = symbol.lower()
         all_kinds = {
@@ -262,13 +262,13 @@ def _topics(provider: CandleProvider, request: Request, kinds: Sequence[Kind]) -
             "book": Topic(f"{low}@depth", symbol, BookUpdate, _QUIET_SECONDS),
         }
         wanted = [kind for kind in kinds if kind in options.streams]
-        # Where there are no such candles, asking for them tells so.
-        found += [all_kinds[kind] for kind in wanted if kind != "candles" or name is not None]
-    return found
+        # An interval without candles is reported by the requests for them.
+        topics += [all_kinds[kind] for kind in wanted if kind != "candles" or name is not None]
+    return topics
 
 
 def _intervals(provider: CandleProvider) -> dict[str, Interval]:
-    return {own: Interval.parse(name) for name, own in provider.intervals.items()}
+    return {theirs: Interval.parse(name) for name, theirs in provider.intervals.items()}
 
 
 def _options(provider: CandleProvider) -> StreamOptions:
@@ -280,18 +280,16 @@ def _base(provider: CandleProvider, official: str) -> str:
     """Return the address of the streams.
 
     Raises:
-        ConfigError: it is of another kind than the address requests go to. What is made up would
-            be stored as real.
+        ConfigError: the streams are Binance's own and the requests are not, or the reverse: data
+            of a sandbox would be stored as real.
     """
-    own = _options(provider).stream_url
-    url = (own or official).rstrip("/")
+    url = (_options(provider).stream_url or official).rstrip("/")
     host = urlsplit(url).hostname or ""
     at_venue = any(host == domain or host.endswith(f".{domain}") for domain in provider.hosts)
     real = at_venue and not _TEST_NETWORK.search(host)
     if real != (provider.source_kind is SourceKind.REAL):
         raise ConfigError(
-            "base_url and stream_url are not of the same kind: one is the exchange's own, the "
-            "other is not",
+            "only one of base_url and stream_url is Binance's own address",
             where=f"provider {provider.name}",
             hint="Set both, or neither",
         )

@@ -1,4 +1,4 @@
-"""Dates of feeds, in the forms publishers write them; a date that can mean two things is none."""
+"""Parsing of the dates in feeds; an ambiguous date counts as missing."""
 
 import re
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from weft.foundation.times import HOUR, MINUTE, SECOND, parse_time
 
 EARLIEST: Final = parse_time("1990-01-01T00:00:00Z")
-"""No feed holds anything older: such a date is a default, or another unit."""
+"""An earlier date in a feed is a default value, or in another unit."""
 
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()  # noqa: SIM905  # one line to read
 _HOURS: Final = {
@@ -19,7 +19,7 @@ _HOURS: Final = {
     "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
     "AKST": -9, "AKDT": -8, "HST": -10, "BRT": -3, "ART": -3,
 }  # fmt: skip
-"""Zones by the names that mean one alone; IST, which three countries use, is none of them."""
+"""Hours ahead of UTC by zone name, without ambiguous names such as IST, used in three zones."""
 
 _CLOCK = (
     r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,]\d{1,9})?)?"
@@ -47,28 +47,28 @@ _MILLIS_DIGITS = 13
 _LONGEST = 64
 
 
-def read_date(text: str) -> int | None:
-    """Return the instant of a date in microseconds since 1970; None where it cannot be meant.
+def parse_date(text: str) -> int | None:
+    """Return the instant of a date in microseconds since 1970; None where it has no clear meaning.
 
-    Read are the forms of RFC 822 and ISO 8601, names of months in English, twelve-hour clocks, and
-    seconds or milliseconds since 1970. Without a zone a date is UTC. None are numbers whose order
-    of day and month is not told, zones of unknown name, and instants before 1990.
+    Accepted forms are RFC 822 and ISO 8601, English names of months, twelve-hour clocks, and
+    seconds or milliseconds since 1970. A date without a zone is UTC. Not accepted are numeric dates
+    with an unclear order of day and month, unknown zones, and instants before 1990.
     """
     text = " ".join(text[: 2 * _LONGEST].split())
     if len(text) > _LONGEST:
         return None
     instant = _epoch(text)
     for form in _FORMS:
-        if instant is None and (found := form.fullmatch(text)) is not None:
-            instant = _instant({name: part for name, part in found.groupdict().items() if part})
+        if instant is None and (match := form.fullmatch(text)) is not None:
+            instant = _instant({name: part for name, part in match.groupdict().items() if part})
     return instant if instant is not None and instant >= EARLIEST else None
 
 
 def _epoch(text: str) -> int | None:
-    found = _EPOCH.fullmatch(text)
-    if found is None:
+    match = _EPOCH.fullmatch(text)
+    if match is None:
         return None
-    return int(found[1]) * (1_000 if len(found[1]) == _MILLIS_DIGITS else SECOND)
+    return int(match[1]) * (1_000 if len(match[1]) == _MILLIS_DIGITS else SECOND)
 
 
 def _instant(parts: dict[str, str]) -> int | None:
@@ -83,7 +83,7 @@ def _instant(parts: dict[str, str]) -> int | None:
             return None
         hour = hour % 12 + (12 if half == "p" else 0)
     minute, second = int(parts.get("minute", 0)), int(parts.get("second", 0))
-    # A leap second is the one before it.
+    # A leap second counts as the second before.
     numbers = (year, month, int(parts["day"]), hour, minute, min(second, 59))
     try:
         return parse_time("{:04d}-{:02d}-{:02d}T{:02d}:{:02d}:{:02d}Z".format(*numbers)) - offset
@@ -99,7 +99,7 @@ def _month(parts: dict[str, str]) -> int | None:
 
 
 def _offset(parts: dict[str, str]) -> int | None:
-    """Return what local time is ahead of UTC; None for a zone of unknown name."""
+    """Return how far local time is ahead of UTC; None for an unknown zone."""
     if "offset" in parts:
         sign, digits = parts["offset"][0], parts["offset"][1:].replace(":", "")
         ahead = int(digits[:2]) * HOUR + int(digits[2:]) * MINUTE

@@ -1,4 +1,4 @@
-"""Feeds: which there are, and what is in one."""
+"""The default feeds, and the parsing of a feed."""
 
 import io
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from weft.components.base import ComponentConfig
 from weft.foundation.times import DAY
 from weft.sources.http.errors import MalformedError
 from weft.sources.texts import digest, plain, same_link
-from weft_providers.rss.dates import read_date
+from weft_providers.rss.dates import parse_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,16 +23,17 @@ _LONGEST_SUMMARY = 2_000
 class Feed(ComponentConfig):
     """One feed."""
 
-    url: str = Field(pattern=r"^https?://[^\s/]", description="where it is")
-    credibility: float = Field(default=0.5, ge=0, le=1, description="how far it is to be believed")
+    url: str = Field(pattern=r"^https?://[^\s/]", description="address of the feed")
+    credibility: float = Field(default=0.5, ge=0, le=1, description="credibility of its texts")
     needs_contact: bool = Field(
-        default=False, description="refuses who does not say how to be reached"
+        default=False,
+        description="skip unless `contact` is set: the publisher requires it",
     )
 
 
-def usual_feeds() -> dict[str, Feed]:
-    """Return the feeds asked by default, with how far each is to be believed."""
-    told = {
+def default_feeds() -> dict[str, Feed]:
+    """Return the default feeds, with the credibility of each."""
+    listed = {
         "coindesk": ("https://www.coindesk.com/arc/outboundfeeds/rss/", 0.85),
         "theblock": ("https://www.theblock.co/rss.xml", 0.85),
         "blockworks": ("https://blockworks.co/feed", 0.8),
@@ -55,16 +56,16 @@ def usual_feeds() -> dict[str, Feed]:
         "federalreserve": ("https://www.federalreserve.gov/feeds/press_all.xml", 1.0),
         "cftc": ("https://www.cftc.gov/rss/pressreleases.xml", 1.0),
     }
-    feeds = {name: Feed(url=url, credibility=share) for name, (url, share) in told.items()}
+    feeds = {name: Feed(url=url, credibility=share) for name, (url, share) in listed.items()}
     sec = "https://www.sec.gov/news/pressreleases.rss"
     return {**feeds, "sec": Feed(url=sec, credibility=1.0, needs_contact=True)}
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What an entry of a feed says; `published` is None where it bears no date to be believed."""
+    """An entry of a feed; `published` is None where it has no valid date."""
 
-    own_id: str
+    item_id: str
     title: str
     summary: str
     url: str
@@ -72,47 +73,47 @@ class Item:
     published: int | None
 
 
-def items_of(answer: "HttpResponse") -> list[Item]:
-    """Return the entries of a feed.
+def parse_items(answer: "HttpResponse") -> list[Item]:
+    """Return the entries of a feed that have a title.
 
     Raises:
-        MalformedError: it is none, such as the page of a firewall.
+        MalformedError: the answer is no feed, such as the page of a firewall.
     """
     import feedparser  # type: ignore[import-untyped]  # noqa: PLC0415  # listing providers parses nothing
 
-    told = {"content-type": answer.headers.get("content-type", "")}
-    # A stream, since a text that looks like one would be opened as an address.
-    # Markup goes anyway, and what would be cleaned of it here takes the square of its length.
+    headers = {"content-type": answer.headers.get("content-type", "")}
+    # A stream, since the parser would open a text that looks like an address. No sanitizing:
+    # `plain` removes markup, and the parser's sanitizer takes quadratic time.
     try:
         parsed = feedparser.parse(
             io.BytesIO(answer.body),
-            response_headers=told,
+            response_headers=headers,
             sanitize_html=False,
             resolve_relative_uris=False,
         )
-    except Exception as error:  # the parser meets any markup with any error of its own
+    except Exception as error:  # the parser may raise any error on unexpected markup
         raise MalformedError(f"{answer.what} answered no feed", where=answer.where) from error
-    # Of an empty body the parser says nothing at all, not even that it is no feed.
+    # The result for an empty body has no version at all.
     if not parsed.get("version"):
         raise MalformedError(f"{answer.what} answered no feed", where=answer.where)
-    items = (_item(entry) for entry in parsed.get("entries") or ())
+    items = (_parse_item(entry) for entry in parsed.get("entries") or ())
     return [item for item in items if item.title]
 
 
-def _item(entry: "Mapping[str, Any]") -> Item:
+def _parse_item(entry: "Mapping[str, Any]") -> Item:
     title, link = plain(entry.get("title") or ""), entry.get("link") or ""
-    # The parser's own reading takes dates with slashes for others, and knows few zones.
+    # The parser's dates are not used: it misreads slashes, and knows few zones.
     published = next(
         (
             instant
             for name in ("published", "updated", "created")
-            if name in entry and (instant := read_date(str(entry[name]))) is not None
+            if name in entry and (instant := parse_date(str(entry[name]))) is not None
         ),
         None,
     )
     day = str((published or 0) // DAY)
     return Item(
-        own_id=entry.get("id") or same_link(link) or digest(title, day),
+        item_id=entry.get("id") or same_link(link) or digest(title, day),
         title=title,
         summary=plain(entry.get("summary") or "")[:_LONGEST_SUMMARY],
         url=link,

@@ -1,9 +1,10 @@
 """News from RSS and Atom feeds."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field
@@ -24,38 +25,102 @@ from weft.sources.texts import (
     same_link,
     same_title,
 )
-from weft_providers.rss.feeds import Feed, Item, items_of, usual_feeds
-from weft_providers.rss.memory import FeedMemory
+from weft_providers.rss.feeds import Feed, Item, default_feeds, parse_items
 
 if TYPE_CHECKING:
     from weft.foundation.clock import Clock
     from weft.sources.http import Http
 
+_UNDATED_KEPT = 30 * DAY
+_OLDEST_NEWS = 14 * DAY
+"""An older date of a new text, in a feed that was read before, is wrong."""
+_SHORT = 8
+
+
+class FeedMemory:
+    """Remembers the texts of feeds from fetch to fetch, and dates those without a valid date.
+
+    A text counts as published when it was first seen, if it has no date or a future date, or if it
+    is new in a feed that was read before and has a date weeks ago. In the first fetch of a feed old
+    dates are accepted: many feeds list texts that are months old.
+
+    Args:
+        cursor: cursor of the previous fetch; None in the first fetch.
+        now: microseconds since 1970.
+    """
+
+    def __init__(self, cursor: str | None, now: int) -> None:
+        state: dict[str, Any] = json.loads(cursor or "{}")
+        # Earlier versions stored only the times of first sight.
+        state = state if "first" in state else {"first": state, "listed": {}}
+        self._now = now
+        self._first: dict[str, int] = state["first"]
+        self._listed: dict[str, str] = state["listed"]
+
+    def published(self, feed: str, text: str, date: int | None, known_at: int) -> int:
+        """Return when a text was published, microseconds since 1970.
+
+        Args:
+            feed: name of the feed.
+            text: id of the text.
+            date: date of the text; None for none.
+            known_at: instant since which the feed is unchanged.
+        """
+        if date is None or date > known_at or text in self._first:
+            return self._first.setdefault(text, known_at)
+        is_old = date < known_at - _OLDEST_NEWS
+        if is_old and feed in self._listed and not self._lists(feed, text):
+            return self._first.setdefault(text, known_at)
+        return date
+
+    def note(self, feed: str, texts: Iterable[str]) -> None:
+        """Remember the texts that a feed lists now."""
+        self._listed[feed] = "".join(sorted(text[:_SHORT] for text in texts))
+
+    @property
+    def cursor(self) -> str:
+        """The cursor for the next fetch."""
+        shown = {short for listed in self._listed.values() for short in _shorts(listed)}
+        first = {
+            text: at
+            for text, at in self._first.items()
+            if self._now - at < _UNDATED_KEPT or text[:_SHORT] in shown
+        }
+        return json.dumps({"first": first, "listed": self._listed}, sort_keys=True)
+
+    def _lists(self, feed: str, text: str) -> bool:
+        return text[:_SHORT] in _shorts(self._listed[feed])
+
+
+def _shorts(listed: str) -> set[str]:
+    return {listed[at : at + _SHORT] for at in range(0, len(listed), _SHORT)}
+
+
 _SAME_STORY = 3 * DAY
 _REFUSED_SECONDS = 6 * 3_600.0
-"""A feed that is gone, or refuses whoever asks, is left alone for so long."""
+"""Time until a feed that is gone or refuses requests is requested again."""
 _MOST_REMEMBERED = 50_000
 _ACCEPT = "application/rss+xml, application/atom+xml, application/xml;q=0.9, */*;q=0.5"
 
 
 class Rss(Provider):
-    """Headlines and summaries of crypto news and of the authorities, from their feeds.
+    """Headlines and summaries of crypto news and of authorities, from their feeds.
 
-    A text counts as known when it was first fetched, whatever date it bears; its event time is the
-    date its publisher gave it, but never later than that, nor weeks earlier where it is new in a
-    feed that was read before. A date that cannot be read or meant is none. A text that is edited is
-    a further version, known from then on. A feed holds its newest items only: what it drops between
-    two fetches is lost, and there is no history. What several feeds bring under one title or link
-    within three days is kept once, from whoever published it first.
+    A text counts as known when it was first fetched, whatever its date; its event time is the
+    publisher's date, but never later than the fetch, nor weeks earlier if it is new in a feed that
+    was read before. An invalid or ambiguous date counts as missing. An edited text is a further
+    version, known from then on. A feed lists only its newest items: items dropped between two
+    fetches are lost, and there is no history. A story that several feeds publish under one title or
+    link within three days is stored once, from the first publisher.
 
-    Feeds are asked with their ETag, and have hosts and circuit breakers of their own: one that
-    fails is named, and the others go on. One that is gone or refuses is left alone for six hours.
+    Each feed has its host, ETag and circuit breaker: a feed that fails is named, and the others are
+    not affected. A feed that is gone or refuses requests is not requested again for six hours.
 
     The format: https://www.rssboard.org/rss-specification
     """
 
     name = "rss"
-    # Each feed has a host of its own; this one stands for them where a source has to have one.
+    # Each feed has its own host; this address only satisfies the contract of `Api`.
     web = Api(
         base_url="https://www.coindesk.com",
         limits=(RateLimit(30, 60),),
@@ -65,15 +130,15 @@ class Rss(Provider):
     )
 
     class Config(HttpConfig):
-        """Options. At another `base_url` each feed is looked for below the name of its host."""
+        """Options. With `base_url`, the path of each feed begins with the name of its host."""
 
-        feeds: Mapping[str, Feed] = Field(default_factory=usual_feeds, description="by name")
+        feeds: Mapping[str, Feed] = Field(default_factory=default_feeds, description="by name")
         names: Mapping[str, str] = Field(
             default_factory=dict, description="further names of assets: {maker: MKR}"
         )
-        poll_minutes: float = Field(default=10.0, gt=0, description="how often a feed is asked")
+        poll_minutes: float = Field(default=10.0, gt=0, description="minutes between requests")
         contact: str = Field(
-            default="", pattern=r"^[\x20-\x7e]*$", description="e-mail told to those asked"
+            default="", pattern=r"^[\x20-\x7e]*$", description="e-mail address sent to publishers"
         )
 
     config: Config
@@ -84,7 +149,7 @@ class Rss(Provider):
         self._stories: dict[str, Text] = {}
 
     async def fetch(self, request: Request, http: "Http", clock: "Clock") -> AsyncIterator[Batch]:
-        """Yield the texts of all feeds that are new, or were changed.
+        """Yield the new and changed texts of all feeds.
 
         Raises:
             SourceError: no feed could be read.
@@ -105,10 +170,10 @@ class Rss(Provider):
                 failed[name] = answer
             else:
                 known_at, items = answer
-                named = {digest(name, item.own_id): item for item in items}
-                for own_id, item in named.items():
-                    date = memory.published(name, own_id, item.published, known_at)
-                    texts.append(_text(name, feeds[name], own_id, item, date, known_at, finder))
+                named = {digest(name, item.item_id): item for item in items}
+                for item_id, item in named.items():
+                    date = memory.published(name, item_id, item.published, known_at)
+                    texts.append(_text(name, feeds[name], item_id, item, date, known_at, finder))
                 memory.note(name, named)
         fresh = self._fresh(texts)
         now = clock.now()
@@ -122,7 +187,7 @@ class Rss(Provider):
     async def _read(
         self, http: "Http", hosts: Hosts, feed: Feed
     ) -> "tuple[int, list[Item]] | WeftError":
-        """Return since when a feed has been as it is, and its items; or why it cannot be had."""
+        """Return since when a feed is unchanged and its items, or the error of the request."""
         parts = urlsplit(feed.url)
         path, client = parts.path or "/", http
         headers = {"Accept": _ACCEPT}
@@ -141,19 +206,20 @@ class Rss(Provider):
                 headers=headers,
                 form="bytes",
             )
-            return answer.unchanged_since, await asyncio.to_thread(items_of, answer)
+            return answer.unchanged_since, await asyncio.to_thread(parse_items, answer)
         except (SourceError, ConfigError) as error:
             return error
 
     def _fresh(self, texts: list[Text]) -> list[Text]:
-        """Return what was not there before, of what several bring the first."""
+        """Return new and changed texts, of each story the first text only."""
         fresh = []
         for text in sorted(texts, key=lambda t: (t.event_time, -t.credibility, t.feed)):
             version = digest(text.title, text.summary)
             keys = [key for key in (same_title(text.title), same_link(text.url)) if key]
-            told = next((self._stories[key] for key in keys if key in self._stories), text)
-            again = abs(text.event_time - told.event_time) < _SAME_STORY and told.id != text.id
-            if self._versions.get(text.id) == version or (again and text.id not in self._versions):
+            first = next((self._stories[key] for key in keys if key in self._stories), text)
+            gap = abs(text.event_time - first.event_time)
+            repeats = gap < _SAME_STORY and first.id != text.id and text.id not in self._versions
+            if self._versions.get(text.id) == version or repeats:
                 continue
             self._versions[text.id] = version
             self._stories |= dict.fromkeys(keys, text)
@@ -165,7 +231,7 @@ class Rss(Provider):
 
 
 def _trouble(http: "Http", name: str, error: WeftError, now: int) -> str:
-    """Return the line about a feed that could not be read, and note one that will not be."""
+    """Return the line about a feed that could not be read; note a standing refusal."""
     line = f"{name}: {error.message}"
     standing = isinstance(error, ForbiddenError | RefusedError)
     if not standing or isinstance(error, BannedError):
@@ -175,17 +241,17 @@ def _trouble(http: "Http", name: str, error: WeftError, now: int) -> str:
     return line
 
 
-def _text(  # one argument for each part of it
+def _text(  # one argument for each part of the text
     name: str,
     feed: Feed,
-    own_id: str,
+    item_id: str,
     item: Item,
     published: int,
     known_at: int,
     finder: AssetFinder,
 ) -> Text:
     return Text(
-        id=own_id,
+        id=item_id,
         event_time=published,
         known_at=max(known_at, published),
         title=item.title,

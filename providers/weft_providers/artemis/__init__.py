@@ -1,1 +1,0 @@
-"""Artemis: fundamentals of chains and protocols."""

@@ -1,1 +1,0 @@
-"""Bybit: candles and derivatives."""

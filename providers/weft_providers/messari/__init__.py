@@ -1,1 +1,0 @@
-"""Messari: unlocks, supply and fundamentals."""

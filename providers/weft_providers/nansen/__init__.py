@@ -1,1 +1,0 @@
-"""Nansen: what labelled wallets do."""

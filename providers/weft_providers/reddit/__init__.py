@@ -1,1 +1,0 @@
-"""Reddit: posts and mentions."""

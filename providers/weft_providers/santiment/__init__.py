@@ -1,1 +1,0 @@
-"""Santiment: social, development and on-chain metrics."""

@@ -1,1 +1,0 @@
-"""The TIE: tones of news and posts."""
