@@ -13,12 +13,11 @@ from weft.components.provider import Provider
 from weft.foundation.clock import Clock
 from weft.foundation.errors import ConfigError, WeftError
 from weft.foundation.workers import Workers
+from weft.sources.http.cache import StandingNotes, notes_path
 from weft.sources.http.client import Http
-from weft.sources.http.standing import StandingNotes, notes_path
 from weft.sources.http.status import SourceStatus
 
 _log = logging.getLogger(__name__)
-
 _CLOSE_SECONDS = 5.0
 
 

@@ -1,4 +1,4 @@
-"""Which coins a text is about. "near", "link" and "dot" are words before they are coins."""
+"""Which coins a text is about."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,23 +6,35 @@ from dataclasses import dataclass
 from typing import Final
 
 from weft.text.coins import COINS, SPOKEN, Clarity
-from weft.text.words import words
+
+_WORD = re.compile(r"\$?[^\W_]+(?:['-][^\W_]+)*", re.UNICODE)
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a plain text as they are written; ``$BTC`` keeps its sign."""
+    return _WORD.findall(text)
+
 
 ASIDE: Final = 0.5
 """Weight of a coin that only the summary, or the source's own mark, names."""
 
+
 _CROWD: Final = 4
 """Coins in one text above which each counts for less: a list of prices is about none of them."""
 
+
 _NEARBY: Final = 8
 """Words between a ticker that is a word, and what shows that coins are meant."""
+
 
 _CUE_WORDS: Final = """
 token tokens coin coins protocol network blockchain chain mainnet testnet foundation labs dao price
 prices holders investors ecosystem altcoin altcoins staking wallet wallets usdt usdc whale whales
 """
+
 _CUES: Final = frozenset(_CUE_WORDS.split())
 """Behind a name that is a word, these say that the coin is meant."""
+
 
 _CRYPTO_WORDS: Final = """
 token tokens coin coins mainnet testnet altcoin altcoins staking wallet wallets usdt usdc whale
@@ -30,8 +42,10 @@ whales crypto cryptos cryptocurrency cryptocurrencies defi nft nfts onchain on-c
 binance coinbase kraken bybit okx upbit blockchain blockchains stablecoin stablecoins btc eth xrp
 bitcoin ethereum memecoin memecoins hodl bullish bearish
 """
+
 _CRYPTO: Final = frozenset(_CRYPTO_WORDS.split())
 """Near a ticker that is a word, these say that coins are what it is about."""
+
 
 _COMPANIES: Final = _CRYPTO | {
     "sec",
@@ -45,6 +59,7 @@ _COMPANIES: Final = _CRYPTO | {
 }
 """In a text with a name that has another meaning, these say that the coin is meant."""
 
+
 _MARKET: Final = re.compile(
     r"\b(?:crypto(?:currency|currencies)? (?:market|markets|sector|industry|regulation|rules|bill"
     r"|stocks|crackdown|ban|tax|exchanges?|winter|traders|investors|prices|rout|sell-?off|rally)"
@@ -56,6 +71,7 @@ _MARKET: Final = re.compile(
     r"|senate|congress|fed|fomc)|tether|usdt|binance|coinbase (?:sued|halts|outage|hack))\b",
     re.IGNORECASE,
 )
+
 _LARGE: Final = frozenset(coin.ticker for coin in COINS)
 _PAIR: Final = re.compile(r"\b([A-Z0-9]{2,10})[/-]?(USDT|USDC|FDUSD|BUSD|USD|EUR|BTC|ETH)\b")
 _MARKED: Final = re.compile(r"\(\$?([A-Z0-9]{1,10})(?:[/-][A-Z]{3,5})?\)")

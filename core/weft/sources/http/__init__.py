@@ -56,7 +56,6 @@ _HOMES = {
     "weft.sources.http.status": ("SourceState", "SourceStatus"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
 __all__ = [
     "Api",
     "BannedError",

@@ -16,9 +16,14 @@ from pydantic import SecretStr
 from weft.foundation.clock import Clock
 from weft.foundation.times import SECOND
 from weft.sources.http.api import Api
-from weft.sources.http.breaker import Breaker
-from weft.sources.http.cache import CachedResponse, ResponseCache
-from weft.sources.http.connection import Connection
+from weft.sources.http.cache import (
+    CachedResponse,
+    Note,
+    ResponseCache,
+    StandingNotes,
+    StandingRefusals,
+)
+from weft.sources.http.connection import Connection, check_base, check_key
 from weft.sources.http.errors import (
     BannedError,
     RateLimitedError,
@@ -29,12 +34,14 @@ from weft.sources.http.errors import (
 from weft.sources.http.limits import Limiter
 from weft.sources.http.redact import LogRedaction, Redactor
 from weft.sources.http.request import Form, HttpRequest, Params, cache_key, describe, make_url
-from weft.sources.http.response import LONGEST_ON_THE_WAY_SECONDS, HttpResponse
-from weft.sources.http.response_parser import ParsedResponse, ResponseParser
-from weft.sources.http.retry import Deadline, Retries
-from weft.sources.http.standing import Note, StandingNotes, StandingRefusals
+from weft.sources.http.response import (
+    LONGEST_ON_THE_WAY_SECONDS,
+    HttpResponse,
+    ParsedResponse,
+    ResponseParser,
+)
+from weft.sources.http.retry import Breaker, Deadline, Retries
 from weft.sources.http.status import SourceCounters, SourceStatus
-from weft.sources.http.transport import check_base, check_key
 
 _LONGEST_USUAL_PAUSE_SECONDS = 60.0
 _KEY, _PAUSE = "key", "pause"

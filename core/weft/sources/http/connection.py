@@ -1,19 +1,23 @@
-"""One request over the network, and every way it can fail there, typed."""
+"""One request over the network: the key added, the body bounded, every failure typed."""
 
 import asyncio
+import re
 import socket
 import ssl
-from collections.abc import Mapping
+import zlib
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Self
+from urllib.parse import quote
 
 import httpx
 from pydantic import SecretStr
 
+from weft.foundation.errors import ConfigError
 from weft.foundation.version import __version__
-from weft.sources.http.api import Api
-from weft.sources.http.body import CutOffError, EncodingError, TooLargeError, read_body
+from weft.sources.http.api import Api, HeaderKey, QueryKey
 from weft.sources.http.errors import (
     InsecureError,
     MalformedError,
@@ -23,7 +27,215 @@ from weft.sources.http.errors import (
 )
 from weft.sources.http.redact import Redactor
 from weft.sources.http.retry import Deadline
-from weft.sources.http.transport import open_transport, same_origin
+
+_HOST = re.compile(r"[\w.:-]+")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class KeyedTransport(httpx.AsyncBaseTransport):
+    """Sends requests with the key added on the last step.
+
+    The client above, which logs URLs and hangs requests on its errors, never holds the key.
+
+    Args:
+        inner: sends what it is given.
+        base: the API's address; requests to any other origin go out without the key.
+        place: where the key goes.
+        key: the key itself.
+    """
+
+    def __init__(
+        self,
+        inner: httpx.AsyncBaseTransport,
+        base: httpx.URL,
+        place: HeaderKey | QueryKey,
+        key: SecretStr,
+    ) -> None:
+        self._inner = inner
+        self._base = base
+        self._place = place
+        self._key = key
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request, with the key if it goes to the API's own host."""
+        if not same_origin(request.url, self._base):
+            return await self._inner.handle_async_request(request)
+        url, headers = request.url, request.headers.copy()
+        secret = self._key.get_secret_value()
+        if isinstance(self._place, HeaderKey):
+            headers[self._place.name] = self._place.prefix + secret
+        else:
+            own = f"{quote(self._place.name, safe='')}={quote(secret, safe='')}".encode()
+            url = url.copy_with(query=url.query + b"&" + own if url.query else own)
+        return await self._inner.handle_async_request(
+            httpx.Request(
+                request.method,
+                url,
+                headers=headers,
+                stream=request.stream,
+                extensions=request.extensions,
+            )
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+def open_transport(
+    api: Api, base: httpx.URL, key: SecretStr | None, tls: ssl.SSLContext | None
+) -> httpx.AsyncBaseTransport:
+    """Return a transport for one API that takes nothing from the environment."""
+    inner = httpx.AsyncHTTPTransport(
+        verify=tls or _public_authorities(),
+        trust_env=False,
+        limits=httpx.Limits(max_connections=api.concurrent),
+    )
+    if api.key is None or key is None:
+        return inner
+    return KeyedTransport(inner, base, api.key, key)
+
+
+@cache
+def _public_authorities() -> ssl.SSLContext:
+    """Return whom to trust by default; reading them anew for each client takes a while."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def check_base(where: str, text: str, key: SecretStr | None) -> httpx.URL:
+    """Return a base address without its last slash.
+
+    Raises:
+        ConfigError: it is no http(s) address, holds a password, a query or a fragment, or would
+            send a key over the network in the clear.
+    """
+    try:
+        base = httpx.URL(text.rstrip("/"))
+    except httpx.InvalidURL:
+        base = httpx.URL()
+    if base.scheme not in {"http", "https"} or not _HOST.fullmatch(base.host):
+        raise ConfigError("base_url is no http(s) address", where=where)
+    if base.userinfo or base.query or base.fragment:
+        raise ConfigError("base_url holds a password, a query or a fragment", where=where)
+    if key is not None and base.scheme == "http" and base.host not in _LOOPBACK:
+        hint = "Use https"
+        raise ConfigError("base_url would send the key in the clear", where=where, hint=hint)
+    return base
+
+
+def check_key(where: str, key: SecretStr | None) -> SecretStr | None:
+    """Return a key without blanks around it, or None where it is empty.
+
+    Raises:
+        ConfigError: it holds characters that no key has.
+    """
+    text = key.get_secret_value().strip() if key else ""
+    if not text:
+        return None
+    # Libraries below would quote a broken header in their errors.
+    if not (text.isascii() and text.isprintable()):
+        hint = "Copy it again, without line breaks"
+        raise ConfigError("the key holds characters that no key has", where=where, hint=hint)
+    return SecretStr(text)
+
+
+def same_origin(one: httpx.URL, other: httpx.URL) -> bool:
+    """Whether two addresses share scheme, host and port."""
+    return _origin(one) == _origin(other)
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+_GZIP_OR_ZLIB, _RAW = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
+
+_ENCODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
+
+
+class TooLargeError(ValueError):
+    """The body is larger than it may be, before or after decompression."""
+
+
+class CutOffError(ValueError):
+    """The body ends before its compressed form says it should."""
+
+
+class EncodingError(ValueError):
+    """The body is compressed in a way not asked for, or not as it says."""
+
+
+async def read_body(chunks: AsyncIterator[bytes], encoding: str, largest: int) -> bytes:
+    """Return a body, decompressed, holding no more than `largest` bytes and a chunk in memory.
+
+    The HTTP library decompresses a whole chunk at a time, which lets 64 KB grow to 64 MB, and
+    twice compressed to much more. Here it grows to `largest` and no further.
+
+    Args:
+        chunks: as they came.
+        encoding: the Content-Encoding.
+        largest: in bytes, of the body as it came and of what it becomes.
+
+    Raises:
+        TooLargeError: it is larger.
+        CutOffError: the compressed body ends early.
+        EncodingError: it is compressed in another way, or not at all.
+    """
+    encoding = encoding.strip().lower()
+    if encoding not in _ENCODINGS:
+        raise EncodingError(f"compressed as {encoding[:40]!r}, which was not asked for")
+    inflate = _Inflate(largest) if encoding not in _ENCODINGS[:2] else None
+    body, came = bytearray(), 0
+    async for chunk in chunks:
+        came += len(chunk)
+        body += inflate.feed(chunk, largest - len(body)) if inflate else chunk
+        if max(came, len(body)) > largest:
+            raise TooLargeError(f"larger than {largest} bytes")
+    if inflate and came and not inflate.complete:
+        raise CutOffError("the compressed body ends early")
+    return bytes(body)
+
+
+class _Inflate:
+    """Decompresses gzip, several members of it, and both forms of deflate."""
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
+        self._inner = zlib.decompressobj(_GZIP_OR_ZLIB)
+        self._begun = False
+
+    @property
+    def complete(self) -> bool:
+        return self._inner.eof
+
+    def feed(self, chunk: bytes, room: int) -> bytes:
+        """Return what a chunk becomes, or one byte more than `room` where it is more than that."""
+        grown = bytearray()
+        while chunk:
+            if self._inner.eof:
+                self._inner, self._begun = zlib.decompressobj(_GZIP_OR_ZLIB), False
+            grown += self._inflate(chunk, room + 1 - len(grown))
+            if len(grown) > room:
+                break
+            chunk = self._inner.unused_data if self._inner.eof else b""
+        return bytes(grown)
+
+    def _inflate(self, chunk: bytes, most: int) -> bytes:
+        try:
+            grown = self._inner.decompress(chunk, most)
+        except zlib.error:
+            if self._begun:
+                raise EncodingError("broken compression") from None
+        else:
+            self._begun = True
+            return grown
+        # Some servers send deflate without its two-byte head.
+        self._inner, self._begun = zlib.decompressobj(_RAW), True
+        try:
+            return self._inner.decompress(chunk, most)
+        except zlib.error:
+            raise EncodingError("broken compression") from None
+
 
 _MOST_REDIRECTS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -1,5 +1,6 @@
-"""Reads fields out of parsed JSON, and says which one is not as expected."""
+"""Strict JSON: parse a body, read its fields, and name the field that is not as expected."""
 
+import codecs
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,15 +8,37 @@ from contextlib import contextmanager
 from math import isfinite
 from typing import Any, Literal, TypeVar
 
+import orjson
+
 from weft.foundation.times import SECOND, YEAR, TimeError, parse_time
 from weft.sources.http.errors import SchemaChangedError
+
+
+def parse_json(body: bytes) -> Any:  # noqa: ANN401  # JSON
+    """Return what a UTF-8 body holds; a byte order mark is ignored.
+
+    Of a key that stands twice the last value holds. Integers beyond 64 bits become floats.
+
+    Raises:
+        ValueError: no JSON, a number too large for a float, or nested more than 1024 deep.
+    """
+    return orjson.loads(body.removeprefix(codecs.BOM_UTF8))
+
+
+def is_markup(body: bytes) -> bool:
+    """Whether a body looks like a page rather than data."""
+    return body.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"<"
+
 
 _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _PLAIN = re.compile(r"[0-9.+\-\n]*")
 """Lines of which float takes only such as are decimals, and no others that it would take."""
+
 _UNITS = {"s": SECOND, "ms": 1_000, "us": 1}
+
 # Seconds taken for milliseconds land in 1970, milliseconds taken for seconds far beyond 2100.
 _FIRST, _LAST = YEAR, 130 * YEAR
+
 _MISSING = object()
 _T = TypeVar("_T")
 

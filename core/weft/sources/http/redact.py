@@ -10,7 +10,6 @@ from typing import Self
 from pydantic import SecretStr
 
 MARK = "***"
-
 _LOGGERS = (
     "httpx",
     "httpcore.connection",

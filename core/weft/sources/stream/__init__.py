@@ -21,7 +21,6 @@ _HOMES = {
     "weft.sources.stream.streamer": ("Streamer", "sources_of"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
 __all__ = [
     "StreamLimits",
     "StreamSpec",

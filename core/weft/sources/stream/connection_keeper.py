@@ -1,19 +1,109 @@
-"""Keeps one connection up for ever: replaced before its end, made again after one."""
+"""Keeps one connection up."""
 
 import asyncio
 import logging
+import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
+from weft.foundation.clock import Clock
 from weft.foundation.times import SECOND
 from weft.sources.http.errors import ForbiddenError, SourceError, UnauthorisedError
-from weft.sources.stream.connect_limiter import ConnectLimiter
+from weft.sources.http.limits import SlidingWindow
 from weft.sources.stream.context import Context
-from weft.sources.stream.coverage import Coverage
 from weft.sources.stream.queue import EventQueue
-from weft.sources.stream.spec import Topic
+from weft.sources.stream.spec import StreamLimits, Topic
 from weft.sources.stream.stream_socket import StreamSocket
 
+_REMEMBERED = 32
+
+
+class Coverage:
+    """Remembers the latest stretches of time in which the stream was up.
+
+    A stretch ends when the connection was heard for the last time, not when it was found dead.
+    """
+
+    def __init__(self) -> None:
+        self._stretches: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
+        self._broken: deque[int] = deque(maxlen=_REMEMBERED)
+        self._since: int | None = None
+
+    @property
+    def since(self) -> int | None:
+        """Since when it has been up; None while it is down."""
+        return self._since
+
+    def up(self, at: int) -> None:
+        """Say that everything from an instant on is heard."""
+        if self._since is None:
+            self._since = at
+
+    def down(self, at: int) -> None:
+        """Say that nothing after an instant may have been heard."""
+        if self._since is not None:
+            self._stretches.append((self._since, max(at, self._since)))
+            self._since = None
+
+    def broken(self, at: int) -> None:
+        """Say that at an instant something came that could not be read."""
+        self._broken.append(at)
+
+    def whole(self, first: int, last: int) -> bool:
+        """Whether all of a stretch of time was heard, from `first` to before `last`."""
+        if any(first <= at < last for at in self._broken):
+            return False
+        if self._since is not None and self._since <= first:
+            return True
+        return any(since <= first and last <= until for since, until in self._stretches)
+
+
+_FIRST_PAUSE_SECONDS = 1.0
+
+
+class ConnectLimiter:
+    """Lets connections to one host through: no more than it bears, and not all at one moment.
+
+    Args:
+        limits: of the host.
+        clock: tells the time, and waits.
+        rng: draws the pauses.
+    """
+
+    def __init__(self, limits: StreamLimits, clock: Clock, rng: random.Random) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._rng = rng
+        self._window = SlidingWindow(limits.connects, int(limits.connects_seconds * SECOND))
+        self._paused_until = 0
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody through for so long, as the venue asked for."""
+        self._paused_until = max(self._paused_until, self._clock.now() + int(seconds * SECOND))
+
+    async def enter(self, failures: int) -> None:
+        """Wait until one more connection may be made.
+
+        Args:
+            failures: attempts in a row that came to nothing. The pause is drawn between nothing
+                and a bound that doubles with each: clients that were cut off together come back
+                one by one.
+        """
+        if failures:
+            bound = _FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 20)
+            pause = self._rng.uniform(0, min(bound, self._limits.longest_pause_seconds))
+            await self._clock.sleep_until(self._clock.now() + int(pause * SECOND))
+        while (at := self._earliest()) > self._clock.now():
+            await self._clock.sleep_until(at)
+        self._window.take(1, self._clock.now())
+
+    def _earliest(self) -> int:
+        now = self._clock.now()
+        return max(self._window.earliest(1, now), self._paused_until)
+
+
 _log = logging.getLogger(__name__)
+
 
 _SHARES_OF_LIFE = 0.95, 0.99
 _SHUT_OUT_SECONDS = 600.0

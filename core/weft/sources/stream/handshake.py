@@ -20,7 +20,7 @@ from weft.sources.http.errors import (
     UnauthorisedError,
     UnavailableError,
 )
-from weft.sources.http.pacing import retry_after_seconds
+from weft.sources.http.limits import retry_after_seconds
 
 if TYPE_CHECKING:
     from weft.sources.stream.spec import StreamSpec

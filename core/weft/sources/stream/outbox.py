@@ -1,27 +1,57 @@
-"""What is ready to be stored: gathered for a moment, then handed on, again if that fails."""
+"""Outbox."""
 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeAlias, TypeVar
 
+import polars as pl
+
 from weft.components.provider import Batch, Provider
-from weft.domain.instruments import Instrument
+from weft.domain.candles import FIELDS
+from weft.domain.instruments import Instrument, Scope
 from weft.foundation.clock import Clock
 from weft.foundation.errors import DataError
 from weft.foundation.times import Interval
 from weft.sources.stream.events import Candle
-from weft.sources.stream.facts import candle_frame, fact_frame
 from weft.sources.stream.sums import Fact
+
+_TIME = pl.Datetime("us", "UTC")
+_CANDLES = {"symbol": pl.String(), "open_time": _TIME} | dict.fromkeys(FIELDS, pl.Float64())
+_FACTS = {
+    "metric": pl.String(),
+    "entity": pl.String(),
+    "event_time": _TIME,
+    "value": pl.Float64(),
+    "known_at": _TIME,
+}
+
+
+def candle_frame(candles: Sequence[Candle], interval: Interval) -> pl.DataFrame:
+    """Return candles as a `Batch` holds them; each is known at its close."""
+    rows = [(c.symbol, c.open_time, c.open, c.high, c.low, c.close, c.volume) for c in candles]
+    return pl.DataFrame(rows, _CANDLES, orient="row").with_columns(interval=pl.lit(interval.name))
+
+
+def fact_frame(facts: Sequence[tuple[Fact, int]]) -> pl.DataFrame:
+    """Return facts, each with the instant it became known at, as a `Batch` holds them."""
+    rows = [(*fact, known_at) for fact, known_at in facts]
+    frame = pl.DataFrame(rows, _FACTS, orient="row")
+    return frame.with_columns(scope=pl.lit(Scope.INSTRUMENT.value))
+
 
 _log = logging.getLogger(__name__)
 
+
 Keep: TypeAlias = Callable[[Provider, Batch], Awaitable[object]]
+
 """Stores a batch. Called for one batch of a provider at a time."""
+
 
 _GATHER_SECONDS = 0.2
 _T = TypeVar("_T")
+
 
 _MOST = 50_000
 _LONGEST_PAUSE_SECONDS = 60.0

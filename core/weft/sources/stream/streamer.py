@@ -1,38 +1,114 @@
-"""Runs the streams of all providers that have some, beside whoever asks for the rest."""
+"""Runs the streams of all providers until cancelled."""
 
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TypeAlias, cast
+from typing import ParamSpec, TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
 
-from weft.components.provider import Provider, Request
+from weft.components.contract_checks import checked_batches
+from weft.components.provider import Batch, Provider, Request
 from weft.foundation.calls import call, fault
 from weft.foundation.clock import Clock
 from weft.foundation.errors import ComponentError, WeftError
 from weft.foundation.times import Interval
 from weft.foundation.workers import Host, Workers, across
 from weft.sources.http.client import Http
-from weft.sources.stream.connect_limiter import ConnectLimiter
 from weft.sources.stream.connection_feed import ConnectionFeed
+from weft.sources.stream.connection_keeper import ConnectLimiter
 from weft.sources.stream.context import Context
 from weft.sources.stream.events import Candle
-from weft.sources.stream.guards import guarded
 from weft.sources.stream.outbox import Keep, Outbox
 from weft.sources.stream.spec import Streaming, StreamSpec, Topic
 from weft.sources.stream.status import StreamCounters, StreamState, StreamStatus
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def guarded(spec: StreamSpec, where: str) -> StreamSpec:
+    """Return a stream whose callbacks raise nothing but what derives from `Exception`.
+
+    Args:
+        spec: the stream.
+        where: how messages name the provider.
+    """
+
+    def plain(function: Callable[P, T]) -> Callable[P, T]:
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            # Called for every message: a context manager would cost more than the call.
+            try:
+                return function(*args, **kwargs)
+            except Exception:
+                raise
+            except BaseException as error:
+                raise fault(where, error) from error
+
+        return call
+
+    def awaited(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            with _named(where):
+                return await function(*args, **kwargs)
+
+        return call
+
+    async def backfill(request: Request, http: Http, clock: Clock) -> AsyncIterator[Batch]:
+        with _named(where):
+            batches = checked_batches(spec.backfill(request, http, clock), where)
+            async with aclosing(batches) as given:  # type: ignore[type-var]  # an async generator can be closed
+                async for batch in given:
+                    yield batch
+
+    return replace(
+        spec,
+        subscribe=plain(spec.subscribe),
+        parse=plain(spec.parse),
+        tells=spec.tells and plain(spec.tells),
+        backfill=backfill,
+        snapshot=spec.snapshot and awaited(spec.snapshot),
+        authorise=spec.authorise and awaited(spec.authorise),
+    )
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (Exception, GeneratorExit):
+        raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise fault(where, error) from error
+    except BaseException as error:
+        raise fault(where, error) from error
+
+
 _log = logging.getLogger(__name__)
+
 
 _LONGEST_PAUSE_SECONDS = 60.0
 _PATIENCE_SECONDS = 20.0
 _FAREWELL_SECONDS = 5.0
 """Time for connections to be closed properly, longer than a line takes for that."""
 
+
 Source: TypeAlias = tuple[Provider, Sequence[StreamSpec]]
+
 """A provider, and its streams."""
 
 

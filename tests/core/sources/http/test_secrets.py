@@ -17,8 +17,8 @@ from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import SECOND
 from weft.sources.http.api import Api, HeaderKey, QueryKey
 from weft.sources.http.cache import ResponseCache
+from weft.sources.http.connection import KeyedTransport
 from weft.sources.http.errors import SourceError
-from weft.sources.http.transport import KeyedTransport
 
 CANARY = "cAnArY/+ 7f\"3'=\\x"
 FORMS = {CANARY, quote(CANARY, safe=""), json.dumps(CANARY)[1:-1], repr(CANARY.encode())[2:-1]}

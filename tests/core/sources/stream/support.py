@@ -17,8 +17,8 @@ from weft.components.provider import Batch, Provider, Request
 from weft.foundation.times import Interval, parse_time
 from weft.sources.http import Http
 from weft.sources.stream import Streamer, StreamLimits, StreamSpec, StreamStatus
-from weft.sources.stream.connect_limiter import ConnectLimiter
-from weft.sources.stream.facts import candles_in
+from weft.sources.stream.candles import candles_in
+from weft.sources.stream.connection_keeper import ConnectLimiter
 from weft_providers.binance.futures import BinanceFutures
 from weft_providers.binance.spot import Binance
 from weft_providers.binance.stream import StreamOptions, futures_streams, spot_streams

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weft.foundation.times import MINUTE, Interval
-from weft.sources.stream.coverage import Coverage
+from weft.sources.stream.connection_keeper import Coverage
 from weft.sources.stream.events import Liquidation, Trade
 from weft.sources.stream.sums import Fact, LiquidationSums, TradeSums
 

@@ -1,4 +1,4 @@
-"""A local book: in step by number, begun anew at a gap, and never with a snapshot too old."""
+"""Order books."""
 
 import random
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.sources.stream.book import Applied, LocalBook
+from weft.sources.stream.books import Applied, LocalBook
 from weft.sources.stream.events import BookSnapshot, BookUpdate
 from weft.sources.stream.queue import EventQueue
 

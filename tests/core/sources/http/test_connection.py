@@ -1,4 +1,4 @@
-"""H6: a body that is a bomb, endless, cut off or wrongly labelled costs little and is named."""
+"""What one request over the network brings, whatever the body."""
 
 import gzip
 import tracemalloc
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.sources.http.server import aio
-from weft.sources.http.body import CutOffError, EncodingError, TooLargeError, read_body
+from weft.sources.http.connection import CutOffError, EncodingError, TooLargeError, read_body
 
 MB = 1 << 20
 

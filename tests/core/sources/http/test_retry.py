@@ -1,4 +1,4 @@
-"""H2, H18: a source that fails, bans or refuses the key is left alone, then tried once."""
+"""The circuit breaker."""
 
 import pytest
 
@@ -6,7 +6,6 @@ from tests.core.sources.http.server import NOW
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import SECOND
 from weft.sources.http.api import Api
-from weft.sources.http.breaker import Breaker
 from weft.sources.http.errors import (
     BannedError,
     CircuitOpenError,
@@ -16,6 +15,7 @@ from weft.sources.http.errors import (
     UnauthorisedError,
     UnavailableError,
 )
+from weft.sources.http.retry import Breaker
 
 
 class Rig:
