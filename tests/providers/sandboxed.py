@@ -233,7 +233,7 @@ class Sandboxed:
         provider = self.made(server, "free-key")
         first = fetch(provider)
         assert first.error is None
-        assert any("not asked for again" in problem for problem in first.problems)
+        assert any("not requested again" in problem for problem in first.problems)
         second = fetch(provider)
         assert second.problems == []
         assert len(second.asked) < len(first.asked)
@@ -243,7 +243,7 @@ class Sandboxed:
         first = fetch(provider)
         assert first.error is None
         assert first.rows == []
-        assert any("not asked for again" in problem for problem in first.problems)
+        assert any("not requested again" in problem for problem in first.problems)
         assert fetch(provider).asked == []
 
     def test_answers_without_rows(self, server: Sandbox) -> None:

@@ -99,7 +99,7 @@ def test_intervals(server: Sandbox, interval: str) -> None:
 
 def test_an_interval_it_lacks(server: Sandbox) -> None:
     fetched = fetch(made(server), interval="8h")
-    assert "bybit: there are no 8h candles. Choose one of 1m, 3m, 5m" in str(fetched.error)
+    assert "bybit: the exchange has no 8h candles. Choose one of 1m, 3m, 5m" in str(fetched.error)
     assert fetched.asked == []
 
 
@@ -116,7 +116,7 @@ def test_an_unknown_symbol_is_told_and_not_asked_for_again(server: Sandbox) -> N
     fetched = fetch(provider)
     assert fetched.error is None
     assert fetched.problems == [
-        "NOSUCHUSDT: bybit lists no such symbol; not asked for again until the next start"
+        "NOSUCHUSDT: bybit lists no such symbol; not requested again until the next start"
     ]
     assert len(opens(fetched)) == 143
     asked = fetch(provider).asked
@@ -343,7 +343,7 @@ def test_what_has_candles_is_not_said_to_list_tomorrow(server: Sandbox) -> None:
     known = {"BTCUSDT": LAST_HOUR - 3 * HOUR}
     with spoiled("instruments-info", soon).listening():
         fetched = fetch(provider, known_candles=known)
-    assert "not believed" in fetched.problems[0]
+    assert "ignored as implausible" in fetched.problems[0]
     assert opens(fetched) == [LAST_HOUR - 2 * HOUR, LAST_HOUR - HOUR]
 
 
@@ -355,7 +355,7 @@ def test_a_launch_years_ahead_is_not_believed(server: Sandbox) -> None:
     with spoiled("instruments-info", far).listening():
         fetched = fetch(provider)
     (line,) = fetched.problems
-    assert "not believed" in line
+    assert "ignored as implausible" in line
     assert len(opens(fetched)) == 143
     assert [i.listed for i in fetched.instruments] == [None]
 

@@ -103,7 +103,9 @@ def test_intervals(server: Sandbox, interval: str) -> None:
 @pytest.mark.parametrize("interval", ["4h", "2h", "1w", "30m"])
 def test_intervals_it_lacks(server: Sandbox, interval: str) -> None:
     fetched = fetch(made(server), interval=interval)
-    told = f"coinbase: there are no {interval} candles. Choose one of 1m, 5m, 15m, 1h, 6h, 1d"
+    told = (
+        f"coinbase: the exchange has no {interval} candles. Choose one of 1m, 5m, 15m, 1h, 6h, 1d"
+    )
     assert str(fetched.error) == told
     assert fetched.asked == []
 
@@ -119,7 +121,7 @@ def test_an_unknown_product_is_told_and_not_asked_for_again(server: Sandbox) -> 
     provider = made(server, symbols=("NO-USD", "BTC-USD"))
     fetched = fetch(provider)
     assert fetched.problems == [
-        "NO-USD: coinbase lists no such symbol; not asked for again until the next start"
+        "NO-USD: coinbase lists no such symbol; not requested again until the next start"
     ]
     assert len(opens(fetched)) > 100
     again = fetch(provider)

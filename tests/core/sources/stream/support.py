@@ -204,6 +204,8 @@ async def check_candles(one: Live, symbol: str = "BTCUSDT") -> None:
     assert opens == list(range(opens[0], opens[0] + step * len(opens), step))
     assert opens[0] == one.started
     clock = one.streamer._clock
+    # Before the request: the streamer goes on storing candles while it is answered.
+    kept = {opened: values for name, opened, values in one.kept.candles if name == symbol}
     told: dict[int, tuple[float, ...]] = {}
     request = Request(MINUTES, (symbol,), since=opens[0])
     async for batch in Binance.fetch(one.provider, request, one.http, clock):  # type: ignore[arg-type]  # what a fault may bring
@@ -212,7 +214,6 @@ async def check_candles(one: Live, symbol: str = "BTCUSDT") -> None:
                 c.open_time: (c.open, c.high, c.low, c.close, c.volume)
                 for c in candles_in(batch.candles)
             }
-    kept = {opened: values for name, opened, values in one.kept.candles if name == symbol}
     assert kept == {opened: told[opened] for opened in kept}
 
 
