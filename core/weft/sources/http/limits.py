@@ -1,4 +1,4 @@
-"""The rate limits of one source, shared by everything that asks it."""
+"""Rate limits of one source: windows, the server's headers, and the queue of requests."""
 
 import asyncio
 import math
@@ -16,27 +16,27 @@ from weft.sources.http.errors import RateLimitedError
 
 
 class SlidingWindow:
-    """What was taken during the last stretch, and when there is room for more.
+    """Counts the units taken within the last window, and predicts when more fit.
 
-    A token bucket that refills steadily lets twice its size through in one stretch: a full burst,
-    then the refill. Servers count stretches, so this keeps what was taken and gives each unit back
-    one stretch later: no stretch of that length, wherever it starts, ever holds more.
+    A token bucket that refills steadily admits twice its size within one window: a full burst and
+    then the refill. This window returns each unit exactly one window length after it was taken, so
+    no window, wherever it starts, exceeds the limit.
 
     Args:
-        units: at most this many in any stretch.
-        micros: length of the stretch, in microseconds.
+        units: greatest number of units in any window.
+        micros: length of the window in microseconds.
     """
 
     def __init__(self, units: int, micros: int) -> None:
         self.units = units
         self._micros = micros
-        self._taken: list[tuple[int, int]] = []  # (given back at, units), in that order
+        self._taken: list[tuple[int, int]] = []  # (returned at, units), sorted
         self._used = 0
-        # Whoever shows what is left may look from another thread than the one that asks.
+        # The status reads the units left from another thread.
         self._lock = Lock()
 
     def used(self, now: int) -> int:
-        """Return the units not yet given back."""
+        """Return the units taken and not yet returned."""
         with self._lock:
             due = bisect_right(self._taken, (now, self.units))
             self._used -= sum(units for _, units in self._taken[:due])
@@ -44,7 +44,7 @@ class SlidingWindow:
             return self._used
 
     def take(self, units: int, now: int, until: int | None = None) -> None:
-        """Take units from `now` on; they are given back one stretch later, or at `until`."""
+        """Take units at `now`; they return one window later, or at `until` if that is earlier."""
         if units <= 0:
             return
         back = now + self._micros if until is None else min(until, now + self._micros)
@@ -52,21 +52,22 @@ class SlidingWindow:
             insort(self._taken, (back, units))
             self._used += units
 
-    def learn_used(self, told: int, now: int, until: int | None = None) -> None:
-        """Follow the server where it has counted more than was taken here.
+    def follow_server(self, used: int, now: int, until: int | None = None) -> None:
+        """Raise the count to the server's count of used units.
 
-        Less is no news: it may count from the full minute, and not know what is under way.
+        A lower count is ignored: the server may count from the full minute, and does not count
+        requests that are still on their way.
         """
-        self.take(min(told, self.units) - self.used(now), now, until)
+        self.take(min(used, self.units) - self.used(now), now, until)
 
     def earliest(self, units: int, now: int, ahead: int = 0) -> int:
-        """Return the first instant at which `units` fit once `ahead` others have had their turn.
+        """Return the first instant at which `units` fit after `ahead` units of other requests.
 
-        Exact for nothing ahead. Otherwise never too late: others may not fill it to the brim.
+        Exact without units ahead; otherwise a lower bound, since those requests may leave gaps.
         """
         used = self.used(now)
         ahead += units
-        # The n-th unit asked for follows, one stretch later, the one a whole window before it.
+        # Each unit follows, one window later, the unit `self.units` places before it.
         stretches = max(0, -(-(ahead - self.units) // self.units))
         short = used + ahead - (stretches + 1) * self.units
         at = now
@@ -79,11 +80,11 @@ class SlidingWindow:
 
 
 LONGEST_BELIEVED_SECONDS = 3 * 86_400.0
-"""No server means more than this; the longest bans known last three days."""
+"""Longest plausible wait; the longest known bans last three days."""
 
 
 INSTEAD_SECONDS = 3_600.0
-"""What is waited where a server asks for more than it can mean."""
+"""Wait that replaces an implausibly long one."""
 
 
 _NUMBER = re.compile(r"[0-9]{1,18}(\.[0-9]{1,9})?")
@@ -92,17 +93,17 @@ _EPOCH_SECONDS, _EPOCH_MILLIS = 1e9, 1e12
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: int) -> float | None:
-    """Return the seconds that Retry-After asks for.
+    """Return the wait that Retry-After demands, in seconds.
 
-    A date is measured against the server's own Date, so that a wrong clock here does no harm.
+    A date is compared with the server's Date, so a wrong local clock does no harm.
 
     Args:
-        headers: of the answer, names in lower case.
-        now: microseconds since 1970.
+        headers: headers of the reply, names in lower case.
+        now: current time, microseconds since 1970.
 
     Returns:
-        None where it is absent, unreadable, in the past or no wait at all; an hour where it asks
-        for more than `LONGEST_BELIEVED_SECONDS`.
+        None for an absent, unreadable or past value; one hour for a value beyond
+        `LONGEST_BELIEVED_SECONDS`.
     """
     text = headers.get("retry-after", "").strip()
     if _NUMBER.fullmatch(text):
@@ -115,10 +116,11 @@ def retry_after_seconds(headers: Mapping[str, str], now: int) -> float | None:
 
 
 def believed_seconds(seconds: float | None) -> float | None:
-    """Return a wait that a server asks for as far as it is believed.
+    """Return the plausible part of a wait that a server demands.
 
     Returns:
-        None for None and for no wait at all; an hour for more than `LONGEST_BELIEVED_SECONDS`.
+        None for None and for a wait of 0 or less; one hour for a wait beyond
+        `LONGEST_BELIEVED_SECONDS`.
     """
     if seconds is None or not seconds > 0:
         return None
@@ -126,19 +128,19 @@ def believed_seconds(seconds: float | None) -> float | None:
 
 
 def age_seconds(headers: Mapping[str, str]) -> float:
-    """Return how old caches on the way say the answer was when it came; 0 where none says so."""
+    """Return the age of a reply on arrival as stated by caches on the way; 0 without a header."""
     text = headers.get("age", "").strip()
     return float(text) if _NUMBER.fullmatch(text) else 0.0
 
 
 def follow(limit: RateLimit, window: SlidingWindow, headers: Mapping[str, str], now: int) -> None:
-    """Let a window follow what the server reports of its limit."""
+    """Update a window from the server's headers for its limit."""
     used = _count(headers, limit.used)
     remaining = _count(headers, limit.remaining)
     if used is None and remaining is None:
         return
-    told = max(used or 0, 0 if remaining is None else limit.units - remaining)
-    window.learn_used(told, now, _reset(headers, limit.reset, now))
+    counted = max(used or 0, 0 if remaining is None else limit.units - remaining)
+    window.follow_server(counted, now, _reset(headers, limit.reset, now))
 
 
 def _count(headers: Mapping[str, str], name: str | None) -> int | None:
@@ -147,7 +149,7 @@ def _count(headers: Mapping[str, str], name: str | None) -> int | None:
 
 
 def _reset(headers: Mapping[str, str], name: str | None, now: int) -> int | None:
-    """Return the instant of a reset given as seconds to go, or as an epoch in s or ms."""
+    """Return the instant of a reset from a header in seconds from now, or an epoch in s or ms."""
     text = headers.get(name.lower(), "").strip() if name else ""
     if not _NUMBER.fullmatch(text):
         return None
@@ -159,9 +161,9 @@ def _reset(headers: Mapping[str, str], name: str | None, now: int) -> int | None
 
 
 def _server_time(headers: Mapping[str, str], now: int) -> int:
-    told = _date(headers.get("date", ""))
-    # A Date that is off by more than a day says more about the header than about the clock.
-    return told if told is not None and abs(told - now) <= DAY else now
+    date = _date(headers.get("date", ""))
+    # A Date more than a day off is a broken header, not a clock difference.
+    return date if date is not None and abs(date - now) <= DAY else now
 
 
 def _date(text: str) -> int | None:
@@ -172,15 +174,15 @@ def _date(text: str) -> int | None:
 
 
 class Limiter:
-    """Lets requests through in the order they came, as fast as all limits allow, and no faster.
+    """Admits requests in order of arrival, as fast as all rate limits allow.
 
-    The limiters at hand (aiolimiter, pyrate-limiter) know neither weights that the server
-    corrects, nor a pause it asks for, nor a queue that says at once when a turn is too far away.
+    aiolimiter and pyrate-limiter have no costs that the server corrects, no pause demanded by the
+    server, and no immediate refusal of a request whose turn is too far away.
 
     Args:
-        where: the provider, for messages.
-        api: its limits and how many requests it bears at once.
-        clock: tells the time, and waits.
+        where: name of the provider, for messages.
+        api: the API, with its rate limits and number of concurrent requests.
+        clock: current time, and waiting.
     """
 
     def __init__(self, where: str, api: Api, clock: Clock) -> None:
@@ -197,15 +199,16 @@ class Limiter:
 
     @asynccontextmanager
     async def turn(self, cost: int, group: str = "") -> AsyncIterator[None]:
-        """Wait for a turn of `cost` units, and hold one of the places on the wire meanwhile.
+        """Wait for a turn of `cost` units; the context occupies one concurrent request.
 
         Args:
-            cost: units it takes of each limit that counts them.
-            group: of requests, for limits that count this group only.
+            cost: units of each rate limit that counts the request.
+            group: group of the request, for rate limits with `RateLimit.only`.
 
         Raises:
-            RateLimitedError: the turn is further away than the longest wait; raised at once.
-            ValueError: the cost is negative, or more than a limit ever allows.
+            RateLimitedError: the turn is further away than `Api.longest_wait_seconds`; raised
+                immediately.
+            ValueError: the cost is negative, or exceeds a limit.
         """
         takes = self._takes(cost, group)
         self._refuse_if_far(self._earliest(takes, self._waiting))
@@ -222,26 +225,26 @@ class Limiter:
                 self._queue(takes, -1)
 
     def pause(self, seconds: float) -> None:
-        """Let nothing through for so long; what is on the wire is not called back."""
+        """Admit no request for some seconds; requests already sent go on."""
         until = self._clock.now() + int(seconds * SECOND)
         self._paused_until = max(self._paused_until, until)
 
-    def learn(self, headers: Mapping[str, str]) -> None:
-        """Follow what the server says it has counted."""
+    def follow_headers(self, headers: Mapping[str, str]) -> None:
+        """Update the windows from the server's count in the headers of a reply."""
         now = self._clock.now()
         for limit, window in self._windows:
             follow(limit, window, headers, now)
 
     def left(self) -> dict[str, int]:
-        """Return the units left at this instant, by limit."""
+        """Return the units left now, by label of the limit."""
         now = self._clock.now()
         return {limit.label: max(0, limit.units - w.used(now)) for limit, w in self._windows}
 
     async def _pass(self, takes: Sequence[int]) -> None:
-        """Wait at the head of the queue, so that a small request never overtakes a large one."""
+        """Wait at the head of the queue: a cheap request never overtakes a costly one."""
         async with self._head:
             while (at := self._earliest(takes)) > self._clock.now():
-                # A pause may have come while it waited.
+                # A pause may have begun during the wait.
                 self._refuse_if_far(at)
                 await self._clock.sleep_until(at)
             now = self._clock.now()
@@ -249,7 +252,7 @@ class Limiter:
                 window.take(units, now)
 
     def _earliest(self, takes: Sequence[int], ahead: Sequence[int] = ()) -> int:
-        """Return when there is room for so many units of each limit, after those ahead."""
+        """Return the first instant at which the units fit every limit, after the units ahead."""
         earliest = now = max(self._clock.now(), self._paused_until)
         for index, (_, window) in enumerate(self._windows):
             if takes[index]:
@@ -262,7 +265,7 @@ class Limiter:
         if wait > self._longest:
             raise RateLimitedError(
                 f"the next free turn is {wait / SECOND:.0f} s away, "
-                f"further than the {self._longest / SECOND:g} s it may wait",
+                f"more than the longest wait of {self._longest / SECOND:g} s",
                 where=self._where,
                 retry_after_seconds=wait / SECOND,
             )
@@ -270,13 +273,13 @@ class Limiter:
     def _takes(self, cost: int, group: str) -> list[int]:
         """Return the units that a request takes of each limit."""
         if cost < 0:
-            raise ValueError(f"a cost is not negative: {cost}")
+            raise ValueError(f"the cost of a request is negative: {cost}")
         takes = []
         for limit, _ in self._windows:
             counts = not limit.only or limit.only == group
             units = (1 if limit.per_request else cost) if counts else 0
             if units > limit.units:
-                raise ValueError(f"a cost of {cost} never fits into {limit.label}")
+                raise ValueError(f"the cost {cost} of a request exceeds the limit {limit.label}")
             takes.append(units)
         return takes
 

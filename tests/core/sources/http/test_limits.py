@@ -58,7 +58,7 @@ def test_no_stretch_holds_more_than_the_limit_and_the_order_is_kept(
         async with limiter.turn(cost):
             passed.append((clock.now(), cost, index))
             await asyncio.sleep(0)
-            limiter.learn({"used-0": str(told[index])})
+            limiter.follow_headers({"used-0": str(told[index])})
 
     async def ask_all() -> None:
         tasks = []
@@ -103,11 +103,11 @@ def test_the_wait_foretold_for_single_units_is_the_wait_there_is(
 def test_the_server_may_know_of_more_use_but_not_of_less() -> None:
     window = SlidingWindow(10, 60 * SECOND)
     window.take(4, NOW)
-    window.learn_used(2, NOW)
+    window.follow_server(2, NOW)
     assert window.used(NOW) == 4
-    window.learn_used(9, NOW)
+    window.follow_server(9, NOW)
     assert window.used(NOW) == 9
-    window.learn_used(1_000_000, NOW, until=NOW + 5 * SECOND)
+    window.follow_server(1_000_000, NOW, until=NOW + 5 * SECOND)
     assert window.used(NOW) == 10
     assert window.earliest(1, NOW) == NOW + 5 * SECOND
 

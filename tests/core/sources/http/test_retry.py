@@ -25,11 +25,11 @@ class Rig:
         self.breaker = Breaker("vendor", api, self.clock)
 
     def fail(self, error: SourceError) -> None:
-        with pytest.raises(type(error)), self.breaker.passage():
+        with pytest.raises(type(error)), self.breaker.attempt():
             raise error
 
     def succeed(self) -> None:
-        with self.breaker.passage():
+        with self.breaker.attempt():
             pass
 
     def later(self, seconds: float) -> None:
@@ -52,7 +52,7 @@ def opened() -> Rig:
 def test_opening_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     opened().fail(UnavailableError("a late one"))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "vendor: left alone until 2025-10-09T08:54:20Z: down" in caplog.text
+    assert "vendor: paused until 2025-10-09T08:54:20Z: down" in caplog.text
 
 
 def test_failures_in_a_row_open_it_and_an_answer_in_between_does_not() -> None:
@@ -74,7 +74,7 @@ def test_failures_in_a_row_open_it_and_an_answer_in_between_does_not() -> None:
 def test_after_the_pause_one_request_tries() -> None:
     rig = opened()
     rig.later(60)
-    with rig.breaker.passage():
+    with rig.breaker.attempt():
         assert isinstance(rig.refused(), CircuitOpenError)
     rig.succeed()
     assert rig.breaker.cause is None
@@ -98,15 +98,15 @@ def test_a_try_that_fails_opens_it_again() -> None:
 def test_a_try_that_is_given_up_lets_another_one_try() -> None:
     rig = opened()
     rig.later(60)
-    with pytest.raises(KeyboardInterrupt), rig.breaker.passage():
+    with pytest.raises(KeyboardInterrupt), rig.breaker.attempt():
         raise KeyboardInterrupt
     rig.succeed()
 
 
 def test_a_ban_holds_to_its_end_whatever_comes_in_meanwhile() -> None:
     rig = Rig()
-    on_its_way = rig.breaker.passage()
-    failing = rig.breaker.passage()
+    on_its_way = rig.breaker.attempt()
+    failing = rig.breaker.attempt()
     on_its_way.__enter__()
     failing.__enter__()
     rig.fail(BannedError("out", retry_after_seconds=7_200))
