@@ -209,7 +209,7 @@ class CandleProvider(Provider):
                     page = self._page(http, clock, request.interval, *due.popleft())
                     running.add(asyncio.create_task(page))
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                # Pages that came are given out before the failure of another ends it all.
+                # Pages already received are yielded before the error of another page is raised.
                 for task in sorted(done, key=lambda task: task.exception() is not None):
                     batch, following = task.result()
                     due.extend([following] if following else [])

@@ -205,7 +205,8 @@ class Reader:
     def table(self, *way: str | int, width: int) -> list[tuple[float, ...]]:
         """Return the first `width` numbers of each row of a list of lists.
 
-        Reads cells by the rules of `number`; much faster than `number` for the thousands of rows of an order book.
+        Cells follow the rules of `number`. Much faster than `number` for the thousands of rows of
+        an order book.
 
         Args:
             way: keys and indices to the list.

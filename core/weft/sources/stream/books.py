@@ -1,4 +1,4 @@
-"""Order books."""
+"""Local order books: a snapshot and all changes since, sampled when an interval closes."""
 
 import asyncio
 from collections.abc import Iterable
@@ -17,7 +17,11 @@ _MOST_WAITING = 5_000
 
 
 class Applied(Enum):
-    """What came of an update or a snapshot."""
+    """Outcome of an update or a snapshot.
+
+    Members: FOLLOWS, applied; WAITS, stored until a snapshot arrives; OLD, applied before; GAP, an
+    update before this one is missing; TOO_OLD, the snapshot precedes a missing update.
+    """
 
     FOLLOWS = auto()
     WAITS = auto()
@@ -27,11 +31,11 @@ class Applied(Enum):
 
 
 class LocalBook:
-    """Follows a book by number.
+    """A copy of one order book, followed by the numbers of its updates.
 
-    An update follows if it begins no later than the change after the last one applied; where the
-    venue tells the number of the update before (`previous`), that decides. Sizes are absolute, so
-    an update that repeats changes already applied does no harm, as two connections may bring.
+    An update follows if it begins no later than the change after the last applied one; if the venue
+    states the number of the previous update (`previous`), that number decides. Sizes are absolute,
+    so repeated updates, as two connections may bring, do no harm.
     """
 
     def __init__(self) -> None:
@@ -44,23 +48,23 @@ class LocalBook:
 
     @property
     def in_step(self) -> bool:
-        """Whether the copy is that of the venue."""
+        """Whether the copy equals the venue's book."""
         return self._last is not None
 
     def reset(self) -> None:
-        """Forget everything: changes were missed."""
+        """Drop the copy after missed changes."""
         self._last = None
         self._waiting = []
 
     def update(self, update: BookUpdate) -> Applied:
-        """Apply an update, or keep it for the snapshot to come.
+        """Apply an update, or store it until a snapshot arrives.
 
         Returns:
-            WAITS until there is a snapshot; GAP where an update is missing before this one, which
-            then waits for another snapshot; OLD where all of it was applied before.
+            WAITS without a snapshot; GAP if an update before this one is missing: this one then
+            waits for another snapshot; OLD if it was applied before; otherwise FOLLOWS.
         """
         if self._last is None:
-            # An endless wait for a snapshot must not fill the memory.
+            # Bounds the memory while snapshots fail.
             if len(self._waiting) >= _MOST_WAITING:
                 self._waiting.clear()
             self._waiting.append(update)
@@ -75,23 +79,24 @@ class LocalBook:
         return Applied.FOLLOWS
 
     def snapshot(self, snapshot: BookSnapshot) -> Applied:
-        """Begin with a snapshot, and apply the updates that waited for it.
+        """Start from a snapshot and apply the stored updates.
 
         Returns:
-            TOO_OLD where changes between it and the updates that wait are missing: take another.
+            TOO_OLD if changes between the snapshot and the stored updates are missing: request
+            another one; otherwise FOLLOWS.
         """
         waiting = [u for u in self._waiting if u.last > snapshot.last]
         last = snapshot.last
         for update in waiting:
             if update.last > last and not _follows(update, last):
-                # The ones before a hole among them are of no more use.
+                # Updates before a gap are useless.
                 self._waiting = (
                     waiting[waiting.index(update) :] if last > snapshot.last else waiting
                 )
                 return Applied.TOO_OLD
             last = max(last, update.last)
         self._bids, self._asks, self._last = dict(snapshot.bids), dict(snapshot.asks), snapshot.last
-        # Beyond the worst prices of the snapshot nothing is known but what changed since.
+        # Beyond the worst prices of the snapshot only changed levels are known.
         self._lowest = min(snapshot.bids, default=float("inf"))
         self._highest = max(snapshot.asks, default=0.0)
         self._waiting = []
@@ -102,10 +107,10 @@ class LocalBook:
         return Applied.FOLLOWS
 
     def metrics(self) -> dict[str, float]:
-        """Return depths in quote units, imbalance, and spread as a share of the middle.
+        """Return depths in quote units, imbalance (-1 to 1), and spread as a share of the mid.
 
-        Depths are told only where 1 % from the middle is known on both sides. Nothing is told
-        where a side is empty or the sides cross.
+        Depths need both sides to be known up to 1 % from the mid price. The result is empty if a
+        side is empty or the sides cross.
         """
         middle = self._middle()
         if not middle:
@@ -114,16 +119,16 @@ class LocalBook:
         distance = min(reach, _WITHIN) * middle * (1 + 1e-12)
         bids = sum(p * size for p, size in self._bids.items() if middle - p <= distance)
         asks = sum(p * size for p, size in self._asks.items() if p - middle <= distance)
-        found = {"bid_ask_spread": (ask - bid) / middle}
+        values = {"bid_ask_spread": (ask - bid) / middle}
         if bids + asks > 0:
-            found["book_imbalance"] = (bids - asks) / (bids + asks)
+            values["book_imbalance"] = (bids - asks) / (bids + asks)
         if reach >= _WITHIN:
-            found |= {"bid_depth_usd": bids, "ask_depth_usd": asks}
-        return found
+            values |= {"bid_depth_usd": bids, "ask_depth_usd": asks}
+        return values
 
     @property
     def outrun(self) -> bool:
-        """Whether prices left the part that is known, so that a new snapshot tells more."""
+        """Whether prices left the known part of the book, so that a new snapshot is needed."""
         return self._reached and self.in_step and self._reach() < _WITHIN
 
     def _middle(self) -> float:
@@ -149,55 +154,55 @@ class LocalBook:
 
 
 def _follows(update: BookUpdate, last: int) -> bool:
-    """Whether no change is missing between the last one applied and an update."""
+    """Whether no change is missing between the last applied one and an update."""
     return (update.first - 1 if update.previous is None else update.previous) <= last
 
 
-_AT_ONCE = 4
+_CONCURRENT = 4
 
 
 class Books:
-    """Local books of several symbols.
+    """The local order books of a connection.
 
     Args:
-        context: how snapshots are asked for.
-        symbols: whose books.
-        snapshot: brings a whole book.
+        context: the parts shared by the connection.
+        symbols: symbols of the books.
+        snapshot: requests a complete order book.
     """
 
     def __init__(self, context: Context, symbols: Iterable[str], snapshot: Snapshot) -> None:
         self._context, self._snapshot = context, snapshot
         self._books = {symbol: LocalBook() for symbol in symbols}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._places = asyncio.Semaphore(_AT_ONCE)
-        self._seen: dict[str, dict[str, float]] = {}
+        self._slots = asyncio.Semaphore(_CONCURRENT)
+        self._samples: dict[str, dict[str, float]] = {}
 
     def __getitem__(self, symbol: str) -> LocalBook:
         return self._books[symbol]
 
     def update(self, update: BookUpdate) -> None:
-        """Apply a change; where one is missing before it, begin anew with a snapshot."""
+        """Apply a change; after a missing change, start again with a snapshot."""
         book = self._books.get(update.symbol)
         if book is None:
             return
         applied = book.update(update)
         if applied is Applied.GAP:
-            self._context.tally.gaps += 1
-            # What was missed may have come before the book was looked at.
-            self._seen.pop(update.symbol, None)
+            self._context.counters.gaps += 1
+            # The missing change may have happened before the sample.
+            self._samples.pop(update.symbol, None)
         if applied in {Applied.GAP, Applied.WAITS}:
             self._begin(update.symbol)
 
-    def look(self) -> None:
-        """Remember what each book in step says at this moment."""
-        self._seen = {s: book.metrics() for s, book in self._books.items() if book.in_step}
+    def sample(self) -> None:
+        """Store the metrics of each book that is in step now."""
+        self._samples = {s: book.metrics() for s, book in self._books.items() if book.in_step}
         for symbol, book in self._books.items():
             if book.outrun:
                 self._begin(symbol)
 
-    def tell(self, close: int) -> list[Fact]:
-        """Return what was seen at a close in books that have been in step since."""
-        seen, self._seen = self._seen, {}
+    def sampled_facts(self, close: int) -> list[Fact]:
+        """Return the facts sampled at a close, from books that have been in step since."""
+        seen, self._samples = self._samples, {}
         return [
             Fact(metric, symbol, close, value)
             for symbol, values in seen.items()
@@ -205,13 +210,13 @@ class Books:
         ]
 
     def reset(self) -> None:
-        """Begin anew: the connection was lost."""
-        self._seen.clear()
+        """Drop all copies after the connection was lost."""
+        self._samples.clear()
         for book in self._books.values():
             book.reset()
 
     async def stop(self) -> None:
-        """Ask for no more snapshots."""
+        """Cancel the requests of snapshots."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -226,13 +231,13 @@ class Books:
         attempts = 0
         while True:
             try:
-                async with self._places:
+                async with self._slots:
                     snapshot = await self._snapshot(self._context.http, symbol)
                 if self._books[symbol].snapshot(snapshot) is Applied.FOLLOWS:
                     return
             except WeftError as error:
-                self._context.tally.last_error = error
+                self._context.counters.last_error = error
             except Exception as error:  # noqa: BLE001  # a plugin may raise anything
-                self._context.tally.last_error = fault(self._context.tally.where, error)
+                self._context.counters.last_error = fault(self._context.counters.where, error)
             attempts += 1
             await self._context.pause(attempts)

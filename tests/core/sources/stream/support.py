@@ -154,7 +154,7 @@ async def live(
     change: Callable[[StreamSpec], StreamSpec] = lambda spec: spec,
     interval: Interval = MINUTES,
     keep: Callable[[Kept, Batch], Awaitable[None]] | None = None,
-    gate: ConnectLimiter | None = None,
+    limiter: ConnectLimiter | None = None,
     **limits: Any,
 ) -> AsyncIterator[Live]:
     """Stream from the sandbox, whose candles are stored up to now."""
@@ -185,8 +185,8 @@ async def live(
             clock=clock,
             rng=random.Random(3),
         )
-        if gate is not None:
-            streamer._gates[urlsplit(specs[0].url).netloc] = gate
+        if limiter is not None:
+            streamer._limiters[urlsplit(specs[0].url).netloc] = limiter
         task = asyncio.create_task(streamer.run())
         while specs and not streamer.status():  # noqa: ASYNC110  # a turn of the loop
             await asyncio.sleep(0)
@@ -247,5 +247,5 @@ async def confirm(connection: ServerConnection) -> None:
     await connection.send(orjson.dumps({"result": None, "id": asked["id"]}).decode())
 
 
-def open_gate(clock: Any, limits: StreamLimits = PATIENT) -> ConnectLimiter:
+def open_limiter(clock: Any, limits: StreamLimits = PATIENT) -> ConnectLimiter:
     return ConnectLimiter(limits, clock, random.Random(5))
