@@ -10,9 +10,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from weft.foundation.times import TimeError, iso, parse_time
-from weft_sandbox.coins import OPENING
 from weft_sandbox.faults import Fault, Faults
-from weft_sandbox.markets import Revision
+from weft_sandbox.market.coins import OPENING
+from weft_sandbox.market.markets import Revision
 from weft_sandbox.protocol import Desk
 
 _Handler = Callable[[Request], Awaitable[Response]]

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, QueryParams
 from weft.foundation.times import TimeError, iso, parse_time
 from weft_sandbox.clock import SandboxClock
 from weft_sandbox.limits import Budget, Meter, Usage
-from weft_sandbox.world import World
+from weft_sandbox.market.world import World
 
 if TYPE_CHECKING:
     from weft_sandbox.sockets import Session

@@ -17,9 +17,9 @@ from weft_sandbox.app import create_app
 from weft_sandbox.clock import SandboxClock
 from weft_sandbox.faults import Fault, Faults
 from weft_sandbox.limits import Usage
+from weft_sandbox.market.world import World
 from weft_sandbox.protocol import Api, Desk, Json
 from weft_sandbox.wire import HttpProtocol, SocketProtocol
-from weft_sandbox.world import World
 
 _STARTING_SECONDS = 20.0
 

@@ -29,7 +29,7 @@ from weft.foundation.times import DAY, Interval, parse_time
 from weft.sources.http import Http, HttpResponse, SchemaChangedError, UnauthorisedError
 from weft.sources.series import SeriesProvider
 from weft_sandbox import Sandbox
-from weft_sandbox.world import World
+from weft_sandbox.market.world import World
 
 NOW = parse_time("2024-03-20T12:34:56Z")
 SINCE = NOW - 6 * DAY

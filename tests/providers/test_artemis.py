@@ -10,8 +10,8 @@ from weft.foundation.times import DAY, HOUR
 from weft_providers.artemis.provider import Artemis
 from weft_providers.artemis.series import PEERS, share_of
 from weft_sandbox import Sandbox
-from weft_sandbox.venues import REFERENCE
-from weft_sandbox.world import World
+from weft_sandbox.market.venues import REFERENCE
+from weft_sandbox.market.world import World
 
 MIDNIGHT = NOW // DAY * DAY
 NAMES = {

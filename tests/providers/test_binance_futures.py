@@ -16,8 +16,8 @@ from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, Interval
 from weft.sources.http import BannedError, SchemaChangedError
 from weft_providers.binance.futures import BinanceFutures
 from weft_sandbox import Sandbox
-from weft_sandbox.bars import Grid
-from weft_sandbox.venues import PERPETUAL
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.venues import PERPETUAL
 
 LAST_HOUR = NOW // HOUR * HOUR
 STAMPED = (

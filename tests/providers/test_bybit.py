@@ -26,8 +26,8 @@ from weft.sources.http.connection import Reply
 from weft.testing.wiretap import Ask, Tap
 from weft_providers.bybit.provider import Bybit, ParameterError, classify
 from weft_sandbox import Sandbox
-from weft_sandbox.bars import Grid
-from weft_sandbox.venues import BYBIT_LINEAR, BYBIT_SPOT
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.venues import BYBIT_LINEAR, BYBIT_SPOT
 
 LAST_HOUR = NOW // HOUR * HOUR
 FIRST = -(-SINCE // HOUR) * HOUR

@@ -14,8 +14,8 @@ from weft.foundation.times import DAY, HOUR, SECOND, Interval
 from weft.sources.http import SchemaChangedError, UnavailableError
 from weft_providers.coinbase import Coinbase
 from weft_sandbox import Sandbox
-from weft_sandbox.bars import Grid
-from weft_sandbox.venues import COINBASE
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.venues import COINBASE
 
 LAST_HOUR = NOW // HOUR * HOUR
 SINCE = NOW - 40 * DAY

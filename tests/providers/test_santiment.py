@@ -10,7 +10,7 @@ from weft.foundation.times import DAY, HOUR, MINUTE
 from weft.sources.http import RefusedError, SchemaChangedError, UnauthorisedError, UnavailableError
 from weft_providers.santiment.provider import Santiment
 from weft_sandbox import Sandbox
-from weft_sandbox.world import World
+from weft_sandbox.market.world import World
 
 TODAY = NOW // DAY * DAY
 SPAN = NOW - 90 * DAY

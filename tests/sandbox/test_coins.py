@@ -5,11 +5,11 @@ import pytest
 
 from tests.sandbox.conftest import NOW
 from weft.foundation.times import DAY, HOUR
-from weft_sandbox.bars import Bars, Grid
-from weft_sandbox.coins import COINS
-from weft_sandbox.more_coins import MORE_COINS
-from weft_sandbox.venues import BYBIT_LINEAR, PERPETUAL, REFERENCE
-from weft_sandbox.world import World
+from weft_sandbox.market.bars import Bars, Grid
+from weft_sandbox.market.coins import COINS
+from weft_sandbox.market.more_coins import MORE_COINS
+from weft_sandbox.market.venues import BYBIT_LINEAR, PERPETUAL, REFERENCE
+from weft_sandbox.market.world import World
 
 
 @pytest.fixture(scope="module")

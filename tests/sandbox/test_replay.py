@@ -11,9 +11,9 @@ import pytest
 from tests.sandbox.conftest import make_sandbox
 from weft.foundation.errors import NoDataError
 from weft.foundation.times import HOUR, parse_time
-from weft_sandbox.bars import MINUTES, Bars, Grid
-from weft_sandbox.venues import REFERENCE
-from weft_sandbox.world import World
+from weft_sandbox.market.bars import MINUTES, Bars, Grid
+from weft_sandbox.market.venues import REFERENCE
+from weft_sandbox.market.world import World
 
 END = parse_time("2024-02-07T12:00:00Z")
 

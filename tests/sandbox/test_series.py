@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from weft.foundation.times import DAY, HOUR, parse_time
-from weft_sandbox import recipes
-from weft_sandbox.coins import OPENING
-from weft_sandbox.recipes import RECIPES
-from weft_sandbox.world import World
+from weft_sandbox.market import recipes
+from weft_sandbox.market.coins import OPENING
+from weft_sandbox.market.recipes import RECIPES
+from weft_sandbox.market.world import World
 
 INDEX = np.arange(24 * 120, 24 * 365 * 6)
 TIMES = OPENING + INDEX * HOUR

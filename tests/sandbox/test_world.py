@@ -5,10 +5,10 @@ import pytest
 
 from tests.sandbox.conftest import NOW
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, parse_time
-from weft_sandbox.bars import MINUTES, Bars, Grid
-from weft_sandbox.coins import COINS
-from weft_sandbox.venues import PERPETUAL, REFERENCE, VENUES, Venue
-from weft_sandbox.world import World
+from weft_sandbox.market.bars import MINUTES, Bars, Grid
+from weft_sandbox.market.coins import COINS
+from weft_sandbox.market.venues import PERPETUAL, REFERENCE, VENUES, Venue
+from weft_sandbox.market.world import World
 
 COLUMNS = Bars.__slots__
 

@@ -6,8 +6,8 @@ import io
 import numpy as np
 
 from weft.foundation.times import DAY, SECOND, to_datetime
-from weft_sandbox.coins import OPENING
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import OPENING
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Problem
 
 _STATUS = {

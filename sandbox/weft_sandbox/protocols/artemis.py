@@ -8,10 +8,10 @@ import numpy as np
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import DAY, HOUR, iso
-from weft_sandbox.coins import OPENING
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import OPENING
+from weft_sandbox.market.venues import REFERENCE
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.venues import REFERENCE
 
 _WEEK = 7 * DAY
 _READY = 6 * HOUR

@@ -4,8 +4,9 @@ import numpy as np
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, to_datetime
-from weft_sandbox.coins import Coin
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.venues import REFERENCE
 from weft_sandbox.paging import numbered
 from weft_sandbox.protocol import (
     MILLI,
@@ -18,7 +19,6 @@ from weft_sandbox.protocol import (
     Refusal,
     iso_millis,
 )
-from weft_sandbox.venues import REFERENCE
 
 _SLUGS = {
     "BNB": "binancecoin",

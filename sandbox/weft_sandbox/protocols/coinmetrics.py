@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 import numpy as np
 
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, iso
-from weft_sandbox.coins import Coin
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import Coin
 from weft_sandbox.paging import decode_cursor, encode_cursor
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
 

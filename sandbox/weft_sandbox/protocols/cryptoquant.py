@@ -13,10 +13,10 @@ import numpy as np
 
 from weft.foundation.arrays import Times
 from weft.foundation.times import DAY, HOUR, MINUTE, TimeError, parse_time, to_datetime
-from weft_sandbox.coins import Coin
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.venues import REFERENCE
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.venues import REFERENCE
 
 _STEPS = {"day": DAY, "hour": HOUR}
 _LATE = {"day": 20 * MINUTE, "hour": 10 * MINUTE}

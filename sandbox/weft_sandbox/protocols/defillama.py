@@ -4,8 +4,8 @@ import numpy as np
 
 from weft.foundation.arrays import Times
 from weft.foundation.times import DAY, HOUR, SECOND
-from weft_sandbox.coins import OPENING
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import OPENING
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Problem, Refusal
 
 _CHAINS = {

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from weft.foundation.times import DAY, HOUR, TimeError, iso, parse_time, to_datetime
-from weft_sandbox.coins import OPENING
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import OPENING
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
 
 ARCHIVE = parse_time("2021-01-04T00:00:00Z")

@@ -11,8 +11,8 @@ import numpy as np
 import orjson
 
 from weft.foundation.times import DAY, HOUR, SECOND, WEEK, iso
-from weft_sandbox.coins import OPENING
 from weft_sandbox.limits import Budget, Meter
+from weft_sandbox.market.coins import OPENING
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
 
 _REPOSITORIES = {

@@ -12,11 +12,11 @@ import numpy as np
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, WEEK, iso
-from weft_sandbox.coins import Coin
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.recipes import recipe_of
+from weft_sandbox.market.venues import REFERENCE
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.recipes import recipe_of
-from weft_sandbox.venues import REFERENCE
 
 _STEPS = {"10m": 10 * MINUTE, "1h": HOUR, "24h": DAY, "1w": WEEK}
 _FINE, _HOURLY, _DAILY = ("10m", "1h", "24h", "1w"), ("1h", "24h", "1w"), ("24h", "1w")

@@ -7,10 +7,10 @@ import numpy as np
 
 from weft.foundation.arrays import Floats
 from weft.foundation.times import DAY, HOUR, iso
-from weft_sandbox.coins import OPENING
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import OPENING
+from weft_sandbox.market.venues import REFERENCE
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.venues import REFERENCE
 
 _READY = 2 * HOUR
 """A day's row appears so long after its end."""

@@ -11,15 +11,15 @@ import numpy as np
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import HOUR, Interval, TimeError
-from weft_sandbox.bars import Grid
-from weft_sandbox.coins import OPENING, Coin
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.coins import OPENING, Coin
+from weft_sandbox.market.recipes import recipe_of
+from weft_sandbox.market.venues import BYBIT_SPOT, COINBASE, PERPETUAL, REFERENCE, Venue
+from weft_sandbox.market.world import World
 from weft_sandbox.paging import decimal, decode_cursor, encode_cursor
 from weft_sandbox.protocol import MILLI, Answer, Api, Ask, Json, Key, Problem, Refusal
 from weft_sandbox.protocol import iso_millis as iso
-from weft_sandbox.recipes import recipe_of
-from weft_sandbox.venues import BYBIT_SPOT, COINBASE, PERPETUAL, REFERENCE, Venue
-from weft_sandbox.world import World
 
 EXCHANGES = {
     ("binc", "spot"): (REFERENCE, "usdt"),

@@ -6,13 +6,13 @@ import numpy as np
 
 from weft.foundation.arrays import Times
 from weft.foundation.times import DAY, HOUR, SECOND
-from weft_sandbox.coins import OPENING, Coin
-from weft_sandbox.draws import hashed, key_of
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import OPENING, Coin
+from weft_sandbox.market.draws import hashed, key_of
+from weft_sandbox.market.recipes import recipe_of
+from weft_sandbox.market.venues import REFERENCE
+from weft_sandbox.market.world import World
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.recipes import recipe_of
-from weft_sandbox.venues import REFERENCE
-from weft_sandbox.world import World
 
 _TOLD = {
     Problem.BAD_PARAMETER: (400, "Invalid parameter: {}"),

@@ -11,12 +11,12 @@ import orjson
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import DAY, HOUR, TimeError, iso, parse_time
-from weft_sandbox.coins import OPENING, Coin
 from weft_sandbox.limits import Budget, Meter
+from weft_sandbox.market.coins import OPENING, Coin
+from weft_sandbox.market.recipes import recipe_of
+from weft_sandbox.market.venues import REFERENCE
+from weft_sandbox.market.world import World
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.recipes import recipe_of
-from weft_sandbox.venues import REFERENCE
-from weft_sandbox.world import World
 
 TOKENS = {
     "BTC": ("ethereum", "0x2260fac5e5542a773aa44fbcfedf7c193bc2c599"),

@@ -12,9 +12,9 @@ from html import escape
 
 from weft.foundation.times import DAY, HOUR, SECOND
 from weft_sandbox.limits import Budget, Meter
-from weft_sandbox.news import NewsItem
+from weft_sandbox.market.news import NewsItem
+from weft_sandbox.market.world import World
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.world import World
 
 _SUBS = ("CryptoCurrency", "Bitcoin", "ethereum", "CryptoMarkets", "solana", "cardano")
 _PRIVATE = "privatecoins"

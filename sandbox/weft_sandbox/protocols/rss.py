@@ -11,9 +11,9 @@ from functools import lru_cache
 from html import escape
 
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, iso, to_datetime
-from weft_sandbox.news import NewsItem
+from weft_sandbox.market.news import NewsItem
+from weft_sandbox.market.world import World
 from weft_sandbox.protocol import Answer, Api, Ask, Problem, Refusal
-from weft_sandbox.world import World
 
 _RSS, _RDF, _ATOM = "application/rss+xml", "application/rdf+xml", "application/atom+xml"
 _NEWS = {

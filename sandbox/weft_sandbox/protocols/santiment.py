@@ -23,8 +23,8 @@ from weft.foundation.times import (
     iso,
     parse_time,
 )
-from weft_sandbox.coins import Coin
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import Coin
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem
 from weft_sandbox.protocols._graphql import Field, parse
 

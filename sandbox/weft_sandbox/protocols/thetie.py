@@ -10,11 +10,11 @@ from functools import lru_cache
 import numpy as np
 
 from weft.foundation.times import DAY, HOUR, SECOND, iso
-from weft_sandbox.coins import OPENING
 from weft_sandbox.limits import Budget
-from weft_sandbox.news import NewsItem
+from weft_sandbox.market.coins import OPENING
+from weft_sandbox.market.news import NewsItem
+from weft_sandbox.market.world import World
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.world import World
 
 _DELAY, _AGAIN, _SPAN = 40 * SECOND, 3 * HOUR, 10 * DAY
 _STEP, _BEFORE = 6 * HOUR, 20 * SECOND

@@ -9,13 +9,13 @@ import numpy as np
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import DAY, HOUR
-from weft_sandbox.bars import Grid
-from weft_sandbox.coins import OPENING, Coin
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.coins import OPENING, Coin
+from weft_sandbox.market.recipes import recipe_of
+from weft_sandbox.market.venues import REFERENCE
+from weft_sandbox.market.world import World
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal, iso_millis
-from weft_sandbox.recipes import recipe_of
-from weft_sandbox.venues import REFERENCE
-from weft_sandbox.world import World
 
 METRICS = {
     "fees": "Fees",

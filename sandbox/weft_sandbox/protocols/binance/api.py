@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 import orjson
 
 from weft.foundation.times import HOUR, MINUTE
-from weft_sandbox.bars import Bars, Grid
-from weft_sandbox.coins import Coin
 from weft_sandbox.limits import Budget, Meter
+from weft_sandbox.market.bars import Bars, Grid
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.venues import PERPETUAL, REFERENCE, Venue
 from weft_sandbox.paging import decimal
 from weft_sandbox.protocol import MILLI, Answer, Api, Ask, Problem, Refusal
-from weft_sandbox.venues import PERPETUAL, REFERENCE, Venue
 
 SPOT_INTERVALS = (
     *("1s", "1m", "3m", "5m", "15m", "30m"),

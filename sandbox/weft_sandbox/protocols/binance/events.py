@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from weft.foundation.times import SECOND
-from weft_sandbox.bars import Grid
-from weft_sandbox.book import UPDATES_A_BUCKET, Book, bucket_of, changes, make_book
-from weft_sandbox.coins import Coin
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.book import UPDATES_A_BUCKET, Book, bucket_of, changes, make_book
+from weft_sandbox.market.coins import Coin
 from weft_sandbox.paging import decimal
 from weft_sandbox.protocol import MILLI, Desk
 from weft_sandbox.protocols.binance.api import FUTURES, SPOT, Side

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from weft.foundation.times import HOUR
-from weft_sandbox.coins import Coin
+from weft_sandbox.market.coins import Coin
 from weft_sandbox.paging import decimal, window
 from weft_sandbox.protocol import MILLI, Ask, Json, Refusal
 from weft_sandbox.protocols.binance.api import (

@@ -6,8 +6,8 @@ import numpy as np
 
 from weft.foundation.arrays import Times
 from weft.foundation.times import DAY, Interval
-from weft_sandbox.bars import Grid
-from weft_sandbox.coins import Coin
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.coins import Coin
 from weft_sandbox.protocol import MILLI, Ask, Json, Refusal
 from weft_sandbox.protocols.binance.api import (
     FUTURES,

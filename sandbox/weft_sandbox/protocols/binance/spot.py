@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from weft_sandbox.bars import MINUTES
-from weft_sandbox.coins import Coin
+from weft_sandbox.market.bars import MINUTES
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.ticks import Trades
 from weft_sandbox.paging import decimal
 from weft_sandbox.protocol import MILLI, Ask, Json, Refusal
 from weft_sandbox.protocols.binance.api import (
@@ -18,7 +19,6 @@ from weft_sandbox.protocols.binance.api import (
     time_of,
     time_unit,
 )
-from weft_sandbox.ticks import Trades
 
 _ORDER_TYPES = ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"]
 _RATE_LIMITS = [

@@ -4,10 +4,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from weft_sandbox.coins import Coin
 from weft_sandbox.limits import Budget, Meter
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.venues import BYBIT_LINEAR, BYBIT_SPOT, Venue
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.venues import BYBIT_LINEAR, BYBIT_SPOT, Venue
 
 VENUES = {"spot": BYBIT_SPOT, "linear": BYBIT_LINEAR}
 

@@ -6,12 +6,12 @@ import numpy as np
 
 from weft.foundation.arrays import Times
 from weft.foundation.times import HOUR, SECOND, Interval
-from weft_sandbox.bars import Bars, Grid
-from weft_sandbox.coins import Coin
+from weft_sandbox.market.bars import Bars, Grid
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.venues import BYBIT_LINEAR, BYBIT_SPOT, Venue
 from weft_sandbox.paging import decimal, decode_cursor, encode_cursor
 from weft_sandbox.protocol import MILLI, Ask, Json, Problem, Refusal
 from weft_sandbox.protocols.bybit.api import VENUES, api, envelope, market_of
-from weft_sandbox.venues import BYBIT_LINEAR, BYBIT_SPOT, Venue
 
 INTERVALS = {
     **{n: f"{n}m" for n in ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720")},

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 from starlette.concurrency import run_in_threadpool
 
-from weft_sandbox.bars import Grid
-from weft_sandbox.book import Book, bucket_of, changes, make_book
-from weft_sandbox.coins import Coin
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.book import Book, bucket_of, changes, make_book
+from weft_sandbox.market.coins import Coin
 from weft_sandbox.paging import decimal
 from weft_sandbox.protocol import MILLI, Json
 from weft_sandbox.protocols.bybit.api import VENUES, api

@@ -8,12 +8,12 @@ import orjson
 from starlette.concurrency import run_in_threadpool
 
 from weft.foundation.times import SECOND, iso
-from weft_sandbox.book import Book, bucket_of, changes, make_book
-from weft_sandbox.coins import Coin
+from weft_sandbox.market.book import Book, bucket_of, changes, make_book
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.venues import COINBASE
 from weft_sandbox.paging import decimal
 from weft_sandbox.protocols.coinbase.rest import api, products, stats_row, trade_rows
 from weft_sandbox.sockets import Session
-from weft_sandbox.venues import COINBASE
 
 _TICK_SECONDS = 0.1
 _PATIENCE_SECONDS = 5.0

@@ -3,13 +3,13 @@
 from typing import Any
 
 from weft.foundation.times import DAY, SECOND, iso
-from weft_sandbox.bars import MINUTES, Grid
-from weft_sandbox.coins import Coin
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.bars import MINUTES, Grid
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.ticks import Trades
+from weft_sandbox.market.venues import COINBASE
 from weft_sandbox.paging import decimal
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.ticks import Trades
-from weft_sandbox.venues import COINBASE
 
 _GRANULARITIES = {60: "1m", 300: "5m", 900: "15m", 3600: "1h", 21600: "6h", 86400: "1d"}
 _MOST = 300

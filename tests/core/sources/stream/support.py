@@ -23,7 +23,7 @@ from weft_providers.binance.futures import BinanceFutures
 from weft_providers.binance.spot import Binance
 from weft_providers.binance.stream import StreamOptions, futures_streams, spot_streams
 from weft_sandbox import Sandbox
-from weft_sandbox.bars import Grid
+from weft_sandbox.market.bars import Grid
 from weft_sandbox.protocols import binance as binance_protocol
 from weft_sandbox.protocols.binance.api import SPOT
 

@@ -6,13 +6,13 @@ import numpy as np
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import HOUR, MINUTE
-from weft_sandbox.bars import MINUTES, Bars, Grid
-from weft_sandbox.coins import OPENING, Coin
-from weft_sandbox.draws import generator
-from weft_sandbox.markets import Markets
-from weft_sandbox.series import Series
-from weft_sandbox.skeleton import Skeleton
-from weft_sandbox.venues import REFERENCE, Venue
+from weft_sandbox.market.bars import MINUTES, Bars, Grid
+from weft_sandbox.market.coins import OPENING, Coin
+from weft_sandbox.market.draws import generator
+from weft_sandbox.market.markets import Markets
+from weft_sandbox.market.series import Series
+from weft_sandbox.market.skeleton import Skeleton
+from weft_sandbox.market.venues import REFERENCE, Venue
 
 FUNDING_HOURS = 8
 _INTEREST, _DAMPER, _CAP = 1.0e-4, 0.5e-4, 7.5e-3

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weft_sandbox.coins import OPENING, Coin
-from weft_sandbox.draws import Integers, hashed, key_of
-from weft_sandbox.markets import Markets
-from weft_sandbox.venues import Venue
+from weft_sandbox.market.coins import OPENING, Coin
+from weft_sandbox.market.draws import Integers, hashed, key_of
+from weft_sandbox.market.markets import Markets
+from weft_sandbox.market.venues import Venue
 
 BUCKET = 100_000
 """The book changes ten times a second."""

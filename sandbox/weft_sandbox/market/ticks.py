@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import MINUTE
-from weft_sandbox.bars import Bars
-from weft_sandbox.draws import Integers, split
+from weft_sandbox.market.bars import Bars
+from weft_sandbox.market.draws import Integers, split
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from weft.foundation.arrays import Floats
 from weft.foundation.times import HOUR
-from weft_sandbox.coins import COINS, OPENING, Coin
-from weft_sandbox.draws import Integers, generator
+from weft_sandbox.market.coins import COINS, OPENING, Coin
+from weft_sandbox.market.draws import Integers, generator
 
 HOURS_A_BLOCK = 28 * 24
 HOURS_A_YEAR = 24 * 365.25

@@ -6,8 +6,8 @@ Names, titles, prices and supplies are like real ones; the rest of a coin's char
 from math import ceil, floor, log10
 
 from weft.foundation.times import DAY
-from weft_sandbox.coins import OPENING, Coin
-from weft_sandbox.draws import generator
+from weft_sandbox.market.coins import OPENING, Coin
+from weft_sandbox.market.draws import generator
 
 # Name, price in dollars, millions of coins in circulation, title; the busiest first.
 _TABLE = """

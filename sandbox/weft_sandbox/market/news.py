@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from weft.foundation.times import HOUR
-from weft_sandbox.coins import OPENING, Coin
-from weft_sandbox.draws import generator
-from weft_sandbox.series import Series
-from weft_sandbox.skeleton import Skeleton
+from weft_sandbox.market.coins import OPENING, Coin
+from weft_sandbox.market.draws import generator
+from weft_sandbox.market.series import Series
+from weft_sandbox.market.skeleton import Skeleton
 
 PAST_HOURS, COMING_HOURS = 6, 12
 PAST_SHARE, COMING_SHARE = 0.35, 0.20

@@ -7,7 +7,7 @@ import numpy as np
 
 from weft.foundation.arrays import Times
 from weft.foundation.times import MINUTE, SECOND, WEEK, Interval
-from weft_sandbox.draws import Integers
+from weft_sandbox.market.draws import Integers
 
 _MONDAY = 4 * 24 * 3600 * SECOND
 _MONTH = 30 * 24 * 3600 * SECOND

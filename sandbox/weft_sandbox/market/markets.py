@@ -7,14 +7,14 @@ import numpy as np
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import DAY, HOUR, MINUTE
-from weft_sandbox.bars import MINUTES, Bars, Grid
-from weft_sandbox.cache import Cache
-from weft_sandbox.coins import COINS, OPENING, Coin
-from weft_sandbox.draws import generator, hashed, key_of
-from weft_sandbox.minutes import finished, make_minutes, trades_before
-from weft_sandbox.skeleton import Skeleton
-from weft_sandbox.ticks import Trades, make_trades
-from weft_sandbox.venues import REFERENCE, Venue, premium
+from weft_sandbox.market.bars import MINUTES, Bars, Grid
+from weft_sandbox.market.cache import Cache
+from weft_sandbox.market.coins import COINS, OPENING, Coin
+from weft_sandbox.market.draws import generator, hashed, key_of
+from weft_sandbox.market.minutes import finished, make_minutes, trades_before
+from weft_sandbox.market.skeleton import Skeleton
+from weft_sandbox.market.ticks import Trades, make_trades
+from weft_sandbox.market.venues import REFERENCE, Venue, premium
 
 _DAYS_A_BLOCK = 28
 _HOURS, _DAYS = Grid(HOUR), Grid(DAY)

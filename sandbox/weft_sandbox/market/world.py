@@ -8,18 +8,18 @@ import numpy as np
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import HOUR
-from weft_sandbox.bars import Bars, Grid
-from weft_sandbox.book import Book, bucket_of, make_book
-from weft_sandbox.coins import COINS, OPENING, Coin
-from weft_sandbox.derivatives import Derivatives
-from weft_sandbox.markets import Markets, Revision
-from weft_sandbox.more_coins import MORE_COINS
-from weft_sandbox.news import News, NewsItem
-from weft_sandbox.replay import Replay
-from weft_sandbox.series import Series
-from weft_sandbox.skeleton import REGIMES, Skeleton
-from weft_sandbox.ticks import Trades
-from weft_sandbox.venues import REFERENCE, Venue
+from weft_sandbox.market.bars import Bars, Grid
+from weft_sandbox.market.book import Book, bucket_of, make_book
+from weft_sandbox.market.coins import COINS, OPENING, Coin
+from weft_sandbox.market.derivatives import Derivatives
+from weft_sandbox.market.markets import Markets, Revision
+from weft_sandbox.market.more_coins import MORE_COINS
+from weft_sandbox.market.news import News, NewsItem
+from weft_sandbox.market.replay import Replay
+from weft_sandbox.market.series import Series
+from weft_sandbox.market.skeleton import REGIMES, Skeleton
+from weft_sandbox.market.ticks import Trades
+from weft_sandbox.market.venues import REFERENCE, Venue
 
 _MADE_OF_CAPS = frozenset({"market_cap_usd", "realized_cap_usd", "stablecoin_supply_ratio"})
 

@@ -4,10 +4,10 @@ import numpy as np
 
 from weft.foundation.arrays import Floats
 from weft.foundation.times import DAY, HOUR, MINUTE
-from weft_sandbox.bars import Bars
-from weft_sandbox.coins import OPENING, Coin
-from weft_sandbox.draws import Integers, generator, split
-from weft_sandbox.skeleton import Skeleton
+from weft_sandbox.market.bars import Bars
+from weft_sandbox.market.coins import OPENING, Coin
+from weft_sandbox.market.draws import Integers, generator, split
+from weft_sandbox.market.skeleton import Skeleton
 
 MINUTES_A_DAY = DAY // MINUTE
 FEWEST_TRADES = 5

@@ -6,9 +6,9 @@ import numpy as np
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import HOUR
-from weft_sandbox.coins import OPENING, Coin
-from weft_sandbox.draws import hashed, key_of
-from weft_sandbox.skeleton import Hours
+from weft_sandbox.market.coins import OPENING, Coin
+from weft_sandbox.market.draws import hashed, key_of
+from weft_sandbox.market.skeleton import Hours
 
 
 @dataclass(frozen=True, slots=True)

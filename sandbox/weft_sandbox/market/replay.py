@@ -10,11 +10,11 @@ import polars as pl
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.errors import NoDataError
 from weft.foundation.times import DAY, HOUR, MINUTE, Interval
-from weft_sandbox.bars import Bars
-from weft_sandbox.coins import COINS, OPENING, Coin
-from weft_sandbox.draws import Integers, generator, split
-from weft_sandbox.minutes import FEWEST_TRADES, finished
-from weft_sandbox.skeleton import Skeleton
+from weft_sandbox.market.bars import Bars
+from weft_sandbox.market.coins import COINS, OPENING, Coin
+from weft_sandbox.market.draws import Integers, generator, split
+from weft_sandbox.market.minutes import FEWEST_TRADES, finished
+from weft_sandbox.market.skeleton import Skeleton
 
 _QUOTES = ("USDT", "USDC", "USD")
 _MOST = 2.0**61

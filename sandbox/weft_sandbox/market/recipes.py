@@ -31,7 +31,7 @@ does every name that is not in the table.
 from dataclasses import dataclass
 from typing import Literal
 
-from weft_sandbox.draws import key_of
+from weft_sandbox.market.draws import key_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ import numpy as np
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import DAY, HOUR
-from weft_sandbox.coins import OPENING, Coin
-from weft_sandbox.draws import Integers, hashed, key_of
-from weft_sandbox.recipes import Recipe, recipe_of
-from weft_sandbox.skeleton import Skeleton
+from weft_sandbox.market.coins import OPENING, Coin
+from weft_sandbox.market.draws import Integers, hashed, key_of
+from weft_sandbox.market.recipes import Recipe, recipe_of
+from weft_sandbox.market.skeleton import Skeleton
 
 _WAVES_DAYS = (7.0, 23.0, 61.0, 190.0)
 _WAVES_WEIGHT = np.array([0.3, 0.5, 0.6, 0.55])
