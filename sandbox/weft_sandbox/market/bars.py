@@ -1,4 +1,4 @@
-"""Candles in whole ticks and steps, and how long ones are made of short ones."""
+"""Candles in integer ticks and steps, and the grids on which they open."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -15,16 +15,21 @@ _MONTH = 30 * 24 * 3600 * SECOND
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Candles of one market and symbol, oldest first; what cannot be traded is left out.
+    """Candles of one market and symbol, oldest first; holes are left out.
 
-    All in whole numbers, so that sums are the same in any order.
+    All numbers are integers, so that sums do not depend on their order.
 
     Attributes:
         open_time: microseconds since 1970.
-        open, high, low, close: in ticks.
-        volume, taker: in steps; taker is what buyers took.
-        quote, taker_quote: in ticks times steps.
-        trades: their number.
+        open: price in ticks.
+        high: price in ticks.
+        low: price in ticks.
+        close: price in ticks.
+        volume: volume in steps.
+        quote: value in ticks times steps.
+        taker: volume bought by takers, in steps.
+        taker_quote: value bought by takers, in ticks times steps.
+        trades: number of trades.
     """
 
     open_time: Times
@@ -42,17 +47,17 @@ class Bars:
         return len(self.open_time)
 
     def rows(self, keep: "slice | Integers") -> "Bars":
-        """Return some of the candles."""
+        """Return a selection of the candles."""
         return Bars(*(getattr(self, field.name)[keep] for field in fields(self)))
 
     def between(self, first: int, end: int) -> "Bars":
-        """Return the candles that open at `first` or later, but before `end`."""
+        """Return the candles that open from `first` to before `end`."""
         a, b = np.searchsorted(self.open_time, [first, end])
         return self.rows(slice(int(a), int(b)))
 
     @staticmethod
     def joined(parts: Sequence["Bars"]) -> "Bars":
-        """Return candles one after another; the parts stand in order."""
+        """Return the candles of ordered parts, one after the other."""
         names = [field.name for field in fields(Bars)]
         return Bars(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
 
@@ -62,7 +67,7 @@ class Bars:
         return Bars(*(np.empty(0, np.int64) for _ in fields(Bars)))
 
     def on(self, grid: "Grid") -> "Bars":
-        """Return the candles joined to longer ones."""
+        """Return the candles aggregated to longer ones."""
         if not len(self):
             return self
         opens = grid.floor(self.open_time)
@@ -81,12 +86,12 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where candles of one length open: aligned to 1970 UTC, weeks to Monday, months to the first.
+    """The opening times of candles: aligned to 1970 UTC, weeks to Monday, months to the first.
 
     Attributes:
-        micros: length, of a month thirty days.
-        months: whether it is calendar months.
-        zone: how far local midnight is before midnight UTC, in microseconds.
+        micros: length; thirty days for a month.
+        months: whether the candles are calendar months.
+        zone: offset of local midnight before midnight UTC, in microseconds.
     """
 
     micros: int
@@ -115,7 +120,7 @@ class Grid:
         return int(self.floor(np.array([instant], np.int64))[0])
 
     def shifted(self, opening: int, by: int) -> int:
-        """Return the opening that many candles later; earlier if negative."""
+        """Return the opening a number of candles later, or earlier if negative."""
         if not self.months:
             return opening + by * self.micros
         month = np.datetime64(opening + self.zone, "us").astype("datetime64[M]") + by

@@ -1,4 +1,4 @@
-"""The order book around the last price: a function of time, so any two moments can be compared."""
+"""The order book around the last price, as a function of time."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from weft_sandbox.market.markets import Markets
 from weft_sandbox.market.venues import Venue
 
 BUCKET = 100_000
-"""The book changes ten times a second."""
+"""Microseconds between two changes of the book."""
 UPDATES_A_BUCKET = 7
-"""How far the update number moves in that time."""
+"""Update numbers in one bucket."""
 _LEVEL_BPS = 0.4
 _LIFE_BUCKETS = 40
 _DEPTH_SHARE = 0.02
@@ -20,11 +20,12 @@ _DEPTH_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """Both sides of a book, best first, in ticks and steps.
+    """Both sides of a book, best price first, in ticks and steps.
 
     Attributes:
-        bucket: which tenth of a second since the opening.
-        bids, asks: price and size of each level (levels, 2).
+        bucket: number of tenths of a second since the opening.
+        bids: price and size of each level (levels, 2).
+        asks: price and size of each level (levels, 2).
     """
 
     bucket: int
@@ -33,25 +34,25 @@ class Book:
 
     @property
     def update(self) -> int:
-        """Number of the last update that is in it."""
+        """Number of the last update in the book."""
         return self.bucket * UPDATES_A_BUCKET
 
     @property
     def time(self) -> int:
-        """The instant it shows, in microseconds since 1970."""
+        """Instant of the book, microseconds since 1970."""
         return OPENING + self.bucket * BUCKET
 
 
 def bucket_of(instant: int) -> int:
-    """Return which tenth of a second since the opening an instant is in."""
+    """Return the tenth of a second of an instant, counted from the opening."""
     return (instant - OPENING) // BUCKET
 
 
 def make_book(markets: Markets, venue: Venue, coin: Coin, bucket: int, levels: int) -> Book:
-    """Return the book as it was at the start of a bucket.
+    """Return the book at the start of a bucket.
 
-    A level keeps its size for some seconds, then gets another one; levels change at different
-    times, so from one bucket to the next only a few do.
+    A level keeps its size for some seconds. Levels change at different times, so only a few change
+    from one bucket to the next.
     """
     last = markets.last_price(venue, coin, OPENING + bucket * BUCKET)
     stride = max(round(coin.price * _LEVEL_BPS * 1e-4 / coin.tick), 1)
@@ -64,7 +65,7 @@ def make_book(markets: Markets, venue: Venue, coin: Coin, bucket: int, levels: i
         phase = (hashed(key + side, prices) * _LIFE_BUCKETS).astype(np.int64)
         life = (bucket + phase) // _LIFE_BUCKETS
         draw = hashed(key + 2 + side, prices * 1_000_003 + life)
-        # The long-run price, not the last: else each trade would change every level's size.
+        # With the last price, instead of the long-run one, each trade would change every size.
         size = coin.turnover * venue.share * _DEPTH_SHARE / (coin.price * coin.step)
         sizes = np.maximum(np.rint(size * (0.15 - 1.2 * np.log(1 - draw))), 1).astype(np.int64)
         sides.append(np.stack([prices, sizes], axis=1))
@@ -72,7 +73,7 @@ def make_book(markets: Markets, venue: Venue, coin: Coin, bucket: int, levels: i
 
 
 def changes(before: Book, after: Book) -> tuple[Integers, Integers]:
-    """Return the levels of each side that differ; size 0 where one is gone."""
+    """Return the levels of each side that differ; size 0 means a removed level."""
     return _changed(before.bids, after.bids), _changed(before.asks, after.asks)
 
 

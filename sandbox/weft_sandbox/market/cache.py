@@ -1,4 +1,4 @@
-"""A bounded cache of blocks that were computed and may be computed again."""
+"""A bounded cache of computed blocks."""
 
 import threading
 from collections import OrderedDict
@@ -9,13 +9,13 @@ T = TypeVar("T")
 
 
 class Cache(Generic[T]):
-    """Keeps the blocks used last.
+    """Stores the blocks used last.
 
-    Two threads that miss the same block both compute it; blocks are functions of their key, so
-    both get the same.
+    Two threads that miss the same block both compute it, with the same result: a block is a
+    function of its key.
 
     Args:
-        size: how many blocks to keep.
+        size: greatest number of blocks.
     """
 
     def __init__(self, size: int) -> None:
@@ -24,7 +24,7 @@ class Cache(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the block of a key, made now if it is not there."""
+        """Return the block of a key; compute it if it is missing."""
         with self._lock:
             if key in self._blocks:
                 self._blocks.move_to_end(key)
@@ -37,7 +37,7 @@ class Cache(Generic[T]):
         return block
 
     def clear(self) -> None:
-        """Forget all blocks."""
+        """Remove all blocks."""
         with self._lock:
             self._blocks.clear()
 

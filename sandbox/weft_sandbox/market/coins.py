@@ -1,31 +1,31 @@
-"""The coins of the sandbox, and what tells one from another."""
+"""The coins of the sandbox, with the character of their markets."""
 
 from dataclasses import dataclass
 
 from weft.foundation.times import parse_time
 
 OPENING = parse_time("2020-01-01T00:00:00Z")
-"""When the made-up market opens: nothing is older."""
+"""Opening of the simulated market; no data is older."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coin:
     """One coin and the character of its market.
 
-    Prices are whole ticks and amounts whole steps, so that sums over candles are exact.
+    Prices are integer ticks and amounts integer steps, so that sums over candles are exact.
 
     Attributes:
-        name: as exchanges write it, for instance ``BTC``.
-        title: the coin's full name, as news and web sites write it.
-        price: what it costs in the long run, in dollars.
+        name: symbol of the coin, for instance ``BTC``.
+        title: full name, as in news.
+        price: long-run price in dollars.
         beta: share of the market's moves.
-        volatility: of its own moves, a year.
-        turnover: dollars traded a minute, on average.
-        trades: number of trades a minute, on average.
+        volatility: annual volatility of the coin's residual moves.
+        turnover: mean turnover in dollars a minute.
+        trades: mean number of trades a minute.
         price_digits: decimals of a price; a tick is the last one.
         size_digits: decimals of an amount; a step is the last one.
         supply: coins in circulation.
-        listed: when trading began, in microseconds since 1970.
+        listed: start of trading, microseconds since 1970.
     """
 
     name: str

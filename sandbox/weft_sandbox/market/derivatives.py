@@ -1,4 +1,4 @@
-"""What perpetuals add to candles: funding, open interest, crowd ratios and liquidations."""
+"""Data of perpetuals: funding, open interest, long-short ratios and liquidations."""
 
 from dataclasses import dataclass
 
@@ -17,18 +17,18 @@ from weft_sandbox.market.venues import REFERENCE, Venue
 FUNDING_HOURS = 8
 _INTEREST, _DAMPER, _CAP = 1.0e-4, 0.5e-4, 7.5e-3
 _CALM = 2.2
-"""A minute's move, in its usual size, from which on positions are liquidated."""
+"""Move of a minute, in multiples of its usual size, that liquidates positions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Liquidation:
-    """A position closed by force.
+    """A forced closing of a position.
 
     Attributes:
         time: microseconds since 1970, whole milliseconds.
         sells: whether a long position was sold.
-        price: in ticks.
-        size: in steps.
+        price: price in ticks.
+        size: size in steps.
     """
 
     time: int
@@ -38,7 +38,7 @@ class Liquidation:
 
 
 class Derivatives:
-    """Reads perpetual markets."""
+    """Computes the data of perpetual markets."""
 
     def __init__(self, skeleton: Skeleton, markets: Markets, series: Series) -> None:
         self._skeleton, self._markets, self._series = skeleton, markets, series
@@ -50,9 +50,9 @@ class Derivatives:
         return np.arange(begin, -(-end // step), dtype=np.int64) * step
 
     def funding_rates(self, venue: Venue, coin: Coin, times: Times) -> Floats:
-        """Return the rate of each settlement: the mean premium of its eight hours, damped.
+        """Return the rate of each settlement: the damped mean premium of its eight hours.
 
-        Its sign is the premium's, but for small premiums, where the interest decides.
+        The rate has the sign of the premium, except for small premiums, where the interest decides.
         """
         if not len(times):
             return np.empty(0)
@@ -67,21 +67,21 @@ class Derivatives:
         return (instant // step + 1) * step
 
     def open_interest(self, venue: Venue, coin: Coin, times: Times) -> Floats:
-        """Return coins held in open positions, known at each instant."""
-        # Levels differ between venues, not what they tell.
+        """Return the open interest in coins, as known at each instant."""
+        # Venues differ in level, not in information.
         return self._series.values("open_interest", coin, times) * venue.share / 3
 
     def ratio(self, name: str, coin: Coin, times: Times) -> Floats:
-        """Return longs to shorts: `long_short_ratio`, or a `top_*_ratio`."""
+        """Return the ratio of longs to shorts: `long_short_ratio`, or a `top_*_ratio`."""
         return np.round(self._series.values(name, coin, times), 4)
 
     def mark_price(self, venue: Venue, coin: Coin, instant: int) -> float:
-        """Return a smooth price in dollars: the index, and the hour's premium on top."""
+        """Return the mark price in dollars: the index price with the premium of the hour."""
         index = self.index_price(coin, instant)
         return float(index * (1 + self._markets.premium(venue, coin, np.array([instant]))[0]))
 
     def settlement_prices(self, venue: Venue, coin: Coin, times: Times) -> Floats:
-        """Return the price at each of some full hours, in dollars."""
+        """Return the price at full hours, in dollars."""
         if not len(times):
             return np.empty(0)
         grid, end = Grid(HOUR), int(times[-1])
@@ -101,13 +101,13 @@ class Derivatives:
         return float(bars.close[-1]) * coin.tick if len(bars) else fallback
 
     def liquidations(self, venue: Venue, coin: Coin, first: int, end: int) -> list[Liquidation]:
-        """Return the liquidations of a span in the order of time: they come with sharp moves."""
+        """Return the liquidations of a span in order of time; they follow sharp moves."""
         opening = MINUTES.open_of(first)
         bars = self._markets.candles(venue, coin, MINUTES, opening, end, end + MINUTE)
-        found: list[Liquidation] = []
+        forced: list[Liquidation] = []
         for row in range(len(bars)):
-            found += self._of_minute(venue, coin, bars.rows(slice(row, row + 1)))
-        return [one for one in found if first <= one.time < end]
+            forced += self._of_minute(venue, coin, bars.rows(slice(row, row + 1)))
+        return [item for item in forced if first <= item.time < end]
 
     def _of_minute(self, venue: Venue, coin: Coin, bar: Bars) -> list[Liquidation]:
         opening = int(bar.open_time[0])

@@ -1,4 +1,4 @@
-"""Random numbers that are functions of what they are drawn for, never of what was drawn before."""
+"""Random numbers as functions of their keys, independent of the order of draws."""
 
 import hashlib
 from functools import lru_cache
@@ -16,22 +16,22 @@ _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 @lru_cache(maxsize=4096)
 def key_of(*words: str) -> int:
-    """Return a 63-bit number that stands for words."""
+    """Return a 63-bit hash of words."""
     digest = hashlib.sha256("\0".join(words).encode()).digest()
     return int.from_bytes(digest[:8]) >> 1
 
 
 def generator(seed: int, words: tuple[str, ...], block: int = 0) -> np.random.Generator:
-    """Return the generator of one block of one thing."""
+    """Return the random generator of one block of one subject."""
     return np.random.Generator(np.random.SFC64([seed, key_of(*words), block + (1 << 32)]))
 
 
 def hashed(key: int, numbers: "NDArray[Any]") -> Floats:
-    """Return uniform numbers in [0, 1), each a function of the key and its own number.
+    """Return uniform numbers in [0, 1), each a function of the key and an integer.
 
     The mixing function is splitmix64 (Steele, Lea and Flood 2014).
     """
-    # The key goes through the mixer too: else keys that differ by one give shifted copies.
+    # The key is hashed, too: otherwise keys that differ by one would give shifted copies.
     start = np.uint64(_mixed_key(key))
     with np.errstate(over="ignore"):
         mixed = numbers.astype(np.int64).view(np.uint64) * _STEP + start
@@ -47,7 +47,7 @@ def _mixed_key(key: int) -> int:
 
 
 def split(total: "int | NDArray[Any]", weights: Floats) -> Integers:
-    """Cut whole totals into whole parts along the last axis, in proportion to weights."""
+    """Split integer totals into integer parts along the last axis, in proportion to weights."""
     share = np.cumsum(weights, axis=-1)
     share /= share[..., -1:]
     ends = np.rint(share * np.asarray(total)[..., None]).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Candles and trades of any coin at any venue, at any time, from bounded caches."""
+"""Candles and trades of every coin at every venue, at any time, from bounded caches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,12 +22,13 @@ _HOURS, _DAYS = Grid(HOUR), Grid(DAY)
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A span of the past that is told differently from now on.
+    """A change of past prices from now on.
 
     Attributes:
-        coin: whose candles, or None for all coins.
-        since, until: which candles, by their opening, `until` excluded.
-        factor: on prices.
+        coin: coin of the candles; None for all coins.
+        since: first opening, microseconds since 1970.
+        until: end of the openings, excluded.
+        factor: factor on prices.
     """
 
     coin: str | None
@@ -37,18 +38,19 @@ class Revision:
 
 
 class Markets:
-    """Makes candles and trades of the reference market, and of other venues from those.
+    """Computes candles and trades of the reference market, and from them those of other venues.
 
     Args:
-        skeleton: the hours they meet.
-        days: other minutes for a coin and a day than the made-up ones; None where there are none.
+        skeleton: hours of the market.
+        days: returns other minutes of a coin and a day, such as real ones; None for simulated
+            minutes.
     """
 
     def __init__(
         self, skeleton: Skeleton, days: Callable[[Coin, int], Bars | None] = lambda *_: None
     ) -> None:
         self._skeleton, self._replayed = skeleton, days
-        # Who asks for one coin after the other comes back to the first before long.
+        # Clients request coin after coin and return to the first one soon.
         many = -(-len(skeleton.coins) // len(COINS))
         self._base: Cache[Bars] = Cache(192 * many)
         self._minutes: Cache[Bars] = Cache(192 * many)
@@ -58,7 +60,7 @@ class Markets:
         self._revisions: tuple[Revision, ...] = ()
 
     def revise(self, revision: Revision | None) -> None:
-        """Tell a span of the past differently from now on; None takes all revisions back."""
+        """Change past prices from now on; None removes all revisions."""
         if revision is None and not self._revisions:
             return
         self._revisions = () if revision is None else (*self._revisions, revision)
@@ -67,20 +69,20 @@ class Markets:
 
     def minutes(self, venue: Venue, coin: Coin, day: int) -> Bars:
         """Return the minutes of one day, counted from the opening."""
-        return self._minutes.get((venue.name, coin.name, day), lambda: self._made(venue, coin, day))
+        return self._minutes.get((venue.name, coin.name, day), lambda: self._day(venue, coin, day))
 
     def candles(self, venue: Venue, coin: Coin, grid: Grid, first: int, end: int, now: int) -> Bars:
-        """Return candles that open in a span, as they stand now.
+        """Return the candles that open in a span, in their state at `now`.
 
-        The last one may be unfinished. None opens before the coin was listed.
+        The last candle may be unfinished. No candle opens before the coin was listed.
 
         Args:
-            venue: where it trades.
-            coin: which coin.
-            grid: length of the candles.
+            venue: venue of the candles.
+            coin: coin of the candles.
+            grid: length of a candle.
             first: opening of the first candle, on the grid.
-            end: no candle opens at or after this instant.
-            now: nothing after it is known.
+            end: end of the openings, excluded.
+            now: current time; later data are left out.
         """
         first = max(first, grid.open_of(coin.listed))
         last = grid.open_of(min(end - 1, now))
@@ -89,7 +91,7 @@ class Markets:
         stop = min(grid.shifted(last, 1), now)
         if grid.micros < MINUTE:
             return self._seconds(venue, coin, grid, first, stop, now)
-        parts = [self._whole(venue, coin, grid, max(first, coin.listed), stop)]
+        parts = [self._complete_minutes(venue, coin, grid, max(first, coin.listed), stop)]
         done = MINUTES.open_of(stop)
         if stop == now:
             trades = self.trades(venue, coin, done, now + 1, now)
@@ -97,8 +99,10 @@ class Markets:
                 parts.append(_possible(trades.bar(done)))
         return Bars.joined([part for part in parts if len(part)] or [Bars.none()]).on(grid)
 
-    def _whole(self, venue: Venue, coin: Coin, grid: Grid, first: int, stop: int) -> Bars:
-        """Return whole minutes from `first` to `stop`, joined as far as the grid allows."""
+    def _complete_minutes(
+        self, venue: Venue, coin: Coin, grid: Grid, first: int, stop: int
+    ) -> Bars:
+        """Return the complete minutes from `first` to `stop`, joined where the grid allows."""
         parts: list[Bars] = []
         at = first
         for coarse, blocks in ((_DAYS, self._day_block), (_HOURS, self._hour_block)):
@@ -129,14 +133,14 @@ class Markets:
         def make() -> Bars:
             first = OPENING + block * _DAYS_A_BLOCK * DAY
             days = range(block * _DAYS_A_BLOCK, (block + 1) * _DAYS_A_BLOCK)
-            # Not through the cache of minutes: a long history would push everything else out.
-            parts = [self._made(venue, coin, day).on(_HOURS) for day in days]
+            # Without the cache of minutes: a long history would evict everything else.
+            parts = [self._day(venue, coin, day).on(_HOURS) for day in days]
             joined = Bars.joined(parts)
             return joined.between(max(first, coin.listed), first + _DAYS_A_BLOCK * DAY)
 
         return self._hours.get((venue.name, coin.name, block), make)
 
-    def _made(self, venue: Venue, coin: Coin, day: int) -> Bars:
+    def _day(self, venue: Venue, coin: Coin, day: int) -> Bars:
         base = self._base.get((coin.name, day), lambda: self._reference(coin, day))
         bars = base if venue == REFERENCE else self._elsewhere(venue, coin, base)
         opens = bars.open_time
@@ -177,13 +181,13 @@ class Markets:
         return finished(base.open_time, prices, volume, mean, share, base.trades)
 
     def premium(self, venue: Venue, coin: Coin, times: Times) -> Floats:
-        """Return how far the venue's price is above the reference price, as a fraction."""
+        """Return the venue's price relative to the reference price, minus 1."""
         hours = self._skeleton.until(int(times.max()) + HOUR)
         column = self._skeleton.column(coin)
         return premium(venue, coin, column, hours, self._skeleton.seed, times)
 
     def trades(self, venue: Venue, coin: Coin, first: int, end: int, now: int) -> Trades:
-        """Return the trades from `first` on and before `end`, as far as they happened by now."""
+        """Return the trades from `first` to before `end` that happened by `now`."""
         end = min(end, now + 1)
         parts = [
             self._minute_trades(venue, coin, opening)
@@ -195,16 +199,16 @@ class Markets:
         return joined.rows((joined.time >= first) & (joined.time < end))
 
     def trades_from(self, venue: Venue, coin: Coin, number: int, limit: int, now: int) -> Trades:
-        """Return up to `limit` trades from a number on, as far as they happened by now."""
+        """Return up to `limit` trades from a trade number on that happened by `now`."""
         hours = self._skeleton.until(now)
         column = self._skeleton.column(coin)
         at = int(np.searchsorted(hours.trades[:, column], number, side="right"))
         first = max(OPENING + at * HOUR, MINUTES.open_of(coin.listed))
-        found: list[Trades] = []
+        parts: list[Trades] = []
         have = 0
         while first <= now and have < limit:
-            if not found:
-                # Numbers are known by hour: within it, count the minutes before.
+            if not parts:
+                # Trade numbers are stored by hour: within the hour, count earlier minutes.
                 counts = self._read_minutes(venue, coin, first, first + HOUR).trades
                 before = trades_before(self._skeleton, coin, first) + np.cumsum(counts)
                 skip = int(np.searchsorted(before, number, side="right"))
@@ -212,16 +216,16 @@ class Markets:
             part = self.trades(venue, coin, first, first + MINUTE, now)
             part = part.rows(part.number >= number)
             have += len(part)
-            found.append(part)
+            parts.append(part)
             first += MINUTE
-        if not found:
+        if not parts:
             return _NO_TRADES
         names = Trades.__slots__
-        joined = Trades(*(np.concatenate([getattr(p, n) for p in found]) for n in names))
+        joined = Trades(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
         return joined.rows(slice(0, limit))
 
     def first_number(self, venue: Venue, coin: Coin, opening: int) -> int:
-        """Return the number of the first trade of the minute that opens then."""
+        """Return the number of the first trade of the minute that opens at an instant."""
         hour = _HOURS.open_of(opening)
         counts = self._read_minutes(venue, coin, hour, opening).trades
         return trades_before(self._skeleton, coin, hour) + int(counts.sum())
@@ -240,7 +244,7 @@ class Markets:
     def _seconds(
         self, venue: Venue, coin: Coin, grid: Grid, first: int, stop: int, now: int
     ) -> Bars:
-        """Return one-second candles; a second without a trade stands at the last price."""
+        """Return one-second candles; a second without trades repeats the last price."""
         start = MINUTES.open_of(first)
         trades = self.trades(venue, coin, start, stop + 1, now)
         if not len(trades):
@@ -269,9 +273,9 @@ class Markets:
 
 
 def _possible(bar: Bars) -> Bars:
-    """Return an unfinished candle whose mean price lies within its range.
+    """Return an unfinished candle with its mean price inside its range.
 
-    Trades share the value of their whole minute, so that of a few of them may be a little off.
+    The trades of a minute share its value, so the value of a few of them may lie slightly off.
     """
     quote = np.clip(bar.quote, bar.low * bar.volume, bar.high * bar.volume)
     taker = np.clip(bar.taker_quote, bar.low * bar.taker, bar.high * bar.taker)

@@ -1,4 +1,4 @@
-"""The minutes of a day, drawn so that they meet the hours of the skeleton."""
+"""The minutes of a day, drawn to match the hours of the skeleton."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from weft_sandbox.market.skeleton import Skeleton
 
 MINUTES_A_DAY = DAY // MINUTE
 FEWEST_TRADES = 5
-"""In a minute: open, high, low and close each need one."""
+"""Least trades in a minute: open, high, low and close need one each."""
 _FEWEST_STEPS = 4
 """A trade holds on average, so that a minute's volume can be cut into its trades."""
 
@@ -20,8 +20,8 @@ def make_minutes(skeleton: Skeleton, column: int, day: int) -> Bars:
     """Return the minutes of one coin on one day.
 
     Args:
-        skeleton: the hours.
-        column: which of its coins.
+        skeleton: hours of the market.
+        column: column of the coin.
         day: days since the opening.
     """
     coin = skeleton.coins[column]
@@ -33,7 +33,7 @@ def make_minutes(skeleton: Skeleton, column: int, day: int) -> Bars:
     rng = generator(skeleton.seed, ("minutes", coin.name), day)
     width = (hours.deviation[rows, column] / np.sqrt(60))[:, None]
     change = rng.standard_t(5, (24, 60)) * width * np.sqrt(3 / 5)
-    # What is left to meet the hour's close falls on a few of its minutes, as news does.
+    # The remaining move to the hour's close falls on a few minutes, as after news.
     few = rng.standard_exponential((24, 60)) ** 2
     change += few / few.sum(axis=1, keepdims=True) * (ends - starts - change.sum(axis=1))[:, None]
     path = starts[:, None] + np.cumsum(change, axis=1)
@@ -76,7 +76,7 @@ def finished(
     taker_share: Floats,
     trades: Integers,
 ) -> Bars:
-    """Return candles whose parts agree: the mean price within the range, the taker's share real."""
+    """Return consistent candles: mean price within the range, taker volume possible."""
     open_, high, low, close = prices
     mean = np.clip(np.rint(mean_price).astype(np.int64), low, high)
     taker = np.rint(volume * np.clip(taker_share, 0.05, 0.95)).astype(np.int64)
@@ -92,7 +92,7 @@ def _trades_before(skeleton: Skeleton, column: int, day: int) -> int:
 
 
 def trades_before(skeleton: Skeleton, coin: Coin, hour_open: int) -> int:
-    """Return how many trades there were from the opening to the start of an hour."""
+    """Return the number of trades from the opening to the start of an hour."""
     column = skeleton.column(coin)
     row = (hour_open - OPENING) // HOUR
     return int(skeleton.until(hour_open).trades[row - 1, column]) if row > 0 else 0

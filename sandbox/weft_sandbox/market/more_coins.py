@@ -1,6 +1,6 @@
-"""Eighty further coins, for those who try things at the size of a whole exchange.
+"""Eighty further coins, to test at the size of a large exchange.
 
-Names, titles, prices and supplies are like real ones; the rest of a coin's character is drawn.
+Names, prices and supplies resemble real ones; the other properties are drawn.
 """
 
 from math import ceil, floor, log10
@@ -54,7 +54,7 @@ LRC 0.13 1370 Loopring                  WOO 0.17 1850 WOO
 """
 _WIDTH = 40
 _STEPS_A_MINUTE = 1e5
-"""So fine are amounts at least that a minute's trades can differ."""
+"""Least decimals of an amount, so that the trades of a minute can differ in size."""
 _LATEST_LISTING_DAY = 1_200
 
 
@@ -66,7 +66,7 @@ def _drawn(rank: int, name: str, price: float, millions: float, title: str) -> C
         name=name,
         title=title,
         price=price,
-        # Never 1.0, which marks coins that follow the market without delay.
+        # Not 1.0, which marks coins that follow the market without delay.
         beta=round(float(rng.uniform(1.05, 1.6)), 2),
         volatility=round(float(rng.uniform(0.4, 0.8)), 2),
         turnover=turnover,
@@ -74,7 +74,7 @@ def _drawn(rank: int, name: str, price: float, millions: float, title: str) -> C
         price_digits=min(max(4 - floor(log10(price)), 2), 9),
         size_digits=min(max(ceil(log10(_STEPS_A_MINUTE * price / turnover)), 0), 8),
         supply=millions * 1e6,
-        # Some were there when the market opened.
+        # Some coins trade from the opening of the market.
         listed=OPENING + max(day, 0) * DAY,
     )
 
@@ -90,4 +90,4 @@ def _read() -> tuple[Coin, ...]:
 
 
 MORE_COINS = _read()
-"""Beside `coins.COINS`, never instead of them."""
+"""Coins in addition to `coins.COINS`."""

@@ -1,7 +1,7 @@
-"""Made-up headlines: some tell what happened, a few know what comes, most are noise.
+"""Simulated headlines: some follow returns, a few lead them, most are noise.
 
-Of all items 35 % take their sentiment from the coin's past 6 hours, 20 % from its next 12 hours,
-and the rest from nothing.
+The sentiment of 35 % of the items follows the coin's past 6 hours, that of 20 % its next 12 hours,
+and the rest is noise.
 """
 
 from dataclasses import dataclass
@@ -47,13 +47,13 @@ class NewsItem:
     """One published text.
 
     Attributes:
-        number: unique, the same for everybody who asks.
-        time: when it appeared, in microseconds since 1970.
+        number: unique number of the item.
+        time: instant of publication, microseconds since 1970.
         title: headline.
-        text: a sentence or two.
-        outlet: who published it.
-        coin: what it is about.
-        sentiment: -1 to 1, as its author meant it.
+        text: one or two sentences.
+        outlet: publisher.
+        coin: coin of the text.
+        sentiment: true sentiment, -1 to 1.
     """
 
     number: int
@@ -66,17 +66,17 @@ class NewsItem:
 
 
 class News:
-    """Writes the news of any hour."""
+    """Generates the news of any hour."""
 
     def __init__(self, skeleton: Skeleton, series: Series) -> None:
         self._skeleton, self._series = skeleton, series
 
     def items(self, first: int, end: int, coin: Coin | None = None) -> list[NewsItem]:
-        """Return what appeared in a span, oldest first, of one coin or of all."""
+        """Return the news of a span, oldest first, of one coin or of all."""
         hours = range(max((first - OPENING) // HOUR, 0), max(-(-(end - OPENING) // HOUR), 0))
-        found = [item for hour in hours for item in self._hour(hour)]
+        published = [item for hour in hours for item in self._hour(hour)]
         name = coin.name if coin else None
-        return [i for i in found if first <= i.time < end and name in {None, i.coin}]
+        return [i for i in published if first <= i.time < end and name in {None, i.coin}]
 
     def _hour(self, hour: int) -> list[NewsItem]:
         rng = generator(self._skeleton.seed, ("news",), hour)
@@ -89,12 +89,12 @@ class News:
             kind, noise = rng.random(), rng.normal()
             at = np.array([hour], np.int64)
             if kind < PAST_SHARE:
-                told = float(self._series.window_return(coin, at, -PAST_HOURS)[0])
+                signal = float(self._series.window_return(coin, at, -PAST_HOURS)[0])
             elif kind < PAST_SHARE + COMING_SHARE:
-                told = float(self._series.window_return(coin, at, COMING_HOURS)[0])
+                signal = float(self._series.window_return(coin, at, COMING_HOURS)[0])
             else:
-                told = 0.0
-            mood = float(np.clip(np.tanh(0.6 * told + 0.35 * noise), -1, 1))
+                signal = 0.0
+            mood = float(np.clip(np.tanh(0.6 * signal + 0.35 * noise), -1, 1))
             titles = _GOOD if mood > 0.2 else _BAD if mood < -0.2 else _FLAT
             title = titles[int(rng.integers(len(titles)))].format(coin=coin.title)
             outlet = OUTLETS[int(rng.integers(len(OUTLETS)))]

@@ -1,9 +1,9 @@
-"""What each made-up series is worth knowing: which ones run ahead of prices, and which behind.
+"""The recipes of the simulated series: their lead or lag, and correlation with returns.
 
-The driver of a series is `correlation` parts the coin's return (in units of its usual size, over
-`hours`) and for the rest noise and slow waves. A series with positive `hours` leads: it is drawn
-from returns that are still to come. With negative `hours` it lags: it tells what happened. The
-table is the truth that a layer, a model or an evaluation may be held against:
+The driver of a series is the coin's return (scaled by its usual size, over `hours`) with weight
+`correlation`, plus noise and slow waves. A series with positive `hours` leads: its returns are in
+the future. A series with negative `hours` lags. Compare layers, models and evaluations with this
+table:
 
 | series | hours | correlation | | series | hours | correlation |
 |---|---|---|---|---|---|---|
@@ -24,8 +24,8 @@ table is the truth that a layer, a model or an evaluation may be held against:
 | gold, fees, hash_rate, ... | 0 | 0 | | | | |
 
 Correlations are of an hourly series with the volatility-scaled return of the window; with the
-plain return they are some hundredths smaller. What has 0 hours is noise and tells nothing, and so
-does every name that is not in the table.
+plain return they are some hundredths smaller. A series with 0 hours is noise, as is every name
+that is not in the table.
 """
 
 from dataclasses import dataclass
@@ -36,18 +36,20 @@ from weft_sandbox.market.draws import key_of
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a series is made.
+    """The parameters of a series.
 
     Attributes:
-        level: its middle.
-        spread: of one standard deviation of the driver: added to the level, or, for a positive
-            series, a share of it.
-        hours: of returns to come (positive) or past (negative) that it knows; 0 for none.
-        correlation: with those returns.
-        shape: ``positive`` never reaches 0; ``bounded`` stays between low and high; ``signed``
-            is free.
-        low, high: of a bounded series.
-        unit: what the level is a share of: nothing, coins in circulation, or their worth.
+        level: middle of the series.
+        spread: change by one standard deviation of the driver; for a positive series as a share of
+            the level.
+        hours: window of future returns (positive) or past returns (negative) in the driver; 0 for
+            none.
+        correlation: correlation with those returns.
+        shape: ``positive`` stays above 0; ``bounded`` stays between low and high; ``signed`` has no
+            bounds.
+        low: lower bound.
+        high: upper bound.
+        unit: unit of the level: one, coins in circulation, or their value in dollars.
     """
 
     level: float
@@ -126,11 +128,11 @@ RECIPES = {
     "sp500": Recipe(5_800.0, 0.08, -24, 0.30),
     "inflation_expectation": Recipe(2.4, 0.06),
 }
-"""The names this sandbox gives meaning to; any other is noise."""
+"""Recipes by name; any other name is noise."""
 
 
 def recipe_of(name: str) -> Recipe:
-    """Return how a series is made; a name that nobody knows is positive noise of some level."""
+    """Return the recipe of a series; an unknown name gives positive noise of a random level."""
     known = RECIPES.get(name)
     if known is not None:
         return known

@@ -1,4 +1,4 @@
-"""Real candles in place of made-up ones: read from Parquet files, cut into minutes."""
+"""Real candles from Parquet files instead of simulated ones, cut into minutes."""
 
 import threading
 from dataclasses import dataclass, replace
@@ -18,12 +18,12 @@ from weft_sandbox.market.skeleton import Skeleton
 
 _QUOTES = ("USDT", "USDC", "USD")
 _MOST = 2.0**61
-"""Sums of ticks times steps stay below this."""
+"""Limit of sums of ticks times steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """The candles of one symbol, times already shifted; prices in ticks, volume in steps."""
+    """The candles of one symbol, times already moved; prices in ticks, volume in steps."""
 
     length: int
     open_time: Times
@@ -35,19 +35,19 @@ class _File:
 
 
 class Replay:
-    """Candles from a folder of Parquet files with the columns of Weft's history sets.
+    """Candles from a folder of Parquet files.
 
-    Each file holds one symbol, or many in its column ``symbol``. Columns: ``interval``,
-    ``open_time``, ``open``, ``high``, ``low``, ``close`` and ``volume``. Where the files have
-    holes, the sandbox has them too.
+    Each file has one symbol, or many in its column ``symbol``. Columns: ``interval``,
+    ``open_time``, ``open``, ``high``, ``low``, ``close`` and ``volume``. Holes of the files are
+    holes of the sandbox.
 
     Args:
-        folder: where the files are.
-        end: where the last candle is moved to, in microseconds since 1970; None leaves all
-            candles at their own dates.
+        folder: folder of the files.
+        end: instant to which the last candle is moved, microseconds since 1970; None keeps all
+            dates.
 
     Raises:
-        NoDataError: there are no candles in the folder.
+        NoDataError: the folder has no candles.
     """
 
     def __init__(self, folder: Path, end: int | None = None) -> None:
@@ -62,11 +62,11 @@ class Replay:
         )
 
     def attach(self, skeleton: Skeleton) -> None:
-        """Take how busy each hour is from a skeleton of the same coins."""
+        """Use the trading activity of a skeleton of the same coins."""
         self._skeleton = skeleton
 
     def minutes(self, coin: Coin, day: int) -> Bars | None:
-        """Return the minutes of a day, none where the files have a hole."""
+        """Return the minutes of a day, without those in a hole of the files."""
         file, skeleton = self._files[coin.name], self._skeleton
         if skeleton is None:
             return None
@@ -80,9 +80,9 @@ class Replay:
         shift = shift // length * length
         price_digits = _digits(table[:, :4])
         volume = table[:, 4]
-        # Fine steps: an hour of few coins must still be cut into its trades.
+        # Small steps, so that an hour with little volume can be cut into trades.
         size_digits = 8
-        # Whole numbers must hold what is traded in the longest candle, a month.
+        # 64-bit integers must hold the volume of the longest candle, a month.
         months = max(len(times) * length / (30 * DAY), 1.0)
         traded = 20 * float((volume * table[:, 3]).sum()) / months
         while size_digits and traded * 10.0 ** (price_digits + size_digits) > _MOST:
@@ -94,11 +94,11 @@ class Replay:
         )
         known = {coin.name: coin for coin in COINS}.get(name)
         price = float(np.median(table[:, 3]))
-        # What is traded a minute, so that books and liquidations are of a fitting size.
+        # Turnover a minute, which scales books and liquidations.
         turnover = float(np.median(volume * table[:, 3])) * MINUTE / length
-        made = Coin(name, name.title(), price, 1.2, 0.5, max(turnover, 1.0), 10, 2, 2, 1e9)
+        default = Coin(name, name.title(), price, 1.2, 0.5, max(turnover, 1.0), 10, 2, 2, 1e9)
         return replace(
-            known or made,
+            known or default,
             price=price,
             turnover=max(turnover, 1.0),
             price_digits=price_digits,
@@ -108,7 +108,7 @@ class Replay:
 
 
 def _frames(folder: Path) -> dict[str, tuple[Times, int, Floats]]:
-    found: dict[str, tuple[Times, int, Floats]] = {}
+    tables: dict[str, tuple[Times, int, Floats]] = {}
     columns = ["open", "high", "low", "close", "volume"]
     for path in sorted(folder.glob("*.parquet")):
         frame = pl.read_parquet(path, columns=["symbol", "interval", "open_time", *columns])
@@ -120,20 +120,20 @@ def _frames(folder: Path) -> dict[str, tuple[Times, int, Floats]]:
             if len(rows):
                 length = Interval.parse(rows["interval"][0]).micros
                 times = rows["open_time"].to_physical().to_numpy().astype(np.int64)
-                found[name] = (times, length, rows.select(columns).to_numpy())
-    if not found:
+                tables[name] = (times, length, rows.select(columns).to_numpy())
+    if not tables:
         raise NoDataError(
-            f"{folder} holds no candles to replay",
+            f"{folder} has no candles to replay",
             where="sandbox",
             hint="Point --replay at a folder of Parquet files with symbol, interval, open_time, "
             "open, high, low, close and volume",
         )
     order = {coin.name: index for index, coin in enumerate(COINS)}
-    return dict(sorted(found.items(), key=lambda item: (order.get(item[0], 99), item[0])))
+    return dict(sorted(tables.items(), key=lambda item: (order.get(item[0], 99), item[0])))
 
 
 def _digits(values: Floats) -> int:
-    """Return how many decimals are needed to write the values exactly, at most 8."""
+    """Return the decimals needed to write the values exactly, at most 8."""
     sample = values.ravel()[:: max(values.size // 2_000, 1)]
     for digits in range(9):
         scaled = sample * 10.0**digits
@@ -143,11 +143,11 @@ def _digits(values: Floats) -> int:
 
 
 def _cut(skeleton: Skeleton, coin: Coin, file: _File, row: int) -> Bars:
-    """Return one candle cut into minutes that open, reach, close and add up as it does."""
+    """Return one candle cut into minutes that add up to it."""
     count, opening = file.length // MINUTE, int(file.open_time[row])
     rng = generator(skeleton.seed, ("replay", coin.name), opening // MINUTE)
     open_, high, low, close = (int(c[row]) for c in (file.open, file.high, file.low, file.close))
-    # Corners of the path, between minutes: start, the two extremes, end.
+    # Corners of the path between minutes: start, both extremes, end.
     first, second = np.sort(rng.choice(np.arange(1, max(count, 4)), 2, replace=False))
     turns = (high, low) if rng.random() < 0.5 else (low, high)
     corners = np.interp(np.arange(count + 1), [0, first, second, count], [open_, *turns, close])
@@ -173,7 +173,7 @@ def _cut(skeleton: Skeleton, coin: Coin, file: _File, row: int) -> Bars:
 
 
 def _trades(skeleton: Skeleton, coin: Coin, opening: int, bustle: Floats) -> Integers:
-    """Return the number of trades of each minute, so that each hour has the skeleton's number."""
+    """Return the number of trades of each minute, with the skeleton's number in each hour."""
     minutes = opening + np.arange(len(bustle), dtype=np.int64) * MINUTE
     totals = skeleton.until(int(minutes[-1]) + HOUR).trades[:, skeleton.column(coin)]
     counts = np.full(len(bustle), FEWEST_TRADES, np.int64)
@@ -182,7 +182,7 @@ def _trades(skeleton: Skeleton, coin: Coin, opening: int, bustle: Floats) -> Int
         row = int(hour)
         inside = hours == hour
         total = int(totals[row] - (totals[row - 1] if row else 0))
-        # A candle shorter than an hour has its part of the hour.
+        # A candle shorter than an hour has a part of the hour's trades.
         part = (total - 60 * FEWEST_TRADES) * int(inside.sum()) // 60
         counts[inside] += split(part, bustle[inside])
     return counts

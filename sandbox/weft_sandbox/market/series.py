@@ -12,27 +12,27 @@ from weft_sandbox.market.skeleton import Skeleton
 _WAVES_DAYS = (7.0, 23.0, 61.0, 190.0)
 _WAVES_WEIGHT = np.array([0.3, 0.5, 0.6, 0.55])
 _SLOW_SHARE = 0.25
-"""Of the variance of what is not return: slow waves."""
+"""Share of slow waves in the variance beside the returns."""
 _NOISE_HOURS = 24
 
 
 class Series:
-    """Makes series from the hours of the market.
+    """Computes series from the hours of the market.
 
     Args:
-        skeleton: the hours whose returns they lead or follow.
+        skeleton: hours of the market.
     """
 
     def __init__(self, skeleton: Skeleton) -> None:
         self._skeleton = skeleton
 
     def values(self, name: str, coin: Coin | None, times: Times) -> Floats:
-        """Return what a series stands at, known at the start of the hour of each instant.
+        """Return the values of a series, each known at the start of the hour of its instant.
 
         Args:
-            name: any; `recipes.RECIPES` gives those with a meaning.
-            coin: whose; None for the whole market.
-            times: instants, in microseconds since 1970.
+            name: name of the series; `recipes.RECIPES` has those with a lead or lag.
+            coin: coin of the series; None for the market.
+            times: instants, microseconds since 1970.
         """
         if not len(times):
             return np.empty(0)
@@ -54,17 +54,17 @@ class Series:
         noise = noise + np.sqrt(_SLOW_SHARE) * _waves(key, index)
         if not recipe.hours:
             return np.asarray(noise)
-        told = self.window_return(coin, index, recipe.hours)
+        signal = self.window_return(coin, index, recipe.hours)
         rest = np.sqrt(1 - recipe.correlation**2)
-        return np.asarray(recipe.correlation * told + rest * noise)
+        return np.asarray(recipe.correlation * signal + rest * noise)
 
     def window_return(self, coin: Coin | None, index: Times, hours: int) -> Floats:
-        """Return the volatility-scaled return of the hours after (before, if negative) an hour.
+        """Return the volatility-scaled return of the hours after an hour, or before it if negative.
 
         Args:
-            coin: whose; None for the market factor.
+            coin: coin of the return; None for the market factor.
             index: hours since the opening.
-            hours: length of the window; its variance is about 1.
+            hours: length of the window; the variance is about 1.
         """
         last = max(int(index.max()) + max(hours, 0) + 1, 1)
         table = self._skeleton.until(OPENING + last * HOUR)
@@ -82,15 +82,15 @@ def _unit(recipe: Recipe, coin: Coin | None) -> float:
 
 
 def _moving_noise(key: int, index: Times, window: int) -> Floats:
-    """Return the sum of white noise over a window, its variance 1.
+    """Return the sum of white noise over a window, with variance 1.
 
-    Whole numbers, so that the sum is the same wherever one begins to add.
+    It sums integers, so the result does not depend on the first element of the sum.
     """
     first = int(index.min()) - window
     steps = np.arange(first, int(index.max()) + 1)
     white = sum(hashed(key + i, steps) for i in range(3))
-    whole: Integers = np.rint((np.asarray(white) - 1.5) * 2.0**32).astype(np.int64)
-    total = np.concatenate([[0], np.cumsum(whole)])
+    integers: Integers = np.rint((np.asarray(white) - 1.5) * 2.0**32).astype(np.int64)
+    total = np.concatenate([[0], np.cumsum(integers)])
     summed = total[index - first] - total[index - first - window]
     return np.asarray(summed / 2.0**32 / np.sqrt(window / 4))
 

@@ -1,10 +1,9 @@
-"""The hours of the made-up market: regimes, the market factor and every coin's return.
+"""The hours of the simulated market: regimes, the market factor, and each coin's return.
 
-All coins stand in one table of hours that grows block by block as later times are asked for. A
-block depends on its seed and on the block before, so the same hour has the same numbers whoever
-asks first. Coins beyond the first twenty are drawn apart: the first have the same hours, however
-many follow. The table is small (ten years of twenty coins are some 30 MB); minutes and trades are
-made from it on demand.
+All coins share one table of hours that grows block by block. A block depends on the seed and on
+the block before, so an hour has the same numbers in any order of requests. Coins after the first
+twenty have separate draws: the first twenty do not depend on their number. The table is small (30
+MB for twenty coins and ten years); minutes and trades are derived from it on demand.
 """
 
 import threading
@@ -27,7 +26,7 @@ _DRIFT = np.array([0.05, 0.80, -0.70, -0.30])
 _VOLATILITY = np.array([0.32, 0.48, 0.58, 1.05])
 """Of the market, a year."""
 _DAYS = np.array([25.0, 40.0, 30.0, 8.0])
-"""How long a regime lasts on average."""
+"""Mean length of a regime."""
 _NEXT = np.array(
     [[0.0, 0.5, 0.3, 0.2], [0.5, 0.0, 0.2, 0.3], [0.5, 0.2, 0.0, 0.3], [0.4, 0.2, 0.4, 0.0]]
 )
@@ -35,16 +34,16 @@ _PULL = 0.05
 """Share of the distance from its long-run price that a coin is drawn back in a block, so that
 no coin leaves for zero or for the moon in a sandbox that runs for years."""
 _JUMPS_A_DAY, _JUMP_SIZE = 0.025, 0.022
-_OWN_JUMPS_A_DAY, _OWN_JUMP_SIZE = 0.02, 0.035
+_RESIDUAL_JUMPS_A_DAY, _RESIDUAL_JUMP_SIZE = 0.02, 0.035
 LATE_SHARE = 0.12
-"""Share of the market's move that coins other than BTC follow one hour late."""
+"""Share of the market's move that coins other than BTC follow one hour later."""
 _PROFILE = np.array(
     [
         *(0.86, 0.84, 0.82, 0.80, 0.78, 0.78, 0.82, 0.92, 1.00, 0.98, 0.95, 0.95),
         *(1.05, 1.30, 1.45, 1.45, 1.35, 1.20, 1.10, 1.05, 1.02, 0.98, 0.92, 0.90),
     ]
 )
-"""How busy each hour of the day is (UTC): most when America opens."""
+"""Trading activity by hour of the day (UTC), highest when America opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +53,10 @@ class Hours:
     Attributes:
         close: logarithm of each coin's price at the end of the hour (hours, coins).
         deviation: usual size of the hour's return (hours, coins).
-        shock: return in units of its usual size, the market's first (hours, 1 + coins).
+        shock: return divided by its usual size, the market's first (hours, 1 + coins).
         walk: sum of `shock` since the opening (hours, 1 + coins).
-        activity: how busy the hour is, about 1 (hours, coins).
-        trades: trades since the opening, by the end of the hour (hours, coins).
+        activity: trading activity of the hour, about 1 (hours, coins).
+        trades: trades from the opening to the end of the hour (hours, coins).
         regime: index into `REGIMES` (hours,).
     """
 
@@ -73,19 +72,19 @@ class Hours:
         """Return the sum of shocks from the opening to the start of each hour of `index`.
 
         Args:
-            column: of the coin; -1 for the market.
-            index: hours since the opening; before it nothing has moved.
+            column: column of the coin; -1 for the market.
+            index: hours since the opening; negative hours give 0.
         """
         steps = self.walk[np.maximum(index, 1) - 1, column + 1]
         return np.where(index > 0, steps, 0.0)
 
 
 class Skeleton:
-    """Makes and keeps the table of hours.
+    """Computes and caches the table of hours.
 
     Args:
-        seed: another seed is another market.
-        coins: their order is the order of columns.
+        seed: seed of the market.
+        coins: coins in the order of the columns.
     """
 
     def __init__(self, seed: int, coins: tuple[Coin, ...]) -> None:
@@ -100,14 +99,14 @@ class Skeleton:
         """Logarithm of each coin's price at the opening (coins,)."""
 
     def until(self, instant: int) -> Hours:
-        """Return the table, long enough to hold the hour after an instant."""
+        """Return the table, up to at least the hour after an instant."""
         needed = max(0, (instant - OPENING) // HOUR + 1) // HOURS_A_BLOCK + 1
         joined = self._joined
-        # Blocks that another thread has made may not be joined to the table yet.
+        # Another thread may have computed blocks that are not yet in the table.
         if joined is not None and len(joined.regime) >= needed * HOURS_A_BLOCK:
             return joined
         with self._lock:
-            # Some spare blocks: joining the table again at every block would cost the square.
+            # Spare blocks: joining the table at each block would have quadratic cost.
             while len(self._blocks) < needed + 4:
                 self._blocks.append(self._block(len(self._blocks)))
             names = Hours.__slots__
@@ -116,7 +115,7 @@ class Skeleton:
             return self._joined
 
     def column(self, coin: Coin) -> int:
-        """Return which column is a coin's."""
+        """Return the column of a coin."""
         return self._columns[coin]
 
     def _regimes(self, block: int) -> NDArray[np.int8]:
@@ -140,7 +139,7 @@ class Skeleton:
             return np.concatenate(parts, axis=1)
 
         regime = self._regimes(block)
-        # A smooth unrest over the block, 1 on average, on top of the regime's.
+        # A smooth factor of volatility over the block, 1 on average, beside the regime's.
         knots = rng.normal(0.0, 0.35, 9)
         unrest = np.exp(np.interp(np.arange(size), np.linspace(0, size - 1, 9), knots) - 0.06)
         busy = np.tile(_PROFILE, size // 24)
@@ -154,13 +153,13 @@ class Skeleton:
         late[0] = 0.0
         delayed = np.concatenate([[before], market[:-1]])
         common = beta * ((1 - late) * market[:, None] + late * delayed[:, None])
-        own_usual = np.array([c.volatility for c in self.coins]) / np.sqrt(HOURS_A_YEAR)
-        own_deviation = own_usual * (unrest * busy)[:, None]
-        own = own_deviation * each(_heavy)
-        hit = each(lambda r, shape: r.random(shape)) < _OWN_JUMPS_A_DAY / 24
-        own += hit * each(lambda r, shape: r.normal(0.0, _OWN_JUMP_SIZE, shape))
-        deviation = np.sqrt((beta * usual[:, None]) ** 2 + own_deviation**2)
-        change = common + own
+        residual_usual = np.array([c.volatility for c in self.coins]) / np.sqrt(HOURS_A_YEAR)
+        residual_deviation = residual_usual * (unrest * busy)[:, None]
+        residual = residual_deviation * each(_heavy)
+        hit = each(lambda r, shape: r.random(shape)) < _RESIDUAL_JUMPS_A_DAY / 24
+        residual += hit * each(lambda r, shape: r.normal(0.0, _RESIDUAL_JUMP_SIZE, shape))
+        deviation = np.sqrt((beta * usual[:, None]) ** 2 + residual_deviation**2)
+        change = common + residual
         start = self._blocks[-1].close[-1] if self._blocks else self.opening
         change += (self._anchor - start) * _PULL / size
         shock = np.concatenate([((market - drift) / usual)[:, None], change / deviation], axis=1)
@@ -183,5 +182,5 @@ class Skeleton:
 
 
 def _heavy(rng: np.random.Generator, shape: int | tuple[int, int]) -> Floats:
-    """Return draws of a Student t of five degrees of freedom, their variance 1."""
+    """Return draws from a Student t distribution with five degrees of freedom and variance 1."""
     return np.asarray(rng.standard_t(5, shape) * np.sqrt(3 / 5))

@@ -1,4 +1,4 @@
-"""The trades of one minute: they open, reach, close and add up exactly as the candle says."""
+"""The trades of one minute, which add up exactly to its candle."""
 
 from dataclasses import dataclass
 
@@ -16,12 +16,12 @@ class Trades:
     """Trades of one market and symbol, oldest first.
 
     Attributes:
-        number: counted from the opening of the market, without a gap.
+        number: number since the opening of the market, without gaps.
         time: microseconds since 1970, whole milliseconds.
-        price: in ticks.
-        size: in steps.
-        taker_buys: whether the buyer took (trades,).
-        quote: value so that the sums are those of the candle, in ticks times steps.
+        price: price in ticks.
+        size: size in steps.
+        taker_buys: whether the buyer was the taker (trades,).
+        quote: value in ticks times steps; the sums equal those of the candle.
     """
 
     number: Integers
@@ -35,7 +35,7 @@ class Trades:
         return len(self.number)
 
     def rows(self, keep: "slice | NDArray[np.bool_]") -> "Trades":
-        """Return some of the trades."""
+        """Return a selection of the trades."""
         return Trades(
             self.number[keep],
             self.time[keep],
@@ -46,7 +46,7 @@ class Trades:
         )
 
     def bar(self, opening: int) -> Bars:
-        """Return all of them as one candle."""
+        """Return all trades as one candle."""
         buys = self.taker_buys
         cells = (
             opening,
@@ -64,15 +64,15 @@ class Trades:
 
 
 def make_trades(bar: Bars, first_number: int, rng: np.random.Generator) -> Trades:
-    """Return the trades that a one-minute candle is made of.
+    """Return the trades of a one-minute candle.
 
     Args:
-        bar: one candle, of at least five trades and as many steps.
-        first_number: of its first trade.
-        rng: drawn from only here.
+        bar: one candle, with at least five trades and steps.
+        first_number: number of its first trade.
+        rng: random generator of this minute only.
     """
     count, opening = int(bar.trades[0]), int(bar.open_time[0])
-    # A trade in the first millisecond: the candle's open is the price at its start.
+    # The first trade is in the first millisecond: the open is the price at the start.
     free = np.sort(rng.integers(1, MINUTE // 1_000, count - 1))
     time = opening + np.concatenate([[0], free]) * 1_000
     price = _path(bar, count, rng)
@@ -80,7 +80,7 @@ def make_trades(bar: Bars, first_number: int, rng: np.random.Generator) -> Trade
     taken = int(bar.taker[0])
     share = taken / int(bar.volume[0])
     how_many = min(max(round(count * share), 1), count - 1)
-    # Rising prices are bought: the steps up come first, chance orders the rest.
+    # Takers buy while prices rise: rising steps come first, the rest in random order.
     rise = np.diff(price, prepend=price[0]) + rng.normal(0.0, 1.0, count)
     buys[np.argsort(-rise, kind="stable")[:how_many]] = True
     weight = rng.standard_exponential(count) ** 1.5 + 0.05

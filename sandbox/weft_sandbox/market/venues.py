@@ -1,4 +1,4 @@
-"""Where coins trade: what a venue's prices and volumes have of their own."""
+"""The venues, with the spread of their prices and their share of volume."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ from weft_sandbox.market.skeleton import Hours
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """One market place: all of its coins trade in the same manner.
+    """One venue; all its coins trade in the same manner.
 
     Attributes:
-        name: unique, for instance ``binance-perp``.
-        share: its volume as a multiple of the reference market's.
-        spread: usual distance of its price from the reference price, as a fraction.
-        leveraged: whether it is a perpetual, whose premium follows what the crowd does.
+        name: unique name, for instance ``binance-perp``.
+        share: volume as a multiple of the reference market's.
+        spread: usual relative distance of its price from the reference price.
+        leveraged: whether the venue trades perpetuals, whose premium follows past returns.
     """
 
     name: str
@@ -37,24 +37,24 @@ VENUES = (REFERENCE, PERPETUAL, BYBIT_SPOT, BYBIT_LINEAR, COINBASE)
 
 _MEMORY_HOURS = 72
 _CROWD = 2.0e-4
-"""Premium of a perpetual when the past three days rose by one standard deviation."""
+"""Premium of a perpetual after a rise by one standard deviation in three days."""
 _USUAL = 0.8e-4
-"""Longs are in the majority on average."""
+"""Mean premium of a perpetual: on average, longs are in the majority."""
 
 
 def premium(venue: Venue, coin: Coin, column: int, hours: Hours, seed: int, times: Times) -> Floats:
-    """Return how far the venue's price is above the reference price, as a fraction.
+    """Return the venue's price relative to the reference price, minus 1.
 
-    Between full hours it runs in a straight line. A perpetual's follows the returns of the past
+    The premium is linear between full hours. That of a perpetual follows the returns of the past
     three days, so funding lags prices.
 
     Args:
-        venue: whose price.
-        coin: which coin.
-        column: the coin's in the table of hours.
-        hours: long enough for the last of `times`.
-        seed: of the world.
-        times: instants, in microseconds since 1970.
+        venue: venue of the price.
+        coin: coin of the price.
+        column: column of the coin in the table of hours.
+        hours: table of hours, up to the last of `times`.
+        seed: seed of the world.
+        times: instants, microseconds since 1970.
     """
     if not venue.spread:
         return np.zeros(len(times))
@@ -73,10 +73,10 @@ def momentum(hours: Hours, column: int, index: Times, memory: int) -> Floats:
     """Return past returns in standard deviations, known at the start of each hour of `index`.
 
     Args:
-        hours: the table of hours.
-        column: of the coin; -1 for the market.
+        hours: table of hours.
+        column: column of the coin; -1 for the market.
         index: hours since the opening.
-        memory: how many hours to look back.
+        memory: length of the window in hours.
     """
     end, begin = hours.walked(column, index), hours.walked(column, index - memory)
     return np.asarray((end - begin) / np.sqrt(memory))

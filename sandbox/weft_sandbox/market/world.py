@@ -1,4 +1,4 @@
-"""The sandbox's market: everything a protocol module may serve, at any time, from one seed."""
+"""The simulated market: all data of the protocols, at any time, from one seed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +21,12 @@ from weft_sandbox.market.skeleton import REGIMES, Skeleton
 from weft_sandbox.market.ticks import Trades
 from weft_sandbox.market.venues import REFERENCE, Venue
 
-_MADE_OF_CAPS = frozenset({"market_cap_usd", "realized_cap_usd", "stablecoin_supply_ratio"})
+_FROM_CAPITALISATION = frozenset({"market_cap_usd", "realized_cap_usd", "stablecoin_supply_ratio"})
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """The 24 hours up to an instant, as ticker endpoints tell them; prices in ticks."""
+    """The 24 hours up to an instant, as ticker endpoints report them; prices in ticks."""
 
     open: int
     high: int
@@ -41,18 +41,19 @@ class Day:
 class World:
     """A market that is a function of seed, coin and time.
 
-    Nothing has to be computed in order: a minute of 2021 costs as much as the present one. What
-    is asked for more than once comes from bounded caches, so memory does not grow with use.
+    Data may be computed in any order: a minute of 2021 costs as much as the current one. Caches are
+    bounded, so memory does not grow with use.
 
     Args:
-        seed: another seed is another market.
-        replay: folder of real candles to serve in place of made-up prices.
-        replay_end: where the last real candle is moved to; None keeps the files' own dates.
-        coins: how many, 20 to 100; the prices and series of the first do not depend on it. A
-            folder of real candles brings its own.
+        seed: seed of the market.
+        replay: folder of real candles to serve instead of simulated prices.
+        replay_end: instant to which the last real candle is moved, microseconds since 1970; None
+            keeps the dates of the files.
+        coins: number of coins, 20 to 100; prices and series of the first do not depend on it. A
+            folder of real candles has a fixed number.
 
     Raises:
-        ValueError: there are not so many coins.
+        ValueError: the number of coins is out of range.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class World:
         files = None if replay is None else Replay(replay, replay_end)
         self.coins: tuple[Coin, ...] = everything[:coins] if files is None else files.coins
         self.coin = MappingProxyType({coin.name: coin for coin in self.coins})
-        """By the name exchanges use, for instance ``BTC``."""
+        """Coins by name, for instance ``BTC``."""
         self._skeleton = Skeleton(seed, self.coins)
         if files is None:
             self.markets = Markets(self._skeleton)
@@ -82,11 +83,11 @@ class World:
         self._news = News(self._skeleton, self.series_maker)
 
     def candles(self, venue: Venue, coin: Coin, grid: Grid, first: int, end: int, now: int) -> Bars:
-        """Return candles that open in [first, end), the last one perhaps unfinished at `now`."""
+        """Return the candles that open in [first, end); the last one may be unfinished at `now`."""
         return self.markets.candles(venue, coin, grid, first, end, now)
 
     def trades(self, venue: Venue, coin: Coin, first: int, end: int, now: int) -> Trades:
-        """Return trades in [first, end) that happened by `now`."""
+        """Return the trades in [first, end) that happened by `now`."""
         return self.markets.trades(venue, coin, first, end, now)
 
     def price(self, venue: Venue, coin: Coin, instant: int) -> int:
@@ -98,7 +99,7 @@ class World:
         return make_book(self.markets, venue, coin, bucket_of(instant), levels)
 
     def day(self, venue: Venue, coin: Coin, now: int) -> Day | None:
-        """Return the 24 hours up to now, None before the coin was listed."""
+        """Return the 24 hours up to now; None before the listing."""
         grid = Grid.of("1m")
         bars = self.candles(venue, coin, grid, grid.shifted(grid.open_of(now), -1439), now + 1, now)
         if not len(bars):
@@ -115,17 +116,17 @@ class World:
         )
 
     def series(self, name: str, asset: str | None, times: Times) -> Floats:
-        """Return an on-chain, sentiment or macro series; `recipes` says what each is worth.
+        """Return an on-chain, sentiment or macro series; `recipes` states its lead or lag.
 
         Args:
-            name: any; a name without a recipe is noise.
-            asset: the coin's name, or None for the whole market.
-            times: instants, in microseconds since 1970; each value is known at the start of its
-                hour. A row that a source stamps with the start of a day it covers holds the
-                value of the day's end.
+            name: name of the series; a name without a recipe gives noise.
+            asset: name of the coin; None for the market.
+            times: instants, microseconds since 1970; a value is known at the start of its hour. A
+                row that a source stamps with the start of a day has the value of the end of that
+                day.
         """
         coin = None if asset is None else self.coin[asset]
-        if coin is None or name not in _MADE_OF_CAPS:
+        if coin is None or name not in _FROM_CAPITALISATION:
             return self.series_maker.values(name, coin, times)
         cap = self._caps(coin, times)
         match name:
@@ -137,20 +138,20 @@ class World:
                 return cap
 
     def _caps(self, coin: Coin, times: Times) -> Floats:
-        """Return what all coins in circulation are worth at the start of each instant's hour."""
+        """Return the market capitalisation at the start of the hour of each instant."""
         hours = np.maximum(np.asarray(times) // HOUR * HOUR, coin.listed).tolist()
         prices = [self.price(REFERENCE, coin, hour) for hour in hours]
         return np.array(prices) * coin.tick * coin.supply
 
     def news(self, first: int, end: int, asset: str | None = None) -> list[NewsItem]:
-        """Return texts that appeared in [first, end), oldest first."""
+        """Return the texts published in [first, end), oldest first."""
         return self._news.items(first, end, None if asset is None else self.coin[asset])
 
     def regime(self, instant: int) -> str:
-        """Return which regime the market is in: calm, bull, bear or turbulent."""
+        """Return the regime of the market: calm, bull, bear or turbulent."""
         hours = self._skeleton.until(instant)
         return REGIMES[int(hours.regime[(instant - OPENING) // HOUR])]
 
     def revise(self, revision: Revision | None) -> None:
-        """Tell a span of the past differently from now on; None takes all revisions back."""
+        """Change past prices from now on; None removes all revisions."""
         self.markets.revise(revision)

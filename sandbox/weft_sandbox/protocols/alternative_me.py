@@ -32,7 +32,7 @@ api = Api("alternative_me", errors=_errors, budgets=(Budget("ten minutes", 600, 
 
 @api.get("/fng/")
 def index(ask: Ask) -> Json:
-    """Tell the index of the last days, each stamped with the midnight it came out at."""
+    """Return the index of the last days, each stamped with the midnight of its publication."""
     limit = ask.integer("limit", 1, low=0)
     shape = ask.text("format", "json", choices=("json", "csv"))
     dates = _FORMATS.get(ask.query.get("date_format") or "")
