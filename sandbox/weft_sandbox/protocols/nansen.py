@@ -190,7 +190,7 @@ def smart_money_holdings(ask: Ask) -> Json:
     return _paged(body, rows)
 
 
-def _token(ask: Ask, body: Mapping[str, Any]) -> Coin:
+def _requested_coin(ask: Ask, body: Mapping[str, Any]) -> Coin:
     """Return the requested token; Solana addresses are case-sensitive."""
     chain, address = str(body.get("chain")), str(body.get("token_address"))
     if chain not in _CHAINS:
@@ -206,7 +206,7 @@ def _token(ask: Ask, body: Mapping[str, Any]) -> Coin:
 def flow_intelligence(ask: Ask) -> Json:
     """Return the flows of a token by group."""
     body = _body(ask)
-    coin, frame = _token(ask, body), body.get("timeframe")
+    coin, frame = _requested_coin(ask, body), body.get("timeframe")
     if frame not in _FRAMES:
         raise _invalid("timeframe", "Unknown timeframe")
     share = {"5m": 1 / 288, "1h": 1 / 24, "6h": 0.25, "12h": 0.5, "1d": 1.0, "7d": 7.0}[frame]
@@ -225,7 +225,7 @@ def flows(ask: Ask) -> Json:
     Rows are newest first; the current hour or day is included, and marked as incomplete.
     """
     body = _body(ask)
-    coin, label, span = _token(ask, body), body.get("label"), body.get("date") or {}
+    coin, label, span = _requested_coin(ask, body), body.get("label"), body.get("date") or {}
     if label not in FLOW_LABELS:
         names = " or ".join((", ".join(map(repr, FLOW_LABELS[:-1])), repr(FLOW_LABELS[-1])))
         raise _invalid("label", f"Input should be {names}")
