@@ -42,7 +42,7 @@ def kept(body: bytes = b'{"a": 1}') -> CachedResponse:
 
 
 @pytest.mark.parametrize("body", [b"", b"small\nwith lines\n", LARGE])
-def test_what_is_kept_comes_back_also_to_another_process(tmp_path: Path, body: bytes) -> None:
+def test_a_cached_response_is_readable_by_another_process(tmp_path: Path, body: bytes) -> None:
     @aio
     async def check() -> None:
         async with ResponseCache(tmp_path) as one, ResponseCache(tmp_path) as other:
@@ -69,7 +69,7 @@ def test_what_is_kept_comes_back_also_to_another_process(tmp_path: Path, body: b
 
 
 @given(data=st.data())
-def test_a_record_that_was_changed_anywhere_is_refused(data: st.DataObject) -> None:
+def test_a_changed_cache_record_is_refused(data: st.DataObject) -> None:
     record = _pack("k", kept())
     assert _unpack("k", record) == kept()
     at = data.draw(st.integers(0, len(record) - 1))
@@ -153,7 +153,7 @@ def test_a_broken_cache_is_a_miss(tmp_path: Path, harm: Callable[[Path], None]) 
 
 
 @aio
-async def test_a_full_cache_lets_the_oldest_go(tmp_path: Path) -> None:
+async def test_a_full_cache_evicts_the_oldest(tmp_path: Path) -> None:
     async with ResponseCache(tmp_path, size_limit_bytes=1 << 20) as cache:
         for number in range(30):
             await cache.put(str(number), kept(LARGE))
@@ -163,7 +163,7 @@ async def test_a_full_cache_lets_the_oldest_go(tmp_path: Path) -> None:
 
 
 @aio
-async def test_many_at_once(tmp_path: Path) -> None:
+async def test_concurrent_cache_access_is_safe(tmp_path: Path) -> None:
     async with ResponseCache(tmp_path) as one, ResponseCache(tmp_path) as other:
         await asyncio.gather(
             *(c.put(str(n % 5), kept(LARGE)) for n in range(20) for c in (one, other))
@@ -237,7 +237,7 @@ async def test_a_refused_key_is_not_shown_by_the_next_process(tmp_path: Path) ->
 
 
 @aio
-async def test_a_long_pause_is_kept_to_by_the_next_process(tmp_path: Path) -> None:
+async def test_the_next_process_observes_a_long_pause(tmp_path: Path) -> None:
     async with serving(reply({}, 429, retry_after="1800"), OK) as server:
         async with process(server, tmp_path, NOW) as http:
             with pytest.raises(RateLimitedError):
@@ -251,7 +251,7 @@ async def test_a_long_pause_is_kept_to_by_the_next_process(tmp_path: Path) -> No
 
 
 @aio
-async def test_kept_answers_are_passed_over_where_a_source_is_to_be_asked(tmp_path: Path) -> None:
+async def test_the_cache_can_be_ignored(tmp_path: Path) -> None:
     async with serving(OK, reply({"a": 2})) as server:
         for ask_anew, value in ((False, 1), (False, 1), (True, 2), (False, 2)):
             async with process(server, tmp_path, NOW, ask_anew=ask_anew) as http:
@@ -260,7 +260,7 @@ async def test_kept_answers_are_passed_over_where_a_source_is_to_be_asked(tmp_pa
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"a": 1}', b'{"a": ["x", "y"]}', b"\xff"])
-def test_a_broken_file_is_no_note(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_notes_file_is_ignored(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "vendor.json"
     path.write_bytes(content)
     notes = StandingNotes(path, SimulatedClock(NOW))
@@ -269,7 +269,7 @@ def test_a_broken_file_is_no_note(tmp_path: Path, content: bytes) -> None:
     assert StandingNotes(path, SimulatedClock(NOW)).get("a") == Note(NOW + HOUR, "no")
 
 
-def test_a_note_ends_and_one_from_a_wrong_clock_never_began(tmp_path: Path) -> None:
+def test_expired_and_implausible_notes_are_ignored(tmp_path: Path) -> None:
     path, clock = tmp_path / "vendor.json", SimulatedClock(NOW)
     notes = StandingNotes(path, clock)
     notes.put("hour", Note(NOW + HOUR, "an hour"))
@@ -279,7 +279,7 @@ def test_a_note_ends_and_one_from_a_wrong_clock_never_began(tmp_path: Path) -> N
     assert notes.get("hour") is None
 
 
-def test_notes_that_cannot_be_written_are_kept_in_memory(
+def test_notes_stay_in_memory_without_a_writable_folder(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()

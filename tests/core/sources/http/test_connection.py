@@ -26,7 +26,7 @@ def raw_deflate(body: bytes) -> bytes:
 
 
 @given(body=st.binary(max_size=200), size=st.integers(1, 50))
-def test_every_form_asked_for_comes_out_as_it_went_in(body: bytes, size: int) -> None:
+def test_accepted_encodings_are_decoded(body: bytes, size: int) -> None:
     forms = {
         "": body,
         "Identity": body,
@@ -46,7 +46,7 @@ def test_every_form_asked_for_comes_out_as_it_went_in(body: bytes, size: int) ->
 
 
 @aio
-async def test_a_bomb_grows_to_the_limit_and_no_further() -> None:
+async def test_a_compression_bomb_stops_at_the_limit() -> None:
     bomb = gzip.compress(bytes(64 * MB), 1)
     assert len(bomb) < MB
     tracemalloc.start()
@@ -58,7 +58,7 @@ async def test_a_bomb_grows_to_the_limit_and_no_further() -> None:
 
 
 @aio
-async def test_an_endless_body_ends_at_the_limit() -> None:
+async def test_an_endless_body_stops_at_the_limit() -> None:
     async def endless() -> AsyncIterator[bytes]:
         while True:
             yield bytes(1000)
@@ -68,7 +68,7 @@ async def test_an_endless_body_ends_at_the_limit() -> None:
 
 
 @aio
-async def test_a_compressed_body_that_ends_early_is_cut_off() -> None:
+async def test_an_incomplete_compressed_body_is_refused() -> None:
     with pytest.raises(CutOffError):
         await read_body(chunked(gzip.compress(b"x" * 100)[:-9]), "gzip", MB)
 
@@ -77,7 +77,7 @@ async def test_a_compressed_body_that_ends_early_is_cut_off() -> None:
     ("encoding", "body"),
     [("br", b"x"), ("gzip, gzip", b"x"), ("gzip", b"\x00\x01plain"), ("zstd", b"")],
 )
-def test_what_was_not_asked_for_is_refused(encoding: str, body: bytes) -> None:
+def test_an_unsupported_or_broken_encoding_is_refused(encoding: str, body: bytes) -> None:
     @aio
     async def check() -> None:
         with pytest.raises(EncodingError):

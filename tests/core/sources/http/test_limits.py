@@ -42,7 +42,7 @@ LIMITS = st.lists(
     told=st.lists(st.integers(0, 12), min_size=40, max_size=40),
     concurrent=st.integers(1, 5),
 )
-def test_no_stretch_holds_more_than_the_limit_and_the_order_is_kept(
+def test_no_window_exceeds_the_limit_and_order_is_preserved(
     limits: list[RateLimit], costs: list[int], gaps: list[int], told: list[int], concurrent: int
 ) -> None:
     clock = SimulatedClock(NOW)
@@ -83,7 +83,7 @@ def test_no_stretch_holds_more_than_the_limit_and_the_order_is_kept(
     taken=st.lists(st.integers(1, 3), max_size=9),
     ahead=st.integers(0, 60),
 )
-def test_the_wait_foretold_for_single_units_is_the_wait_there_is(
+def test_the_predicted_wait_for_single_units_is_exact(
     units: int, taken: list[int], ahead: int
 ) -> None:
     window = SlidingWindow(units, 10 * SECOND)
@@ -100,7 +100,7 @@ def test_the_wait_foretold_for_single_units_is_the_wait_there_is(
     assert foretold == at
 
 
-def test_the_server_may_know_of_more_use_but_not_of_less() -> None:
+def test_the_servers_count_only_raises_the_count() -> None:
     window = SlidingWindow(10, 60 * SECOND)
     window.take(4, NOW)
     window.follow_server(2, NOW)
@@ -113,7 +113,7 @@ def test_the_server_may_know_of_more_use_but_not_of_less() -> None:
 
 
 @aio
-async def test_a_turn_too_far_away_is_refused_at_once_with_the_time() -> None:
+async def test_a_distant_turn_is_refused_immediately() -> None:
     clock = SimulatedClock(NOW)
     limits = (RateLimit(2, 60),)
     limiter = Limiter("v", Api(base_url="", limits=limits, longest_wait_seconds=100), clock)
@@ -133,7 +133,7 @@ async def test_a_turn_too_far_away_is_refused_at_once_with_the_time() -> None:
 
 
 @aio
-async def test_who_gives_up_waiting_gives_its_place_back() -> None:
+async def test_a_cancelled_wait_frees_its_place() -> None:
     clock = SimulatedClock(NOW)
     limiter = Limiter("v", Api(base_url="", limits=(RateLimit(1, 60),), concurrent=1), clock)
     async with limiter.turn(1):
@@ -146,7 +146,7 @@ async def test_who_gives_up_waiting_gives_its_place_back() -> None:
 
 
 @aio
-async def test_a_pause_holds_everybody_back_also_those_already_waiting() -> None:
+async def test_a_pause_also_delays_waiting_requests() -> None:
     clock = SimulatedClock(NOW)
     limiter = Limiter("v", Api(base_url=""), clock)
     limiter.pause(30)
@@ -158,7 +158,7 @@ async def test_a_pause_holds_everybody_back_also_those_already_waiting() -> None
 
 
 @aio
-async def test_a_cost_that_never_fits_is_a_mistake() -> None:
+async def test_a_cost_above_the_limit_is_refused() -> None:
     limiter = Limiter("v", Api(base_url="", limits=(RateLimit(5, 1),)), SimulatedClock(NOW))
     for cost in (6, -1):
         with pytest.raises(ValueError, match="cost"):
@@ -166,7 +166,7 @@ async def test_a_cost_that_never_fits_is_a_mistake() -> None:
 
 
 @aio
-async def test_a_limit_of_a_group_counts_that_group_alone() -> None:
+async def test_a_group_limit_counts_only_its_group() -> None:
     clock = SimulatedClock(NOW)
     limits = (RateLimit(4, 60, "weight"), RateLimit(2, 300, "s", per_request=True, only="s"))
     limiter = Limiter("v", Api(base_url="", limits=limits, longest_wait_seconds=300), clock)
@@ -203,12 +203,12 @@ def date(micros: int) -> str:
         ("Wed, 99 Foo 2025 99:99:99 GMT", None),
     ],
 )
-def test_retry_after(text: str, seconds: float | None) -> None:
+def test_retry_after_is_parsed(text: str, seconds: float | None) -> None:
     assert retry_after_seconds({"retry-after": text}, NOW) == seconds
 
 
 @pytest.mark.parametrize("skew", [-5 * MINUTE, 5 * MINUTE])
-def test_a_date_is_measured_by_the_servers_clock(skew: int) -> None:
+def test_retry_after_date_is_compared_with_the_servers_clock(skew: int) -> None:
     theirs = NOW + skew
     headers = {"retry-after": date(theirs + 40 * SECOND), "date": date(theirs)}
     assert retry_after_seconds(headers, NOW) == 40
@@ -216,7 +216,7 @@ def test_a_date_is_measured_by_the_servers_clock(skew: int) -> None:
 
 @pytest.mark.parametrize("skew", [-5 * MINUTE, 0, 5 * MINUTE])
 @pytest.mark.parametrize("scale", [None, 1, 1_000])
-def test_a_reset_is_seconds_or_an_epoch_by_the_servers_clock(skew: int, scale: int | None) -> None:
+def test_a_reset_may_be_seconds_or_an_epoch(skew: int, scale: int | None) -> None:
     theirs = NOW + skew
     reset = 20 if scale is None else (theirs // SECOND + 20) * scale
     limit = RateLimit(10, 60, remaining="X-Left", reset="X-Reset")
@@ -227,7 +227,7 @@ def test_a_reset_is_seconds_or_an_epoch_by_the_servers_clock(skew: int, scale: i
 
 
 @pytest.mark.parametrize("reset", ["", "-3", "0", "nonsense", "1"])
-def test_a_reset_that_says_nothing_leaves_the_length_of_the_stretch(reset: str) -> None:
+def test_an_unreadable_reset_means_a_full_window(reset: str) -> None:
     limit = RateLimit(10, 60, used="X-MBX-USED-WEIGHT-1M", reset="x-reset")
     window = SlidingWindow(10, 60 * SECOND)
     follow(limit, window, {"x-mbx-used-weight-1m": "10", "x-reset": reset}, NOW)
@@ -235,7 +235,7 @@ def test_a_reset_that_says_nothing_leaves_the_length_of_the_stretch(reset: str) 
 
 
 @given(text=st.text(max_size=30), number=st.integers() | st.floats())
-def test_no_header_breaks_anything(text: str, number: float) -> None:
+def test_any_header_is_parsed_or_ignored(text: str, number: float) -> None:
     for value in (text, str(number)):
         headers = dict.fromkeys(("retry-after", "date", "age", "used", "left", "reset"), value)
         seconds = retry_after_seconds(headers, NOW)

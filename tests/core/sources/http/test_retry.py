@@ -49,13 +49,13 @@ def opened() -> Rig:
     return rig
 
 
-def test_opening_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_opening_the_breaker_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     opened().fail(UnavailableError("a late one"))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "vendor: paused until 2025-10-09T08:54:20Z: down" in caplog.text
 
 
-def test_failures_in_a_row_open_it_and_an_answer_in_between_does_not() -> None:
+def test_only_failures_in_a_row_open_the_breaker() -> None:
     rig = Rig()
     for _ in range(5):
         rig.fail(UnavailableError("down"))
@@ -71,7 +71,7 @@ def test_failures_in_a_row_open_it_and_an_answer_in_between_does_not() -> None:
     assert "down" in str(refused)
 
 
-def test_after_the_pause_one_request_tries() -> None:
+def test_one_trial_request_follows_the_pause() -> None:
     rig = opened()
     rig.later(60)
     with rig.breaker.attempt():
@@ -81,21 +81,21 @@ def test_after_the_pause_one_request_tries() -> None:
 
 
 @pytest.mark.parametrize("error", [MalformedError("odd"), RateLimitedError("busy")])
-def test_any_answer_to_the_try_closes_it(error: SourceError) -> None:
+def test_any_reply_to_the_trial_closes_the_breaker(error: SourceError) -> None:
     rig = opened()
     rig.later(60)
     rig.fail(error)
     assert rig.breaker.cause is None
 
 
-def test_a_try_that_fails_opens_it_again() -> None:
+def test_a_failed_trial_reopens_the_breaker() -> None:
     rig = opened()
     rig.later(60)
     rig.fail(UnavailableError("still down"))
     assert "still down" in str(rig.refused())
 
 
-def test_a_try_that_is_given_up_lets_another_one_try() -> None:
+def test_a_cancelled_trial_admits_another_trial() -> None:
     rig = opened()
     rig.later(60)
     with pytest.raises(KeyboardInterrupt), rig.breaker.attempt():
@@ -103,7 +103,7 @@ def test_a_try_that_is_given_up_lets_another_one_try() -> None:
     rig.succeed()
 
 
-def test_a_ban_holds_to_its_end_whatever_comes_in_meanwhile() -> None:
+def test_a_ban_lasts_to_its_end() -> None:
     rig = Rig()
     on_its_way = rig.breaker.attempt()
     failing = rig.breaker.attempt()
@@ -120,7 +120,7 @@ def test_a_ban_holds_to_its_end_whatever_comes_in_meanwhile() -> None:
     assert rig.breaker.cause is None
 
 
-def test_a_refused_key_is_not_shown_again_at_once() -> None:
+def test_a_refused_key_is_not_sent_again_immediately() -> None:
     rig = Rig()
     rig.fail(UnauthorisedError("revoked"))
     rig.later(899)

@@ -24,7 +24,7 @@ def snapshot(last: int) -> BookSnapshot:
     return BookSnapshot(last, bids, {101.0 + i: 2.0 for i in range(5)})
 
 
-def test_spot_updates_follow_by_one() -> None:
+def test_spot_updates_follow_by_consecutive_numbers() -> None:
     book = LocalBook()
     assert book.update(spot(8, 10)) is Applied.WAITS
     assert book.update(spot(11, 14)) is Applied.WAITS
@@ -35,7 +35,7 @@ def test_spot_updates_follow_by_one() -> None:
     assert not book.in_step
 
 
-def test_futures_updates_name_the_one_before() -> None:
+def test_futures_updates_follow_by_previous_number() -> None:
     book = LocalBook()
     book.update(futures(11, 14, 9))
     assert book.snapshot(snapshot(12)) is Applied.FOLLOWS
@@ -43,7 +43,7 @@ def test_futures_updates_name_the_one_before() -> None:
     assert book.update(futures(26, 30, 26)) is Applied.GAP
 
 
-def test_a_snapshot_older_than_what_waits_is_refused() -> None:
+def test_a_snapshot_older_than_stored_updates_is_refused() -> None:
     book = LocalBook()
     book.update(spot(20, 22))
     assert book.snapshot(snapshot(15)) is Applied.TOO_OLD
@@ -52,7 +52,7 @@ def test_a_snapshot_older_than_what_waits_is_refused() -> None:
     assert book.update(spot(23, 23)) is Applied.FOLLOWS
 
 
-def test_a_hole_among_what_waits_needs_a_snapshot_after_it() -> None:
+def test_a_gap_among_stored_updates_needs_a_later_snapshot() -> None:
     book = LocalBook()
     for update in (spot(11, 12), spot(15, 16)):
         book.update(update)
@@ -72,7 +72,7 @@ def test_depth_imbalance_and_spread() -> None:
     assert told["book_imbalance"] == pytest.approx((299 - 101) / (299 + 101))
 
 
-def test_depth_is_not_told_where_the_book_is_not_known() -> None:
+def test_depth_needs_a_known_book() -> None:
     book = LocalBook()
     book.snapshot(BookSnapshot(1, {100.0: 1.0, 99.9: 1.0}, {100.1: 1.0, 100.2: 1.0}))
     assert set(book.metrics()) == {"bid_ask_spread", "book_imbalance"}
@@ -80,7 +80,7 @@ def test_depth_is_not_told_where_the_book_is_not_known() -> None:
     assert book.metrics() == {}
 
 
-def test_prices_that_leave_the_known_part_call_for_a_snapshot() -> None:
+def test_prices_beyond_the_known_part_need_a_snapshot() -> None:
     book = LocalBook()
     book.snapshot(BookSnapshot(1, {100.0: 1.0, 98.0: 1.0}, {100.1: 1.0, 102.0: 1.0}))
     assert not book.outrun

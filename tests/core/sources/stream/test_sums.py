@@ -24,7 +24,7 @@ def values(facts: list[Fact]) -> dict[str, float]:
     return {fact.metric: fact.value for fact in facts}
 
 
-def test_count_ratio_and_price_of_an_interval() -> None:
+def test_trade_sums_of_an_interval() -> None:
     sums = TradeSums(MINUTES)
     sums.add(Trade("A", BEGUN, 10.0, 3.0, bought=True, trades=4, id=1))
     sums.add(Trade("A", BEGUN + 5, 20.0, 1.0, bought=False, trades=1, id=2))
@@ -34,7 +34,7 @@ def test_count_ratio_and_price_of_an_interval() -> None:
     assert sums.facts(BEGUN, "A") == []
 
 
-def test_what_came_late_is_told_anew() -> None:
+def test_late_trades_are_reported_again() -> None:
     sums = TradeSums(MINUTES)
     sums.add(trade(1))
     sums.add(trade(3, 1))
@@ -55,7 +55,7 @@ def test_a_missing_trade_silences_the_intervals_it_may_be_in() -> None:
     assert all(sums.is_complete(BEGUN + minute * MINUTE, "A") for minute in range(4))
 
 
-def test_a_jump_of_millions_breaks_the_intervals_and_fills_no_memory() -> None:
+def test_a_large_gap_of_trade_ids_marks_intervals_with_bounded_memory() -> None:
     sums = TradeSums(MINUTES)
     sums.add(trade(1))
     sums.add(trade(50_000_000)._replace(time=BEGUN + MINUTE))
@@ -69,9 +69,7 @@ def test_a_jump_of_millions_breaks_the_intervals_and_fills_no_memory() -> None:
     count=st.integers(1, 60),
     lost=st.sets(st.integers(1, 60)),
 )
-def test_a_sum_is_that_of_all_trades_or_there_is_none(
-    chance: random.Random, count: int, lost: set[int]
-) -> None:
+def test_only_complete_sums_are_reported(chance: random.Random, count: int, lost: set[int]) -> None:
     every = [trade(n, n // 20, bought=n % 3 > 0) for n in range(count + 1)]
     came = [t for t in every if t.id not in lost] + [t for t in every if t.id in lost][::2]
     came = sorted(came[1:] + came[1::3], key=lambda t: (t.id or 0) + chance.uniform(0, 9))
@@ -90,7 +88,7 @@ def test_a_sum_is_that_of_all_trades_or_there_is_none(
             assert any(t not in came for t in inside[0:] + every[:20])
 
 
-def test_nothing_old_is_kept() -> None:
+def test_old_intervals_are_dropped() -> None:
     sums, liquidations = TradeSums(MINUTES), LiquidationSums(MINUTES)
     for number in range(1_000):
         sums.add(trade(2 * number, number))
@@ -103,7 +101,7 @@ def test_nothing_old_is_kept() -> None:
     assert (sums.late, liquidations.late) == (1, 1)
 
 
-def test_liquidations_of_each_side_once_and_zero_where_none_came() -> None:
+def test_liquidation_sums_of_both_sides() -> None:
     sums = LiquidationSums(MINUTES)
     one = Liquidation("A", BEGUN + 1, 100.0, 2.0, long=True)
     for event in (one, one, one._replace(long=False, size=1.0), one._replace(time=BEGUN + 2)):
@@ -116,7 +114,7 @@ def test_liquidations_of_each_side_once_and_zero_where_none_came() -> None:
     assert sums.facts(BEGUN, "A") == []
 
 
-def test_coverage_ends_where_something_was_heard_last() -> None:
+def test_coverage_ends_with_the_last_message() -> None:
     coverage = Coverage()
     assert not coverage.covers(0, 10)
     coverage.begin(5)
