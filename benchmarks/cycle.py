@@ -32,8 +32,8 @@ from weft.plugins.registry import Registry
 from weft.sources.http.status import SourceStatus
 from weft_app.demo import API_OF, KEY_OF
 from weft_app.installed import asked_over_http
-from weft_sandbox.coins import COINS
-from weft_sandbox.more_coins import MORE_COINS
+from weft_sandbox.market.coins import COINS
+from weft_sandbox.market.more_coins import MORE_COINS
 
 LATENCY_SECONDS = 0.05
 IN_FLIGHT = 8

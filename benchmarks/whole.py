@@ -30,8 +30,8 @@ from weft.foundation.times import DAY, HOUR, parse_time
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft_app.memory import give_memory_back
-from weft_sandbox.coins import COINS
-from weft_sandbox.more_coins import MORE_COINS
+from weft_sandbox.market.coins import COINS
+from weft_sandbox.market.more_coins import MORE_COINS
 
 SYMBOLS = [coin.symbol for coin in (*COINS, *MORE_COINS)]
 DAYS = 400

@@ -1,8 +1,8 @@
-"""A made-up market behind the real protocols of data providers, on loopback.
+"""A simulated market behind the real protocols of data providers, on loopback.
 
-Clients written for a provider work against it unchanged: give them the base URL
-``http://127.0.0.1:PORT/<provider>``. See `Sandbox` for tests, `run` for a process of its own,
-`faults` for what may go wrong, and `protocols` for how to add a provider.
+Clients written for a provider work against the sandbox unchanged: set their base URL to
+``http://127.0.0.1:PORT/<provider>``. See `Sandbox` for tests, `run` for a process that only serves,
+`faults` for fault injection, and `protocols` for how to add a provider.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,17 +27,17 @@ def run(
     replay_shift: bool = True,
     coins: int = 20,
 ) -> None:
-    """Serve until a signal comes.
+    """Serve until a signal.
 
     Args:
-        port: on loopback.
-        seed: another seed is another market.
-        speed: sandbox seconds a second.
-        replay: folder of real candles to serve in place of made-up prices.
-        faults: what goes wrong from the beginning.
-        start: first instant of sandbox time, in microseconds since 1970; now if None.
+        port: loopback port.
+        seed: seed of the market.
+        speed: sandbox seconds in one real second.
+        replay: folder of real candles to serve instead of simulated prices.
+        faults: faults from the beginning.
+        start: first instant of sandbox time, microseconds since 1970; None for now.
         replay_shift: whether the real candles are moved so that they end at the start.
-        coins: how many, 20 to 100.
+        coins: number of coins, 20 to 100.
 
     Raises:
         WeftError: the port is taken.

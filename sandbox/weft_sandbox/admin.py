@@ -1,4 +1,4 @@
-"""The sandbox's own routes: faults, the clock, and what is served. From loopback only."""
+"""The sandbox's admin routes: faults, the clock, and a description. From loopback only."""
 
 import ipaddress
 from collections.abc import Awaitable, Callable
@@ -10,9 +10,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from weft.foundation.times import TimeError, iso, parse_time
-from weft_sandbox.coins import OPENING
 from weft_sandbox.faults import Fault, Faults
-from weft_sandbox.markets import Revision
+from weft_sandbox.market.coins import OPENING
+from weft_sandbox.market.markets import Revision
 from weft_sandbox.protocol import Desk
 
 _Handler = Callable[[Request], Awaitable[Response]]
@@ -21,10 +21,10 @@ _Handler = Callable[[Request], Awaitable[Response]]
 def admin_routes(desk: Desk, faults: Faults, apis: tuple[str, ...]) -> list[BaseRoute]:
     """Return the routes below ``/_sandbox``.
 
-    ``GET /_sandbox`` tells time, speed and APIs. ``POST /_sandbox/faults`` takes one fault or a
-    list of them, ``GET`` tells which there are and how often each struck, ``DELETE`` takes all
-    back and gives all rate limits anew, or takes back one with ``?id=``.
-    ``POST /_sandbox/clock`` takes ``now`` (ISO 8601) and ``speed``.
+    ``GET /_sandbox`` describes the sandbox: time, speed, seed, coins, APIs and faults.
+    ``POST /_sandbox/faults`` arms one fault or a list, ``GET`` lists them with their counts,
+    ``DELETE`` removes all of them and resets all rate limits, or removes one with ``?id=``. ``POST
+    /_sandbox/clock`` takes ``now`` (ISO 8601) and ``speed``.
     """
 
     async def about(_: Request) -> Response:
@@ -80,7 +80,7 @@ def admin_routes(desk: Desk, faults: Faults, apis: tuple[str, ...]) -> list[Base
 
 
 def arm(desk: Desk, faults: Faults, fault: Fault) -> int:
-    """Arm a fault, and let history be told differently if it is one of history."""
+    """Arm a fault; a fault of kind ``restate`` also revises the market's history."""
     if fault.kind == "restate":
         since = OPENING if fault.since is None else parse_time(fault.since)
         until = desk.clock.now() if fault.until is None else parse_time(fault.until)
@@ -95,7 +95,7 @@ def _local(handler: _Handler) -> _Handler:
             near = ipaddress.ip_address(host).is_loopback
         except ValueError:
             near = False
-        # A page in a browser may post here too, and names itself when it does.
+        # A web page in a browser may post here, too; its requests have an Origin header.
         if not near or "origin" in request.headers:
             return JSONResponse({"error": "only from this machine"}, 403)
         return await handler(request)

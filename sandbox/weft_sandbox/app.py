@@ -1,4 +1,4 @@
-"""The ASGI application: every provider's API below a folder of its own."""
+"""The ASGI application: each provider's API below its folder."""
 
 import importlib
 import logging
@@ -38,13 +38,13 @@ _LOG = logging.getLogger("weft.sandbox")
 
 
 def find_apis(package: ModuleType = protocols) -> dict[str, Api]:
-    """Return the API of every module in a package whose name does not begin with ``_``."""
-    found = {}
+    """Return the APIs of a package's modules by name, except modules that begin with ``_``."""
+    by_name = {}
     for info in pkgutil.iter_modules(package.__path__):
         if not info.name.startswith("_"):
             api = importlib.import_module(f"{package.__name__}.{info.name}").api
-            found[api.name] = api
-    return found
+            by_name[api.name] = api
+    return by_name
 
 
 def create_app(desk: Desk, faults: Faults, apis: Iterable[Api] | None = None) -> ASGIApp:
@@ -52,8 +52,8 @@ def create_app(desk: Desk, faults: Faults, apis: Iterable[Api] | None = None) ->
 
     Args:
         desk: world, clock and limits that all APIs share.
-        faults: what goes wrong; more may be added while it runs.
-        apis: which to serve; by default all in `protocols`.
+        faults: faults to inject; more may be added while the server runs.
+        apis: APIs to serve; None for all of `protocols`.
     """
     served = {api.name: api for api in apis} if apis is not None else find_apis()
     routes: list[BaseRoute] = [
@@ -79,7 +79,7 @@ def _not_found(apis: Mapping[str, Api]) -> Callable[[Request, Exception], Respon
 
 def _failed(apis: Mapping[str, Api]) -> Callable[[Request, Exception], Response]:
     def handle(request: Request, error: Exception) -> Response:
-        # A mistake in a protocol module: its author must see it, a client sees the API's words.
+        # A bug of a protocol module: the log shows it, the client gets the API's server error.
         _LOG.error("%s failed", request.url.path, exc_info=error)
         name = request.url.path.split("/", 2)[1]
         if name in apis:
@@ -91,8 +91,13 @@ def _failed(apis: Mapping[str, Api]) -> Callable[[Request, Exception], Response]
 
 def _routes(api: Api, desk: Desk, faults: Faults) -> list[BaseRoute]:
     plain: list[BaseRoute] = [
-        Route(one.path, _http(api, one, desk, faults), methods=list(one.methods), name=one.path)
-        for one in api.endpoints
+        Route(
+            endpoint.path,
+            _http(api, endpoint, desk, faults),
+            methods=list(endpoint.methods),
+            name=endpoint.path,
+        )
+        for endpoint in api.endpoints
     ]
     sockets = [
         WebSocketRoute(path, _socket(api, handler, desk, faults)) for path, handler in api.sockets
@@ -127,12 +132,12 @@ def _answer(api: Api, endpoint: Endpoint, ask: Ask) -> Response:
         answer = _over(api, over, ignored)
     else:
         try:
-            made = endpoint.handler(ask)
+            result = endpoint.handler(ask)
         except Refusal as refusal:
-            made = refusal.answer
-            if isinstance(made, Problem):
-                made = api.errors(made, refusal.detail)
-        answer = made if isinstance(made, Answer) else Answer(made)
+            result = refusal.answer
+            if isinstance(result, Problem):
+                result = api.errors(result, refusal.detail)
+        answer = result if isinstance(result, Answer) else Answer(result)
     return _response(replace(answer, headers={**headers, **answer.headers}))
 
 

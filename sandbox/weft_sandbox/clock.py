@@ -1,4 +1,4 @@
-"""The time of the sandbox: the machine's, or one that begins elsewhere and runs faster."""
+"""The sandbox clock: runs from a start instant at any speed."""
 
 import asyncio
 import time
@@ -10,12 +10,15 @@ _NAP_SECONDS = 0.25
 
 
 class SandboxClock:
-    """Runs from a start instant at any speed; 0 stands still until it is moved.
+    """A clock that runs from a start instant at any speed; speed 0 stops it.
 
     Args:
-        start: first instant, in microseconds since 1970; the machine's own time if None.
-        speed: sandbox seconds a second.
-        monotonic: seconds that pass for real.
+        start: first instant, microseconds since 1970; None for the machine's time.
+        speed: sandbox seconds in one real second.
+        monotonic: returns real seconds.
+
+    Raises:
+        ValueError: the speed is negative.
     """
 
     def __init__(
@@ -25,7 +28,7 @@ class SandboxClock:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if speed < 0:
-            raise ValueError(f"the sandbox's speed is {speed}, but time cannot run backwards")
+            raise ValueError(f"the sandbox's speed is {speed}; it must not be negative")
         self._monotonic = monotonic
         self._since = monotonic()
         self._start = time.time_ns() // 1_000 if start is None else start
@@ -33,27 +36,27 @@ class SandboxClock:
 
     @property
     def speed(self) -> float:
-        """Sandbox seconds a second."""
+        """Sandbox seconds in one real second."""
         return self._speed
 
     def now(self) -> int:
-        """Return the sandbox's present instant, in microseconds since 1970."""
+        """Return the current sandbox time, microseconds since 1970."""
         return self._start + int((self._monotonic() - self._since) * self._speed * SECOND)
 
     def move(self, to: int | None = None, speed: float | None = None) -> None:
-        """Jump to an instant, change the speed, or both. Later is as allowed as earlier."""
+        """Jump to an earlier or later instant, change the speed, or both."""
         self._start = self.now() if to is None else to
         self._since = self._monotonic()
         self._speed = self._speed if speed is None else speed
 
     def seconds_until(self, instant: int) -> float:
-        """Return how many real seconds it takes to reach an instant at the present speed."""
+        """Return the real seconds until an instant at the current speed."""
         remaining = (instant - self.now()) / SECOND
         if remaining <= 0:
             return 0.0
         return remaining / self._speed if self._speed else float("inf")
 
     async def sleep_until(self, instant: int) -> None:
-        """Return once the sandbox reached an instant, even where its speed changes meanwhile."""
+        """Wait until an instant of sandbox time, also if the speed changes meanwhile."""
         while (left := self.seconds_until(instant)) > 0:  # noqa: ASYNC110  # waits for a time, no event
             await asyncio.sleep(min(left, _NAP_SECONDS))

@@ -1,4 +1,4 @@
-"""Answers that are well-formed and wrong: changed schemas, impossible numbers, muddled rows."""
+"""Faults that change a response body: fields, rows, times, compression."""
 
 import gzip
 import json
@@ -6,21 +6,66 @@ import random
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 
 from weft_sandbox.faults import Fault
 from weft_sandbox.protocol import Json
-from weft_sandbox.stamps import with_times
+
+_FIRST_SECOND, _LAST_SECOND = 1.0e9, 2.2e9
+
+"""Seconds of 2001 and 2039: a number between them, in any unit, counts as a time."""
+
+
+_UNITS = (1, 10**3, 10**6, 10**9)
+
+_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*")
+
+
+def with_times(data: Json, fault: Fault) -> Json:
+    """Return JSON with every time multiplied by `factor`, or moved by `seconds`."""
+    if isinstance(data, dict):
+        return {key: with_times(value, fault) for key, value in data.items()}
+    if isinstance(data, list):
+        return [with_times(value, fault) for value in data]
+    if isinstance(data, str) and data.isdecimal():
+        return str(_number(int(data), fault))
+    if isinstance(data, str) and _ISO.fullmatch(data) and fault.kind == "stamp_shift":
+        return _text(data, fault.seconds or 0.0)
+    if isinstance(data, int | float) and not isinstance(data, bool):
+        return _number(data, fault)
+    return data
+
+
+def _number(value: float, fault: Fault) -> float:
+    for unit in _UNITS:
+        if _FIRST_SECOND <= value / unit < _LAST_SECOND:
+            moved = value * fault.factor
+            if fault.kind == "stamp_shift":
+                moved = value + (fault.seconds or 0.0) * unit
+            return int(moved) if isinstance(value, int) else moved
+    return value
+
+
+def _text(value: str, seconds: float) -> str:
+    try:
+        moved = datetime.fromisoformat(value) + timedelta(seconds=seconds)
+    except (ValueError, OverflowError):
+        return value
+    return moved.isoformat().replace("+00:00", "Z" if value.endswith("Z") else "+00:00")
+
 
 _MEGABYTE = 1 << 20
+
 _DECIMAL = re.compile(r"-?\d+(\.\d+)?")
+
 _HUGE, _HUGE_MARK = "1e400", "a number of 1e400"
 
 
 def corrupted(body: bytes, fault: Fault, chance: random.Random) -> bytes:
-    """Return a JSON body with a fault in it; a body without anything to spoil stays as it is."""
+    """Return a JSON body with a fault; a body without a suitable field stays unchanged."""
     try:
         data = orjson.loads(body)
     except ValueError:
@@ -46,19 +91,19 @@ def corrupted(body: bytes, fault: Fault, chance: random.Random) -> bytes:
 
 
 def _rows(data: Json) -> tuple[list[Any], Any]:
-    """Return the list of records, or no list and the record that is the whole answer."""
+    """Return the longest list of records and None; without a list, None and the record itself."""
     best: list[Any] | None = None
-    found: list[Any] = []
+    lists_of_records: list[Any] = []
     waiting = [data]
     while waiting:
         node = waiting.pop()
         inside = node.values() if isinstance(node, dict) else node
         if isinstance(node, list) and node and isinstance(node[0], list | dict):
-            found.append(node)
+            lists_of_records.append(node)
         if isinstance(node, dict) or (isinstance(node, list) and len(node) < 50):
             waiting += [child for child in inside if isinstance(child, list | dict)]
-    if found:
-        best = max(found, key=len)
+    if lists_of_records:
+        best = max(lists_of_records, key=len)
         return best, None
     return [], data
 
@@ -70,7 +115,8 @@ def _turned(data: Json) -> Json:
 
 
 Change = Callable[[Any, Any], None]
-"""Spoils one field of a record: takes the record and the key or index."""
+
+"""Changes one field of a record, given the record and the key or index."""
 
 
 def _change(row: Json, fault: Fault, change: Change, chance: random.Random) -> None:
@@ -115,7 +161,7 @@ def _swap(row: Json, key: Json) -> None:
 
 def _put(value: Json) -> Change:
     def change(row: Json, key: Json) -> None:
-        # Where numbers travel as text, so do the impossible ones.
+        # An API that sends numbers as text sends impossible numbers as text, too.
         row[key] = str(value) if isinstance(row[key], str) and value is not None else value
 
     return change
@@ -157,7 +203,7 @@ _CHANGES: dict[str, Change] = {
 
 
 def doubled_keys(body: bytes) -> bytes:
-    """Return a JSON body in which each key stands twice, first with null and then as it was."""
+    """Return a JSON body in which each key appears twice, first with null."""
     try:
         data = orjson.loads(body)
     except ValueError:
@@ -184,15 +230,15 @@ def _doubled(data: Json) -> Iterator[str]:
 
 
 def _dumped(data: Json) -> bytes:
-    # Not orjson: it writes NaN as null, and a client has to meet the real thing.
+    # orjson would write NaN as null.
     return json.dumps(data).replace(f'"{_HUGE_MARK}"', _HUGE).encode()
 
 
 def gzip_bomb(megabytes: int) -> bytes:
-    """Return a gzip stream of blanks that is a thousand times smaller than what is in it."""
+    """Return a gzip stream of blanks, a thousand times smaller than its content."""
     blanks = b" " * _MEGABYTE
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    # A full flush ends on a byte and refers to nothing before: the piece may be repeated.
+    # After a full flush, the piece refers to nothing before and may be repeated.
     piece = packer.compress(blanks) + packer.flush(zlib.Z_FULL_FLUSH)
     check = 0
     for _ in range(megabytes):

@@ -1,7 +1,7 @@
-"""Faults on demand: which requests and sockets they hit, and how often.
+"""Faults: the requests and sockets that they affect, and how often.
 
 A fault is one JSON object, for instance ``{"kind": "rate_limit", "provider": "binance",
-"path": "/api/v3/klines", "count": 2, "retry_after": "date"}``. `KINDS` names all kinds.
+"path": "/api/v3/klines", "count": 2, "retry_after": "date"}``. `KINDS` has all kinds.
 """
 
 import random
@@ -23,13 +23,13 @@ RequestKind: TypeAlias = Literal[
     "half_open",  # no answer and no end: silence for `seconds`
 ]
 BodyKind: TypeAlias = Literal[
-    "truncate",  # `share` of the body, as if that were all
+    "truncate",  # only `share` of the body, with a matching length header
     "reset_body",  # the connection breaks after `share` of the body
     "slow_body",  # one byte every `seconds`
     "gzip_bomb",  # `size` megabytes of blanks in a few kilobytes
     "huge_body",  # `size` megabytes of blanks, as the header says
-    "endless_body",  # `size` megabytes of blanks, of which no header says how many
-    "age",  # a cache on the way says that it kept the answer for `seconds`
+    "endless_body",  # `size` megabytes of blanks without a length header
+    "age",  # header `Age` of `seconds`, as from a cache on the way
     "html",  # a page with status 200
     "content_type",  # `text/plain` for JSON
     "bom",  # a byte order mark before the JSON
@@ -39,7 +39,7 @@ BodyKind: TypeAlias = Literal[
 JsonKind: TypeAlias = Literal[
     "rename_field",  # `field` gets another name
     "missing_field",  # `field` is left out
-    "extra_field",  # a field nobody knows
+    "extra_field",  # an unknown field
     "swap_type",  # `field` as text where it is a number, and the other way round
     "null_field",  # `field` is null
     "list_dict",  # lists become objects, objects become lists
@@ -72,7 +72,7 @@ SocketKind: TypeAlias = Literal[
 ]
 WorldKind: TypeAlias = Literal[
     "clock_skew",  # the server's clock is `seconds` ahead
-    "restate",  # candles from `since` to `until` are told times `factor` from now on
+    "restate",  # prices of candles from `since` to `until` times `factor` from now on
 ]
 Kind: TypeAlias = RequestKind | BodyKind | JsonKind | SocketKind | WorldKind
 REQUEST_KINDS, BODY_KINDS, JSON_KINDS, SOCKET_KINDS, WORLD_KINDS = (
@@ -82,7 +82,7 @@ KINDS = REQUEST_KINDS | BODY_KINDS | JSON_KINDS | SOCKET_KINDS | WORLD_KINDS
 
 
 class Fault(BaseModel):
-    """One fault: what goes wrong, where, and how often."""
+    """One fault: its kind, the affected requests, and how often it strikes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -108,22 +108,22 @@ class Fault(BaseModel):
     factor: float = Field(default=1.01, gt=0)
 
     def hits(self, provider: str, path: str) -> bool:
-        """Whether it is meant for a provider's path."""
+        """Whether the fault applies to a provider's path."""
         return fnmatchcase(provider, self.provider) and fnmatchcase(path, self.path)
 
 
 class Armed:
-    """A fault in use, and how often it struck."""
+    """An active fault, with its counts."""
 
     def __init__(self, number: int, fault: Fault) -> None:
         self.number, self.fault = number, fault
         self.seen = self.struck = 0
         self.memory: dict[str, Any] = {}
-        """What a fault keeps from one request to the next."""
+        """State of the fault between requests."""
         self.random = random.Random(fault.seed)  # noqa: S311  # faults are no secrets
 
     def strike(self) -> bool:
-        """Whether it strikes this time."""
+        """Count a request; return whether the fault strikes."""
         fault = self.fault
         self.seen += 1
         spent = fault.count is not None and self.struck >= fault.count
@@ -133,13 +133,13 @@ class Armed:
         return True
 
     def report(self) -> dict[str, Any]:
-        """Return what the admin route tells of it."""
+        """Return the fault and its counts for the admin route."""
         fault = self.fault.model_dump(exclude_defaults=True)
         return {"id": self.number, **fault, "seen": self.seen, "struck": self.struck}
 
 
 class Faults:
-    """All faults of one sandbox. Adding and removing takes effect at once, from any thread."""
+    """All faults of one sandbox; changes take effect immediately, from any thread."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._lock = threading.Lock()
@@ -156,7 +156,7 @@ class Faults:
             return number
 
     def remove(self, number: int | None = None) -> int:
-        """Take back one fault, or all, and return how many there were."""
+        """Remove one fault, or all; return the number of removed faults."""
         with self._lock:
             keep = [] if number is None else [a for a in self._armed if a.number != number]
             gone = len(self._armed) - len(keep)
@@ -164,11 +164,11 @@ class Faults:
             return gone
 
     def report(self) -> list[dict[str, Any]]:
-        """Return all faults, in the order they were armed."""
+        """Return all faults, in the order of arming."""
         return [armed.report() for armed in self._armed]
 
     def strikes(self, kinds: frozenset[str], provider: str, path: str) -> list[Armed]:
-        """Return the faults that strike now, each counted."""
+        """Return the faults that strike now, and count them."""
         if not self._armed:
             return []
         with self._lock:
@@ -179,6 +179,6 @@ class Faults:
             ]
 
     def skew_seconds(self, provider: str, path: str) -> float:
-        """Return how far a provider's clock is ahead."""
+        """Return the seconds that a provider's clock is ahead."""
         struck = self.strikes(frozenset({"clock_skew"}), provider, path)
         return sum(300.0 if a.fault.seconds is None else a.fault.seconds for a in struck)

@@ -1,4 +1,4 @@
-"""The layer between the sockets and the protocols in which faults strike."""
+"""The ASGI middleware that injects faults into HTTP requests."""
 
 import asyncio
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ _SLOW_SECONDS = 1.0
 
 
 class Injection:
-    """ASGI middleware that lets faults strike at HTTP requests.
+    """ASGI middleware that injects faults into HTTP requests.
 
     Args:
-        app: what answers when nothing goes wrong.
-        faults: of the sandbox.
-        apis: by name, for their own words in rate limits and refused keys.
+        app: application without faults.
+        faults: faults of the sandbox.
+        apis: APIs by name, for their error bodies.
     """
 
     def __init__(self, app: ASGIApp, faults: Faults, apis: Mapping[str, Api]) -> None:
@@ -46,23 +46,23 @@ class Injection:
         for armed in self._faults.strikes(REQUEST_KINDS, provider, path):
             if await self._struck(armed, api, scope, receive, send):
                 return
-        spoilt = self._faults.strikes(JSON_KINDS | BODY_KINDS, provider, path)
-        if not spoilt:
+        striking = self._faults.strikes(JSON_KINDS | BODY_KINDS, provider, path)
+        if not striking:
             await self._app(scope, receive, send)
             return
-        kept = _Kept()
-        await self._app(scope, receive, kept)
-        raw = kept.start["headers"]
+        captured = _CapturedResponse()
+        await self._app(scope, receive, captured)
+        raw = captured.start["headers"]
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in raw}
-        answer = _Spoilt(kept.body, int(kept.start["status"]), headers)
-        for armed in spoilt:
+        answer = _FaultyResponse(captured.body, int(captured.start["status"]), headers)
+        for armed in striking:
             await answer.hit(armed, scope["path"])
         await answer.send(scope, receive, send)
 
     async def _struck(
         self, armed: Armed, api: Api, scope: Scope, receive: Receive, send: Send
     ) -> bool:
-        """Let one fault strike; return whether the request is done with."""
+        """Inject one fault; return whether the request is finished."""
         fault = armed.fault
         wire: Wire | None = scope.get("extensions", {}).get(WIRE)
         if fault.kind == "latency":
@@ -80,8 +80,8 @@ class Injection:
         return True
 
 
-class _Kept:
-    """Takes an answer instead of the client."""
+class _CapturedResponse:
+    """Receives a response instead of the client."""
 
     def __init__(self) -> None:
         self.start: Message = {}
@@ -116,8 +116,8 @@ def _refusal(armed: Armed, api: Api) -> Answer:
 
 
 @dataclass(slots=True)
-class _Spoilt:
-    """An answer that faults work on, one after another."""
+class _FaultyResponse:
+    """A response that faults change one after another."""
 
     body: bytes
     status: int
@@ -125,10 +125,10 @@ class _Spoilt:
     pause_seconds: float | None = None
     breaks_at: int | None = None
     megabytes: int | None = None
-    length_told: bool = True
+    states_length: bool = True
 
     async def hit(self, armed: Armed, path: str) -> None:
-        """Let one fault strike."""
+        """Apply one fault."""
         fault = armed.fault
         if fault.kind == "cursor_loop":
             self.body = armed.memory.setdefault(path, self.body)
@@ -148,7 +148,7 @@ class _Spoilt:
                 self.breaks_at = max(int(len(self.body) * fault.share), 1)
             case "huge_body" | "endless_body":
                 self.megabytes = fault.size or 1_000
-                self.length_told = fault.kind == "huge_body"
+                self.states_length = fault.kind == "huge_body"
             case "age":
                 self.headers["age"] = f"{0.0 if fault.seconds is None else fault.seconds:.0f}"
             case "duplicate_keys":
@@ -167,17 +167,17 @@ class _Spoilt:
                 self.pause_seconds = _SLOW_SECONDS if fault.seconds is None else fault.seconds
 
     async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it the way it became."""
+        """Send the changed response."""
         length = len(self.body) if self.megabytes is None else self.megabytes << 20
         self.headers["content-length"] = str(length)
-        if not self.length_told:
+        if not self.states_length:
             del self.headers["content-length"]
         raw = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in self.headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": raw})
         if self.breaks_at is not None:
             part = self.body[: self.breaks_at]
             await send({"type": "http.response.body", "body": part, "more_body": True})
-            # What was written must be on its way before the reset throws the rest away.
+            # The reset discards unsent bytes: wait until the written ones are sent.
             await asyncio.sleep(0.02)
             wire: Wire | None = scope.get("extensions", {}).get(WIRE)
             if wire is not None:
@@ -198,7 +198,7 @@ class _Spoilt:
 
 
 async def _until_gone(receive: Receive, seconds: float) -> None:
-    """Wait until the client has hung up, but not longer than that."""
+    """Wait until the client has disconnected, at most some seconds."""
     try:
         async with asyncio.timeout(seconds):
             while (await receive())["type"] != "http.disconnect":

@@ -1,4 +1,4 @@
-"""How much a client used of what an API grants it."""
+"""Rate limits: the units each client has used."""
 
 import threading
 import time
@@ -9,14 +9,13 @@ from math import ceil
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What one client may use in a window of real time.
+    """The units that one client may use in a window of real time.
 
     Attributes:
-        name: unique within the API.
+        name: name, unique within the API.
         amount: units in one window.
-        seconds: length of the window; windows are aligned to the clock, as exchanges do it.
-        bucket: whether there are no windows, but a bucket of `amount` that fills anew in
-            `seconds`, little by little.
+        seconds: length of the window; windows are aligned to the clock, as at exchanges.
+        bucket: whether the limit is a token bucket of `amount` that refills evenly in `seconds`.
     """
 
     name: str
@@ -30,9 +29,9 @@ class Meter:
     """The state of a budget after a call.
 
     Attributes:
-        used: units used in this window, the present call included.
+        used: units used in this window, this call included.
         amount: units granted.
-        reset_seconds: until the window ends.
+        reset_seconds: seconds until the window ends.
     """
 
     used: int
@@ -41,12 +40,12 @@ class Meter:
 
     @property
     def left(self) -> int:
-        """Units that are left in this window."""
+        """Units left in this window."""
         return max(self.amount - self.used, 0)
 
     @property
     def over(self) -> bool:
-        """Whether more was used than granted."""
+        """Whether the client used more units than granted."""
         return self.used > self.amount
 
     @property
@@ -56,11 +55,11 @@ class Meter:
 
 
 class Usage:
-    """Counts what every client used, in windows of real (not sandbox) time.
+    """Counts the units used by each client, in windows of real time, not sandbox time.
 
     Args:
-        scale: factor on all budgets: below 1 makes limits easy to hit, `inf` takes them away.
-        clock: seconds.
+        scale: factor on all budgets: below 1 makes limits easy to hit, `inf` removes them.
+        clock: returns seconds.
     """
 
     def __init__(self, scale: float = 1.0, clock: Callable[[], float] = time.time) -> None:
@@ -73,7 +72,7 @@ class Usage:
     def charge(
         self, api: str, client: str, budgets: tuple[Budget, ...], costs: Mapping[str, int]
     ) -> dict[str, Meter]:
-        """Count a call, and return the meters of the budgets it costs something of."""
+        """Count a call, and return the meters of the budgets that it uses."""
         now = self._clock()
         meters = {}
         with self._lock:
@@ -92,7 +91,7 @@ class Usage:
         return meters
 
     def _draw(self, api: str, client: str, budget: Budget, cost: int, now: float) -> Meter:
-        """Take from a bucket what a call costs; a call that is refused takes nothing."""
+        """Take a call's cost from a bucket; a refused call takes nothing."""
         key, granted = (f"{api}/{budget.name}", client), self._granted(budget)
         per_second = granted / budget.seconds
         used, since = self._buckets.get(key, (0.0, now))
@@ -107,14 +106,14 @@ class Usage:
         return budget.amount * 1_000 if amount == float("inf") else max(int(amount), 1)
 
     def ignored(self, api: str, client: str, *, again: bool) -> int:
-        """Return how often in a row a client called while it was over a limit."""
+        """Return how many calls in a row a client made over a limit."""
         with self._lock:
             count = self._ignored.get((api, client), 0) + 1 if again else 0
             self._ignored[api, client] = count
             return count
 
     def reset(self) -> None:
-        """Forget what was used."""
+        """Reset all counts."""
         with self._lock:
             self._used.clear()
             self._buckets.clear()

@@ -1,7 +1,7 @@
-"""Ports that the sandbox listens on."""
+"""Ports of the sandbox."""
 
 SANDBOX_PORT = 8390
 """Port of the sandbox. It is fixed, because Weft stores sandbox data under its address."""
 
 SANDBOX_PORTS = 10
-"""How many ports are tried, from the first on, where another program listens."""
+"""Number of ports to try, from the first one, if another program listens there."""

@@ -1,4 +1,4 @@
-"""What a protocol module says about its API: routes, keys, limits and the form of its errors."""
+"""The declaration of an API in a protocol module: routes, key, limits and error bodies."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,17 +12,17 @@ from starlette.datastructures import Headers, QueryParams
 from weft.foundation.times import TimeError, iso, parse_time
 from weft_sandbox.clock import SandboxClock
 from weft_sandbox.limits import Budget, Meter, Usage
-from weft_sandbox.world import World
+from weft_sandbox.market.world import World
 
 if TYPE_CHECKING:
     from weft_sandbox.sockets import Session
 
 MILLI = 1_000
-"""Microseconds in a millisecond: most APIs count time in those."""
+"""Microseconds in a millisecond, the unit of time of most APIs."""
 
 
 class Problem(StrEnum):
-    """Why a request is refused; each API has its own status and body for it."""
+    """Reason of a refused request; each API maps it to a status and a body."""
 
     BAD_PARAMETER = "bad_parameter"
     NOT_FOUND = "not_found"
@@ -40,10 +40,10 @@ class Answer:
     """A response.
 
     Attributes:
-        body: made JSON, unless it is bytes already.
-        status: of HTTP.
-        headers: beside content type and length.
-        media_type: of the body.
+        body: bytes, or a value to encode as JSON.
+        status: HTTP status.
+        headers: headers beside content type and length.
+        media_type: content type of the body.
     """
 
     body: Any = None
@@ -58,7 +58,7 @@ class Answer:
         try:
             return orjson.dumps(self.body, option=orjson.OPT_SERIALIZE_NUMPY)
         except TypeError:
-            # NaN is fine with orjson; numbers beyond 64 bits are not.
+            # orjson accepts NaN, but no integers beyond 64 bits.
             return json.dumps(self.body).encode()
 
 
@@ -66,8 +66,8 @@ class Refusal(Exception):  # noqa: N818  # an answer, not a failure of the sandb
     """Raised by a handler to answer with an error.
 
     Args:
-        answer: to send; or a problem, which the API's own `errors` puts in words.
-        detail: for `errors`: what is wrong, or with which parameter.
+        answer: the response; or a problem, which `Api.errors` maps to a response.
+        detail: details for `Api.errors`, such as the name of a parameter.
     """
 
     def __init__(self, answer: "Answer | Problem", detail: str = "") -> None:
@@ -77,13 +77,13 @@ class Refusal(Exception):  # noqa: N818  # an answer, not a failure of the sandb
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Where an API's key stands in a request.
+    """The place of an API's key in a request.
 
-    Any key is good, but for those that begin with ``invalid`` (unknown), ``expired`` (no longer
-    good) and ``free`` (good, but not for routes with ``plan=True``).
+    Every key is accepted, except keys that begin with ``invalid`` (unknown), ``expired``, or
+    ``free`` (refused on routes with ``plan=True``).
 
     Attributes:
-        header: name of a header; a word ``Bearer`` or ``Token`` before the key is left out.
+        header: name of a header; a prefix ``Bearer`` or ``Token`` is removed.
         query: name of a query parameter.
         required: whether requests without a key are refused.
     """
@@ -93,14 +93,14 @@ class Key:
     required: bool = True
 
     def read(self, headers: Headers, query: QueryParams) -> str | None:
-        """Return the key of a request, None if there is none."""
+        """Return the key of a request, or None."""
         text = headers.get(self.header) if self.header else None
         text = text or (query.get(self.query) if self.query else None)
         return text.split()[-1] if text and text.strip() else None
 
 
 Json: TypeAlias = Any
-"""What JSON may be."""
+"""Any JSON value."""
 Cost: TypeAlias = "int | Callable[[Ask], int]"
 Handler: TypeAlias = "Callable[[Ask], Json]"
 SocketHandler: TypeAlias = "Callable[[Session], Awaitable[None]]"
@@ -120,17 +120,17 @@ class Endpoint:
 
 @dataclass(eq=False, slots=True)
 class Api:
-    """One provider's API, made in its protocol module as the global ``api``.
+    """One provider's API, declared in its protocol module as the global ``api``.
 
     Attributes:
-        name: its folder in the sandbox's URLs: requests go to ``/<name>/...``.
-        errors: puts a `Problem` and its detail in the API's own words. For a rate limit the
-            detail is the number of seconds to wait.
-        key: where its key stands; None where it has none.
-        budgets: its rate limits; each route costs 1 of each, unless it says otherwise.
-        headers: the API's headers for the meters of a call, by budget name.
-        ban_after: calls over the limit after which the client is banned; None for never.
-        shutdown: what its sockets send before they are closed by force; None for nothing.
+        name: folder of the API in the sandbox's URLs: ``/<name>/...``.
+        errors: maps a `Problem` and its detail to a response; the detail of a rate limit is the
+            number of seconds to wait.
+        key: place of the key; None without a key.
+        budgets: rate limits; by default a route costs 1 of each.
+        headers: returns the headers for the meters of a call, by name of the budget.
+        ban_after: calls over the limit after which the client is banned; None for no bans.
+        shutdown: message of sockets before a forced close; None for no message.
     """
 
     name: str
@@ -152,14 +152,14 @@ class Api:
         plan: bool = False,
         open: bool = False,  # noqa: A002  # the word for it
     ) -> Callable[[Handler], Handler]:
-        """Register a handler: a function of `Ask` that returns JSON or an `Answer`.
+        """Register a handler: a function from `Ask` to JSON or an `Answer`.
 
         Args:
-            path: below the API's folder, with parameters as in ``/coins/{id}``.
-            methods: of HTTP.
-            costs: what a call costs of each budget; a function if it depends on the call.
+            path: path below the API's folder, with parameters as in ``/coins/{id}``.
+            methods: HTTP methods.
+            costs: costs of a call by budget; a function of `Ask` if they depend on the call.
             plan: whether a key that begins with ``free`` is refused.
-            open: whether no key is needed here even if the API requires one.
+            open: whether the route needs no key although the API requires one.
         """
 
         def register(handler: Handler) -> Handler:
@@ -181,7 +181,7 @@ class Api:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What handlers of one sandbox share."""
+    """The state shared by all handlers of one sandbox."""
 
     world: World
     clock: SandboxClock
@@ -192,16 +192,18 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request, with the world it asks about.
+    """A request to a handler, with the world.
 
     Attributes:
-        desk: what requests share.
-        query, headers, path: of the request; path holds the path's parameters.
-        now: sandbox time, in microseconds since 1970: nothing after it may be told.
-        server_now: the time the server believes it is; differs from `now` under a clock fault.
-        key: of the request, None if there is none.
-        body: of the request.
-        client: the caller's address.
+        desk: state shared by requests.
+        query: query parameters.
+        headers: request headers.
+        path: parameters of the path.
+        now: sandbox time, microseconds since 1970; a handler must not return later data.
+        server_now: the server's clock; differs from `now` under a clock fault.
+        key: key of the request, or None.
+        body: request body.
+        client: address of the client.
     """
 
     desk: Desk
@@ -236,7 +238,7 @@ class Ask:
     def integer(
         self, name: str, default: int | None = None, low: int = -(2**63), high: int = 2**63
     ) -> int:
-        """Return a whole number; refuse the request if it is missing, none, or out of range."""
+        """Return an integer parameter; refuse the request if it is missing, invalid or too big."""
         text = self.query.get(name)
         if not text:
             if default is None:
@@ -251,12 +253,12 @@ class Ask:
         return value
 
     def instant(self, name: str, default: int, unit: int | None = MILLI) -> int:
-        """Return a time in microseconds since 1970.
+        """Return a time parameter in microseconds since 1970.
 
         Args:
-            name: of the query parameter.
-            default: in microseconds, where the parameter is missing.
-            unit: microseconds in one unit of the API's own times; None for ISO 8601.
+            name: name of the query parameter.
+            default: value for a missing parameter, microseconds since 1970.
+            unit: microseconds in the API's unit of time; None for ISO 8601.
         """
         text = self.query.get(name)
         if not text:

@@ -1,4 +1,4 @@
-"""Runs the sandbox: in a process of its own, or in a thread of a test."""
+"""Runs the sandbox server: in this process until a signal, or in a thread of a test."""
 
 import logging
 import socket
@@ -17,34 +17,34 @@ from weft_sandbox.app import create_app
 from weft_sandbox.clock import SandboxClock
 from weft_sandbox.faults import Fault, Faults
 from weft_sandbox.limits import Usage
+from weft_sandbox.market.world import World
 from weft_sandbox.protocol import Api, Desk, Json
 from weft_sandbox.wire import HttpProtocol, SocketProtocol
-from weft_sandbox.world import World
 
 _STARTING_SECONDS = 20.0
 
 
 class Sandbox:
-    """The sandbox on a port of loopback, for as long as a ``with`` block lasts.
+    """The sandbox server on a loopback port, within a ``with`` block.
 
-    ::
+    Example::
 
         with Sandbox(seed=7, start=parse_time("2025-03-01T12:00:00Z"), speed=0) as sandbox:
             httpx.get(sandbox.url("binance") + "/api/v3/time")
 
     Args:
-        seed: another seed is another market.
-        coins: how many, 20 to 100.
-        start: first instant of sandbox time; now if None.
-        speed: sandbox seconds a second; 0 stands still.
+        seed: seed of the market.
+        coins: number of coins, 20 to 100.
+        start: first instant of sandbox time, microseconds since 1970; None for now.
+        speed: sandbox seconds in one real second; 0 stops the clock.
         replay: folder of real candles, as `Replay` reads them.
-        replay_shift: whether the last real candle ends at the start of sandbox time; else all
-            stay at their own dates.
-        faults: what goes wrong from the beginning.
-        port: 0 for a free one.
+        replay_shift: whether the last real candle is moved to the start of sandbox time; otherwise
+            all candles keep their dates.
+        faults: faults from the beginning.
+        port: port to listen on; 0 for a free one.
         limits: factor on all rate limits; `inf` for none.
         options: settings of protocols, such as ``binance.ping_seconds``.
-        apis: which to serve; all by default.
+        apis: APIs to serve; None for all.
     """
 
     def __init__(  # noqa: PLR0913  # all by keyword
@@ -77,23 +77,23 @@ class Sandbox:
         return [arm(self.desk, self.faults, Fault.model_validate(fault)) for fault in faults]
 
     def heal(self) -> None:
-        """Take all faults back, and give all rate limits anew."""
+        """Remove all faults and reset all rate limits."""
         self.faults.remove()
         self.world.revise(None)
         self.desk.usage.reset()
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """Port of the server."""
         return self._port
 
     def url(self, provider: str = "", scheme: str = "http") -> str:
-        """Return the base URL of a provider's API, or of the sandbox itself."""
+        """Return the base URL of a provider's API, or of the sandbox."""
         base = f"{scheme}://127.0.0.1:{self._port}"
         return f"{base}/{provider}" if provider else base
 
     def start(self) -> Self:
-        """Listen, and return once requests are answered.
+        """Start to listen; return when requests are answered.
 
         Raises:
             WeftError: the port is taken, or the server did not start.
@@ -114,16 +114,16 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Stop listening, and break every connection that is still open."""
+        """Stop listening, and break all open connections."""
         if self._server is not None and self._thread is not None:
-            # Another server of this process may have set what both of them log.
+            # Another server of this process may have changed the level of the shared logger.
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             self._server.should_exit = True
             self._thread.join(_STARTING_SECONDS)
             self._server = self._thread = None
 
     def serve(self) -> None:
-        """Listen in this thread until a signal comes."""
+        """Listen in this thread until a signal."""
         listener = _listen(self._port)
         self._port = listener.getsockname()[1]
         uvicorn.Server(_config(self._app)).run([listener])
@@ -141,7 +141,7 @@ class Sandbox:
 
 
 def _listen(port: int) -> socket.socket:
-    # Named as TCP, asyncio switches Nagle's algorithm off: answers would wait 40 ms with it.
+    # For a socket marked as TCP, asyncio disables Nagle's algorithm, which delays replies by 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -151,7 +151,7 @@ def _listen(port: int) -> socket.socket:
         raise WeftError(
             f"cannot listen on port {port}: {error.strerror}",
             where="sandbox",
-            hint="Choose another one with --port",
+            hint="Choose another port with --port",
         ) from error
     return listener
 
@@ -163,7 +163,7 @@ def _config(app: Json) -> uvicorn.Config:
         ws=SocketProtocol,
         loop="asyncio",
         lifespan="off",
-        # APIs ping as they do, not as uvicorn does.
+        # The protocols send pings by their APIs' rules.
         ws_ping_interval=None,
         server_header=False,
         log_config=None,

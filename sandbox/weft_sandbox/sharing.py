@@ -1,4 +1,4 @@
-"""One sandbox for all commands of this machine: whoever comes first serves it to the others."""
+"""One sandbox shared by all commands on this machine."""
 
 import logging
 import threading
@@ -19,7 +19,7 @@ _log = logging.getLogger("weft.sandbox")
 _SEED: Final = 7
 _COINS: Final = 20
 _LATE: Final = 60 * SECOND
-"""How far the time of a running sandbox may be from this machine's for the markets to be one."""
+"""Greatest difference between the clocks of two sandboxes of the same market."""
 
 _ANSWER_SECONDS: Final = 3.0
 _WATCH_SECONDS: Final = 1.0
@@ -27,14 +27,14 @@ _LOOKS: Final = 4
 
 
 class SharedSandbox:
-    """The sandbox of the usual market, for as long as a ``with`` block lasts.
+    """The sandbox of the usual market, within a ``with`` block.
 
-    A sandbox that serves the same market on this machine already is used, by any process. When
-    that one ends before the block does, this process serves the same market on the same port.
+    An existing server of the same market on this machine is used, of any process. If that process
+    ends before the block does, this process serves the same market on the same port.
 
     Args:
-        port: where to look and listen first; the ports after it are tried where something else
-            listens there. 0 for any free one, with no look at others.
+        port: first port to look and listen at; following ports are tried if another program uses
+            it. 0 listens on any free port, without looking for other servers.
     """
 
     def __init__(self, port: int) -> None:
@@ -45,12 +45,12 @@ class SharedSandbox:
         self._watch: threading.Thread | None = None
 
     def url(self, provider: str = "", scheme: str = "http") -> str:
-        """Return the base URL of a provider's API, or of the sandbox itself."""
+        """Return the base URL of a provider's API, or of the sandbox."""
         base = f"{scheme}://127.0.0.1:{self._port}"
         return f"{base}/{provider}" if provider else base
 
     def __enter__(self) -> Self:
-        """Find a sandbox, or start one.
+        """Connect to a running sandbox, or start one.
 
         Raises:
             WeftError: no port is free.
@@ -60,7 +60,7 @@ class SharedSandbox:
                 return self._use(port)
             if self._start(port):
                 return self
-            # Another process may have taken the port a moment ago, and not answer yet.
+            # Another process may have just taken the port and not answer yet.
             for _ in range(_LOOKS):
                 time.sleep(_WATCH_SECONDS / _LOOKS)
                 if is_usual_market(port):
@@ -69,7 +69,7 @@ class SharedSandbox:
         raise WeftError(
             f"something else listens on each of the ports {ports[0]} to {ports[-1]}",
             where="sandbox",
-            hint="Choose another one with --set sandbox.port=...",
+            hint="Choose another port with --set sandbox.port=...",
         )
 
     def __exit__(
@@ -90,34 +90,34 @@ class SharedSandbox:
         return list(range(self._first, min(self._first + SANDBOX_PORTS, 1 << 16)))
 
     def _use(self, port: int) -> Self:
-        """Use the sandbox of another process, for as long as it runs."""
+        """Use the sandbox of another process while that process runs."""
         self._port = port
         self._watch = threading.Thread(target=self._take_over, daemon=True)
         self._watch.start()
         return self
 
     def _start(self, port: int) -> bool:
-        """Serve on a port, and return whether it was free."""
-        own = Sandbox(seed=_SEED, coins=_COINS, port=port)
+        """Serve on a port; return whether the port was free."""
+        sandbox = Sandbox(seed=_SEED, coins=_COINS, port=port)
         try:
-            own.start()
+            sandbox.start()
         except WeftError as error:
             _log.info("port %s: %s", port, error)
             return False
-        self._own, self._port = own, own.port
+        self._own, self._port = sandbox, sandbox.port
         return True
 
     def _take_over(self) -> None:
-        """Serve in this process once the sandbox of another one has ended."""
+        """Serve in this process after the sandbox of another process has ended."""
         while not self._left.wait(_WATCH_SECONDS):
             if not is_usual_market(self._port) and self._start(self._port):
                 return
 
 
 def is_usual_market(port: int) -> bool:
-    """Return whether a sandbox on a port of loopback serves the market that `SharedSandbox` does.
+    """Return whether a sandbox on a loopback port serves the market of `SharedSandbox`.
 
-    One with another seed, speed or time, with real candles, or with faults does not.
+    A sandbox with another seed, speed or time, with real candles, or with faults does not.
     """
     about = _about(port)
     if about is None:
@@ -137,7 +137,7 @@ def is_usual_market(port: int) -> bool:
 
 
 def _about(port: int) -> dict[str, Any] | None:
-    """Return what a sandbox on a port says of itself; None where none answers."""
+    """Return the description that a sandbox on a port gives; None without an answer."""
     try:
         with httpx.Client(trust_env=False, timeout=_ANSWER_SECONDS) as client:
             answer = client.get(f"http://127.0.0.1:{port}/_sandbox")

@@ -1,4 +1,4 @@
-"""One client's WebSocket: messages, keep-alive, length of life, and the faults it meets."""
+"""One client's WebSocket: messages, keep-alive, lifetime and faults."""
 
 import asyncio
 import time
@@ -22,12 +22,12 @@ _TEXT, _BINARY = 1, 2
 
 
 class Session:
-    """A connection that a protocol module serves; see `Api.socket`.
+    """A WebSocket connection that a protocol module serves; see `Api.socket`.
 
     Attributes:
         ask: query, path and world, as for requests.
-        api: whose connection it is.
-        wire: the transport below.
+        api: API of the connection.
+        wire: transport of the connection.
     """
 
     def __init__(self, websocket: WebSocket, ask: Ask, api: Api, faults: Faults) -> None:
@@ -42,7 +42,7 @@ class Session:
         self._turn = asyncio.Lock()
 
     async def receive(self) -> str | bytes | None:
-        """Return the client's next message, None once it is gone."""
+        """Return the client's next message, or None after the client left."""
         try:
             message = await self._websocket.receive()
         except (WebSocketDisconnect, RuntimeError):
@@ -54,7 +54,7 @@ class Session:
         return text if text is not None else bytes(message.get("bytes") or b"")
 
     def too_fast(self, messages: int, seconds: float = 1.0) -> bool:
-        """Whether the client sent more than that in the past seconds, pings and pongs included."""
+        """Whether the client exceeded a message rate, pings and pongs included."""
         now = time.monotonic()
         frames = self.wire.control_frames if self.wire else 0
         self._messages.extend([now] * (frames - self._control_seen))
@@ -64,14 +64,14 @@ class Session:
         return len(self._messages) > messages
 
     async def reply(self, data: Json) -> None:
-        """Send an answer to the client: no fault strikes at it."""
+        """Send a reply to the client; faults do not affect replies."""
         if self._websocket.application_state is WebSocketState.CONNECTED:
             text = data if isinstance(data, str) else orjson.dumps(data).decode()
             with suppress(WebSocketDisconnect, RuntimeError):
                 await self._websocket.send_text(text)
 
     async def push(self, data: Json) -> None:
-        """Send a message of a subscription, unless a fault has it otherwise."""
+        """Send a message of a subscription, subject to faults."""
         async with self._turn:
             for armed in self._faults.strikes(_SENDING, self.api.name, self._path):
                 if await self._struck(armed, data):
@@ -82,12 +82,12 @@ class Session:
             self._held.clear()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection as the protocol wants it."""
+        """Close the connection by the rules of the protocol."""
         with suppress(WebSocketDisconnect, RuntimeError):
             await self._websocket.close(code, reason)
 
     async def together(self, *tasks: Coroutine[Any, Any, None]) -> None:
-        """Run until the first task ends, then end the others; faults may end them all."""
+        """Run tasks until the first one or a fault ends; then cancel the others."""
         running = [asyncio.create_task(task) for task in (*tasks, self._watch())]
         try:
             done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -99,7 +99,7 @@ class Session:
             await asyncio.gather(*running, return_exceptions=True)
 
     async def keep_alive(self, every_seconds: float, within_seconds: float) -> None:
-        """Ping every so often, and end when a pong with the same payload does not come in time."""
+        """Send pings, and end when no pong with the same payload arrives in time."""
         waiting: list[tuple[bytes, float]] = []
         following = time.monotonic() + every_seconds
         while True:
@@ -107,7 +107,7 @@ class Session:
             now = time.monotonic()
             pongs = self.wire.pongs if self.wire else []
             answered = [index for index, (payload, _) in enumerate(waiting) if payload in pongs]
-            # An answer to a ping answers the ones before it (RFC 6455, section 5.5.3).
+            # A pong also answers all earlier pings (RFC 6455, section 5.5.3).
             waiting = waiting[answered[-1] + 1 :] if answered else waiting
             if waiting and now > waiting[0][1]:
                 await self.close(1008, "Pong timeout")
@@ -119,7 +119,7 @@ class Session:
                 following += every_seconds
 
     async def live_for(self, seconds: float) -> None:
-        """End the connection after so many seconds, with the API's notice before."""
+        """End the connection after some seconds, with the API's notice before."""
         await asyncio.sleep(seconds)
         await self._shut_down()
 
@@ -129,7 +129,7 @@ class Session:
         await self.close(1001, "Going away")
 
     async def _watch(self) -> None:
-        """Let faults strike that end a connection, even one on which nothing happens."""
+        """Inject faults that end a connection, also an idle one."""
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             for armed in self._faults.strikes(_ENDING, self.api.name, self._path):
@@ -139,14 +139,14 @@ class Session:
                     self.wire.reset()
                 elif self.wire is not None:
                     self.wire.freeze()
-                    # Whoever serves this connection must not notice either.
+                    # The handler of the connection must not notice the fault either.
                     await self._turn.acquire()
                     await asyncio.sleep(armed.fault.seconds or 3600.0)
                     self.wire.reset()
                 return
 
     async def _struck(self, armed: Armed, data: Json) -> bool:
-        """Let one fault strike at a message; return whether the message is done with."""
+        """Inject one fault into a message; return whether the message needs no further sending."""
         fault = armed.fault
         match fault.kind:
             case "ws_skip" | "ws_silent":

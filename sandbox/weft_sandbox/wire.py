@@ -1,4 +1,4 @@
-"""The socket below a request: for what HTTP and WebSocket servers normally never do to a client."""
+"""Access to the transport below a request, to break connections as servers normally do not."""
 
 import asyncio
 import socket
@@ -14,11 +14,11 @@ WIRE = "weft.wire"
 
 
 class Wire:
-    """Writes to a connection's transport, or breaks it.
+    """Writes raw bytes to a connection's transport, or breaks the connection.
 
     Args:
-        transport: of the connection.
-        protocol: of a WebSocket; None for plain HTTP.
+        transport: transport of the connection.
+        protocol: WebSocket protocol; None for plain HTTP.
     """
 
     def __init__(
@@ -27,23 +27,23 @@ class Wire:
         self._transport, self._protocol = transport, protocol
 
     def write(self, data: bytes) -> None:
-        """Send bytes as they are, past the server's own framing."""
+        """Send raw bytes without the server's framing."""
         if not self._transport.is_closing():
             self._transport.write(data)
 
     def close(self) -> None:
-        """Close the connection once everything written was sent: the client sees its end."""
+        """Close the connection after sending all written bytes: the client sees a normal end."""
         self._transport.close()
 
     def reset(self) -> None:
-        """Break the connection at once: the client sees a reset, not an end."""
+        """Reset the connection immediately: the client sees an error."""
         raw = self._transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     def freeze(self) -> None:
-        """Read nothing more; with nothing written either, the connection is half open."""
+        """Stop reading; if nothing is written either, the connection is half open."""
         self._transport.pause_reading()
 
     def ping(self, payload: bytes) -> None:
@@ -54,27 +54,27 @@ class Wire:
 
     @property
     def pongs(self) -> list[bytes]:
-        """Payloads of the pongs that came, oldest first."""
+        """Payloads of the received pongs, oldest first."""
         return [] if self._protocol is None else self._protocol.pongs
 
     @property
     def control_frames(self) -> int:
-        """How many pings and pongs the client sent."""
+        """Number of pings and pongs from the client."""
         return 0 if self._protocol is None else self._protocol.control_frames
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """HTTP that tells the application which transport it is on."""
+    """HTTP protocol that passes its transport to the application."""
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
+        """Start a request, with the transport in its scope."""
         super().on_message_begin()
         extensions: dict[str, Any] = {WIRE: Wire(self.transport)}
         self.scope["extensions"] = extensions
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
-    """WebSocket that tells the application which transport it is on, and of control frames."""
+    """WebSocket protocol that passes its transport to the application and counts control frames."""
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  # uvicorn decides
         super().__init__(*args, **options)
@@ -82,26 +82,26 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.control_frames = 0
 
     async def run_asgi(self) -> None:
-        """Run the application."""
+        """Run the application, with the transport in its scope."""
         extensions: Any = self.scope["extensions"]
         extensions[WIRE] = Wire(self.transport, self)
         await super().run_asgi()
 
     def handle_pong(self, event: Frame) -> None:
-        """Note a pong; the oldest are forgotten."""
+        """Record a pong; only the last 16 are stored."""
         self.control_frames += 1
         self.pongs.append(bytes(event.data))
         del self.pongs[:-16]
         super().handle_pong(event)
 
     def handle_ping(self) -> None:
-        """Note and answer a ping."""
+        """Count and answer a ping."""
         self.control_frames += 1
         super().handle_ping()
 
 
 def frame_header(opcode: int, length: int) -> bytes:
-    """Return the beginning of an unmasked, final WebSocket frame (RFC 6455, section 5.2)."""
+    """Return the header of an unmasked, final WebSocket frame (RFC 6455, section 5.2)."""
     first = bytes([0x80 | opcode])
     if length < 126:
         return first + bytes([length])

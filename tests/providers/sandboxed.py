@@ -29,7 +29,7 @@ from weft.foundation.times import DAY, Interval, parse_time
 from weft.sources.http import Http, HttpResponse, SchemaChangedError, UnauthorisedError
 from weft.sources.series import SeriesProvider
 from weft_sandbox import Sandbox
-from weft_sandbox.world import World
+from weft_sandbox.market.world import World
 
 NOW = parse_time("2024-03-20T12:34:56Z")
 SINCE = NOW - 6 * DAY
@@ -235,7 +235,7 @@ class Sandboxed:
         provider = self.make(server, "free-key")
         first = fetch(provider)
         assert first.error is None
-        assert any("not asked for again" in problem for problem in first.problems)
+        assert any("not requested again" in problem for problem in first.problems)
         second = fetch(provider)
         assert second.problems == []
         assert len(second.asked) < len(first.asked)
@@ -245,7 +245,7 @@ class Sandboxed:
         first = fetch(provider)
         assert first.error is None
         assert first.rows == []
-        assert any("not asked for again" in problem for problem in first.problems)
+        assert any("not requested again" in problem for problem in first.problems)
         assert fetch(provider).asked == []
 
     def test_an_answer_without_rows_stores_nothing(self, server: Sandbox) -> None:

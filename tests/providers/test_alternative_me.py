@@ -8,7 +8,7 @@ from weft.foundation.times import DAY, HOUR, MINUTE
 from weft.sources.http import UnavailableError
 from weft_providers.alternative_me import AlternativeMe
 from weft_sandbox import Sandbox
-from weft_sandbox.world import World
+from weft_sandbox.market.world import World
 
 MIDNIGHT = NOW // DAY * DAY
 

@@ -9,8 +9,8 @@ from tests.providers.sandboxed import NOW, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
 from weft_providers.artemis import PEERS, Artemis, share_of
 from weft_sandbox import Sandbox
-from weft_sandbox.venues import REFERENCE
-from weft_sandbox.world import World
+from weft_sandbox.market.venues import REFERENCE
+from weft_sandbox.market.world import World
 
 MIDNIGHT = NOW // DAY * DAY
 NAMES = {

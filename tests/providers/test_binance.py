@@ -128,7 +128,7 @@ def test_instruments_come_with_tick_lot_and_multiplier(exchange: Exchange) -> No
 def test_intervals_have_the_names_of_binance(exchange: Exchange) -> None:
     assert len(candles(fetch(exchange, interval="240m"))) == 12
     assert pages(exchange)[-1]["interval"] == "4h"
-    with pytest.raises(ProviderError, match=r"binance: there are no 7m candles.*1s, 1m, 3m"):
+    with pytest.raises(ProviderError, match=r"binance: the exchange has no 7m candles.*1s, 1m, 3m"):
         fetch(exchange, interval="7m")
 
 

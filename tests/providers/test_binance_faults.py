@@ -40,7 +40,7 @@ from weft_providers.binance.spot import Binance
 def test_an_unknown_pair_is_named_and_costs_no_other_pair(exchange: Exchange) -> None:
     batches = fetch(exchange, "NOSUCHUSDT", "BTCUSDT")
     assert [line for b in batches for line in b.problems] == [
-        "NOSUCHUSDT: binance lists no such symbol; not asked for again until the next start"
+        "NOSUCHUSDT: binance lists no such symbol; not requested again until the next start"
     ]
     assert len(opens(batches)) == 50
 

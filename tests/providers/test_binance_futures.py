@@ -16,8 +16,8 @@ from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, Interval
 from weft.sources.http import BannedError, SchemaChangedError
 from weft_providers.binance.futures import BinanceFutures
 from weft_sandbox import Sandbox
-from weft_sandbox.bars import Grid
-from weft_sandbox.venues import PERPETUAL
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.venues import PERPETUAL
 
 LAST_HOUR = NOW // HOUR * HOUR
 STAMPED = (
@@ -89,7 +89,7 @@ def test_contracts_are_described_and_listed_once(server: Sandbox) -> None:
     assert (bitcoin.base, bitcoin.quote, bitcoin.kind) == ("BTC", "USDT", Kind.PERPETUAL)
     assert (bitcoin.tick, bitcoin.lot, bitcoin.delisted) == (0.01, 0.00001, None)
     assert arbitrum.listed == server.world.coin["ARB"].listed
-    message = "NOSUCHUSDT: binance_futures lists no such symbol; not asked for again"
+    message = "NOSUCHUSDT: binance_futures lists no such symbol; not requested again"
     assert fetched.problems == [f"{message} until the next start"]
     # No page before the listing is requested.
     starts = [p["startTime"] for _, path, p in fetched.asked if path == "/fapi/v1/klines"]
@@ -110,7 +110,7 @@ def test_intervals(server: Sandbox, interval: str) -> None:
 
 def test_seconds_there_are_none(server: Sandbox) -> None:
     fetched = fetch(make(server), interval="1s")
-    assert "there are no 1s candles. Choose one of 1m, 3m" in str(fetched.error)
+    assert "the exchange has no 1s candles. Choose one of 1m, 3m" in str(fetched.error)
 
 
 def test_only_metrics(server: Sandbox) -> None:
@@ -238,7 +238,7 @@ def test_a_book_that_does_not_reach_one_percent_has_no_depth(server: Sandbox) ->
     fetched = fetch(provider)
     assert {row.metric for row in fetched.rows} == {"book_imbalance", "bid_ask_spread"}
     (problem,) = fetched.problems
-    assert problem.startswith("BTCUSDT: the book came 0.")
+    assert problem.startswith("BTCUSDT: the order book reaches 0.")
     assert problem.endswith("no bid_depth_usd, ask_depth_usd; raise depth_levels")
     assert fetch(provider).problems == []
 
@@ -289,7 +289,7 @@ def test_an_unknown_symbol_without_candles_is_reported_once(server: Sandbox) -> 
     provider = make(server, symbols=("NOSUCHUSDT",), only="metrics")
     first = fetch(provider)
     assert (first.error, first.rows) == (None, [])
-    assert all("not asked for again" in line for line in first.problems)
+    assert all("not requested again" in line for line in first.problems)
     assert fetch(provider).asked == []
 
 

@@ -48,7 +48,7 @@ def test_an_onboard_time_years_ahead_is_not_believed(server: Sandbox) -> None:
     )
     provider = make(server, only="candles")
     fetched = fetch(provider)
-    assert "not believed" in fetched.problems[0]
+    assert "ignored as implausible" in fetched.problems[0]
     assert sum(map(len, fetched.candles)) == 143
     server.heal()
     # Earlier values are stored.

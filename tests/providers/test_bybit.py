@@ -26,8 +26,8 @@ from weft.sources.http.connection import Reply
 from weft.testing.wiretap import Ask, Tap
 from weft_providers.bybit import Bybit, ParameterError, classify
 from weft_sandbox import Sandbox
-from weft_sandbox.bars import Grid
-from weft_sandbox.venues import BYBIT_LINEAR, BYBIT_SPOT
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.venues import BYBIT_LINEAR, BYBIT_SPOT
 
 LAST_HOUR = NOW // HOUR * HOUR
 FIRST = -(-SINCE // HOUR) * HOUR
@@ -99,7 +99,7 @@ def test_intervals(server: Sandbox, interval: str) -> None:
 
 def test_an_unsupported_interval_is_an_error(server: Sandbox) -> None:
     fetched = fetch(make(server), interval="8h")
-    assert "bybit: there are no 8h candles. Choose one of 1m, 3m, 5m" in str(fetched.error)
+    assert "bybit: the exchange has no 8h candles. Choose one of 1m, 3m, 5m" in str(fetched.error)
     assert fetched.asked == []
 
 
@@ -116,7 +116,7 @@ def test_an_unknown_symbol_is_reported_and_not_requested_again(server: Sandbox) 
     fetched = fetch(provider)
     assert fetched.error is None
     assert fetched.problems == [
-        "NOSUCHUSDT: bybit lists no such symbol; not asked for again until the next start"
+        "NOSUCHUSDT: bybit lists no such symbol; not requested again until the next start"
     ]
     assert len(opens(fetched)) == 143
     asked = fetch(provider).asked
@@ -347,7 +347,7 @@ def test_a_symbol_with_candles_cannot_list_tomorrow(server: Sandbox) -> None:
     known = {"BTCUSDT": LAST_HOUR - 3 * HOUR}
     with spoiled("instruments-info", soon).listening():
         fetched = fetch(provider, known_candles=known)
-    assert "not believed" in fetched.problems[0]
+    assert "ignored as implausible" in fetched.problems[0]
     assert opens(fetched) == [LAST_HOUR - 2 * HOUR, LAST_HOUR - HOUR]
 
 
@@ -359,7 +359,7 @@ def test_a_launch_years_ahead_is_not_believed(server: Sandbox) -> None:
     with spoiled("instruments-info", far).listening():
         fetched = fetch(provider)
     (line,) = fetched.problems
-    assert "not believed" in line
+    assert "ignored as implausible" in line
     assert len(opens(fetched)) == 143
     assert [i.listed for i in fetched.instruments] == [None]
 

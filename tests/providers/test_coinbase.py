@@ -14,8 +14,8 @@ from weft.foundation.times import DAY, HOUR, SECOND, Interval
 from weft.sources.http import SchemaChangedError, UnavailableError
 from weft_providers.coinbase import Coinbase
 from weft_sandbox import Sandbox
-from weft_sandbox.bars import Grid
-from weft_sandbox.venues import COINBASE
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.venues import COINBASE
 
 LAST_HOUR = NOW // HOUR * HOUR
 SINCE = NOW - 40 * DAY
@@ -103,8 +103,8 @@ def test_intervals(server: Sandbox, interval: str) -> None:
 @pytest.mark.parametrize("interval", ["4h", "2h", "1w", "30m"])
 def test_an_unsupported_interval_is_an_error(server: Sandbox, interval: str) -> None:
     fetched = fetch(make(server), interval=interval)
-    message = f"coinbase: there are no {interval} candles. Choose one of 1m, 5m, 15m, 1h, 6h, 1d"
-    assert str(fetched.error) == message
+    message = f"the exchange has no {interval} candles. Choose one of 1m, 5m, 15m, 1h, 6h, 1d"
+    assert str(fetched.error) == f"coinbase: {message}"
     assert fetched.asked == []
 
 
@@ -119,7 +119,7 @@ def test_an_unknown_product_is_reported_and_not_requested_again(server: Sandbox)
     provider = make(server, symbols=("NO-USD", "BTC-USD"))
     fetched = fetch(provider)
     assert fetched.problems == [
-        "NO-USD: coinbase lists no such symbol; not asked for again until the next start"
+        "NO-USD: coinbase lists no such symbol; not requested again until the next start"
     ]
     assert len(opens(fetched)) > 100
     again = fetch(provider)

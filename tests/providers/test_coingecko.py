@@ -17,8 +17,8 @@ from weft.sources.http import (
 )
 from weft_providers.coingecko import CoinGecko
 from weft_sandbox import Sandbox
-from weft_sandbox.venues import REFERENCE
-from weft_sandbox.world import World
+from weft_sandbox.market.venues import REFERENCE
+from weft_sandbox.market.world import World
 
 MIDNIGHT = NOW // DAY * DAY
 

@@ -30,8 +30,8 @@ from weft.testing import (
 from weft.testing.provider_case import Row
 from weft_app.demo import SERIES_OF
 from weft_sandbox import Sandbox
-from weft_sandbox.bars import Grid
-from weft_sandbox.venues import BYBIT_LINEAR, COINBASE, PERPETUAL, REFERENCE, Venue
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.venues import BYBIT_LINEAR, COINBASE, PERPETUAL, REFERENCE, Venue
 
 if TYPE_CHECKING:
     from weft.sources.http.request import Params

@@ -15,7 +15,7 @@ from weft.sources.http import (
 )
 from weft_providers.cryptoquant import CryptoQuant
 from weft_sandbox import Sandbox
-from weft_sandbox.world import World
+from weft_sandbox.market.world import World
 
 TODAY = NOW // DAY * DAY
 SPAN = NOW - 90 * DAY

@@ -11,7 +11,7 @@ from weft.foundation.times import DAY, HOUR
 from weft.sources.http import SchemaChangedError, UnlistedSymbolError
 from weft_providers.defillama import DefiLlama
 from weft_sandbox import Sandbox
-from weft_sandbox.world import World
+from weft_sandbox.market.world import World
 
 MIDNIGHT = NOW // DAY * DAY
 

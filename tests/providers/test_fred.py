@@ -10,8 +10,8 @@ from weft.foundation.times import DAY, HOUR, parse_time
 from weft.sources.http import UnauthorisedError, UnavailableError, UnlistedSymbolError
 from weft_providers.fred import Fred
 from weft_sandbox import Sandbox
+from weft_sandbox.market.world import World
 from weft_sandbox.protocols.fred import ARCHIVE
-from weft_sandbox.world import World
 
 NAMES = {"vix": "vix", "dollar_index": "dxy", "treasury_10y": "us10y", "fed_funds": "fed_funds"}
 TUESDAY = parse_time("2024-03-19T00:00:00Z")

@@ -20,7 +20,7 @@ from weft.sources.http import (
 )
 from weft_providers.github import GitHub
 from weft_sandbox import Sandbox
-from weft_sandbox.world import World
+from weft_sandbox.market.world import World
 
 SUNDAY = parse_time("2024-03-17T00:00:00Z")
 

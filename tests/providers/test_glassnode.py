@@ -10,7 +10,7 @@ from tests.providers.sandboxed import CANARY, NOW, SINCE, Fetched, Sandboxed, fe
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND
 from weft_providers.glassnode import Glassnode
 from weft_sandbox import Sandbox
-from weft_sandbox.world import World
+from weft_sandbox.market.world import World
 
 TODAY = NOW // DAY * DAY
 SPAN = NOW - 90 * DAY

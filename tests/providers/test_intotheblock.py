@@ -9,7 +9,7 @@ from weft.foundation.times import DAY, HOUR
 from weft.sources.http import SchemaChangedError
 from weft_providers.intotheblock import IntoTheBlock
 from weft_sandbox import Sandbox
-from weft_sandbox.world import World
+from weft_sandbox.market.world import World
 
 MIDNIGHT = NOW // DAY * DAY
 

@@ -9,10 +9,10 @@ from weft.foundation.times import HOUR, MINUTE
 from weft.sources.http import SchemaChangedError
 from weft_providers.kaiko import Kaiko
 from weft_sandbox import Sandbox
-from weft_sandbox.bars import Bars, Grid
+from weft_sandbox.market.bars import Bars, Grid
+from weft_sandbox.market.venues import REFERENCE, Venue
+from weft_sandbox.market.world import World
 from weft_sandbox.protocols.kaiko import EXCHANGES, api, usual
-from weft_sandbox.venues import REFERENCE, Venue
-from weft_sandbox.world import World
 
 LAST = NOW // HOUR * HOUR
 ENDS = np.arange(-(-SINCE // HOUR) * HOUR, LAST + 1, HOUR)

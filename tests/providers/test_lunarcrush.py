@@ -9,8 +9,8 @@ from weft.sources.http import SchemaChangedError, UnauthorisedError
 from weft_providers import lunarcrush
 from weft_providers.lunarcrush import LunarCrush
 from weft_sandbox import Sandbox
+from weft_sandbox.market.world import World
 from weft_sandbox.protocols.lunarcrush import social
-from weft_sandbox.world import World
 
 ENDS = np.arange(-(-SINCE // DAY) * DAY, NOW // DAY * DAY + 1, DAY)
 

@@ -9,6 +9,9 @@ from weft.sources.http import SchemaChangedError
 from weft_providers import messari
 from weft_providers.messari import Messari
 from weft_sandbox import Sandbox
+from weft_sandbox.market.recipes import recipe_of
+from weft_sandbox.market.venues import REFERENCE
+from weft_sandbox.market.world import World
 from weft_sandbox.protocols.messari import (
     governance,
     is_global,
@@ -16,9 +19,6 @@ from weft_sandbox.protocols.messari import (
     max_supply,
     supply_at,
 )
-from weft_sandbox.recipes import recipe_of
-from weft_sandbox.venues import REFERENCE
-from weft_sandbox.world import World
 
 ENDS = np.arange(-(-SINCE // DAY) * DAY, NOW // DAY * DAY + 1, DAY)
 

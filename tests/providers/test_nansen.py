@@ -11,9 +11,9 @@ from weft.sources.http import ForbiddenError, NotCoveredError, SchemaChangedErro
 from weft_providers import nansen
 from weft_providers.nansen import Nansen
 from weft_sandbox import Sandbox
+from weft_sandbox.market.venues import REFERENCE
+from weft_sandbox.market.world import World
 from weft_sandbox.protocols.nansen import TOKENS, bridged, holders, netflow
-from weft_sandbox.venues import REFERENCE
-from weft_sandbox.world import World
 
 HERE = np.array([NOW])
 ALL = tuple(TOKENS)

@@ -10,7 +10,7 @@ from weft.foundation.times import DAY, HOUR, MINUTE
 from weft.sources.http import RefusedError, SchemaChangedError, UnauthorisedError, UnavailableError
 from weft_providers.santiment import Santiment
 from weft_sandbox import Sandbox
-from weft_sandbox.world import World
+from weft_sandbox.market.world import World
 
 TODAY = NOW // DAY * DAY
 SPAN = NOW - 90 * DAY
@@ -87,7 +87,7 @@ class TestSantiment(Sandboxed):
         assert {(row.metric, row.entity) for row in fetched.rows} == {("mvrv", "BTC")}
         assert len(fetched.problems) == 2
         assert any(
-            "age_consumed BTC, age_consumed NOSUCH: of one of them, The metric" in line
+            "age_consumed BTC, age_consumed NOSUCH: one of these series: The metric" in line
             for line in fetched.problems
         )
         assert any('mvrv NOSUCH: The slug "nosuch"' in line for line in fetched.problems)
@@ -154,7 +154,7 @@ class TestSantiment(Sandboxed):
         provider = self.make(server, metrics=("social_volume",), series=extra, page_size=500_000)
         fetched = fetch(provider, since=NOW - 800 * DAY)
         assert "too complex" in fetched.problems[0]
-        assert "not asked for again" in fetched.problems[0]
+        assert "not requested again" in fetched.problems[0]
 
     @pytest.mark.parametrize(
         ("status", "errors", "meant"),

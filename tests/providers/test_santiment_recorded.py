@@ -30,7 +30,7 @@ def test_a_metric_outside_the_plan_is_named_in_one_line_and_requested_once(
     assert first.error is None
     (line,) = first.problems
     assert line.startswith("age_consumed BTC: The metric age_consumed is not accessible with")
-    assert "has access to it.; not asked for again before 2026-11-17T12:00:00Z" in line
+    assert "has access to it.; not requested again before 2026-11-17T12:00:00Z" in line
     assert "\n" not in line
     later = parse_recorded(make("age_consumed"), answers, now=NOW + 6 * DAY, cache=tmp_path)
     assert (later.asked, later.problems) == ((), ())

@@ -13,8 +13,8 @@ from weft.foundation.times import DAY, HOUR, SECOND, parse_time
 from weft.sources.http import SchemaChangedError
 from weft_providers.thetie import TheTie
 from weft_sandbox import Sandbox
+from weft_sandbox.market.world import World
 from weft_sandbox.protocols.thetie import entities
-from weft_sandbox.world import World
 
 MIDNIGHT = NOW // DAY * DAY
 

@@ -7,8 +7,8 @@ from tests.providers.sandboxed import NOW, SINCE, Sandboxed, fetch
 from weft.foundation.times import DAY, HOUR
 from weft_providers.token_terminal import TokenTerminal
 from weft_sandbox import Sandbox
+from weft_sandbox.market.world import World
 from weft_sandbox.protocols.token_terminal import values
-from weft_sandbox.world import World
 
 # Known a day after its end: yesterday's is not known yet.
 ENDS = np.arange(-(-SINCE // DAY) * DAY, (NOW - DAY) // DAY * DAY + 1, DAY)

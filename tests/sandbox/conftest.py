@@ -8,8 +8,8 @@ import pytest
 
 from weft.foundation.times import parse_time
 from weft_sandbox import Sandbox
+from weft_sandbox.market.world import World
 from weft_sandbox.protocols import binance, bybit, coinbase
-from weft_sandbox.world import World
 
 NOW = parse_time("2021-06-15T12:34:56.789Z")
 

@@ -53,7 +53,7 @@ def test_a_kline_has_twelve_fields_and_the_last_is_unfinished(binance: Client) -
     assert futures[-1][0] == opened
 
 
-def test_klines_are_cut_as_binance_cuts_them(binance: Client) -> None:
+def test_klines_are_limited_by_binance_rules(binance: Client) -> None:
     def ask(**times: int) -> list[int]:
         rows = binance.json("/api/v3/klines", symbol="ETHUSDT", interval="1h", limit=5, **times)
         return [row[0] for row in rows]
@@ -131,7 +131,7 @@ def test_time_zone_and_microseconds(frozen: Sandbox, binance: Client) -> None:
         ),
     ],
 )
-def test_errors_have_binance_codes(
+def test_errors_have_binances_codes(
     binance: Client, path: str, query: dict[str, Any], code: int
 ) -> None:
     assert error(binance.get(path, **query)) == (400, code)
@@ -210,7 +210,7 @@ def test_funding_open_interest_and_ratios(binance: Client) -> None:
     assert oldest[0]["timestamp"] >= NOW_MS - 30 * 24 * HOUR_MS
 
 
-def test_weight_is_counted_and_over_it_comes_429_then_418(http: httpx.Client) -> None:
+def test_excess_weight_gives_429_then_418(http: httpx.Client) -> None:
     with make_sandbox(speed=0, limits=0.01) as sandbox:
         ask = Client(sandbox, http).get
         used = []
@@ -245,7 +245,7 @@ def test_a_thousand_klines_take_few_milliseconds(binance: Client) -> None:
     assert min(times) < 0.1
 
 
-def test_sandbox_time_runs_as_fast_as_asked(http: httpx.Client) -> None:
+def test_sandbox_time_runs_at_the_given_speed(http: httpx.Client) -> None:
     with make_sandbox(speed=3600) as sandbox:
         ask = Client(sandbox, http)
         first = ask.json("/api/v3/time")["serverTime"]

@@ -189,7 +189,7 @@ class TestCoinbase:
         assert "message" in over[0].json()
 
 
-def test_what_stands_nowhere(frozen: Sandbox, http: httpx.Client) -> None:
+def test_an_unknown_path_gives_404(frozen: Sandbox, http: httpx.Client) -> None:
     nothing = http.get(frozen.url("nobody") + "/x")
     assert nothing.status_code == 404
     assert {"binance", "bybit", "coinbase"} <= set(nothing.json()["apis"])

@@ -5,11 +5,11 @@ import pytest
 
 from tests.sandbox.conftest import NOW
 from weft.foundation.times import DAY, HOUR
-from weft_sandbox.bars import Bars, Grid
-from weft_sandbox.coins import COINS
-from weft_sandbox.more_coins import MORE_COINS
-from weft_sandbox.venues import BYBIT_LINEAR, PERPETUAL, REFERENCE
-from weft_sandbox.world import World
+from weft_sandbox.market.bars import Bars, Grid
+from weft_sandbox.market.coins import COINS
+from weft_sandbox.market.more_coins import MORE_COINS
+from weft_sandbox.market.venues import BYBIT_LINEAR, PERPETUAL, REFERENCE
+from weft_sandbox.market.world import World
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def many() -> World:
     return World(seed=7, coins=100)
 
 
-def test_there_are_a_hundred_all_different(many: World) -> None:
+def test_the_hundred_coins_differ(many: World) -> None:
     assert len(many.coins) == 100
     assert many.coins[:20] == COINS
     assert len({coin.name for coin in many.coins}) == len({c.title for c in many.coins}) == 100
@@ -26,7 +26,7 @@ def test_there_are_a_hundred_all_different(many: World) -> None:
             World(coins=coins)
 
 
-def test_the_first_do_not_know_how_many_follow(world: World, many: World) -> None:
+def test_the_first_coins_do_not_depend_on_the_number(world: World, many: World) -> None:
     hours, grid = NOW + np.arange(48) * HOUR, Grid.of("1h")
     for coin in COINS:
         for venue in (REFERENCE, PERPETUAL):
@@ -40,7 +40,7 @@ def test_the_first_do_not_know_how_many_follow(world: World, many: World) -> Non
             assert np.array_equal(one_, other_)
 
 
-def test_the_others_can_be_traded(many: World) -> None:
+def test_the_further_coins_have_trades(many: World) -> None:
     now = NOW + 1000 * DAY
     for coin in MORE_COINS:
         bars = many.candles(BYBIT_LINEAR, coin, Grid.of("1m"), now - DAY, now, now)
@@ -54,7 +54,7 @@ def test_the_others_can_be_traded(many: World) -> None:
         assert book.bids[0, 0] < book.asks[0, 0]
 
 
-def test_nothing_to_take_back_keeps_what_was_made(many: World) -> None:
+def test_healing_without_revisions_keeps_the_caches(many: World) -> None:
     made = many.markets.minutes(REFERENCE, COINS[0], 400)
     many.revise(None)
     assert many.markets.minutes(REFERENCE, COINS[0], 400) is made

@@ -27,7 +27,7 @@ def ask(sandbox: Sandbox, path: str = KLINES, **options: Any) -> httpx.Response:
     return httpx.get(sandbox.url() + path, timeout=PATIENCE_SECONDS, **options)
 
 
-def test_faults_are_armed_counted_and_taken_back_over_http(frozen: Sandbox) -> None:
+def test_faults_are_armed_counted_and_removed_over_http(frozen: Sandbox) -> None:
     route = frozen.url() + "/_sandbox/faults"
     fault = {"kind": "status", "provider": "binance", "path": "/api/*", "count": 2, "status": 502}
     answer = httpx.post(route, json=fault)
@@ -44,7 +44,7 @@ def test_faults_are_armed_counted_and_taken_back_over_http(frozen: Sandbox) -> N
     assert httpx.post(route, json=fault, headers={"Origin": "http://evil"}).status_code == 403
 
 
-def test_chance_is_seeded_and_skips(frozen: Sandbox) -> None:
+def test_fault_probability_is_seeded(frozen: Sandbox) -> None:
     def statuses() -> list[int]:
         frozen.heal()
         frozen.fault({"kind": "status", "probability": 0.5, "seed": 3, "skip": 2})
@@ -66,7 +66,7 @@ def test_a_rate_limit_with_every_retry_after(frozen: Sandbox, after: str | None)
     assert header == after or (after == "date" and header is not None and header.endswith("GMT"))
 
 
-def test_bans_and_keys_in_the_words_of_each_api(frozen: Sandbox) -> None:
+def test_bans_and_refused_keys_have_each_apis_body(frozen: Sandbox) -> None:
     frozen.fault({"kind": "ban"})
     assert ask(frozen).status_code == 418
     answer = ask(frozen, "/bybit/v5/market/time")
@@ -127,7 +127,7 @@ def test_json_goes_wrong(frozen: Sandbox, kind: str) -> None:
         frozen.heal()
 
 
-def test_impossible_numbers_are_really_there(frozen: Sandbox) -> None:
+def test_impossible_numbers_are_sent_literally(frozen: Sandbox) -> None:
     frozen.fault({"kind": "huge_number", "field": "6"})
     assert "1e400" in ask(frozen).text
     frozen.heal()
@@ -152,7 +152,7 @@ def raw(sandbox: Sandbox, path: str = KLINES) -> sockets.socket:
     return client
 
 
-def test_a_reset_is_a_reset(frozen: Sandbox) -> None:
+def test_a_reset_breaks_the_connection(frozen: Sandbox) -> None:
     frozen.fault({"kind": "reset"})
     with raw(frozen) as client, pytest.raises(ConnectionResetError):
         client.recv(1000)
@@ -181,7 +181,7 @@ def test_half_open_is_silence(frozen: Sandbox) -> None:
             client.recv(1)
 
 
-def test_history_is_told_differently_from_now_on(frozen: Sandbox) -> None:
+def test_a_restatement_changes_history(frozen: Sandbox) -> None:
     before = ask(frozen).json()
     since = NOW // HOUR * HOUR - 3 * HOUR
     frozen.fault(
@@ -284,7 +284,7 @@ def test_a_binary_frame(running: Sandbox) -> None:
         assert any(isinstance(client.recv(timeout=PATIENCE_SECONDS), bytes) for _ in range(8))
 
 
-def test_a_half_open_socket_says_nothing_and_hears_nothing(running: Sandbox) -> None:
+def test_a_half_open_socket_neither_sends_nor_reads(running: Sandbox) -> None:
     with open_socket(running) as client:
         next_ids(client)
         running.fault({"kind": "ws_half_open", "count": 1, "seconds": 1.5})
@@ -294,7 +294,7 @@ def test_a_half_open_socket_says_nothing_and_hears_nothing(running: Sandbox) -> 
         assert not pong.wait(0.4)
 
 
-def test_the_day_is_over(running: Sandbox) -> None:
+def test_a_disconnect_has_a_notice(running: Sandbox) -> None:
     with open_socket(running) as client:
         running.fault({"kind": "ws_disconnect", "count": 1})
         while "serverShutdown" not in str(client.recv(timeout=PATIENCE_SECONDS)):
@@ -305,7 +305,7 @@ def test_the_day_is_over(running: Sandbox) -> None:
     assert closed.value.rcvd.code == 1001
 
 
-def test_no_more_connections(running: Sandbox) -> None:
+def test_new_connections_can_be_refused(running: Sandbox) -> None:
     running.fault({"kind": "ws_refuse", "status": 429, "count": 1})
     with pytest.raises(InvalidStatus) as refused:
         open_socket(running)

@@ -18,7 +18,7 @@ def refused(usage: Usage) -> bool:
     return any(meter.over for meter in meters.values())
 
 
-def test_a_bucket_bears_its_burst_and_then_what_it_fills_by() -> None:
+def test_a_bucket_allows_a_burst_and_its_refill() -> None:
     now = [1_000.0]
     usage = Usage(clock=lambda: now[0])
     assert [refused(usage) for _ in range(17)] == [False] * 15 + [True] * 2
@@ -30,7 +30,7 @@ def test_a_bucket_bears_its_burst_and_then_what_it_fills_by() -> None:
     assert not refused(usage)
 
 
-def test_who_keeps_to_coinbase_s_limit_is_never_refused() -> None:
+def test_a_client_within_coinbases_limit_is_never_refused() -> None:
     clock = SimulatedClock(NOW)
     limiter, usage = (
         Limiter("coinbase", Coinbase.web, clock),

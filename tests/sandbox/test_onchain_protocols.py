@@ -62,12 +62,12 @@ class TestGlassnode:
         told = sandbox.world.series("mvrv", "BTC", np.array([TODAY, NOW]))
         assert [row["v"] for row in rows[-2:]] == pytest.approx(told.tolist())
 
-    def test_point_in_time_rows_come_when_they_were_computed(self, ask: Any) -> None:
+    def test_point_in_time_rows_appear_after_computation(self, ask: Any) -> None:
         rows = ask("glassnode", f"{METRIC}_pit", a="BTC", s=(TODAY - 2 * DAY) // SECOND).json()
         assert [row["computed_at"] - row["t"] for row in rows] == [86_427, 86_427]
         assert max(row["computed_at"] for row in rows) * SECOND <= NOW
 
-    def test_bulk_tells_several_assets(self, ask: Any) -> None:
+    def test_bulk_returns_several_assets(self, ask: Any) -> None:
         since = (TODAY - 2 * DAY) // SECOND
         found = ask("glassnode", f"{METRIC}/bulk", a=["BTC", "ETH"], s=since).json()["data"]
         assert [[one["a"] for one in row["bulk"]] for row in found] == [["BTC", "ETH"]] * 3
@@ -141,7 +141,7 @@ class TestCoinMetrics:
         assert isinstance(rows[0]["CapMVRVCur"], str)
         assert rows[0]["time"].endswith("T00:00:00.000000000Z")
 
-    def test_what_a_key_may_not_read_refuses_all_unless_ignored(self, ask: Any) -> None:
+    def test_an_unreadable_metric_refuses_the_request_unless_ignored(self, ask: Any) -> None:
         asked = {"assets": "btc", "metrics": "CapMVRVCur,SOPR"}
         refused = ask("coinmetrics", ROWS, "free", **asked)
         assert refused.status_code == 403
@@ -150,7 +150,7 @@ class TestCoinMetrics:
         rows = ask("coinmetrics", ROWS, "free", ignore_forbidden_errors="true", **asked).json()
         assert all("SOPR" not in row and "CapMVRVCur" in row for row in rows["data"])
 
-    def test_what_an_asset_lacks_is_absent_and_not_null(self, ask: Any) -> None:
+    def test_a_metric_an_asset_lacks_is_absent(self, ask: Any) -> None:
         asked = {"assets": "btc,eth", "metrics": "SplyUTXOProf", "limit_per_asset": 1}
         assert ask("coinmetrics", ROWS, **asked).status_code == 400
         rows = ask("coinmetrics", ROWS, ignore_unsupported_errors="true", **asked).json()["data"]
@@ -180,13 +180,13 @@ class TestCoinMetrics:
 
 
 class TestCryptoQuant:
-    def test_rows_come_newest_first_and_a_limit_keeps_the_oldest_after_from(self, ask: Any) -> None:
+    def test_a_limit_with_from_selects_the_oldest_rows(self, ask: Any) -> None:
         asked = {"exchange": "all_exchange", "window": "day", "from": "20210101", "limit": 2}
         body = ask("cryptoquant", NETFLOW, **asked).json()
         assert body["status"] == {"code": 200, "message": "success"}
         assert [row["date"] for row in body["result"]["data"]] == ["2021-01-02", "2021-01-01"]
 
-    def test_without_from_the_newest_hundred_come(self, sandbox: Sandbox, ask: Any) -> None:
+    def test_without_from_the_newest_hundred_are_returned(self, sandbox: Sandbox, ask: Any) -> None:
         rows = ask("cryptoquant", NETFLOW, exchange="all_exchange", window="day").json()
         rows = rows["result"]["data"]
         assert len(rows) == 100
@@ -260,7 +260,7 @@ class TestSantiment:
         assert [error["path"] for error in errors] == [["a"], ["c"]]
         assert errors[1]["message"] == 'The slug "none" is not an existing slug.'
 
-    def test_a_free_plan_is_cut_without_a_word_and_refused_wholly_outside(self, query: Any) -> None:
+    def test_a_free_plan_is_cut_silently_and_refused_outside(self, query: Any) -> None:
         def rows(since: int, key: str | None) -> Any:
             asked = f'slug: "bitcoin", from: "{iso(since)}", to: "utc_now", interval: "1d"'
             text = f'{{ getMetric(metric: "mvrv_usd") {{ timeseriesDataJson({asked}) }} }}'
@@ -289,7 +289,7 @@ class TestSantiment:
         assert {"name": "mvrv_usd", "isRestricted": False} in data["getAccessRestrictions"]
 
     @pytest.mark.parametrize("text", ["", "{", "{ a(", "{ a(b: ", "mutation", "{ getMetric( }"])
-    def test_what_is_no_query_is_refused(self, query: Any, text: str) -> None:
+    def test_an_invalid_query_is_refused(self, query: Any, text: str) -> None:
         answer = query(text)
         assert answer.status_code == 400
         assert answer.json()["errors"]
@@ -303,7 +303,7 @@ class TestSantiment:
         assert spent.status_code == 429
         assert "API Rate Limit Reached" in spent.json()["errors"]["details"]
 
-    def test_nothing_is_told_before_it_is_computed(self, sandbox: Sandbox, query: Any) -> None:
+    def test_buckets_appear_after_computation(self, sandbox: Sandbox, query: Any) -> None:
         asked = 'slug: "bitcoin", from: "utc_now-3d", to: "utc_now", interval: "1d"'
         text = f'{{ getMetric(metric: "mvrv_usd") {{ timeseriesDataJson({asked}) }} }}'
         for late, newest in ((HOUR, TODAY - 2 * DAY), (2 * HOUR, TODAY - DAY)):

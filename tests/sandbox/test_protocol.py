@@ -38,7 +38,7 @@ def manual(tmp_path: Path) -> Iterator[ModuleType]:
         del sys.modules[name]
 
 
-def test_the_example_of_the_manual_works(manual: ModuleType) -> None:
+def test_the_documented_protocol_example_works(manual: ModuleType) -> None:
     apis = find_apis(manual)
     assert list(apis) == ["example"]
     with make_sandbox(apis=apis.values(), speed=0) as sandbox:
@@ -77,7 +77,7 @@ def test_budgets_are_counted_by_client_in_windows() -> None:
     assert charge() == (4, False)
 
 
-def test_time_runs_stands_and_jumps() -> None:
+def test_the_clock_runs_stops_and_jumps() -> None:
     real = [0.0]
     clock = SandboxClock(NOW, 60, monotonic=lambda: real[0])
     real[0] = 2.0
@@ -113,12 +113,12 @@ def test_the_clock_moves_over_http(frozen: Sandbox) -> None:
     assert httpx.post(route, json={"now": "yesterday"}).status_code == 422
 
 
-def test_a_taken_port_is_told() -> None:
+def test_a_taken_port_is_reported() -> None:
     with make_sandbox() as sandbox, pytest.raises(WeftError, match="cannot listen"):
         make_sandbox(port=sandbox.port).start()
 
 
-def test_a_mistake_in_a_module_is_logged_and_answered(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_of_a_module_is_logged_and_answered(caplog: pytest.LogCaptureFixture) -> None:
     api = Api("broken", errors=lambda problem, _: Answer({"oops": problem}, 500))
 
     @api.get("/x")

@@ -11,9 +11,9 @@ import pytest
 from tests.sandbox.conftest import make_sandbox
 from weft.foundation.errors import NoDataError
 from weft.foundation.times import HOUR, parse_time
-from weft_sandbox.bars import MINUTES, Bars, Grid
-from weft_sandbox.venues import REFERENCE
-from weft_sandbox.world import World
+from weft_sandbox.market.bars import MINUTES, Bars, Grid
+from weft_sandbox.market.venues import REFERENCE
+from weft_sandbox.market.world import World
 
 END = parse_time("2024-02-07T12:00:00Z")
 
@@ -29,7 +29,7 @@ def folder(tmp_path: Path, walk: Callable[..., pl.DataFrame]) -> Path:
     return tmp_path
 
 
-def test_the_files_candles_come_back_with_their_holes(folder: Path) -> None:
+def test_replay_returns_the_files_candles_with_holes(folder: Path) -> None:
     world = World(seed=1, replay=folder)
     assert [coin.name for coin in world.coins] == ["BTC", "ZZZ"]
     for coin in world.coins:
@@ -56,7 +56,7 @@ def test_minutes_add_up_to_the_files_candles(folder: Path) -> None:
         assert np.array_equal(getattr(joined, name), getattr(long, name)), name
 
 
-def test_it_ends_now_if_asked_to(folder: Path, http: httpx.Client) -> None:
+def test_replay_can_end_now(folder: Path, http: httpx.Client) -> None:
     start = parse_time("2026-05-05T10:00:00Z")
     with make_sandbox(replay=folder, start=start, speed=0) as sandbox:
         query: dict[str, str | int] = {"symbol": "BTCUSDT", "interval": "1h", "limit": 1000}
@@ -72,7 +72,7 @@ def test_a_folder_without_candles_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_real_history_comes_back(real_data: Path) -> None:
+def test_replay_returns_real_history(real_data: Path) -> None:
     world = World(replay=real_data / "crypto_perp_5m")
     coin = world.coins[0]
     wanted = pl.read_parquet(next((real_data / "crypto_perp_5m").glob(f"{coin.symbol}*.parquet")))

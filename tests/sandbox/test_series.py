@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from weft.foundation.times import DAY, HOUR, parse_time
-from weft_sandbox import recipes
-from weft_sandbox.coins import OPENING
-from weft_sandbox.recipes import RECIPES
-from weft_sandbox.world import World
+from weft_sandbox.market import recipes
+from weft_sandbox.market.coins import OPENING
+from weft_sandbox.market.recipes import RECIPES
+from weft_sandbox.market.world import World
 
 INDEX = np.arange(24 * 120, 24 * 365 * 6)
 TIMES = OPENING + INDEX * HOUR
@@ -29,7 +29,7 @@ def measured(world: World, name: str) -> float:
 
 
 @pytest.mark.parametrize("name", LEADS)
-def test_a_series_is_worth_what_its_recipe_says(world: World, name: str) -> None:
+def test_a_series_has_the_correlation_of_its_recipe(world: World, name: str) -> None:
     recipe = RECIPES[name]
     # Windows overlap: so many independent ones there are, shared by ten coins.
     windows = len(INDEX) / abs(recipe.hours)
@@ -50,7 +50,7 @@ def test_a_leading_series_leads_and_does_not_lag(world: World) -> None:
 
 
 @pytest.mark.parametrize("name", ["fees", "hash_rate", "a_name_nobody_knows"])
-def test_noise_tells_nothing(world: World, name: str) -> None:
+def test_noise_has_no_correlation(world: World, name: str) -> None:
     values = np.concatenate([world.series(name, c.name, TIMES) for c in world.coins[:10]])
     for hours in (24, -24):
         told = [world.series_maker.window_return(c, INDEX, hours) for c in world.coins[:10]]
@@ -68,14 +68,14 @@ def test_series_keep_their_bounds(world: World) -> None:
         assert values.std() > 0, name
 
 
-def test_the_table_in_the_text_is_the_table_in_the_code() -> None:
+def test_the_documented_table_equals_the_recipes() -> None:
     stated = re.findall(r"\| (\w+) \| ([+-]\d+) \| ([+-]\d\.\d+) ", recipes.__doc__ or "")
     assert len(stated) > 25
     for name, hours, correlation in stated:
         assert (RECIPES[name].hours, RECIPES[name].correlation) == (int(hours), float(correlation))
 
 
-def test_news_tell_of_the_past_and_a_little_of_the_future(world: World) -> None:
+def test_news_follow_past_and_future_returns_as_documented(world: World) -> None:
     start = parse_time("2022-01-01T00:00:00Z")
     items = world.news(start, start + 100 * DAY)
     assert 3_000 < len(items) < 7_000

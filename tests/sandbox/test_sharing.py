@@ -38,7 +38,7 @@ def _first_close(base: str) -> object:
     return httpx.get(f"{base}/binance/api/v3/klines", params=query, trust_env=False).json()
 
 
-def test_the_market_goes_on_where_the_one_that_served_it_ends(port: int) -> None:
+def test_another_process_takes_the_server_over(port: int) -> None:
     with Sandbox(port=port) as first:
         candle = _first_close(first.url())
         with SharedSandbox(port) as second:
@@ -51,7 +51,7 @@ def test_the_market_goes_on_where_the_one_that_served_it_ends(port: int) -> None
     assert not is_usual_market(port)
 
 
-def test_another_market_is_not_used(port: int) -> None:
+def test_a_server_of_another_market_is_not_used(port: int) -> None:
     with Sandbox(port=port, seed=8), SharedSandbox(port) as own:
         assert own.url() != f"http://127.0.0.1:{port}"
         assert is_usual_market(int(own.url().rpartition(":")[2]))
@@ -68,19 +68,21 @@ def test_another_market_is_not_used(port: int) -> None:
     ],
     ids=lambda unusual: next(iter(unusual)),
 )
-def test_what_makes_a_market_another_one(unusual: dict[str, object]) -> None:
+def test_an_unusual_market_is_recognised(unusual: dict[str, object]) -> None:
     with Sandbox(apis=[], **unusual) as sandbox:  # type: ignore[arg-type]  # by keyword, of any type
         assert not is_usual_market(sandbox.port)
 
 
-def test_a_taken_port_is_passed_over(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_taken_port_is_skipped(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharing, "_ANSWER_SECONDS", 0.1)
     with SharedSandbox(taken) as own:
         found = int(own.url("binance").removesuffix("/binance").rpartition(":")[2])
         assert taken < found < taken + SANDBOX_PORTS
 
 
-def test_without_a_free_port_the_key_is_named(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_free_port_the_config_key_is_named(
+    taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sharing, "_ANSWER_SECONDS", 0.1)
     monkeypatch.setattr(sharing, "SANDBOX_PORTS", 1)
     with pytest.raises(WeftError, match=r"--set sandbox\.port="), SharedSandbox(taken):

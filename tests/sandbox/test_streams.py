@@ -55,7 +55,7 @@ def _apply(book: Book, event: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("path", "rest"), [("/ws", "/api/v3"), ("/public/ws", "/fapi/v1")])
-def test_a_local_book_follows_the_real_one(
+def test_a_local_book_equals_the_servers_book(
     running: Sandbox, http: httpx.Client, path: str, rest: str
 ) -> None:
     query: dict[str, str | int] = {"symbol": "ETHUSDT", "limit": 500}
@@ -77,7 +77,7 @@ def test_a_local_book_follows_the_real_one(
     assert best_bid < best_ask < best_bid * 1.001
 
 
-def test_trades_come_in_order_without_a_gap(running: Sandbox) -> None:
+def test_streamed_trades_are_ordered_without_gaps(running: Sandbox) -> None:
     running.clock.move(NOW, 20)
     with open_socket(running, "/stream?streams=btcusdt@aggTrade") as socket:
         rows = [receive(socket) for _ in range(15)]
@@ -127,7 +127,7 @@ def test_liquidations_are_streamed(running: Sandbox) -> None:
     assert order["q"] == order["z"]
 
 
-def test_the_server_pings_and_leaves_who_does_not_answer(
+def test_the_server_disconnects_a_client_without_pongs(
     running: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_socket(running, "/ws/btcusdt@depth5") as socket:
@@ -148,7 +148,7 @@ def test_the_server_pings_and_leaves_who_does_not_answer(
     assert closed.value.rcvd.code == 1008
 
 
-def test_five_messages_a_second_and_no_more(running: Sandbox) -> None:
+def test_more_than_five_messages_a_second_disconnect(running: Sandbox) -> None:
     with open_socket(running, "/ws") as socket:
 
         def hurry() -> None:
@@ -214,7 +214,7 @@ def test_coinbase_feed(running: Sandbox) -> None:
         assert answer["reason"] == "BTC-XYZ is not a valid product"
 
 
-def test_coinbase_leaves_who_does_not_subscribe() -> None:
+def test_coinbase_disconnects_a_client_without_subscription() -> None:
     with (
         make_sandbox(options={"coinbase.patience_seconds": 0.2}) as sandbox,
         open_socket(sandbox, "/feed", "coinbase") as socket,

@@ -5,10 +5,10 @@ import pytest
 
 from tests.sandbox.conftest import NOW
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, parse_time
-from weft_sandbox.bars import MINUTES, Bars, Grid
-from weft_sandbox.coins import COINS
-from weft_sandbox.venues import PERPETUAL, REFERENCE, VENUES, Venue
-from weft_sandbox.world import World
+from weft_sandbox.market.bars import MINUTES, Bars, Grid
+from weft_sandbox.market.coins import COINS
+from weft_sandbox.market.venues import PERPETUAL, REFERENCE, VENUES, Venue
+from weft_sandbox.market.world import World
 
 COLUMNS = Bars.__slots__
 
@@ -17,7 +17,7 @@ def equal(one: Bars, other: Bars) -> bool:
     return all(np.array_equal(getattr(one, n), getattr(other, n)) for n in COLUMNS)
 
 
-def test_same_seed_is_the_same_market_in_whatever_order_it_is_asked(world: World) -> None:
+def test_the_market_depends_only_on_the_seed(world: World) -> None:
     coin, grid = world.coin["SOL"], Grid.of("5m")
     late, early = parse_time("2024-03-05T00:00:00Z"), parse_time("2021-01-05T00:00:00Z")
     end = late + 300 * DAY
@@ -33,14 +33,14 @@ def test_same_seed_is_the_same_market_in_whatever_order_it_is_asked(world: World
     assert world.news(late, late + DAY) == other.news(late, late + DAY)
 
 
-def test_another_seed_is_another_market(world: World) -> None:
+def test_another_seed_gives_another_market(world: World) -> None:
     other = World(seed=8)
     grid, first = Grid.of("1h"), parse_time("2021-01-05T00:00:00Z")
     one, two = (w.candles(REFERENCE, w.coins[0], grid, first, NOW, NOW) for w in (world, other))
     assert not equal(one, two)
 
 
-def test_what_was_told_does_not_change_when_more_is_asked_for(world: World) -> None:
+def test_later_requests_change_no_earlier_data(world: World) -> None:
     young = World(seed=7)
     coin, grid = young.coin["ETH"], Grid.of("1h")
     before = young.candles(REFERENCE, coin, grid, NOW - DAY, NOW, NOW)
@@ -49,7 +49,7 @@ def test_what_was_told_does_not_change_when_more_is_asked_for(world: World) -> N
 
 
 @pytest.mark.parametrize("venue", VENUES, ids=lambda venue: venue.name)
-def test_candles_are_possible(world: World, venue: Venue) -> None:
+def test_candles_are_consistent(world: World, venue: Venue) -> None:
     for coin in COINS[:3] + COINS[-1:]:
         now = parse_time("2024-08-01T10:20:30.400Z")
         bars = world.candles(venue, coin, MINUTES, now - 3 * DAY, now + 1, now)
@@ -67,14 +67,14 @@ def test_candles_are_possible(world: World, venue: Venue) -> None:
 
 @pytest.mark.parametrize("interval", ["3m", "5m", "1h", "4h", "8h", "12h", "1d", "3d", "1w", "1M"])
 @pytest.mark.parametrize("venue", [REFERENCE, PERPETUAL], ids=lambda venue: venue.name)
-def test_long_candles_are_their_minutes(world: World, venue: Venue, interval: str) -> None:
+def test_long_candles_aggregate_their_minutes(world: World, venue: Venue, interval: str) -> None:
     coin, grid = world.coin["BTC"], Grid.of(interval)
     first = grid.ceil(NOW - 70 * DAY) if grid.months else grid.ceil(NOW - 20 * DAY)
     minutes = world.candles(venue, coin, MINUTES, first, NOW + 1, NOW)
     assert equal(minutes.on(grid), world.candles(venue, coin, grid, first, NOW + 1, NOW))
 
 
-def test_minutes_are_their_seconds_and_their_trades(world: World) -> None:
+def test_minutes_aggregate_their_seconds_and_trades(world: World) -> None:
     coin = world.coin["ETH"]
     first = MINUTES.ceil(NOW - 30 * MINUTE)
     minutes = world.candles(REFERENCE, coin, MINUTES, first, NOW + 1, NOW)
@@ -93,7 +93,7 @@ def test_minutes_are_their_seconds_and_their_trades(world: World) -> None:
     assert world.price(REFERENCE, coin, NOW) == trades.price[-1] == minutes.close[-1]
 
 
-def test_nothing_after_now_is_told(world: World) -> None:
+def test_no_data_after_now_is_returned(world: World) -> None:
     coin, now = world.coin["BTC"], NOW - 30 * SECOND
     for grid in (MINUTES, Grid.of("1d"), Grid.of("1w")):
         bars = world.candles(REFERENCE, coin, grid, grid.open_of(now), now + DAY, now)
@@ -146,7 +146,7 @@ def test_funding_follows_the_premium_and_the_crowd(world: World) -> None:
     assert np.mean(rates < 0) > 0.05
 
 
-def test_liquidations_come_with_moves(world: World) -> None:
+def test_liquidations_follow_large_moves(world: World) -> None:
     coin, deals = world.coin["BTC"], world.derivatives
     found = deals.liquidations(PERPETUAL, coin, NOW - DAY, NOW)
     assert found == sorted(found, key=lambda one: one.time)

@@ -1,7 +1,8 @@
-"""Candles of exchanges: where they begin, what is closed, and several pages at once.
+"""The base of providers that bring candles of an exchange.
 
-A module says which intervals there are, and how an instrument and a page are asked for; the rest is
-the same for all exchanges and stands here.
+A subclass lists the intervals of the exchange and implements two requests, each with its parsing:
+`CandleProvider.instrument` and `CandleProvider.page`. The base class decides where each symbol
+resumes, which candles are closed, and how many pages are requested concurrently.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ from weft.sources.http.reader import read_rows
 _SCHEMA = {"open_time": pl.Datetime("us", "UTC")} | dict.fromkeys(FIELDS, pl.Float64())
 _TEST_NETWORK = re.compile("testnet|sandbox|demo")
 _FURTHEST_LISTING = 90 * DAY
-"""Listings are announced days ahead, weeks at most; what lies further off is no listing."""
+"""Exchanges announce listings days or weeks ahead; a later listing date is taken for an error."""
 
 Row = tuple[int, float, float, float, float, float]
 """Open time in microseconds since 1970, open, high, low, close, volume in base units."""
@@ -44,13 +45,20 @@ Row = tuple[int, float, float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Candles that one request brought.
+    """The candles of one response.
+
+    Example: a page of at most 500 rows, after which the next page starts at its last row::
+
+        full = len(rows) == 500
+        Page(rows, answer=response, following=rows[-1][0] + interval.micros if full else None)
 
     Attributes:
-        rows: in any order; unfinished ones and such as were not asked for may be among them.
-        answer: the answer they stood in.
-        following: where the next page begins, microseconds since 1970; None after the last one.
-        problems: lines for people about rows that were left out.
+        rows: candles in any order; unfinished candles and candles outside the requested span may
+            be included.
+        answer: the response, for its age and the server's clock.
+        following: open time at which the next page begins, microseconds since 1970; None after
+            the last page.
+        problems: messages about rows that were left out.
     """
 
     rows: list[Row]
@@ -78,23 +86,65 @@ def parse_candles(
 
 
 class CandleConfig(HttpConfig):
-    """Options every exchange has."""
+    """Options of every exchange; derive the ``Config`` of a provider from this class.
+
+    Example::
+
+        class Config(CandleConfig):
+            page_size: int = Field(default=500, ge=1, le=1000, description="candles in one request")
+    """
 
     symbols: tuple[str, ...] = Field(
-        default=(), description="what to fetch where nothing is asked for in particular"
+        default=(), description="symbols to fetch if the universe names none"
     )
-    requests_in_flight: int = Field(default=4, ge=1, le=20, description="requests open at once")
+    requests_in_flight: int = Field(default=4, ge=1, le=20, description="concurrent requests")
 
 
 class CandleProvider(Provider):
-    """Base of exchanges: closed candles of chosen symbols, oldest first, resumed where they end.
+    """Base of exchanges: brings closed candles, oldest first, and resumes after the newest stored.
+
+    A subclass sets `name`, `web` and `intervals`, and implements `instrument` and `page`. The row
+    function is the parsing half; a test calls it with a recorded body and needs no server::
+
+        from weft.domain.instruments import Instrument
+        from weft.sources.candles import CandleProvider, Page, Row
+        from weft.sources.http import Api, RateLimit, Reader
+
+        class Bourse(CandleProvider):
+            name = "bourse"
+            web = Api(base_url="https://api.bourse.example", limits=(RateLimit(10, 1),))
+            hosts = ("bourse.example",)
+            intervals = {"1m": "1min", "1h": "60min"}
+
+            async def instrument(self, http, symbol):
+                response = await http.get(f"/v1/symbols/{symbol}")
+                base, quote = response.read.text("base"), response.read.text("quote")
+                return Instrument(symbol=symbol, base=base, quote=quote, venue="bourse")
+
+            async def page(self, http, symbol, interval, first, now):
+                params = {"interval": self.intervals[interval.name], "from": first // 1_000}
+                response = await http.get(f"/v1/candles/{symbol}", params=params)
+                rows = [parse_row(row) for row in response.read.rows()]
+                following = max(row[0] for row in rows) + interval.micros if rows else None
+                return Page(rows, response, following)
+
+        def parse_row(row: Reader) -> Row:
+            opened = row.instant(0, unit="ms")
+            opening, high, low, close, volume = (row.number(i) for i in range(1, 6))
+            return opened, opening, high, low, close, volume
+
+    A recorded body in, rows out::
+
+        body = [[1735776000000, "94000.1", "94500", "93900", "94250.5", "12.5"]]
+        rows = Reader(body, "provider bourse", "GET /v1/candles").rows()
+        assert parse_row(rows[0])[4] == 94250.5
 
     Attributes:
-        intervals: what the exchange calls each length of candle, by Weft's name for it.
-        hosts: domains at which its data is real, its test networks excepted.
-        gaps: whether candles without a trade are left out.
+        intervals: the exchange's name of each interval, by Weft's name such as ``1h``.
+        hosts: domains with real data; hosts named testnet, sandbox or demo below them are not.
+        gaps: whether the exchange leaves out candles without a trade.
         settle_seconds: how long after its close a candle may still change.
-        unlisted: symbols that the exchange was found not to list.
+        unlisted: symbols that the exchange answered not to list.
     """
 
     intervals: ClassVar[Mapping[str, str]]
@@ -111,38 +161,54 @@ class CandleProvider(Provider):
         self._doubtful: set[str] = set()
         self.unlisted: set[str] = set()
         self._begun: set[str] = set()
-        # Its options decide how many requests are open at once.
+        # The config sets the number of concurrent requests.
         self.web = self.web and replace(self.web, concurrent=self.config.requests_in_flight)
 
     @property
     def source_kind(self) -> SourceKind:
-        """Real at the exchange's own addresses, but for its test networks; a sandbox elsewhere."""
+        """REAL for a host in `hosts` that is no test network; SANDBOX for any other host."""
         host = urlsplit(self.base_url or "").hostname or ""
-        own = any(host == domain or host.endswith(f".{domain}") for domain in self.hosts)
-        real = own and not _TEST_NETWORK.search(host)
+        official = any(host == domain or host.endswith(f".{domain}") for domain in self.hosts)
+        real = official and not _TEST_NETWORK.search(host)
         return SourceKind.REAL if real else SourceKind.SANDBOX
 
     async def prepare(self, http: Http, symbols: Sequence[str]) -> None:
-        """Ask for what describes many instruments at once, where the exchange has that."""
+        """Request what describes many instruments in one response, before the first page.
+
+        The default does nothing.
+        """
         return
 
     @abstractmethod
     async def instrument(self, http: Http, symbol: str) -> Instrument:
-        """Return what the exchange says about a symbol.
+        """Request and return the instrument of a symbol.
 
         Raises:
-            UnlistedSymbolError: it lists no such symbol.
+            UnlistedSymbolError: the exchange does not list the symbol; it is not requested again
+                until the next start.
         """
 
     @abstractmethod
     async def page(self, http: Http, symbol: str, interval: Interval, first: int, now: int) -> Page:
-        """Return the candles that open at `first` or after it, as many as one request brings."""
+        """Request one page of candles, oldest first.
+
+        Args:
+            http: the client of the exchange.
+            symbol: the exchange's symbol.
+            interval: length of a candle, one of `intervals`.
+            first: earliest open time wanted, microseconds since 1970, on the interval's grid.
+            now: instant before the request, microseconds since 1970.
+
+        Raises:
+            UnlistedSymbolError: the exchange does not list the symbol.
+            SourceError: the request failed.
+        """
 
     async def fetch(self, request: Request, http: Http, clock: Clock) -> AsyncIterator[Batch]:
         """Yield one batch for every page of every symbol, in turn.
 
         Raises:
-            ProviderError: the exchange has no such candles, cannot be read, or refuses.
+            ProviderError: the exchange has no candles of this interval, or a request failed.
         """
         due = await self._due(request, http)
         running: set[asyncio.Task[tuple[Batch, tuple[str, int] | None]]] = set()
@@ -153,7 +219,7 @@ class CandleProvider(Provider):
                     page = self._page(http, clock, request.interval, *due.popleft())
                     running.add(asyncio.create_task(page))
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                # Pages that came are given out before the failure of another ends it all.
+                # Pages already received are yielded before the error of another page is raised.
                 for task in sorted(done, key=lambda task: task.exception() is not None):
                     error = task.exception()
                     if isinstance(error, SchemaChangedError):
@@ -172,7 +238,7 @@ class CandleProvider(Provider):
             await asyncio.gather(*running, return_exceptions=True)
 
     async def _due(self, request: Request, http: Http) -> deque[tuple[str, int]]:
-        """Return the symbols to ask for, each with the instant its first page begins at.
+        """Return the symbols to request, each with the time at which its first page begins.
 
         Raises:
             ProviderError: the exchange has no candles of this interval.
@@ -180,16 +246,16 @@ class CandleProvider(Provider):
         step = request.interval.micros
         if request.interval.name not in self.intervals:
             raise ProviderError(
-                f"there are no {request.interval} candles",
+                f"the exchange has no {request.interval} candles",
                 where=self.name,
                 hint=f"Choose one of {', '.join(self.intervals)}",
             )
-        # Where something is known the next candle follows, however long ago that was: no hole.
+        # A stored symbol resumes at the next candle, however old the newest one is: no hole.
         since = {symbol: known + step for symbol, known in request.known.items()}
         self._begun |= set(request.known)
-        asked = dict.fromkeys(request.symbols or self.config.symbols)
-        symbols = [symbol for symbol in asked if symbol not in self.unlisted]
-        # What was said of them was of the future, and may be told otherwise by now.
+        requested = dict.fromkeys(request.symbols or self.config.symbols)
+        symbols = [symbol for symbol in requested if symbol not in self.unlisted]
+        # A listing date in the future may have changed since the last request.
         for symbol in self._doubtful:
             self._described.pop(symbol, None)
         self._doubtful.clear()
@@ -200,43 +266,43 @@ class CandleProvider(Provider):
     async def _page(
         self, http: Http, clock: Clock, interval: Interval, symbol: str, start: int
     ) -> tuple[Batch, tuple[str, int] | None]:
-        """Return one page of a symbol's candles, and where the next one starts if there is one."""
+        """Return one page of a symbol's candles, and the symbol and start of the next page."""
         instruments: tuple[Instrument, ...] = ()
-        ahead: tuple[str, ...] = ()
+        remarks: tuple[str, ...] = ()
         try:
             described = self._described.get(symbol)
             if described is None:
                 described = await self.instrument(http, symbol)
                 if described.symbol != symbol:
-                    told = f"{symbol}: {self.name} describes it as {described.symbol}"
-                    return Batch(problems=(f"{told}; its candles are not taken",)), None
-                described, ahead = self._listed_by(described, clock.now())
+                    problem = f"{symbol}: {self.name} describes it as {described.symbol}"
+                    return Batch(problems=(f"{problem}; its candles are not taken",)), None
+                described, remarks = self._check_listing(described, clock.now())
                 instruments = (described,)
             listed = described.listed
             first = interval.ceil(start if listed is None else max(start, interval.floor(listed)))
-            # Before the request: what it was unfinished for may be closed by the time it comes.
+            # Before the request: a candle unfinished at this instant may be closed on arrival.
             now = clock.now()
             page = None
             if first + interval.micros <= now:
                 page = await self.page(http, symbol, interval, first, now)
         except UnlistedSymbolError:
             self.unlisted.add(symbol)
-            told = f"{symbol}: {self.name} lists no such symbol; not asked for again"
-            return Batch(problems=(f"{told} until the next start",)), None
-        # Not before: what is described here is handed out below.
+            problem = f"{symbol}: {self.name} lists no such symbol; not requested again"
+            return Batch(problems=(f"{problem} until the next start",)), None
+        # Only after the requests succeeded: the batch below carries the instrument.
         self._described[symbol] = described
         if page is None:
-            return Batch(instruments=instruments, problems=ahead), None
+            return Batch(instruments=instruments, problems=remarks), None
         settled = int(self.settle_seconds * SECOND)
-        closed_by = min(now, _told_time(page.answer, now), page.answer.given_at) - settled
-        # Two versions of one candle stay two, for the checks to refuse.
+        closed_by = min(now, _server_time(page.answer, now), page.answer.given_at) - settled
+        # Two versions of one candle stay two rows, which the store's checks then refuse.
         rows = {r: r[0] for r in page.rows if first <= r[0] <= closed_by - interval.micros}
         lost = (f"{symbol}: {line}" for line in page.problems)
-        problems = (*ahead, *lost, *self._out_of_place(symbol, page.rows, interval, now))
+        problems = (*remarks, *lost, *self._check_times(symbol, page.rows, interval, now))
         if any((opened - interval.floor(0)) % interval.micros for opened in rows.values()):
             rows = {}
         more = None
-        # Where nothing comes after candles, nothing is asked beyond: a hole would never be filled.
+        # Without `gaps`, an empty page after candles ends the fetch: going on would leave a hole.
         if page.following and (rows or self.gaps or symbol not in self._begun):
             more = (symbol, page.following) if page.following + interval.micros <= now else None
         frame = None
@@ -247,42 +313,43 @@ class CandleProvider(Provider):
             frame = frame.with_columns(**names)
         return Batch(candles=frame, instruments=instruments, problems=problems), more
 
-    def _listed_by(self, described: Instrument, now: int) -> tuple[Instrument, tuple[str, ...]]:
-        """Return an instrument without a listing that cannot be meant, and what there is to say."""
+    def _check_listing(self, described: Instrument, now: int) -> tuple[Instrument, tuple[str, ...]]:
+        """Return an instrument without an implausible listing date, and remarks on the date."""
         symbol, listed = described.symbol, described.listed
         if listed is None or listed <= now:
             return described, ()
         self._doubtful.add(symbol)
-        told = f"{symbol}: {self.name} says that it lists at {iso(listed)}"
-        # What has candles trades already, whatever is said of it.
+        remark = f"{symbol}: {self.name} says that it lists at {iso(listed)}"
+        # A symbol with stored candles trades already.
         if listed <= now + _FURTHEST_LISTING and symbol not in self._begun:
-            return described, (f"{told}; nothing is asked for before",)
-        told = f"{told}; not believed, and asked for all the same"
-        return replace(described, listed=None), (told,)
+            return described, (f"{remark}; no candles are requested before",)
+        remark = f"{remark}; that date is ignored as implausible"
+        return replace(described, listed=None), (remark,)
 
     @staticmethod
-    def _out_of_place(
+    def _check_times(
         symbol: str, rows: Iterable[Row], interval: Interval, now: int
     ) -> tuple[str, ...]:
-        """Return what is wrong with the stamps of candles, which all lie on one grid by now."""
+        """Return the problems of open times: in the future, or off the interval's grid."""
         opened = [row[0] for row in rows]
-        told = []
+        problems = []
         if ahead := [t for t in opened if t > now]:
-            told.append(f"{len(ahead)} candles refused, in the future, first at {iso(min(ahead))}")
+            first = iso(min(ahead))
+            problems.append(f"{len(ahead)} candles refused, in the future, first at {first}")
         off = [t for t in opened if (t - interval.floor(0)) % interval.micros]
         if off:
-            told.append(
+            problems.append(
                 f"no candle of a page is taken: {len(off)} open off the {interval} grid, first at "
                 f"{iso(min(off))}"
             )
-        return tuple(f"{symbol}: {line}" for line in told)
+        return tuple(f"{symbol}: {problem}" for problem in problems)
 
 
-def _told_time(answer: HttpResponse, now: int) -> int:
-    """Return the time the server says it was; where this clock is ahead, a candle is not closed."""
+def _server_time(response: HttpResponse, now: int) -> int:
+    """Return the server's Date: if this machine's clock is ahead, fewer candles are closed."""
     try:
-        told = to_micros(parsedate_to_datetime(answer.headers.get("date", "")))
+        date = to_micros(parsedate_to_datetime(response.headers.get("date", "")))
     except (ValueError, TypeError, IndexError, OverflowError):
         return now
-    # A Date that is off by more than a day says more about the header than about the clock.
-    return told if abs(told - now) <= DAY else now
+    # A Date more than a day off is a broken header, not a clock difference.
+    return date if abs(date - now) <= DAY else now

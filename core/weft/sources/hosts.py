@@ -1,4 +1,4 @@
-"""Sources that live on several hosts: a client for each, beside the one a provider is handed."""
+"""Clients for sources that have several hosts."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -12,10 +12,20 @@ if TYPE_CHECKING:
 
 
 class Hosts:
-    """Clients of further hosts, open for as long as it is entered; one host has one client.
+    """Opens one client for each further host of a source, and closes them on exit.
+
+    Example: a source whose tokens come from another host than its data::
+
+        LOGIN = Api(base_url="https://login.example.com")
+
+        async def fetch(self, request, http, clock):
+            async with Hosts(http) as hosts:
+                login = await hosts.client(LOGIN)
+                response = await login.post("/token", fields={"grant_type": "client_credentials"})
+                data = await hosts.client(self.data_api, SecretStr(response.read.text("token")))
 
     Args:
-        http: the client the provider was handed; the others keep their answers where it does.
+        http: the provider's client; the further clients share its cache and its status.
     """
 
     def __init__(self, http: "Http") -> None:
@@ -23,22 +33,22 @@ class Hosts:
         self._clients: dict[tuple[str, str], Http] = {}
         self._stack = AsyncExitStack()
         self.lock = asyncio.Lock()
-        """For what only one of several requests shall do, such as asking for a token."""
+        """Held by the one request that does a shared step, such as requesting a token."""
 
     async def client(self, api: "Api", key: "SecretStr | None" = None) -> "Http":
-        """Return the client of the host an API is at.
+        """Return the client of a host, opened at the first call for this address and key.
 
         Raises:
-            ConfigError: the address or the key cannot be one.
+            ConfigError: the address is no http(s) URL, or the key has impossible characters.
         """
         place = (api.base_url, key.get_secret_value() if key else "")
         if place not in self._clients:
-            other = self._http.elsewhere(api, key)
-            self._clients[place] = await self._stack.enter_async_context(other)
+            client = self._http.elsewhere(api, key)
+            self._clients[place] = await self._stack.enter_async_context(client)
         return self._clients[place]
 
     def forget(self, api: "Api", key: "SecretStr | None" = None) -> None:
-        """Let the next call for a client have a new one: one whose key was refused asks no more."""
+        """Drop a client whose key was refused, so that the next call opens a new one."""
         self._clients.pop((api.base_url, key.get_secret_value() if key else ""), None)
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Texts of any source: what they are about, what is left of them without markup, what repeats."""
+"""The base of providers that bring texts: assets, markup, duplicates, and the table of a batch."""
 
 import hashlib
 import html
@@ -13,57 +13,69 @@ from weft.text.tagging import Tagger
 if TYPE_CHECKING:
     import polars as pl
 
-# What is never closed goes on to the end, or each beginning would be followed to the end anew.
-_SPEECH = re.compile(r"<(script|style)\b[^<>]*>.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
+# An unclosed tag runs to the end of the text; otherwise the search would be quadratic.
+_SCRIPT = re.compile(r"<(script|style)\b[^<>]*>.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<!--.*?(?:-->|\Z)|</?[a-zA-Z!?][^<>]*>", re.DOTALL)
 _NO_CHARACTER = re.compile(r"&#[0-9]{8,};?")
-"""References to numbers no character has, which can be longer than Python reads a number."""
+"""Numeric references beyond Unicode, which may have more digits than `int` accepts."""
 _LONGEST_READ = 40_000
-"""Characters that are looked at: as many as Reddit allows in a post."""
+"""Characters that are used of a text, the longest post that Reddit allows."""
 _FIRST_APPEARED = re.compile(r"\s*The post .{1,300} (first appeared|appeared first) on .{1,80}$")
 _SHORTEST_TITLE = 4
 
 
 class AssetFinder:
-    """Finds the assets that a text is about, as layers read it (see `weft.text.tagging`).
+    """Finds the assets that a text is about, by the rules of `weft.text.tagging`.
+
+    Example::
+
+        finder = AssetFinder(names={"the merge": "ETH"})
+        assert finder.find("Bitcoin rallies after The Merge") == ["BTC", "ETH"]
 
     Args:
-        names: further names and the assets they stand for.
-        assets: further tickers to look for.
+        names: further names, and the asset of each.
+        assets: further tickers.
     """
 
     def __init__(self, names: Mapping[str, str] | None = None, assets: Iterable[str] = ()) -> None:
         self._tagger = Tagger(assets, names)
 
     def find(self, title: str, summary: str = "", tags: Iterable[str] = ()) -> list[str]:
-        """Return the assets, each once, in alphabetical order.
+        """Return the assets of a text, without duplicates, in alphabetical order.
 
         Args:
-            title: without markup.
-            summary: likewise.
-            tags: of the source, such as a coin's name; each is read alone.
+            title: title without markup.
+            summary: summary without markup.
+            tags: tags of the source, such as names of coins; each is read on its own.
         """
         parts = ((title, summary), (summary, title), *((tag, title) for tag in tags))
         return sorted(set().union(*(self._tagger.find(text, rest) for text, rest in parts)))
 
 
 def plain(text: str) -> str:
-    """Return a text without markup and entities, on one line.
+    """Return the first 40,000 characters of a text on one line, without markup and entities.
 
-    Of a very long one only the beginning is looked at: the first 40 000 characters.
+    Example::
+
+        assert plain("<p>Bitcoin &amp; Ether</p>") == "Bitcoin & Ether"
     """
-    # Cut before anything else, so that no text costs more than another of that length.
+    # Cut first, which bounds the cost of the expressions below.
     text = text[:_LONGEST_READ]
-    # Feeds escape twice now and then; markup that shows only then goes as well.
+    # Some feeds escape twice, which hides tags from the first pass.
     for _ in range(2):
-        bare = _TAG.sub(" ", _SPEECH.sub(" ", text))
+        bare = _TAG.sub(" ", _SCRIPT.sub(" ", text))
         text = html.unescape(_NO_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", bare))
     text = " ".join(_TAG.sub(" ", text).split())
     return _FIRST_APPEARED.sub("", text)
 
 
 def same_link(url: str) -> str:
-    """Return what is left of an address where it is the same page: no campaign, no fragment."""
+    """Return a link without scheme, ``www.``, campaign parameters and fragment, to compare pages.
+
+    Example::
+
+        assert same_link("https://www.a.example/b/?utm_source=x#c") == "a.example/b"
+    """
     try:
         parts = urlsplit(url.strip())
     except ValueError:
@@ -75,19 +87,31 @@ def same_link(url: str) -> str:
 
 
 def same_title(title: str) -> str | None:
-    """Return what is left of a title where it is the same; None where it is too short to tell."""
+    """Return a title's words in lower case, to compare titles; None for fewer than 4 words."""
     words = re.findall(r"\w+", title.casefold())
     return " ".join(words) if len(words) >= _SHORTEST_TITLE else None
 
 
 def digest(*parts: str) -> str:
-    """Return a short name for a text, the same in every process."""
+    """Return a 24-digit hexadecimal id of a text, the same in every process."""
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:24]
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One text as `Batch.texts` takes it; instants in microseconds since 1970."""
+    """One row of `Batch.texts`.
+
+    Attributes:
+        id: id of the text, unique within the source.
+        event_time: instant of publication, microseconds since 1970.
+        known_at: instant the text became known, microseconds since 1970.
+        title: title without markup.
+        summary: summary without markup.
+        url: address of the text.
+        feed: publisher.
+        assets: assets the text is about, such as ``BTC``.
+        credibility: 0 to 1.
+    """
 
     id: str
     event_time: int
@@ -101,7 +125,12 @@ class Text:
 
 
 def frame_of(texts: Iterable[Text]) -> "pl.DataFrame":
-    """Return texts as a table for `Batch.texts`."""
+    """Return texts as the table of `Batch.texts`, sorted by id and times.
+
+    Example::
+
+        yield Batch(texts=frame_of(texts))
+    """
     import polars as pl  # noqa: PLC0415  # listing providers needs no frames
 
     rows = [tuple(getattr(text, name) for name in Text.__slots__) for text in texts]

@@ -11,9 +11,8 @@ import httpx
 
 from weft.sources.http import client
 from weft.sources.http.api import Api
-from weft.sources.http.connection import Connection, Reply
+from weft.sources.http.connection import Connection, KeyedTransport, Reply
 from weft.sources.http.retry import Deadline
-from weft.sources.http.transport import KeyedTransport
 
 _TICKS = 20
 

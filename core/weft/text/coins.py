@@ -1,4 +1,4 @@
-"""What the large coins are called, and which of their names are words besides."""
+"""The large coins: tickers, names, and names that are also common words."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -6,7 +6,7 @@ from typing import Final
 
 
 class Clarity(Enum):
-    """What a name or ticker must be accompanied by to mean a coin."""
+    """What a name or ticker needs nearby to mean a coin."""
 
     PLAIN = "nothing: it has no other meaning"
     CAPITAL = "a capital letter, and something about crypto in the text"
@@ -18,8 +18,8 @@ class Coin:
     """One coin.
 
     Attributes:
-        ticker: its asset, such as ``BTC``.
-        names: in lower case, with what they need.
+        ticker: asset of the coin, such as ``BTC``.
+        names: names in lower case, each with what it needs nearby.
         clear: whether the ticker in capitals has no other meaning.
     """
 
@@ -30,7 +30,7 @@ class Coin:
 
 _P, _C, _Q = Clarity.PLAIN, Clarity.CAPITAL, Clarity.CUED
 
-# Ticker, whether it is clear, and names: plain ones bare, capital ones with ^, cued ones with ?.
+# Ticker; + if the ticker is clear; names: bare if plain, ^ if capital, ? if cued.
 _TABLE: Final = """
 BTC + bitcoin, bitcoins
 ETH + ethereum, ^ether
@@ -146,7 +146,7 @@ def _coins() -> tuple[Coin, ...]:
 
 
 COINS: Final = _coins()
-"""The large coins, and those whose names are words."""
+"""The large coins, and coins whose names are common words."""
 
 _SPOKEN: Final = """
 A ALL AM AN AND ANY ARE AS AT BE BUT BUY BY CAN DO FOR FROM GET GO HAS HE HIGH HOT HOW I IF IN IS IT
@@ -157,4 +157,4 @@ RARE SAFE SUPER USUAL
 """
 
 SPOKEN: Final = frozenset(_SPOKEN.split())
-"""Words that people write in capitals for other reasons; as tickers they need a mark."""
+"""Words often written in capitals; as tickers they need a mark such as ``$``."""

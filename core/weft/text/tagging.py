@@ -1,4 +1,4 @@
-"""Which coins a text is about. "near", "link" and "dot" are words before they are coins."""
+"""Tags texts with the coins they are about; many tickers are common words ("near", "link")."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,23 +6,35 @@ from dataclasses import dataclass
 from typing import Final
 
 from weft.text.coins import COINS, SPOKEN, Clarity
-from weft.text.words import words
+
+_WORD = re.compile(r"\$?[^\W_]+(?:['-][^\W_]+)*", re.UNICODE)
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a plain text as written; ``$BTC`` includes its sign."""
+    return _WORD.findall(text)
+
 
 ASIDE: Final = 0.5
-"""Weight of a coin that only the summary, or the source's own mark, names."""
+"""Weight of a coin that only the summary or the source names."""
+
 
 _CROWD: Final = 4
-"""Coins in one text above which each counts for less: a list of prices is about none of them."""
+"""Number of coins in a text above which each weight decreases: lists of prices."""
+
 
 _NEARBY: Final = 8
-"""Words between a ticker that is a word, and what shows that coins are meant."""
+"""Greatest distance in words between an ambiguous ticker and a crypto word."""
+
 
 _CUE_WORDS: Final = """
 token tokens coin coins protocol network blockchain chain mainnet testnet foundation labs dao price
 prices holders investors ecosystem altcoin altcoins staking wallet wallets usdt usdc whale whales
 """
+
 _CUES: Final = frozenset(_CUE_WORDS.split())
-"""Behind a name that is a word, these say that the coin is meant."""
+"""Words directly after an ambiguous name that show that it means the coin."""
+
 
 _CRYPTO_WORDS: Final = """
 token tokens coin coins mainnet testnet altcoin altcoins staking wallet wallets usdt usdc whale
@@ -30,8 +42,10 @@ whales crypto cryptos cryptocurrency cryptocurrencies defi nft nfts onchain on-c
 binance coinbase kraken bybit okx upbit blockchain blockchains stablecoin stablecoins btc eth xrp
 bitcoin ethereum memecoin memecoins hodl bullish bearish
 """
+
 _CRYPTO: Final = frozenset(_CRYPTO_WORDS.split())
-"""Near a ticker that is a word, these say that coins are what it is about."""
+"""Words near an ambiguous ticker that show that it means a coin."""
+
 
 _COMPANIES: Final = _CRYPTO | {
     "sec",
@@ -43,7 +57,8 @@ _COMPANIES: Final = _CRYPTO | {
     "protocol",
     "price",
 }
-"""In a text with a name that has another meaning, these say that the coin is meant."""
+"""Words in a text that show that an ambiguous name means the coin."""
+
 
 _MARKET: Final = re.compile(
     r"\b(?:crypto(?:currency|currencies)? (?:market|markets|sector|industry|regulation|rules|bill"
@@ -56,6 +71,7 @@ _MARKET: Final = re.compile(
     r"|senate|congress|fed|fomc)|tether|usdt|binance|coinbase (?:sued|halts|outage|hack))\b",
     re.IGNORECASE,
 )
+
 _LARGE: Final = frozenset(coin.ticker for coin in COINS)
 _PAIR: Final = re.compile(r"\b([A-Z0-9]{2,10})[/-]?(USDT|USDC|FDUSD|BUSD|USD|EUR|BTC|ETH)\b")
 _MARKED: Final = re.compile(r"\(\$?([A-Z0-9]{1,10})(?:[/-][A-Z]{3,5})?\)")
@@ -63,11 +79,11 @@ _MARKED: Final = re.compile(r"\(\$?([A-Z0-9]{1,10})(?:[/-][A-Z]{3,5})?\)")
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """What a text is about.
+    """The subjects of a text.
 
     Attributes:
         assets: weight of each asset, above 0 and up to 1.
-        is_market: whether it bears on all coins.
+        is_market: whether the text concerns all coins.
     """
 
     assets: Mapping[str, float]
@@ -77,16 +93,21 @@ class Tags:
 class Tagger:
     """Finds the assets that texts are about.
 
-    A ticker counts in capitals, with ``$`` or in brackets, and in pairs such as ``BTC/USDT``. Where
-    it is a word besides, or stands in no table, capitals alone do only with something about crypto
-    within eight words, and words that everybody writes in capitals never do. Names count in
-    whatever letters, unless they are words: those need a capital and something about crypto in the
-    text (Avalanche), or a word such as protocol beside them (Near).
+    A ticker counts in capitals, with ``$``, in brackets, and in pairs such as ``BTC/USDT``. A
+    ticker that is also a word, or is in no table, counts in capitals only with a crypto word within
+    eight words; words often written in capitals do not count at all. Names count in any case,
+    unless they are
+    words: those need a capital and a crypto word in the text (Avalanche), or a word such as
+        protocol
+    directly after them (Near). Example::
+
+        tagger = Tagger(names={"the merge": "ETH"})
+        assert tagger.find("NEAR token jumps 10%") == {"NEAR"}
 
     Args:
-        assets: further tickers to look for, as instruments have them for their base.
-        names: further names, in whatever letters, and the assets they stand for.
-        stocks: tickers of companies, which need nothing about crypto beside them.
+        assets: further tickers, such as the base assets of the instruments.
+        names: further names in any case, and the asset of each.
+        stocks: tickers of companies, which need no crypto word.
     """
 
     def __init__(
@@ -98,40 +119,40 @@ class Tagger:
         companies = {stock.upper() for stock in stocks}
         others = {asset.upper() for asset in assets}
         self._tickers = {coin.ticker for coin in COINS} | companies | others
-        # No word has a digit in it.
+        # Words have no digits.
         self._clear = {ticker for ticker in others if re.search(r"\d", ticker)}
         self._clear |= {coin.ticker for coin in COINS if coin.clear} | companies - SPOKEN
-        found: dict[str, tuple[str, Clarity]] = {}
+        by_name: dict[str, tuple[str, Clarity]] = {}
         for coin in COINS:
-            # Of two coins that had one name the first listed keeps it, as POL has Polygon.
+            # Two coins may share a name; the first in the table gets it: POL for Polygon.
             for name, clarity in coin.names:
-                found.setdefault(name, (coin.ticker, clarity))
-        found |= {
+                by_name.setdefault(name, (coin.ticker, clarity))
+        by_name |= {
             name.casefold(): (asset, Clarity.PLAIN)
             for name, asset in (names or {}).items()
             if words(name)
         }
         self._names: dict[str, list[tuple[tuple[str, ...], str, Clarity]]] = {}
-        for name, (asset, clarity) in found.items():
+        for name, (asset, clarity) in by_name.items():
             parts = tuple(words(name))
             self._names.setdefault(parts[0], []).append((parts, asset, clarity))
         for named in self._names.values():
-            # The longest first: Bitcoin Cash is no Bitcoin.
+            # Longest first: Bitcoin Cash is not Bitcoin.
             named.sort(key=lambda entry: (-len(entry[0]), entry[0]))
 
     def tag(self, title: str, summary: str = "", marks: Iterable[str] = ()) -> Tags:
-        """Return what a text is about.
+        """Return the assets of a text with weights, and whether it concerns the market.
 
         Args:
-            title: without markup, on one line.
-            summary: likewise.
-            marks: assets by the source's own account.
+            title: title without markup, on one line.
+            summary: summary without markup, on one line.
+            marks: assets stated by the source.
         """
-        told = self.find(title, summary)
+        main = self.find(title, summary)
         aside = self.find(summary, title) | {mark.upper() for mark in marks}
-        # What else is listed somewhere must not change what a text is about.
-        crowd = min(1.0, _CROWD / max(1, len((told | aside) & _LARGE)))
-        assets = {asset: crowd * (1.0 if asset in told else ASIDE) for asset in told | aside}
+        # Only large coins count, so that further tickers do not change the weights.
+        crowd = min(1.0, _CROWD / max(1, len((main | aside) & _LARGE)))
+        assets = {asset: crowd * (1.0 if asset in main else ASIDE) for asset in main | aside}
         is_market = _MARKET.search(title) is not None
         return Tags(dict(sorted(assets.items())), is_market)
 
@@ -139,48 +160,48 @@ class Tagger:
         """Return the assets that a text names.
 
         Args:
-            text: without markup, on one line.
-            rest: what stands beside it, and may say that crypto is what it is about.
+            text: text without markup, on one line.
+            rest: text beside it, which may show that the subject is crypto.
         """
         if not text:
             return set()
         written = [word.removesuffix("'s") for word in words(text)]
         folded = [word.casefold() for word in written]
         signs = [place for place, word in enumerate(folded) if word in _CRYPTO]
-        found = self._marked(text)
-        if not found and not self._may_name(written, folded):
-            return found
+        matches = self._marked(text)
+        if not matches and not self._may_name(written, folded):
+            return matches
         in_context = (
-            not found.isdisjoint(_LARGE)
+            not matches.isdisjoint(_LARGE)
             or not _COMPANIES.isdisjoint(folded)
             or not _COMPANIES.isdisjoint(rest.casefold().split())
         )
-        found |= self._named(written, folded, in_context=in_context)
-        found |= self._capitals(
-            written, signs, certain=not found.isdisjoint(_LARGE), shouted=text.isupper()
+        matches |= self._named(written, folded, in_context=in_context)
+        matches |= self._capitals(
+            written, signs, certain=not matches.isdisjoint(_LARGE), shouted=text.isupper()
         )
-        return found
+        return matches
 
     def _may_name(self, written: list[str], folded: list[str]) -> bool:
         return not (self._tickers.isdisjoint(written) and self._names.keys().isdisjoint(folded))
 
     def _marked(self, text: str) -> set[str]:
-        """Return what is marked as a ticker: ``$SOL``, ``(SOL)``, ``SOL/USDT``."""
-        found = set()
+        """Return the assets with a ticker mark: ``$SOL``, ``(SOL)``, ``SOL/USDT``."""
+        matches = set()
         if "$" in text:
             for word in words(text):
                 if word[0] == "$" and word[1:].isupper() and word[1:] in self._tickers:
-                    found.add(word[1:])
+                    matches.add(word[1:])
                 elif word[0] == "$" and word[1:].upper() in self._clear:
-                    found.add(word[1:].upper())
+                    matches.add(word[1:].upper())
         if "(" in text:
-            # Shorthand stands in brackets as well: an all-time high (ATH).
-            found |= self._tickers.intersection(_MARKED.findall(text)) - SPOKEN
-        found |= {base for base, _ in _PAIR.findall(text) if base in self._tickers}
-        return found
+            # Brackets may contain abbreviations, too: an all-time high (ATH).
+            matches |= self._tickers.intersection(_MARKED.findall(text)) - SPOKEN
+        matches |= {base for base, _ in _PAIR.findall(text) if base in self._tickers}
+        return matches
 
     def _named(self, written: list[str], folded: list[str], *, in_context: bool) -> set[str]:
-        found, taken = set[str](), -1
+        matches, taken = set[str](), -1
         for place, word in enumerate(folded):
             if place <= taken or word not in self._names:
                 continue
@@ -196,28 +217,28 @@ class Tagger:
                     or (clarity is Clarity.CAPITAL and capital and in_context)
                     or (clarity is Clarity.CUED and capital and (cued or marked))
                 ):
-                    found.add(asset)
+                    matches.add(asset)
                     taken = end - 1
                     break
-        return found
+        return matches
 
     def _capitals(
         self, written: list[str], signs: list[int], *, certain: bool, shouted: bool
     ) -> set[str]:
-        """Return the tickers that stand in capitals, where those mean coins.
+        """Return the tickers in capitals that mean coins.
 
         Args:
-            written: the words.
-            signs: places of words about crypto.
+            written: words of the text.
+            signs: positions of crypto words.
             certain: whether the text names another coin.
-            shouted: whether all of it is in capitals, which then tell no ticker from a word.
+            shouted: whether the text is all in capitals, so that capitals distinguish no tickers.
         """
-        found = set[str]()
+        matches = set[str]()
         for place, word in enumerate(written):
             if word not in self._tickers or not word.isupper():
                 continue
             if word in self._clear:
-                found.add(word)
+                matches.add(word)
                 continue
             if shouted:
                 continue
@@ -228,5 +249,5 @@ class Tagger:
                 nearby = any(0 < abs(place - sign) <= _NEARBY for sign in signs)
                 meant = certain or nearby or follows in _CUES
             if meant:
-                found.add(word)
-        return found
+                matches.add(word)
+        return matches

@@ -1,7 +1,7 @@
-"""The providers' protocols: one module (or package) per provider, found by being here.
+"""The providers' protocols: one module or package for each vendor, discovered by location.
 
-How to add one. Make ``protocols/<provider>.py`` (names with a leading ``_`` are not looked at)
-with a global ``api``; the API then stands below ``http://127.0.0.1:PORT/<provider>/``. In full::
+To add a protocol, write ``protocols/<provider>.py`` (names with a leading ``_`` are skipped) with
+a global ``api``; the sandbox serves it below ``http://127.0.0.1:PORT/<provider>/``. In full::
 
     import numpy as np
 
@@ -29,24 +29,23 @@ with a global ``api``; the API then stands below ``http://127.0.0.1:PORT/<provid
         until = min(ask.instant("u", ask.now, unit=1_000_000), ask.now) // DAY * DAY
         since = ask.instant("s", until - 30 * DAY, unit=1_000_000)
         days = np.arange(-(-since // DAY) * DAY, until, DAY)
-        # A row stamped with the start of its day is known at the end of it.
+        # A row stamped with the start of its day is known at the end of the day.
         values = ask.world.series(ask.path["metric"], coin, days + DAY)
         return [{"t": t // 1_000_000, "v": v} for t, v in zip(days.tolist(), values.tolist())]
 
-What a handler has to know:
+Rules for handlers:
 
-- `Ask.now` is the only time there is. Nothing that becomes known after it may be told; a row that
-  covers a span may be told from the span's end on (and the last one unfinished, where the real API
-  does that).
-- It runs in a thread, and must be a function of the world and its `Ask` alone.
+- Use only `Ask.now` as time. Return nothing that becomes known later: a row of a span appears at
+  the end of the span (or unfinished before, if the real API does that).
+- A handler runs in a thread, and must be a function of the world and its `Ask` only.
 - It returns JSON (lists, dicts, NumPy arrays) or an `Answer`, and raises `Refusal` to refuse: with
-  a `Problem`, which goes through the API's `errors`, or with an `Answer` of its own.
-- Keys, rate limits, their headers and 429 are done before it is called. ``plan=True`` on a route
-  refuses keys that begin with ``free``; ``costs={"minute": 5}`` makes it dearer.
-- `World.series` serves any name; add a recipe to `recipes` for a metric that shall mean something
+  a `Problem`, which the API's `errors` maps to a response, or with an `Answer`.
+- Keys, rate limits, their headers and status 429 are handled before the call. ``plan=True`` on a
+  route refuses keys that begin with ``free``; ``costs={"minute": 5}`` raises its cost.
+- `World.series` serves any name; add a recipe to `market.recipes` for a metric with information
   (the table there states every lead and lag). `World.news` has texts, `World.candles` prices,
   `World.derivatives` funding, open interest and liquidations. `paging` has cursors and pages.
 - WebSockets: ``@api.socket("/ws")`` on a coroutine function of `Session`, which receives, pushes
   and keeps alive; `binance.streams` is the long example, `coinbase` the short one.
-- All faults work on a new module at once, without anything in it.
+- All faults work on a new module without any code in the module.
 """

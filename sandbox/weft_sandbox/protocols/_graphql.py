@@ -1,4 +1,4 @@
-"""Reads GraphQL queries: fields with aliases, arguments and what is picked of them."""
+"""A parser of GraphQL queries: fields with aliases, arguments and selections."""
 
 import json
 import re
@@ -11,7 +11,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?|[A-Za-z_]\w*|[{}()\[\]:!
 
 @dataclass(slots=True)
 class Field:
-    """One field of a query, with what is asked of it."""
+    """One field of a query, with its arguments and selections."""
 
     name: str
     alias: str
@@ -23,7 +23,7 @@ def parse(text: str, variables: Mapping[str, Any]) -> list[Field]:
     """Return the fields of a query.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no query.
     """
     tokens = iter([*_TOKEN.findall(text[text.index("{") :]), ""])
     next(tokens)
@@ -34,31 +34,31 @@ def parse(text: str, variables: Mapping[str, Any]) -> list[Field]:
 
 
 def _fields(tokens: Iterator[str], variables: Mapping[str, Any]) -> list[Field]:
-    found: list[Field] = []
+    parsed: list[Field] = []
     for word in tokens:
         match word:
             case "}":
-                return found
+                return parsed
             case "{":
-                found[-1].inner = _fields(tokens, variables)
+                parsed[-1].inner = _fields(tokens, variables)
             case "(":
-                found[-1].arguments = _arguments(tokens, variables, ")")
+                parsed[-1].arguments = _arguments(tokens, variables, ")")
             case ":":
-                found[-1].name = next(tokens)
+                parsed[-1].name = next(tokens)
             case _:
                 if not word.isidentifier():
                     break
-                found.append(Field(word, word))
+                parsed.append(Field(word, word))
     raise ValueError("syntax error")
 
 
 def _arguments(tokens: Iterator[str], variables: Mapping[str, Any], end: str) -> dict[str, Any]:
-    found = {}
+    parsed = {}
     while (name := next(tokens)) != end:
         if next(tokens) != ":":
             raise ValueError("syntax error")
-        found[name] = _value(next(tokens), tokens, variables)
-    return found
+        parsed[name] = _value(next(tokens), tokens, variables)
+    return parsed
 
 
 def _value(word: str, tokens: Iterator[str], variables: Mapping[str, Any]) -> Any:  # noqa: ANN401  # JSON, in the form the contract fixes

@@ -6,8 +6,8 @@ import io
 import numpy as np
 
 from weft.foundation.times import DAY, SECOND, to_datetime
-from weft_sandbox.coins import OPENING
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import OPENING
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Problem
 
 _STATUS = {
@@ -32,7 +32,7 @@ api = Api("alternative_me", errors=_errors, budgets=(Budget("ten minutes", 600, 
 
 @api.get("/fng/")
 def index(ask: Ask) -> Json:
-    """Tell the index of the last days, each stamped with the midnight it came out at."""
+    """Return the index of the last days, each stamped with the midnight of its publication."""
     limit = ask.integer("limit", 1, low=0)
     shape = ask.text("format", "json", choices=("json", "csv"))
     dates = _FORMATS.get(ask.query.get("date_format") or "")

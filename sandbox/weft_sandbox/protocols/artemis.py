@@ -1,21 +1,21 @@
-"""Artemis: several metrics of several assets at once, errors as texts where values should be.
+"""Artemis: several metrics of several assets in one response, errors as texts instead of values.
 
-Commits and developers are told as on the older host; the form of those answers is not documented
-publicly, and taken to be that of all others.
+Commits and developers have the paths of the older host; the form of those responses is not
+documented publicly, and assumed to equal that of all others.
 """
 
 import numpy as np
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import DAY, HOUR, iso
-from weft_sandbox.coins import OPENING
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import OPENING
+from weft_sandbox.market.venues import REFERENCE
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.venues import REFERENCE
 
 _WEEK = 7 * DAY
 _READY = 6 * HOUR
-"""A day's value appears so long after its end."""
+"""Time from the end of a day to the publication of its value."""
 _METRICS = {
     "FEES": ("fees", "Fees", "USD"),
     "REVENUE": ("revenue", "Revenue", "USD"),
@@ -52,7 +52,7 @@ api = Api(
 
 @api.get("/data/api/{metrics}/", plan=True)
 def data(ask: Ask) -> Json:
-    """Tell the days of metrics of assets, oldest first."""
+    """Return the days of metrics of assets, oldest first."""
     if ask.text("granularity", "DAY") != "DAY":
         raise Refusal(Problem.BAD_PARAMETER, "granularity")
     limit = ask.integer("limit", 1_000, 1, 1_000)
@@ -62,11 +62,11 @@ def data(ask: Ask) -> Json:
     since = max(ask.instant("startDate", 0, unit=None), OPENING)
     until = min(ask.instant("endDate", 0, unit=None) + DAY, ready)
     days = np.arange(since // DAY * DAY, until, DAY)[:limit]
-    told = {
+    content = {
         symbol: {metric: _values(ask, symbol, metric, days) for metric in _listed(ask)}
         for symbol in ask.text("symbols").split(",")
     }
-    return {"data": {"symbols": told}}
+    return {"data": {"symbols": content}}
 
 
 def _listed(ask: Ask) -> list[str]:
@@ -84,7 +84,7 @@ def _values(ask: Ask, symbol: str, metric: str, days: Times) -> Json:
     if metric.upper() == "PRICE":
         values = values / ask.world.coin[coin].supply
     return [
-        # Now and then a day is missing.
+        # Some days are missing.
         {"date": iso(day)[:10], "val": None if day // DAY % 41 == 0 else value}
         for day, value in zip(days.tolist(), values.tolist(), strict=True)
     ]
@@ -98,7 +98,7 @@ def _worth(ask: Ask, name: str, times: Times) -> Floats:
 
 @api.get("/asset/symbols/")
 def symbols(ask: Ask) -> Json:
-    """Tell the assets."""
+    """Return the assets."""
     return {
         "assets": [
             {
@@ -115,7 +115,7 @@ def symbols(ask: Ask) -> Json:
 
 @api.get("/supported-metrics/")
 def supported(ask: Ask) -> Json:
-    """Tell the metrics of an asset, and their units."""
+    """Return the metrics of an asset, with units."""
     if ask.text("symbol").upper() not in ask.world.coin:
         raise Refusal(Problem.NOT_FOUND)
     return {
@@ -127,7 +127,7 @@ def supported(ask: Ask) -> Json:
 
 
 def weekly(ask: Ask, name: str, scale: float) -> Json:
-    """Return the whole weeks of a series of an ecosystem, by their first day, oldest first."""
+    """Return the complete weeks of a series of an ecosystem, by their first day, oldest first."""
     coin, days = ask.text("ecosystem").upper(), ask.integer("daysBack", 90, 1, 10_000)
     ask.text("includeForks", "false", ("true", "false"))
     if coin not in ask.world.coin:
@@ -141,11 +141,11 @@ def weekly(ask: Ask, name: str, scale: float) -> Json:
 
 @api.get("/weekly-commits", plan=True)
 def commits(ask: Ask) -> Json:
-    """Tell commits to an ecosystem's repositories."""
+    """Return the commits to an ecosystem's repositories."""
     return weekly(ask, "developer_activity", 4.0)
 
 
 @api.get("/weekly-active-devs", plan=True)
 def developers(ask: Ask) -> Json:
-    """Tell who committed to them."""
+    """Return the developers of an ecosystem's repositories."""
     return weekly(ask, "developer_activity", 0.5)

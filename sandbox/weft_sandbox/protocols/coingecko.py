@@ -4,8 +4,9 @@ import numpy as np
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, to_datetime
-from weft_sandbox.coins import Coin
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.venues import REFERENCE
 from weft_sandbox.paging import numbered
 from weft_sandbox.protocol import (
     MILLI,
@@ -18,7 +19,6 @@ from weft_sandbox.protocol import (
     Refusal,
     iso_millis,
 )
-from weft_sandbox.venues import REFERENCE
 
 _SLUGS = {
     "BNB": "binancecoin",
@@ -28,7 +28,7 @@ _SLUGS = {
     "NEAR": "near",
 }
 _OTHERS = 1.12
-"""The whole market over the coins of the sandbox."""
+"""Total market capitalisation as a multiple of that of the sandbox's coins."""
 _TRENDING = 7
 _CACHED = 10 * MINUTE
 
@@ -42,9 +42,9 @@ def _errors(problem: Problem, detail: str) -> Answer:
     code = {Problem.NO_KEY: 10002, Problem.PLAN: 10005}.get(problem, 10002)
     if detail == "days":
         code = 10012
-    told = {"timestamp": "2025-03-02T14:05:31.902+00:00", "error_code": code}
-    told["error_message"] = f"{problem} {detail}".strip()
-    return Answer({"error": {"status": told}}, 500 if problem is Problem.SERVER else 401)
+    content = {"timestamp": "2025-03-02T14:05:31.902+00:00", "error_code": code}
+    content["error_message"] = f"{problem} {detail}".strip()
+    return Answer({"error": {"status": content}}, 500 if problem is Problem.SERVER else 401)
 
 
 api = Api(
@@ -60,14 +60,14 @@ def _slug(coin: Coin) -> str:
 
 
 def _coin(ask: Ask) -> Coin:
-    found = next((c for c in ask.world.coins if _slug(c) == ask.path["id"]), None)
-    if found is None:
+    match = next((c for c in ask.world.coins if _slug(c) == ask.path["id"]), None)
+    if match is None:
         raise Refusal(Problem.NOT_FOUND, "coin")
-    return found
+    return match
 
 
 def _prices(ask: Ask, coin: Coin, times: Times) -> Floats:
-    # What traded in the minute before an instant tells its price.
+    # The price of an instant is that of the trades in the minute before.
     ticks = [ask.world.price(REFERENCE, coin, time) for time in times.tolist()]
     return np.array(ticks) * coin.tick
 
@@ -79,13 +79,13 @@ def _caps(ask: Ask, at: int) -> dict[str, float]:
 
 @api.get("/api/v3/ping")
 def ping(_: Ask) -> Json:
-    """Tell that it is there."""
+    """Return the greeting of the API."""
     return {"gecko_says": "(V3) To the Moon!"}
 
 
 @api.get("/api/v3/coins/markets")
 def markets(ask: Ask) -> Json:
-    """Tell coins as they are now, the largest first, in pages."""
+    """Return the current state of coins in pages, the largest first."""
     ask.text("vs_currency", choices=("usd",))
     size, page = ask.integer("per_page", 100, 1, 250), ask.integer("page", 1, 1)
     wanted = [slug for slug in ask.text("ids", " ").split(",") if slug.strip()]
@@ -111,12 +111,12 @@ def markets(ask: Ask) -> Json:
 
 @api.get("/api/v3/coins/{id}/market_chart")
 def market_chart(ask: Ask) -> Json:
-    """Tell a coin's prices and worth; the last element of each list is of now."""
+    """Return a coin's prices and market capitalisations; the last elements are current."""
     ask.text("vs_currency", choices=("usd",))
     coin = _coin(ask)
     interval = ask.text("interval", " ", choices=("5m", "hourly", "daily", " "))
-    whole = (ask.now - coin.listed) // DAY
-    days = whole if ask.query.get("days") == "max" else ask.integer("days", low=1)
+    days_listed = (ask.now - coin.listed) // DAY
+    days = days_listed if ask.query.get("days") == "max" else ask.integer("days", low=1)
     if days > 365:
         raise Refusal(Problem.PLAN, "days")
     usual = 5 * MINUTE if days == 1 else HOUR if days <= 90 else DAY
@@ -126,7 +126,7 @@ def market_chart(ask: Ask) -> Json:
 
 @api.get("/api/v3/coins/{id}/market_chart/range")
 def market_chart_range(ask: Ask) -> Json:
-    """Tell a coin's prices and worth between two epochs in seconds."""
+    """Return a coin's prices and market capitalisations between two epochs in seconds."""
     coin = _coin(ask)
     since = ask.instant("from", ask.now - DAY, unit=SECOND)
     until = min(ask.instant("to", ask.now, unit=SECOND), ask.now)
@@ -137,7 +137,7 @@ def market_chart_range(ask: Ask) -> Json:
 
 
 def _chart(ask: Ask, coin: Coin, since: int, until: int, step: int) -> Json:
-    # A midnight's value is ready ten minutes later.
+    # The value of midnight is published ten minutes later.
     ready = until - 10 * MINUTE if step == DAY else until
     first = -(-max(since, coin.listed + step) // step) * step
     times = np.append(np.arange(first, ready + 1, step), until)
@@ -156,7 +156,7 @@ def _chart(ask: Ask, coin: Coin, since: int, until: int, step: int) -> Json:
 
 @api.get("/api/v3/coins/{id}/history")
 def history(ask: Ask) -> Json:
-    """Tell a coin as it was at the midnight a day began with."""
+    """Return the state of a coin at the first midnight of a day."""
     coin = _coin(ask)
     days = (ask.now // DAY * DAY - back * DAY for back in range(366))
     date = ask.text("date")
@@ -164,13 +164,13 @@ def history(ask: Ask) -> Json:
     if day is None:
         raise Refusal(Problem.BAD_PARAMETER, "invalid date")
     price = float(_prices(ask, coin, np.array([day]))[0])
-    told = {"current_price": {"usd": price}, "market_cap": {"usd": price * coin.supply}}
-    return {"id": _slug(coin), "symbol": coin.name.lower(), "market_data": told}
+    content = {"current_price": {"usd": price}, "market_cap": {"usd": price * coin.supply}}
+    return {"id": _slug(coin), "symbol": coin.name.lower(), "market_data": content}
 
 
 @api.get("/api/v3/global")
-def whole_market(ask: Ask) -> Json:
-    """Tell the whole market as it was up to ten minutes ago; shares are percent."""
+def global_market(ask: Ask) -> Json:
+    """Return the state of the market, up to ten minutes old; shares are percent."""
     at = ask.now // _CACHED * _CACHED
     caps = _caps(ask, at)
     total = sum(caps.values()) * _OTHERS
@@ -191,8 +191,8 @@ def whole_market(ask: Ask) -> Json:
 
 
 @api.get("/api/v3/global/market_cap_chart", plan=True)
-def whole_history(ask: Ask) -> Json:
-    """Tell the history of the whole market, to those who pay."""
+def global_history(ask: Ask) -> Json:
+    """Return the history of the market, for paid plans."""
     days = ask.integer("days", low=1, high=365)
     stamps = (ask.now // DAY * DAY - np.arange(days)[::-1] * DAY).tolist()
     caps = [[t // MILLI, sum(_caps(ask, t).values()) * _OTHERS] for t in stamps]
@@ -201,7 +201,7 @@ def whole_history(ask: Ask) -> Json:
 
 @api.get("/api/v3/search/trending")
 def trending(ask: Ask) -> Json:
-    """Tell what was searched for most within a day; some numbers are formatted text."""
+    """Return the most searched coins of a day; some numbers are formatted text."""
     at = np.array([ask.now // _CACHED * _CACHED])
     searched = {c.name: float(ask.world.series("searches", c.name, at)[0]) for c in ask.world.coins}
     ordered = sorted(ask.world.coins, key=lambda coin: -searched[coin.name])[:_TRENDING]

@@ -1,7 +1,7 @@
-"""Coin Metrics API v4: metrics of assets in time, numbers as text, pages by a URL to follow.
+"""Coin Metrics API v4: time series of assets, numbers as text, pages by a URL of the next page.
 
-Rows are stamped with the start of their day, and come once the first of their values is there; the
-values that are computed last are null until the day's set is complete.
+Rows are stamped with the start of their day, and appear with the first of their values; values that
+are computed last are null until the day is complete.
 """
 
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 import numpy as np
 
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, iso
-from weft_sandbox.coins import Coin
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import Coin
 from weft_sandbox.paging import decode_cursor, encode_cursor
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
 
@@ -26,7 +26,7 @@ _WITH_OUTPUTS = ("BTC", "LTC", "BCH", "DOGE", "ADA")
 
 @dataclass(frozen=True, slots=True)
 class _Metric:
-    """One metric: the series behind it, what a value of that is divided by, who may read it."""
+    """One metric: its series, the divisor of its values, and the plans that include it."""
 
     series: str
     unit: str
@@ -93,7 +93,7 @@ api = Api(
 
 @api.get("/v4/timeseries/asset-metrics")
 def timeseries(ask: Ask) -> Json:
-    """Metrics of assets, one row for each asset and day, a page of them."""
+    """Return a page of metrics of assets, one row for each asset and day."""
     if len(str(ask.query)) > 10_000:
         raise Refusal(Answer(b"", 414))
     ask.text("frequency", "1d", ("1d",))
@@ -109,19 +109,19 @@ def timeseries(ask: Ask) -> Json:
 
 @api.get("/v4/catalog-v2/asset-metrics")
 def catalogue(ask: Ask) -> Json:
-    """The metrics that the key can read."""
+    """Return the metrics that the key can read."""
     return _catalogue(ask, everything=False)
 
 
 @api.get("/v4/catalog-all-v2/asset-metrics")
-def whole_catalogue(ask: Ask) -> Json:
-    """All metrics that exist."""
+def full_catalogue(ask: Ask) -> Json:
+    """Return all metrics."""
     return _catalogue(ask, everything=True)
 
 
 @api.get("/v4/reference-data/asset-metrics")
 def reference(ask: Ask) -> Json:
-    """Names and units."""
+    """Return names and units of metrics."""
     chosen = ask.query.get("metrics") or ",".join(_METRICS)
     names = [_known(name) for name in chosen.split(",")]
     return {"data": [{"metric": n, "full_name": n, "unit": _METRICS[n].unit} for n in names]}
@@ -171,7 +171,7 @@ def _flag(ask: Ask, name: str) -> bool:
 
 
 def _may_read(ask: Ask, name: str, coin: Coin) -> bool:
-    """Whether a metric of an asset is among the values; one that is not refuses the request."""
+    """Return whether a metric of an asset is readable; refuse the request for an unknown metric."""
     if not _supported(name, coin):
         if not _flag(ask, "ignore_unsupported_errors"):
             raise Refusal(Problem.BAD_PARAMETER, f"metrics'. '{name}' of '{coin.name.lower()}'. '")
@@ -217,16 +217,16 @@ def _rows(ask: Ask, coin: Coin, names: list[str]) -> list[dict[str, Any]]:
 
 def _values(ask: Ask, name: str, coin: Coin, times: Any) -> Any:  # noqa: ANN401  # arrays
     metric = _METRICS[name]
-    told = ask.world.series(metric.series, coin.name, times) / metric.scale
+    column = ask.world.series(metric.series, coin.name, times) / metric.scale
     match name:
         case "SplyUTXOProf":
-            return told * coin.supply
+            return column * coin.supply
         case "SplyUTXOLoss":
-            return (1 - told) * coin.supply
+            return (1 - column) * coin.supply
         case "SplyActPct1yr":
-            return 100 - 100 * told
+            return 100 - 100 * column
         case _:
-            return told
+            return column
 
 
 def _page(ask: Ask, rows: list[dict[str, Any]]) -> Json:
@@ -250,5 +250,5 @@ def _page(ask: Ask, rows: list[dict[str, Any]]) -> Json:
 
 
 def _nanos(instant: int) -> str:
-    whole, part = divmod(instant, SECOND)
-    return f"{iso(whole * SECOND).removesuffix('Z')}.{part:06d}000Z"
+    seconds, part = divmod(instant, SECOND)
+    return f"{iso(seconds * SECOND).removesuffix('Z')}.{part:06d}000Z"

@@ -1,7 +1,7 @@
-"""CryptoQuant: flows, reserves and indicators by day or hour, newest first, no cursor.
+"""CryptoQuant: flows, reserves and indicators by day or hour, newest first, without a cursor.
 
-Windows are stamped with their start, and told some minutes after their end. With ``from``, a small
-``limit`` keeps the oldest rows; without it, the newest.
+Windows are stamped with their start, and published some minutes after their end. With ``from``, a
+small ``limit`` selects the oldest rows; without, the newest.
 """
 
 import time
@@ -13,10 +13,10 @@ import numpy as np
 
 from weft.foundation.arrays import Times
 from weft.foundation.times import DAY, HOUR, MINUTE, TimeError, parse_time, to_datetime
-from weft_sandbox.coins import Coin
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.venues import REFERENCE
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.venues import REFERENCE
 
 _STEPS = {"day": DAY, "hour": HOUR}
 _LATE = {"day": 20 * MINUTE, "hour": 10 * MINUTE}
@@ -37,11 +37,10 @@ class _Path:
     """One path below a family.
 
     Attributes:
-        fields: of its rows, and the series behind each with a factor.
-        needs: parameter that must be there, with the share each choice has; flows alone are
-            shared out.
-        families: of assets that have the path.
-        windows: that may be asked for.
+        fields: fields of its rows, each with its series and factor.
+        needs: required parameter, with the share of each choice; only flows are divided.
+        families: families of assets with the path.
+        windows: windows that the path offers.
     """
 
     fields: Mapping[str, tuple[str, float]]
@@ -112,10 +111,10 @@ _ERRORS = {
 
 def _errors(problem: Problem, detail: str) -> Answer:
     status, message = _ERRORS.get(problem, (400, "bad_request"))
-    told = {"code": status, "message": message}
+    content = {"code": status, "message": message}
     if status in {400, 404} and detail:
-        told["description"] = f"Check {detail}"
-    return Answer({"status": told}, status)
+        content["description"] = f"Check {detail}"
+    return Answer({"status": content}, status)
 
 
 def _headers(meters: Mapping[str, Any]) -> Mapping[str, str]:
@@ -138,7 +137,7 @@ api = Api(
 
 @api.get("/v1/{family}/status/entity-list")
 def entities(ask: Ask) -> Json:
-    """The exchanges or miners that there are."""
+    """Return the exchanges or miners."""
     kind = ask.text("type", choices=("exchange", "miner", "bank"))
     names = {"exchange": _EXCHANGES, "miner": _MINERS}.get(kind, {})
     return _found([{"name": name, "symbol": name, "market_type": 0} for name in names])
@@ -146,13 +145,13 @@ def entities(ask: Ask) -> Json:
 
 @api.get("/v1/discovery/endpoints")
 def discovery(_: Ask) -> Json:
-    """All paths."""
+    """Return all paths."""
     return _found([_about(family, path) for path in _PATHS for family in _PATHS[path].families])
 
 
 @api.get("/v1/my/discovery/endpoints")
-def own_discovery(ask: Ask) -> Json:
-    """The paths that the plan covers, and how far back."""
+def plan_discovery(ask: Ask) -> Json:
+    """Return the paths of the plan, with the start of their history."""
     paths = [] if (ask.key or "").startswith("free") else list(_PATHS)
     rows = [_about(f, p) | {"limit": "P3Y"} for p in paths for f in _PATHS[p].families]
     return _found(rows)
@@ -160,7 +159,7 @@ def own_discovery(ask: Ask) -> Json:
 
 @api.get("/v1/{family}/{group}/{name}", plan=True)
 def values(ask: Ask) -> Json:
-    """One path of one asset."""
+    """Return one path of one asset."""
     place = f"{ask.path['group']}/{ask.path['name']}"
     path = _PATHS.get(place)
     if path is None or ask.path["family"] not in path.families:
@@ -192,11 +191,11 @@ def _rows(
 ) -> list[dict[str, Any]]:
     columns = {}
     for field, (series, factor) in path.fields.items():
-        told = ask.world.series(series, coin.name, starts + step) * factor * share
+        content = ask.world.series(series, coin.name, starts + step) * factor * share
         if field.endswith("_usd"):
             ends = (starts + step).tolist()
-            told = told * [ask.world.price(REFERENCE, coin, end) * coin.tick for end in ends]
-        columns[field] = told.tolist()
+            content = content * [ask.world.price(REFERENCE, coin, end) * coin.tick for end in ends]
+        columns[field] = content.tolist()
     rows = []
     for index, start in reversed(list(enumerate(starts.tolist()))):
         form = "%Y-%m-%d" if step == DAY else "%Y-%m-%d %H:%M:%S"
@@ -206,7 +205,7 @@ def _rows(
         confirmed = start + step + _UNCONFIRMED <= ask.now
         for field, column in columns.items():
             late = field.endswith(("_top10", "_mean_ma7")) and not confirmed
-            # Some values never came to be.
+            # Some values are missing for ever.
             row[field] = None if late or start // DAY % 43 == 11 else column[index]
         rows.append(row)
     return rows

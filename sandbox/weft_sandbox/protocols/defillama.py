@@ -1,11 +1,11 @@
-"""DefiLlama's free API, its hosts in one folder: no key, no pages, whole histories at once."""
+"""DefiLlama's free API, with its hosts in one folder: no key, no pages, complete histories."""
 
 import numpy as np
 
 from weft.foundation.arrays import Times
 from weft.foundation.times import DAY, HOUR, SECOND
-from weft_sandbox.coins import OPENING
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import OPENING
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Problem, Refusal
 
 _CHAINS = {
@@ -35,7 +35,7 @@ _OVERVIEWS = {
 }
 _POOLS = 60
 _EURO = 0.002
-"""Share of the stablecoins that is pegged to the euro, and what one is worth."""
+"""Share of stablecoins with a euro peg, and the price of the euro."""
 _EURO_PRICE = 1.08
 
 
@@ -67,7 +67,7 @@ def _coin(ask: Ask, table: dict[str, str], name: str) -> str:
 
 @api.get("/protocols")
 def protocols(ask: Ask) -> Json:
-    """Tell all protocols, the largest first."""
+    """Return all protocols, the largest first."""
     now = np.array([ask.now])
     rows = []
     for number, (slug, coin) in enumerate(_PROTOCOLS.items()):
@@ -96,7 +96,7 @@ def protocols(ask: Ask) -> Json:
 
 @api.get("/protocol/{slug}")
 def protocol(ask: Ask) -> Json:
-    """Tell a protocol's history; the last point is of the running hour."""
+    """Return a protocol's history; the last point is of the current hour."""
     coin = _coin(ask, _PROTOCOLS, "slug")
     times = np.append(_midnights(ask)[:-1], ask.now // HOUR * HOUR)
     values = ask.world.series("tvl", coin, times)
@@ -112,14 +112,14 @@ def protocol(ask: Ask) -> Json:
 
 @api.get("/tvl/{slug}")
 def tvl(ask: Ask) -> Json:
-    """Tell a protocol's value locked as a bare number."""
+    """Return a protocol's total value locked as a bare number."""
     coin = _coin(ask, _PROTOCOLS, "slug")
     return float(ask.world.series("tvl", coin, np.array([ask.now]))[0])
 
 
 @api.get("/v2/chains")
 def chains(ask: Ask) -> Json:
-    """Tell all chains."""
+    """Return all chains."""
     now = np.array([ask.now])
     return [
         {
@@ -138,7 +138,7 @@ def chains(ask: Ask) -> Json:
 @api.get("/v2/historicalChainTvl")
 @api.get("/v2/historicalChainTvl/{chain}")
 def chain_tvl(ask: Ask) -> Json:
-    """Tell a chain's daily values; the last one is stamped today and of the running hour."""
+    """Return a chain's daily values; the last one is stamped today and of the current hour."""
     coin = _coin(ask, _CHAINS, "chain") if "chain" in ask.path else None
     days = _midnights(ask)
     values = ask.world.series("tvl", coin, np.append(days[:-1], ask.now))
@@ -155,26 +155,26 @@ def _daily(ask: Ask, kind: str, coin: str | None) -> Json:
         raise Refusal(Problem.BAD_PARAMETER, "dataType")
     days = np.append(_midnights(ask) - DAY, ask.now // DAY * DAY)
     values = ask.world.series(name, coin, np.minimum(days + DAY, ask.now)).tolist()
-    # The running day has but a part of what it will have.
+    # The current day is incomplete.
     values[-1] *= (ask.now - int(days[-1])) / DAY
     chart = [[day // SECOND, value] for day, value in zip(days.tolist(), values, strict=True)]
     if ask.query.get("excludeTotalDataChart") == "true":
         chart = []
-    whole = {"total24h": values[-2], "total7d": sum(values[-8:-1]), "change_1d": 0.4}
-    return {**whole, "totalDataChart": chart, "totalDataChartBreakdown": [], "protocols": []}
+    totals = {"total24h": values[-2], "total7d": sum(values[-8:-1]), "change_1d": 0.4}
+    return {**totals, "totalDataChart": chart, "totalDataChartBreakdown": [], "protocols": []}
 
 
 @api.get("/overview/{kind}")
 @api.get("/overview/{kind}/{chain}")
 def overview(ask: Ask) -> Json:
-    """Tell fees or volumes of all protocols of a chain; the last row is of the running day."""
+    """Return fees or volumes of all protocols of a chain; the last row is of the current day."""
     coin = _coin(ask, _CHAINS, "chain") if "chain" in ask.path else None
     return _daily(ask, ask.path["kind"], coin)
 
 
 @api.get("/summary/{kind}/{slug}")
 def summary(ask: Ask) -> Json:
-    """Tell fees or volumes of one protocol."""
+    """Return fees or volumes of one protocol."""
     return {"name": ask.path["slug"]} | _daily(
         ask, ask.path["kind"], _coin(ask, _PROTOCOLS, "slug")
     )
@@ -182,17 +182,17 @@ def summary(ask: Ask) -> Json:
 
 @api.get("/stablecoincharts/all")
 def stablecoins(ask: Ask) -> Json:
-    """Tell the supply of all stablecoins by what they are pegged to; dates are texts here."""
+    """Return the supply of all stablecoins by the currency of their peg; dates are texts."""
     days = _midnights(ask)
     supply = ask.world.series("stablecoin_supply", None, np.append(days[:-1], ask.now))
     rows = []
-    for day, whole in zip(days.tolist(), supply.tolist(), strict=True):
-        euro = whole * _EURO
+    for day, totals in zip(days.tolist(), supply.tolist(), strict=True):
+        euro = totals * _EURO
         rows.append(
             {
                 "date": str(day // SECOND),
-                "totalCirculating": {"peggedUSD": whole - euro, "peggedEUR": euro / _EURO_PRICE},
-                "totalCirculatingUSD": {"peggedUSD": whole - euro, "peggedEUR": euro},
+                "totalCirculating": {"peggedUSD": totals - euro, "peggedEUR": euro / _EURO_PRICE},
+                "totalCirculatingUSD": {"peggedUSD": totals - euro, "peggedEUR": euro},
             }
         )
     return rows
@@ -200,7 +200,7 @@ def stablecoins(ask: Ask) -> Json:
 
 @api.get("/pools")
 def pools(ask: Ask) -> Json:
-    """Tell all pools as they are now; yields are percent."""
+    """Return the current state of all pools; yields are percent."""
     now = np.array([ask.now])
     base = float(ask.world.series("us10y", None, now)[0])
     rows = []

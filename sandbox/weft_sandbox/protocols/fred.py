@@ -3,7 +3,7 @@
 Weekdays have values, but for a few holidays; the Fed funds rate has weekends too. A value is loaded
 on the next weekday, the dollar index on the Monday after its week. The archive begins on its own
 day: older values carry that one. Now and then a yield is corrected, and each February the dollar
-index of the year before is told anew.
+index of the year before is published again.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from weft.foundation.times import DAY, HOUR, TimeError, iso, parse_time, to_datetime
-from weft_sandbox.coins import OPENING
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import OPENING
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
 
 ARCHIVE = parse_time("2021-01-04T00:00:00Z")
@@ -26,7 +26,7 @@ _CHICAGO = 6 * HOUR
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A series: which of the world's, and how it is published."""
+    """A series: its series of the world, and its schedule of publication."""
 
     name: str
     title: str
@@ -50,14 +50,14 @@ _SERIES = {
 def _errors(problem: Problem, detail: str) -> Answer:
     status = {Problem.NOT_FOUND: 404, Problem.RATE_LIMITED: 429, Problem.SERVER: 500}
     code = status.get(problem, 400)
-    told = {
+    message = {
         Problem.NO_KEY: "Variable api_key is not set.",
         Problem.BAD_KEY: "The value for variable api_key is not registered.",
         Problem.EXPIRED_KEY: "The value for variable api_key is not registered.",
         Problem.BAD_PARAMETER: detail,
         Problem.RATE_LIMITED: "Too Many Requests. Exceeded Rate Limit",
     }.get(problem, f"{problem}")
-    text = f"Bad Request.  {told}" if code == 400 else told
+    text = f"Bad Request.  {message}" if code == 400 else message
     return Answer({"error_code": code, "error_message": text}, code)
 
 
@@ -88,14 +88,14 @@ def _weekday(day: int) -> int:
 
 
 def _loaded(kind: _Kind, day: int) -> int:
-    """Return the day a value first appears: the next weekday, or the Monday after its week."""
+    """Return the day a value is first published: the next weekday, or the Monday after its week."""
     after = 7 - _weekday(day) if kind.weekly else 1
     day += after * DAY
     return day + max(0, 7 - _weekday(day)) * DAY if _weekday(day) > 4 else day
 
 
 def _versions(ask: Ask, kind: _Kind) -> Iterator[tuple[int, list[tuple[int, str]]]]:
-    """Yield the days of a series, and what was told of each, from which day on, by now."""
+    """Yield each day of a series with its releases by now: publication day and value."""
     days = [
         day
         for day in range(OPENING, ask.now // DAY * DAY, DAY)
@@ -104,34 +104,34 @@ def _versions(ask: Ask, kind: _Kind) -> Iterator[tuple[int, list[tuple[int, str]
     values = ask.world.series(kind.name, None, np.array(days, np.int64) + DAY)
     for day, value in zip(days, values.tolist(), strict=True):
         first = _loaded(kind, day)
-        told = [(max(first, ARCHIVE), value)]
+        releases = [(max(first, ARCHIVE), value)]
         if kind.name == "us10y" and day // DAY % 23 == 0 and first >= ARCHIVE:
-            told.append((_loaded(kind, first), value + 0.02))
+            releases.append((_loaded(kind, first), value + 0.02))
         if kind.weekly:
             february = parse_time(f"{to_datetime(day).year + 1}-02-12T00:00:00Z")
-            told.append((max(_loaded(kind, february), ARCHIVE + DAY), value * 1.002))
+            releases.append((max(_loaded(kind, february), ARCHIVE + DAY), value * 1.002))
         when = to_datetime(day)
         holiday = (when.month, when.day) in _HOLIDAYS and not kind.weekends
         yield (
             day,
             [
                 (loaded, "." if holiday else f"{number:.{kind.digits}f}")
-                for loaded, number in told
+                for loaded, number in releases
                 if loaded + kind.hour * HOUR <= ask.now
             ],
         )
 
 
-def _periods(told: list[tuple[int, str]]) -> Iterable[tuple[str, str, str]]:
-    """Return from when to when each version of a value held."""
-    ends = [iso(loaded - DAY)[:10] for loaded, _ in told[1:]] + [_NEVER]
-    for (loaded, value), end in zip(told, ends, strict=False):
+def _periods(releases: list[tuple[int, str]]) -> Iterable[tuple[str, str, str]]:
+    """Return the start and end of the validity of each version of a value."""
+    ends = [iso(loaded - DAY)[:10] for loaded, _ in releases[1:]] + [_NEVER]
+    for (loaded, value), end in zip(releases, ends, strict=False):
         yield iso(loaded)[:10], end, value
 
 
 @api.get("/fred/series/observations")
 def observations(ask: Ask) -> Json:
-    """Tell the values of a series as they were in a window of real time."""
+    """Return the values of a series as published within a window of real time."""
     kind = _kind(ask)
     today = iso(ask.now - _CHICAGO)[:10]
     since, until = _date(ask, "observation_start", _FIRST), _date(ask, "observation_end", _NEVER)
@@ -146,9 +146,9 @@ def observations(ask: Ask) -> Json:
             "date": iso(day)[:10],
             "value": value,
         }
-        for day, told in _versions(ask, kind)
+        for day, releases in _versions(ask, kind)
         if since <= iso(day)[:10] <= until
-        for start, stop, value in _periods(told)
+        for start, stop, value in _periods(releases)
         if start <= end and stop >= begin
     ]
     if order == "desc":
@@ -172,9 +172,9 @@ def observations(ask: Ask) -> Json:
 
 @api.get("/fred/series")
 def about(ask: Ask) -> Json:
-    """Tell what a series is."""
+    """Return the description of a series."""
     kind = _kind(ask)
-    days = [day for day, told in _versions(ask, kind) if told]
+    days = [day for day, releases in _versions(ask, kind) if releases]
     row = {
         "id": ask.text("series_id"),
         "title": kind.title,
@@ -189,6 +189,7 @@ def about(ask: Ask) -> Json:
 
 @api.get("/fred/series/vintagedates")
 def vintages(ask: Ask) -> Json:
-    """Tell the days on which a series changed."""
-    dates = {iso(loaded)[:10] for _, told in _versions(ask, _kind(ask)) for loaded, _ in told}
+    """Return the days on which a series changed."""
+    versions = _versions(ask, _kind(ask))
+    dates = {iso(loaded)[:10] for _, releases in versions for loaded, _ in releases}
     return {"count": len(dates), "offset": 0, "vintage_dates": sorted(dates)}

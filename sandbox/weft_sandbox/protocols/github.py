@@ -1,7 +1,7 @@
-"""GitHub's REST API: statistics of repositories, computed when they are asked for, and commits.
+"""GitHub's REST API: repository statistics, computed on request, and commits.
 
-Every hour somebody pushes; for the next ``github.computing_seconds`` (4, unless the sandbox's
-options say otherwise) a repository's statistics are answered with 202.
+Every hour has a push; for the next ``github.computing_seconds`` (4 unless the sandbox's options set
+another number) requests for a repository's statistics get status 202.
 """
 
 import hashlib
@@ -11,8 +11,8 @@ import numpy as np
 import orjson
 
 from weft.foundation.times import DAY, HOUR, SECOND, WEEK, iso
-from weft_sandbox.coins import OPENING
 from weft_sandbox.limits import Budget, Meter
+from weft_sandbox.market.coins import OPENING
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
 
 _REPOSITORIES = {
@@ -41,11 +41,11 @@ _DOCS = "https://docs.github.com/rest"
 _SUNDAY = 3 * DAY
 _WEEKS = 52
 _WITHOUT_TOKEN = 83
-"""What a call without a token costs: 5,000 an hour become 60."""
+"""Cost of a call without a token: 5,000 an hour become 60."""
 
 
 def _errors(problem: Problem, detail: str) -> Answer:
-    told = {
+    entries = {
         Problem.NO_KEY: (401, "Requires authentication"),
         Problem.BAD_KEY: (401, "Bad credentials"),
         Problem.EXPIRED_KEY: (401, "Bad credentials"),
@@ -55,7 +55,7 @@ def _errors(problem: Problem, detail: str) -> Answer:
         Problem.BAD_PARAMETER: (422, "Validation Failed"),
         Problem.NOT_FOUND: (404, "Not Found"),
     }
-    status, message = told.get(problem, (502, "Server Error"))
+    status, message = entries.get(problem, (502, "Server Error"))
     wait = {"Retry-After": detail} if problem is Problem.BANNED else {}
     body = {"message": message, "documentation_url": _DOCS, "status": str(status)}
     return Answer(body, status, wait)
@@ -93,11 +93,11 @@ def _asset(ask: Ask) -> str:
 
 
 def _conditional(ask: Ask, body: Json) -> Answer:
-    made = orjson.dumps(body)
-    tag = f'W/"{hashlib.sha256(made).hexdigest()[:32]}"'
+    content = orjson.dumps(body)
+    tag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
     if ask.headers.get("if-none-match") == tag:
         return Answer(b"", 304, {"ETag": tag})
-    return Answer(made, headers={"ETag": tag, "Cache-Control": "public, max-age=60"})
+    return Answer(content, headers={"ETag": tag, "Cache-Control": "public, max-age=60"})
 
 
 def _computing(ask: Ask) -> bool:
@@ -106,7 +106,7 @@ def _computing(ask: Ask) -> bool:
 
 
 def _weekly(ask: Ask, asset: str) -> list[tuple[int, int]]:
-    """Return the weeks and their commits, oldest first; of the running one, what came by now."""
+    """Return the weeks and their commits, oldest first; the current week up to now."""
     this = (ask.now - _SUNDAY) // WEEK * WEEK + _SUNDAY
     weeks = np.arange(max(this - (_WEEKS - 1) * WEEK, OPENING), this + 1, WEEK)
     name = f"{ask.path['owner']}/{ask.path['name']}"
@@ -124,7 +124,7 @@ def _people(commits: int) -> int:
 
 @api.get("/repos/{owner}/{name}/stats/commit_activity", costs={"hour": _cost})
 def commit_activity(ask: Ask) -> Json:
-    """Tell the commits of a year's weeks, the running one last."""
+    """Return the commits of a year's weeks, the current one last."""
     asset = _asset(ask)
     if _computing(ask):
         return Answer({}, 202)
@@ -139,7 +139,7 @@ def commit_activity(ask: Ask) -> Json:
 
 @api.get("/repos/{owner}/{name}/stats/participation", costs={"hour": _cost})
 def participation(ask: Ask) -> Json:
-    """Tell the commits of a year's weeks, without dates."""
+    """Return the commits of a year's weeks, without dates."""
     asset = _asset(ask)
     if _computing(ask):
         return Answer({}, 202)
@@ -149,7 +149,7 @@ def participation(ask: Ask) -> Json:
 
 @api.get("/repos/{owner}/{name}/stats/contributors", costs={"hour": _cost})
 def contributors(ask: Ask) -> Json:
-    """Tell who committed in which week: people, a robot, and somebody without an account."""
+    """Return the commits by contributor and week: people, a bot, a person without account."""
     asset = _asset(ask)
     if _computing(ask):
         return Answer({}, 202)
@@ -169,13 +169,13 @@ def contributors(ask: Ask) -> Json:
 
 
 def _row(author: Json, weeks: list[tuple[int, int]]) -> Json:
-    told = [{"w": week // SECOND, "a": 10 * c, "d": 4 * c, "c": c} for week, c in weeks]
-    return {"author": author, "total": sum(c for _, c in weeks), "weeks": told}
+    entries = [{"w": week // SECOND, "a": 10 * c, "d": 4 * c, "c": c} for week, c in weeks]
+    return {"author": author, "total": sum(c for _, c in weeks), "weeks": entries}
 
 
 @api.get("/repos/{owner}/{name}/commits", costs={"hour": _cost})
 def commits(ask: Ask) -> Json:
-    """Tell commits, newest first, in pages that link to each other."""
+    """Return commits, newest first, in pages that link to each other."""
     asset = _asset(ask)
     since = ask.instant("since", ask.now - 4 * WEEK, unit=None)
     until = min(ask.instant("until", ask.now, unit=None), ask.now)
@@ -185,10 +185,10 @@ def commits(ask: Ask) -> Json:
         for week, count in _weekly(ask, asset)
         for number in range(count)
     ]
-    found = [time for time in reversed(times) if since <= time <= until]
-    shown = found[(page - 1) * size : page * size]
+    matches = [time for time in reversed(times) if since <= time <= until]
+    shown = matches[(page - 1) * size : page * size]
     base = f"https://api.github.com/repos/{ask.path['owner']}/{ask.path['name']}/commits"
-    last = max(-(-len(found) // size), 1)
+    last = max(-(-len(matches) // size), 1)
     links = [(page + 1, "next"), (last, "last")] if page < last else [(1, "first")]
     link = ", ".join(f'<{base}?per_page={size}&page={n}>; rel="{rel}"' for n, rel in links)
     return Answer([_commit(asset, time) for time in shown], headers={"Link": link})
@@ -204,7 +204,7 @@ def _commit(asset: str, time: int) -> Json:
 
 @api.get("/repos/{owner}/{name}", costs={"hour": _cost})
 def repository(ask: Ask) -> Json:
-    """Tell what a repository is."""
+    """Return the description of a repository."""
     _asset(ask)
     name = f"{ask.path['owner']}/{ask.path['name']}"
     pushed = iso(ask.now // HOUR * HOUR)

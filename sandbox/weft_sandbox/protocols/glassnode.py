@@ -1,7 +1,7 @@
-"""Glassnode: metrics in time, stamped with the start of what they cover; no pages.
+"""Glassnode: time series of metrics, stamped with the start of their interval; no pages.
 
-The last row of a plain metric is the unfinished interval. The `_pit` form has none: its rows come
-when they are computed, half a minute after the end, and say so.
+The last row of a plain metric is the unfinished interval. The `_pit` form has no unfinished row:
+its rows appear half a minute after the end, with the time of computation.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ import numpy as np
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, WEEK, iso
-from weft_sandbox.coins import Coin
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.recipes import recipe_of
+from weft_sandbox.market.venues import REFERENCE
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.recipes import recipe_of
-from weft_sandbox.venues import REFERENCE
 
 _STEPS = {"10m": 10 * MINUTE, "1h": HOUR, "24h": DAY, "1w": WEEK}
 _FINE, _HOURLY, _DAILY = ("10m", "1h", "24h", "1w"), ("1h", "24h", "1w"), ("24h", "1w")
@@ -41,7 +41,7 @@ _WAVES = {
 
 @dataclass(frozen=True, slots=True)
 class _Metric:
-    """One metric: the series behind it, and what may be asked about it."""
+    """One metric: its series, and the allowed parameters."""
 
     series: str
     tier: int = 2
@@ -89,7 +89,7 @@ _REFUSALS = {
 
 def _errors(problem: Problem, detail: str) -> Answer:
     if problem is Problem.NO_KEY:
-        # The gateway's word, before any of the API's own code runs.
+        # The gateway refuses the request before the API sees it.
         page = b"<html><head><title>401 Authorization Required</title></head></html>"
         return Answer(page, 401, media_type="text/html")
     status, text = _REFUSALS.get(problem, (400, f"invalid parameter: {detail}"))
@@ -117,11 +117,11 @@ _METRIC_COST, _METADATA_COST = {"metrics": 1}, {"metadata": 1}
 
 @api.get("/v1/metrics/{category}/{metric}", plan=True, costs=_METRIC_COST)
 def metric(ask: Ask) -> Json:
-    """A metric of one asset."""
-    found, pit = _metric(f"{ask.path['category']}/{ask.path['metric']}")
-    coin = _coin(ask, found, ask.text("a"))
+    """Return a metric of one asset."""
+    entry, pit = _metric(f"{ask.path['category']}/{ask.path['metric']}")
+    coin = _coin(ask, entry, ask.text("a"))
     form = ask.text("f", "json", ("json", "csv"))
-    rows = _rows(ask, found, coin, pit=pit)
+    rows = _rows(ask, entry, coin, pit=pit)
     if ask.text("timestamp_format", "unix", ("unix", "humanized")) == "humanized":
         rows = [{**row, "t": iso(row["t"] * SECOND)} for row in rows]
     return rows if form == "json" else _csv(rows, pit=pit)
@@ -129,52 +129,52 @@ def metric(ask: Ask) -> Json:
 
 @api.get("/v1/metrics/{category}/{metric}/bulk", plan=True, costs=_METRIC_COST)
 def bulk(ask: Ask) -> Json:
-    """A metric of several assets, over a short span."""
-    found, pit = _metric(f"{ask.path['category']}/{ask.path['metric']}")
+    """Return a metric of several assets over a short span."""
+    entry, pit = _metric(f"{ask.path['category']}/{ask.path['metric']}")
     names = ask.query.getlist("a")
-    step = ask.text("i", "24h", found.resolutions)
+    step = ask.text("i", "24h", entry.resolutions)
     since = ask.instant("s", 0, unit=SECOND)
     if not names or not since:
         raise Refusal(Problem.BAD_PARAMETER, "s" if names else "a")
     if ask.instant("u", ask.now, unit=SECOND) - since > _LONGEST_BULK[step]:
         raise Refusal(Problem.BAD_PARAMETER, "time range too long")
     if names == ["*"]:
-        names = list(found.assets or ask.world.coin)
-    told: dict[int, list[Json]] = {}
+        names = list(entry.assets or ask.world.coin)
+    content: dict[int, list[Json]] = {}
     for name in names:
-        for row in _rows(ask, found, _coin(ask, found, name), pit=pit):
-            told.setdefault(row.pop("t"), []).append({"a": name, **row})
-    return {"data": [{"t": t, "bulk": told[t]} for t in sorted(told)]}
+        for row in _rows(ask, entry, _coin(ask, entry, name), pit=pit):
+            content.setdefault(row.pop("t"), []).append({"a": name, **row})
+    return {"data": [{"t": t, "bulk": content[t]} for t in sorted(content)]}
 
 
 @api.get("/v1/metadata/metrics", costs=_METADATA_COST)
 def metrics(_: Ask) -> Json:
-    """The paths of all metrics."""
+    """Return the paths of all metrics."""
     return [f"/{path}" for path in _METRICS]
 
 
 @api.get("/v1/metadata/metric", costs=_METADATA_COST)
 def about(ask: Ask) -> Json:
-    """What may be asked about a metric."""
+    """Return the allowed parameters of a metric."""
     path = ask.text("path").strip("/")
-    found, pit = _metric(path)
+    entry, pit = _metric(path)
     base = path.removesuffix("_pit")
-    assets = found.assets or tuple(ask.world.coin)
+    assets = entry.assets or tuple(ask.world.coin)
     coin = ask.query.get("a")
     if coin and coin not in assets:
         raise Refusal(Problem.BAD_PARAMETER, "a")
     variants = {"base": f"/{base}", "bulk": f"/{path}/bulk"}
-    if found.pit:
+    if entry.pit:
         variants["pit"] = f"/{base}_pit"
-    parameters = {"a": list(assets), "i": list(found.resolutions), "f": ["csv", "json"]}
-    if found.exchanges:
+    parameters = {"a": list(assets), "i": list(entry.resolutions), "f": ["csv", "json"]}
+    if entry.exchanges:
         parameters["e"] = list(_EXCHANGES)
-    if found.series in _IN_COINS:
+    if entry.series in _IN_COINS:
         parameters["c"] = ["native", "usd"]
     first = ask.world.coin[coin or assets[0]].listed
     return {
         "path": f"/{path}",
-        "tier": found.tier,
+        "tier": entry.tier,
         "is_pit": pit,
         "parameters": parameters,
         "parameters_defaults": {"a": assets[0], "i": "24h", "f": "json"},
@@ -188,7 +188,7 @@ def about(ask: Ask) -> Json:
 
 @api.get("/v1/metadata/assets", costs=_METADATA_COST)
 def assets(ask: Ask) -> Json:
-    """All assets."""
+    """Return all assets."""
     coins = ask.world.coins
     return {
         "data": [
@@ -200,22 +200,22 @@ def assets(ask: Ask) -> Json:
 
 def _metric(path: str) -> tuple[_Metric, bool]:
     pit = path.endswith("_pit")
-    found = _METRICS.get(path.removesuffix("_pit"))
-    if found is None or (pit and not found.pit):
+    entry = _METRICS.get(path.removesuffix("_pit"))
+    if entry is None or (pit and not entry.pit):
         raise Refusal(Problem.NOT_FOUND, path)
-    return found, pit
+    return entry, pit
 
 
-def _coin(ask: Ask, found: _Metric, name: str) -> Coin:
+def _coin(ask: Ask, entry: _Metric, name: str) -> Coin:
     coin = ask.world.coin.get(name)
-    if coin is None or (found.assets and name not in found.assets):
+    if coin is None or (entry.assets and name not in entry.assets):
         raise Refusal(Problem.BAD_PARAMETER, f"a: asset {name} is not supported")
     return coin
 
 
-def _rows(ask: Ask, found: _Metric, coin: Coin, *, pit: bool) -> list[dict[str, Any]]:
-    step = _STEPS[ask.text("i", "24h", found.resolutions)]
-    if found.exchanges:
+def _rows(ask: Ask, entry: _Metric, coin: Coin, *, pit: bool) -> list[dict[str, Any]]:
+    step = _STEPS[ask.text("i", "24h", entry.resolutions)]
+    if entry.exchanges:
         ask.text("e", "aggregated", _EXCHANGES)
     # Weeks begin on Monday; 1970 began on a Thursday.
     offset = 4 * DAY if step == WEEK else 0
@@ -223,10 +223,12 @@ def _rows(ask: Ask, found: _Metric, coin: Coin, *, pit: bool) -> list[dict[str, 
     first = -(-(since - offset) // step) * step + offset
     last = min(ask.instant("u", ask.now, unit=SECOND), ask.now - (step + _COMPUTING) * pit)
     starts = np.arange(first, last + 1, step)
-    told_at = np.minimum(starts + step, ask.now)
+    reported_at = np.minimum(starts + step, ask.now)
     rows: list[dict[str, Any]] = [
-        {"t": t // SECOND, **told}
-        for t, told in zip(starts.tolist(), _told(ask, found, coin, told_at), strict=True)
+        {"t": t // SECOND, **content}
+        for t, content in zip(
+            starts.tolist(), _cells_of(ask, entry, coin, reported_at), strict=True
+        )
     ]
     if pit:
         for row in rows:
@@ -234,25 +236,25 @@ def _rows(ask: Ask, found: _Metric, coin: Coin, *, pit: bool) -> list[dict[str, 
     return rows
 
 
-def _told(ask: Ask, found: _Metric, coin: Coin, times: Times) -> list[dict[str, Any]]:
+def _cells_of(ask: Ask, entry: _Metric, coin: Coin, times: Times) -> list[dict[str, Any]]:
     world = ask.world
-    if found.series == "hodl_waves":
+    if entry.series == "hodl_waves":
         parts = {
             name: share
             * world.series(f"hodl_{name}", coin.name, times)
             / recipe_of(f"hodl_{name}").level
             for name, share in _WAVES.items()
         }
-        whole: Floats = np.sum(list(parts.values()), axis=0)
-        shares = np.round(np.array([part / whole for part in parts.values()]).T, 12).tolist()
+        total: Floats = np.sum(list(parts.values()), axis=0)
+        shares = np.round(np.array([part / total for part in parts.values()]).T, 12).tolist()
         return [{"o": dict(zip(_WAVES, row, strict=True))} for row in shares]
-    values = world.series(found.series, coin.name, times)
-    if found.series == "stablecoin_supply_ratio":
+    values = world.series(entry.series, coin.name, times)
+    if entry.series == "stablecoin_supply_ratio":
         return [{"o": {"h": 1.1 * v, "l": 0.9 * v, "v": v}} for v in values.tolist()]
-    if found.series in _IN_COINS and ask.text("c", "native", ("native", "usd")) == "usd":
+    if entry.series in _IN_COINS and ask.text("c", "native", ("native", "usd")) == "usd":
         prices = [world.price(REFERENCE, coin, t) * coin.tick for t in times.tolist()]
         values = values * np.asarray(prices)
-    # Some values never came to be.
+    # Some values are missing for ever.
     missing = (times // DAY % 41 == 7) & (times % DAY == 0)
     return [{"v": None if no else v} for v, no in zip(values.tolist(), missing, strict=True)]
 
@@ -260,7 +262,8 @@ def _told(ask: Ask, found: _Metric, coin: Coin, times: Times) -> list[dict[str, 
 def _csv(rows: list[dict[str, Any]], *, pit: bool) -> Answer:
     lines = ["timestamp,value,computed_at" if pit else "timestamp,value"]
     for row in rows:
-        told = row["v"] if "v" in row else row["o"]
-        own = [row["t"], "" if told is None else told, *([row["computed_at"]] if pit else [])]
-        lines.append(",".join(map(str, own)))
+        content = row["v"] if "v" in row else row["o"]
+        computed_at = [row["computed_at"]] if pit else []
+        cells = [row["t"], "" if content is None else content, *computed_at]
+        lines.append(",".join(map(str, cells)))
     return Answer("\n".join(lines).encode(), media_type="text/csv")

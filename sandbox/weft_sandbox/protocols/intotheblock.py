@@ -1,21 +1,21 @@
-"""IntoTheBlock: holders, signals and daily history of a coin. Real bodies of errors are unknown.
+"""IntoTheBlock: holders, signals and daily history of a coin. Real error bodies are unknown.
 
-Where bids and asks are told is not documented publicly: here they are a list of the history.
+The path of bids and asks is not documented publicly: here they are a list of the history.
 """
 
 import numpy as np
 
 from weft.foundation.arrays import Floats
 from weft.foundation.times import DAY, HOUR, iso
-from weft_sandbox.coins import OPENING
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import OPENING
+from weft_sandbox.market.venues import REFERENCE
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.venues import REFERENCE
 
 _READY = 2 * HOUR
-"""A day's row appears so long after its end."""
+"""Time from the end of a day to its row."""
 _WITHOUT_HOLDERS = {"XRP", "TRX"}
-"""Coins whose holders are not told."""
+"""Coins without data of holders."""
 
 
 def _errors(problem: Problem, detail: str) -> Answer:
@@ -47,7 +47,7 @@ def _coin(ask: Ask) -> str:
 
 @api.get("/{symbol}/overview")
 def overview(ask: Ask) -> Json:
-    """Tell who holds a coin now; counts of addresses, which some coins do not have."""
+    """Return the current holders of a coin: numbers of addresses, which some coins do not have."""
     coin = _coin(ask)
     now = np.array([ask.now])
 
@@ -55,34 +55,37 @@ def overview(ask: Ask) -> Json:
         return float(ask.world.series(name, coin, now)[0])
 
     profit = at("supply_in_profit")
-    told: dict[str, Json] = {"symbol": coin, "concentration": 0.05 + 0.3 * at("social_dominance")}
+    content: dict[str, Json] = {
+        "symbol": coin,
+        "concentration": 0.05 + 0.3 * at("social_dominance"),
+    }
     if coin not in _WITHOUT_HOLDERS:
         holders = 52_000_000
-        told["inOutOfTheMoney"] = {
+        content["inOutOfTheMoney"] = {
             "in": int(holders * profit * 0.95),
             "between": int(holders * 0.05),
             "out": int(holders * (1 - profit) * 0.95),
         }
-        told["byTimeHeldComposition"] = {
+        content["byTimeHeldComposition"] = {
             "hodler": int(holders * (0.5 + 0.2 * profit)),
             "cruiser": int(holders * 0.25),
             "trader": int(holders * (0.25 - 0.2 * profit)),
         }
-    return told
+    return content
 
 
 @api.get("/{symbol}/signals")
 def signals(ask: Ask) -> Json:
-    """Tell a composite signal."""
+    """Return a composite signal."""
     mood = float(ask.world.series("news_sentiment", _coin(ask), np.array([ask.now]))[0])
     bullish = round(4 + 4 * mood)
-    told = {"bearish": 9 - bullish, "bullish": bullish, "neutral": 0, "score": mood}
-    return {"summary": told | {"thresholds": {"bearish": -0.3, "bullish": 0.3}}}
+    content = {"bearish": 9 - bullish, "bullish": bullish, "neutral": 0, "score": mood}
+    return {"summary": content | {"thresholds": {"bearish": -0.3, "bullish": 0.3}}}
 
 
 @api.get("/{symbol}/financial", plan=True)
 def financial(ask: Ask) -> Json:
-    """Tell the days of a span, oldest first, once they are over."""
+    """Return the complete days of a span, oldest first."""
     coin = _coin(ask)
     until = min(ask.instant("until", ask.now, unit=None) + DAY, ask.now - _READY)
     since = max(ask.instant("since", until - 30 * DAY, unit=None), OPENING)
@@ -91,17 +94,17 @@ def financial(ask: Ask) -> Json:
 
     def rows(**fields: Floats) -> Json:
         columns = [values.tolist() for values in fields.values()]
-        told = [dict(zip(fields, row, strict=True)) for row in zip(*columns, strict=True)]
-        return [{"date": date} | row for date, row in zip(dates, told, strict=True)]
+        content = [dict(zip(fields, row, strict=True)) for row in zip(*columns, strict=True)]
+        return [{"date": date} | row for date, row in zip(dates, content, strict=True)]
 
     ends = days + DAY
     profit = ask.world.series("supply_in_profit", coin, ends)
-    found = ask.world.coin[coin]
+    entry = ask.world.coin[coin]
     volume = ask.world.series("book_volume", coin, ends)
     tilt = ask.world.series("bid_ask_imbalance", coin, ends)
-    price = [ask.world.price(REFERENCE, found, end) * found.tick for end in ends.tolist()]
+    price = [ask.world.price(REFERENCE, entry, end) * entry.tick for end in ends.tolist()]
     return {
-        "name": found.title,
+        "name": entry.title,
         "symbol": coin,
         "rank": 1 + list(ask.world.coin).index(coin),
         "price": rows(price=np.array(price)),
@@ -117,6 +120,6 @@ def financial(ask: Ask) -> Json:
 
 @api.get("/{symbol}/financial/price")
 def price(ask: Ask) -> Json:
-    """Tell a coin's price."""
+    """Return a coin's price."""
     coin = ask.world.coin[_coin(ask)]
     return {"price": ask.world.price(REFERENCE, coin, ask.now) * coin.tick}

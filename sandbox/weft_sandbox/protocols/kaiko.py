@@ -1,7 +1,7 @@
-"""Kaiko's market data: order books, trades and what is made of them; numbers are texts.
+"""Kaiko's market data: order books, trades and aggregates; numbers are texts.
 
 Depths and slippage are series of the world around a usual size (see `usual`); prices, volumes and
-counts are the market's own.
+counts are those of the market.
 """
 
 from collections.abc import Callable
@@ -11,15 +11,15 @@ import numpy as np
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import HOUR, Interval, TimeError
-from weft_sandbox.bars import Grid
-from weft_sandbox.coins import OPENING, Coin
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.coins import OPENING, Coin
+from weft_sandbox.market.recipes import recipe_of
+from weft_sandbox.market.venues import BYBIT_SPOT, COINBASE, PERPETUAL, REFERENCE, Venue
+from weft_sandbox.market.world import World
 from weft_sandbox.paging import decimal, decode_cursor, encode_cursor
 from weft_sandbox.protocol import MILLI, Answer, Api, Ask, Json, Key, Problem, Refusal
 from weft_sandbox.protocol import iso_millis as iso
-from weft_sandbox.recipes import recipe_of
-from weft_sandbox.venues import BYBIT_SPOT, COINBASE, PERPETUAL, REFERENCE, Venue
-from weft_sandbox.world import World
 
 EXCHANGES = {
     ("binc", "spot"): (REFERENCE, "usdt"),
@@ -51,18 +51,18 @@ api = Api(
     "kaiko",
     errors=_errors,
     key=Key(header="X-Api-Key"),
-    # Set by contract; the least that is told of.
+    # Set by contract; this is the lowest known limit.
     budgets=(Budget("second", 100, 1),),
 )
 
 
 def usual(world: World, name: str, coin: Coin, times: Times, middle: float) -> Floats:
-    """Return a series of the world, scaled so that it varies around a middle."""
+    """Return a series of the world, scaled to vary around a middle."""
     return world.series(name, coin.name, times) * (middle / recipe_of(name).level)
 
 
-class _Asked(NamedTuple):
-    """What a first request asked for; its pages carry it on."""
+class _Query(NamedTuple):
+    """The parameters of a first request, which its further pages repeat."""
 
     first: int
     end: int
@@ -88,12 +88,12 @@ def _market(ask: Ask) -> tuple[Venue, Coin]:
     return place[0], coin
 
 
-def _asked(ask: Ask, kind: str, interval: str) -> _Asked:
+def _query_of(ask: Ask, kind: str, interval: str) -> _Query:
     token = ask.query.get("continuation_token")
     if token:
         if set(ask.query) != {"continuation_token"}:
             raise Refusal(Problem.BAD_PARAMETER, "continuation_token")
-        return _Asked(*decode_cursor(token, "continuation_token"))
+        return _Query(*decode_cursor(token, "continuation_token"))
     usual_size, largest = _LARGEST[kind]
     size = ask.integer("page_size", usual_size, 1, largest)
     name = ask.text("interval", interval)
@@ -105,23 +105,23 @@ def _asked(ask: Ask, kind: str, interval: str) -> _Asked:
     first = max(ask.instant("start_time", end - size * length, unit=None), OPENING)
     ascending = ask.text("sort", "desc", ("asc", "desc")) == "asc"
     slippage = float(ask.integer("slippage", 0, 0))
-    return _Asked(first, end, name, ascending, size, slippage)
+    return _Query(first, end, name, ascending, size, slippage)
 
 
 def _page(
-    ask: Ask, asked: _Asked, path: str, stamps: Times, make: Callable[[Times], list[Any]]
+    ask: Ask, query: _Query, path: str, stamps: Times, make: Callable[[Times], list[Any]]
 ) -> Json:
-    """Return one page of what is made of ascending stamps, with the way to the next one."""
-    count, stop = len(stamps), asked.offset + asked.size
-    if asked.ascending:
-        rows = make(stamps[asked.offset : stop])
+    """Return one page of the rows of ascending times, with the URL of the next page."""
+    count, stop = len(stamps), query.offset + query.size
+    if query.ascending:
+        rows = make(stamps[query.offset : stop])
     else:
-        rows = make(stamps[max(count - stop, 0) : count - asked.offset])[::-1]
+        rows = make(stamps[max(count - stop, 0) : count - query.offset])[::-1]
     for name, value in ask.path.items():
         path = path.replace(f"{{{name}}}", value)
     span = {"start_timestamp": OPENING // MILLI, "end_timestamp": None}
     body: dict[str, Any] = {
-        "query": {**ask.path, "page_size": asked.size, "interval": asked.interval},
+        "query": {**ask.path, "page_size": query.size, "interval": query.interval},
         "time": iso(ask.now),
         "timestamp": ask.now // MILLI,
         "data": rows,
@@ -129,46 +129,46 @@ def _page(
         "access": {"access_range": span, "data_range": span},
     }
     if stop < count:
-        token = encode_cursor(list(asked._replace(offset=stop)))
+        token = encode_cursor(list(query._replace(offset=stop)))
         host = ask.headers.get("host", "127.0.0.1")
         body["continuation_token"] = token
         body["next_url"] = f"http://{host}/{api.name}{path}?continuation_token={token}"
     return body
 
 
-def _opens(asked: _Asked) -> tuple[Grid, Times]:
-    grid = Grid.of(asked.interval)
+def _opens(query: _Query) -> tuple[Grid, Times]:
+    grid = Grid.of(query.interval)
     # The start is inclusive, the end is not.
-    return grid, np.arange(grid.ceil(asked.first), asked.end, grid.micros)
+    return grid, np.arange(grid.ceil(query.first), query.end, grid.micros)
 
 
 @api.get(f"{_BOOKS}/ob_aggregations/{{form}}", plan=True)
 def aggregated_books(ask: Ask) -> Json:
-    """Return means of an interval's order books, stamped with its start."""
+    """Return the mean order books of intervals, stamped with their start."""
     if ask.path["form"] not in {"full", "depth", "slippage"}:
         raise Refusal(Problem.NOT_FOUND)
     venue, coin = _market(ask)
-    asked = _asked(ask, "books", "1h")
-    grid, opens = _opens(asked)
+    query = _query_of(ask, "books", "1h")
+    grid, opens = _opens(query)
 
     def make(stamps: Times) -> list[Any]:
-        return _books(ask.world, venue, coin, stamps, stamps + grid.micros, asked.slippage)
+        return _books(ask.world, venue, coin, stamps, stamps + grid.micros, query.slippage)
 
-    whole = opens[opens + grid.micros <= ask.now]
-    return _page(ask, asked, f"{_BOOKS}/ob_aggregations/{{form}}", whole, make)
+    closed = opens[opens + grid.micros <= ask.now]
+    return _page(ask, query, f"{_BOOKS}/ob_aggregations/{{form}}", closed, make)
 
 
 @api.get(f"{_BOOKS}/snapshots/{{form}}", plan=True)
 def snapshots(ask: Ask) -> Json:
-    """Return order books as sampled, every 30 seconds."""
+    """Return sampled order books, one every 30 seconds."""
     form, limit = ask.path["form"], ask.integer("limit_orders", 10, 1, 1_000)
     if form not in {"raw", "full", "depth", "slippage"}:
         raise Refusal(Problem.NOT_FOUND)
     venue, coin = _market(ask)
-    asked = _asked(ask, "books", "30s")
+    query = _query_of(ask, "books", "30s")
 
     def make(stamps: Times) -> list[Any]:
-        rows = _books(ask.world, venue, coin, stamps, stamps, asked.slippage)
+        rows = _books(ask.world, venue, coin, stamps, stamps, query.slippage)
         for row, at in zip(rows, stamps.tolist(), strict=True):
             if form == "raw":
                 row.clear()
@@ -177,12 +177,12 @@ def snapshots(ask: Ask) -> Json:
                 row.update(_levels(ask.world, venue, coin, at, limit))
         return rows
 
-    times = _opens(asked._replace(interval="30s"))[1]
-    return _page(ask, asked, f"{_BOOKS}/snapshots/{{form}}", times, make)
+    times = _opens(query._replace(interval="30s"))[1]
+    return _page(ask, query, f"{_BOOKS}/snapshots/{{form}}", times, make)
 
 
 def _levels(world: World, venue: Venue, coin: Coin, at: int, limit: int) -> dict[str, Any]:
-    def told(size: int, price: int) -> dict[str, str]:
+    def level(size: int, price: int) -> dict[str, str]:
         return {
             "amount": decimal(size, coin.size_digits),
             "price": decimal(price, coin.price_digits),
@@ -190,7 +190,7 @@ def _levels(world: World, venue: Venue, coin: Coin, at: int, limit: int) -> dict
 
     book = world.book(venue, coin, at, limit)
     sides = {"asks": book.asks.tolist(), "bids": book.bids.tolist()}
-    return {side: [told(size, price) for price, size in rows] for side, rows in sides.items()}
+    return {side: [level(size, price) for price, size in rows] for side, rows in sides.items()}
 
 
 def _books(
@@ -231,13 +231,13 @@ _FORMS = {
 
 @api.get(f"{_TRADES}/aggregations/{{form}}")
 def candles(ask: Ask) -> Json:
-    """Return candles, volume-weighted prices and counts; the last one may be unfinished."""
+    """Return candles, volume-weighted prices and counts; the last row may be unfinished."""
     wanted = _FORMS.get(ask.path["form"])
     if wanted is None:
         raise Refusal(Problem.NOT_FOUND)
     venue, coin = _market(ask)
-    asked = _asked(ask, "candles", "1d")
-    grid, opens = _opens(asked)
+    query = _query_of(ask, "candles", "1d")
+    grid, opens = _opens(query)
 
     def make(stamps: Times) -> list[Any]:
         if not len(stamps):
@@ -253,31 +253,31 @@ def candles(ask: Ask) -> Json:
                 cells["volume"] = decimal(int(bars.volume[i]), coin.size_digits)
                 cells["price"] = repr(float(bars.quote[i] / bars.volume[i] * coin.tick))
                 cells["count"] = int(bars.trades[i])
-            kept = {name: cells.get(name) for name in wanted}
-            rows.append({"timestamp": opening // MILLI, **kept})
+            selected = {name: cells.get(name) for name in wanted}
+            rows.append({"timestamp": opening // MILLI, **selected})
         return rows
 
     listed = opens[opens >= grid.open_of(coin.listed)]
-    return _page(ask, asked, f"{_TRADES}/aggregations/{{form}}", listed, make)
+    return _page(ask, query, f"{_TRADES}/aggregations/{{form}}", listed, make)
 
 
 @api.get(_TICKS)
 def trades(ask: Ask) -> Json:
-    """Return trades; at most an hour of them."""
+    """Return trades of at most an hour."""
     venue, coin = _market(ask)
-    asked = _asked(ask, "trades", "1h")
-    found = ask.world.trades(venue, coin, max(asked.first, asked.end - HOUR), asked.end, ask.now)
+    query = _query_of(ask, "trades", "1h")
+    sample = ask.world.trades(venue, coin, max(query.first, query.end - HOUR), query.end, ask.now)
 
     def make(indices: Times) -> list[Any]:
         return [
             {
-                "timestamp": int(found.time[i]) // MILLI,
-                "trade_id": str(found.number[i]),
-                "price": decimal(int(found.price[i]), coin.price_digits),
-                "amount": decimal(int(found.size[i]), coin.size_digits),
-                "taker_side_sell": not found.taker_buys[i],
+                "timestamp": int(sample.time[i]) // MILLI,
+                "trade_id": str(sample.number[i]),
+                "price": decimal(int(sample.price[i]), coin.price_digits),
+                "amount": decimal(int(sample.size[i]), coin.size_digits),
+                "taker_side_sell": not sample.taker_buys[i],
             }
             for i in indices
         ]
 
-    return _page(ask, asked, _TICKS, np.arange(len(found)), make)
+    return _page(ask, query, _TICKS, np.arange(len(sample)), make)

@@ -6,13 +6,13 @@ import numpy as np
 
 from weft.foundation.arrays import Times
 from weft.foundation.times import DAY, HOUR, SECOND
-from weft_sandbox.coins import OPENING, Coin
-from weft_sandbox.draws import hashed, key_of
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import OPENING, Coin
+from weft_sandbox.market.draws import hashed, key_of
+from weft_sandbox.market.recipes import recipe_of
+from weft_sandbox.market.venues import REFERENCE
+from weft_sandbox.market.world import World
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.recipes import recipe_of
-from weft_sandbox.venues import REFERENCE
-from weft_sandbox.world import World
 
 _TOLD = {
     Problem.BAD_PARAMETER: (400, "Invalid parameter: {}"),
@@ -40,7 +40,7 @@ api = Api(
 
 
 def social(world: World, coin: Coin, ends: Times) -> dict[str, Any]:
-    """Return the columns of a coin, each row as it is known at the end of its bucket."""
+    """Return the columns of a coin; each row is known at the end of its bucket."""
 
     def series(name: str) -> Any:  # noqa: ANN401  # an array
         return world.series(name, coin.name, ends)
@@ -84,8 +84,8 @@ def _snapshot(ask: Ask, number: int, coin: Coin) -> dict[str, Any]:
     row |= {"market_cap": price * coin.supply, "market_cap_rank": number}
     row |= {"circulating_supply": coin.supply, "max_supply": None, "topic": _topic(coin)}
     row |= {"interactions_24h": now["interactions"], "social_volume_24h": now["posts_active"]}
-    kept = ("galaxy_score", "alt_rank", "sentiment", "social_dominance")
-    return row | {name: now[name] for name in kept}
+    shown = ("galaxy_score", "alt_rank", "sentiment", "social_dominance")
+    return row | {name: now[name] for name in shown}
 
 
 @api.get("/public/coins/list/{version}")
@@ -106,17 +106,17 @@ def coins(ask: Ask) -> Json:
 
 @api.get("/public/coins/{coin}/v1")
 def coin(ask: Ask) -> Json:
-    """Return one coin as it is now."""
-    number, found = _coin(ask, ask.path["coin"])
-    config = {"id": number, "symbol": found.name, "generated": ask.now // SECOND}
-    return {"config": config, "data": _snapshot(ask, number, found)}
+    """Return the current state of one coin."""
+    number, entry = _coin(ask, ask.path["coin"])
+    config = {"id": number, "symbol": entry.name, "generated": ask.now // SECOND}
+    return {"config": config, "data": _snapshot(ask, number, entry)}
 
 
 @api.get("/public/coins/{coin}/time-series/v2", plan=True)
 def history(ask: Ask) -> Json:
-    """Return a coin's buckets, oldest first; the last one is still running."""
-    number, found = _coin(ask, ask.path["coin"])
-    return _history(ask, number, found, prices=True)
+    """Return a coin's buckets, oldest first; the last one is unfinished."""
+    number, entry = _coin(ask, ask.path["coin"])
+    return _history(ask, number, entry, prices=True)
 
 
 @api.get("/public/topic/{topic}/time-series/v2", plan=True)
@@ -125,65 +125,65 @@ def topic_history(ask: Ask) -> Json:
     return _history(ask, *_of_topic(ask), prices=False)
 
 
-def _history(ask: Ask, number: int, found: Coin, *, prices: bool) -> Json:
+def _history(ask: Ask, number: int, entry: Coin, *, prices: bool) -> Json:
     bucket = ask.text("bucket", "day", ("hour", "day"))
     step = HOUR if bucket == "hour" else DAY
     interval = ask.text("interval", "1w", tuple(_SPANS))
     end = min(ask.instant("end", ask.now, unit=SECOND), ask.now)
     first = ask.instant("start", end - _SPANS[interval] * DAY, unit=SECOND)
-    first = max(first, found.listed, OPENING)
+    first = max(first, entry.listed, OPENING)
     opens = np.arange(-(-first // step) * step, end + 1, step)
-    # The bucket that runs is told as it is so far.
+    # The current bucket is included with its values so far.
     ends = np.minimum(opens + step, ask.now)
-    columns = {"time": opens // SECOND, **(social(ask.world, found, ends) if len(opens) else {})}
+    columns = {"time": opens // SECOND, **(social(ask.world, entry, ends) if len(opens) else {})}
     rows: list[dict[str, Any]] = [
         dict(zip(columns, cells, strict=True))
         for cells in zip(*(column.tolist() for column in columns.values()), strict=True)
     ]
     for row in rows:
         if prices:
-            row["circulating_supply"] = found.supply
-        # Spam was not judged from the beginning.
+            row["circulating_supply"] = entry.supply
+        # The earliest buckets have no spam count.
         if row["time"] * SECOND < OPENING + 200 * DAY:
             row["spam"] = None
-    config: dict[str, Any] = {"id": number, "symbol": found.name, "topic": _topic(found)}
-    config |= {"name": found.title, "interval": interval, "bucket": bucket, "metrics": []}
+    config: dict[str, Any] = {"id": number, "symbol": entry.name, "topic": _topic(entry)}
+    config |= {"name": entry.title, "interval": interval, "bucket": bucket, "metrics": []}
     config |= {"start": first // SECOND, "end": end // SECOND, "generated": ask.now // SECOND}
     return {"config": config, "data": rows}
 
 
 @api.get("/public/coins/{coin}/meta/v1")
 def meta(ask: Ask) -> Json:
-    """Return what a coin is."""
-    number, found = _coin(ask, ask.path["coin"])
-    return {"data": {"id": number, "symbol": found.name, "name": found.title, "description": ""}}
+    """Return the description of a coin."""
+    number, entry = _coin(ask, ask.path["coin"])
+    return {"data": {"id": number, "symbol": entry.name, "name": entry.title, "description": ""}}
 
 
 def _of_topic(ask: Ask) -> tuple[int, Coin]:
     name = ask.path["topic"]
-    for number, found in _listed(ask):
-        if name in {_topic(found), found.name.lower(), found.title.lower()}:
-            return number, found
+    for number, entry in _listed(ask):
+        if name in {_topic(entry), entry.name.lower(), entry.title.lower()}:
+            return number, entry
     raise Refusal(Problem.NOT_FOUND)
 
 
 @api.get("/public/topic/{topic}/v1")
 def topic(ask: Ask) -> Json:
-    """Return a topic as it is now."""
-    found = _of_topic(ask)[1]
-    now = {n: v[0].item() for n, v in social(ask.world, found, np.array([ask.now])).items()}
-    data = {"topic": _topic(found), "interactions_24h": now["interactions"], "trend": "flat"}
+    """Return the current state of a topic."""
+    entry = _of_topic(ask)[1]
+    now = {n: v[0].item() for n, v in social(ask.world, entry, np.array([ask.now])).items()}
+    data = {"topic": _topic(entry), "interactions_24h": now["interactions"], "trend": "flat"}
     data |= {"num_contributors": now["contributors_active"], "num_posts": now["posts_active"]}
     data |= {"types_count": {"tweet": now["posts_active"]}}
     data |= {"types_sentiment": {"tweet": now["sentiment"]}}
-    return {"config": {"topic": _topic(found), "generated": ask.now // SECOND}, "data": data}
+    return {"config": {"topic": _topic(entry), "generated": ask.now // SECOND}, "data": data}
 
 
 @api.get("/public/topic/{topic}/creators/v1")
 def creators(ask: Ask) -> Json:
-    """Return who is heard most on a topic."""
-    found = _of_topic(ask)[1]
-    reach = hashed(key_of("lunarcrush-creators", found.name), np.arange(100)) * 1e6
+    """Return the most influential creators of a topic."""
+    entry = _of_topic(ask)[1]
+    reach = hashed(key_of("lunarcrush-creators", entry.name), np.arange(100)) * 1e6
     rows = [
         {
             "creator_id": f"twitter::{1_000 + i}",
@@ -195,10 +195,10 @@ def creators(ask: Ask) -> Json:
         }
         for rank, (followers, i) in enumerate(sorted(zip(reach, range(100), strict=True))[::-1], 1)
     ]
-    return {"config": {"topic": _topic(found), "generated": ask.now // SECOND}, "data": rows}
+    return {"config": {"topic": _topic(entry), "generated": ask.now // SECOND}, "data": rows}
 
 
 @api.get("/public/system/changes")
 def changes(ask: Ask) -> Json:
-    """Return changes of method: none here."""
+    """Return changes of method; here none."""
     return {"config": {"generated": ask.now // SECOND}, "data": []}

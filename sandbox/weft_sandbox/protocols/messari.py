@@ -1,9 +1,9 @@
 """Messari: assets, protocols, unlocks, events and attention, in one envelope.
 
-Fees, revenue, value locked and posts are series of the world; unlock schedules and the dates of
-governance events are drawn for each coin, and the schedule is open to the future, as it is there.
-Supply grew evenly to what it is. Which dataset tells it by day is not documented publicly: here it
-is ``supply``, column ``circulating-supply``.
+Fees, revenue, value locked and posts are series of the world. Unlock schedules and dates of
+governance events are drawn for each coin; the schedule includes the future, as at Messari. Supply
+grows evenly to its present size. The dataset of daily supply is not documented publicly: here it is
+``supply``, column ``circulating-supply``.
 """
 
 import uuid
@@ -15,14 +15,14 @@ import orjson
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import DAY, HOUR, SECOND, YEAR, iso, parse_time
-from weft_sandbox.coins import OPENING, Coin
-from weft_sandbox.draws import hashed, key_of
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import OPENING, Coin
+from weft_sandbox.market.draws import hashed, key_of
+from weft_sandbox.market.recipes import recipe_of
+from weft_sandbox.market.venues import REFERENCE
+from weft_sandbox.market.world import World
 from weft_sandbox.paging import numbered
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.recipes import recipe_of
-from weft_sandbox.venues import REFERENCE
-from weft_sandbox.world import World
 
 PROTOCOLS = {"aave": "AAVE", "uniswap": "UNI"}
 _DATASETS = {"aave": "lending", "uniswap": "dex"}
@@ -56,7 +56,7 @@ api = Api(
 
 
 def slug_of(coin: Coin) -> str:
-    """Return what Messari's addresses call a coin."""
+    """Return Messari's slug of a coin."""
     return coin.title.lower().replace(" ", "-")
 
 
@@ -71,24 +71,24 @@ def sector_of(coin: Coin) -> str:
 
 
 def locked_share(coin: Coin, days: Times) -> Floats:
-    """Return the share of supply that unlocks at the start of each day: a trickle, and cliffs."""
+    """Return the share of supply that unlocks at the start of each day: few coins, and cliffs."""
     draw = hashed(key_of("messari-unlocks", coin.name), days // DAY)
     cliff = days // DAY % 30 == key_of("messari-cliff", coin.name) % 30
     return np.asarray(2e-5 + np.where(cliff, 0.01 * draw, 0.0))
 
 
 def supply_at(coin: Coin, times: Times) -> Floats:
-    """Return the coins in circulation: each year some more, at a rate of the coin's own."""
+    """Return the coins in circulation, which grow each year at a rate of the coin."""
     rate = 0.08 * key_of("messari-inflation", coin.name) / 2**63
     return np.asarray(coin.supply * np.exp(rate * (times - _SUPPLY_AS_OF) / YEAR))
 
 
 def max_supply(coin: Coin) -> float | None:
-    """Return the coins there will ever be, None where there is no limit."""
+    """Return the greatest possible supply; None without a limit."""
     return None if coin.name in UNLIMITED else coin.supply * 1.25
 
 
-def _told(data: Json, **metadata: Json) -> Json:
+def _enveloped(data: Json, **metadata: Json) -> Json:
     return {"error": None, "data": data, "metadata": metadata}
 
 
@@ -116,12 +116,12 @@ def _price(ask: Ask, coin: Coin) -> float:
 def assets(ask: Ask) -> Json:
     """Return a page of the assets."""
     size, page = ask.integer("limit", 10, 1, 500), ask.integer("page", 1, 1)
-    return _told([_brief(coin) for coin in numbered(_listed(ask), page, size)], page=page)
+    return _enveloped([_brief(coin) for coin in numbered(_listed(ask), page, size)], page=page)
 
 
 @api.get("/metrics/v2/assets/details")
 def details(ask: Ask) -> Json:
-    """Return the present state of assets; names nobody knows are left out."""
+    """Return the current state of assets; unknown names are left out."""
     wanted = set((ask.query.get("slugs") or ask.query.get("assetIDs") or "").split(","))
     if wanted == {""}:
         raise Refusal(Problem.BAD_PARAMETER, "slugs")
@@ -137,14 +137,14 @@ def details(ask: Ask) -> Json:
             data |= {"marketcap": cap, "supply": supply}
             about = {"category": "Cryptocurrency", "sector": sector_of(coin), "tags": []}
             rows.append({**_brief(coin), "rank": rank, **about, "marketData": data})
-    return _told(rows)
+    return _enveloped(rows)
 
 
 @api.get("/metrics/v2/protocols/{id}/metrics/{dataset}/time-series/{step}", plan=True)
 def protocol(ask: Ask) -> Json:
-    """Return a protocol's day or hour, in rows that `pointSchemas` names; the last is partial.
+    """Return a protocol's days or hours, in rows described by `pointSchemas`; the last is partial.
 
-    What suppliers get stands in the dataset of the protocol's kind alone.
+    Only the dataset of the protocol's kind has the suppliers' revenue.
     """
     dataset = ask.path["dataset"]
     if dataset not in {"core", _DATASETS.get(ask.path["id"])}:
@@ -153,7 +153,7 @@ def protocol(ask: Ask) -> Json:
     if name is None or step is None or ask.world.coin[name].listed > ask.now:
         raise Refusal(Problem.NOT_FOUND)
     opens, ends = _span(ask, step)
-    # What a day will come to is not known before it ends: the last row shows what is so far.
+    # The last row has the values of the current day so far.
     known = np.minimum(ends, ask.now)
     series = ask.world.series
     fees, revenue = series("fees", name, known), series("revenue", name, known)
@@ -179,27 +179,27 @@ def _table(ask: Ask, columns: dict[str, tuple[str, Any]], opens: Times) -> Json:
     for row, opening in zip(points, opens.tolist(), strict=True):
         if opening // DAY % 17 == 3:
             row[2] = None
-    return _told({"points": points}, granularity=ask.path["step"], pointSchemas=schemas)
+    return _enveloped({"points": points}, granularity=ask.path["step"], pointSchemas=schemas)
 
 
 @api.get("/metrics/v2/assets/{id}/metrics/supply/time-series/{step}", plan=True)
 def supply(ask: Ask) -> Json:
-    """Return an asset's supply by step, in rows that `pointSchemas` names."""
+    """Return an asset's supply by step, in rows described by `pointSchemas`."""
     coin, step = _named(ask.path["id"], _listed(ask)), _STEPS.get(ask.path["step"])
     if step is None:
         raise Refusal(Problem.NOT_FOUND)
     opens, ends = _span(ask, step)
-    held = supply_at(coin, np.minimum(ends, ask.now))
+    circulating = supply_at(coin, np.minimum(ends, ask.now))
     columns = {
         "time": ("Time", opens // SECOND),
-        "circulating-supply": ("Circulating supply", held),
-        "issued": ("Issued", held - supply_at(coin, opens)),
+        "circulating-supply": ("Circulating supply", circulating),
+        "issued": ("Issued", circulating - supply_at(coin, opens)),
     }
     return _table(ask, columns, opens)
 
 
 def _span(ask: Ask, step: int) -> tuple[Times, Times]:
-    """Return starts and ends of the steps asked for, the one that runs included."""
+    """Return starts and ends of the requested steps, the current one included."""
     end = min(ask.instant("end", ask.now, unit=SECOND), ask.now)
     first = max(ask.instant("start", end - 30 * step, unit=SECOND), OPENING)
     opens = np.arange(-(-first // step) * step, end, step)
@@ -211,7 +211,7 @@ def unlocking(ask: Ask) -> Json:
     """Return the assets with unlock data."""
     rows = [_brief(coin) for coin in _listed(ask) if coin.name in LOCKED]
     rows = rows[: ask.integer("limit", 100, 1)]
-    return _told([{**row, "serialId": i, "otherInfo": None} for i, row in enumerate(rows)])
+    return _enveloped([{**row, "serialId": i, "otherInfo": None} for i, row in enumerate(rows)])
 
 
 def _schedule(ask: Ask) -> tuple[Coin, Times, Floats]:
@@ -226,7 +226,7 @@ _RECIPIENTS = (("Team", 0.4), ("Investors", 0.6))
 
 
 def _by_recipient(days: Times, rows: Callable[[float], list[dict[str, float]]]) -> Json:
-    """Return rows of each day by recipient, of whose share `rows` makes them."""
+    """Return the rows of each day by recipient; `rows` computes them from a recipient's share."""
     stamps = [{"timestamp": iso(day)} for day in days.tolist()]
     return [
         {
@@ -239,7 +239,7 @@ def _by_recipient(days: Times, rows: Callable[[float], list[dict[str, float]]]) 
 
 @api.get("/token-unlocks/v1/assets/{id}/unlocks", plan=True)
 def unlocks(ask: Ask) -> Json:
-    """Return what unlocked each day up to now, by recipient; dollars are at the present price."""
+    """Return the unlocks of each day up to now, by recipient; dollars are at the present price."""
     coin, days, native = _schedule(ask)
     ask.text("interval", "DAILY", ("DAILY",))
     price, past = _price(ask, coin), days <= ask.now
@@ -251,35 +251,35 @@ def unlocks(ask: Ask) -> Json:
 
     allocations = _by_recipient(days[past], rows)
     about = {"asset": _brief(coin), "interval": "DAILY", "totalSnapshots": []}
-    return _told({**about, "allocations": allocations})
+    return _enveloped({**about, "allocations": allocations})
 
 
 @api.get("/token-unlocks/v1/assets/{id}/vesting-schedule", plan=True)
 def vesting(ask: Ask) -> Json:
-    """Return what will have unlocked by each day, by recipient; dollars are at present prices."""
+    """Return the cumulative unlocks of each day, by recipient; dollars are at the present price."""
     coin, days, native = _schedule(ask)
-    price, before, whole = _price(ask, coin), 0.3 * coin.supply, 0.9 * coin.supply
-    held = before + np.cumsum(native)
+    price, before, total = _price(ask, coin), 0.3 * coin.supply, 0.9 * coin.supply
+    circulating = before + np.cumsum(native)
 
     def rows(share: float) -> list[dict[str, float]]:
         return [
             {
                 "cumulativeUnlockedNative": share * amount,
                 "cumulativeUnlockedUSD": share * amount * price,
-                "percentOfUnlocksCompleted": amount / whole,
-                "unlocksRemainingNative": share * (whole - amount),
-                "unlocksRemainingUSD": share * (whole - amount) * price,
+                "percentOfUnlocksCompleted": amount / total,
+                "unlocksRemainingNative": share * (total - amount),
+                "unlocksRemainingUSD": share * (total - amount) * price,
             }
-            for amount in held.tolist()
+            for amount in circulating.tolist()
         ]
 
     about = {"asset": _brief(coin), "totalDailySnapshots": []}
-    return _told({**about, "allocations": _by_recipient(days, rows)})
+    return _enveloped({**about, "allocations": _by_recipient(days, rows)})
 
 
 @api.get("/token-unlocks/v1/assets/{id}/events", plan=True)
 def cliffs(ask: Ask) -> Json:
-    """Return the days on which much unlocks at once."""
+    """Return the days with large unlocks."""
     coin, days, native = _schedule(ask)
     rows = []
     for day, amount in zip(days.tolist(), native.tolist(), strict=True):
@@ -287,13 +287,13 @@ def cliffs(ask: Ask) -> Json:
             share = {"percentOfTotalAllocation": amount / coin.supply}
             cliff = {"amountNative": amount, "amountUSD": amount * _price(ask, coin), **share}
             rows.append({"timestamp": iso(day), "cliff": cliff, "dailyLinearRateChange": None})
-    return _told({"asset": _brief(coin), "unlockEvents": rows})
+    return _enveloped({"asset": _brief(coin), "unlockEvents": rows})
 
 
 def governance(world: World, now: int) -> list[tuple[int, Coin, str]]:
-    """Return when events were recorded, of which coin and category, newest first."""
+    """Return time, coin and category of events, newest first."""
     days = np.arange(max(OPENING, now - 400 * DAY) // DAY, now // DAY + 1)
-    found = []
+    dated = []
     for coin in world.coins:
         draw = hashed(key_of("messari-events", coin.name), days)
         for day, chance in zip(days.tolist(), draw.tolist(), strict=True):
@@ -301,32 +301,32 @@ def governance(world: World, now: int) -> list[tuple[int, Coin, str]]:
             for number in range(2 if chance < 0.1 else int(chance < 0.45)):
                 at = day * DAY + int(chance * 1e6) % 20 * HOUR + number * HOUR
                 if max(coin.listed, OPENING) <= at <= now:
-                    found.append((at, coin, kind))
-    return sorted(found, key=lambda event: (-event[0], event[1].name))
+                    dated.append((at, coin, kind))
+    return sorted(dated, key=lambda event: (-event[0], event[1].name))
 
 
 @api.get("/intel/v1/events", plan=True)
 def events(ask: Ask) -> Json:
-    """Return events, newest first; `limit` is cut at 100. Every tenth is about no coin."""
+    """Return events, newest first; `limit` is cut at 100. Every tenth event concerns no coin."""
     size = min(ask.integer("limit", 10, 1), _MOST_EVENTS)
     return _event_page(ask, ask.integer("page", 1, 1), size)
 
 
 @api.get("/intel/v1/events", methods=("POST",), plan=True)
 def posted_events(ask: Ask) -> Json:
-    """Return events as the list asked for by GET does, which is the older way."""
+    """Return events as the list by GET does; this form is older."""
     try:
-        asked = orjson.loads(ask.body)
+        query = orjson.loads(ask.body)
     except ValueError:
         raise Refusal(Problem.BAD_PARAMETER, "body") from None
-    size, page = asked.get("limit", 10), asked.get("page", 1)
+    size, page = query.get("limit", 10), query.get("page", 1)
     if not (isinstance(size, int) and isinstance(page, int) and size >= 1 and page >= 1):
         raise Refusal(Problem.BAD_PARAMETER, "limit, page")
     return _event_page(ask, page, min(size, _MOST_EVENTS))
 
 
 def is_global(at: int) -> bool:
-    """Whether an event is about no coin in particular."""
+    """Whether an event concerns no coin in particular."""
     return at // DAY % 10 == 7  # any digit does
 
 
@@ -347,12 +347,12 @@ def _event_page(ask: Ask, page: int, size: int) -> Json:
         }
         for at, coin, kind in numbered(governance(ask.world, ask.now), page, size)
     ]
-    return _told(rows, page=page, limit=size)
+    return _enveloped(rows, page=page, limit=size)
 
 
 @api.get("/signal/v1/assets/time-series/{step}", plan=True)
 def signal(ask: Ask) -> Json:
-    """Return mindshare, sentiment and posts of an asset; the last point is still running."""
+    """Return mindshare, sentiment and posts of an asset; the last point is unfinished."""
     step = {"1h": HOUR, "1d": DAY}.get(ask.path["step"])
     if step is None:
         raise Refusal(Problem.NOT_FOUND)
@@ -373,4 +373,4 @@ def signal(ask: Ask) -> Json:
             *(c.tolist() for c in (opens, mindshare, moods, posts)), strict=True
         )
     ]
-    return _told([{**_brief(coin), "points": points}])
+    return _enveloped([{**_brief(coin), "points": points}])

@@ -1,6 +1,6 @@
-"""Nansen: what labelled wallets do with tokens, asked by POST with a JSON body.
+"""Nansen: the activity of labelled wallets, requested by POST with a JSON body.
 
-Flows roll over the hours before now, as there; smart money buys what leaves the exchanges.
+Flows cover the hours before now, as at Nansen; smart money buys what leaves the exchanges.
 """
 
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ import orjson
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import DAY, HOUR, TimeError, iso, parse_time
-from weft_sandbox.coins import OPENING, Coin
 from weft_sandbox.limits import Budget, Meter
+from weft_sandbox.market.coins import OPENING, Coin
+from weft_sandbox.market.recipes import recipe_of
+from weft_sandbox.market.venues import REFERENCE
+from weft_sandbox.market.world import World
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.recipes import recipe_of
-from weft_sandbox.venues import REFERENCE
-from weft_sandbox.world import World
 
 TOKENS = {
     "BTC": ("ethereum", "0x2260fac5e5542a773aa44fbcfedf7c193bc2c599"),
@@ -59,18 +59,18 @@ def _errors(problem: Problem, detail: str) -> Answer:
 
 
 def _headers(meters: Mapping[str, Meter]) -> dict[str, str]:
-    told = {"x-nansen-credits-cost": str(_COSTS["credits"])}
+    content = {"x-nansen-credits-cost": str(_COSTS["credits"])}
     for name in ("second", "minute"):
         if name in meters:
-            told[f"x-ratelimit-limit-{name}"] = str(meters[name].amount)
-            told[f"x-ratelimit-remaining-{name}"] = str(meters[name].left)
+            content[f"x-ratelimit-limit-{name}"] = str(meters[name].amount)
+            content[f"x-ratelimit-remaining-{name}"] = str(meters[name].left)
     if "minute" in meters:
-        told["ratelimit-remaining"] = str(meters["minute"].left)
-        told["ratelimit-reset"] = str(meters["minute"].retry_after)
+        content["ratelimit-remaining"] = str(meters["minute"].left)
+        content["ratelimit-reset"] = str(meters["minute"].retry_after)
     if "credits" in meters:
-        told["x-nansen-credits-used"] = str(_COSTS["credits"])
-        told["x-nansen-credits-remaining"] = str(meters["credits"].left)
-    return told
+        content["x-nansen-credits-used"] = str(_COSTS["credits"])
+        content["x-nansen-credits-remaining"] = str(meters["credits"].left)
+    return content
 
 
 api = Api(
@@ -87,7 +87,7 @@ api = Api(
 
 
 def netflow(world: World, group: str, coin: Coin, times: Times) -> Floats:
-    """Return what a group bought less what it sold in the day before each instant, in dollars."""
+    """Return a group's purchases minus sales in the day before each instant, in dollars."""
     recipe = recipe_of(f"nansen_{group}")
     noise = world.series(f"nansen_{group}", coin.name, times) / recipe.level - 1
     away = world.series("exchange_netflow", coin.name, times) * coin.price
@@ -95,7 +95,7 @@ def netflow(world: World, group: str, coin: Coin, times: Times) -> Floats:
 
 
 def holders(world: World, coin: Coin, times: Times) -> Floats:
-    """Return how many labelled wallets hold a coin."""
+    """Return the number of labelled wallets that hold a coin."""
     level = recipe_of("smart_money_holders").level
     return np.rint(world.series("smart_money_holders", coin.name, times) / level * 150)
 
@@ -108,8 +108,13 @@ def bridged(world: World, coin: Coin, times: Times) -> Floats:
 
 def _invalid(field: str, text: str) -> Refusal:
     detail = [{"loc": ["body", field], "msg": text, "type": "value_error"}]
-    told = {"error": "Validation Error", "message": "Invalid request", "code": "validation_error"}
-    body = {**told, "status": 422, "detail": detail}
+    body = {
+        "error": "Validation Error",
+        "message": "Invalid request",
+        "code": "validation_error",
+        "status": 422,
+        "detail": detail,
+    }
     return Refusal(Answer(body, 422, {"X-Nansen-Credits-Used": "0"}))
 
 
@@ -124,7 +129,7 @@ def _body(ask: Ask) -> dict[str, Any]:
 
 
 def _among(ask: Ask, body: Mapping[str, Any]) -> list[tuple[Coin, str, str]]:
-    """Return the tokens on the chains asked for."""
+    """Return the tokens on the requested chains."""
     chains = body.get("chains")
     if not isinstance(chains, list) or not chains or not set(chains) <= _CHAINS:
         raise _invalid("chains", "Input should be a list of known chains")
@@ -136,8 +141,8 @@ def _among(ask: Ask, body: Mapping[str, Any]) -> list[tuple[Coin, str, str]]:
 
 
 def _paged(body: Mapping[str, Any], rows: list[dict[str, Any]]) -> Json:
-    asked = body.get("pagination") or {}
-    page, size = asked.get("page", 1), asked.get("per_page", 100)
+    paging = body.get("pagination") or {}
+    page, size = paging.get("page", 1), paging.get("per_page", 100)
     if not isinstance(page, int) or not isinstance(size, int) or not 1 <= size <= 1_000:
         raise _invalid("pagination", "per_page should be at most 1000")
     for order in reversed(body.get("order_by") or []):
@@ -145,9 +150,9 @@ def _paged(body: Mapping[str, Any], rows: list[dict[str, Any]]) -> Json:
         if rows and field not in rows[0]:
             raise _invalid("order_by", f"Unknown field {field}")
         rows.sort(key=lambda row: row[field], reverse=order.get("direction") == "DESC")
-    told = rows[(page - 1) * size : page * size]
+    content = rows[(page - 1) * size : page * size]
     pagination = {"page": page, "per_page": size, "is_last_page": page * size >= len(rows)}
-    return {"data": told, "pagination": pagination}
+    return {"data": content, "pagination": pagination}
 
 
 def _token(ask: Ask, coin: Coin, chain: str, address: str) -> dict[str, Any]:
@@ -159,7 +164,7 @@ def _token(ask: Ask, coin: Coin, chain: str, address: str) -> dict[str, Any]:
 
 @api.get("/smart-money/netflow", methods=("POST",), costs=_COSTS, plan=True)
 def smart_money_netflow(ask: Ask) -> Json:
-    """Return flows of smart money; tokens below a threshold are left out."""
+    """Return the flows of smart money, without tokens below a threshold."""
     body, now = _body(ask), np.array([ask.now])
     rows = []
     for coin, chain, address in _among(ask, body):
@@ -174,7 +179,7 @@ def smart_money_netflow(ask: Ask) -> Json:
 
 @api.get("/smart-money/holdings", methods=("POST",), costs=_COSTS, plan=True)
 def smart_money_holdings(ask: Ask) -> Json:
-    """Return what smart money holds."""
+    """Return the holdings of smart money."""
     body, now = _body(ask), np.array([ask.now])
     rows = []
     for coin, chain, address in _among(ask, body):
@@ -185,8 +190,8 @@ def smart_money_holdings(ask: Ask) -> Json:
     return _paged(body, rows)
 
 
-def _one(ask: Ask, body: Mapping[str, Any]) -> Coin:
-    """Return the token asked for; addresses of Solana are told apart by case."""
+def _requested_coin(ask: Ask, body: Mapping[str, Any]) -> Coin:
+    """Return the requested token; Solana addresses are case-sensitive."""
     chain, address = str(body.get("chain")), str(body.get("token_address"))
     if chain not in _CHAINS:
         raise _invalid("chain", "Unknown chain")
@@ -201,7 +206,7 @@ def _one(ask: Ask, body: Mapping[str, Any]) -> Coin:
 def flow_intelligence(ask: Ask) -> Json:
     """Return the flows of a token by group."""
     body = _body(ask)
-    coin, frame = _one(ask, body), body.get("timeframe")
+    coin, frame = _requested_coin(ask, body), body.get("timeframe")
     if frame not in _FRAMES:
         raise _invalid("timeframe", "Unknown timeframe")
     share = {"5m": 1 / 288, "1h": 1 / 24, "6h": 0.25, "12h": 0.5, "1d": 1.0, "7d": 7.0}[frame]
@@ -215,12 +220,12 @@ def flow_intelligence(ask: Ask) -> Json:
 
 @api.get("/tgm/flows", methods=("POST",), costs=_COSTS, plan=True)
 def flows(ask: Ask) -> Json:
-    """Return what a group holds at the end of each hour, or day of a span above seven days.
+    """Return a group's holdings at the end of each hour, or each day of a span above seven days.
 
-    Newest first; the running hour or day is among the rows, and marked as not complete.
+    Rows are newest first; the current hour or day is included, and marked as incomplete.
     """
     body = _body(ask)
-    coin, label, span = _one(ask, body), body.get("label"), body.get("date") or {}
+    coin, label, span = _requested_coin(ask, body), body.get("label"), body.get("date") or {}
     if label not in FLOW_LABELS:
         names = " or ".join((", ".join(map(repr, FLOW_LABELS[:-1])), repr(FLOW_LABELS[-1])))
         raise _invalid("label", f"Input should be {names}")

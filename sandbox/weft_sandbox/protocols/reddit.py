@@ -1,7 +1,7 @@
 """Reddit's Data API: tokens for an app, and listings of posts, newest first.
 
-Each news item of the world is talked about in twenty posts of one subreddit, half a minute apart;
-the eighth of them was removed. A listing ends after a thousand posts.
+Each news item of the world has twenty posts in one subreddit, half a minute apart; the eighth of
+them was removed. A listing ends after a thousand posts.
 """
 
 import base64
@@ -12,9 +12,9 @@ from html import escape
 
 from weft.foundation.times import DAY, HOUR, SECOND
 from weft_sandbox.limits import Budget, Meter
-from weft_sandbox.news import NewsItem
+from weft_sandbox.market.news import NewsItem
+from weft_sandbox.market.world import World
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.world import World
 
 _SUBS = ("CryptoCurrency", "Bitcoin", "ethereum", "CryptoMarkets", "solana", "cardano")
 _PRIVATE = "privatecoins"
@@ -24,7 +24,7 @@ _BLOCKED = ("python-httpx", "python-requests", "curl")
 
 
 def _errors(problem: Problem, detail: str) -> Answer:
-    told = {
+    content = {
         Problem.NOT_FOUND: (404, "Not Found"),
         Problem.RATE_LIMITED: (429, "Too Many Requests"),
         Problem.PLAN: (403, "Forbidden"),
@@ -32,7 +32,7 @@ def _errors(problem: Problem, detail: str) -> Answer:
         Problem.BAD_PARAMETER: (400, "Bad Request"),
         Problem.SERVER: (500, "Internal Server Error"),
     }
-    status, message = told.get(problem, (401, "Unauthorized"))
+    status, message = content.get(problem, (401, "Unauthorized"))
     wait = {"X-Ratelimit-Reset": detail} if status == 429 else {}
     return Answer({"message": message, "error": status}, status, wait)
 
@@ -63,7 +63,7 @@ def _agent(ask: Ask) -> None:
 
 @api.get("/api/v1/access_token", methods=("POST",), costs={}, open=True)
 def token(ask: Ask) -> Json:
-    """Give an app a token for a day."""
+    """Return a token for a day."""
     _agent(ask)
     try:
         who = base64.b64decode((ask.key or "").encode(), validate=True).decode()
@@ -76,8 +76,8 @@ def token(ask: Ask) -> Json:
     if form.get("grant_type") != "client_credentials":
         return Answer({"error": "unsupported_grant_type"}, 400)
     number = ask.now // DAY
-    told = {"access_token": f"tok{number}", "token_type": "bearer", "expires_in": 86_400}
-    return told | {"scope": "*"}
+    content = {"access_token": f"tok{number}", "token_type": "bearer", "expires_in": 86_400}
+    return content | {"scope": "*"}
 
 
 @lru_cache(maxsize=4)
@@ -138,13 +138,13 @@ def _base36(number: int) -> str:
 @api.get("/r/{sub}/new")
 @api.get("/r/{sub}/new.json")
 def new(ask: Ask) -> Json:
-    """Tell the newest posts of a subreddit, a page of them."""
+    """Return a page of the newest posts of a subreddit."""
     _agent(ask)
-    asked = ask.path["sub"].lower()
-    if asked == _PRIVATE:
-        told = {"reason": "private", "message": "Forbidden", "error": 403}
-        raise Refusal(Answer(told, 403))
-    sub = next((name for name in _SUBS if name.lower() == asked), None)
+    requested = ask.path["sub"].lower()
+    if requested == _PRIVATE:
+        content = {"reason": "private", "message": "Forbidden", "error": 403}
+        raise Refusal(Answer(content, 403))
+    sub = next((name for name in _SUBS if name.lower() == requested), None)
     if sub is None:
         raise Refusal(Problem.NOT_FOUND)
     limit = ask.integer("limit", 25, 1, 100)
@@ -153,7 +153,7 @@ def new(ask: Ask) -> Json:
     begin = 0
     if after:
         names = [post["name"] for post in posts]
-        # What was deleted leads nowhere.
+        # A deleted post as cursor gives an empty page.
         begin = names.index(after) + 1 if after in names else len(names)
     page = posts[begin : begin + limit]
     following = page[-1]["name"] if page and begin + limit < len(posts) else None
@@ -164,9 +164,9 @@ def new(ask: Ask) -> Json:
 
 @api.get("/r/{sub}/about")
 def about(ask: Ask) -> Json:
-    """Tell how many read a subreddit."""
+    """Return the number of subscribers of a subreddit."""
     sub = next((name for name in _SUBS if name.lower() == ask.path["sub"].lower()), None)
     if sub is None:
         raise Refusal(Problem.NOT_FOUND)
-    told = {"display_name": sub, "subscribers": 1_000_000, "active_user_count": None}
-    return {"kind": "t5", "data": told}
+    content = {"display_name": sub, "subscribers": 1_000_000, "active_user_count": None}
+    return {"kind": "t5", "data": content}

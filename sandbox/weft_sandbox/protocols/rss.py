@@ -1,8 +1,8 @@
 """Feeds of many publishers, each below the name of its host: RSS 2.0, RDF and Atom.
 
-The news of the world are shared out among the publishers, and about one in six is told again by
-another, twenty minutes later and with a link of its own. Answers carry an ETag and a Last-Modified;
-who sends them back is told with 304 that nothing is new.
+The news of the world are divided among the publishers; another publisher repeats about one in six,
+twenty minutes later and with another link. Responses have an ETag and a Last-Modified; a request
+that sends them back gets status 304 if nothing is new.
 """
 
 import hashlib
@@ -11,9 +11,9 @@ from functools import lru_cache
 from html import escape
 
 from weft.foundation.times import DAY, HOUR, MINUTE, SECOND, iso, to_datetime
-from weft_sandbox.news import NewsItem
+from weft_sandbox.market.news import NewsItem
+from weft_sandbox.market.world import World
 from weft_sandbox.protocol import Answer, Api, Ask, Problem, Refusal
-from weft_sandbox.world import World
 
 _RSS, _RDF, _ATOM = "application/rss+xml", "application/rdf+xml", "application/atom+xml"
 _NEWS = {
@@ -60,7 +60,7 @@ api = Api("rss", errors=_errors)
 
 @api.get("/{address:path}")
 def feed(ask: Ask) -> Answer:
-    """Tell the newest items of a feed."""
+    """Return the newest items of a feed."""
     address = ask.path["address"]
     kind = _FEEDS.get(address)
     if kind is None:
@@ -80,33 +80,33 @@ def feed(ask: Ask) -> Answer:
 
 @lru_cache(maxsize=4)
 def _archive(world: World, until: int) -> tuple[NewsItem, ...]:
-    """Return the news of some days: all feeds of an hour tell of the same."""
+    """Return the news of some days, equal for all feeds within an hour."""
     return tuple(world.news(until - _SPAN, until))
 
 
 def _news(ask: Ask, address: str) -> list[NewsItem]:
     place = list(_NEWS).index(address)
-    found = []
+    items = []
     hour = ask.now // HOUR * HOUR
     for item in [*_archive(ask.world, hour), *ask.world.news(hour, ask.now)]:
         home = item.number * 7 % len(_NEWS)
         if home == place:
-            found.append(item)
+            items.append(item)
         elif item.number % 6 == 0 and (home + 1) % len(_NEWS) == place:
             later = item.time + _LATE
             copy = (item.number, later, item.title, item.text, item.outlet, item.coin, 0.0)
-            found += [NewsItem(*copy)] if later <= ask.now else []
-    return sorted(found, key=lambda item: -item.time)[:_MOST]
+            items += [NewsItem(*copy)] if later <= ask.now else []
+    return sorted(items, key=lambda item: -item.time)[:_MOST]
 
 
 def _official(ask: Ask, address: str) -> list[NewsItem]:
     host = address.split("/", 1)[0]
     days = range(ask.now // DAY - 9, ask.now // DAY + 1)
-    made = [
+    drafts = [
         NewsItem(day, day * DAY + 15 * HOUR, f"Statement number {day} of {host}", "", host, "", 0.0)
         for day in days
     ]
-    return [item for item in reversed(made) if item.time <= ask.now]
+    return [item for item in reversed(drafts) if item.time <= ask.now]
 
 
 def _links(address: str, item: NewsItem) -> tuple[str, str]:

@@ -1,7 +1,7 @@
-"""Santiment: GraphQL over one path; errors of a query come with HTTP 200.
+"""Santiment: GraphQL at one path; errors of a query have status 200.
 
-Buckets are stamped with their start, and told once they are computed. Plans that hold back cut
-what they give without a word, and refuse only what lies wholly outside.
+Buckets are stamped with their start, and appear after their computation. Restricted plans cut the
+result silently, and refuse only a span entirely outside their history.
 """
 
 import re
@@ -23,8 +23,8 @@ from weft.foundation.times import (
     iso,
     parse_time,
 )
-from weft_sandbox.coins import Coin
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.coins import Coin
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem
 from weft_sandbox.protocols._graphql import Field, parse
 
@@ -43,7 +43,7 @@ _ON_ETHEREUM = ("BTC", "ETH", "LINK", "UNI", "AAVE", "PEPE", "LTC", "DOGE", "BCH
 
 @dataclass(frozen=True, slots=True)
 class _Metric:
-    """One metric: the series behind it times a factor, and what may be asked about it."""
+    """One metric: its series with a factor, and the allowed parameters."""
 
     series: str
     factor: float = 1.0
@@ -70,8 +70,8 @@ _METRICS = {
 }
 
 
-class _Refused(Exception):  # noqa: N818  # told in the body of a sound answer
-    """What is wrong with one field of a query."""
+class _Refused(Exception):  # noqa: N818  # reported in a body with status 200
+    """An error of one field of a query."""
 
 
 _ERRORS = {
@@ -123,54 +123,54 @@ def _calls(ask: Ask) -> int:
 
 @api.get("/graphql", methods=("POST",), costs={"month": _calls, "hour": _calls, "minute": _calls})
 def graphql(ask: Ask) -> Json:
-    """Any query."""
+    """Answer any query."""
     fields = _asked(ask)
     if not fields:
         return Answer({"errors": [{"message": "syntax error", "locations": []}]}, 400)
-    weight = sum(_complexity(ask, one) for one in fields)
+    weight = sum(_complexity(ask, node) for node in fields)
     if weight > _MOST_COMPLEX:
         text = f"Operation is too complex: complexity is {weight} and maximum is {_MOST_COMPLEX}"
         return {"errors": [{"message": text, "locations": []}]}
     data, errors = {}, []
-    for one in fields:
+    for node in fields:
         try:
-            data[one.alias] = _resolve(ask, one)
+            data[node.alias] = _resolve(ask, node)
         except _Refused as refused:
-            data[one.alias] = None
-            path = {"path": [one.alias], "locations": [{"line": 1, "column": 3}]}
+            data[node.alias] = None
+            path = {"path": [node.alias], "locations": [{"line": 1, "column": 3}]}
             errors.append({"message": str(refused), **path})
     return {"data": data, **({"errors": errors} if errors else {})}
 
 
-def _resolve(ask: Ask, one: Field) -> Json:
-    match one.name:
+def _resolve(ask: Ask, node: Field) -> Json:
+    match node.name:
         case "getMetric":
-            return _metric(ask, one)
+            return _metric(ask, node)
         case "getAvailableMetrics":
             return list(_METRICS)
         case "getAccessRestrictions":
-            return [_picked(_access(ask, name), one) for name in _METRICS]
+            return [_picked(_access(ask, name), node) for name in _METRICS]
         case "projectBySlug":
-            coin = _coin(ask, one.arguments.get("slug"))
-            return _picked(_project(coin), one)
+            coin = _coin(ask, node.arguments.get("slug"))
+            return _picked(_project(coin), node)
         case "allProjects":
-            size, page = one.arguments.get("pageSize", 100), one.arguments.get("page", 1)
+            size, page = node.arguments.get("pageSize", 100), node.arguments.get("page", 1)
             coins = ask.world.coins[(page - 1) * size : page * size]
-            return [_picked(_project(coin), one) for coin in coins]
+            return [_picked(_project(coin), node) for coin in coins]
         case _:
-            raise _Refused(f'Cannot query field "{one.name}" on type "RootQueryType".')
+            raise _Refused(f'Cannot query field "{node.name}" on type "RootQueryType".')
 
 
-def _metric(ask: Ask, one: Field) -> Json:
-    name = one.arguments.get("metric")
+def _metric(ask: Ask, node: Field) -> Json:
+    name = node.arguments.get("metric")
     metric = _METRICS.get(str(name))
     if metric is None:
         raise _Refused(f"The metric '{name}' is not supported, is deprecated or is mistyped.")
-    told: dict[str, Json] = {}
-    for inner in one.inner:
+    content: dict[str, Json] = {}
+    for inner in node.inner:
         match inner.name:
             case "timeseriesDataJson" | "timeseriesData":
-                told[inner.alias] = _rows(ask, metric, inner)
+                content[inner.alias] = _rows(ask, metric, inner)
             case "metadata":
                 about = {
                     "availableAggregations": _AGGREGATIONS,
@@ -181,24 +181,24 @@ def _metric(ask: Ask, one: Field) -> Json:
                     "defaultAggregation": "SUM",
                     "minInterval": metric.least,
                 }
-                told[inner.alias] = _picked(about, inner)
+                content[inner.alias] = _picked(about, inner)
             case "availableSince":
-                told[inner.alias] = iso(_coin(ask, inner.arguments.get("slug")).listed)
+                content[inner.alias] = iso(_coin(ask, inner.arguments.get("slug")).listed)
             case "lastDatetimeComputedAt":
-                told[inner.alias] = iso(ask.now // HOUR * HOUR)
+                content[inner.alias] = iso(ask.now // HOUR * HOUR)
             case _:
                 raise _Refused(f'Cannot query field "{inner.name}" on type "Metric".')
-    return told
+    return content
 
 
-def _rows(ask: Ask, metric: _Metric, one: Field) -> list[Json]:
-    given = one.arguments
+def _rows(ask: Ask, metric: _Metric, node: Field) -> list[Json]:
+    given = node.arguments
     coin = _coin(ask, given.get("slug") or (given.get("selector") or {}).get("slug"))
     step = _step(given.get("interval", "1d"))
     if step < Interval.parse(metric.least).micros:
         raise _Refused(f"The metric's min interval is {metric.least}.")
     since, until = _instant(ask, given.get("from")), _instant(ask, given.get("to"))
-    if _held(ask) and metric.restricted:
+    if _is_restricted(ask) and metric.restricted:
         oldest, newest = ask.now - _FREE_HISTORY, ask.now - _FREE_LAG
         if until < oldest or since > newest:
             raise _Refused(
@@ -215,18 +215,18 @@ def _rows(ask: Ask, metric: _Metric, one: Field) -> list[Json]:
     values = ask.world.series(metric.series, coin.name, starts + step) * metric.factor
     rows = []
     for start, value in zip(starts.tolist(), values.tolist(), strict=True):
-        # Some values never came to be.
-        told = None if start // DAY % 47 == 13 else value
-        row = {"datetime": iso(start), "value": told}
+        # Some values are missing for ever.
+        content = None if start // DAY % 47 == 13 else value
+        row = {"datetime": iso(start), "value": content}
         if given.get("includeComputedAt"):
             row["computedAt"] = iso((start + step + metric.delay) // SECOND * SECOND)
         rows.append(row)
     return rows
 
 
-def _complexity(ask: Ask, one: Field) -> int:
+def _complexity(ask: Ask, node: Field) -> int:
     weight = 0.0
-    for inner in one.inner:
+    for inner in node.inner:
         if inner.name.startswith("timeseries"):
             try:
                 since, until = (_instant(ask, inner.arguments.get(n)) for n in ("from", "to"))
@@ -269,20 +269,20 @@ def _covers(metric: _Metric, coin: Coin) -> bool:
     return metric.everywhere or coin.name in _ON_ETHEREUM
 
 
-def _held(ask: Ask) -> bool:
+def _is_restricted(ask: Ask) -> bool:
     return ask.key is None or ask.key.startswith("free")
 
 
 def _access(ask: Ask, name: str) -> dict[str, Json]:
     metric = _METRICS[name]
-    held = _held(ask) and metric.restricted
+    restricted = _is_restricted(ask) and metric.restricted
     return {
         "name": name,
         "type": "metric",
         "isAccessible": True,
-        "isRestricted": held,
-        "restrictedFrom": iso((ask.now - _FREE_HISTORY) // SECOND * SECOND) if held else None,
-        "restrictedTo": iso((ask.now - _FREE_LAG) // SECOND * SECOND) if held else None,
+        "isRestricted": restricted,
+        "restrictedFrom": iso((ask.now - _FREE_HISTORY) // SECOND * SECOND) if restricted else None,
+        "restrictedTo": iso((ask.now - _FREE_LAG) // SECOND * SECOND) if restricted else None,
         "minInterval": metric.least,
         "isDeprecated": False,
     }
@@ -292,5 +292,5 @@ def _project(coin: Coin) -> dict[str, Json]:
     return {"id": coin.name, "slug": _slug(coin), "name": coin.title, "ticker": coin.name}
 
 
-def _picked(row: Mapping[str, Json], one: Field) -> dict[str, Json]:
-    return {inner.alias: row.get(inner.name) for inner in one.inner}
+def _picked(row: Mapping[str, Json], node: Field) -> dict[str, Json]:
+    return {inner.alias: row.get(inner.name) for inner in node.inner}

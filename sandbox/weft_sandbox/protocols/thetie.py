@@ -1,8 +1,8 @@
-"""The TIE: scores of news items from 1 to 5, what the items are about, and how they spread.
+"""The TIE: scores of news items from 1 to 5, their subjects, and their spread.
 
-An item is scored 40 seconds after it appeared; every eleventh is scored again three hours later.
-Where posts and the names in an item are told is not documented publicly: here posts have a path
-and a score from 0 to 100, four times a day, and names stand beside the coins.
+An item is scored 40 seconds after its publication; every eleventh is scored again three hours
+later. The paths of posts and of the names in an item are not documented publicly: here posts have
+a path and a score from 0 to 100, four times a day, and names stand beside the coins.
 """
 
 from functools import lru_cache
@@ -10,19 +10,19 @@ from functools import lru_cache
 import numpy as np
 
 from weft.foundation.times import DAY, HOUR, SECOND, iso
-from weft_sandbox.coins import OPENING
 from weft_sandbox.limits import Budget
-from weft_sandbox.news import NewsItem
+from weft_sandbox.market.coins import OPENING
+from weft_sandbox.market.news import NewsItem
+from weft_sandbox.market.world import World
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.world import World
 
 _DELAY, _AGAIN, _SPAN = 40 * SECOND, 3 * HOUR, 10 * DAY
 _STEP, _BEFORE = 6 * HOUR, 20 * SECOND
-"""Posts are told so often, and so long before."""
+"""Interval of the posts, and their delay."""
 _NAMED = ("ETF", "Regulation", "Federal Reserve", "Stablecoins", "Mining", "Security", "Upgrades")
 _MASK = 0x5A5A_1234_ABCD
 _ITEMS_AN_HOUR = 64
-"""Numbers of news items count up to this within an hour of the world."""
+"""Greatest number of news items in one hour of the world."""
 
 
 def _errors(problem: Problem, detail: str) -> Answer:
@@ -65,7 +65,7 @@ def _time(instant: int) -> str:
 
 @api.get("/v1/news_sentiment", plan=True)
 def news_sentiment(ask: Ask) -> Json:
-    """Tell scores, newest first."""
+    """Return scores, newest first."""
     limit = ask.integer("limit", 100, 1, 1_000)
     scores = []
     for item in _items(ask):
@@ -89,7 +89,7 @@ def news_sentiment(ask: Ask) -> Json:
 
 @api.get("/v1/news_metadata", plan=True)
 def news_metadata(ask: Ask) -> Json:
-    """Tell what items are about; items nobody knows are left out."""
+    """Return the subjects of items; unknown items are left out."""
     rows = []
     for name in ask.text("link_hash").split(","):
         try:
@@ -102,20 +102,20 @@ def news_metadata(ask: Ask) -> Json:
         for item in ask.world.news(begin, min(begin + HOUR, ask.now)):
             if item.number == number:
                 link = f"https://news.example.com/{number}"
-                told = {"link_hash": name, "title": item.title, "link": link}
-                rows.append(told | {"coins": [item.coin], "entities": entities(item)})
+                content = {"link_hash": name, "title": item.title, "link": link}
+                rows.append(content | {"coins": [item.coin], "entities": entities(item)})
     return {"data": rows}
 
 
 def entities(item: NewsItem) -> list[str]:
-    """Return the people, firms and topics an item names."""
+    """Return the people, firms and topics that an item names."""
     first, second = item.number % len(_NAMED), item.number // 7 % len(_NAMED)
     return [item.outlet, *dict.fromkeys((_NAMED[first], _NAMED[second]))]
 
 
 @api.get("/v1/social_sentiment", plan=True)
 def social_sentiment(ask: Ask) -> Json:
-    """Tell the tone of posts, how many there are, and their share of all; newest first."""
+    """Return the tone and number of posts, and their share of all posts; newest first."""
     limit, coin = ask.integer("limit", 100, 1, 1_000), ask.text("coin").upper()
     if coin not in ask.world.coin:
         raise Refusal(Problem.NOT_FOUND)
@@ -143,16 +143,16 @@ def social_sentiment(ask: Ask) -> Json:
 
 @api.get("/v1/trending_news/historical", plan=True)
 def trending_news(ask: Ask) -> Json:
-    """Tell how some items spread within their first day, newest first."""
+    """Return the spread of some items within their first day, newest first."""
     limit = ask.integer("limit", 100, 1, 1_000)
     rows = []
     for item in reversed(_items(ask)):
-        told = item.time + 40 * 60 * SECOND
-        if item.number % 5 == 0 and told <= ask.now:
+        scored_at = item.time + 40 * 60 * SECOND
+        if item.number % 5 == 0 and scored_at <= ask.now:
             rows.append(
                 {
                     "link_hash": _hash(item),
-                    "timestamp": _time(told),
+                    "timestamp": _time(scored_at),
                     "tweet_count": 50 + item.number % 200,
                     "seconds_from_publication": 2_400,
                     "seconds_from_trending": 900,

@@ -1,6 +1,6 @@
-"""Token Terminal: daily fundamentals of projects, newest first, good columns beside errors.
+"""Token Terminal: daily fundamentals of projects, newest first; valid columns beside errors.
 
-A day's row comes at 06:00 UTC of the next one, and lacks a part of its chains until 12:00.
+The row of a day appears at 06:00 UTC of the next day, without a part of its chains until 12:00.
 """
 
 from typing import Any
@@ -9,13 +9,13 @@ import numpy as np
 
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import DAY, HOUR
-from weft_sandbox.bars import Grid
-from weft_sandbox.coins import OPENING, Coin
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.coins import OPENING, Coin
+from weft_sandbox.market.recipes import recipe_of
+from weft_sandbox.market.venues import REFERENCE
+from weft_sandbox.market.world import World
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal, iso_millis
-from weft_sandbox.recipes import recipe_of
-from weft_sandbox.venues import REFERENCE
-from weft_sandbox.world import World
 
 METRICS = {
     "fees": "Fees",
@@ -54,7 +54,7 @@ api = Api(
 
 
 def values(world: World, metric: str, coin: Coin, ends: Times) -> Floats:
-    """Return a metric of days, in the unit it is told in, by the ends of the days."""
+    """Return a metric of days in the API's unit, by the ends of the days."""
     match metric:
         case "fees" | "revenue" | "tvl":
             return world.series(metric, coin.name, ends)
@@ -104,10 +104,10 @@ def projects(ask: Ask) -> Json:
 
 @api.get("/v2/projects/{id}")
 def project(ask: Ask) -> Json:
-    """Return what is told of a project."""
+    """Return the description of a project."""
     name, coin = _project(ask, "")
-    told = [{"metric_id": metric, "name": title} for metric, title in METRICS.items()]
-    return {"data": {**_brief(name, coin), "metric_availability": told, "chains": ["all"]}}
+    entries = [{"metric_id": metric, "name": title} for metric, title in METRICS.items()]
+    return {"data": {**_brief(name, coin), "metric_availability": entries, "chains": ["all"]}}
 
 
 @api.get("/v2/metrics")
@@ -118,7 +118,7 @@ def metrics(_: Ask) -> Json:
 
 @api.get("/v2/projects/{id}/metrics", plan=True)
 def history(ask: Ask) -> Json:
-    """Return days of one project, a column for each metric; errors stand beside what is good."""
+    """Return days of one project, a column for each metric; errors stand beside columns."""
     name, coin = _project(ask, "/metrics")
     wanted = [metric for metric in ask.text("metric_ids").split(",") if metric]
     known = [metric for metric in wanted if metric in METRICS]
@@ -131,7 +131,7 @@ def history(ask: Ask) -> Json:
 
 
 @api.get("/v2/metrics/{metric}", plan=True)
-def one_metric(ask: Ask) -> Json:
+def single_metric(ask: Ask) -> Json:
     """Return days of one metric, of many projects."""
     metric = ask.path["metric"]
     if metric not in METRICS:
@@ -152,8 +152,8 @@ def aggregations(ask: Ask) -> Json:
     for name in (name for name in names if name in among):
         for metric in ask.text("metric_ids", "fees,revenue").split(","):
             days = _rows(ask, name, among[name], [metric]) if metric in METRICS else []
-            told = [row[metric] for row in days[-30:] if row[metric] is not None]
-            for kind, value in (("latest", told[-1:]), ("sum_30d", told)):
+            entries = [row[metric] for row in days[-30:] if row[metric] is not None]
+            for kind, value in (("latest", entries[-1:]), ("sum_30d", entries)):
                 row = {"project_name": among[name].title, "project_id": name}
                 row |= {"metric_id": metric, "metric_aggregation_name": kind}
                 rows.append({**row, "value": sum(value) if value else None})
@@ -177,7 +177,7 @@ def _rows(ask: Ask, name: str, coin: Coin, wanted: list[str]) -> list[dict[str, 
         row: dict[str, Any] = {"timestamp": iso_millis(opening), "project_name": coin.title}
         row |= {"project_id": name} | dimensions
         row |= {metric: float(column[i]) for metric, column in columns.items()}
-        # Some days were never told.
+        # Some days are missing for ever.
         if "revenue" in row and opening // DAY % 13 == 5:
             row["revenue"] = None
         rows.append(row)

@@ -35,7 +35,7 @@ def found(title: str, summary: str = "") -> set[str]:
         "I NEED THE LINK NOW",
     ],
 )
-def test_words_are_words(title: str) -> None:
+def test_common_words_are_no_coins(title: str) -> None:
     assert found(title) == set()
 
 
@@ -70,11 +70,11 @@ def test_words_are_words(title: str) -> None:
         ("SKL token listed", {"SKL"}),
     ],
 )
-def test_coins_are_found(title: str, assets: set[str]) -> None:
+def test_coins_are_tagged(title: str, assets: set[str]) -> None:
     assert found(title) - {"USDT"} == assets
 
 
-def test_names_of_every_coin_in_the_table_lead_to_it() -> None:
+def test_every_name_in_the_table_gives_its_coin() -> None:
     taken: set[str] = set()
     for coin in COINS:
         for name, _ in coin.names:
@@ -86,12 +86,12 @@ def test_names_of_every_coin_in_the_table_lead_to_it() -> None:
         assert coin.ticker in found(f"{coin.ticker}/USDT opens")
 
 
-def test_what_the_summary_or_the_source_names_counts_less() -> None:
+def test_summary_and_source_marks_have_lower_weight() -> None:
     tags = TAGGER.tag("Bitcoin rises", "Ethereum and Solana follow", ["doge", "BTC"])
     assert tags.assets == {"BTC": 1.0, "DOGE": ASIDE, "ETH": ASIDE, "SOL": ASIDE}
 
 
-def test_a_list_of_prices_is_about_none_of_its_coins() -> None:
+def test_a_list_of_prices_has_low_weights() -> None:
     many = "BTC ETH XRP BNB SOL DOGE LTC TRX"
     assert TAGGER.tag(many).assets["BTC"] == pytest.approx(0.5)
 
@@ -107,7 +107,7 @@ def test_a_list_of_prices_is_about_none_of_its_coins() -> None:
         ("Fed holds rates", False),
     ],
 )
-def test_news_of_the_whole_market(title: str, is_market: bool) -> None:
+def test_market_news_are_tagged(title: str, is_market: bool) -> None:
     assert TAGGER.tag(title).is_market == is_market
 
 
@@ -115,7 +115,7 @@ WRITTEN = ("Bitcoin", "NEAR", "near", "LINK", "token", "XYZ", "THE", "rally", "A
 
 
 @given(st.lists(st.sampled_from(WRITTEN), max_size=9))
-def test_what_else_is_listed_changes_nothing(written: list[str]) -> None:
+def test_further_tickers_change_no_other_tag(written: list[str]) -> None:
     """A coin that is listed tomorrow must not change what yesterday's texts were about."""
     title = " ".join(written)
     plain = dict(TAGGER.tag(title).assets)
@@ -124,5 +124,5 @@ def test_what_else_is_listed_changes_nothing(written: list[str]) -> None:
 
 
 @given(st.text(max_size=300), st.text(max_size=300))
-def test_no_text_harms(title: str, summary: str) -> None:
+def test_any_text_is_tagged(title: str, summary: str) -> None:
     assert all(0.0 < weight <= 1.0 for weight in TAGGER.tag(title, summary).assets.values())

@@ -54,7 +54,7 @@ def test_h1_every_provider_gives_up_on_an_absurd_wait(sandbox: Sandbox, desk: Op
     sandbox.fault(*each({"kind": "rate_limit", "retry_after": "1000000000"}))
     one = desk()
     one.collect()
-    other = {n: e for n, e in errors(one).items() if "Ask for less, or wait" not in e}
+    other = {n: e for n, e in errors(one).items() if "Request less data, or wait" not in e}
     assert other == {}
     assert one.rows() == set()
     assert asked(sandbox) <= _MOST_REQUESTS

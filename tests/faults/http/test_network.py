@@ -18,7 +18,7 @@ import trustme
 
 from tests.faults.http.world import Desk
 from tests.support import PATIENCE_SECONDS
-from weft.sources.http import transport
+from weft.sources.http import connection
 
 Open: TypeAlias = Callable[..., Desk]
 
@@ -26,9 +26,9 @@ Open: TypeAlias = Callable[..., Desk]
 @pytest.fixture(autouse=True)
 def _authorities_read_anew() -> Iterator[None]:
     """Whom to trust is read once in a process; here it differs from test to test."""
-    transport._public_authorities.cache_clear()
+    connection._public_authorities.cache_clear()
     yield
-    transport._public_authorities.cache_clear()
+    connection._public_authorities.cache_clear()
 
 
 @contextmanager

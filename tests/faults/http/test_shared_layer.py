@@ -46,7 +46,7 @@ def test_h5_shared_layer_names_a_host_that_is_not_there(desk: Open) -> None:
     there = "providers.binance.base_url=http://nosuch.invalid"
     one = desk("binance", overrides=(there,), attempts=1, deadline_seconds=5.0)
     one.collect()
-    fails(one, "binance", "its host name was not found")
+    fails(one, "binance", "its host name does not resolve")
     assert one.rows() == set()
 
 

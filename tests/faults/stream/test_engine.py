@@ -86,9 +86,9 @@ def test_w1_w4_what_streams_missed_stands_in_the_status_of_their_provider(
     service: LiveService, sandbox: Sandbox
 ) -> None:
     sandbox.fault({"kind": "ws_reset", "count": 1, "skip": 60})
-    run(service, lambda: any("not everything was heard" in p for p in state(service).problems))
+    run(service, lambda: any("messages were missed" in p for p in state(service).problems))
     told = state(service)
-    (line, *_) = [p for p in told.problems if "not everything was heard" in p]
+    (line, *_) = [p for p in told.problems if "messages were missed" in p]
     assert line.startswith("streams: spot, from ")
     (stream,) = told.streams
     assert stream.name == "spot"

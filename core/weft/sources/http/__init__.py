@@ -1,91 +1,19 @@
-"""What every HTTP provider gets from the core, so that its module holds only its API.
+"""The HTTP client of the providers: rate limits, retries, cache, key and errors in one place.
 
-A provider carries an `Api`, asks through an `Http`, and reads what came through
-`HttpResponse.read`. Keys, rate limits, retries, deadlines, the circuit breaker, the cache and
-redaction are done here.
+A provider declares an `Api`, sends requests through an `Http`, and parses an `HttpResponse` with a
+`Reader`. The client adds the key, keeps to the rate limits, retries within a deadline, leaves a
+failing source alone, caches responses and removes the key from messages and logs::
+
+    API = Api("https://api.example.com", key=HeaderKey("X-Api-Key"), limits=(RateLimit(60, 60),))
+
+    async with Http(API, name="example", clock=SystemClock(), rng=random.Random(1)) as http:
+        response = await http.get("/v1/price", params={"symbol": "BTC"}, ttl=60)
+        price = response.read.number("data", "price")
+
+The public names are listed in ``__init__.pyi`` and imported at their first use: declaring an `Api`
+does not import the client.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from weft.sources.http.api import Api, HeaderKey, QueryKey, RateLimit
-    from weft.sources.http.cache import ResponseCache
-    from weft.sources.http.client import Http
-    from weft.sources.http.errors import (
-        BannedError,
-        CircuitOpenError,
-        ForbiddenError,
-        InsecureError,
-        MalformedError,
-        NotCoveredError,
-        RateLimitedError,
-        RefusedError,
-        SchemaChangedError,
-        SourceError,
-        UnauthorisedError,
-        UnavailableError,
-        UnlistedSymbolError,
-    )
-    from weft.sources.http.reader import Reader
-    from weft.sources.http.response import HttpResponse
-    from weft.sources.http.status import SourceState, SourceStatus
-
-_ERRORS = (
-    "BannedError",
-    "CircuitOpenError",
-    "ForbiddenError",
-    "InsecureError",
-    "MalformedError",
-    "NotCoveredError",
-    "RateLimitedError",
-    "RefusedError",
-    "SchemaChangedError",
-    "SourceError",
-    "UnauthorisedError",
-    "UnavailableError",
-    "UnlistedSymbolError",
-)
-_HOMES = {
-    "weft.sources.http.response": ("HttpResponse",),
-    "weft.sources.http.api": ("Api", "HeaderKey", "QueryKey", "RateLimit"),
-    "weft.sources.http.cache": ("ResponseCache",),
-    "weft.sources.http.client": ("Http",),
-    "weft.sources.http.errors": _ERRORS,
-    "weft.sources.http.reader": ("Reader",),
-    "weft.sources.http.status": ("SourceState", "SourceStatus"),
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
-__all__ = [
-    "Api",
-    "BannedError",
-    "CircuitOpenError",
-    "ForbiddenError",
-    "HeaderKey",
-    "Http",
-    "HttpResponse",
-    "InsecureError",
-    "MalformedError",
-    "NotCoveredError",
-    "QueryKey",
-    "RateLimit",
-    "RateLimitedError",
-    "Reader",
-    "RefusedError",
-    "ResponseCache",
-    "SchemaChangedError",
-    "SourceError",
-    "SourceState",
-    "SourceStatus",
-    "UnauthorisedError",
-    "UnavailableError",
-    "UnlistedSymbolError",
-]
-
-
-# Naming an Api must not pay for a client: listing providers builds none.
-def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the name stands for
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

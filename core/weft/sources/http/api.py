@@ -1,4 +1,4 @@
-"""What a provider declares about its API, once, for the client to honour."""
+"""The declaration of an HTTP API: address, key, rate limits and timeouts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ Headers: TypeAlias = Mapping[str, str]
 """Response headers, names in lower case."""
 
 Classifier: TypeAlias = Callable[[int, Any, Headers], type[SourceError] | None]
-"""``(status, parsed body, headers)`` to the error it means, or None to let the status decide.
+"""Maps ``(status, parsed body, headers)`` to an error class; None lets the status decide.
 
-The body is None where it is not JSON, and where bytes were asked for and came. Use it for errors
-with HTTP 200 and for an API's own codes.
+The body is None if it is no JSON, or if the request's form was ``bytes`` and succeeded. Use a
+classifier for errors with status 200 and for error codes of the API.
 """
 
 Waiter: TypeAlias = Callable[[Any, Headers, int], float | None]
-"""``(parsed body, headers, now)`` to the seconds a refusal asks callers to stay away.
+"""Maps ``(parsed body, headers, now)`` of a refusal to the seconds to wait.
 
-For APIs that name the end of a ban or of a pause in the body or in headers of their own; None
-leaves it to Retry-After. `now` is in microseconds since 1970.
+Use a waiter for APIs that state the end of a ban or pause in the body or in special headers; None
+leaves the wait to Retry-After. `now` is in microseconds since 1970.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderKey:
-    """The key travels in a header, for instance ``HeaderKey("Authorization", "Bearer ")``."""
+    """Sends the key in a header, for instance ``HeaderKey("Authorization", "Bearer ")``."""
 
     name: str
     prefix: str = ""
@@ -34,24 +34,28 @@ class HeaderKey:
 
 @dataclass(frozen=True, slots=True)
 class QueryKey:
-    """The key travels as a query parameter, for instance ``QueryKey("api_key")``."""
+    """Sends the key as a query parameter, for instance ``QueryKey("api_key")``."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """So many units in any stretch of so many seconds.
+    """Limits the units taken in any window of some seconds.
+
+    Example: 1,200 units a minute, with the server's count in a header::
+
+        RateLimit(1200, 60, used="x-mbx-used-weight-1m")
 
     Attributes:
-        units: at most this many; a request takes its cost.
-        seconds: length of the stretch.
-        name: how status calls it; made from the numbers where empty.
-        per_request: a request takes one unit, whatever its cost.
-        only: counts requests alone that name this group; all requests where empty.
-        used: header with the units the server has counted, ours and others' with the same key.
-        remaining: header with the units the server has left.
-        reset: header with when they are given back, as seconds from now or as an epoch.
+        units: greatest number of units in a window; a request takes its cost.
+        seconds: length of the window.
+        name: label in the status; "" for a label made of the numbers.
+        per_request: whether a request takes one unit, whatever its cost.
+        only: group of requests that count; "" for all requests.
+        used: header with the units counted by the server, other clients of the key included.
+        remaining: header with the units left at the server.
+        reset: header with the time of the next reset, as seconds from now or as an epoch.
     """
 
     units: int
@@ -69,36 +73,45 @@ class RateLimit:
 
     @property
     def label(self) -> str:
-        """How status calls it."""
+        """Label of the limit in the status."""
         return self.name or f"{self.units} per {self.seconds:g} s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
-    """An HTTP API: where it is, how to ask it, and how much it bears.
+    """An HTTP API: address, key, rate limits and timeouts.
 
-    A provider whose limits depend on its options returns ``dataclasses.replace(API, limits=...)``.
+    Example::
+
+        web = Api(
+            base_url="https://api.example.com",
+            key=HeaderKey("X-Api-Key"),
+            limits=(RateLimit(60, 60, remaining="x-ratelimit-remaining"),),
+        )
+
+    A provider whose limits depend on its config sets ``dataclasses.replace(API, limits=...)``.
 
     Attributes:
-        base_url: where it is, unless the options name another place.
-        key: how the key is sent; None where there is none.
-        limits: all of them hold at once.
-        classify: what an answer means where its status alone does not say.
-        waits: how long a refusal asks to stay away, where Retry-After alone does not say it.
-        ban_statuses: statuses that shut the caller out for a while.
-        longest_wait_seconds: a turn further away is refused at once with `RateLimitedError`.
-        deadline_seconds: for one request, all attempts, bodies and pauses between them; turns
-            waited for under the limits do not count.
-        connect_seconds: for one connection.
-        read_seconds: silence tolerated in the middle of an answer.
-        concurrent: requests on the wire at once.
-        largest_bytes: of a body, after decompression.
-        attempts: of one request, the first included.
-        failures_to_open: unavailable in a row before the source is left alone.
-        cool_down_seconds: how long it is left alone before it is tried with one request.
-        refused_key_seconds: how long a refused key is not shown again; a new key is, at once.
-        ban_seconds: length of a ban of which the server does not say how long it lasts.
-        stale_seconds: how far beyond its ttl a cached answer may stand in for an error.
+        base_url: address, unless the config names another one.
+        key: place of the key in a request; None for an API without a key.
+        limits: rate limits; all of them apply.
+        classify: maps a reply to an error if its status alone does not tell.
+        waits: maps a refusal to the seconds to wait if Retry-After alone does not tell.
+        ban_statuses: statuses that stand for a temporary ban.
+        longest_wait_seconds: a request that would wait longer for its turn raises
+            `RateLimitedError` immediately.
+        deadline_seconds: time for one request: all attempts, bodies and pauses between them. The
+            wait for a turn under the rate limits does not count.
+        connect_seconds: time to open a connection.
+        read_seconds: longest silence within a response.
+        concurrent: greatest number of concurrent requests.
+        largest_bytes: greatest size of a body, after decompression.
+        attempts: greatest number of attempts of one request.
+        failures_to_open: unavailable replies in a row that open the circuit breaker.
+        cool_down_seconds: time an open circuit breaker waits before it tries one request.
+        refused_key_seconds: time a refused key is not sent again; a changed key is sent at once.
+        ban_seconds: assumed length of a ban if the server does not state it.
+        stale_seconds: time beyond its ttl for which a cached response may replace an error.
     """
 
     base_url: str

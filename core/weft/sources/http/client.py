@@ -1,4 +1,4 @@
-"""The client that a provider asks through."""
+"""The HTTP client of one provider."""
 
 import random
 import ssl
@@ -16,9 +16,14 @@ from pydantic import SecretStr
 from weft.foundation.clock import Clock
 from weft.foundation.times import SECOND
 from weft.sources.http.api import Api
-from weft.sources.http.breaker import Breaker
-from weft.sources.http.cache import CachedResponse, ResponseCache
-from weft.sources.http.connection import Connection
+from weft.sources.http.cache import (
+    CachedResponse,
+    Note,
+    ResponseCache,
+    StandingNotes,
+    StandingRefusals,
+)
+from weft.sources.http.connection import Connection, check_base, check_key
 from weft.sources.http.errors import (
     BannedError,
     RateLimitedError,
@@ -29,12 +34,14 @@ from weft.sources.http.errors import (
 from weft.sources.http.limits import Limiter
 from weft.sources.http.redact import LogRedaction, Redactor
 from weft.sources.http.request import Form, HttpRequest, Params, cache_key, describe, make_url
-from weft.sources.http.response import LONGEST_ON_THE_WAY_SECONDS, HttpResponse
-from weft.sources.http.response_parser import ParsedResponse, ResponseParser
-from weft.sources.http.retry import Deadline, Retries
-from weft.sources.http.standing import Note, StandingNotes, StandingRefusals
+from weft.sources.http.response import (
+    LONGEST_ON_THE_WAY_SECONDS,
+    HttpResponse,
+    ParsedResponse,
+    ResponseParser,
+)
+from weft.sources.http.retry import Breaker, Deadline, Retries
 from weft.sources.http.status import SourceCounters, SourceStatus
-from weft.sources.http.transport import check_base, check_key
 
 _LONGEST_USUAL_PAUSE_SECONDS = 60.0
 _KEY, _PAUSE = "key", "pause"
@@ -42,25 +49,30 @@ _KEY, _PAUSE = "key", "pause"
 
 
 class Http:
-    """Asks one source, within its limits, and keeps its key out of sight.
+    """Sends requests to one source, within its rate limits and without exposing its key.
 
     Use it as an async context manager, or call `aclose`. One instance serves one provider and all
-    its tasks; the cache may be shared.
+    its tasks; several instances may share a cache. Example::
+
+        api = Api("https://api.example.com", limits=(RateLimit(60, 60),))
+        async with Http(api, name="example", clock=SystemClock(), rng=random.Random(1)) as http:
+            response = await http.get("/v1/price", params={"symbol": "BTC"}, ttl=60)
+            price = response.read.number("data", "price")
 
     Args:
-        api: what the provider declares.
-        name: the provider, for messages and status.
-        clock: tells the time, and waits.
-        rng: draws the pauses between attempts; seeded by whoever builds it.
-        key: sent as the api says; an empty one counts as none.
-        base_url: where the options name another place than the api.
-        cache: keeps the answers of requests with a ttl, and bans and standing refusals for the
-            processes after this one; nothing is kept where None.
-        tls: whom to trust; the public authorities where None. Proxies and certificates named in
-            the environment are ignored.
+        api: the API, as the provider declares it.
+        name: name of the provider, for messages and status.
+        clock: current time, and waiting.
+        rng: draws the pauses between attempts.
+        key: API key, sent as `Api.key` states; an empty key counts as none.
+        base_url: address to use instead of `Api.base_url`.
+        cache: stores responses of requests with a ttl, and bans and refusals for later processes;
+            None stores nothing.
+        tls: trusted certificates; None for the public authorities. Proxies and certificates named
+            in the environment are ignored.
 
     Raises:
-        ConfigError: the address or the key cannot be one.
+        ConfigError: the address is no http(s) URL, or the key has impossible characters.
     """
 
     def __init__(
@@ -86,14 +98,14 @@ class Http:
         self._limiter = Limiter(name, api, clock)
         self._breaker = Breaker(name, api, clock)
         self._retries = Retries(api, clock, rng)
-        self._understanding = ResponseParser(name, api, self._redact)
+        self._parser = ResponseParser(name, api, self._redact)
         notes = StandingNotes(None, clock) if cache is None else cache.notes(name, clock)
-        self._standing = StandingRefusals(notes, self._base.host, key)
-        self._tally = SourceCounters()
+        self._refusals = StandingRefusals(notes, self._base.host, key)
+        self._counters = SourceCounters()
         self._limited_in_a_row = 0
-        self._wire = Connection(name, api, self._base, key, tls, self._redact)
-        self._logs = ExitStack()
-        self._logs.enter_context(LogRedaction(self._redact))
+        self._connection = Connection(name, api, self._base, key, tls, self._redact)
+        self._log_redaction = ExitStack()
+        self._log_redaction.enter_context(LogRedaction(self._redact))
         self._resume()
 
     async def get(
@@ -107,25 +119,25 @@ class Http:
         headers: Mapping[str, str] | None = None,
         form: Form = "json",
     ) -> HttpResponse:
-        """Return the answer to a GET.
+        """Send a GET request and return the response.
 
         Args:
-            path: below the base address, beginning with a slash.
-            params: of the query; those that are None are left out.
-            ttl: seconds an answer may be old. One that is older is confirmed or fetched anew; if
-                that fails for a passing reason, it stands in, marked stale. None keeps nothing.
-                What a cache on the way kept for longer is given out marked stale as well.
-            cost: units it takes of the rate limits.
-            group: which of the limits for a group of requests alone counts it.
-            headers: besides the usual ones.
-            form: ``bytes`` for a feed or CSV, to be read from the answer's text or body.
+            path: path below the base address, beginning with a slash.
+            params: query parameters; None values are left out.
+            ttl: greatest age of a cached response in seconds. An older one is revalidated or
+                fetched again; if that fails for a temporary reason, the older response is returned
+                with `HttpResponse.stale` set. None: no caching.
+            cost: units of the rate limits that the request takes.
+            group: group of the request, for rate limits with `RateLimit.only`.
+            headers: headers beside the usual ones.
+            form: ``bytes`` for a feed or CSV, read from the response's `text` or `body`.
 
         Raises:
-            SourceError: one of the tree in `weft.sources.http.errors`.
-            ValueError: the path or the cost cannot be one.
+            SourceError: a subclass from `weft.sources.http.errors` states the reason.
+            ValueError: the path has no leading slash or has a query, or the cost exceeds a limit.
         """
-        asked = self._asked("GET", path, params, None, headers, ttl, cost, form)
-        return await self._ask(replace(asked, group=group))
+        request = self._build("GET", path, params, None, headers, ttl, cost, form)
+        return await self._respond(replace(request, group=group))
 
     async def post(
         self,
@@ -138,78 +150,78 @@ class Http:
         cost: int = 1,
         headers: Mapping[str, str] | None = None,
     ) -> HttpResponse:
-        """Return the answer to a query sent as JSON, for GraphQL and the like, or as a form.
+        """Send a query as JSON (GraphQL and the like) or as a form, and return the response.
 
-        It is retried as a GET is, so it must not change anything at the source.
+        The request is retried as a GET request is, so it must not change anything at the source.
 
         Args:
-            path: below the base address, beginning with a slash.
-            json: the body; left out where `fields` are given.
-            fields: the body as a form, as tokens are asked for.
-            params: of the query; those that are None are left out.
-            ttl: seconds an answer may be old, as for `get`.
-            cost: units it takes of the rate limits.
-            headers: besides the usual ones.
+            path: path below the base address, beginning with a slash.
+            json: JSON body; ignored if `fields` are given.
+            fields: body as a form, for instance to request a token.
+            params: query parameters; None values are left out.
+            ttl: greatest age of a cached response in seconds, as for `get`.
+            cost: units of the rate limits that the request takes.
+            headers: headers beside the usual ones.
 
         Raises:
-            SourceError: one of the tree in `weft.sources.http.errors`.
-            ValueError: the path or the cost cannot be one.
+            SourceError: a subclass from `weft.sources.http.errors` states the reason.
+            ValueError: the path has no leading slash or has a query, or the cost exceeds a limit.
         """
         if fields is None:
             content, kind = orjson.dumps(json), "application/json"
         else:
             content, kind = urlencode(fields).encode(), "application/x-www-form-urlencoded"
-        own = {"content-type": kind, **(headers or {})}
-        return await self._ask(self._asked("POST", path, params, content, own, ttl, cost, "json"))
+        headers = {"content-type": kind, **(headers or {})}
+        request = self._build("POST", path, params, content, headers, ttl, cost, "json")
+        return await self._respond(request)
 
     def elsewhere(self, api: Api, key: SecretStr | None = None) -> "Http":
-        """Return a client of another host of the same source; whoever asks for it closes it.
+        """Return a client of another host of the same source; the caller closes it.
 
-        It has limits and a circuit breaker of its own. It keeps its answers where this one does,
-        and what it does counts in this one's status.
+        The new client has separate rate limits and a separate circuit breaker, and shares the cache
+        and the status of this one.
 
         Args:
-            api: what is at that host.
-            key: sent there as the api says; this client's own key goes to no other host.
+            api: the API at the other host.
+            key: key for that host; this client's key is sent to no other host.
 
         Raises:
-            ConfigError: the address or the key cannot be one.
+            ConfigError: the address is no http(s) URL, or the key has impossible characters.
         """
-        other = Http(
+        client = Http(
             api, name=self._name, clock=self._clock, rng=self._rng, key=key, cache=self._cache
         )
-        # One source, one status.
-        other._tally = self._tally
-        return other
+        client._counters = self._counters
+        return client
 
     def status(self) -> SourceStatus:
-        """Return how the source is doing."""
-        return self._tally.show(
-            self._name, self._breaker.cause, self._limiter.left(), self._retries.made
+        """Return the state, latency, counts and remaining units of the source."""
+        return self._counters.status(
+            self._name, self._breaker.cause, self._limiter.left(), self._retries.count
         )
 
     def refusal(self, name: str) -> Note | None:
-        """Return the standing refusal noted under a name; None where none holds."""
-        return self._standing.get(f"refused {name}")
+        """Return the refusal noted under a name; None if there is none or it has expired."""
+        return self._refusals.get(f"refused {name}")
 
     def note_refusal(self, name: str, text: str, seconds: float) -> None:
-        """Keep a standing refusal, for the processes after this one as well.
+        """Store a refusal, also for later processes.
 
         Args:
-            name: what was refused, as `refusal` is asked for it.
-            text: why, for people.
-            seconds: how long it is taken to stand.
+            name: name to pass to `refusal`.
+            text: reason, for the user.
+            seconds: time until the refusal expires.
         """
-        self._standing.put(f"refused {name}", Note(self._after(seconds), self._redact(text)))
+        self._refusals.put(f"refused {name}", Note(self._after(seconds), self._redact(text)))
 
     def note(self, error: SourceError) -> None:
-        """Let status show an error that was met while reading an answer."""
-        self._tally.failed(error)
+        """Show an error that occurred while parsing a response in the status."""
+        self._counters.count_failure(error)
 
     async def aclose(self) -> None:
-        """Close the connections. The cache stays open: whoever made it closes it."""
-        self._logs.close()
-        await self._wire.aclose()
+        """Close the connections; the cache stays open."""
+        self._log_redaction.close()
+        await self._connection.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -225,7 +237,7 @@ class Http:
     def __repr__(self) -> str:
         return f"Http({self._name!r}, {str(self._base)!r})"
 
-    def _asked(
+    def _build(
         self,
         method: Literal["GET", "POST"],
         path: str,
@@ -238,87 +250,91 @@ class Http:
     ) -> HttpRequest:
         url, headers = make_url(self._base, path, params), headers or {}
         what = describe(method, url, self._redact)
-        keeps = self._cache is not None and ttl is not None
-        key = cache_key(method, url, content, headers, form, self._redact) if keeps else ""
+        cacheable = self._cache is not None and ttl is not None
+        key = cache_key(method, url, content, headers, form, self._redact) if cacheable else ""
         return HttpRequest(method, url, content, headers, ttl, cost, form, what, key)
 
-    async def _ask(self, asked: HttpRequest) -> HttpResponse:
-        self._tally.requests += 1
-        known = await self._known(asked)
-        if known and asked.ttl is not None and self._is_fresh(known.kept, asked.ttl):
-            self._tally.cache_hits += 1
-            return self._answer(asked, known)
+    async def _respond(self, request: HttpRequest) -> HttpResponse:
+        """Return a response from the cache or the source."""
+        self._counters.requests += 1
+        cached = await self._cached(request)
+        if cached and request.ttl is not None and self._is_fresh(cached.response, request.ttl):
+            self._counters.cache_hits += 1
+            return self._finish(request, cached)
         try:
-            taken = await self._retries.run(partial(self._attempt, asked, known))
+            parsed = await self._retries.run(partial(self._attempt, request, cached))
         except SourceError as error:
-            self._tally.failed(error)
-            if known is None or not error.temporary or not self._may_stand_in(asked, known.kept):
+            self._counters.count_failure(error)
+            usable = cached is not None and error.temporary
+            if cached is None or not usable or not self._may_be_stale(request, cached.response):
                 raise
-            return self._answer(asked, known, bridged=True)
-        # A body that echoes the key must not reach the disk.
-        if self._cache and asked.ttl is not None and not self._redact.found_in(taken.kept.body):
-            await self._cache.put(asked.cache_key, taken.kept)
-        return self._answer(asked, taken)
+            return self._finish(request, cached, instead_of_error=True)
+        # A body that echoes the key must not be written to disk.
+        exposes_key = self._redact.matches(parsed.response.body)
+        if self._cache and request.ttl is not None and not exposes_key:
+            await self._cache.put(request.cache_key, parsed.response)
+        return self._finish(request, parsed)
 
-    async def _known(self, asked: HttpRequest) -> ParsedResponse | None:
-        if self._cache is None or asked.ttl is None:
+    async def _cached(self, request: HttpRequest) -> ParsedResponse | None:
+        if self._cache is None or request.ttl is None:
             return None
-        return self._understanding.recall(asked, await self._cache.get(asked.cache_key))
+        return self._parser.parse_cached(request, await self._cache.get(request.cache_key))
 
     async def _attempt(
-        self, asked: HttpRequest, known: ParsedResponse | None, deadline: Deadline
+        self, request: HttpRequest, cached: ParsedResponse | None, deadline: Deadline
     ) -> ParsedResponse:
+        """Send a request once, in its turn, and return the parsed response."""
         self._breaker.check()
-        headers = {**asked.headers, **(_conditions(known.kept) if known else {})}
-        request = self._wire.build(asked.method, asked.url, asked.content, headers)
-        async with self._limiter.turn(asked.cost, asked.group):
-            with self._breaker.passage():
+        headers = {**request.headers, **(_conditions(cached.response) if cached else {})}
+        message = self._connection.build(request.method, request.url, request.content, headers)
+        async with self._limiter.turn(request.cost, request.group):
+            with self._breaker.attempt():
                 began = self._clock.now()
-                reply = await self._wire.send(request, asked.what, deadline)
+                reply = await self._connection.send(message, request.what, deadline)
                 now = self._clock.now()
-                self._limiter.learn(reply.headers)
+                self._limiter.follow_headers(reply.headers)
                 try:
-                    taken = self._understanding.understand(asked, known, reply, now)
+                    parsed = self._parser.parse(request, cached, reply, now)
                 except SourceError as error:
                     self._remember(error)
                     raise
-        # An answer that was on its way when the key was refused says nothing about the key.
+        # A response that was on its way when the key was refused proves nothing about the key.
         if self._breaker.cause is None:
-            self._standing.drop(_KEY)
+            self._refusals.drop(_KEY)
         self._limited_in_a_row = 0
-        self._tally.latencies.append((now - began) / SECOND)
-        self._tally.succeeded(now)
-        return taken
+        self._counters.latencies.append((now - began) / SECOND)
+        self._counters.count_success(now)
+        return parsed
 
     def _resume(self) -> None:
-        """Keep to what an earlier process was told."""
-        if (ban := self._standing.ban) is not None:
+        """Apply the ban, refused key or pause that an earlier process stored."""
+        if (ban := self._refusals.ban) is not None:
             self._breaker.resume(BannedError(ban.text, where=self._name), ban.until)
-        elif (refused := self._standing.get(_KEY)) is not None:
+        elif (refused := self._refusals.get(_KEY)) is not None:
             cause = UnauthorisedError(refused.text, where=self._name)
             self._breaker.resume(cause, refused.until)
-        if (pause := self._standing.get(_PAUSE)) is not None:
+        if (pause := self._refusals.get(_PAUSE)) is not None:
             self._limiter.pause((pause.until - self._clock.now()) / SECOND)
 
     def _remember(self, error: SourceError) -> None:
-        """Keep to what the source asks for, and let later processes do so."""
+        """Store a ban, a refused key or a long pause for later processes, and start the pause."""
         seconds = error.retry_after_seconds
         if isinstance(error, BannedError):
             until = self._after(seconds or self._api.ban_seconds)
-            self._standing.ban = Note(until, error.message)
+            self._refusals.ban = Note(until, error.message)
         elif isinstance(error, UnauthorisedError):
             until = self._after(self._api.refused_key_seconds)
-            self._standing.put(_KEY, Note(until, error.message))
+            self._refusals.put(_KEY, Note(until, error.message))
         elif isinstance(error, RateLimitedError | UnavailableError):
             if seconds is not None and seconds > _LONGEST_USUAL_PAUSE_SECONDS:
-                self._standing.put(_PAUSE, Note(self._after(seconds), error.message))
-            self._hold_back(error)
+                self._refusals.put(_PAUSE, Note(self._after(seconds), error.message))
+            self._pause(error)
 
     def _after(self, seconds: float) -> int:
         return self._clock.now() + int(seconds * SECOND)
 
-    def _hold_back(self, error: RateLimitedError | UnavailableError) -> None:
-        """Make everybody wait: a limit is the source's, not the request's."""
+    def _pause(self, error: RateLimitedError | UnavailableError) -> None:
+        """Pause all requests: a rate limit applies to the source, not to one request."""
         seconds = error.retry_after_seconds
         if seconds is None and isinstance(error, RateLimitedError):
             seconds = self._usual_pause()
@@ -329,39 +345,45 @@ class Http:
         longest = min(_LONGEST_USUAL_PAUSE_SECONDS, 2.0 ** min(self._limited_in_a_row, 20))
         return self._rng.uniform(longest / 2, longest)
 
-    def _age(self, kept: CachedResponse) -> float:
-        return max(0, self._clock.now() - kept.fetched_at) / SECOND + kept.added_age_seconds
+    def _age(self, response: CachedResponse) -> float:
+        since = max(0, self._clock.now() - response.fetched_at)
+        return since / SECOND + response.added_age_seconds
 
-    def _is_fresh(self, kept: CachedResponse, ttl: float) -> bool:
-        # Kept in the future means that a clock was set back: its age is unknown.
-        return kept.fetched_at <= self._clock.now() and self._age(kept) < ttl
+    def _is_fresh(self, response: CachedResponse, ttl: float) -> bool:
+        # A response from the future means that a clock was set back: its age is unknown.
+        return response.fetched_at <= self._clock.now() and self._age(response) < ttl
 
-    def _may_stand_in(self, asked: HttpRequest, kept: CachedResponse) -> bool:
-        return self._age(kept) <= (asked.ttl or 0) + self._api.stale_seconds
+    def _may_be_stale(self, request: HttpRequest, response: CachedResponse) -> bool:
+        return self._age(response) <= (request.ttl or 0) + self._api.stale_seconds
 
-    def _answer(
-        self, asked: HttpRequest, taken: ParsedResponse, *, bridged: bool = False
+    def _finish(
+        self, request: HttpRequest, parsed: ParsedResponse, *, instead_of_error: bool = False
     ) -> HttpResponse:
-        kept, age = taken.kept, self._age(taken.kept)
-        longest = LONGEST_ON_THE_WAY_SECONDS if asked.ttl is None else asked.ttl
-        stale = bridged or age > longest
-        self._tally.stale += stale
+        response, age = parsed.response, self._age(parsed.response)
+        longest = LONGEST_ON_THE_WAY_SECONDS if request.ttl is None else request.ttl
+        stale = instead_of_error or age > longest
+        self._counters.stale += stale
         return HttpResponse(
             where=self._name,
-            what=asked.what,
-            headers=kept.headers,
-            body=kept.body,
-            json=taken.parsed,
-            fetched_at=kept.fetched_at,
+            what=request.what,
+            headers=response.headers,
+            body=response.body,
+            json=parsed.json,
+            fetched_at=response.fetched_at,
             age_seconds=age,
-            added_age_seconds=kept.added_age_seconds,
+            added_age_seconds=response.added_age_seconds,
             stale=stale,
-            not_modified=taken.not_modified,
-            unchanged_since=kept.unchanged_since,
+            not_modified=parsed.not_modified,
+            unchanged_since=response.unchanged_since,
             redact=self._redact,
         )
 
 
-def _conditions(kept: CachedResponse) -> dict[str, str]:
+def _conditions(response: CachedResponse) -> dict[str, str]:
+    """Return the headers that ask the source whether a cached response is still current."""
     pairs = {"if-none-match": "etag", "if-modified-since": "last-modified"}
-    return {ask: kept.headers[told] for ask, told in pairs.items() if told in kept.headers}
+    return {
+        condition: response.headers[validator]
+        for condition, validator in pairs.items()
+        if validator in response.headers
+    }

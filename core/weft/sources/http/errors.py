@@ -1,24 +1,24 @@
-"""Every way in which asking a source over HTTP can fail, drawn as one tree.
+"""The tree of errors of requests to a source.
 
 ::
 
     ProviderError                 (weft.foundation.errors)
-    └── SourceError               a source was asked and did not give what was wanted
+    └── SourceError               a request to a source failed
         ├── UnauthorisedError         401: the key is missing, wrong or revoked
         ├── ForbiddenError            403, 451: not allowed, whatever the key
         │   └── BannedError               418: this address or key is shut out for a while
-        ├── NotCoveredError           402: the plan does not include it
+        ├── NotCoveredError           402: the plan does not include the data
         ├── UnlistedSymbolError       the source has no such instrument or asset
         ├── RefusedError              another 4xx, or a redirect that must not be followed
         ├── RateLimitedError          429, or the next turn is too far away      [retried]
         ├── UnavailableError          5xx, no connection, cut off, too slow      [retried]
-        │   ├── CircuitOpenError          not asked: it failed too often just now
-        │   └── InsecureError             TLS does not vouch for the host
-        └── MalformedError            the answer is not what its form says: HTML, broken JSON
+        │   ├── CircuitOpenError          not sent: too many requests failed before
+        │   └── InsecureError             the TLS certificate is not trusted
+        └── MalformedError            HTML, broken JSON, or a body that is too large
             └── SchemaChangedError        well-formed, but a field is missing or of another type
 
-Each message says which provider, what was asked, what came, and what to do. What a server told is
-shortened and holds no secret.
+Each message states the provider, the request, the reply and what to do. Quoted replies are
+shortened and contain no secret.
 """
 
 from typing import ClassVar
@@ -27,14 +27,14 @@ from weft.foundation.errors import ProviderError
 
 
 class SourceError(ProviderError):
-    """A source was asked and did not give what was wanted.
+    """A request to a source failed.
 
     Attributes:
-        worth_retrying: whether asking again within seconds may succeed; nothing else is retried.
-        temporary: whether it may pass without anybody doing anything; an older answer, marked
-            stale, may stand in meanwhile.
-        advice: closes the message where no other hint is given.
-        retry_after_seconds: how long to leave the source alone; None where nothing is known.
+        worth_retrying: whether the client retries the request within seconds.
+        temporary: whether the error may pass without a change by the user; a stale cached response
+            may replace a temporary error.
+        advice: hint of the message if no other hint is given.
+        retry_after_seconds: seconds to wait before the next request; None if unknown.
     """
 
     worth_retrying: ClassVar[bool] = False
@@ -54,7 +54,7 @@ class SourceError(ProviderError):
 
 
 class UnauthorisedError(SourceError):
-    """The key is missing, wrong, expired or revoked. Never retried: repeating invites a ban."""
+    """The key is missing, wrong, expired or revoked. Never retried: a repetition risks a ban."""
 
     advice = "Check the key: it may be missing, mistyped, expired or revoked"
 
@@ -66,26 +66,26 @@ class ForbiddenError(SourceError):
 
 
 class BannedError(ForbiddenError):
-    """This address or key is shut out. Never retried; nothing is asked until the ban ends."""
+    """This address or key is banned. Never retried; no request is sent until the ban ends."""
 
     temporary = True
-    advice = "Ask less often; nothing is asked until the ban ends"
+    advice = "Send fewer requests; none is sent until the ban ends"
 
 
 class NotCoveredError(SourceError):
-    """The plan behind the key does not include what was asked. Never retried."""
+    """The plan of the key does not include the requested data. Never retried."""
 
-    advice = "Take a plan that includes it, or switch it off"
+    advice = "Choose a plan that includes the data, or switch the metric off"
 
 
 class UnlistedSymbolError(SourceError):
     """The source has no such instrument or asset. Never retried."""
 
-    advice = "Check the symbol's spelling at this source, or drop it"
+    advice = "Check the symbol's spelling at this source, or remove the symbol"
 
 
 class RefusedError(SourceError):
-    """The request as it stands will be refused each time: a 4xx or a forbidden redirect."""
+    """The source refuses this request each time: another 4xx, or a forbidden redirect."""
 
     advice = "Check base_url and the options; if they are right, the API has changed"
 
@@ -95,41 +95,41 @@ class RateLimitedError(SourceError):
 
     worth_retrying = True
     temporary = True
-    advice = "Ask for less, or wait; a plan with higher limits helps"
+    advice = "Request less data, or wait; a plan with higher limits helps"
 
 
 class UnavailableError(SourceError):
-    """The source cannot be reached, fails, cuts its answer off, or is too slow."""
+    """The source cannot be reached, fails, cuts its response off, or is too slow."""
 
     worth_retrying = True
     temporary = True
-    advice = "Try again later; `weft serve` does so by itself"
+    advice = "Try again later; `weft serve` retries by itself"
 
 
 class CircuitOpenError(UnavailableError):
-    """The source failed too often in a row, and is left alone for a while."""
+    """Too many requests to the source failed in a row; no request is sent during a pause."""
 
     worth_retrying = False
-    advice = "It is tried again by itself after the pause"
+    advice = "Requests are sent again after the pause"
 
 
 class InsecureError(UnavailableError):
-    """TLS does not vouch for the host: expired, another name, an unknown authority."""
+    """The TLS certificate is expired, for another host, or of an unknown authority."""
 
     worth_retrying = False
     advice = "Check base_url and this machine's clock and certificates; do not switch checks off"
 
 
 class MalformedError(SourceError):
-    """The answer is not what its form says: an HTML page, broken JSON, too large. Not retried."""
+    """The response is an HTML page, broken JSON, or too large. Not retried."""
 
     temporary = True
-    advice = "Check base_url; a login or block page may stand in between"
+    advice = "Check base_url; the response may come from a login or block page"
 
 
 class SchemaChangedError(MalformedError):
-    """Well-formed, but a field is missing, renamed or of another type. Not retried."""
+    """A field of the response is missing, renamed or of another type. Not retried."""
 
-    # An older answer of the old form would hide that the module needs work.
+    # A cached response of the old form would hide that the provider needs a new version.
     temporary = False
     advice = "The API may have changed: look for a newer version of the provider"

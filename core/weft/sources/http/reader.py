@@ -1,5 +1,6 @@
-"""Reads fields out of parsed JSON, and says which one is not as expected."""
+"""Strict JSON: parses a body, reads its fields, and names a field of an unexpected form."""
 
+import codecs
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,30 +8,57 @@ from contextlib import contextmanager
 from math import isfinite
 from typing import Any, Literal, TypeVar
 
+import orjson
+
 from weft.foundation.times import SECOND, YEAR, TimeError, parse_time
 from weft.sources.http.errors import SchemaChangedError
 
+
+def parse_json(body: bytes) -> Any:  # noqa: ANN401  # JSON
+    """Parse a UTF-8 body; a byte order mark is ignored.
+
+    The last of two equal keys wins. Integers beyond 64 bits become floats.
+
+    Raises:
+        ValueError: the body is no JSON (NaN and infinity are none), has a number too large for a
+            float, or is nested more than 1024 levels deep.
+    """
+    return orjson.loads(body.removeprefix(codecs.BOM_UTF8))
+
+
+def is_markup(body: bytes) -> bool:
+    """Whether a body looks like an HTML or XML page."""
+    return body.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"<"
+
+
 _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _PLAIN = re.compile(r"[0-9.+\-\n]*")
-"""Lines of which float takes only such as are decimals, and no others that it would take."""
+"""Characters of which `float` accepts only decimals: no ``nan``, ``inf`` or underscores."""
+
 _UNITS = {"s": SECOND, "ms": 1_000, "us": 1}
-# Seconds taken for milliseconds land in 1970, milliseconds taken for seconds far beyond 2100.
+
+# Seconds read as milliseconds give 1970; milliseconds read as seconds give a year beyond 2100.
 _FIRST, _LAST = YEAR, 130 * YEAR
+
 _MISSING = object()
 _T = TypeVar("_T")
 
 
 class Reader:
-    """A place in parsed JSON, and the way from it to fields further in.
+    """A position in parsed JSON, with methods that read the fields below it.
 
-    Each method takes the way as keys and indices: ``read.number("data", 0, "price")``.
+    Each method takes keys and indices from the position to the field. A parser tested with a
+    recorded body starts from such a reader::
+
+        read = Reader({"data": [{"price": "94250.5"}]}, "provider example", "GET /v1/price")
+        assert read.number("data", 0, "price") == 94250.5
 
     Args:
-        value: what stands at this place.
-        where: the provider, for messages.
+        value: JSON at the position.
+        where: name of the provider, for messages.
         what: the request, for messages.
-        path: the way to this place, as in ``$.data[0]``.
-        redact: applied to what messages quote.
+        path: path to the position, such as ``$.data[0]``.
+        redact: removes secrets from quoted text.
     """
 
     __slots__ = ("_path", "_redact", "_what", "_where", "value")
@@ -50,37 +78,37 @@ class Reader:
         self._redact = redact
 
     def at(self, *way: str | int) -> "Reader":
-        """Return the place there.
+        """Return the reader of a field.
 
         Raises:
-            SchemaChangedError: nothing is there.
+            SchemaChangedError: the field is missing.
         """
         value, path = self.value, self._path
         for step in way:
-            value, held = _step(value, step), value
+            value, parent = _step(value, step), value
             if value is _MISSING:
-                keys = f"; there are {', '.join(map(str, held))[:120]}" if _is_map(held) else ""
-                wanted = f"no {_spell(step)} in {path}, which is {self._shown(held)}{keys}"
-                raise self._changed(wanted)
+                keys = f"; there are {', '.join(map(str, parent))[:120]}" if _is_map(parent) else ""
+                problem = f"no {_spell(step)} in {path}, which is {self._describe(parent)}{keys}"
+                raise self._changed(problem)
             path += _spell(step)
         return Reader(value, self._where, self._what, path, self._redact)
 
     def has(self, *way: str | int) -> bool:
-        """Whether something other than null is there."""
+        """Whether a field exists and is not null."""
         value = self.value
         for step in way:
             value = _step(value, step)
         return value is not _MISSING and value is not None
 
     def number(self, *way: str | int, null: float | None = None) -> float:
-        """Return a finite number, given as one or as decimal text; never from ``1,234`` or true.
+        """Return a finite number from a JSON number or decimal text; not ``1,234`` or true.
 
         Args:
-            way: where it is.
-            null: returned for null; where None, null is refused.
+            way: keys and indices to the field.
+            null: value returned for null; None raises for null.
 
         Raises:
-            SchemaChangedError: something else is there, or nothing.
+            SchemaChangedError: the field is missing or no number.
         """
         place = self.at(*way)
         value = place.value
@@ -90,16 +118,16 @@ class Reader:
             value = float(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise place.unexpected("a number")
-        # Not isfinite: an integer may be too large to ask.
+        # Not isfinite, which fails for a very large integer.
         if not abs(value) <= sys.float_info.max:
             raise place.unexpected("a number")
         return float(value)
 
     def integer(self, *way: str | int) -> int:
-        """Return a whole number, given as one or as text.
+        """Return an integer from a JSON number or text.
 
         Raises:
-            SchemaChangedError: something else is there, or nothing.
+            SchemaChangedError: the field is missing or no integer.
         """
         place = self.at(*way)
         value = place.value
@@ -108,14 +136,14 @@ class Reader:
         if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
             return int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise place.unexpected("a whole number")
+            raise place.unexpected("an integer")
         return value
 
     def text(self, *way: str | int) -> str:
         """Return a text.
 
         Raises:
-            SchemaChangedError: something else is there, or nothing.
+            SchemaChangedError: the field is missing or no text.
         """
         place = self.at(*way)
         if not isinstance(place.value, str):
@@ -126,12 +154,12 @@ class Reader:
         """Return an instant in microseconds since 1970.
 
         Args:
-            way: where it is.
-            unit: of the epoch, or ``iso`` for ISO 8601 with a zone.
+            way: keys and indices to the field.
+            unit: unit of an epoch, or ``iso`` for ISO 8601 with a zone.
 
         Raises:
-            SchemaChangedError: nothing or something else is there, or an epoch outside 1971 to
-                2099, which is what one of another unit looks like.
+            SchemaChangedError: the field is missing, no time, or an epoch outside 1971 to 2099,
+                which suggests another unit.
         """
         place = self.at(*way)
         if unit == "iso":
@@ -145,10 +173,10 @@ class Reader:
         return micros
 
     def rows(self, *way: str | int) -> "list[Reader]":
-        """Return the places in a list, empty for an empty one.
+        """Return one reader for each element of a list.
 
         Raises:
-            SchemaChangedError: something else is there, or nothing.
+            SchemaChangedError: the field is missing or no list.
         """
         place = self.at(*way)
         if not isinstance(place.value, list):
@@ -161,30 +189,32 @@ class Reader:
         read: "Callable[[Reader], _T | None]",
         lost: Callable[[str], None],
     ) -> "list[_T]":
-        """Return what is read out of each row of a list; a row that cannot be read costs itself.
+        """Parse each row of a list, and leave out rows of an unexpected form.
 
         Args:
-            way: where the list is.
-            read: reads one row; returns None to leave it out without a word.
-            lost: takes a line for people about the rows that could not be read.
+            way: keys and indices to the list.
+            read: parses one row; returns None to leave it out silently.
+            lost: receives one line about the rows of an unexpected form.
 
         Raises:
-            SchemaChangedError: something else is there, or nothing, or rows cannot be read and
-                none gives anything: then the source has changed, not a row.
+            SchemaChangedError: the field is missing or no list, or no row could be parsed: then
+                the source has changed, not a row.
         """
         return read_rows(self.rows(*way), read, lost)
 
     def table(self, *way: str | int, width: int) -> list[tuple[float, ...]]:
-        """Return the first numbers of each row of a list of lists, as `number` reads them.
+        """Return the first `width` numbers of each row of a list of lists.
 
-        For the thousands of rows of an order book: much faster than a place for every number.
+        Cells follow the rules of `number`. Much faster than `number` for the thousands of rows of
+        an order book.
 
         Args:
-            way: where the list is.
-            width: numbers to take of each row; it may hold more.
+            way: keys and indices to the list.
+            width: numbers of each row; longer rows are cut.
 
         Raises:
-            SchemaChangedError: something else is there, or nothing, or a row is too short.
+            SchemaChangedError: the field is missing or no list of lists, a row is too short, or a
+                cell is no number.
         """
         place = self.at(*way)
         rows = place.value
@@ -198,15 +228,15 @@ class Reader:
                         if all(map(isfinite, numbers)):
                             return list(zip(*[iter(numbers)] * width, strict=True))
                 except ValueError:
-                    # Read one by one below, the one that is no number is found.
+                    # The slow path below names the cell that is no number.
                     pass
         return [tuple(row.number(i) for i in range(width)) for row in place.rows()]
 
     def fields(self, *way: str | int) -> "dict[str, Reader]":
-        """Return the places in an object, by key.
+        """Return one reader for each value of an object, by key.
 
         Raises:
-            SchemaChangedError: something else is there, or nothing.
+            SchemaChangedError: the field is missing or no object.
         """
         place = self.at(*way)
         if not _is_map(place.value):
@@ -215,7 +245,7 @@ class Reader:
 
     @contextmanager
     def parsing(self) -> Iterator[None]:
-        """Turn what parsing by hand trips over into `SchemaChangedError`, naming this place.
+        """Convert errors of hand-written parsing into `SchemaChangedError` with this path.
 
         Raises:
             SchemaChangedError: for KeyError, IndexError, TypeError, ValueError, AttributeError.
@@ -223,18 +253,23 @@ class Reader:
         try:
             yield
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            told = f"{type(error).__name__}: {self._redact(str(error))[:80]}"
-            # A parser's error may quote what the server sent; here that is redacted.
-            raise self._changed(f"{self._path} has another form, {told}") from None
+            problem = f"{type(error).__name__}: {self._redact(str(error))[:80]}"
+            # Not chained: the original error may quote a secret.
+            raise self._changed(f"{self._path} has another form, {problem}") from None
 
-    def unexpected(self, wanted: str) -> SchemaChangedError:
-        """Return the error that says what should stand here, for a provider's own checks."""
-        return self._changed(f"{self._path} should be {wanted}, and is {self._shown(self.value)}")
+    def unexpected(self, expected: str) -> SchemaChangedError:
+        """Return an error for this position, to raise in further checks of a provider.
 
-    def _changed(self, told: str) -> SchemaChangedError:
-        return SchemaChangedError(self._redact(f"{self._what}: {told}"), where=self._where)
+        Args:
+            expected: what the position should be, such as "a positive number".
+        """
+        actual = self._describe(self.value)
+        return self._changed(f"{self._path} should be {expected}, and is {actual}")
 
-    def _shown(self, value: Any) -> str:  # noqa: ANN401  # JSON
+    def _changed(self, problem: str) -> SchemaChangedError:
+        return SchemaChangedError(self._redact(f"{self._what}: {problem}"), where=self._where)
+
+    def _describe(self, value: Any) -> str:  # noqa: ANN401  # JSON
         match value:
             case None:
                 return "null"
@@ -252,22 +287,22 @@ class Reader:
 def read_rows(
     rows: Sequence[Reader], read: Callable[[Reader], _T | None], lost: Callable[[str], None]
 ) -> list[_T]:
-    """Return what is read out of rows that stand in one answer or in several; see `collect`."""
-    sound: list[_T] = []
-    broken: list[SchemaChangedError] = []
+    """Parse rows of one or several responses, with the rules of `Reader.collect`."""
+    parsed: list[_T] = []
+    errors: list[SchemaChangedError] = []
     for row in rows:
         try:
-            one = read(row)
+            item = read(row)
         except SchemaChangedError as error:
-            broken.append(error)
+            errors.append(error)
         else:
-            if one is not None:
-                sound.append(one)
-    if broken and not sound:
-        raise broken[0]
-    if broken:
-        lost(f"{len(broken)} of {len(rows)} rows left out, the first: {broken[0].message}")
-    return sound
+            if item is not None:
+                parsed.append(item)
+    if errors and not parsed:
+        raise errors[0]
+    if errors:
+        lost(f"{len(errors)} of {len(rows)} rows left out, the first: {errors[0].message}")
+    return parsed
 
 
 def _step(value: Any, step: str | int) -> Any:  # noqa: ANN401  # JSON

@@ -1,4 +1,4 @@
-"""Keeps keys out of everything that is written down."""
+"""Removal of secrets from messages, logs and cached bodies."""
 
 import base64
 import logging
@@ -10,7 +10,6 @@ from typing import Self
 from pydantic import SecretStr
 
 MARK = "***"
-
 _LOGGERS = (
     "httpx",
     "httpcore.connection",
@@ -24,15 +23,20 @@ _SHORTEST_PASSWORD = 6
 class Redactor:
     """Replaces secrets in texts, also percent-encoded, escaped as JSON or Python, and in base64.
 
+    Example::
+
+        redact = Redactor([SecretStr("k-12345")])
+        assert redact("GET /v1?key=k%2D12345") == "GET /v1?key=***"
+
     Args:
-        secrets: what must not be seen; empty ones are ignored.
+        secrets: secrets to replace; empty ones are ignored.
     """
 
     def __init__(self, secrets: Iterable[SecretStr] = ()) -> None:
         given = {secret.get_secret_value() for secret in secrets} - {""}
         raw = given | {part for secret in given for part in _credentials(secret)}
         forms = raw | {form for secret in raw for form in _base64(secret)}
-        # The longest first: one secret may be a part of another.
+        # Longest first: a secret may be part of another.
         ordered = sorted(forms, key=lambda form: (-len(form), form))
         pattern = "|".join("".join(map(_spellings, form)) for form in ordered)
         self._text = re.compile(pattern, re.IGNORECASE) if ordered else None
@@ -43,11 +47,11 @@ class Redactor:
         """Return the text with each secret replaced by ``***``."""
         return self._text.sub(MARK, text) if self._text else text
 
-    def found_in(self, body: bytes) -> bool:
-        """Whether a secret stands in UTF-8 bytes."""
+    def matches(self, body: bytes) -> bool:
+        """Whether UTF-8 bytes contain a secret."""
         if self._bytes is None:
             return False
-        # Bodies are large, and a plain search is a hundred times as fast.
+        # Bodies are large, and a plain search is a hundred times faster than the expression.
         lower = body.lower()
         likely = any(anchor in lower for anchor in self._anchors)
         return likely and self._bytes.search(body) is not None
@@ -62,19 +66,19 @@ def _base64(secret: str) -> Iterable[str]:
 
 
 def _credentials(secret: str) -> Iterable[str]:
-    """Return what HTTP basic authentication wraps up: ``user:password``, and the password."""
+    """Return ``user:password`` and the password if a secret is a token of HTTP basic auth."""
     try:
         text = base64.b64decode(secret, validate=True).decode("ascii")
     except ValueError:
         return
     _, colon, password = text.partition(":")
-    # Something short that happens to decode would blot out half of every message.
+    # A short text that happens to decode would replace large parts of every message.
     if colon and text.isprintable() and len(password) >= _SHORTEST_PASSWORD:
         yield from (text, password)
 
 
 def _spellings(char: str) -> str:
-    """Return a pattern of every way in which a character of a secret may be written.
+    """Return a pattern of all spellings of a character: raw, escaped and percent-encoded.
 
     Escapes may be nested, as in the repr of an error that quotes the repr of a header.
     """
@@ -94,16 +98,16 @@ def _spellings(char: str) -> str:
 
 
 def _anchor(form: str) -> bytes:
-    """Return the longest part that no encoding changes, in lower case."""
+    """Return the longest part that no encoding changes, in lower case, for the plain search."""
     parts = re.findall(r"[A-Za-z0-9]+", form)
     return max(parts, key=len, default="").lower().encode()
 
 
 class LogRedaction(logging.Filter):
-    """Takes secrets out of what the HTTP libraries log, for as long as it is entered.
+    """Removes secrets from log records of the HTTP libraries while the context is entered.
 
-    They log request lines, and at DEBUG the headers of answers, in which a server may echo the
-    key. No other way in exists than a filter on their loggers.
+    The libraries log request lines, and at DEBUG the response headers, in which a server may echo
+    the key. A filter on their loggers is the only hook they offer.
     """
 
     def __init__(self, redact: Redactor) -> None:
@@ -111,7 +115,7 @@ class LogRedaction(logging.Filter):
         self._redact = redact
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Replace a message that holds a secret; let every record pass."""
+        """Redact the message of a record; every record passes."""
         text = record.getMessage()
         safe = self._redact(text)
         if safe != text:

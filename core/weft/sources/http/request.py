@@ -1,4 +1,4 @@
-"""A request as a provider put it, before any key is near it."""
+"""Requests of a provider, without the key."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from weft.sources.http.redact import Redactor
 
 Param: TypeAlias = str | int | float | bool | None
 Params: TypeAlias = Mapping[str, Param | Sequence[str | int | float]]
-"""Query parameters; those that are None are left out."""
+"""Query parameters; None values are left out."""
 
 Form: TypeAlias = Literal["json", "bytes"]
-"""How a body is taken: parsed as JSON, or as it is, for feeds and CSV."""
+"""Form of the response body: parsed JSON, or bytes for feeds and CSV."""
 
-_LONGEST_WHAT = 160
+_LONGEST_DESCRIPTION = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +26,15 @@ class HttpRequest:
 
     Attributes:
         method: GET or POST.
-        url: without any key.
-        content: the body sent.
-        headers: sent besides the usual ones.
-        ttl: seconds an answer may be old; None to keep none.
-        cost: units it takes of the rate limits.
-        form: how the body is taken.
-        what: the request for messages, without secrets.
-        cache_key: digest of everything above that decides the answer, without secrets; empty
-            where none is kept.
-        group: which of the limits for a group of requests alone counts it.
+        url: address without the key.
+        content: request body.
+        headers: headers beside the usual ones.
+        ttl: greatest age of a cached response in seconds; None for no caching.
+        cost: units of the rate limits that the request takes.
+        form: form of the response body.
+        what: description for messages, without secrets.
+        cache_key: digest of what decides the response, without secrets; "" without caching.
+        group: group of the request, for rate limits with `RateLimit.only`.
     """
 
     method: Literal["GET", "POST"]
@@ -51,22 +50,23 @@ class HttpRequest:
 
 
 def make_url(base: httpx.URL, path: str, params: Params | None) -> httpx.URL:
-    """Return the address of a path below a base.
+    """Return the address of a path below a base address.
 
     Raises:
-        ValueError: the path does not begin with one slash, or brings its own query.
+        ValueError: the path does not begin with exactly one slash, or contains a query.
     """
     if not path.startswith("/") or path.startswith("//") or set(path) & set("?#\\"):
-        raise ValueError(f"a path begins with one slash and has no query of its own: {path!r}")
-    wanted = {name: value for name, value in (params or {}).items() if value is not None}
+        raise ValueError(f"a path begins with one slash and has no query; use params: {path!r}")
+    given = {name: value for name, value in (params or {}).items() if value is not None}
     address = f"{base}".rstrip("/") + path
-    return httpx.URL(address, params=wanted) if wanted else httpx.URL(address)
+    return httpx.URL(address, params=given) if given else httpx.URL(address)
 
 
 def describe(method: str, url: httpx.URL, redact: Redactor) -> str:
-    """Return a request as messages name it."""
+    """Return a request's method and path for messages, without secrets."""
     target = redact(url.raw_path.decode("ascii"))
-    return f"{method} {target[:_LONGEST_WHAT]}{'...' if len(target) > _LONGEST_WHAT else ''}"
+    ellipsis = "..." if len(target) > _LONGEST_DESCRIPTION else ""
+    return f"{method} {target[:_LONGEST_DESCRIPTION]}{ellipsis}"
 
 
 def cache_key(
@@ -77,7 +77,7 @@ def cache_key(
     form: Form,
     redact: Redactor,
 ) -> str:
-    """Return a digest of what decides the answer; the order of parameters does not."""
+    """Return a digest of what decides the response; the order of parameters does not matter."""
     parts: list[Any] = [
         method,
         f"{url.scheme}://{url.netloc.decode()}{url.path}",

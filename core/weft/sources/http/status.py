@@ -1,4 +1,4 @@
-"""How a source is doing, for people to see."""
+"""The status of a source, as users see it."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from weft.sources.http.errors import (
 
 
 class SourceState(StrEnum):
-    """How a source is doing."""
+    """State of a source."""
 
     IDLE = "idle"
     OK = "ok"
@@ -29,21 +29,21 @@ class SourceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """How a source is doing at one instant, counted since its client was built.
+    """Status of a source at one instant, with counts since its client was opened.
 
     Attributes:
-        name: the provider.
-        state: idle before it was asked; degraded where the last request failed; open while it is
-            left alone after failures.
-        last_success: when it last answered, microseconds since 1970; None where it never did.
-        latency_seconds: median of the last answers; None where there were none.
-        left: units left by limit.
-        last_error: the kind of the last error and its text, without secrets; None where none.
-        requests: asked for by the provider.
-        retries: of these, asked again.
-        cache_hits: answered without asking the source.
-        stale: answered with an older answer than asked for: instead of an error, or as a cache on
-            the way holds on to it.
+        name: name of the provider.
+        state: idle before the first request; degraded if the last request failed; open while no
+            requests are sent after failures.
+        last_success: instant of the last successful response, microseconds since 1970; None
+            before the first.
+        latency_seconds: median of the last 64 responses; None before the first.
+        left: units left, by rate limit.
+        last_error: class and text of the last error, without secrets; None if there was none.
+        requests: requests of the provider.
+        retries: repeated attempts.
+        cache_hits: requests answered from the cache.
+        stale: requests answered with a stale response (see `HttpResponse.stale`).
     """
 
     name: str
@@ -60,7 +60,7 @@ class SourceStatus:
 
 @dataclass(slots=True)
 class SourceCounters:
-    """Counts what `SourceStatus` shows."""
+    """The counts behind `SourceStatus`."""
 
     requests: int = 0
     cache_hits: int = 0
@@ -70,20 +70,20 @@ class SourceCounters:
     failing: bool = False
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=64))
 
-    def succeeded(self, now: int) -> None:
-        """Count an answer from the source."""
+    def count_success(self, now: int) -> None:
+        """Count a response of the source."""
         self.last_success, self.failing = now, False
 
-    def failed(self, error: SourceError) -> None:
-        """Note a request that failed in the end."""
-        # A plain no to one question says nothing against the source.
+    def count_failure(self, error: SourceError) -> None:
+        """Count a request that failed after all attempts."""
+        # A refusal of one symbol, plan or request does not mean that the source is failing.
         self.failing = not isinstance(error, UnlistedSymbolError | NotCoveredError | RefusedError)
         self.last_error = error
 
-    def show(
+    def status(
         self, name: str, cause: SourceError | None, left: Mapping[str, int], retries: int
     ) -> SourceStatus:
-        """Return it as it is shown; `cause` is why the source is left alone, if it is."""
+        """Return the status; `cause` is the error that opened the circuit breaker, if any."""
         error = self.last_error
         return SourceStatus(
             name=name,

@@ -1,4 +1,4 @@
-"""What the parts behind one connection share."""
+"""The parts shared by everything behind one connection."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -15,17 +15,17 @@ from weft.sources.stream.status import StreamCounters
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Whose stream it is, and what it works with.
+    """The parts shared by everything behind one connection.
 
     Attributes:
-        provider: whose stream.
-        spec: the stream.
-        interval: of candles and sums.
-        http: the provider's client.
-        known: tells the open time of the newest stored candle by symbol, microseconds since 1970.
-        outbox: takes what is ready.
-        tally: counts.
-        clock: tells the time, and waits.
+        provider: provider of the stream.
+        spec: declaration of the stream.
+        interval: length of candles and sums.
+        http: HTTP client of the provider.
+        known: returns the open time of the newest stored candle by symbol, microseconds since 1970.
+        outbox: receives rows to store.
+        counters: counts of the status.
+        clock: current time, and waiting.
         rng: draws pauses.
     """
 
@@ -35,12 +35,12 @@ class Context:
     http: Http
     known: Callable[[], Mapping[str, int]]
     outbox: Outbox
-    tally: StreamCounters
+    counters: StreamCounters
     clock: Clock
     rng: random.Random
 
     async def pause(self, failures: int, longest_seconds: float = 60.0) -> None:
-        """Wait between nothing and a bound that doubles with each failure, drawn by chance."""
+        """Wait a random time up to a bound that doubles with each failure."""
         bound = min(2.0 ** min(failures, 20), longest_seconds)
         pause = int(self.rng.uniform(0, bound) * SECOND)
         await self.clock.sleep_until(self.clock.now() + pause)

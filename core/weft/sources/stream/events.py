@@ -1,4 +1,4 @@
-"""What a venue's messages mean: the few events every stream is translated into.
+"""The events of a stream, into which each venue's messages are translated.
 
 Prices are in quote units, sizes in base units, instants in microseconds since 1970.
 """
@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 
 class Candle(NamedTuple):
-    """A candle as the venue tells it; only a `closed` one is ever stored."""
+    """A candle; only a `closed` one is stored."""
 
     symbol: str
     open_time: int
@@ -20,15 +20,16 @@ class Candle(NamedTuple):
 
 
 class Trade(NamedTuple):
-    """A trade, or several of one taker at one price.
+    """A trade, or several trades of one taker at one price.
 
     Attributes:
-        symbol: what was traded.
-        time: when.
-        price, size: of all of it.
+        symbol: instrument.
+        time: instant of the trade.
+        price: price of the trades.
+        size: sum of the sizes.
         bought: whether the taker bought.
-        trades: how many it stands for.
-        id: counts up by one from event to event of a symbol; None where the venue has none.
+        trades: number of trades.
+        id: number that increases by one from event to event of a symbol; None without numbers.
     """
 
     symbol: str
@@ -41,7 +42,7 @@ class Trade(NamedTuple):
 
 
 class Liquidation(NamedTuple):
-    """A position closed by force; `long` tells which side was closed."""
+    """A forced closing of a position; `long` is True if the position was long."""
 
     symbol: str
     time: int
@@ -51,13 +52,16 @@ class Liquidation(NamedTuple):
 
 
 class BookUpdate(NamedTuple):
-    """Levels of an order book that changed, with their sizes now; 0 where one is gone.
+    """Changed levels of an order book, with their new sizes; size 0 removes a level.
 
     Attributes:
-        symbol: whose book.
-        first, last: numbers of the first and the last change in it.
-        previous: number of the last change in the update before; None where the venue tells none.
-        bids, asks: size by price.
+        symbol: instrument.
+        first: number of the first change in the update.
+        last: number of the last change in the update.
+        previous: number of the last change in the update before; None if the venue does not state
+            it.
+        bids: size by price.
+        asks: size by price.
     """
 
     symbol: str
@@ -69,7 +73,7 @@ class BookUpdate(NamedTuple):
 
 
 class BookSnapshot(NamedTuple):
-    """A whole order book, as deep as it came; `last` numbers the last change that is in it."""
+    """A complete order book as deep as the venue sends it; `last` numbers its last change."""
 
     last: int
     bids: dict[float, float]
@@ -77,7 +81,7 @@ class BookSnapshot(NamedTuple):
 
 
 class Ticker(NamedTuple):
-    """The best prices now."""
+    """Best bid and ask prices now."""
 
     symbol: str
     bid: float
@@ -85,27 +89,27 @@ class Ticker(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Something was lost: of one symbol, or of the whole connection where it is empty."""
+    """A loss of messages: of one symbol, or of the connection if `symbol` is empty."""
 
     symbol: str
     why: str
 
 
 class Acknowledged(NamedTuple):
-    """A subscription was confirmed: that of a request, or all of them where `request` is None."""
+    """A confirmed subscription: of one request, or of all if `request` is None."""
 
     request: int | None
 
 
 class Refused(NamedTuple):
-    """A request was refused."""
+    """A refused subscription."""
 
     request: int | None
     why: str
 
 
 class Closing(NamedTuple):
-    """The venue is about to close this connection."""
+    """An announcement that the venue will close this connection."""
 
     why: str
 
@@ -116,11 +120,11 @@ Event: TypeAlias = (
 
 
 class Parsed(NamedTuple):
-    """What one message holds.
+    """The events of one message.
 
     Attributes:
-        events: none for a message that is of no interest.
-        sent_at: when the venue sent it, for the lag; None where it does not say.
+        events: events; none for an irrelevant message.
+        sent_at: instant of sending, for the lag; None if the venue does not state it.
     """
 
     events: tuple[Event, ...] = ()

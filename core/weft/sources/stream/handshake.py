@@ -1,4 +1,4 @@
-"""Opens a WebSocket, and says what its refusal or its end means."""
+"""Opens a WebSocket, and maps its refusal or end to an error."""
 
 import logging
 import ssl
@@ -20,7 +20,7 @@ from weft.sources.http.errors import (
     UnauthorisedError,
     UnavailableError,
 )
-from weft.sources.http.pacing import retry_after_seconds
+from weft.sources.http.limits import retry_after_seconds
 
 if TYPE_CHECKING:
     from weft.sources.stream.spec import StreamSpec
@@ -34,31 +34,29 @@ _MEANINGS: Mapping[int, type[SourceError]] = {
 }
 _CLOSE_SECONDS = 2.0
 _FRAMES_READ_AHEAD = 256
-# The library writes headers, and so tokens, to its log.
+# The library logs headers, which may contain tokens.
 _SILENT = logging.Logger("weft.sources.stream.wire", logging.CRITICAL)  # noqa: LOG001  # has no parent
 NORMAL, _TOO_LARGE = 1000, 1009
 
 
 class _Connect(connect):
-    """Connects to the host it was told, and to no other."""
+    """Connects to the given host only."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
-        """Follow no redirect: it may lead anywhere, and take a token along."""
+        """Follow no redirect: it may lead to another host and take a token there."""
         return exc
 
 
 async def open_socket(spec: "StreamSpec", where: str, now: int) -> ClientConnection:
-    """Return an open connection.
-
-    Its keep-alive is off: whoever reads has to look after that.
+    """Return an open connection without keep-alive, which `StreamSocket` does.
 
     Args:
         spec: address, headers and limits.
-        where: the stream, for messages.
-        now: for the time a venue asks to be left alone; microseconds since 1970.
+        where: name of the stream, for messages.
+        now: current time, for a wait that the venue demands; microseconds since 1970.
 
     Raises:
-        SourceError: the venue cannot be reached or refuses; the kind says which.
+        SourceError: the venue cannot be reached, or refuses; the subclass states the reason.
     """
     try:
         headers = dict(await spec.authorise()) if spec.authorise else {}
@@ -66,9 +64,9 @@ async def open_socket(spec: "StreamSpec", where: str, now: int) -> ClientConnect
             spec.url,
             additional_headers=headers,
             user_agent_header=f"weft/{__version__}",
-            # Market data comes in many small messages: unpacking costs more than it saves.
+            # Market data is many small messages: decompression costs more than it saves.
             compression=None,
-            # Nothing is taken from the environment, as for requests.
+            # Proxies of the environment are ignored, as for requests.
             proxy=None,
             open_timeout=spec.limits.open_seconds,
             close_timeout=_CLOSE_SECONDS,
@@ -80,17 +78,17 @@ async def open_socket(spec: "StreamSpec", where: str, now: int) -> ClientConnect
     except InvalidStatus as error:
         raise _refusal(error, where, now) from None
     except (InvalidURI, InvalidHandshake, ValueError) as error:
-        # The error's own text may hold the address, and that a token.
-        told = f"the connection was refused: {type(error).__name__}"
-        raise RefusedError(told, where=where) from None
+        # The text of the error may contain the address, and the address a token.
+        message = f"the connection was refused: {type(error).__name__}"
+        raise RefusedError(message, where=where) from None
     except ssl.SSLError as error:
         raise InsecureError(f"TLS failed: {error.reason}", where=where) from None
     except TimeoutError:
-        told = f"no connection within {spec.limits.open_seconds:g} s"
-        raise UnavailableError(told, where=where) from None
+        message = f"no connection within {spec.limits.open_seconds:g} s"
+        raise UnavailableError(message, where=where) from None
     except OSError as error:
-        told = error.strerror or type(error).__name__
-        raise UnavailableError(f"no connection: {told}", where=where) from None
+        reason = error.strerror or type(error).__name__
+        raise UnavailableError(f"no connection: {reason}", where=where) from None
 
 
 def _refusal(error: InvalidStatus, where: str, now: int) -> SourceError:
@@ -99,31 +97,31 @@ def _refusal(error: InvalidStatus, where: str, now: int) -> SourceError:
     kind = _MEANINGS.get(status) or (RefusedError if status < 500 else UnavailableError)
     headers = {name.lower(): value for name, value in response.headers.raw_items()}
     seconds = retry_after_seconds(headers, now)
-    told = f"the connection was refused with HTTP {status}"
-    return kind(told, where=where, retry_after_seconds=seconds)
+    message = f"the connection was refused with HTTP {status}"
+    return kind(message, where=where, retry_after_seconds=seconds)
 
 
 def ending(closed: ConnectionClosed, spec: "StreamSpec", where: str) -> SourceError | None:
-    """Return what the end of a connection means; None where this side wanted it.
+    """Return the error that the end of a connection means; None if this side closed it.
 
     Args:
-        closed: how it ended.
-        spec: whose codes count.
-        where: the stream, for messages.
+        closed: codes of the end.
+        spec: declaration of the stream, with its codes.
+        where: name of the stream, for messages.
     """
     sent, received = closed.sent, closed.rcvd
     if sent is not None and sent.code == _TOO_LARGE:
-        told = f"a message is larger than {spec.limits.largest_bytes} bytes"
-        return MalformedError(told, where=where)
+        message = f"a message is larger than {spec.limits.largest_bytes} bytes"
+        return MalformedError(message, where=where)
     if sent is not None and sent.code == NORMAL and not closed.rcvd_then_sent:
         return None
     if received is None:
         return UnavailableError("the connection broke", where=where)
     kind = UnauthorisedError if received.code in spec.expired_codes else UnavailableError
-    told = f"closed by the venue with code {received.code} {plain(received.reason)}"
-    return kind(told.rstrip(), where=where)
+    message = f"closed by the venue with code {received.code} {plain(received.reason)}"
+    return kind(message.rstrip(), where=where)
 
 
 def plain(text: str) -> str:
-    """Return the beginning of what a venue says, without control characters."""
+    """Return the first 80 characters of a venue's text, without control characters."""
     return "".join(char for char in text[:80] if char.isprintable())

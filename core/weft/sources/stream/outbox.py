@@ -1,55 +1,85 @@
-"""What is ready to be stored: gathered for a moment, then handed on, again if that fails."""
+"""Stores what streams bring: gathers rows, hands on a batch, and retries failures."""
 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeAlias, TypeVar
 
+import polars as pl
+
 from weft.components.provider import Batch, Provider
-from weft.domain.instruments import Instrument
+from weft.domain.candles import FIELDS
+from weft.domain.instruments import Instrument, Scope
 from weft.foundation.clock import Clock
 from weft.foundation.errors import DataError
 from weft.foundation.times import Interval
 from weft.sources.stream.events import Candle
-from weft.sources.stream.facts import candle_frame, fact_frame
 from weft.sources.stream.sums import Fact
+
+_TIME = pl.Datetime("us", "UTC")
+_CANDLES = {"symbol": pl.String(), "open_time": _TIME} | dict.fromkeys(FIELDS, pl.Float64())
+_FACTS = {
+    "metric": pl.String(),
+    "entity": pl.String(),
+    "event_time": _TIME,
+    "value": pl.Float64(),
+    "known_at": _TIME,
+}
+
+
+def candle_frame(candles: Sequence[Candle], interval: Interval) -> pl.DataFrame:
+    """Return candles as the table of `Batch.candles`; each is known at its close."""
+    rows = [(c.symbol, c.open_time, c.open, c.high, c.low, c.close, c.volume) for c in candles]
+    return pl.DataFrame(rows, _CANDLES, orient="row").with_columns(interval=pl.lit(interval.name))
+
+
+def fact_frame(facts: Sequence[tuple[Fact, int]]) -> pl.DataFrame:
+    """Return facts, each with the instant it became known, as the table of `Batch.observations`."""
+    rows = [(*fact, known_at) for fact, known_at in facts]
+    frame = pl.DataFrame(rows, _FACTS, orient="row")
+    return frame.with_columns(scope=pl.lit(Scope.INSTRUMENT.value))
+
 
 _log = logging.getLogger(__name__)
 
-Keep: TypeAlias = Callable[[Provider, Batch], Awaitable[object]]
+
+StoreBatch: TypeAlias = Callable[[Provider, Batch], Awaitable[object]]
+
 """Stores a batch. Called for one batch of a provider at a time."""
+
 
 _GATHER_SECONDS = 0.2
 _T = TypeVar("_T")
+
 
 _MOST = 50_000
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
 class Outbox:
-    """Collects what one provider's streams bring, and hands it on in few batches.
+    """Collects the rows of one provider's streams, and hands them on in few batches.
 
-    A thousand candles close in one moment, and each batch costs a commit. What cannot be stored
-    for now stays and is handed on again; while too much waits, `room` keeps everybody waiting.
+    A thousand candles close at one instant, and each batch costs a commit. A batch that could not
+    be stored is handed on again; while too many rows wait, `room` blocks the streams.
 
     Args:
-        provider: whose data it is.
-        interval: of the candles.
-        keep: stores.
-        clock: tells the time.
+        provider: provider of the streams.
+        interval: length of a candle.
+        keep: stores a batch.
+        clock: current time, and waiting.
         rng: draws the pauses between attempts.
 
     Attributes:
-        failure: why the last batch could not be stored; None where it was.
-        dropped: rows that were left out, because no attempt would store them.
+        failure: error of the last batch; None after a success.
+        dropped: rows left out because the store refuses them.
     """
 
     def __init__(
         self,
         provider: Provider,
         interval: Interval,
-        keep: Keep,
+        keep: StoreBatch,
         clock: Clock,
         rng: random.Random,
     ) -> None:
@@ -74,19 +104,19 @@ class Outbox:
         self._add(self._facts, ((fact, now) for fact in facts))
 
     def instruments(self, instruments: Iterable[Instrument]) -> None:
-        """Add what is known about instruments."""
+        """Add descriptions of instruments."""
         self._add(self._instruments, instruments)
 
     def problems(self, lines: Iterable[str]) -> None:
-        """Add readable lines."""
+        """Add problems, one line each."""
         self._add(self._problems, lines)
 
     async def room(self) -> None:
-        """Wait until there is room for more."""
+        """Wait until there is room for more rows."""
         await self._free.wait()
 
     async def run(self) -> None:
-        """Hand on what comes, until cancelled."""
+        """Hand on batches until cancelled."""
         while True:
             await self._filled.wait()
             await asyncio.sleep(_GATHER_SECONDS)
@@ -97,7 +127,7 @@ class Outbox:
                 self._failed(error)
                 continue
             failures = 0
-            while not await self._kept(batch):
+            while not await self._is_done(batch):
                 bound = min(_LONGEST_PAUSE_SECONDS, 2.0**failures)
                 await asyncio.sleep(self._rng.uniform(0, bound))
                 failures += 1
@@ -115,8 +145,7 @@ class Outbox:
         instruments, self._instruments = self._instruments, []
         self._filled.clear()
         if candles:
-            # A venue whose clock is a little ahead of this one tells a candle before it can be
-            # stored as closed.
+            # With a clock slightly ahead, a venue sends a candle before its close here.
             last = max(candle.open_time for candle in candles)
             await self._clock.sleep_until(last + self._interval.micros)
         return Batch(
@@ -126,8 +155,8 @@ class Outbox:
             problems=tuple(problems),
         )
 
-    async def _kept(self, batch: Batch) -> bool:
-        """Return whether a batch is done with: stored, or such as never will be."""
+    async def _is_done(self, batch: Batch) -> bool:
+        """Hand on a batch; return False if it must be handed on again."""
         try:
             await self._keep(self._provider, batch)
         except DataError as error:

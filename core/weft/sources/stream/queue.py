@@ -1,4 +1,4 @@
-"""What was read and nobody has looked at yet: bounded, and merged where only the newest matters."""
+"""The queue of events between reading and counting: bounded, and conflated where possible."""
 
 import asyncio
 from typing import TypeAlias
@@ -9,14 +9,14 @@ _Slot: TypeAlias = tuple[type[Event], str]
 
 
 class EventQueue:
-    """Holds events in the order they came.
+    """Stores events in order of arrival.
 
-    Of an unfinished candle and a ticker only the newest of each symbol is kept; changes of a book
-    are merged with those that wait already, which leads to the same book. Nothing else is ever
-    dropped or merged: where the queue is full, whoever reads has to wait, and the venue with them.
+    Only the newest unfinished candle and ticker of each symbol are stored, and waiting changes of
+    an order book are merged, which gives the same book. No other event is dropped or merged: if the
+    queue is full, reading stops, and with it the venue's sending.
 
     Args:
-        most: events that may wait.
+        most: greatest number of events.
 
     Attributes:
         conflated: events merged into another.
@@ -37,12 +37,12 @@ class EventQueue:
         return len(self._items)
 
     def offer(self, event: Event) -> bool:
-        """Add an event; return whether there was room for it."""
+        """Add an event; return whether there was room."""
         slot = _slot(event)
-        if slot is not None and (held := self._slots.get(slot)) in self._items:
-            merged = _merged(self._items[held], event)
+        if slot is not None and (position := self._slots.get(slot)) in self._items:
+            merged = _merged(self._items[position], event)
             if merged is not None:
-                self._items[held] = merged
+                self._items[position] = merged
                 self.conflated += 1
                 return True
         if len(self._items) >= self._most:
@@ -57,12 +57,12 @@ class EventQueue:
         return True
 
     async def put(self, event: Event) -> None:
-        """Add an event, waiting for room."""
+        """Add an event, and wait for room."""
         while not self.offer(event):
             await self._room.wait()
 
     async def take(self) -> list[Event]:
-        """Wait for events, and return all there are. Call `done` after dealing with them."""
+        """Wait for events, and return all; call `done` after processing them."""
         await self._filled.wait()
         taken = list(self._items.values())
         self._items.clear()
@@ -72,12 +72,12 @@ class EventQueue:
         return taken
 
     def done(self) -> None:
-        """Say that what was taken has been dealt with."""
+        """Note that all taken events were processed."""
         if not self._items:
             self._idle.set()
 
     async def settled(self) -> None:
-        """Return once everything that came was dealt with."""
+        """Wait until every event was processed."""
         await self._idle.wait()
 
 
@@ -89,11 +89,11 @@ def _slot(event: Event) -> _Slot | None:
 
 
 def _merged(old: Event, new: Event) -> Event | None:
-    """Return what two events of one slot come to; None where they must stay two."""
+    """Return the event that replaces two of one slot; None if both must stay."""
     if not isinstance(old, BookUpdate) or not isinstance(new, BookUpdate):
         return new
     before = new.first - 1 if new.previous is None else new.previous
-    # Something is missing between them, or they came in the wrong order: the book has to see both.
+    # With a gap between them, or out of order, the book must see both updates.
     if before > old.last or new.last <= old.last:
         return None
     old.bids.update(new.bids)

@@ -1,4 +1,4 @@
-"""What a provider declares about a venue's streams, once, for the stream layer to honour."""
+"""The declaration of a venue's streams."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,24 +22,27 @@ if TYPE_CHECKING:
     from weft.sources.http import Http
 
 Parse: TypeAlias = Callable[[Reader], Parsed]
-"""One message to its events. Raises `SchemaChangedError` for one of another form."""
+"""Maps a message to its events. Raises `SchemaChangedError` for an unexpected form."""
 
 Subscribe: TypeAlias = Callable[[Sequence[str], int], str]
-"""Names of topics and the number of the request to the message that asks for them."""
+"""Maps names of topics and the number of the request to the message that subscribes."""
 
 Snapshot: TypeAlias = "Callable[[Http, str], Awaitable[BookSnapshot]]"
-"""Asks for the whole order book of a symbol. Raises `SourceError`."""
+"""Requests the complete order book of a symbol. Raises `SourceError`."""
 
 Fetch: TypeAlias = "Callable[[Request, Http, Clock], AsyncIterator[Batch]]"
-"""Brings candles of the past, as `Provider.fetch` does."""
+"""Fetches past candles, as `Provider.fetch` does."""
 
 Tells: TypeAlias = Callable[[str, str], bool]
-"""A metric and a symbol to whether it is told: not in a wrong unit, nor what requests bring."""
+"""Maps a metric and a symbol to whether the stream reports it.
+
+False for a metric in another unit, and for one that requests bring.
+"""
 
 Headers: TypeAlias = Mapping[str, str]
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 TOPICS: tuple[type[Event], ...] = (Candle, Trade, Liquidation, BookUpdate)
-"""What may be subscribed to."""
+"""Events that a topic may bring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,10 @@ class Topic:
     """One subscription.
 
     Attributes:
-        name: as the venue calls it.
-        symbol: what it is about.
-        brings: the kind of event.
-        quiet_seconds: silence after which it counts as not working; None where silence is normal.
+        name: the venue's name of the topic.
+        symbol: instrument of the topic.
+        brings: class of its events.
+        quiet_seconds: silence after which the topic counts as broken; None if silence is normal.
     """
 
     name: str
@@ -61,25 +64,25 @@ class Topic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamLimits:
-    """How much a venue bears, and how patient a client is.
+    """The limits of a venue, and the timeouts of the client.
 
     Attributes:
-        connects: new connections in any stretch of `connects_seconds`.
-        connects_seconds: length of that stretch.
-        messages_per_second: sent by the client, pings included.
-        topics_per_connection: subscriptions on one connection.
-        topics_per_message: in one message that subscribes.
-        life_seconds: after which the venue closes a connection; it is replaced before that.
-        overlap_seconds: how long the old connection may wait for the new one to deliver.
+        connects: greatest number of new connections in `connects_seconds`.
+        connects_seconds: length of that window.
+        messages_per_second: greatest number of messages sent, pings included.
+        topics_per_connection: greatest number of topics on one connection.
+        topics_per_message: greatest number of topics in one subscription message.
+        life_seconds: age at which the venue closes a connection; it is replaced before that.
+        overlap_seconds: longest time the old connection waits for the new one to deliver.
         heartbeat_seconds: silence, pongs included, after which a connection is dead.
-        acknowledge_seconds: within which a subscription is confirmed.
-        open_seconds: within which a connection is open.
-        longest_pause_seconds: between two attempts to connect.
-        stable_seconds: a connection that lived as long makes earlier failures forgotten.
-        settle_seconds: after a close, until the trades before it have come.
-        overdue_seconds: after a close, until a candle that has not come is asked for.
-        largest_bytes: of one message.
-        queue: events waiting at most; then nothing more is read.
+        acknowledge_seconds: time to confirm a subscription.
+        open_seconds: time to open a connection.
+        longest_pause_seconds: longest pause between two attempts to connect.
+        stable_seconds: life of a connection after which earlier failures no longer count.
+        settle_seconds: time after a close until all trades before it have arrived.
+        overdue_seconds: time after a close until a missing candle is requested.
+        largest_bytes: greatest size of a message.
+        queue: greatest number of waiting events; reading stops beyond.
     """
 
     connects: int = 300
@@ -106,23 +109,37 @@ class StreamLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSpec:
-    """Streams of one kind at one address: more topics than fit share several connections.
+    """Streams of one kind at one address; many topics are shared out over several connections.
+
+    Example::
+
+        StreamSpec(
+            name="spot market",
+            url="wss://stream.example.com/ws",
+            topics=(Topic("btcusdt@kline_1m", "BTCUSDT", Candle),),
+            subscribe=lambda names, number: f'{{"subscribe": {list(names)}, "id": {number}}}',
+            parse=parse_message,
+            backfill=self.fetch,
+        )
 
     Attributes:
-        name: for status and messages, such as ``spot market``.
-        url: of the connection, ``wss://...``.
-        topics: what is subscribed to.
-        subscribe: makes the message that subscribes.
-        parse: translates a message.
-        backfill: brings candles that were missed, known and wanted as in its `Request`.
-        snapshot: brings a whole order book; needed with book topics.
-        tells: which of the metrics made here are told, of which symbols; None for all.
+        name: name for status and messages.
+        url: address, ``wss://...``.
+        topics: topics to subscribe to.
+        subscribe: returns the message that subscribes to topics.
+        parse: translates a message into events.
+        backfill: fetches missed candles, as `Provider.fetch` does.
+        snapshot: requests a complete order book; required with book topics.
+        tells: whether to report a metric of a symbol; None to report all.
         acknowledges: whether the venue confirms subscriptions.
-        ping: message by which the client keeps the connection alive, beside pings of the protocol;
-            None where the venue wants none.
-        authorise: headers of a new connection, with a token that holds; asked for each time.
-        expired_codes: codes of a close that say the token holds no longer.
-        limits: of the venue.
+        ping: message that keeps the connection alive, beside protocol pings; None without one.
+        authorise: returns headers with a valid token; called for each connection.
+        expired_codes: close codes that mean an expired token.
+        limits: limits of the venue.
+
+    Raises:
+        ValueError: a topic brings no known event, a token would be sent unencrypted, or book topics
+            have no snapshot.
     """
 
     name: str
@@ -145,23 +162,23 @@ class StreamSpec:
             raise ValueError(f"topics bring {TOPICS}, not {kinds - set(TOPICS)}")
         address = urlsplit(self.url)
         if self.authorise and address.scheme != "wss" and address.hostname not in _LOOPBACK:
-            raise ValueError(f"{self.name} would send its token in the clear")
+            raise ValueError(f"{self.name} would send its token unencrypted; use wss")
         if BookUpdate in kinds and self.snapshot is None:
-            raise ValueError(f"{self.name} follows order books, and has no snapshot to begin with")
+            raise ValueError(f"{self.name} has book topics but no snapshot function")
 
     def symbols(self, brings: type[Event]) -> tuple[str, ...]:
-        """Return the symbols with a topic of one kind."""
+        """Return the symbols that have a topic of one kind."""
         return tuple(dict.fromkeys(t.symbol for t in self.topics if t.brings is brings))
 
 
 @runtime_checkable
 class Streaming(Protocol):
-    """A provider that has live streams beside what it fetches."""
+    """A provider with live streams."""
 
     def streams(self, request: "Request") -> Sequence[StreamSpec]:
-        """Return the streams of the candles and symbols of a request; none to have none.
+        """Return the streams for the interval and symbols of a request; empty for none.
 
         Raises:
-            ConfigError: the options for streams do not fit together.
+            ConfigError: the options of the streams are invalid.
         """
         ...

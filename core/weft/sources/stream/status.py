@@ -1,4 +1,4 @@
-"""How a stream is doing, for people to see beside the status of the HTTP sources."""
+"""The status of a stream, as users see it."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ from weft.sources.http.errors import BannedError, ForbiddenError, UnauthorisedEr
 _Instant = Annotated[
     int,
     PlainSerializer(iso, return_type=str),
-    BeforeValidator(lambda told: parse_time(told) if isinstance(told, str) else told),
+    BeforeValidator(lambda value: parse_time(value) if isinstance(value, str) else value),
 ]
-"""Microseconds since 1970; ISO 8601 UTC where it is handed out."""
+"""Microseconds since 1970; ISO 8601 UTC in JSON."""
 
 
 class StreamState(StrEnum):
-    """How a stream is doing."""
+    """State of a stream."""
 
     CONNECTING = "connecting"
     LIVE = "live"
@@ -33,29 +33,28 @@ class StreamState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """How one stream is doing at one instant, counted since the start.
+    """Status of one stream at one instant, with counts since the start.
 
-    The API hands it out as it stands here, with instants in ISO 8601.
+    The API returns it in this form, with instants in ISO 8601.
 
     Attributes:
-        provider: whose stream.
-        name: of the stream.
-        state: connecting before it delivered first; degraded while it is down, or while it is up
-            and some of its topics are silent.
-        connected_since: when the present connection was ready, microseconds since 1970.
-        last_message: when something was heard last, microseconds since 1970.
-        lag_seconds: median age of the latest messages when they came; negative where the venue's
-            clock is ahead.
-        messages: read.
-        reconnects: connections made after the first, planned replacements included.
-        gaps: places where something was missed: candles asked for again, broken intervals, books
-            begun anew.
-        conflated: updates replaced by a newer one of the same key before anybody looked.
-        duplicates: candles, trades and liquidations that had come before.
-        malformed: messages that could not be read.
-        dropped: events left out, and why is told in the problems of the provider.
+        provider: name of the provider.
+        name: name of the stream.
+        state: connecting before the first delivery; degraded while disconnected, or connected with
+            silent topics.
+        connected_since: instant the current connection was subscribed, microseconds since 1970.
+        last_message: instant of the last message or pong, microseconds since 1970.
+        lag_seconds: median age of the latest messages on arrival; negative if the venue's clock is
+            ahead.
+        messages: messages read.
+        reconnects: connections after the first, planned replacements included.
+        gaps: candles requested over HTTP, incomplete intervals, and order books started again.
+        conflated: events merged into a newer one before they were counted.
+        duplicates: candles, trades and liquidations received more than once.
+        malformed: messages that could not be parsed.
+        dropped: events left out; the provider's problems state the reasons.
         silent: topics that never delivered although they should.
-        error: the kind of the last error and its text; None where none.
+        error: class and text of the last error; None without one.
     """
 
     provider: str
@@ -77,7 +76,7 @@ class StreamStatus:
 
 @dataclass(slots=True)
 class StreamCounters:
-    """Counts what `StreamStatus` shows."""
+    """The counts behind `StreamStatus`."""
 
     provider: str
     name: str
@@ -96,16 +95,16 @@ class StreamCounters:
 
     @property
     def where(self) -> str:
-        """How messages name the stream."""
+        """Name of the stream in messages."""
         return f"provider {self.provider}, {self.name}"
 
     def lost(self, error: Exception | None) -> None:
-        """Note that no connection is left."""
+        """Note that the last connection ended."""
         self.connected_since = None
         self.last_error = error or self.last_error
 
     def show(self) -> StreamStatus:
-        """Return it as it is shown."""
+        """Return the status."""
         error = self.last_error
         return StreamStatus(
             provider=self.provider,
@@ -136,8 +135,8 @@ class StreamCounters:
         return StreamState.DEGRADED if self.connects else StreamState.CONNECTING
 
 
-def in_words(names: Iterable[str], most: int = 5) -> str:
-    """Return some names, and how many more there are."""
+def list_names(names: Iterable[str], most: int = 5) -> str:
+    """Return the first names, and the number of the others."""
     listed = list(names)
     rest = len(listed) - most
     return ", ".join(listed[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,4 +1,4 @@
-"""What trades and liquidations of one interval come to. A sum of a part of them is never told."""
+"""Sums of trades and liquidations over an interval; an incomplete sum is never reported."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -8,12 +8,19 @@ from weft.sources.stream.events import Liquidation, Trade
 
 TRADE_METRICS = ("trade_count", "taker_buy_sell_ratio", "vwap")
 LIQUIDATION_METRICS = ("long_liquidations_usd", "short_liquidations_usd")
-_KEPT_INTERVALS = 3
+_OPEN_INTERVALS = 3
 _MOST_MISSING = 10_000
 
 
 class Fact(NamedTuple):
-    """One observation of an instrument, at the close of an interval."""
+    """One observation of an instrument, at the close of an interval.
+
+    Attributes:
+        metric: canonical name.
+        symbol: instrument.
+        event_time: close of the interval, microseconds since 1970.
+        value: in the canonical unit.
+    """
 
     metric: str
     symbol: str
@@ -27,21 +34,22 @@ class _Sum:
     sold: float = 0.0
     value: float = 0.0
     count: int = 0
-    told: bool = False
+    reported: bool = False
 
 
 class TradeSums:
-    """Count, taker ratio and volume-weighted price of every interval and symbol.
+    """Computes trade count, taker ratio and VWAP for every interval and symbol.
 
-    Where the venue numbers its events, an interval counts only if no number is missing in it. One
-    without a single trade gives nothing: it has no price, and silence proves no rest.
+    If the venue numbers its trades, an interval is reported only if no number is missing. An
+    interval without trades gives no fact: it has no price, and silence does not prove that nothing
+    traded.
 
     Args:
-        interval: of the sums.
+        interval: length of a sum.
 
     Attributes:
-        duplicates: trades that had come before.
-        late: trades of intervals too long past to be told anew.
+        duplicates: trades received more than once.
+        late: trades of intervals too old to be reported again.
     """
 
     def __init__(self, interval: Interval) -> None:
@@ -50,11 +58,11 @@ class TradeSums:
         self._sums: dict[tuple[str, int], _Sum] = {}
         self._last: dict[str, tuple[int, int]] = {}
         self._missing: dict[str, dict[int, tuple[int, int]]] = {}
-        self._broken: set[tuple[str, int]] = set()
+        self._incomplete: set[tuple[str, int]] = set()
         self._oldest = 0
 
     def add(self, trade: Trade) -> bool:
-        """Count a trade, once; return whether one before it is missing now."""
+        """Add a trade once; return whether a trade before the added one is missing."""
         opened = self._interval.floor(trade.time)
         gap = False
         if trade.id is not None:
@@ -72,121 +80,121 @@ class TradeSums:
             self.late += 1
             return gap
         key = trade.symbol, opened
-        one = self._sums.get(key)
-        if one is None:
-            one = self._sums[key] = _Sum()
+        total = self._sums.get(key)
+        if total is None:
+            total = self._sums[key] = _Sum()
         if trade.bought:
-            one.bought += trade.size
+            total.bought += trade.size
         else:
-            one.sold += trade.size
-        one.value += trade.price * trade.size
-        one.count += trade.trades
-        one.told = False
+            total.sold += trade.size
+        total.value += trade.price * trade.size
+        total.count += trade.trades
+        total.reported = False
         return gap
 
-    def tell(self, opened: int, symbol: str) -> list[Fact]:
-        """Return the facts of an interval, again if something came late; none if one is missing.
+    def facts(self, opened: int, symbol: str) -> list[Fact]:
+        """Return the facts of an interval, again after late trades; none if a trade is missing.
 
         Args:
-            opened: where the interval begins, microseconds since 1970.
-            symbol: whose trades.
+            opened: start of the interval, microseconds since 1970.
+            symbol: instrument of the trades.
         """
-        one = self._sums.get((symbol, opened))
-        if one is None or one.told or not self.whole(opened, symbol):
+        total = self._sums.get((symbol, opened))
+        if total is None or total.reported or not self.is_complete(opened, symbol):
             return []
-        one.told = True
-        size = one.bought + one.sold
-        values = {"trade_count": float(one.count)}
-        if one.sold > 0:
-            values["taker_buy_sell_ratio"] = one.bought / one.sold
+        total.reported = True
+        size = total.bought + total.sold
+        values = {"trade_count": float(total.count)}
+        if total.sold > 0:
+            values["taker_buy_sell_ratio"] = total.bought / total.sold
         if size > 0:
-            values["vwap"] = one.value / size
+            values["vwap"] = total.value / size
         close = opened + self._interval.micros
         return [Fact(metric, symbol, close, value) for metric, value in values.items()]
 
-    def whole(self, opened: int, symbol: str) -> bool:
+    def is_complete(self, opened: int, symbol: str) -> bool:
         """Whether no trade of an interval is known to be missing."""
-        if (symbol, opened) in self._broken:
+        if (symbol, opened) in self._incomplete:
             return False
         spans = self._missing.get(symbol, {}).values()
         return not any(first <= opened <= last for first, last in spans)
 
     def forget(self, now: int) -> None:
-        """Drop what is too long past to be told anew."""
-        self._oldest = self._interval.floor(now) - _KEPT_INTERVALS * self._interval.micros
-        self._sums = {k: one for k, one in self._sums.items() if k[1] >= self._oldest}
-        self._broken = {key for key in self._broken if key[1] >= self._oldest}
+        """Drop intervals too old to be reported again."""
+        self._oldest = self._interval.floor(now) - _OPEN_INTERVALS * self._interval.micros
+        self._sums = {k: total for k, total in self._sums.items() if k[1] >= self._oldest}
+        self._incomplete = {key for key in self._incomplete if key[1] >= self._oldest}
         for symbol, missing in self._missing.items():
             recent = {i: span for i, span in missing.items() if span[1] >= self._oldest}
             self._missing[symbol] = recent
 
     def _miss(self, symbol: str, first: int, end: int, since: int, until: int) -> None:
-        """Note that the numbers from `first` to before `end` are missing, between two instants."""
+        """Record that the numbers from `first` to before `end` are missing between two instants."""
         span = self._interval.floor(since), self._interval.floor(until)
         missing = self._missing.setdefault(symbol, {})
         if end - first + len(missing) <= _MOST_MISSING:
             missing.update(dict.fromkeys(range(first, end), span))
             return
         begin = max(span[0], self._oldest)
-        self._broken |= {
+        self._incomplete |= {
             (symbol, opened) for opened in range(begin, span[1] + 1, self._interval.micros)
         }
 
 
 @dataclass(slots=True)
-class _Forced:
+class _LiquidationSum:
     seen: set[Liquidation] = field(default_factory=set)
-    told: bool = False
+    reported: bool = False
 
 
 class LiquidationSums:
-    """What was closed by force in every interval and symbol, in units of the quote.
+    """Sums the liquidations of longs and of shorts for every interval and symbol, in quote units.
 
-    Venues tell only some of all liquidations (Binance the latest of each second and symbol), so
-    the sums are too low rather than too high.
+    Venues publish only some liquidations (Binance the latest of each second and symbol), so the
+    sums are lower bounds.
 
     Args:
-        interval: of the sums.
+        interval: length of a sum.
 
     Attributes:
-        duplicates: liquidations that had come before.
-        late: liquidations of intervals too long past to be told anew.
+        duplicates: liquidations received more than once.
+        late: liquidations of intervals too old to be reported again.
     """
 
     def __init__(self, interval: Interval) -> None:
         self.duplicates = self.late = 0
         self._interval = interval
-        self._sums: dict[tuple[str, int], _Forced] = {}
+        self._sums: dict[tuple[str, int], _LiquidationSum] = {}
         self._oldest = 0
 
-    def add(self, one: Liquidation) -> None:
-        """Count a liquidation, once."""
-        opened = self._interval.floor(one.time)
+    def add(self, liquidation: Liquidation) -> None:
+        """Add a liquidation once."""
+        opened = self._interval.floor(liquidation.time)
         if opened < self._oldest:
             self.late += 1
             return
-        forced = self._sums.setdefault((one.symbol, opened), _Forced())
-        if one in forced.seen:
+        total = self._sums.setdefault((liquidation.symbol, opened), _LiquidationSum())
+        if liquidation in total.seen:
             self.duplicates += 1
             return
-        forced.seen.add(one)
-        forced.told = False
+        total.seen.add(liquidation)
+        total.reported = False
 
-    def tell(self, opened: int, symbol: str) -> list[Fact]:
-        """Return the facts of an interval, again if something came late; zero where none came."""
-        forced = self._sums.setdefault((symbol, opened), _Forced())
-        if forced.told:
+    def facts(self, opened: int, symbol: str) -> list[Fact]:
+        """Return the facts of an interval, again after late liquidations; zero without any."""
+        total = self._sums.setdefault((symbol, opened), _LiquidationSum())
+        if total.reported:
             return []
-        forced.told = True
+        total.reported = True
         close = opened + self._interval.micros
         # Sorted, so that the sum does not depend on the order of arrival.
-        values = [(one.long, one.price * one.size) for one in sorted(forced.seen)]
+        values = [(item.long, item.price * item.size) for item in sorted(total.seen)]
         return [
             Fact(metric, symbol, close, sum((value for long, value in values if long is side), 0.0))
             for metric, side in zip(LIQUIDATION_METRICS, (True, False), strict=True)
         ]
 
     def forget(self, now: int) -> None:
-        """Drop what is too long past to be told anew."""
-        self._oldest = self._interval.floor(now) - _KEPT_INTERVALS * self._interval.micros
-        self._sums = {k: one for k, one in self._sums.items() if k[1] >= self._oldest}
+        """Drop intervals too old to be reported again."""
+        self._oldest = self._interval.floor(now) - _OPEN_INTERVALS * self._interval.micros
+        self._sums = {k: total for k, total in self._sums.items() if k[1] >= self._oldest}

@@ -1,4 +1,4 @@
-"""Binance's limits, headers, error bodies, and what its parameters have in common."""
+"""Binance's limits, headers, error bodies and common parameters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 import orjson
 
 from weft.foundation.times import HOUR, MINUTE
-from weft_sandbox.bars import Bars, Grid
-from weft_sandbox.coins import Coin
 from weft_sandbox.limits import Budget, Meter
+from weft_sandbox.market.bars import Bars, Grid
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.venues import PERPETUAL, REFERENCE, Venue
 from weft_sandbox.paging import decimal
 from weft_sandbox.protocol import MILLI, Answer, Api, Ask, Problem, Refusal
-from weft_sandbox.venues import PERPETUAL, REFERENCE, Venue
 
 SPOT_INTERVALS = (
     *("1s", "1m", "3m", "5m", "15m", "30m"),
@@ -20,11 +20,11 @@ SPOT_INTERVALS = (
 )
 FUTURES_INTERVALS = SPOT_INTERVALS[1:]
 _MICROS = 10**14
-"""Times from here on are microseconds: in milliseconds it would be the year 5138."""
+"""Larger times are microseconds; in milliseconds this is the year 5138."""
 
 
 def error(code: int, message: str, status: int = 400) -> Answer:
-    """Return an error as Binance words it."""
+    """Return an error in Binance's form."""
     return Answer({"code": code, "msg": message}, status)
 
 
@@ -86,13 +86,13 @@ api = Api(
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Spot or USDT-M: the two differ in prices, intervals and a few manners.
+    """Spot or USDT-M, which differ in prices, intervals and some rules.
 
     Attributes:
-        venue: where its prices come from.
-        intervals: of candles.
-        most: candles in one answer.
-        digits: decimals every number has at least.
+        venue: venue of the prices.
+        intervals: intervals of candles.
+        most: greatest number of candles in one response.
+        digits: least decimals of each number.
     """
 
     venue: Venue
@@ -125,7 +125,7 @@ def coin_of(ask: Ask) -> Coin:
 
 
 def coins_of(ask: Ask) -> tuple[list[Coin], bool]:
-    """Return the coins of `symbol` or `symbols`, all without either, and whether it was one."""
+    """Return the coins of `symbol` or `symbols`, or all, and whether `symbol` is given."""
     if ask.query.get("symbol"):
         return [coin_of(ask)], True
     text = ask.query.get("symbols")
@@ -143,7 +143,7 @@ def coins_of(ask: Ask) -> tuple[list[Coin], bool]:
 
 
 def limit_of(ask: Ask, default: int, most: int) -> int:
-    """Return `limit`; more than the most is taken as the most."""
+    """Return `limit`, cut at its maximum."""
     limit = ask.integer("limit", default)
     if limit < 1:
         raise Refusal(error(-1130, "Data sent for parameter 'limit' is not valid."))
@@ -151,7 +151,7 @@ def limit_of(ask: Ask, default: int, most: int) -> int:
 
 
 def time_of(ask: Ask, name: str) -> int | None:
-    """Return a time in microseconds, given in milli- or microseconds."""
+    """Return a time in microseconds, from milliseconds or microseconds."""
     value = ask.integer(name, -1)
     if value < 0:
         if ask.query.get(name):
@@ -161,7 +161,7 @@ def time_of(ask: Ask, name: str) -> int | None:
 
 
 def time_unit(ask: Ask) -> int:
-    """Return microseconds in the unit that the answer's times are to have."""
+    """Return the microseconds in the unit of the response's times."""
     return 1 if ask.headers.get("X-MBX-TIME-UNIT", "").upper() == "MICROSECOND" else MILLI
 
 
@@ -175,7 +175,7 @@ def _zone_of(ask: Ask) -> int:
 
 
 def klines(ask: Ask, side: Side, default: int = 500) -> list[list[object]]:
-    """Return candles as both sides cut and word them."""
+    """Return candles by the rules of both sides."""
     coin = coin_of(ask)
     interval = ask.text("interval")
     if interval not in side.intervals:
@@ -193,7 +193,7 @@ def klines(ask: Ask, side: Side, default: int = 500) -> list[list[object]]:
 
 
 def kline_rows(bars: Bars, coin: Coin, grid: Grid, digits: int, unit: int) -> list[list[object]]:
-    """Return candles as arrays of twelve."""
+    """Return candles as arrays of twelve elements."""
     price, size = coin.price_digits, coin.size_digits
     rows: list[list[object]] = []
     columns = (bars.open_time, bars.open, bars.high, bars.low, bars.close, bars.volume)

@@ -1,4 +1,4 @@
-"""What Binance's streams say between two moments, one class for each kind of stream."""
+"""The events of Binance's streams between two instants, one class for each kind of stream."""
 
 import re
 from abc import ABC, abstractmethod
@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from weft.foundation.times import SECOND
-from weft_sandbox.bars import Grid
-from weft_sandbox.book import UPDATES_A_BUCKET, Book, bucket_of, changes, make_book
-from weft_sandbox.coins import Coin
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.book import UPDATES_A_BUCKET, Book, bucket_of, changes, make_book
+from weft_sandbox.market.coins import Coin
 from weft_sandbox.paging import decimal
 from weft_sandbox.protocol import MILLI, Desk
 from weft_sandbox.protocols.binance.api import FUTURES, SPOT, Side
@@ -19,7 +19,7 @@ from weft_sandbox.protocols.binance.spot import level_rows, trade_rows
 Event = dict[str, Any]
 _BOOK_LEVELS = 500
 _MOST_TRADE_SECONDS = 600
-"""At a great speed a stream of trades tells only the last ones: a client could not read all."""
+"""Greatest number of trades in one step at high speed; a client could not read all."""
 _MOST_BARS = 1_000
 
 
@@ -37,7 +37,7 @@ class Feed(ABC):
 
     @abstractmethod
     def events(self, last: int, now: int, server_ms: int) -> list[Event]:
-        """Return what happened after `last` and up to `now`, oldest first."""
+        """Return the events after `last` and up to `now`, oldest first."""
 
     def text(self, ticks: int) -> str:
         """Return a price as text."""
@@ -52,21 +52,21 @@ class TradeFeed(Feed):
         self.kind = kind
 
     def events(self, last: int, now: int, server_ms: int) -> list[Event]:
-        """Return the trades between."""
+        """Return the trades of the span."""
         first = max(last + 1, now - _MOST_TRADE_SECONDS * SECOND)
         trades = self.desk.world.trades(self.side.venue, self.coin, first, now + 1, now)
-        found = []
+        happened = []
         for row in trade_rows(trades, self.coin, self.side.digits, MILLI):
             event: Event = {"e": self.kind, "E": server_ms, "s": self.coin.symbol, **row}
             if self.kind == "trade":
                 event["t"] = event.pop("a")
                 del event["f"], event["l"]
-            found.append(event | ({"M": True} if self.side is SPOT else {}))
-        return found
+            happened.append(event | ({"M": True} if self.side is SPOT else {}))
+        return happened
 
 
 class KlineFeed(Feed):
-    """The candle of now, and each one once more when it is closed."""
+    """The current candle, and each candle once more after its close."""
 
     def __init__(self, desk: Desk, side: Side, coin: Coin, interval: str) -> None:
         super().__init__(desk, side, coin)
@@ -74,13 +74,13 @@ class KlineFeed(Feed):
         self.period = 1.0 if side is SPOT else 0.25
 
     def events(self, last: int, now: int, server_ms: int) -> list[Event]:
-        """Return the candles that closed between, and the one that is open."""
+        """Return the candles that closed in the span, and the open one."""
         world, grid = self.desk.world, self.grid
         first = max(grid.open_of(last), grid.shifted(grid.open_of(now), -_MOST_BARS))
         bars = world.candles(self.side.venue, self.coin, grid, first, now + 1, now)
         number = world.markets.first_number(self.side.venue, self.coin, first) if len(bars) else 0
         price, size, least = self.coin.price_digits, self.coin.size_digits, self.side.digits
-        found: list[Event] = []
+        happened: list[Event] = []
         for i in range(len(bars)):
             opening, count = int(bars.open_time[i]), int(bars.trades[i])
             end = grid.shifted(opening, 1)
@@ -106,12 +106,12 @@ class KlineFeed(Feed):
                 "B": "0",
             }
             number += count
-            found.append({"e": "kline", "E": server_ms, "s": self.coin.symbol, "k": kline})
-        return found
+            happened.append({"e": "kline", "E": server_ms, "s": self.coin.symbol, "k": kline})
+        return happened
 
 
 class DepthFeed(Feed):
-    """Changes of the book, each after the one before without a gap."""
+    """Changes of the book, each following the one before without a gap."""
 
     def __init__(self, desk: Desk, side: Side, coin: Coin, period: float) -> None:
         super().__init__(desk, side, coin)
@@ -119,7 +119,7 @@ class DepthFeed(Feed):
         self._book: Book | None = None
 
     def events(self, last: int, now: int, server_ms: int) -> list[Event]:
-        """Return what changed since the last event."""
+        """Return the changes since the last event."""
         markets, venue = self.desk.world.markets, self.side.venue
         before = self._book
         if before is None:
@@ -133,7 +133,7 @@ class DepthFeed(Feed):
         )
         event: Event = {"e": "depthUpdate", "E": server_ms}
         if self.side is FUTURES:
-            # Futures count from where the last one ended: U is no more than pu + 1.
+            # Futures updates start where the last one ended: U is at most pu + 1.
             event |= {"T": after.time // MILLI}
         event |= {"s": self.coin.symbol, "U": before.update + 1, "u": after.update}
         if self.side is FUTURES:
@@ -142,14 +142,14 @@ class DepthFeed(Feed):
 
 
 class PartialDepthFeed(Feed):
-    """The best levels of the book, whole each time."""
+    """The best levels of the book, complete each time."""
 
     def __init__(self, desk: Desk, side: Side, coin: Coin, levels: int, period: float) -> None:
         super().__init__(desk, side, coin)
         self.levels, self.period = levels, period
 
     def events(self, last: int, now: int, server_ms: int) -> list[Event]:
-        """Return the book of now."""
+        """Return the current book."""
         book = self.desk.world.book(self.side.venue, self.coin, now, self.levels)
         sides = [
             level_rows(s.tolist(), self.coin, self.side.digits) for s in (book.bids, book.asks)
@@ -163,23 +163,23 @@ class PartialDepthFeed(Feed):
 
 
 class BookTickerFeed(Feed):
-    """Best bid and ask whenever they change."""
+    """Best bid and ask after each change."""
 
     def __init__(self, desk: Desk, side: Side, coin: Coin) -> None:
         super().__init__(desk, side, coin)
-        self._told: Event = {}
+        self._last_quote: Event = {}
 
     def events(self, last: int, now: int, server_ms: int) -> list[Event]:
-        """Return best bid and ask if they differ from those told last."""
+        """Return best bid and ask if they differ from the last event."""
         book = self.desk.world.book(self.side.venue, self.coin, now, 1)
         sides = [
             level_rows(s.tolist(), self.coin, self.side.digits) for s in (book.bids, book.asks)
         ]
         (bid, bids), (ask, asks) = sides[0][0], sides[1][0]
         best = {"s": self.coin.symbol, "b": bid, "B": bids, "a": ask, "A": asks}
-        if best == self._told:
+        if best == self._last_quote:
             return []
-        self._told = best
+        self._last_quote = best
         times = {"e": "bookTicker", "E": server_ms, "T": server_ms} if self.side is FUTURES else {}
         return [times | {"u": book.update} | best]
 
@@ -192,7 +192,7 @@ class MarkPriceFeed(Feed):
         self.period = period
 
     def events(self, last: int, now: int, server_ms: int) -> list[Event]:
-        """Return the mark price of now."""
+        """Return the current mark price."""
         deals, venue = self.desk.world.derivatives, self.side.venue
         following = deals.next_funding(now)
         rate = deals.funding_rates(venue, self.coin, np.array([following - 8 * 3600 * SECOND]))[0]
@@ -203,24 +203,24 @@ class MarkPriceFeed(Feed):
 
 
 class ForceOrderFeed(Feed):
-    """Liquidations: of each second only the last one."""
+    """Liquidations, only the last one of each second."""
 
     period = 1.0
 
     def events(self, last: int, now: int, server_ms: int) -> list[Event]:
-        """Return the last liquidation of each second between."""
+        """Return the last liquidation of each second of the span."""
         first = max(last + 1, now - _MOST_TRADE_SECONDS * SECOND)
         deals = self.desk.world.derivatives
         all_of_them = deals.liquidations(self.side.venue, self.coin, first, now + 1)
-        found = []
-        for one in {one.time // SECOND: one for one in all_of_them}.values():
-            size = decimal(one.size, self.coin.size_digits)
-            price = self.text(one.price)
-            order = {"s": self.coin.symbol, "S": "SELL" if one.sells else "BUY", "o": "LIMIT"}
+        happened = []
+        for item in {item.time // SECOND: item for item in all_of_them}.values():
+            size = decimal(item.size, self.coin.size_digits)
+            price = self.text(item.price)
+            order = {"s": self.coin.symbol, "S": "SELL" if item.sells else "BUY", "o": "LIMIT"}
             order |= {"f": "IOC", "q": size, "p": price, "ap": price, "X": "FILLED", "l": size}
-            order_time = {"z": size, "T": one.time // MILLI}
-            found.append({"e": "forceOrder", "E": server_ms, "o": order | order_time})
-        return found
+            order_time = {"z": size, "T": item.time // MILLI}
+            happened.append({"e": "forceOrder", "E": server_ms, "o": order | order_time})
+        return happened
 
 
 class Joined(Feed):
@@ -231,9 +231,9 @@ class Joined(Feed):
         self._parts, self._as_list, self.period = parts, as_list, parts[0].period
 
     def events(self, last: int, now: int, server_ms: int) -> list[Any]:
-        """Return the events of all parts, as one list if that is the stream's form."""
-        found = [event for part in self._parts for event in part.events(last, now, server_ms)]
-        return [found] if self._as_list and found else found
+        """Return the events of all parts, as one list if the stream has that form."""
+        happened = [event for part in self._parts for event in part.events(last, now, server_ms)]
+        return [happened] if self._as_list and happened else happened
 
 
 _DEPTH = re.compile(r"depth(5|10|20)?(?:@(100|250|500|1000)ms)?")
@@ -241,7 +241,7 @@ _Makers: TypeAlias = dict[str, Callable[[], Feed]]
 
 
 def make_feed(desk: Desk, side: Side, name: str, now: int) -> Feed | None:
-    """Return the feed of a stream's name such as ``btcusdt@kline_1m``, None if there is none."""
+    """Return the feed of a stream such as ``btcusdt@kline_1m``; None for an unknown name."""
     symbol, _, kind = name.partition("@")
     coins = {coin.symbol.lower(): coin for coin in desk.world.coins if coin.listed <= now}
     if side is FUTURES and name == "!forceOrder@arr":

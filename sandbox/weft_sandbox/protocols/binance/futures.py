@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from weft.foundation.times import HOUR
-from weft_sandbox.coins import Coin
+from weft_sandbox.market.coins import Coin
 from weft_sandbox.paging import decimal, window
 from weft_sandbox.protocol import MILLI, Ask, Json, Refusal
 from weft_sandbox.protocols.binance.api import (
@@ -41,7 +41,7 @@ def _costs(weight: Json) -> dict[str, Any]:
 
 @api.get("/fapi/v1/ping", costs=_costs(1))
 def ping(_: Ask) -> Json:
-    """Answer nothing."""
+    """Return an empty object."""
     return {}
 
 
@@ -79,7 +79,7 @@ def _described(coin: Coin) -> dict[str, Any]:
         "baseAsset": coin.name,
         "quoteAsset": "USDT",
         "marginAsset": "USDT",
-        # Not the tick size: whoever takes it for that rounds wrongly.
+        # Not the tick size: a client that uses this value as one rounds wrongly.
         "pricePrecision": min(coin.price_digits + 2, 8),
         "quantityPrecision": coin.size_digits,
         "baseAssetPrecision": 8,
@@ -104,7 +104,7 @@ def _kline_weight(ask: Ask) -> int:
 
 @api.get("/fapi/v1/klines", costs=_costs(_kline_weight))
 def futures_klines(ask: Ask) -> Json:
-    """Return candles, the last one perhaps unfinished."""
+    """Return candles; the last one may be unfinished."""
     _check_order(ask)
     return klines(ask, FUTURES)
 
@@ -147,9 +147,9 @@ def futures_agg_trades(ask: Ask) -> Json:
 @api.get("/fapi/v1/ticker/24hr", costs=_costs(lambda ask: 1 if ask.query.get("symbol") else 40))
 def ticker(ask: Ask) -> Json:
     """Return the past 24 hours of one or all contracts."""
-    coins, one = coins_of(ask)
+    coins, single = coins_of(ask)
     rows = [day_row(ask, FUTURES, coin) for coin in coins]
-    return rows[0] if one else rows
+    return rows[0] if single else rows
 
 
 @api.get("/fapi/v1/fundingRate", costs={"funding": 1})
@@ -181,7 +181,7 @@ def funding_rate(ask: Ask) -> Json:
 
 @api.get("/fapi/v1/fundingInfo", costs={"funding": 1})
 def funding_info(ask: Ask) -> Json:
-    """Return how funding of each contract is capped."""
+    """Return the caps of each contract's funding."""
     caps = {"adjustedFundingRateCap": "0.00750000", "adjustedFundingRateFloor": "-0.00750000"}
     rest = {**caps, "fundingIntervalHours": 8, "disclaimer": False}
     return [{"symbol": symbol, **rest} for symbol in symbols(ask)]
@@ -190,9 +190,9 @@ def funding_info(ask: Ask) -> Json:
 @api.get("/fapi/v1/premiumIndex", costs=_costs(lambda ask: 1 if ask.query.get("symbol") else 10))
 def premium_index(ask: Ask) -> Json:
     """Return mark price, index price and funding of one or all contracts."""
-    coins, one = coins_of(ask)
+    coins, single = coins_of(ask)
     rows = [mark_row(ask, coin) for coin in coins]
-    return rows[0] if one else rows
+    return rows[0] if single else rows
 
 
 def mark_row(ask: Ask, coin: Coin) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def mark_row(ask: Ask, coin: Coin) -> dict[str, Any]:
 
 @api.get("/fapi/v1/openInterest", costs=_costs(1))
 def open_interest(ask: Ask) -> Json:
-    """Return coins in open positions, now."""
+    """Return the current open interest in coins."""
     coin = coin_of(ask)
     times = np.array([ask.now])
     value = ask.world.derivatives.open_interest(FUTURES.venue, coin, times)[0]

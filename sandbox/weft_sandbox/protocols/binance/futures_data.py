@@ -1,4 +1,4 @@
-"""USDT-M statistics, /futures/data: thirty days back and no further."""
+"""USDT-M statistics, /futures/data: the last thirty days only."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from weft.foundation.arrays import Times
 from weft.foundation.times import DAY, Interval
-from weft_sandbox.bars import Grid
-from weft_sandbox.coins import Coin
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.coins import Coin
 from weft_sandbox.protocol import MILLI, Ask, Json, Refusal
 from weft_sandbox.protocols.binance.api import (
     FUTURES,
@@ -49,7 +49,7 @@ def _asked(ask: Ask) -> tuple[Coin, Times, str]:
 
 @api.get("/futures/data/openInterestHist", costs=_COSTS)
 def open_interest(ask: Ask) -> Json:
-    """Return coins in open positions, and their worth."""
+    """Return open interest in coins and dollars."""
     coin, times, _ = _asked(ask)
     values = ask.world.derivatives.open_interest(FUTURES.venue, coin, times).tolist()
     rows = []
@@ -63,7 +63,7 @@ def open_interest(ask: Ask) -> Json:
 
 @api.get("/futures/data/{name:str}", costs=_COSTS)
 def statistics(ask: Ask) -> Json:
-    """Return longs to shorts, or what takers bought to what they sold."""
+    """Return the ratio of longs to shorts, or of taker purchases to taker sales."""
     name = ask.path["name"]
     if name == "takerlongshortRatio":
         return _taker(ask)
@@ -88,7 +88,7 @@ def _taker(ask: Ask) -> list[dict[str, Any]]:
     if not len(times):
         return []
     grid = Grid.of(period)
-    # The row of an instant tells of the period that ends there.
+    # The row of an instant covers the period that ends there.
     first, last = grid.shifted(int(times[0]), -1), int(times[-1])
     bars = ask.world.candles(FUTURES.venue, coin, grid, first, last, ask.now)
     rows = zip(bars.open_time.tolist(), bars.taker.tolist(), bars.volume.tolist(), strict=True)

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from weft_sandbox.bars import MINUTES
-from weft_sandbox.coins import Coin
+from weft_sandbox.market.bars import MINUTES
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.ticks import Trades
 from weft_sandbox.paging import decimal
 from weft_sandbox.protocol import MILLI, Ask, Json, Refusal
 from weft_sandbox.protocols.binance.api import (
@@ -18,7 +19,6 @@ from weft_sandbox.protocols.binance.api import (
     time_of,
     time_unit,
 )
-from weft_sandbox.ticks import Trades
 
 _ORDER_TYPES = ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"]
 _RATE_LIMITS = [
@@ -38,7 +38,7 @@ def _costs(weight: Json) -> dict[str, Any]:
 
 @api.get("/api/v3/ping", costs=_costs(1))
 def ping(_: Ask) -> Json:
-    """Answer nothing."""
+    """Return an empty object."""
     return {}
 
 
@@ -109,24 +109,24 @@ def _described(coin: Coin) -> dict[str, Any]:
 @api.get("/api/v3/klines", costs=_costs(2))
 @api.get("/api/v3/uiKlines", costs=_costs(2))
 def spot_klines(ask: Ask) -> Json:
-    """Return candles, the last one perhaps unfinished."""
+    """Return candles; the last one may be unfinished."""
     return klines(ask, SPOT)
 
 
 def _ticker_weight(ask: Ask) -> int:
     if ask.query.get("symbol"):
         return 2
-    asked = ask.query.get("symbols", "").count(",") + 1 if ask.query.get("symbols") else 101
-    return 2 if asked <= 20 else 40 if asked <= 100 else 80
+    count = ask.query.get("symbols", "").count(",") + 1 if ask.query.get("symbols") else 101
+    return 2 if count <= 20 else 40 if count <= 100 else 80
 
 
 @api.get("/api/v3/ticker/24hr", costs=_costs(_ticker_weight))
 def ticker(ask: Ask) -> Json:
     """Return the past 24 hours of one, some or all pairs."""
-    coins, one = coins_of(ask)
+    coins, single = coins_of(ask)
     mini = ask.text("type", "FULL", ("FULL", "MINI")) == "MINI"
     rows = [day_row(ask, SPOT, coin, mini=mini) for coin in coins]
-    return rows[0] if one else rows
+    return rows[0] if single else rows
 
 
 def day_row(ask: Ask, side: Side, coin: Coin, *, mini: bool = False) -> dict[str, Any]:
@@ -185,9 +185,9 @@ def day_row(ask: Ask, side: Side, coin: Coin, *, mini: bool = False) -> dict[str
 @api.get("/api/v3/ticker/price", costs=_costs(lambda ask: 2 if ask.query.get("symbol") else 4))
 def ticker_price(ask: Ask) -> Json:
     """Return the last price of one, some or all pairs."""
-    coins, one = coins_of(ask)
+    coins, single = coins_of(ask)
     rows = [{"symbol": c.symbol, "price": _last(ask, c)} for c in coins]
-    return rows[0] if one else rows
+    return rows[0] if single else rows
 
 
 def _last(ask: Ask, coin: Coin) -> str:
@@ -197,13 +197,13 @@ def _last(ask: Ask, coin: Coin) -> str:
 @api.get("/api/v3/ticker/bookTicker", costs=_costs(2))
 def ticker_book(ask: Ask) -> Json:
     """Return best bid and ask of one, some or all pairs."""
-    coins, one = coins_of(ask)
+    coins, single = coins_of(ask)
     rows = []
     for coin in coins:
         bids, asks = book_sides(ask, SPOT, coin, 1)
         row = {"symbol": coin.symbol, "bidPrice": bids[0][0], "bidQty": bids[0][1]}
         rows.append(row | {"askPrice": asks[0][0], "askQty": asks[0][1]})
-    return rows[0] if one else rows
+    return rows[0] if single else rows
 
 
 def _depth_weight(ask: Ask) -> int:
@@ -240,7 +240,7 @@ def spot_agg_trades(ask: Ask) -> Json:
 
 
 def agg_trades(ask: Ask, side: Side) -> list[dict[str, Any]]:
-    """Return aggregated trades as both sides cut them; here every trade stands for itself."""
+    """Return aggregated trades by the rules of both sides; here each row is one trade."""
     coin, limit = coin_of(ask), limit_of(ask, 500, 1_000)
     start, end = time_of(ask, "startTime"), time_of(ask, "endTime")
     number = ask.integer("fromId", -1)
@@ -263,7 +263,7 @@ def agg_trades(ask: Ask, side: Side) -> list[dict[str, Any]]:
 
 
 def _oldest(ask: Ask, side: Side, coin: Coin, start: int, end: int, limit: int) -> Trades:
-    """Return the first trades of a span, both ends included, reading few minutes more."""
+    """Return the first trades of a span, both ends included, and read only few minutes more."""
     end = min(end + MILLI, ask.now + 1)
     start = max(start, coin.listed)
     minutes = 16

@@ -1,4 +1,4 @@
-"""WebSocket streams: subscriptions on a live socket, combined streams, keep-alive and its end."""
+"""WebSocket streams: subscriptions, combined streams, keep-alive and the end of a connection."""
 
 import asyncio
 import time
@@ -21,13 +21,14 @@ _PUBLIC = ("depth", "bookTicker", "trade")
 
 @dataclass(frozen=True, slots=True)
 class _Manner:
-    """How a kind of connection behaves.
+    """The rules of a kind of connection.
 
     Attributes:
         side: spot or futures.
-        ping_seconds, pong_seconds: how often the server pings, and how long it waits.
+        ping_seconds: seconds between two pings of the server.
+        pong_seconds: seconds to wait for a pong.
         messages: client messages a second.
-        carries: which streams have data: those of ``public``, of ``market``, or all.
+        carries: streams with data: those of ``public``, of ``market``, or all.
     """
 
     side: Side
@@ -37,7 +38,7 @@ class _Manner:
     carries: str = "all"
 
     def has(self, name: str) -> bool:
-        """Whether a stream has data on this connection: elsewhere it is silent."""
+        """Whether a stream has data on this connection; otherwise it is silent."""
         public = name.partition("@")[2].startswith(_PUBLIC)
         return self.carries == "all" or (self.carries == "public") == public
 
@@ -57,7 +58,7 @@ class _Connection:
         self._feeds: dict[str, tuple[Feed, int, float]] = {}
 
     def subscribe(self, names: list[str]) -> None:
-        """Begin streams; names nobody knows are accepted and stay silent, as Binance does."""
+        """Start streams; unknown names are accepted and stay silent, as at Binance."""
         desk = self._session.ask.desk
         now = desk.clock.now()
         for name in names:
@@ -67,7 +68,7 @@ class _Connection:
             self._feeds.setdefault(name, (feed, now, time.monotonic()))
 
     async def publish(self) -> None:
-        """Send what happens, as long as the client is there."""
+        """Send events while the client is connected."""
         while True:
             await asyncio.sleep(_TICK_SECONDS / 2)
             if self._feeds:
@@ -80,19 +81,19 @@ class _Connection:
         now = clock.now()
         skew = self._session.ask.server_now - self._session.ask.now
         server_ms = (now + skew) // MILLI
-        found = []
+        messages = []
         for name, (feed, last, due) in list(self._feeds.items()):
             if real >= due:
                 events = feed.events(last, now, server_ms) if now > last else []
-                found += [(name, event) for event in events]
+                messages += [(name, event) for event in events]
                 following = max(due + feed.period, real - feed.period)
-                # The client may have left the stream meanwhile.
+                # The client may have unsubscribed meanwhile.
                 if name in self._feeds:
                     self._feeds[name] = (feed, now, following)
-        return found
+        return messages
 
     async def listen(self) -> None:
-        """Answer the client, until it leaves or is too fast."""
+        """Answer the client until it leaves or sends too fast."""
         while (message := await self._session.receive()) is not None:
             if self._session.too_fast(self._manner.messages):
                 await self._session.close(1008, "Too many requests")
@@ -101,17 +102,17 @@ class _Connection:
 
     def _answer(self, message: str | bytes) -> Json:
         try:
-            asked = orjson.loads(message)
+            request = orjson.loads(message)
         except ValueError as error:
             return {"error": {"code": 3, "msg": f"Invalid JSON: {error}"}, "id": None}
-        if not isinstance(asked, dict):
+        if not isinstance(request, dict):
             return _invalid("request must be an object", None)
-        number, names = asked.get("id"), asked.get("params") or []
+        number, names = request.get("id"), request.get("params") or []
         if number is not None and not isinstance(number, int | str):
             return _invalid("request ID must be an unsigned integer", None)
-        method = _METHODS.get(str(asked.get("method")))
+        method = _METHODS.get(str(request.get("method")))
         if method is None:
-            return _invalid(f"unknown variant `{asked.get('method')}`", number)
+            return _invalid(f"unknown variant `{request.get('method')}`", number)
         try:
             return {"result": method(self, names), "id": number}
         except (ValueError, TypeError) as error:

@@ -4,10 +4,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from weft_sandbox.coins import Coin
 from weft_sandbox.limits import Budget, Meter
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.venues import BYBIT_LINEAR, BYBIT_SPOT, Venue
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.venues import BYBIT_LINEAR, BYBIT_SPOT, Venue
 
 VENUES = {"spot": BYBIT_SPOT, "linear": BYBIT_LINEAR}
 
@@ -15,9 +15,9 @@ VENUES = {"spot": BYBIT_SPOT, "linear": BYBIT_LINEAR}
 def envelope(
     result: Json, code: int = 0, message: str = "OK", at: int | None = None
 ) -> dict[str, Any]:
-    """Return what every answer is wrapped in."""
+    """Return the envelope of every response."""
     body: dict[str, Any] = {"retCode": code, "retMsg": message, "result": result}
-    # Errors have no world at hand: real time is close enough for a stamp nobody computes with.
+    # Errors have no access to the sandbox clock; no client computes with this time.
     return body | {"retExtInfo": {}, "time": at if at is not None else time.time_ns() // 1_000_000}
 
 
@@ -57,7 +57,7 @@ api = Api(
     key=Key(header="X-BAPI-API-KEY", required=False),
     budgets=(Budget("address", 600, 5),),
     headers=_headers,
-    # The address as a whole is refused at once; there is no 429 before it.
+    # The address is banned immediately, without a status 429 before.
     ban_after=0,
 )
 

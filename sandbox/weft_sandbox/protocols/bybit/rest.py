@@ -6,12 +6,12 @@ import numpy as np
 
 from weft.foundation.arrays import Times
 from weft.foundation.times import HOUR, SECOND, Interval
-from weft_sandbox.bars import Bars, Grid
-from weft_sandbox.coins import Coin
+from weft_sandbox.market.bars import Bars, Grid
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.venues import BYBIT_LINEAR, BYBIT_SPOT, Venue
 from weft_sandbox.paging import decimal, decode_cursor, encode_cursor
 from weft_sandbox.protocol import MILLI, Ask, Json, Problem, Refusal
 from weft_sandbox.protocols.bybit.api import VENUES, api, envelope, market_of
-from weft_sandbox.venues import BYBIT_LINEAR, BYBIT_SPOT, Venue
 
 INTERVALS = {
     **{n: f"{n}m" for n in ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720")},
@@ -122,7 +122,7 @@ def open_interest(ask: Ask) -> Json:
 
 @api.get("/v5/market/account-ratio")
 def account_ratio(ask: Ask) -> Json:
-    """Return shares of accounts that are long and short, newest first."""
+    """Return the shares of accounts that are long and short, newest first."""
     _, _, coin = market_of(ask, spot=False)
     period = _PERIODS[ask.text("period", choices=tuple(_PERIODS))]
     times, cursor = _page(ask, coin, period, _limit(ask, 50, 500))
@@ -195,13 +195,13 @@ def ticker_row(ask: Ask, category: str, coin: Coin) -> dict[str, Any]:
         deals, times = world.derivatives, np.array([now])
         following = deals.next_funding(now)
         rate = deals.funding_rates(venue, coin, np.array([following - 8 * HOUR]))[0]
-        held = float(deals.open_interest(venue, coin, times)[0])
+        amount = float(deals.open_interest(venue, coin, times)[0])
         mark = deals.mark_price(venue, coin, now)
         row |= {
             "markPrice": f"{mark:.{price}f}",
             "indexPrice": f"{deals.index_price(coin, now):.{price}f}",
-            "openInterest": f"{held:.{size}f}",
-            "openInterestValue": f"{held * mark:.2f}",
+            "openInterest": f"{amount:.{size}f}",
+            "openInterestValue": f"{amount * mark:.2f}",
             "fundingRate": f"{rate:.8f}",
             "nextFundingTime": str(following // MILLI),
             "fundingIntervalHour": "8",
@@ -230,7 +230,7 @@ def orderbook(ask: Ask) -> Json:
 def book_row(
     coin: Coin, bids: list[list[int]], asks: list[list[int]], update: int
 ) -> dict[str, Any]:
-    """Return levels of a book as texts."""
+    """Return the levels of a book as texts."""
     price, size = coin.price_digits, coin.size_digits
     b, a = ([[decimal(p, price), decimal(s, size)] for p, s in side] for side in (bids, asks))
     return {"s": coin.symbol, "b": b, "a": a, "u": update, "seq": update}
@@ -238,7 +238,7 @@ def book_row(
 
 @api.get("/v5/market/instruments-info")
 def instruments(ask: Ask) -> Json:
-    """Return what is traded, and its rules."""
+    """Return the instruments and their rules."""
     category = ask.text("category", choices=tuple(VENUES))
     rows = []
     for coin in ask.world.coins:

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 from starlette.concurrency import run_in_threadpool
 
-from weft_sandbox.bars import Grid
-from weft_sandbox.book import Book, bucket_of, changes, make_book
-from weft_sandbox.coins import Coin
+from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.book import Book, bucket_of, changes, make_book
+from weft_sandbox.market.coins import Coin
 from weft_sandbox.paging import decimal
 from weft_sandbox.protocol import MILLI, Json
 from weft_sandbox.protocols.bybit.api import VENUES, api
@@ -39,7 +39,7 @@ class _Topic:
 
     @property
     def valid(self) -> bool:
-        """Whether there is such a topic."""
+        """Whether the topic exists."""
         if self.kind == "kline":
             return len(self._rest) == 2 and self._rest[0] in INTERVALS
         if self.kind == "orderbook":
@@ -48,7 +48,7 @@ class _Topic:
         return self.kind in _KINDS and len(self._rest) == 1 and linear
 
     def messages(self) -> list[dict[str, Any]]:
-        """Return what happened since the last call."""
+        """Return the messages since the last call."""
         clock = self._ask.desk.clock
         now, last = clock.now(), self._last
         if now <= last and self._book is not None:
@@ -59,15 +59,15 @@ class _Topic:
         last = max(last, now - _MOST_SPAN)
         if self.kind == "orderbook":
             return self._depth(now, stamp)
-        found: list[Any] = {
+        events: list[Any] = {
             "kline": self._klines,
             "publicTrade": self._trades,
             "tickers": lambda *_: [ticker_row(self._ask, self.category, self.coin)],
             "allLiquidation": self._liquidations,
         }[self.kind](last, now)
-        if not found:
+        if not events:
             return []
-        data = found[0] if self.kind == "tickers" else found
+        data = events[0] if self.kind == "tickers" else events
         return [{"topic": self.name, "type": "snapshot", "ts": stamp, "data": data}]
 
     def _klines(self, last: int, now: int) -> list[Any]:
@@ -112,14 +112,14 @@ class _Topic:
         deals = self._ask.world.derivatives
         return [
             {
-                "T": one.time // MILLI,
+                "T": item.time // MILLI,
                 "s": self.coin.symbol,
                 # The side of the position that was closed.
-                "S": "Buy" if one.sells else "Sell",
-                "v": decimal(one.size, self.coin.size_digits),
-                "p": decimal(one.price, self.coin.price_digits),
+                "S": "Buy" if item.sells else "Sell",
+                "v": decimal(item.size, self.coin.size_digits),
+                "p": decimal(item.price, self.coin.price_digits),
             }
-            for one in deals.liquidations(self._venue, self.coin, last + 1, now + 1)
+            for item in deals.liquidations(self._venue, self.coin, last + 1, now + 1)
         ]
 
     def _depth(self, now: int, stamp: int) -> list[dict[str, Any]]:
@@ -129,10 +129,10 @@ class _Topic:
         before, self._book = self._book, after
         if before is not None and before.bucket == after.bucket:
             return []
-        whole = before is None
+        is_snapshot = before is None
         bids, asks = (after.bids, after.asks) if before is None else changes(before, after)
         data = book_row(self.coin, bids.tolist(), asks.tolist(), after.update)
-        kind = "snapshot" if whole else "delta"
+        kind = "snapshot" if is_snapshot else "delta"
         return [{"topic": self.name, "type": kind, "ts": stamp, "data": data}]
 
 
@@ -146,7 +146,7 @@ class _Connection:
         self._heard = time.monotonic()
 
     async def publish(self) -> None:
-        """Send what happens, and end a connection on which the client is silent for too long."""
+        """Send messages; end a connection whose client is silent for too long."""
         idle = self._session.ask.desk.options.get("bybit.idle_seconds", _IDLE_SECONDS)
         while time.monotonic() - self._heard < idle:
             await asyncio.sleep(_TICK_SECONDS)
@@ -167,15 +167,15 @@ class _Connection:
 
     def _answer(self, message: str | bytes) -> dict[str, Any]:
         try:
-            asked = orjson.loads(message)
+            request = orjson.loads(message)
         except ValueError:
-            asked = None
-        if not isinstance(asked, dict):
+            request = None
+        if not isinstance(request, dict):
             return self._said("", "error:json decode error", None, ok=False)
-        operation, number = str(asked.get("op")), asked.get("req_id")
+        operation, number = str(request.get("op")), request.get("req_id")
         if operation == "ping":
             return self._said("ping", "pong", number)
-        args = [str(name) for name in asked.get("args") or []]
+        args = [str(name) for name in request.get("args") or []]
         topics = {name: self._topic(name) for name in args}
         wrong = self._wrong(operation, args, topics)
         if wrong:
@@ -188,7 +188,7 @@ class _Connection:
         return self._said(operation, operation if operation == "subscribe" else "", number)
 
     def _wrong(self, operation: str, args: list[str], topics: dict[str, _Topic | None]) -> str:
-        """Return why a request is refused; nothing if it is not."""
+        """Return the reason of a refusal; "" for a valid request."""
         if operation not in {"subscribe", "unsubscribe"}:
             return f"error:request op {operation} not found"
         if self._category == "spot" and len(args) > _MOST_ARGS:

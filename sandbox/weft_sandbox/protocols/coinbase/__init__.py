@@ -1,7 +1,7 @@
 """Coinbase Exchange: products, candles, trades, the book, and the WebSocket feed.
 
-REST is at ``/products`` and ``/time``; the feed, which has a host of its own in reality, is at
-``/feed`` and at the folder itself.
+REST is at ``/products`` and ``/time``. The feed, which in reality has a separate host, is at
+``/feed`` and at the root of the folder.
 """
 
 from weft_sandbox.protocols.coinbase import feed, rest

@@ -1,4 +1,4 @@
-"""The WebSocket feed: subscribe within five seconds, then numbered messages of each product."""
+"""The WebSocket feed: subscribe within five seconds, then receive numbered messages."""
 
 import asyncio
 import time
@@ -8,12 +8,12 @@ import orjson
 from starlette.concurrency import run_in_threadpool
 
 from weft.foundation.times import SECOND, iso
-from weft_sandbox.book import Book, bucket_of, changes, make_book
-from weft_sandbox.coins import Coin
+from weft_sandbox.market.book import Book, bucket_of, changes, make_book
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.venues import COINBASE
 from weft_sandbox.paging import decimal
 from weft_sandbox.protocols.coinbase.rest import api, products, stats_row, trade_rows
 from weft_sandbox.sockets import Session
-from weft_sandbox.venues import COINBASE
 
 _TICK_SECONDS = 0.1
 _PATIENCE_SECONDS = 5.0
@@ -37,7 +37,7 @@ class _Feed:
         self._last = session.ask.desk.clock.now()
 
     async def listen(self) -> None:
-        """Answer the client, until it leaves or does not begin in time."""
+        """Answer the client until it leaves, or does not subscribe in time."""
         patience = self._session.ask.desk.options.get(
             "coinbase.patience_seconds", _PATIENCE_SECONDS
         )
@@ -56,14 +56,14 @@ class _Feed:
 
     def _answer(self, message: str | bytes) -> Message:
         try:
-            asked = orjson.loads(message)
-            kind = asked["type"]
-            common = asked.get("product_ids") or []
+            request = orjson.loads(message)
+            kind = request["type"]
+            common = request.get("product_ids") or []
             pairs = []
-            for entry in asked["channels"]:
+            for entry in request["channels"]:
                 name = entry if isinstance(entry, str) else entry["name"]
-                own = common if isinstance(entry, str) else entry.get("product_ids") or common
-                pairs += [(name, product) for product in own or [""]]
+                specific = None if isinstance(entry, str) else entry.get("product_ids")
+                pairs += [(name, product) for product in specific or common or [""]]
         except (ValueError, KeyError, TypeError, AttributeError):
             return _failed("Malformed JSON", "message is no subscription")
         known = products(self._session.ask)
@@ -83,11 +83,11 @@ class _Feed:
         channels: dict[str, list[str]] = {}
         for channel, product in self._subscribed:
             channels.setdefault(channel, []).append(product)
-        told = [{"name": name, "product_ids": ids} for name, ids in channels.items()]
-        return {"type": "subscriptions", "channels": told}
+        entries = [{"name": name, "product_ids": ids} for name, ids in channels.items()]
+        return {"type": "subscriptions", "channels": entries}
 
     async def publish(self) -> None:
-        """Send what happens, as long as the client is there."""
+        """Send messages while the client is connected."""
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             if self._subscribed:
@@ -98,7 +98,7 @@ class _Feed:
         now, real = self._session.ask.desk.clock.now(), time.monotonic()
         last, self._last = max(self._last, now - _MOST_SPAN), now
         known = products(self._session.ask)
-        found: list[Message] = []
+        messages: list[Message] = []
         for (channel, product), due in list(self._subscribed.items()):
             period = _PERIODS.get(channel)
             if period is not None and real < due:
@@ -107,10 +107,10 @@ class _Feed:
                 self._subscribed[channel, product] = max(due, real - _TICK_SECONDS) + (period or 0)
             if channel == "status":
                 names = [{"id": name, "status": "online"} for name in known]
-                found.append({"type": "status", "products": names})
+                messages.append({"type": "status", "products": names})
             else:
-                found += self._of(channel, product, known[product], last, now)
-        return found
+                messages += self._of(channel, product, known[product], last, now)
+        return messages
 
     def _numbered(self, product: str) -> int:
         start = bucket_of(self._session.ask.desk.clock.now()) * 100
@@ -156,7 +156,7 @@ class _Feed:
             "best_bid_size": decimal(bid[1], size, 8),
             "best_ask": decimal(ask[0], price),
             "best_ask_size": decimal(ask[1], size, 8),
-            # The taker's side here, unlike in trades.
+            # Here the side is the taker's, unlike in trades.
             "side": "buy" if row["side"] == "sell" else "sell",
             "time": row["time"],
             "trade_id": row["trade_id"],
@@ -177,10 +177,10 @@ class _Feed:
             sides = {"bids": texts(after.bids.tolist()), "asks": texts(after.asks.tolist())}
             return [{"type": "snapshot", "product_id": product, **sides}]
         bids, asks = changes(before, after)
-        told = [["buy", *row] for row in texts(bids.tolist())]
-        told += [["sell", *row] for row in texts(asks.tolist())]
-        update = {"type": "l2update", "product_id": product, "time": iso(now), "changes": told}
-        return [update] if told else []
+        entries = [["buy", *row] for row in texts(bids.tolist())]
+        entries += [["sell", *row] for row in texts(asks.tolist())]
+        update = {"type": "l2update", "product_id": product, "time": iso(now), "changes": entries}
+        return [update] if entries else []
 
 
 def _failed(text: str, reason: str) -> Message:

@@ -1,15 +1,15 @@
-"""REST: numbers in candles, texts elsewhere; newest first everywhere."""
+"""REST: numbers in candles, texts elsewhere; newest rows first."""
 
 from typing import Any
 
 from weft.foundation.times import DAY, SECOND, iso
-from weft_sandbox.bars import MINUTES, Grid
-from weft_sandbox.coins import Coin
 from weft_sandbox.limits import Budget
+from weft_sandbox.market.bars import MINUTES, Grid
+from weft_sandbox.market.coins import Coin
+from weft_sandbox.market.ticks import Trades
+from weft_sandbox.market.venues import COINBASE
 from weft_sandbox.paging import decimal
 from weft_sandbox.protocol import Answer, Api, Ask, Json, Key, Problem, Refusal
-from weft_sandbox.ticks import Trades
-from weft_sandbox.venues import COINBASE
 
 _GRANULARITIES = {60: "1m", 300: "5m", 900: "15m", 3600: "1h", 21600: "6h", 86400: "1d"}
 _MOST = 300
@@ -20,7 +20,7 @@ _TOO_MANY = (
 
 
 def message(status: int, text: str) -> Answer:
-    """Return an error as Coinbase words it."""
+    """Return an error in Coinbase's form."""
     return Answer({"message": text}, status)
 
 
@@ -84,7 +84,7 @@ def candles(ask: Ask) -> Json:
     rows = [
         [t // SECOND, low / price, h / price, o / price, c / price, v / size]
         for t, low, h, o, c, v in zip(*(x.tolist() for x in columns), strict=True)
-        # A bucket in which nothing was traded is left out.
+        # A bucket without trades is left out.
         if v
     ]
     return rows[::-1]
@@ -111,7 +111,7 @@ def ticker(ask: Ask) -> Json:
 
 
 def _newest(ask: Ask, coin: Coin, count: int, before: int | None = None) -> Trades:
-    """Return the last trades by now, all older than a number if one is given."""
+    """Return the last trades by now, or those before a trade number."""
     markets, now = ask.world.markets, ask.now
     if before is not None:
         return markets.trades_from(COINBASE, coin, max(before - count, 0), count, now)
@@ -124,7 +124,7 @@ def _newest(ask: Ask, coin: Coin, count: int, before: int | None = None) -> Trad
 
 
 def trade_rows(trades: Trades, coin: Coin) -> list[dict[str, Any]]:
-    """Return trades; `side` is the maker's, so a `buy` was sold into."""
+    """Return trades; `side` is the maker's, so in a `buy` the taker sold."""
     columns = (trades.number, trades.time, trades.price, trades.size, trades.taker_buys)
     return [
         {
@@ -140,15 +140,15 @@ def trade_rows(trades: Trades, coin: Coin) -> list[dict[str, Any]]:
 
 @api.get("/products/{id}/trades")
 def trades(ask: Ask) -> Json:
-    """Return trades, newest first; `after` goes to older ones, `before` to newer ones."""
+    """Return trades, newest first; `after` moves to older ones, `before` to newer ones."""
     coin, limit = _coin(ask), ask.integer("limit", 1_000, 1, 1_000)
     after, before = ask.integer("after", -1), ask.integer("before", -1)
     if before >= 0:
-        found = ask.world.markets.trades_from(COINBASE, coin, before + 1, limit, ask.now)
+        data = ask.world.markets.trades_from(COINBASE, coin, before + 1, limit, ask.now)
     else:
-        found = _newest(ask, coin, limit, after if after >= 0 else None)
-        found = found.rows(found.number < after) if after >= 0 else found
-    rows = trade_rows(found, coin)[::-1]
+        data = _newest(ask, coin, limit, after if after >= 0 else None)
+        data = data.rows(data.number < after) if after >= 0 else data
+    rows = trade_rows(data, coin)[::-1]
     if not rows:
         return rows
     ends = {"CB-BEFORE": str(rows[0]["trade_id"]), "CB-AFTER": str(rows[-1]["trade_id"])}
@@ -159,15 +159,15 @@ def trades(ask: Ask) -> Json:
 def book(ask: Ask) -> Json:
     """Return the order book: the best prices, or all levels."""
     coin, level = _coin(ask), ask.integer("level", 1, 1, 3)
-    found = ask.world.book(COINBASE, coin, ask.now, 1 if level == 1 else 500)
+    data = ask.world.book(COINBASE, coin, ask.now, 1 if level == 1 else 500)
     price, size = coin.price_digits, coin.size_digits
 
     def rows(side: list[list[int]]) -> list[list[Any]]:
-        third: Any = f"{found.bucket:032x}" if level == 3 else 1
+        third: Any = f"{data.bucket:032x}" if level == 3 else 1
         return [[decimal(p, price), decimal(s, size, 8), third] for p, s in side]
 
-    sides = {"bids": rows(found.bids.tolist()), "asks": rows(found.asks.tolist())}
-    return {"sequence": found.update, **sides, "time": iso(found.time)}
+    sides = {"bids": rows(data.bids.tolist()), "asks": rows(data.asks.tolist())}
+    return {"sequence": data.update, **sides, "time": iso(data.time)}
 
 
 @api.get("/products/{id}/stats")

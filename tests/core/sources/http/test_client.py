@@ -1,6 +1,7 @@
 """What a provider gets: answers, ages, limits shared, and a status to show."""
 
 import asyncio
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ OK = reply({"a": 1})
 
 
 @aio
-async def test_an_answer_is_kept_for_its_ttl_then_confirmed(tmp_path: Path) -> None:
+async def test_a_response_is_cached_for_its_ttl_then_revalidated(tmp_path: Path) -> None:
     clock = SimulatedClock(NOW)
     first = reply({"a": 1}, etag='"v1"', last_modified="Mon, 01 Sep 2025 00:00:00 GMT")
     async with (
@@ -52,7 +53,7 @@ async def test_an_answer_is_kept_for_its_ttl_then_confirmed(tmp_path: Path) -> N
 
 
 @aio
-async def test_what_differs_in_the_request_is_kept_apart(tmp_path: Path) -> None:
+async def test_different_requests_have_different_cache_entries(tmp_path: Path) -> None:
     async with (
         ResponseCache(tmp_path) as cache,
         serving(*(reply({"n": n}) for n in range(6))) as server,
@@ -78,7 +79,7 @@ def _codes(status: int, body: Any, headers: Headers) -> type[SourceError] | None
 
 
 @aio
-async def test_a_feed_comes_as_text_or_bytes() -> None:
+async def test_a_feed_is_returned_as_text_and_bytes() -> None:
     feed = "<rss>ü</rss>"
     latin = reply(raw=feed.encode("latin-1"), kind="text/xml; charset=ISO-8859-1")
     odd = reply(raw=b"\xef\xbb\xbfa,b\n1,\xff", kind="text/csv; charset=klingon")
@@ -100,7 +101,7 @@ async def test_a_feed_comes_as_text_or_bytes() -> None:
         (reply(raw=b"<html>", status=400), SourceError),
     ],
 )
-def test_an_api_says_what_its_own_codes_mean(step: bytes, kind: type[SourceError]) -> None:
+def test_the_classifier_maps_error_codes_of_the_api(step: bytes, kind: type[SourceError]) -> None:
     @aio
     async def check() -> None:
         async with serving(step) as server, client(server, classify=_codes) as http:
@@ -112,7 +113,7 @@ def test_an_api_says_what_its_own_codes_mean(step: bytes, kind: type[SourceError
 
 
 @aio
-async def test_limits_are_shared_by_all_requests_and_follow_the_server() -> None:
+async def test_rate_limits_are_shared_and_follow_the_server() -> None:
     clock = SimulatedClock(NOW)
     weight = RateLimit(100, 60, name="weight", used="X-MBX-USED-WEIGHT-1M")
     calls = RateLimit(10, 1, name="calls", per_request=True)
@@ -128,7 +129,7 @@ async def test_limits_are_shared_by_all_requests_and_follow_the_server() -> None
 
 
 @aio
-async def test_no_more_are_on_the_wire_than_an_api_bears() -> None:
+async def test_concurrent_requests_are_limited() -> None:
     now = most = 0
 
     async def slow(writer: asyncio.StreamWriter) -> None:
@@ -145,7 +146,7 @@ async def test_no_more_are_on_the_wire_than_an_api_bears() -> None:
 
 
 @aio
-async def test_status_says_how_the_source_is_doing() -> None:
+async def test_status_reports_state_counts_and_limits() -> None:
     async with serving(OK, reply({"code": -1121}, 400), reply({}, 404), OK) as server:
         async with client(server, classify=_codes) as http:
             status = http.status()
@@ -170,7 +171,7 @@ async def test_status_says_how_the_source_is_doing() -> None:
 
 
 @aio
-async def test_who_gives_up_leaves_nothing_behind() -> None:
+async def test_a_cancelled_request_frees_its_turn() -> None:
     async def silent(_: asyncio.StreamWriter) -> None:
         await asyncio.sleep(60)
 
@@ -186,7 +187,7 @@ async def test_who_gives_up_leaves_nothing_behind() -> None:
 
 
 @aio
-async def test_it_works_by_the_machines_clock_too() -> None:
+async def test_the_client_works_with_the_system_clock() -> None:
     clock = SystemClock()
     limits = (RateLimit(2, 0.2),)
     async with serving(OK) as server, client(server, clock, limits=limits) as http:
@@ -200,7 +201,7 @@ async def test_it_works_by_the_machines_clock_too() -> None:
         assert latency > 0
 
 
-def test_declaring_an_api_imports_no_client() -> None:
+def test_declaring_an_api_imports_no_http_library() -> None:
     script = (
         "import sys\nfrom weft.sources.http import Api, HeaderKey, UnavailableError, SourceStatus\n"
         "print(*sys.modules)"
@@ -212,14 +213,14 @@ def test_declaring_an_api_imports_no_client() -> None:
     assert loaded.isdisjoint({"httpx", "diskcache", "tenacity", "orjson", "polars", "numpy"})
 
 
-def test_every_public_name_can_be_imported() -> None:
+def test_every_name_in_the_stub_can_be_imported() -> None:
     assert all(getattr(package, name) for name in package.__all__)
-    with pytest.raises(AttributeError):
-        _ = package.nothing
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = importlib.import_module("weft.sources.http").no_such_name
 
 
 @pytest.mark.parametrize("wrong", [{"attempts": 0}, {"deadline_seconds": -1}])
-def test_a_declaration_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+def test_an_invalid_api_declaration_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="positive"):
         Api(base_url="", **wrong)
     with pytest.raises(ValueError, match="positive"):

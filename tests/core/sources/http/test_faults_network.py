@@ -29,7 +29,7 @@ async def _drip(writer: asyncio.StreamWriter) -> None:
 
 
 @aio
-async def test_a_body_that_drips_ends_at_the_deadline_and_is_not_asked_again() -> None:
+async def test_a_slow_body_ends_at_the_deadline_without_retry() -> None:
     async with serving(_drip) as server, client(server, deadline_seconds=0.3) as http:
         began = time.monotonic()
         with pytest.raises(UnavailableError, match=r"did not finish in 0\.3 s"):
@@ -43,7 +43,7 @@ async def _silent(_: asyncio.StreamWriter) -> None:
 
 
 @aio
-async def test_a_server_that_says_nothing_is_given_up() -> None:
+async def test_a_silent_server_times_out() -> None:
     async with serving(_silent) as server:
         async with client(server, read_seconds=0.1, attempts=2) as http:
             with pytest.raises(UnavailableError, match=r"silent for 0\.1 s"):
@@ -62,7 +62,7 @@ async def test_a_connection_that_hangs_is_given_up() -> None:
 
 
 @aio
-async def test_nobody_there() -> None:
+async def test_a_closed_port_is_unavailable() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -72,13 +72,13 @@ async def test_nobody_there() -> None:
 
 
 @aio
-async def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unresolvable_host_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     async with client("https://vendor.invalid", attempts=1) as http:
-        with pytest.raises(UnavailableError, match="host name was not found"):
+        with pytest.raises(UnavailableError, match="host name does not resolve"):
             await http.get("/x")
 
 
@@ -91,7 +91,7 @@ async def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> 
         ("127.0.0.1", False, False, "self-signed|unable to get"),
     ],
 )
-def test_tls_that_does_not_vouch_for_the_host(
+def test_an_untrusted_certificate_is_refused(
     host: str, expired: bool, trusted: bool, told: str | None
 ) -> None:
     ca = trustme.CA()
@@ -153,7 +153,7 @@ async def test_a_redirect_from_https_to_http_is_refused() -> None:
 
 
 @aio
-async def test_redirects_within_the_host_are_followed_a_few_times() -> None:
+async def test_redirects_within_the_host_are_followed_up_to_three() -> None:
     on = reply({}, 301, location="/y?b=2")
     async with serving(on, on, on, OK) as server, client(server) as http:
         assert (await http.get("/x", params={"a": 1})).json == {"a": 1}
@@ -164,12 +164,12 @@ async def test_redirects_within_the_host_are_followed_a_few_times() -> None:
 
 
 @aio
-async def test_a_post_keeps_its_body_over_a_redirect_or_does_not_follow() -> None:
+async def test_a_post_follows_only_redirects_that_keep_its_body() -> None:
     async with serving(reply({}, 307, location="/y"), OK) as server, client(server) as http:
         await http.post("/x", json={"query": "q"})
         assert [seen.body for seen in server.seen] == [b'{"query":"q"}'] * 2
         server.then(reply({}, 302, location="/y"))
-        with pytest.raises(RefusedError, match="loses its body"):
+        with pytest.raises(RefusedError, match="would drop its body"):
             await http.post("/x", json={})
 
 

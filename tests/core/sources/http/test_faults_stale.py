@@ -18,7 +18,7 @@ OK = reply({"a": 1})
 
 
 @aio
-async def test_an_older_answer_stands_in_marked_stale_and_not_forever(tmp_path: Path) -> None:
+async def test_a_stale_response_replaces_an_error_for_a_limited_time(tmp_path: Path) -> None:
     clock = SimulatedClock(NOW)
     async with (
         ResponseCache(tmp_path) as cache,
@@ -39,7 +39,9 @@ async def test_an_older_answer_stands_in_marked_stale_and_not_forever(tmp_path: 
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404])
-def test_nothing_old_stands_in_for_a_plain_no(tmp_path: Path, status: int) -> None:
+def test_a_permanent_error_is_never_replaced_by_a_cached_response(
+    tmp_path: Path, status: int
+) -> None:
     @aio
     async def check() -> None:
         clock = SimulatedClock(NOW)
@@ -98,14 +100,14 @@ async def test_an_answer_is_as_old_as_caches_on_the_way_made_it(tmp_path: Path) 
 
 
 @aio
-async def test_an_absurd_age_is_still_an_instant() -> None:
+async def test_an_implausible_age_gives_a_valid_instant() -> None:
     async with serving(reply({}, age="9" * 18)) as server, client(server) as http:
         answer = await http.get("/x")
         assert (answer.stale, answer.given_at) == (True, 0)
 
 
 @aio
-async def test_a_feed_that_repeats_itself_says_since_when(tmp_path: Path) -> None:
+async def test_unchanged_since_is_the_first_arrival_of_a_body(tmp_path: Path) -> None:
     clock = SimulatedClock(NOW)
     async with (
         ResponseCache(tmp_path) as cache,
@@ -122,7 +124,7 @@ async def test_a_feed_that_repeats_itself_says_since_when(tmp_path: Path) -> Non
 
 
 @aio
-async def test_what_was_kept_in_the_future_is_not_fresh(tmp_path: Path) -> None:
+async def test_a_response_from_the_future_is_not_fresh(tmp_path: Path) -> None:
     async with ResponseCache(tmp_path) as cache, serving(OK) as server:
         async with client(server, SimulatedClock(NOW), cache=cache) as http:
             await http.get("/x", ttl=60)

@@ -69,7 +69,7 @@ def test_429_with_too_long_a_wait_is_refused_at_once(after: str, seconds: float)
 
 
 @aio
-async def test_429_without_end_ends() -> None:
+async def test_endless_429_ends_in_an_error() -> None:
     async with serving(reply({}, 429)) as server, client(server, attempts=3) as http:
         with pytest.raises(RateLimitedError):
             await http.get("/x")
@@ -89,7 +89,7 @@ async def test_429_without_end_ends() -> None:
         (404, {418}, RefusedError, SourceState.IDLE),
     ],
 )
-def test_what_repeating_makes_worse_is_not_repeated(
+def test_permanent_errors_are_not_retried(
     status: int, bans: set[int], kind: type[SourceError], state: SourceState
 ) -> None:
     @aio
@@ -140,7 +140,7 @@ async def test_a_key_revoked_in_the_middle_is_said_and_not_shown_again_at_once()
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_a_burst_of_failures_passes(status: int) -> None:
+def test_a_few_failures_are_retried(status: int) -> None:
     @aio
     async def check() -> None:
         bad = reply(raw=b"<html>gateway</html>", status=status, kind="text/html")
@@ -154,7 +154,7 @@ def test_a_burst_of_failures_passes(status: int) -> None:
 
 
 @aio
-async def test_pauses_differ_between_clients_and_repeat_with_the_seed() -> None:
+async def test_pauses_are_seeded() -> None:
     async def pauses(seed: int) -> int:
         clock = SimulatedClock(NOW)
         async with serving(reply({}, 503)) as server, client(server, clock) as http:
@@ -192,7 +192,7 @@ async def test_retries_have_a_budget_and_a_failing_source_is_left_alone() -> Non
 
 
 @aio
-async def test_pauses_end_before_the_deadline() -> None:
+async def test_retries_end_before_the_deadline() -> None:
     clock = SimulatedClock(NOW)
     async with (
         serving(reply({}, 503)) as server,
@@ -205,7 +205,7 @@ async def test_pauses_end_before_the_deadline() -> None:
 
 
 @aio
-async def test_503_waits_as_told() -> None:
+async def test_503_observes_retry_after() -> None:
     clock = SimulatedClock(NOW)
     async with (
         serving(reply({}, 503, retry_after="30"), OK) as server,

@@ -1,5 +1,6 @@
-"""H7, H8, H10: a changed form is named by its field, never guessed at."""
+"""Strict JSON, and its fields."""
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,73 @@ from hypothesis import strategies as st
 
 from weft.foundation.times import SECOND, iso
 from weft.sources.http.errors import SchemaChangedError
-from weft.sources.http.reader import Reader
+from weft.sources.http.reader import Reader, is_markup, parse_json
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=12,
+)
+
+
+@given(value=JSON, mark=st.booleans())
+def test_json_is_parsed_unchanged(value: object, mark: bool) -> None:
+    text = json.dumps(value, allow_nan=False)
+    assert parse_json((b"\xef\xbb\xbf" if mark else b"") + text.encode()) == value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"NaN",
+        b"[Infinity]",
+        b'{"a": -Infinity}',
+        b"1e400",
+        b"[-1e400]",
+        b'{"a": 1',
+        b"[1,]",
+        b"[1] 2",
+        b"{'a': 1}",
+        b'"\xff"',
+        "[1]".encode("utf-16"),
+        b"",
+        b"1,234.5",
+        b"[" * 1_000_000,
+        b'{"a":' * 1_000_000,
+        b"[" * 100_000 + b"]" * 100_000,
+    ],
+)
+def test_what_is_not_json_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(body)
+
+
+@given(body=st.binary(max_size=64))
+def test_any_body_is_parsed_or_refused(body: bytes) -> None:
+    try:
+        value = parse_json(body)
+    except ValueError:
+        return
+    assert not isinstance(value, float) or math.isfinite(value)
+
+
+def test_the_last_of_two_equal_keys_wins() -> None:
+    assert parse_json(b'{"a": 1, "a": 2}') == {"a": 2}
+
+
+def test_integers_are_exact_up_to_64_bits() -> None:
+    assert parse_json(b"[9007199254740993]") == [2**53 + 1]
+    assert math.copysign(1, parse_json(b"-0.0")) == -1
+
+
+def test_an_html_page_is_recognised() -> None:
+    assert is_markup(b"\xef\xbb\xbf \n<!doctype html>")
+    assert not is_markup(b'{"a": "<b>"}')
+
 
 DATA = {"data": [{"p": "1.5", "q": 2, "n": None, "t": 1_700_000_000, "name": "x", "ok": True}]}
 
@@ -19,7 +86,7 @@ def reader(value: Any = DATA) -> Reader:
     return Reader(value, "vendor", "GET /x")
 
 
-def test_fields_are_read_where_they_stand() -> None:
+def test_fields_are_read_by_path() -> None:
     row = reader().rows("data")[0]
     assert (row.number("p"), row.number("q"), row.integer("q")) == (1.5, 2.0, 2)
     assert math.isnan(row.number("n", null=math.nan))
@@ -32,11 +99,12 @@ def test_fields_are_read_where_they_stand() -> None:
 
 
 _TEXTS = ("1.5", "-2", "+.5", "3.", "1e3", "nan", "inf", "1_0", " 1", "", ".", "1\n2", "9" * 400)
+
 _CELLS = st.one_of(st.sampled_from(_TEXTS), st.floats(allow_nan=True), st.none(), st.booleans())
 
 
 @given(rows=st.lists(st.lists(_CELLS, min_size=1, max_size=4), max_size=4))
-def test_a_table_says_what_its_numbers_say_one_by_one(rows: list[list[Any]]) -> None:
+def test_a_table_equals_its_numbers_read_singly(rows: list[list[Any]]) -> None:
     place = reader({"t": rows})
 
     def one_by_one() -> list[tuple[float, ...]]:
@@ -51,7 +119,7 @@ def test_a_table_says_what_its_numbers_say_one_by_one(rows: list[list[Any]]) -> 
     assert said(lambda: place.table("t", width=2)) == said(one_by_one)
 
 
-def test_a_table_of_texts_is_read_as_a_whole() -> None:
+def test_a_table_of_texts_is_parsed() -> None:
     rows = [["1.5", "2", "more"], ["-0.25", "+3.", 7]]
     assert reader({"t": rows}).table("t", width=2) == [(1.5, 2.0), (-0.25, 3.0)]
     assert reader({"t": []}).table("t", width=2) == []
@@ -78,7 +146,7 @@ def test_a_table_of_texts_is_read_as_a_whole() -> None:
         (2**53 + 1, float(2**53 + 1)),
     ],
 )
-def test_a_number_is_a_number(value: Any, number: float | None) -> None:
+def test_number_accepts_numbers_and_decimal_text_only(value: Any, number: float | None) -> None:
     place = reader({"v": value})
     if number is not None:
         assert place.number("v") == number
@@ -96,7 +164,7 @@ def test_a_number_is_a_number(value: Any, number: float | None) -> None:
         (("data", 0, "p", "x"), "no .x in $.data[0].p, which is the text '1.5'"),
     ],
 )
-def test_a_missing_field_is_named_with_what_is_there(way: tuple[Any, ...], told: str) -> None:
+def test_a_missing_field_is_named_with_the_existing_ones(way: tuple[Any, ...], told: str) -> None:
     with pytest.raises(SchemaChangedError) as caught:
         reader().number(*way)
     assert told in str(caught.value)
@@ -115,12 +183,12 @@ def test_a_missing_field_is_named_with_what_is_there(way: tuple[Any, ...], told:
         (-1, "s"),
     ],
 )
-def test_a_time_in_another_unit_is_not_taken(value: Any, unit: Any) -> None:
+def test_a_time_in_another_unit_is_refused(value: Any, unit: Any) -> None:
     with pytest.raises(SchemaChangedError, match=r"\$\.t should be"):
         reader({"t": value}).instant("t", unit=unit)
 
 
-def test_iso_times_are_read() -> None:
+def test_iso_times_are_parsed() -> None:
     assert iso(reader(["2024-01-01T01:00:00+01:00"]).instant(0, unit="iso")).startswith(
         "2024-01-01T00"
     )
@@ -128,12 +196,12 @@ def test_iso_times_are_read() -> None:
 
 @pytest.mark.parametrize("method", ["rows", "fields", "text", "integer"])
 @pytest.mark.parametrize("value", [None, True, 1.5])
-def test_another_type_is_named(method: str, value: Any) -> None:
+def test_a_field_of_another_type_is_named(method: str, value: Any) -> None:
     with pytest.raises(SchemaChangedError, match=r"\$ should be"):
         getattr(reader(value), method)()
 
 
-def test_what_parsing_by_hand_trips_over_is_named() -> None:
+def test_errors_of_custom_parsing_name_the_position() -> None:
     with (
         pytest.raises(
             SchemaChangedError, match=r"\$\.data has another form, ValueError: invalid literal"
@@ -152,7 +220,7 @@ def test_what_parsing_by_hand_trips_over_is_named() -> None:
     ),
     way=st.lists(st.text(max_size=2) | st.integers(-4, 4), max_size=3),
 )
-def test_whatever_stands_there_is_read_or_named(value: Any, way: list[str | int]) -> None:
+def test_any_value_is_read_or_named(value: Any, way: list[str | int]) -> None:
     place = reader(value)
     place.has(*way)
     for method in (place.number, place.integer, place.text, place.rows, place.fields):
@@ -173,7 +241,7 @@ def collected(rows: list[Any]) -> tuple[list[float], list[str]]:
     return reader.collect("data", read=read, lost=lines.append), lines
 
 
-def test_a_row_that_cannot_be_read_costs_itself_and_a_line() -> None:
+def test_an_unexpected_row_is_left_out_and_reported() -> None:
     assert collected([1, None, 2]) == ([1.0, 2.0], [])
     assert collected([]) == ([], [])
     assert collected([None]) == ([], [])
@@ -185,6 +253,6 @@ def test_a_row_that_cannot_be_read_costs_itself_and_a_line() -> None:
 
 
 @pytest.mark.parametrize("rows", [["x"], ["x", []], ["x", None]])
-def test_where_no_row_can_be_read_the_source_has_changed(rows: list[Any]) -> None:
+def test_only_unexpected_rows_mean_a_changed_schema(rows: list[Any]) -> None:
     with pytest.raises(SchemaChangedError, match="should be a number"):
         collected(rows)

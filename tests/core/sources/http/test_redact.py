@@ -27,7 +27,7 @@ FORMS = st.sampled_from(
 
 
 @given(secret=SECRETS, form=FORMS, before=st.text(), after=st.text(), times=st.integers(1, 3))
-def test_a_secret_is_replaced_in_each_form_wherever_it_stands(
+def test_a_secret_is_replaced_in_every_encoding(
     secret: str, form: object, before: str, after: str, times: int
 ) -> None:
     assert callable(form)
@@ -38,24 +38,24 @@ def test_a_secret_is_replaced_in_each_form_wherever_it_stands(
     assert MARK in safe
     assert secret not in safe
     assert spelled.rstrip("=") not in safe
-    assert redact.found_in(text.encode(errors="replace"))
+    assert redact.matches(text.encode(errors="replace"))
 
 
 @given(text=st.text())
-def test_without_a_secret_nothing_changes(text: str) -> None:
+def test_a_text_without_secrets_is_unchanged(text: str) -> None:
     redact = Redactor([SecretStr("")])
     assert redact(text) == text
-    assert not redact.found_in(text.encode(errors="replace"))
+    assert not redact.matches(text.encode(errors="replace"))
 
 
-def test_a_secret_that_holds_another_goes_as_a_whole() -> None:
+def test_a_secret_containing_another_is_replaced_completely() -> None:
     assert Redactor([SecretStr("abc"), SecretStr("abcdef")])("x abcdef y") == f"x {MARK} y"
 
 
-def test_what_basic_authentication_wraps_up_is_a_secret_too() -> None:
+def test_credentials_of_basic_authentication_are_secrets() -> None:
     wrapped = base64.b64encode(b"an-id:pass+word/7").decode()
     redact = Redactor([SecretStr(wrapped)])
     told = redact(f"bad {wrapped}, bad pass+word/7, bad an-id:pass%2Bword%2F7, but an-id")
     assert told == "bad ***, bad ***, bad ***, but an-id"
-    assert redact.found_in(b'{"error": "pass+word\\/7"}')
+    assert redact.matches(b'{"error": "pass+word\\/7"}')
     assert Redactor([SecretStr("c2hvcnQ6YQ==")])("a b c") == "a b c"

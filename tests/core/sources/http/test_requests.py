@@ -61,7 +61,7 @@ def test_a_path_stays_below_the_base(path: str) -> None:
         (QueryKey("api_key"), "/x?a=1&api_key=key-of-nobody", None),
     ],
 )
-def test_the_key_goes_where_the_api_wants_it(
+def test_the_key_is_sent_as_declared(
     place: HeaderKey | QueryKey, target: str, header: tuple[str, str] | None
 ) -> None:
     @aio
@@ -93,14 +93,14 @@ def test_the_key_goes_where_the_api_wants_it(
         ("https://vendor.example", SecretStr("schlüssel")),
     ],
 )
-def test_an_address_or_key_that_cannot_be_one_is_refused(url: str, key: SecretStr) -> None:
+def test_an_invalid_address_or_key_is_refused(url: str, key: SecretStr) -> None:
     with pytest.raises(ConfigError) as caught:
         client(url, api=Api(base_url="", key=HeaderKey("k")), key=key, base_url=url)
     assert key.get_secret_value() not in str(caught.value)
 
 
 @aio
-async def test_no_cookie_comes_back() -> None:
+async def test_cookies_are_not_sent_back() -> None:
     async with serving(reply({}, set_cookie="session=1")) as server, client(server) as http:
         await http.get("/x")
         await http.get("/x")

@@ -17,8 +17,8 @@ from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import SECOND
 from weft.sources.http.api import Api, HeaderKey, QueryKey
 from weft.sources.http.cache import ResponseCache
+from weft.sources.http.connection import KeyedTransport
 from weft.sources.http.errors import SourceError
-from weft.sources.http.transport import KeyedTransport
 
 CANARY = "cAnArY/+ 7f\"3'=\\x"
 FORMS = {CANARY, quote(CANARY, safe=""), json.dumps(CANARY)[1:-1], repr(CANARY.encode())[2:-1]}
@@ -51,7 +51,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 @pytest.mark.parametrize("place", [HeaderKey("X-Key", "Bearer "), QueryKey("api_key")])
 @pytest.mark.parametrize("step", range(len(ECHOES)))
-def test_the_key_is_found_nowhere(
+def test_the_key_appears_in_no_output(
     place: HeaderKey | QueryKey,
     step: int,
     tmp_path: Path,
@@ -95,7 +95,7 @@ def test_the_key_is_found_nowhere(
 
 
 @aio
-async def test_the_key_goes_to_no_other_host() -> None:
+async def test_the_key_is_sent_to_no_other_host() -> None:
     async with serving(reply({})) as other, serving(reply({}, 302, location="")) as server:
         server.then(reply({}, 302, location=f"{other.url}/x"))
         api = Api(base_url=server.url, key=HeaderKey("X-Key"))
@@ -106,7 +106,7 @@ async def test_the_key_goes_to_no_other_host() -> None:
 
 
 @aio
-async def test_the_connection_adds_the_key_for_its_own_origin_alone() -> None:
+async def test_the_transport_adds_the_key_only_for_the_api_origin() -> None:
     seen: list[httpx.Request] = []
 
     def note(request: httpx.Request) -> httpx.Response:
@@ -124,7 +124,7 @@ async def test_the_connection_adds_the_key_for_its_own_origin_alone() -> None:
 
 
 @aio
-async def test_log_filters_go_with_the_client() -> None:
+async def test_closing_the_client_removes_its_log_filters() -> None:
     before = list(logging.getLogger("httpx").filters)
     async with serving(reply({})) as server, client(server):
         assert len(logging.getLogger("httpx").filters) == len(before) + 1

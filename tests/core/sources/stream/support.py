@@ -17,13 +17,13 @@ from weft.components.provider import Batch, Provider, Request
 from weft.foundation.times import Interval, parse_time
 from weft.sources.http import Http
 from weft.sources.stream import Streamer, StreamLimits, StreamSpec, StreamStatus
-from weft.sources.stream.connect_limiter import ConnectLimiter
-from weft.sources.stream.facts import candles_in
+from weft.sources.stream.candles import candles_in
+from weft.sources.stream.connection_keeper import ConnectLimiter
 from weft_providers.binance.futures import BinanceFutures
 from weft_providers.binance.spot import Binance
 from weft_providers.binance.stream import StreamOptions, futures_streams, spot_streams
 from weft_sandbox import Sandbox
-from weft_sandbox.bars import Grid
+from weft_sandbox.market.bars import Grid
 from weft_sandbox.protocols import binance as binance_protocol
 from weft_sandbox.protocols.binance.api import SPOT
 
@@ -154,7 +154,7 @@ async def live(
     change: Callable[[StreamSpec], StreamSpec] = lambda spec: spec,
     interval: Interval = MINUTES,
     keep: Callable[[Kept, Batch], Awaitable[None]] | None = None,
-    gate: ConnectLimiter | None = None,
+    limiter: ConnectLimiter | None = None,
     **limits: Any,
 ) -> AsyncIterator[Live]:
     """Stream from the sandbox, whose candles are stored up to now."""
@@ -185,8 +185,8 @@ async def live(
             clock=clock,
             rng=random.Random(3),
         )
-        if gate is not None:
-            streamer._gates[urlsplit(specs[0].url).netloc] = gate
+        if limiter is not None:
+            streamer._limiters[urlsplit(specs[0].url).netloc] = limiter
         task = asyncio.create_task(streamer.run())
         while specs and not streamer.status():  # noqa: ASYNC110  # a turn of the loop
             await asyncio.sleep(0)
@@ -204,6 +204,8 @@ async def check_candles(one: Live, symbol: str = "BTCUSDT") -> None:
     assert opens == list(range(opens[0], opens[0] + step * len(opens), step))
     assert opens[0] == one.started
     clock = one.streamer._clock
+    # Before the request: the streamer goes on storing candles while it is answered.
+    kept = {opened: values for name, opened, values in one.kept.candles if name == symbol}
     told: dict[int, tuple[float, ...]] = {}
     request = Request(MINUTES, (symbol,), since=opens[0])
     async for batch in Binance.fetch(one.provider, request, one.http, clock):  # type: ignore[arg-type]  # what a fault may bring
@@ -212,7 +214,6 @@ async def check_candles(one: Live, symbol: str = "BTCUSDT") -> None:
                 c.open_time: (c.open, c.high, c.low, c.close, c.volume)
                 for c in candles_in(batch.candles)
             }
-    kept = {opened: values for name, opened, values in one.kept.candles if name == symbol}
     assert kept == {opened: told[opened] for opened in kept}
 
 
@@ -246,5 +247,5 @@ async def confirm(connection: ServerConnection) -> None:
     await connection.send(orjson.dumps({"result": None, "id": asked["id"]}).decode())
 
 
-def open_gate(clock: Any, limits: StreamLimits = PATIENT) -> ConnectLimiter:
+def open_limiter(clock: Any, limits: StreamLimits = PATIENT) -> ConnectLimiter:
     return ConnectLimiter(limits, clock, random.Random(5))

@@ -36,7 +36,7 @@ def numbers(candles: list[Candle]) -> list[int]:
     window=st.integers(0, 12),
     asked=st.sets(st.integers(0, 39)),
 )
-def test_every_candle_is_handed_on_once_and_in_order(
+def test_candles_are_handed_on_once_in_order(
     count: int,
     sockets: list[set[int]],
     chance: random.Random,
@@ -67,7 +67,7 @@ def test_every_candle_is_handed_on_once_and_in_order(
     assert out == list(range(count))
 
 
-def test_a_candle_after_a_hole_waits_for_it() -> None:
+def test_a_candle_after_a_hole_waits() -> None:
     log = begun()
     assert numbers(log.take(candle(0))) == [0]
     assert log.take(candle(3)) == []
@@ -77,7 +77,7 @@ def test_a_candle_after_a_hole_waits_for_it() -> None:
     assert log.holes() == []
 
 
-def test_a_hole_given_up_lets_the_rest_pass_and_is_filled_late_once() -> None:
+def test_a_skipped_hole_releases_later_candles_and_fills_late() -> None:
     log = begun()
     log.take(candle(2))
     assert numbers(log.give_up(Hole("A", BEGUN, BEGUN + STEP))) == [2]
@@ -86,14 +86,14 @@ def test_a_hole_given_up_lets_the_rest_pass_and_is_filled_late_once() -> None:
     assert log.duplicates == 1
 
 
-def test_unfinished_candles_and_strangers_are_not_taken() -> None:
+def test_unfinished_and_unknown_candles_are_ignored() -> None:
     log = begun()
     assert log.take(candle(0, closed=False)) == []
     assert log.take(candle(0, "B")) == []
     assert numbers(log.take(candle(0))) == [0]
 
 
-def test_what_others_stored_is_passed_over() -> None:
+def test_candles_stored_elsewhere_are_skipped() -> None:
     log = begun()
     log.take(candle(2))
     log.take(candle(3))
@@ -103,7 +103,7 @@ def test_what_others_stored_is_passed_over() -> None:
     assert log.holes() == [Hole("A", BEGUN + 4 * STEP, BEGUN + 4 * STEP)]
 
 
-def test_what_waits_is_bounded() -> None:
+def test_waiting_candles_are_bounded() -> None:
     log = begun()
     out = list[Candle]()
     for n in range(1, 5_000):
@@ -111,7 +111,7 @@ def test_what_waits_is_bounded() -> None:
     assert numbers(out) == list(range(1, 5_000))
 
 
-def test_off_the_grid_is_refused() -> None:
+def test_a_candle_off_the_grid_is_refused() -> None:
     log = begun()
     wrong = candle(0)._replace(open_time=BEGUN + 1)
     with pytest.raises(ValueError, match="no 1h candle"):

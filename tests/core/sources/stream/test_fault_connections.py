@@ -18,7 +18,7 @@ from tests.core.sources.stream.support import (
     check_sums,
     confirm,
     live,
-    open_gate,
+    open_limiter,
     sandbox,
     venue,
 )
@@ -57,7 +57,7 @@ async def test_w2_a_half_open_connection_is_noticed_by_its_silence(fast: Sandbox
         assert "not even a pong" in str(one.status.error)
         await one.candles(len(one.kept.candles) + 1)
         await check_candles(one)
-        coverage = one.feed("spot")._line.coverage
+        coverage = one.feed("spot")._keeper.coverage
         assert coverage.since is not None
         (_, end), *_ = coverage._stretches
         # It counts as down from when it was heard last, not from when that was noticed.
@@ -151,7 +151,7 @@ async def test_w8_a_subscription_nobody_confirms_is_noticed() -> None:
             change = lambda spec: replace(spec, url=url)  # noqa: E731  # a function is the value
             async with live(still, change=change, acknowledge_seconds=0.3) as one:
                 await one.until(lambda: one.status.error)
-                assert "btcusdt@kline_1m was not confirmed" in str(one.status.error)
+                assert "did not confirm btcusdt@kline_1m" in str(one.status.error)
                 assert asked
 
 
@@ -159,9 +159,9 @@ async def test_w8_a_subscription_nobody_confirms_is_noticed() -> None:
 async def test_w10_reconnecting_keeps_to_the_limit_and_draws_its_pauses() -> None:
     limits = StreamLimits(connects=10, connects_seconds=300.0, longest_pause_seconds=20.0)
     clock = SimulatedClock(NOW)
-    gate, times = open_gate(clock, limits), list[int]()
+    limiter, times = open_limiter(clock, limits), list[int]()
     for failures in range(60):
-        await gate.enter(failures)
+        await limiter.enter(failures)
         times.append(clock.now())
     for at, later in zip(times, times[10:], strict=False):
         assert later - at >= 300 * SECOND
@@ -176,9 +176,9 @@ async def test_w10_a_venue_that_refuses_is_asked_at_its_pace() -> None:
     with sandbox(0) as still:
         still.fault({"kind": "ws_refuse", "status": 503, "count": 25})
         limits = StreamLimits(connects=10, connects_seconds=300.0)
-        # The gate's own clock runs as fast as it is waited for.
-        gate = open_gate(clock, limits)
-        async with live(still, gate=gate) as one:
+        # The limiter's own clock runs as fast as it is waited for.
+        limiter = open_limiter(clock, limits)
+        async with live(still, limiter=limiter) as one:
             await one.until(lambda: one.status.connected_since)
             assert "HTTP 503" in str(one.status.error)
             assert clock.now() - NOW >= 600 * SECOND

@@ -12,7 +12,7 @@ def candle(at: int, *, closed: bool) -> Candle:
 
 
 @aio
-async def test_only_the_newest_of_what_is_unfinished_waits() -> None:
+async def test_only_the_newest_unfinished_candle_is_queued() -> None:
     queue = EventQueue(10)
     for at in range(5):
         assert queue.offer(candle(at, closed=False))
@@ -49,7 +49,7 @@ async def _put_all(queue: EventQueue, events: list[Candle | Liquidation | Trade]
 
 
 @aio
-async def test_settled_means_dealt_with() -> None:
+async def test_settled_waits_for_processing() -> None:
     queue = EventQueue(3)
     queue.offer(candle(1, closed=True))
     waiting = asyncio.create_task(queue.settled())
@@ -60,7 +60,7 @@ async def test_settled_means_dealt_with() -> None:
     await waiting
 
 
-def test_book_updates_merge_unless_one_is_missing_between() -> None:
+def test_book_updates_merge_only_without_gaps() -> None:
     queue = EventQueue(10)
     queue.offer(BookUpdate("A", 1, 2, None, {1.0: 1.0}, {}))
     queue.offer(BookUpdate("A", 3, 4, None, {1.0: 2.0, 2.0: 0.0}, {3.0: 1.0}))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weft.foundation.times import MINUTE, Interval
-from weft.sources.stream.coverage import Coverage
+from weft.sources.stream.connection_keeper import Coverage
 from weft.sources.stream.events import Liquidation, Trade
 from weft.sources.stream.sums import Fact, LiquidationSums, TradeSums
 
@@ -24,43 +24,43 @@ def values(facts: list[Fact]) -> dict[str, float]:
     return {fact.metric: fact.value for fact in facts}
 
 
-def test_count_ratio_and_price_of_an_interval() -> None:
+def test_trade_sums_of_an_interval() -> None:
     sums = TradeSums(MINUTES)
     sums.add(Trade("A", BEGUN, 10.0, 3.0, bought=True, trades=4, id=1))
     sums.add(Trade("A", BEGUN + 5, 20.0, 1.0, bought=False, trades=1, id=2))
-    facts = sums.tell(BEGUN, "A")
+    facts = sums.facts(BEGUN, "A")
     assert values(facts) == {"trade_count": 5.0, "taker_buy_sell_ratio": 3.0, "vwap": 12.5}
     assert {fact.event_time for fact in facts} == {BEGUN + MINUTE}
-    assert sums.tell(BEGUN, "A") == []
+    assert sums.facts(BEGUN, "A") == []
 
 
-def test_what_came_late_is_told_anew() -> None:
+def test_late_trades_are_reported_again() -> None:
     sums = TradeSums(MINUTES)
     sums.add(trade(1))
     sums.add(trade(3, 1))
-    assert sums.tell(BEGUN, "A") == []
+    assert sums.facts(BEGUN, "A") == []
     sums.add(trade(2))
-    assert values(sums.tell(BEGUN, "A"))["trade_count"] == 4.0
+    assert values(sums.facts(BEGUN, "A"))["trade_count"] == 4.0
     sums.add(Trade("A", BEGUN + 9, 10.0, 1.0, bought=False))
-    assert values(sums.tell(BEGUN, "A"))["trade_count"] == 5.0
+    assert values(sums.facts(BEGUN, "A"))["trade_count"] == 5.0
 
 
 def test_a_missing_trade_silences_the_intervals_it_may_be_in() -> None:
     sums = TradeSums(MINUTES)
     for number, minute in ((1, 0), (2, 1), (4, 2), (5, 3)):
         sums.add(trade(number, minute))
-    whole = [sums.whole(BEGUN + minute * MINUTE, "A") for minute in range(4)]
-    assert whole == [True, False, False, True]
+    complete = [sums.is_complete(BEGUN + minute * MINUTE, "A") for minute in range(4)]
+    assert complete == [True, False, False, True]
     sums.add(trade(3, 2))
-    assert all(sums.whole(BEGUN + minute * MINUTE, "A") for minute in range(4))
+    assert all(sums.is_complete(BEGUN + minute * MINUTE, "A") for minute in range(4))
 
 
-def test_a_jump_of_millions_breaks_the_intervals_and_fills_no_memory() -> None:
+def test_a_large_gap_of_trade_ids_marks_intervals_with_bounded_memory() -> None:
     sums = TradeSums(MINUTES)
     sums.add(trade(1))
     sums.add(trade(50_000_000)._replace(time=BEGUN + MINUTE))
-    assert not sums.whole(BEGUN, "A")
-    assert not sums.whole(BEGUN + MINUTE, "A")
+    assert not sums.is_complete(BEGUN, "A")
+    assert not sums.is_complete(BEGUN + MINUTE, "A")
     assert sum(map(len, sums._missing.values())) == 0
 
 
@@ -69,9 +69,7 @@ def test_a_jump_of_millions_breaks_the_intervals_and_fills_no_memory() -> None:
     count=st.integers(1, 60),
     lost=st.sets(st.integers(1, 60)),
 )
-def test_a_sum_is_that_of_all_trades_or_there_is_none(
-    chance: random.Random, count: int, lost: set[int]
-) -> None:
+def test_only_complete_sums_are_reported(chance: random.Random, count: int, lost: set[int]) -> None:
     every = [trade(n, n // 20, bought=n % 3 > 0) for n in range(count + 1)]
     came = [t for t in every if t.id not in lost] + [t for t in every if t.id in lost][::2]
     came = sorted(came[1:] + came[1::3], key=lambda t: (t.id or 0) + chance.uniform(0, 9))
@@ -81,7 +79,7 @@ def test_a_sum_is_that_of_all_trades_or_there_is_none(
     last = max(t.id or 0 for t in came) if came else 0
     for minute in range(last // 20):
         opened = BEGUN + minute * MINUTE
-        told = values(sums.tell(opened, "A"))
+        told = values(sums.facts(opened, "A"))
         inside = [t for t in every if MINUTES.floor(t.time) == opened]
         if told:
             assert told["trade_count"] == 2.0 * len(inside)
@@ -90,44 +88,44 @@ def test_a_sum_is_that_of_all_trades_or_there_is_none(
             assert any(t not in came for t in inside[0:] + every[:20])
 
 
-def test_nothing_old_is_kept() -> None:
-    sums, forced = TradeSums(MINUTES), LiquidationSums(MINUTES)
+def test_old_intervals_are_dropped() -> None:
+    sums, liquidations = TradeSums(MINUTES), LiquidationSums(MINUTES)
     for number in range(1_000):
         sums.add(trade(2 * number, number))
-        forced.add(Liquidation("A", BEGUN + number * MINUTE, 1.0, 1.0, long=True))
+        liquidations.add(Liquidation("A", BEGUN + number * MINUTE, 1.0, 1.0, long=True))
         sums.forget(BEGUN + number * MINUTE)
-        forced.forget(BEGUN + number * MINUTE)
-    assert len(sums._sums) + len(sums._missing["A"]) + len(forced._sums) < 20
+        liquidations.forget(BEGUN + number * MINUTE)
+    assert len(sums._sums) + len(sums._missing["A"]) + len(liquidations._sums) < 20
     sums.add(Trade("A", BEGUN, 1.0, 1.0, bought=True))
-    forced.add(Liquidation("A", BEGUN, 2.0, 1.0, long=True))
-    assert (sums.late, forced.late) == (1, 1)
+    liquidations.add(Liquidation("A", BEGUN, 2.0, 1.0, long=True))
+    assert (sums.late, liquidations.late) == (1, 1)
 
 
-def test_liquidations_of_each_side_once_and_zero_where_none_came() -> None:
+def test_liquidation_sums_of_both_sides() -> None:
     sums = LiquidationSums(MINUTES)
     one = Liquidation("A", BEGUN + 1, 100.0, 2.0, long=True)
     for event in (one, one, one._replace(long=False, size=1.0), one._replace(time=BEGUN + 2)):
         sums.add(event)
-    told = values(sums.tell(BEGUN, "A"))
+    told = values(sums.facts(BEGUN, "A"))
     assert told == {"long_liquidations_usd": 400.0, "short_liquidations_usd": 100.0}
     assert sums.duplicates == 1
-    quiet = values(sums.tell(BEGUN + MINUTE, "A"))
+    quiet = values(sums.facts(BEGUN + MINUTE, "A"))
     assert quiet == {"long_liquidations_usd": 0.0, "short_liquidations_usd": 0.0}
-    assert sums.tell(BEGUN, "A") == []
+    assert sums.facts(BEGUN, "A") == []
 
 
-def test_coverage_ends_where_something_was_heard_last() -> None:
+def test_coverage_ends_with_the_last_message() -> None:
     coverage = Coverage()
-    assert not coverage.whole(0, 10)
-    coverage.up(5)
-    assert coverage.whole(5, 100)
-    assert not coverage.whole(4, 10)
-    coverage.down(20)
-    coverage.up(30)
-    assert coverage.whole(5, 20)
-    assert not coverage.whole(5, 21)
-    assert not coverage.whole(19, 31)
-    assert coverage.whole(30, 40)
-    coverage.broken(35)
-    assert not coverage.whole(30, 40)
-    assert coverage.whole(36, 40)
+    assert not coverage.covers(0, 10)
+    coverage.begin(5)
+    assert coverage.covers(5, 100)
+    assert not coverage.covers(4, 10)
+    coverage.end(20)
+    coverage.begin(30)
+    assert coverage.covers(5, 20)
+    assert not coverage.covers(5, 21)
+    assert not coverage.covers(19, 31)
+    assert coverage.covers(30, 40)
+    coverage.mark_unreadable(35)
+    assert not coverage.covers(30, 40)
+    assert coverage.covers(36, 40)

@@ -4,7 +4,7 @@ import html
 import re
 import unicodedata
 
-from weft.text.words import words
+from weft.text.tagging import words
 
 __all__ = ["is_readable", "plain", "words"]
 

@@ -1,0 +1,1 @@
+"""The simulated market: prices, order books, derivatives, metrics and news, all from a seed."""
