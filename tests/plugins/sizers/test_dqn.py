@@ -1,6 +1,5 @@
 """The DQN sizer as a component: sizes, artifacts, going on from earlier trainings."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -35,7 +34,6 @@ from weft.learning.judging import skill_of, trust_in
 from weft.testing.conformance import HEAVY
 from weft.testing.history import History
 from weft_plugins.sizers.dqn import DqnSizer
-from weft_plugins.sizers.dqn import sizer as sizer_module
 from weft_plugins.sizers.dqn.agent import Agent
 from weft_plugins.sizers.dqn.config import SHARES
 from weft_plugins.sizers.dqn.files import AGENT, POLICY, PROGRESS, packed, unpacked
@@ -457,9 +455,6 @@ def test_an_artifact_made_with_other_options_is_refused_by_name() -> None:
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = importlib.util.find_spec
-    monkeypatch.setattr(
-        sizer_module, "find_spec", lambda name: None if name == "torch" else there(name)
-    )
+    monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingDependencyError, match=r"torch.*pip install 'weft\[ml\]'"):
         fitted(SIZER, market())

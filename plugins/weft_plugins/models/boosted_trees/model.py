@@ -12,7 +12,8 @@ from weft.components.needs import Need
 from weft.components.outcomes import outcomes, uniqueness
 from weft.components.trained import Artifact, Training
 from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
-from weft.foundation.errors import ArtifactError, MissingDependencyError, TrainingError
+from weft.foundation.dependencies import require
+from weft.foundation.errors import ArtifactError, TrainingError
 from weft.market.view import View
 from weft_plugins.models import inputs as _features
 from weft_plugins.models.boosted_trees import groups as _groups
@@ -73,7 +74,7 @@ class XGBoost(Model):
             TrainingError: too few rows, a class is absent, no feature varies, no volatility is
                 known, or the loss is no longer a number.
         """
-        _expect_xgboost(self.title())
+        require("xgboost", extra="ml", where=self.title())
         from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # XGBoost takes long to import
 
         seed = int(training.rng.integers(2**31))
@@ -199,7 +200,7 @@ class XGBoost(Model):
             ArtifactError: it is damaged, or made for other features, another group or by a
                 version of XGBoost that this one cannot read.
         """
-        _expect_xgboost(self.title())
+        require("xgboost", extra="ml", where=self.title())
         from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # XGBoost takes long to import
 
         card, trees = artifact.card, artifact.files.get(_TREES)
@@ -318,17 +319,6 @@ def _spread(values: Floats, cells: BoolPanel) -> FloatPanel:
     panel = np.full(cells.shape, np.nan)
     panel[cells] = values
     return panel
-
-
-def _expect_xgboost(title: str) -> None:
-    try:
-        import xgboost  # noqa: F401, PLC0415  # an extra, imported only once it is used
-    except ImportError as error:
-        raise MissingDependencyError(
-            "needs XGBoost, which is not installed",
-            where=title,
-            hint="Install it with `pip install 'weft[ml]'`",
-        ) from error
 
 
 def _version() -> str:

@@ -13,7 +13,7 @@ from weft.components.needs import Need, candles
 from weft.components.outcomes import direction_losses
 from weft.components.trained import Artifact, Evaluation, Training
 from weft.foundation.arrays import FloatPanel
-from weft.foundation.errors import MissingDependencyError
+from weft.foundation.dependencies import require
 from weft.market.view import View
 from weft_plugins.models.transformer.options import Options
 from weft_plugins.models.transformer.samples import choose_samples
@@ -158,11 +158,5 @@ def _module(name: str) -> ModuleType:
     Raises:
         MissingDependencyError: torch or safetensors is not installed.
     """
-    try:
-        return import_module(f"weft_plugins.models._transformer_{name}")
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"it needs {error.name}, which cannot be imported ({error})",
-            where=_WHERE,
-            hint="Install it with `pip install 'weft[ml]'`",
-        ) from error
+    require("torch", "safetensors", extra="ml", where=_WHERE)
+    return import_module(f"weft_plugins.models.transformer.{name}")

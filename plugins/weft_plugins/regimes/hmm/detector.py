@@ -13,7 +13,8 @@ from weft.components.needs import FeatureNeed, Need, candles, feature
 from weft.components.trained import Artifact, Evaluation, Training
 from weft.domain.calendar import BLOCK, block_end
 from weft.foundation.arrays import FloatPanel
-from weft.foundation.errors import ArtifactError, MissingDependencyError
+from weft.foundation.dependencies import require
+from weft.foundation.errors import ArtifactError
 from weft.market.view import View
 from weft_plugins.regimes.hmm.filter import ForwardFilter
 from weft_plugins.regimes.hmm.market import (
@@ -171,14 +172,9 @@ class HiddenMarkov(Regime):
             TrainingError: too few rows are known, a feature never changes, the fit diverged, or
                 some state is degenerate whichever way it is fitted.
         """
-        try:
-            from weft_plugins.regimes.hmm.training import train  # noqa: PLC0415  # imports hmmlearn
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError(
-                f"needs the package {error.name} to be trained",
-                where=_WHERE,
-                hint="pip install 'weft[ml]'",
-            ) from error
+        require("hmmlearn.hmm", extra="ml", where=_WHERE)
+        from weft_plugins.regimes.hmm.training import train  # noqa: PLC0415  # imports hmmlearn
+
         seen = self._seen(view)
         rows = len(seen.values)
         observed = seen.series(rows - view.steps, rows)

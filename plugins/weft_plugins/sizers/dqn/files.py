@@ -9,7 +9,8 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from weft.components.trained import Artifact
-from weft.foundation.errors import ArtifactError, MissingDependencyError
+from weft.foundation.dependencies import require
+from weft.foundation.errors import ArtifactError
 from weft_plugins.sizers.dqn.config import SHARES
 from weft_plugins.sizers.dqn.policy import Policy, policy_of
 
@@ -25,9 +26,10 @@ def packed(tensors: Mapping[str, NDArray[Any]]) -> bytes:
     Raises:
         MissingDependencyError: safetensors is not installed.
     """
-    numpy_format = _safetensors()
-    content: bytes = numpy_format.save(dict(sorted(tensors.items())))
-    return content
+    require("safetensors.numpy", extra="ml", where=_WHERE)
+    from safetensors.numpy import save  # noqa: PLC0415  # an extra
+
+    return save(dict(sorted(tensors.items())))
 
 
 def unpacked(content: bytes) -> dict[str, NDArray[Any]]:
@@ -37,11 +39,12 @@ def unpacked(content: bytes) -> dict[str, NDArray[Any]]:
         ArtifactError: the file is damaged.
         MissingDependencyError: safetensors is not installed.
     """
-    numpy_format = _safetensors()
+    require("safetensors.numpy", extra="ml", where=_WHERE)
     from safetensors import SafetensorError  # noqa: PLC0415  # an extra
+    from safetensors.numpy import load  # noqa: PLC0415  # an extra
 
     try:
-        tensors: dict[str, NDArray[Any]] = numpy_format.load(content)
+        tensors: dict[str, NDArray[Any]] = load(content)
     except (SafetensorError, ValueError, KeyError) as error:
         raise ArtifactError(f"tensors cannot be read: {error}", where=_WHERE) from error
     return tensors
@@ -117,18 +120,3 @@ def read_progress(content: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ArtifactError(f"{PROGRESS} is no object", where=_WHERE)
     return found
-
-
-def _safetensors() -> Any:  # noqa: ANN401  # a module
-    try:
-        import safetensors.numpy  # noqa: PLC0415  # an extra
-    except ImportError as error:
-        raise missing("safetensors") from error
-    return safetensors.numpy
-
-
-def missing(package: str) -> MissingDependencyError:
-    """Return the error that names the extra which brings a package."""
-    return MissingDependencyError(
-        f"{package} is not installed", where=_WHERE, hint="Run `pip install 'weft[ml]'`"
-    )

@@ -1,7 +1,6 @@
 """Sizes chosen by an agent that learns from closed trades."""
 
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +10,13 @@ from weft.components.needs import Need, feature, forecasts, metric, regime
 from weft.components.risk import Levels, Sizer, Sizes
 from weft.components.trained import Artifact, Evaluation, Trained, Training
 from weft.foundation.arrays import FloatPanel
+from weft.foundation.dependencies import require
 from weft.foundation.errors import ArtifactError, TrainingError
 from weft.market.view import View
 from weft_plugins.sizers._volatility import OPEN_HOURS
 from weft_plugins.sizers.dqn.baselines import fractional_kelly
 from weft_plugins.sizers.dqn.config import SHARES, DqnConfig, schema_of
-from weft_plugins.sizers.dqn.files import POLICY, artifact_of, missing, policy_in, unpacked
+from weft_plugins.sizers.dqn.files import POLICY, artifact_of, policy_in, unpacked
 from weft_plugins.sizers.dqn.judging import habits_of, judge
 from weft_plugins.sizers.dqn.policy import Policy, policy_of
 from weft_plugins.sizers.dqn.state import Situation, find_situation, states
@@ -263,9 +263,7 @@ def _machinery() -> "tuple[Callable[[], AbstractContextManager[int]], type[Agent
     Raises:
         MissingDependencyError: one of them is not installed.
     """
-    for package in ("torch", "gymnasium", "safetensors"):
-        if find_spec(package) is None:
-            raise missing(package)
+    require("torch", "gymnasium", "safetensors", extra="ml", where=_WHERE)
     from weft_plugins.sizers.dqn.agent import Agent  # noqa: PLC0415  # imports torch
     from weft_plugins.torch_threads import one_thread  # noqa: PLC0415  # imports torch
 
