@@ -17,8 +17,7 @@ import orjson
 
 from weft.components.trained import Artifact
 from weft.foundation.errors import ArtifactError, StorageError, TrainingError
-from weft.learning.cards import FORMAT, expect_about, read_card
-from weft.learning.formats import check_files
+from weft.learning.cards import FORMAT, check_files, expect_about, read_card
 from weft.store.lock import only_one
 
 _CARD: Final = "card.json"

@@ -29,9 +29,15 @@ from weft.learning.cards import about_of
 from weft.learning.champions import Champions, Promotion, expect_made_by, made_ready
 from weft.learning.history_run import compose_history, first_half, second_half
 from weft.learning.judging import FEWEST_SPANS, Comparison, compare, skill_of, trust_in
-from weft.learning.records import TRAINING, ChampionScore, Rules, TrainingResult, TrainingRows
+from weft.learning.records import (
+    TRAINING,
+    ChampionScore,
+    Rules,
+    TrainingResult,
+    TrainingRows,
+    Trainings,
+)
 from weft.learning.retention import remove_unneeded
-from weft.learning.trainings import Trainings
 from weft.learning.under_way import UnderWay, read_under_way, shown_under_way
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market

@@ -8,8 +8,7 @@ from weft.components.risk import Levels
 from weft.domain.instruments import describe
 from weft.foundation.times import DAY, HOUR, WEEK, YEAR, Interval
 from weft.testing import History, random_history
-from weft_plugins.sizers._volatility import OPEN_HOURS, candles_a_year
-from weft_plugins.sizers.volatility_target import VolatilityTarget
+from weft_plugins.sizers.volatility_target import OPEN_HOURS, VolatilityTarget, candles_a_year
 
 
 def sizes(config: VolatilityTarget.Config, direction: int = 1, interval: str = "1h") -> np.ndarray:

@@ -15,16 +15,15 @@ from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
 from weft.foundation.dependencies import require
 from weft.foundation.errors import ArtifactError, TrainingError
 from weft.market.view import View
-from weft_plugins.models import inputs as _features
 from weft_plugins.models.boosted_trees import groups as _groups
+from weft_plugins.models.boosted_trees import inputs as _features
 from weft_plugins.models.boosted_trees.options import Options
 from weft_plugins.models.boosted_trees.outcome_table import LEVELS, VOLATILITY, OutcomeTable
-from weft_plugins.models.stages import Stages, digest_of
 
 if TYPE_CHECKING:
     import xgboost
 
-    from weft_plugins.models.boosted_trees.boosting import Growth, Samples
+    from weft_plugins.models.boosted_trees.boosting import Growth, Samples, Stages
 
 _FORMAT = 2
 _TREES = "model.ubj"
@@ -103,7 +102,7 @@ class XGBoost(Model):
             card={
                 "format": _FORMAT,
                 "xgboost": _version(),
-                "digest": digest_of(trees),
+                "digest": _boosting.digest_of(trees),
                 "group": self.config.group,
                 "features": list(self._columns),
                 "idle_features": idle,
@@ -174,13 +173,15 @@ class XGBoost(Model):
 
     def _grown(
         self, samples: "Samples", growth: "Growth", training: Training, table: OutcomeTable
-    ) -> tuple[bytes, Stages]:
+    ) -> "tuple[bytes, Stages]":
         """Return the trees, and what trees like them say of samples they have not seen."""
         from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # XGBoost takes long to import
 
         splits = _boosting.folds(samples.starts, training.horizon) if self.config.hold_out else []
         every = self.config.checkpoint_rounds
-        stages = Stages(training, growth.rounds, len(splits) + 1, every, len(samples.starts))
+        stages = _boosting.Stages(
+            training, growth.rounds, len(splits) + 1, every, len(samples.starts)
+        )
         for number, split in enumerate(splits):
             if stages.finished(number):
                 continue
@@ -207,7 +208,7 @@ class XGBoost(Model):
         self._expect_ours(card)
         if trees is None:
             raise ArtifactError(f"{_TREES} is missing", where=self.title())
-        if digest_of(trees) != card.get("digest"):
+        if _boosting.digest_of(trees) != card.get("digest"):
             raise ArtifactError(
                 f"{_TREES} is not what the card says: truncated or changed", where=self.title()
             )

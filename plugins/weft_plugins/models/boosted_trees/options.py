@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from weft.components.base import ComponentConfig, Local
 from weft_plugins.models.boosted_trees import groups as _groups
 from weft_plugins.models.boosted_trees.groups import Group
-from weft_plugins.models.inputs import FeatureGroup
+from weft_plugins.models.boosted_trees.inputs import FeatureGroup
 
 
 class Options(ComponentConfig):

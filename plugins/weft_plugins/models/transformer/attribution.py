@@ -19,7 +19,7 @@ import torch
 from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
 from weft_plugins.models.transformer.forecast import Forecaster
 from weft_plugins.models.transformer.windows import INPUTS, Windows, cells_where
-from weft_plugins.torch_threads import one_thread
+from weft_plugins.torch_runtime import one_thread
 
 BASELINE = "baseline"
 """Name of what is said of the neutral window, before any input is looked at."""

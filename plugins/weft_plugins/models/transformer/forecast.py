@@ -8,23 +8,22 @@ import numpy as np
 import torch
 
 from weft.foundation.arrays import FloatPanel, Floats
-from weft_plugins.models.transformer.device import (
-    cpu_threads,
-    devices_for,
-    on_first_with_room,
-)
 from weft_plugins.models.transformer.kernels import (
     mixture_chances,
     mixture_quantiles,
     mixture_spread,
     run_lstm,
 )
-from weft_plugins.models.transformer.network import Architecture, Masks, Network, Outputs
-from weft_plugins.models.transformer.noise import NOISES
+from weft_plugins.models.transformer.network import NOISES, Architecture, Masks, Network, Outputs
 from weft_plugins.models.transformer.options import Options
 from weft_plugins.models.transformer.samples import Samples
 from weft_plugins.models.transformer.windows import Windows, cells_where
-from weft_plugins.torch_threads import each_apart
+from weft_plugins.torch_runtime import (
+    cpu_threads,
+    devices_for,
+    each_apart,
+    on_first_with_room,
+)
 
 LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Levels of the quantiles."""

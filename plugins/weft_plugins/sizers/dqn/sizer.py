@@ -13,7 +13,6 @@ from weft.foundation.arrays import FloatPanel
 from weft.foundation.dependencies import require
 from weft.foundation.errors import ArtifactError, TrainingError
 from weft.market.view import View
-from weft_plugins.sizers._volatility import OPEN_HOURS
 from weft_plugins.sizers.dqn.baselines import fractional_kelly
 from weft_plugins.sizers.dqn.config import SHARES, DqnConfig, schema_of
 from weft_plugins.sizers.dqn.files import POLICY, artifact_of, policy_in, unpacked
@@ -21,6 +20,7 @@ from weft_plugins.sizers.dqn.judging import habits_of, judge
 from weft_plugins.sizers.dqn.policy import Policy, policy_of
 from weft_plugins.sizers.dqn.state import Situation, find_situation, states
 from weft_plugins.sizers.dqn.trades import Trades, closed_trades
+from weft_plugins.sizers.volatility_target import OPEN_HOURS
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -265,6 +265,6 @@ def _machinery() -> "tuple[Callable[[], AbstractContextManager[int]], type[Agent
     """
     require("torch", "gymnasium", "safetensors", extra="ml", where=_WHERE)
     from weft_plugins.sizers.dqn.agent import Agent  # noqa: PLC0415  # imports torch
-    from weft_plugins.torch_threads import one_thread  # noqa: PLC0415  # imports torch
+    from weft_plugins.torch_runtime import one_thread  # noqa: PLC0415  # imports torch
 
     return one_thread, Agent

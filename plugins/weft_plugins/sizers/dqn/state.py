@@ -10,9 +10,9 @@ from weft.components.ensemble import Fusion
 from weft.components.risk import Levels
 from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft.market.view import View
-from weft_plugins.sizers._volatility import volatility_sizes
 from weft_plugins.sizers.dqn.baselines import Expected, expect
 from weft_plugins.sizers.dqn.config import DqnConfig
+from weft_plugins.sizers.volatility_target import volatility_sizes
 
 StatePanel: TypeAlias = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.plugins.models.trainings import HORIZON, fitted, market
+from tests.plugins.models.boosted_trees.cases import HORIZON, fitted, market
 from weft.components.model import Forecast
 from weft.components.outcomes import forward_returns
 from weft.domain.instruments import describe

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tests.plugins.models.trainings import fitted, market, walk
+from tests.plugins.models.boosted_trees.cases import fitted, market, walk
 from weft.domain.instruments import Instrument, Kind, describe
 from weft.testing import History, random_history
 from weft_plugins.models.boosted_trees.groups import NAMED, Group, group_of, members

@@ -9,7 +9,7 @@ import pytest
 from weft.market.view import View
 from weft.testing import History, random_history
 from weft.testing.history import installed_feature
-from weft_plugins.models.inputs import FeatureGroup, matrix, names, needs
+from weft_plugins.models.boosted_trees.inputs import FeatureGroup, matrix, names, needs
 
 EVERYTHING: tuple[FeatureGroup, ...] = get_args(FeatureGroup)
 METRICS = ("fear_greed", "funding_rate", "open_interest_usd", "social_volume")

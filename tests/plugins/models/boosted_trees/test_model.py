@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xgboost
 
-from tests.plugins.models.trainings import HORIZON, Kept, fitted, market, walk
+from tests.plugins.models.boosted_trees.cases import HORIZON, Kept, fitted, market, walk
 from weft.components.outcomes import forward_returns
 from weft.components.trained import Artifact, Training
 from weft.market.view import View

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.plugins.models.trainings import Kept, fitted, market, walk
+from tests.plugins.models.boosted_trees.cases import Kept, fitted, market, walk
 from weft.components.trained import Artifact, Training
 from weft.foundation.errors import (
     ArtifactError,
@@ -17,11 +17,10 @@ from weft.foundation.errors import (
     NotTrainedError,
     TrainingError,
 )
-from weft.learning.formats import check_files
+from weft.learning.cards import check_files
 from weft.testing import History
-from weft_plugins.models.boosted_trees.boosting import Growth, Samples, grow
+from weft_plugins.models.boosted_trees.boosting import Growth, Samples, Stages, digest_of, grow
 from weft_plugins.models.boosted_trees.model import XGBoost
-from weft_plugins.models.stages import Stages, digest_of
 
 
 def model(**options: Any) -> XGBoost:

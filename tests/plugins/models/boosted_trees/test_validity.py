@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.plugins.models.trainings import HORIZON, fitted, market, walk
+from tests.plugins.models.boosted_trees.cases import HORIZON, fitted, market, walk
 from weft.components.outcomes import forward_returns
 from weft.learning.splits import Split, purged_folds, walk_forward
 from weft.market.view import View

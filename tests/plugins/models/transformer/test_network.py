@@ -15,14 +15,12 @@ from tests.plugins.models.transformer.cases import BUILD, TINY, fresh_network, w
 from weft_plugins.models.transformer.forecast import Forecaster
 from weft_plugins.models.transformer.kernels import mixture_chances, mixture_quantiles
 from weft_plugins.models.transformer.network import (
+    NOISES,
     EncoderLayer,
     Masks,
     Outputs,
     build_network,
     draw_masks,
-)
-from weft_plugins.models.transformer.noise import (
-    NOISES,
     mixture_log_likelihood,
 )
 

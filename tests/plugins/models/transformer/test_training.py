@@ -25,12 +25,12 @@ from tests.plugins.models.transformer.cases import (
 from weft.components.outcomes import forward_returns, uniqueness
 from weft.components.trained import Artifact
 from weft.foundation.errors import ComponentError, TrainingError
-from weft_plugins.models.transformer.device import cpu_threads, devices_for, on_first_with_room
 from weft_plugins.models.transformer.model import Transformer
 from weft_plugins.models.transformer.network import build_network
 from weft_plugins.models.transformer.samples import Samples, choose_samples
-from weft_plugins.models.transformer.state import State, read_state
+from weft_plugins.models.transformer.training import State, read_state
 from weft_plugins.models.transformer.windows import INPUTS, Windows
+from weft_plugins.torch_runtime import cpu_threads, devices_for, on_first_with_room
 
 WHERE = "model transformer"
 

@@ -67,7 +67,7 @@ class FinBert:
         with self._lock:
             if self._ready is None:
                 self._ready = self._load()
-            from weft_plugins.torch_threads import each_apart  # noqa: PLC0415  # imports torch
+            from weft_plugins.torch_runtime import each_apart  # noqa: PLC0415  # imports torch
 
             return each_apart(self._tone, texts)
 

@@ -13,9 +13,8 @@ from weft.domain.instruments import describe
 from weft.foundation.arrays import BoolPanel
 from weft.foundation.times import Interval
 from weft.testing import History, random_history
-from weft_plugins.models.candle_runs import Runs
 from weft_plugins.models.transformer.model import Transformer
-from weft_plugins.models.transformer.windows import Windows, cells_where
+from weft_plugins.models.transformer.windows import Runs, Windows, cells_where
 
 HOUR = Interval.parse("1h")
 

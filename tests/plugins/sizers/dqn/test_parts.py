@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from scipy.optimize import minimize_scalar
 from scipy.stats import chisquare
 
-from tests.plugins.sizers.dqn_worlds import trades_of
+from tests.plugins.sizers.dqn.worlds import trades_of
 from weft.components.ensemble import Fusion
 from weft.components.model import Forecast, TrustedForecast
 from weft.components.risk import Levels

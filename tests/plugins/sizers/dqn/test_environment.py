@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from tests.plugins.sizers.dqn_worlds import HORIZON, TINY, market, opinions, trades_of, view_of
+from tests.plugins.sizers.dqn.worlds import HORIZON, TINY, market, opinions, trades_of, view_of
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels
 from weft.components.trained import ComposedDecisions
@@ -14,9 +14,9 @@ from weft.domain.candles import Candles, candles_from_arrays
 from weft.domain.instruments import describe
 from weft.foundation.times import Interval
 from weft.testing.history import START, History
-from weft_plugins.sizers.dqn import DqnSizer
 from weft_plugins.sizers.dqn.environment import TradeEnvironment
 from weft_plugins.sizers.dqn.reward import Account
+from weft_plugins.sizers.dqn.sizer import DqnSizer
 from weft_plugins.sizers.dqn.trades import closed_trades, find_exits
 
 NO = float("nan")

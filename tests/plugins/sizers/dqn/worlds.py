@@ -11,12 +11,12 @@ from weft.components.trained import Artifact, ComposedDecisions, Training
 from weft.market.view import View
 from weft.testing.history import History, random_history
 from weft.testing.made_up import with_forecasts, with_regime
-from weft_plugins.sizers.dqn import DqnSizer
 from weft_plugins.sizers.dqn.agent import Agent
 from weft_plugins.sizers.dqn.config import SHARES, DqnConfig
 from weft_plugins.sizers.dqn.policy import policy_of
+from weft_plugins.sizers.dqn.sizer import DqnSizer
 from weft_plugins.sizers.dqn.trades import Trades
-from weft_plugins.torch_threads import one_thread
+from weft_plugins.torch_runtime import one_thread
 
 HORIZON = 6
 TINY = DqnSizer.Config(

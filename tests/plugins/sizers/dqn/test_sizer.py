@@ -11,7 +11,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from tests.plugins.sizers.dqn_worlds import (
+from tests.plugins.sizers.dqn.worlds import (
     HORIZON,
     TINY,
     Kept,
@@ -29,16 +29,16 @@ from weft.foundation.errors import (
     NotTrainedError,
     TrainingError,
 )
-from weft.learning.formats import check_files
+from weft.learning.cards import check_files
 from weft.learning.judging import skill_of, trust_in
 from weft.testing.conformance import HEAVY
 from weft.testing.history import History
-from weft_plugins.sizers.dqn import DqnSizer
 from weft_plugins.sizers.dqn.agent import Agent
 from weft_plugins.sizers.dqn.config import SHARES
 from weft_plugins.sizers.dqn.files import AGENT, POLICY, PROGRESS, packed, unpacked
 from weft_plugins.sizers.dqn.judging import habits_of
 from weft_plugins.sizers.dqn.policy import Policy
+from weft_plugins.sizers.dqn.sizer import DqnSizer
 from weft_plugins.sizers.dqn.trades import closed_trades
 from weft_plugins.sizers.volatility_target import VolatilityTarget
 
@@ -171,7 +171,7 @@ def test_every_market_gets_a_size(world: Callable[[np.ndarray], np.ndarray]) -> 
 
 def test_its_modules_import_nothing_heavy() -> None:
     code = (
-        "import sys, weft_plugins.sizers.dqn; "
+        "import sys, weft_plugins.sizers.dqn.sizer; "
         f"print([m for m in {(*HEAVY, 'gymnasium', 'safetensors')} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

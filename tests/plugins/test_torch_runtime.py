@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from weft_plugins.torch_threads import each_apart, one_thread  # noqa: E402  # needs torch
+from weft_plugins.torch_runtime import each_apart, one_thread  # noqa: E402  # needs torch
 
 
 @pytest.fixture(autouse=True)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, trim_mean
 
-from tests.plugins.sizers.dqn_worlds import HORIZON, shares_after_training, trades_of
+from tests.plugins.sizers.dqn.worlds import HORIZON, shares_after_training, trades_of
 from weft.components.trained import Training
 from weft.foundation.errors import TrainingError
 from weft_plugins.sizers.dqn.agent import Agent, learning_rate_at
 from weft_plugins.sizers.dqn.config import SHARES, DqnConfig
-from weft_plugins.torch_threads import one_thread
+from weft_plugins.torch_runtime import one_thread
 
 SHORT = DqnConfig(
     steps=1200, epsilon_steps=600, batch=64, learning_rate=3e-3, hidden=(32,), soft_update=0.01
