@@ -1,13 +1,14 @@
-"""Torch on one thread, where a number must not depend on what is computed beside it."""
+"""Torch for all models: CPU threads, devices, and tensors as arrays."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
+from numpy.typing import NDArray
 
 from weft.foundation.errors import ComponentError
 
@@ -16,22 +17,22 @@ Result = TypeVar("Result")
 
 
 class _OneThread(threading.local):
-    """Keeps torch to one CPU thread from the first that asks for it to the last that leaves.
+    """Limits torch to one CPU thread while any caller is inside `one_thread`.
 
-    Torch counts threads both for the process and for each thread that calls it. Of two callers
-    that overlap, the first to end must not set the count back while the other computes. It stays
-    with one thread, and sets its own count back when it ends the next time.
+    Torch counts threads for the process and for each calling thread. Where two callers overlap,
+    the first to leave must not restore the count while the other still computes. That caller
+    stays on one thread, and restores its count when it leaves the next time.
 
     Attributes:
-        owed: whether this caller has yet to set its count back.
+        pending: whether this thread still has to restore its count.
     """
 
-    owed = False
+    pending = False
 
     def enter(self) -> int:
-        """Return how many threads torch has outside."""
+        """Limit torch to one thread, and return its number of threads outside."""
         with _SHARED.lock:
-            if _SHARED.inside == 0 and not self.owed:
+            if _SHARED.inside == 0 and not self.pending:
                 _SHARED.outside = torch.get_num_threads()
             torch.set_num_threads(1)
             _SHARED.inside += 1
@@ -40,14 +41,14 @@ class _OneThread(threading.local):
     def leave(self) -> None:
         with _SHARED.lock:
             _SHARED.inside -= 1
-            self.owed = _SHARED.inside > 0
-            if not self.owed:
+            self.pending = _SHARED.inside > 0
+            if not self.pending:
                 torch.set_num_threads(_SHARED.outside)
 
 
 @dataclass
 class _Shared:
-    """What all callers share: how many are inside, and torch's count of threads outside."""
+    """State shared by all threads: callers inside, and torch's number of threads outside."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     inside: int = 0
@@ -60,10 +61,10 @@ _ONE_THREAD = _OneThread()
 
 @contextmanager
 def one_thread() -> Iterator[int]:
-    """Run torch on one CPU thread, on which its sums have one order, and set it back afterwards.
+    """Run torch on one CPU thread, so that its sums have one order; restore the count afterwards.
 
     Yields:
-        How many threads torch has outside.
+        Number of threads torch has outside.
     """
     threads = _ONE_THREAD.enter()
     try:
@@ -75,16 +76,16 @@ def one_thread() -> Iterator[int]:
 def each_apart(
     work: Callable[[Item], Result], items: Sequence[Item], threads: int = 0
 ) -> list[Result]:
-    """Return the result of each item, computed by itself with torch on one thread.
+    """Return the result of each item, computed separately with torch on one thread.
 
-    The shapes that torch meets are then those of the item, so that its numbers do not depend on
-    the other items. In a batch they do, even in one of a fixed size: matrix products and
-    vectorised functions may treat the rows at its edge in another way.
+    A separate item gives torch the same shapes whatever the other items are, so its numbers do
+    not depend on them. In a batch they would: matrix products and vectorised functions may treat
+    the rows at the edge of a batch differently, even where batches have a fixed size.
 
     Args:
         work: computes one item.
         items: several of them are computed at the same time.
-        threads: how many at most; 0 for as many as torch has threads.
+        threads: items computed at the same time, at most; 0 for as many as torch has threads.
     """
     with one_thread() as available:
         workers = min(threads or available, len(items))
@@ -94,14 +95,25 @@ def each_apart(
             return list(pool.map(work, items))
 
 
-T = TypeVar("T")
+@contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Run torch on `count` CPU threads, 0 for as many as it has; restore the count afterwards."""
+    before = torch.get_num_threads()
+    if count in (0, before):
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def devices_for(wanted: Literal["auto", "cpu", "cuda"], where: str) -> list[torch.device]:
     """Return the devices to try, in order.
 
     Raises:
-        ComponentError: ``cuda`` is asked for and there is none.
+        ComponentError: ``cuda`` is wanted and torch finds no CUDA device.
     """
     cpu = torch.device("cpu")
     if wanted == "cpu":
@@ -119,12 +131,12 @@ def devices_for(wanted: Literal["auto", "cpu", "cuda"], where: str) -> list[torc
 
 
 def on_first_with_room(
-    devices: Sequence[torch.device], work: Callable[[torch.device], T], where: str
-) -> T:
-    """Return what `work` makes on the first device whose memory suffices.
+    devices: Sequence[torch.device], work: Callable[[torch.device], Result], where: str
+) -> Result:
+    """Return the result of `work` on the first device with enough memory.
 
     Raises:
-        ComponentError: the last one ran out of memory as well.
+        ComponentError: the last device ran out of memory as well.
     """
     for device in devices[:-1]:
         try:
@@ -141,15 +153,17 @@ def on_first_with_room(
         ) from error
 
 
-@contextmanager
-def cpu_threads(count: int) -> Iterator[None]:
-    """Run torch on some CPU threads, 0 for as many as it has, and set it back afterwards."""
-    before = torch.get_num_threads()
-    if count in (0, before):
-        yield
-        return
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def to_arrays(tensors: Mapping[str, torch.Tensor], prefix: str = "") -> dict[str, NDArray[Any]]:
+    """Return copies of tensors as arrays, with `prefix` before each name."""
+    return {
+        f"{prefix}{name}": tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()
+    }
+
+
+def to_tensors(arrays: Mapping[str, NDArray[Any]], prefix: str = "") -> dict[str, torch.Tensor]:
+    """Return copies of the arrays whose names begin with `prefix`, without it, as tensors."""
+    return {
+        name.removeprefix(prefix): torch.from_numpy(array.copy())
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }

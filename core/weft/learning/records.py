@@ -1,4 +1,4 @@
-"""What a training goes by and comes to: its rules, the rows it uses, and the outcome."""
+"""Records of trainings: rules, rows, results, and their counts in the ledger."""
 
 import threading
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from weft.learning.judging import Comparison
 from weft.ledger.ledger import Ledger
 
 TRAINING: Final = "training"
-"""Kind of the rows of the ledger that tell of trainings."""
+"""Kind of the ledger rows that record trainings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How trainings are judged; see `weft.config.settings.TrainingSection`."""
+    """Rules of training and judging; see `weft.config.settings.TrainingSection`."""
 
     shadow_share: float = 0.2
     shadow_spans_most: int = 120
@@ -26,14 +26,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRows:
-    """Which rows a training uses; instants are closes, microseconds since 1970.
+    """Rows of a training; times are closes, microseconds since 1970.
 
     Attributes:
         first: first row to train on.
         trained_to: last row to train on.
-        judged_to: last row to judge on; judging begins right after `trained_to`.
-        rows: rows to train on.
-        shadow_rows: rows to judge on.
+        judged_to: last row to judge on; the first is the row after `trained_to`.
+        rows: number of rows to train on.
+        shadow_rows: number of rows to judge on.
     """
 
     first: int
@@ -45,13 +45,13 @@ class TrainingRows:
 
 @dataclass(frozen=True, slots=True)
 class ChampionScore:
-    """How the champion does on the rows a challenger is judged on.
+    """Score of the champion on the rows a challenger is judged on.
 
     Attributes:
-        digest: of its artifact.
-        trust: how far it has been listened to.
-        loss: on each row kept for judging; NaN on those it was trained on (rows,).
-        skill: its gain over the baseline on the others.
+        digest: digest of its artifact.
+        trust: its trust so far, 0 to 1.
+        loss: loss on each judging row; NaN on rows it was trained on (rows,).
+        skill: gain over the baseline on the other rows.
     """
 
     digest: str
@@ -62,18 +62,18 @@ class ChampionScore:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """What one training came to.
+    """Result of one training.
 
     Attributes:
         key: the component's key in config.
-        digest: of the artifact.
-        span: which rows were used.
-        skill: its gain over the baseline on the rows that came after.
-        against: its gain over the champion there; None where there was none.
-        trust: how far it is to be listened to, 0 to 1.
-        promoted: whether it was taken into use.
-        why: in words.
-        seconds: how long training took.
+        digest: digest of the artifact.
+        span: rows of the training.
+        skill: gain over the baseline on the judging rows.
+        against: gain over the champion on the judging rows; None without a champion.
+        trust: weight of its forecasts, 0 to 1.
+        promoted: whether the artifact was taken into use.
+        why: reason of the decision, for users.
+        seconds: duration of the training.
     """
 
     key: str
@@ -89,12 +89,12 @@ class TrainingResult:
 
 @dataclass(frozen=True, slots=True)
 class TrainedSoFar:
-    """What the ledger tells of the trainings of one component.
+    """Trainings of one component in the ledger.
 
     Attributes:
-        count: how often it was trained.
-        promoted: how often the outcome was taken into use.
-        last: what was written down of the latest training.
+        count: number of trainings.
+        promoted: number of trainings whose artifact was taken into use.
+        last: body of the ledger row of the latest training.
     """
 
     count: int
@@ -103,10 +103,10 @@ class TrainedSoFar:
 
 
 class Trainings:
-    """Counts the trainings in a ledger, reading each row once. Safe to use from several threads.
+    """Trainings in a ledger, each row read once. Safe to use from several threads.
 
     Args:
-        ledger: where they stand.
+        ledger: ledger with the trainings.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -116,7 +116,7 @@ class Trainings:
         self._lock = threading.Lock()
 
     def by_key(self) -> dict[str, TrainedSoFar]:
-        """Return what there is to say of each component that was ever trained, by its key.
+        """Return the trainings of each trained component, by its key in config.
 
         Raises:
             StorageError: the ledger cannot be read.

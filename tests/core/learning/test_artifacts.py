@@ -81,7 +81,7 @@ def test_a_card_under_another_name_is_refused(tmp_path: Path) -> None:
     "name", ["model.pkl", "model.pt", "model.joblib", "../model.json", "a/b.json", "card.json"]
 )
 def test_no_file_that_could_run_code_or_lies_elsewhere_is_kept(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ArtifactError, match="cannot be kept"):
+    with pytest.raises(ArtifactError, match="cannot be stored"):
         Artifacts(tmp_path).keep("models.m", Artifact({name: b""}, {}), {})
     assert not list(tmp_path.iterdir())
 

@@ -178,9 +178,9 @@ def test_an_artifact_made_for_something_else_is_not_used(tmp_path: Path, other: 
     signal = engine.report(engine.compose(engine.view(NOW))).signals[0]
     assert signal.forecasts == ()
     name, _, wanted = other.partition("=")
-    assert f"was made for {name} " in signal.missing_models[KEY]
+    assert f"was trained for {name} " in signal.missing_models[KEY]
     assert f"config says {wanted}" in signal.missing_models[KEY]
-    with pytest.raises(ArtifactError, match=f"was made for {name}"):
+    with pytest.raises(ArtifactError, match=f"was trained for {name}"):
         engine.trainer.promote(KEY, trial.digest, NOW, "by hand")
 
 

@@ -118,7 +118,7 @@ def test_going_back_uses_the_artifact_before_and_leaves_the_past(tmp_path: Path)
 
 def test_there_may_be_nothing_to_go_back_to(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
-    with pytest.raises(LearningError, match="no artifact to go back to"):
+    with pytest.raises(LearningError, match="no earlier artifact to go back to"):
         engine.trainer.roll_back(KEY, NOW)
     with pytest.raises(LearningError, match="0 artifacts begin with"):
         engine.trainer.promote(KEY, "abc", NOW, "by hand")

@@ -62,7 +62,7 @@ def test_a_champion_that_has_come_to_know_nothing_is_not_listened_to_any_longer(
         (forecast,) = engine.report(engine.compose(engine.view(as_of))).signals[0].forecasts
         assert forecast.trust == trust
     assert artifact_at(engine, later) == first.digest
-    assert "judged anew" in engine.champions.promotions(KEY)[-1].why
+    assert "judged again" in engine.champions.promotions(KEY)[-1].why
     (status,) = (one for one in model_status(engine) if one.key == KEY)
     assert (status.trust, status.effective_at) == (0.0, iso(NOW))
     assert (status.trainings, status.promotions) == (3, 1)
@@ -70,7 +70,7 @@ def test_a_champion_that_has_come_to_know_nothing_is_not_listened_to_any_longer(
     monkeypatch.undo()
     engine.trainer.train(KEY, advance(engine, 30 * 24))
     assert engine.champions.promotions(KEY)[-1].trust == 1.0
-    with pytest.raises(LearningError, match="no artifact to go back to"):
+    with pytest.raises(LearningError, match="no earlier artifact to go back to"):
         engine.trainer.roll_back(KEY, engine.latest_close())
 
 
@@ -188,7 +188,10 @@ def test_training_again_to_the_same_says_so(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     first, second = (engine.trainer.train(KEY, NOW) for _ in range(2))
     assert second.digest == first.digest
-    assert (second.promoted, second.why) == (False, "it is the same as the one in use")
+    assert (second.promoted, second.why) == (
+        False,
+        "not promoted: identical to the artifact in use",
+    )
     assert engine.trainer.trainings.by_key()[KEY].last["why"] == second.why
     Leaning.chance = 0.7
-    assert "than the one in use" in engine.trainer.train(KEY, NOW).why
+    assert "than the artifact in use" in engine.trainer.train(KEY, NOW).why

@@ -1,23 +1,19 @@
-"""Training the network: AdamW, cosine annealing, early stopping, and going on where it stopped."""
+"""Training of the network: AdamW, cosine annealing, early stopping and checkpoints."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
-from math import isfinite
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import OutOfMemoryError, Size, Tensor, nn
+from torch import OutOfMemoryError, Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from weft.components.trained import Training
 from weft.foundation.errors import TrainingError
+from weft_plugins.checkpoints import Checkpoint, load_checkpoint, pack_tensors, unpack_tensors
 from weft_plugins.models.transformer.network import (
     NOISES,
     Architecture,
@@ -30,20 +26,32 @@ from weft_plugins.models.transformer.network import (
 from weft_plugins.models.transformer.options import Options
 from weft_plugins.models.transformer.samples import Samples
 from weft_plugins.models.transformer.windows import Cells
-from weft_plugins.torch_runtime import cpu_threads, devices_for, on_first_with_room
+from weft_plugins.torch_runtime import (
+    cpu_threads,
+    devices_for,
+    on_first_with_room,
+    to_arrays,
+    to_tensors,
+)
 
-VERSION: Final = 1
-_ROUNDING: Final = 1.0 + 1e-9
-_TENSORS, _NUMBERS = "training.safetensors", "training.json"
+VERSION: Final = 2
+"""Version of the state in a checkpoint."""
+
+_TENSORS: Final = "training.safetensors"
+_SEEDS: Final = 2**62
+_WEIGHTS, _MASKS, _EPOCHS = range(3)
+"""Streams of random numbers derived from one seed."""
+
+_VALIDATION_BATCH: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Losses of the epochs done so far.
+    """Losses of the finished epochs.
 
     Attributes:
-        loss: mean of each epoch, while learning.
-        validation: after each epoch, on the rows kept to stop by.
+        loss: mean training loss of each epoch.
+        validation: validation loss after each epoch.
         best: number of the epoch with the smallest validation loss; -1 before the first.
     """
 
@@ -53,7 +61,7 @@ class History:
 
     @property
     def epochs(self) -> int:
-        """How many are done."""
+        """Number of finished epochs."""
         return len(self.loss)
 
     def after(self, loss: float, validation: float) -> "History":
@@ -67,7 +75,7 @@ class History:
         )
 
     def figures(self) -> dict[str, float]:
-        """Return the latest losses, for whoever watches."""
+        """Return the latest losses, for the progress bar."""
         if not self.epochs:
             return {}
         return {
@@ -77,185 +85,110 @@ class History:
         }
 
 
-class State:
-    """Weights now and at their best, optimizer and schedule of one training."""
+class TrainingState:
+    """Network, optimizer and schedule of one training, and the best weights so far."""
 
     def __init__(self, network: Network, optimizer: Optimizer, scheduler: LRScheduler) -> None:
         self.network = network
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.best: dict[str, Tensor] = {}
-        self.keep_best()
+        self.copy_to_best()
 
-    def keep_best(self) -> None:
-        """Remember the weights as they are."""
+    def copy_to_best(self) -> None:
+        """Copy the current weights to `best`."""
         self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
 
-    def use_best(self) -> None:
-        """Go back to the weights remembered."""
+    def restore_best(self) -> None:
+        """Set the network to the best weights."""
         self.network.load_state_dict(self.best)
 
+    def checkpoint(self, history: History, seed: int) -> Checkpoint:
+        """Return the state as a checkpoint."""
+        optimizer = self.optimizer.state_dict()
+        moments = {
+            f"optimizer.{number}.{name}": value
+            for number, values in optimizer["state"].items()
+            for name, value in values.items()
+        }
+        arrays = to_arrays(self.network.state_dict(), "weights.")
+        arrays |= to_arrays(self.best, "best.") | to_arrays(moments)
+        state = {
+            **_made_with(seed),
+            "history": asdict(history),
+            "rates": [group["lr"] for group in optimizer["param_groups"]],
+            "scheduler": self.scheduler.state_dict(),
+        }
+        return Checkpoint(state, {_TENSORS: pack_tensors(arrays)})
 
-def write_state(state: State, history: History, seed: int) -> dict[str, bytes]:
-    """Return a training's state as files."""
-    inner = state.optimizer.state_dict()
-    moments = {
-        f"optimizer.{number}.{name}": value
-        for number, values in inner["state"].items()
-        for name, value in values.items()
-    }
-    weights = {f"weights.{name}": value for name, value in state.network.state_dict().items()}
-    best = {f"best.{name}": value for name, value in state.best.items()}
-    numbers = {
-        "version": VERSION,
-        "seed": seed,
-        "history": asdict(history),
-        "rates": [group["lr"] for group in inner["param_groups"]],
-        "scheduler": state.scheduler.state_dict(),
-    }
-    tensors = dict(chain(weights.items(), best.items(), moments.items()))
-    return {_TENSORS: save(tensors), _NUMBERS: json.dumps(numbers).encode()}
+    def resume(self, checkpoint: Checkpoint | None, seed: int, where: str) -> History:
+        """Load a checkpoint, and return the history of its epochs.
 
-
-def read_state(state: State, files: Mapping[str, bytes] | None, seed: int) -> History:
-    """Bring a training to the state that was kept, and return what came before.
-
-    Where nothing usable was kept (nothing at all, by another version, from another seed, cut
-    off, with a number that no training leaves behind), the training is left at its beginning.
-    """
-    if files is None:
-        return History()
-    beginning = _all_of(state)
-    try:
-        tensors = load(files[_TENSORS])
-        numbers = json.loads(files[_NUMBERS])
-        if (numbers["version"], numbers["seed"]) != (VERSION, seed):
+        Without a checkpoint of this version, torch, seed and architecture, the state does not
+        change and the history is empty.
+        """
+        if checkpoint is None or not _made_with(seed).items() <= checkpoint.state.items():
             return History()
-        history = _history(numbers["history"])
-        weights, best = _under("weights", tensors), _under("best", tensors)
-        _expect_same(weights, state.network)
-        _expect_same(best, state.network)
-        inner = _optimizer_state(state, tensors, numbers)
-        schedule = _schedule(state, numbers["scheduler"], history)
-        _use(state, (weights, inner, schedule))
-    except OutOfMemoryError:
-        # Nothing is wrong with what was kept: another device may have room for it.
-        raise
-    except (SafetensorError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError):
-        _use(state, beginning)
-        return History()
-    device = next(state.network.parameters()).device
-    state.best = {name: value.to(device) for name, value in best.items()}
-    return history
+        arrays = unpack_tensors(checkpoint.files[_TENSORS], _TENSORS, where)
+        initial = self._parts()
+        try:
+            self._use(
+                to_tensors(arrays, "weights."),
+                _optimizer_state(self.optimizer, checkpoint, to_tensors(arrays, "optimizer.")),
+                dict(checkpoint.state["scheduler"]),
+            )
+        except OutOfMemoryError:
+            # The checkpoint is sound: another device may have room for it.
+            raise
+        except (LookupError, TypeError, ValueError, RuntimeError):
+            self._use(*initial)
+            return History()
+        device = next(self.network.parameters()).device
+        best = to_tensors(arrays, "best.")
+        self.best = {name: value.to(device) for name, value in best.items()}
+        losses = checkpoint.state["history"]
+        return History(tuple(losses["loss"]), tuple(losses["validation"]), losses["best"])
+
+    def _parts(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        parts = (self.network, self.optimizer, self.scheduler)
+        network, optimizer, scheduler = (deepcopy(part.state_dict()) for part in parts)
+        return network, optimizer, scheduler
+
+    def _use(
+        self, network: dict[str, Any], optimizer: dict[str, Any], scheduler: dict[str, Any]
+    ) -> None:
+        self.network.load_state_dict(network)
+        self.optimizer.load_state_dict(optimizer)
+        self.scheduler.load_state_dict(scheduler)
 
 
-_Parts: TypeAlias = tuple[Mapping[str, Any], dict[str, Any], dict[str, Any]]
-"""States of a network, its optimizer and its schedule."""
-
-
-def _all_of(state: State) -> _Parts:
-    parts = (state.network, state.optimizer, state.scheduler)
-    network, optimizer, scheduler = (deepcopy(part.state_dict()) for part in parts)
-    return network, optimizer, scheduler
-
-
-def _use(state: State, parts: _Parts) -> None:
-    network, optimizer, scheduler = parts
-    state.network.load_state_dict(network)
-    state.optimizer.load_state_dict(optimizer)
-    state.scheduler.load_state_dict(scheduler)
-
-
-def _history(kept: Mapping[str, Any]) -> History:
-    loss, validation = (_finite(kept[name]) for name in ("loss", "validation"))
-    best = kept["best"]
-    if type(best) is not int or len(loss) != len(validation) or best not in range(len(loss)):
-        raise ValueError("losses that do not fit together")
-    return History(loss, validation, best)
-
-
-def _schedule(state: State, kept: Mapping[str, Any], history: History) -> dict[str, Any]:
-    """Return the schedule's state, which the number of epochs decides but for its rates."""
-    now = state.scheduler.state_dict()
-    moving = {"last_epoch": history.epochs, "_step_count": history.epochs + 1}
-    rates = _rates(state, kept["_last_lr"])
-    expected = now | moving | {"_last_lr": rates}
-    if dict(kept) != expected:
-        raise ValueError("another schedule")
-    return expected
+def _made_with(seed: int) -> dict[str, Any]:
+    """Return the values that must agree for a checkpoint to be loaded."""
+    return {"version": VERSION, "torch": str(torch.__version__), "seed": seed}
 
 
 def _optimizer_state(
-    state: State, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
+    optimizer: Optimizer, checkpoint: Checkpoint, tensors: dict[str, Tensor]
 ) -> dict[str, Any]:
-    inner = state.optimizer.state_dict()
-    rates = _rates(state, numbers["rates"])
-    for group, rate in zip(inner["param_groups"], rates, strict=True):
+    """Return the state of an optimizer from a checkpoint's moments and learning rates."""
+    groups = optimizer.state_dict()["param_groups"]
+    for group, rate in zip(groups, checkpoint.state["rates"], strict=True):
         group["lr"] = rate
-    shapes = [value.shape for group in state.optimizer.param_groups for value in group["params"]]
-    found: dict[int, dict[str, Tensor]] = {}
-    for path, value in _under("optimizer", tensors).items():
+    moments: dict[int, dict[str, Tensor]] = {}
+    for path, value in tensors.items():
         number, name = path.split(".")
-        _expect_moment(name, value, shapes[int(number)])
-        found.setdefault(int(number), {})[name] = value
-    if any(set(moments) != {"step", "exp_avg", "exp_avg_sq"} for moments in found.values()):
-        raise ValueError("moments of another optimizer")
-    return {"state": found, "param_groups": inner["param_groups"]}
-
-
-def _expect_moment(name: str, value: Tensor, shape: Size) -> None:
-    sound = value.shape == (() if name == "step" else shape) and bool(value.isfinite().all())
-    least = {"step": 1.0, "exp_avg_sq": 0.0}.get(name)
-    if not sound or (least is not None and bool((value < least).any())):
-        raise ValueError(f"{name} of another optimizer")
-
-
-def _rates(state: State, kept: Sequence[float]) -> list[float]:
-    """Return learning rates, which are never above the one at the start."""
-    rates = list(_finite(kept))
-    for rate, group in zip(rates, state.optimizer.param_groups, strict=True):
-        if not 0.0 <= rate <= group["initial_lr"] * _ROUNDING:
-            raise ValueError("rates of another schedule")
-    return rates
-
-
-def _finite(values: Sequence[Any]) -> tuple[float, ...]:
-    if not all(isinstance(value, int | float) and isfinite(value) for value in values):
-        raise ValueError("numbers that are none")
-    return tuple(float(value) for value in values)
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(f"{prefix}."): value
-        for name, value in tensors.items()
-        if name.startswith(f"{prefix}.")
-    }
-
-
-def _expect_same(weights: Mapping[str, Tensor], network: Network) -> None:
-    own = {name: (value.shape, value.dtype) for name, value in network.state_dict().items()}
-    if own != {name: (value.shape, value.dtype) for name, value in weights.items()}:
-        raise ValueError("weights of another network")
-    if not all(bool(value.isfinite().all()) for value in weights.values()):
-        raise ValueError("weights that are no numbers")
-
-
-_SEEDS = 2**62
-_WEIGHTS, _MASKS, _EPOCHS = range(3)
-"""Streams of random numbers that follow from one seed."""
-
-_AT_ONCE = 64
+        moments.setdefault(int(number), {})[name] = value
+    return {"state": moments, "param_groups": groups}
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What a training came to.
+    """A trained network.
 
     Attributes:
-        network: with the weights of the epoch that did best on the validation rows.
-        masks: 1 where kept, 0 where dropped: those of every forecast.
-        seed: all of its randomness follows from.
+        network: network with the weights of the best epoch on the validation rows.
+        masks: dropout masks of every forecast: 1 keeps, 0 drops.
+        seed: seed of all random numbers of the training.
         history: losses of each epoch.
     """
 
@@ -268,16 +201,15 @@ class Fitted:
 def train_network(
     samples: Samples, build: Architecture, options: Options, training: Training, where: str
 ) -> Fitted:
-    """Train a network; where an earlier training of the same kind was stopped, go on from there.
+    """Train a network, continuing a stopped training of the same kind.
 
-    After each epoch its whole state is kept. An epoch's random numbers follow from the seed and
-    its number, so a training that was stopped and resumed gives the same weights as one that
-    never was. One that runs out of GPU memory goes on on the CPU from the state kept
-    last.
+    A checkpoint is saved after each epoch. The random numbers of an epoch follow from the seed and
+    the number of the epoch, so a resumed training gives the same weights as one that was never
+    stopped. A training that runs out of GPU memory continues on the CPU from its last checkpoint.
 
     Raises:
-        TrainingError: the loss is no number any more.
-        ComponentError: the device asked for is not there, or has too little memory.
+        TrainingError: the loss is no longer finite.
+        ComponentError: the device is absent, or has too little memory.
     """
     seed = int(training.rng.integers(_SEEDS))
 
@@ -314,23 +246,25 @@ class _Run:
             weight_decay=options.weight_decay,
         )
         self.scheduler = CosineAnnealingLR(self.optimizer, T_max=options.epochs)
-        self.state = State(self.network, self.optimizer, self.scheduler)
+        self.state = TrainingState(self.network, self.optimizer, self.scheduler)
 
     def finish(self) -> Fitted:
-        """Run the epochs that are left."""
-        history = read_state(self.state, self.training.checkpoints.load(), self.seed)
+        """Run the remaining epochs."""
+        checkpoint = load_checkpoint(self.training.checkpoints, self.where)
+        history = self.state.resume(checkpoint, self.seed, self.where)
         while not self._is_over(history):
             epoch = history.epochs
             loss = self._learn(epoch, history)
             validation = self._validate(epoch)
             history = history.after(loss, validation)
             if history.best == epoch:
-                self.state.keep_best()
+                self.state.copy_to_best()
             self.scheduler.step()
-            self.training.checkpoints.save(write_state(self.state, history, self.seed))
+            checkpoint = self.state.checkpoint(history, self.seed)
+            self.training.checkpoints.save(checkpoint.to_files())
         total = float(self.options.epochs)
         self.training.progress(total, total, **history.figures())
-        self.state.use_best()
+        self.state.restore_best()
         return Fitted(self.network.cpu().eval(), self.masks, self.seed, history)
 
     def _is_over(self, history: History) -> bool:
@@ -338,7 +272,7 @@ class _Run:
         return history.epochs >= self.options.epochs or waited >= self.options.patience
 
     def _learn(self, epoch: int, history: History) -> float:
-        """Take one step for each batch of the epoch, and return the mean loss."""
+        """Take one optimizer step for each batch of the epoch, and return the mean loss."""
         rng = np.random.default_rng(_stream(self.seed, _EPOCHS, epoch))
         generator = torch.Generator().manual_seed(int(rng.integers(_SEEDS)))
         cells = self.samples.of_epoch(rng)
@@ -346,28 +280,28 @@ class _Run:
         total, done = 0.0, 0
         for inputs, outcome in self._batches(cells, self.options.batch_size):
             masks = draw_masks(self.build, len(inputs), 1, generator)
-            said = self.network(inputs, masks.to(self.device, torch.float32))
-            loss = -self.noise.log_likelihood(outcome, said).mean()
+            path = self.network(inputs, masks.to(self.device, torch.float32))
+            loss = -self.noise.log_likelihood(outcome, path).mean()
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            steepness = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip_norm)
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip_norm)
             figure = float(loss.detach())
             self._expect_finite(figure, epoch)
-            self._expect_finite(float(steepness), epoch)
+            self._expect_finite(float(norm), epoch)
             self.optimizer.step()
             total, done = total + figure * len(inputs), done + len(inputs)
-            part = epoch + done / len(cells)
             figures = history.figures() | {"loss": total / done}
-            self.training.progress(part, float(self.options.epochs), **figures)
+            progress = epoch + done / len(cells)
+            self.training.progress(progress, float(self.options.epochs), **figures)
         return total / done
 
     def _validate(self, epoch: int) -> float:
-        """Return the loss, on the validation rows, of the forecast as it will be made."""
+        """Return the validation loss of the mixture of all passes, as forecasts use it."""
         masks = self.masks.to(self.device, torch.float32)
         total = 0.0
         self.network.eval()
         with torch.inference_mode():
-            for inputs, outcome in self._batches(self.samples.validation, _AT_ONCE):
+            for inputs, outcome in self._batches(self.samples.validation, _VALIDATION_BATCH):
                 likelihood = mixture_log_likelihood(
                     self.noise, outcome, self.network(inputs, masks)
                 )
@@ -377,7 +311,7 @@ class _Run:
         return loss
 
     def _batches(self, cells: Cells, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield windows and the path that followed, on the device."""
+        """Yield windows and the paths after them, on the device."""
         windows = self.samples.windows
         for start in range(0, len(cells), size):
             part = cells.pick(slice(start, start + size))

@@ -50,7 +50,7 @@ def test_config_can_name_other_assets() -> None:
     assert group_of(describe("SOLUSDT"), named) == "majors"
     assert group_of(describe("AAPL"), named) == "memes"
     assert group_of(describe("BTCUSDT"), named) is None
-    with pytest.raises(ValidationError, match="SOL cannot be in two groups"):
+    with pytest.raises(ValidationError, match="SOL: an asset belongs to one group only"):
         XGBoost.Config(named={"majors": ("SOL",), "alts": ("SOL", "DOT")})
 
 

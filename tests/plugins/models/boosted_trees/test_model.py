@@ -14,6 +14,7 @@ from weft.components.outcomes import forward_returns
 from weft.components.trained import Artifact, Training
 from weft.market.view import View
 from weft.testing import History, parametrize_with_checks
+from weft_plugins.checkpoints import STATE, Checkpoint, pack_tensors
 from weft_plugins.models.boosted_trees.model import XGBoost
 from weft_plugins.models.boosted_trees.outcome_table import VOLATILITY
 
@@ -134,19 +135,18 @@ def test_a_training_that_was_stopped_gives_the_same_artifact(saves: int) -> None
     assert len(resumed.saved) == len(kept.saved)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "no json", "missing", "of other rows"])
-def test_a_damaged_checkpoint_is_as_good_as_none(damage: str) -> None:
+@pytest.mark.parametrize("damage", ["trees truncated", "state truncated", "missing", "other rows"])
+def test_unusable_checkpoint_is_ignored(damage: str) -> None:
     kept = Kept()
     fitted(model(), rows_to_train_on(), checkpoints=kept)
     last = dict(kept.saved[-2])
-    state = last["state.json"]
+    other = {"unseen.safetensors": pack_tensors({"up": np.zeros(3, np.float32)})}
     spoilt = {
-        "truncated": {**last, "trees.ubj": last["trees.ubj"][:-100]},
-        "no json": {**last, "state.json": b"{"},
-        "missing": {"state.json": state},
-        "of other rows": {**last, "state.json": state.replace(b'"AADAfwAAwH8AAMB/', b'"')},
+        "trees truncated": {**last, "trees.ubj": last["trees.ubj"][:-100]},
+        "state truncated": {**last, STATE: last[STATE][:-1]},
+        "missing": {name: last[name] for name in last if name != "trees.ubj"},
+        "other rows": Checkpoint({"stage": 1, "figures": None}, other).to_files(),
     }[damage]
-    assert spoilt != last
     assert fitted(model(), rows_to_train_on(), checkpoints=Kept([spoilt])) == artifact()
 
 

@@ -139,7 +139,7 @@ def test_all_together_are_the_log_odds_of_the_forecast() -> None:
 def test_the_baseline_is_the_forecast_of_the_average_input() -> None:
     view = view_of(lively(), 3)
     usual = [trained().card["input_means"][name] for name in INPUTS]
-    said = view.learned.say(np.tile(np.array(usual), (1, TINY.window, 1)))
+    said = view.learned.forecast(np.tile(np.array(usual), (1, TINY.window, 1)))
     np.testing.assert_allclose(MODEL.contributions(view)["baseline"], logit(said[0, 1]), atol=1e-5)
 
 

@@ -19,6 +19,7 @@ from weft.foundation.errors import ArtifactError, NotTrainedError
 from weft.market.view import View
 from weft.testing import parametrize_with_checks
 from weft.testing.history import History
+from weft_plugins.checkpoints import sealed
 from weft_plugins.models.transformer.model import Transformer
 from weft_plugins.models.transformer.windows import INPUTS, Cells, Windows
 
@@ -137,7 +138,7 @@ def with_card(**changes: object) -> Artifact:
 def with_tensors(change: Callable[[dict[str, np.ndarray]], None]) -> Artifact:
     tensors = load(trained().files[WEIGHTS])
     change(tensors)
-    return Artifact({WEIGHTS: save(tensors)}, trained().card)
+    return sealed({WEIGHTS: save(tensors)}, trained().card)
 
 
 def turn(tensors: dict[str, np.ndarray], name: str) -> None:
@@ -149,17 +150,20 @@ def poison(tensors: dict[str, np.ndarray], name: str) -> None:
 
 
 DAMAGED: dict[str, tuple[Callable[[], Artifact], str]] = {
-    "another version": (lambda: with_card(version=0), "version 0, expected 2"),
+    "another version": (lambda: with_card(version=0), "version 0, expected 3"),
     "no card": (lambda: Artifact(trained().files, {}), "horizon None"),
     "a horizon that is none": (
         lambda: with_card(architecture=dict(trained().card["architecture"]) | {"horizon": -1}),
         "horizon -1",
     ),
-    "inputs in another order": (lambda: with_card(inputs=list(INPUTS[::-1])), "made with inputs"),
-    "an input missing": (lambda: with_card(inputs=list(INPUTS[1:])), "made with inputs"),
+    "inputs in another order": (
+        lambda: with_card(inputs=list(INPUTS[::-1])),
+        "trained with inputs",
+    ),
+    "an input missing": (lambda: with_card(inputs=list(INPUTS[1:])), "trained with inputs"),
     "another width": (
         lambda: with_card(architecture=dict(trained().card["architecture"]) | {"width": 1 << 40}),
-        "made with architecture",
+        "trained with architecture",
     ),
     "no means": (lambda: with_card(input_means=None), "input_means None"),
     "a mean missing": (lambda: with_card(input_means={"return": 0.0}), "a number for each of"),
@@ -167,20 +171,23 @@ DAMAGED: dict[str, tuple[Callable[[], Artifact], str]] = {
         lambda: with_card(input_means=dict.fromkeys(INPUTS, float("nan"))),
         "a number for each of",
     ),
-    "another noise": (lambda: with_card(noise="gaussian"), "made with noise"),
-    "no weights": (lambda: Artifact({}, trained().card), "has no weights.safetensors"),
+    "another noise": (lambda: with_card(noise="gaussian"), "trained with noise"),
+    "no weights": (lambda: Artifact({}, trained().card), "weights.safetensors is missing"),
     "cut off": (
         lambda: Artifact({WEIGHTS: trained().files[WEIGHTS][:-10]}, trained().card),
-        "is damaged",
+        "truncated or changed",
     ),
-    "no safetensors": (lambda: Artifact({WEIGHTS: b"\x80\x04K\x01."}, trained().card), "damaged"),
+    "no safetensors": (
+        lambda: sealed({WEIGHTS: b"\x80\x04K\x01."}, trained().card),
+        "cannot be loaded",
+    ),
     "a wrong shape": (
         lambda: with_tensors(lambda t: turn(t, "weights.straight.weight")),
-        "tensor weights.straight.weight has the shape",
+        "tensor weights.straight.weight has shape",
     ),
     "a tensor missing": (
         lambda: with_tensors(lambda t: t.__delitem__("masks.head")),
-        "tensor masks.head has the shape None",
+        "tensor masks.head has shape None",
     ),
     "weights that are no numbers": (
         lambda: with_tensors(lambda t: poison(t, "weights.head.weight")),
@@ -198,7 +205,7 @@ def test_what_is_not_its_own_is_refused(make: Callable[[], Artifact], says: str)
 
 def test_other_options_refuse_the_artifact() -> None:
     other = Transformer(Transformer.Config(**(TINY.model_dump() | {"passes": 9})))
-    with pytest.raises(ArtifactError, match="made with architecture"):
+    with pytest.raises(ArtifactError, match="trained with architecture"):
         other.load(trained())
 
 
@@ -271,6 +278,7 @@ import sys
 sys.modules[{package!r}] = None
 from weft.components.trained import Artifact
 from weft.foundation.errors import MissingDependencyError
+from weft_plugins.checkpoints import sealed
 from weft_plugins.models.transformer.model import Transformer
 try:
     Transformer().load(Artifact({{}}, {{}}))

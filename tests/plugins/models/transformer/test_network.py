@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from tests.plugins.models.transformer.cases import BUILD, TINY, fresh_network, windows_of
 from weft_plugins.models.transformer.forecast import Forecaster
-from weft_plugins.models.transformer.kernels import mixture_chances, mixture_quantiles
+from weft_plugins.models.transformer.kernels import mixture_probabilities, mixture_quantiles
 from weft_plugins.models.transformer.network import (
     NOISES,
     EncoderLayer,
@@ -157,7 +157,7 @@ def test_noise_is_scipys(name: str) -> None:
     z = np.linspace(-30.0, 30.0, 241)
     tensor = torch.from_numpy(z)
     np.testing.assert_allclose(ours.log_density(tensor), oracle.logpdf(z), atol=1e-12)
-    below = mixture_chances(z[:, None], heavy=ours.heavy)
+    below = mixture_probabilities(z[:, None], heavy=ours.heavy)
     np.testing.assert_allclose(below, oracle.cdf(z), atol=1e-13)
     for level in (1e-6, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0 - 1e-6):
         assert ours.quantile(level) == pytest.approx(oracle.ppf(level), rel=1e-8, abs=1e-9)
@@ -201,12 +201,12 @@ def test_a_window_says_the_same_bits_in_whatever_company() -> None:
     for threads in (1, 3):
         options = TINY.model_copy(update={"threads": threads})
         made = Forecaster.of(build, fresh_network(build), masks, options, "test")
-        alone = np.concatenate([made.say(windows[n : n + 1]) for n in range(41)])
+        alone = np.concatenate([made.forecast(windows[n : n + 1]) for n in range(41)])
         for first, last in ((0, 41), (0, 2), (3, 12), (7, 40)):
-            assert np.array_equal(made.say(windows[first:last]), alone[first:last])
-        assert np.array_equal(made.say(windows[::-1]), alone[::-1])
+            assert np.array_equal(made.forecast(windows[first:last]), alone[first:last])
+        assert np.array_equal(made.forecast(windows[::-1]), alone[::-1])
         layout = np.asfortranarray(windows)
-        assert np.array_equal(made.say(layout), alone)
+        assert np.array_equal(made.forecast(layout), alone)
 
 
 @pytest.mark.parametrize("name", ORACLES)
@@ -218,11 +218,11 @@ def test_windows_apart_are_the_network_on_all_of_them(name: str) -> None:
     windows = windows_of(BUILD, 9)
     path = made.passes(windows)
     mean, scale = (part[..., -1].numpy() for part in path)
-    said = made.say(windows)
+    said = made.forecast(windows)
     np.testing.assert_allclose(said[:, 0], mean.mean(axis=1), atol=1e-12)
     up = ORACLES[name].cdf(mean / scale).mean(axis=1)
     np.testing.assert_allclose(said[:, 1], up, atol=1e-12)
     np.testing.assert_allclose(said[:, 2], mean.std(axis=1), atol=1e-12)
     noise = np.sqrt(ORACLES[name].var() * np.mean(scale**2, axis=1))
     np.testing.assert_allclose(said[:, 3], noise, atol=1e-12)
-    np.testing.assert_allclose(made.for_judging().say(windows), said, atol=1e-9)
+    np.testing.assert_allclose(made.for_judging().forecast(windows), said, atol=1e-9)

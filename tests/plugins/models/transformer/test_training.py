@@ -1,6 +1,5 @@
 """Training the transformer: samples, stopping, going on, diverging, devices."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -25,10 +24,11 @@ from tests.plugins.models.transformer.cases import (
 from weft.components.outcomes import forward_returns, uniqueness
 from weft.components.trained import Artifact
 from weft.foundation.errors import ComponentError, TrainingError
+from weft_plugins.checkpoints import STATE, Checkpoint
 from weft_plugins.models.transformer.model import Transformer
 from weft_plugins.models.transformer.network import build_network
 from weft_plugins.models.transformer.samples import Samples, choose_samples
-from weft_plugins.models.transformer.training import State, read_state
+from weft_plugins.models.transformer.training import TrainingState
 from weft_plugins.models.transformer.windows import INPUTS, Windows
 from weft_plugins.torch_runtime import cpu_threads, devices_for, on_first_with_room
 
@@ -49,6 +49,32 @@ def samples(config: Transformer.Config = TINY, rows: int = 900) -> Samples:
     view = history.view(Transformer(config).needs, steps=rows - config.window)
     windows = Windows.of(view.candles(), config.window)
     return choose_samples(windows, view.universe, HORIZON, config, WHERE)
+
+
+def with_state(files: dict[str, bytes], **changes: object) -> dict[str, bytes]:
+    """Return a valid checkpoint with other values in its state."""
+    checkpoint = Checkpoint.from_files(files, WHERE)
+    return replace(checkpoint, state={**checkpoint.state, **changes}).to_files()
+
+
+def with_tensors(
+    files: dict[str, bytes], change: Callable[[torch.Tensor], torch.Tensor]
+) -> dict[str, bytes]:
+    """Return the files of a checkpoint with its first weight changed, and the old digests."""
+    tensors = load(files["training.safetensors"])
+    name = next(name for name in sorted(tensors) if name.startswith("weights."))
+    tensors[name] = change(tensors[name]).contiguous()
+    return files | {"training.safetensors": save(tensors)}
+
+
+def sealed_tensors(
+    files: dict[str, bytes], change: Callable[[torch.Tensor], torch.Tensor]
+) -> dict[str, bytes]:
+    """Return a valid checkpoint with its first weight changed."""
+    changed = with_tensors(files, change)
+    checkpoint = Checkpoint.from_files(files, WHERE)
+    tensors = {"training.safetensors": changed["training.safetensors"]}
+    return replace(checkpoint, files=tensors).to_files()
 
 
 def tuned(**options: object) -> Transformer.Config:
@@ -99,13 +125,13 @@ def test_symbols_outside_the_universe_are_not_learnt_from() -> None:
 
 
 def test_too_little_history_is_refused_with_what_it_takes() -> None:
-    with pytest.raises(TrainingError, match="17 candles without a hole before it"):
+    with pytest.raises(TrainingError, match="17 candles without a gap before it"):
         fit(noise(90))
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])
 def test_a_market_that_stands_still_or_is_unknown_is_refused(value: float) -> None:
-    with pytest.raises(TrainingError, match="0 outcomes to learn from"):
+    with pytest.raises(TrainingError, match="only 0 outcomes for training"):
         fit(market(np.full((900, 3), value)))
 
 
@@ -131,92 +157,38 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_artifact() -> None:
     [
         lambda files: {},
         lambda files: {name: content[:100] for name, content in files.items()},
-        lambda files: files | {"training.json": b"{}"},
-        lambda files: files | {"training.json": b"no json"},
-        lambda files: (
-            files
-            | {"training.json": files["training.json"].replace(b'"version": 1', b'"version": 0')}
-        ),
+        lambda files: files | {STATE: b"{}"},
+        lambda files: files | {STATE: b"no json"},
+        lambda files: files | {STATE: files[STATE].replace(b'"best": 0', b'"best": 1')},
+        lambda files: with_state(files, version=0),
+        lambda files: with_state(files, torch="0.0"),
+        lambda files: with_state(files, seed=1),
+        lambda files: with_state(files, rates=[]),
+        lambda files: with_tensors(files, lambda tensor: tensor * 2.0),
+        lambda files: sealed_tensors(files, lambda tensor: tensor[:1]),
     ],
-    ids=["empty", "cut off", "nothing in it", "no json", "another version"],
+    ids=[
+        "empty",
+        "truncated",
+        "empty state",
+        "not JSON",
+        "changed state",
+        "another version",
+        "another torch",
+        "another seed",
+        "no rates",
+        "changed tensor",
+        "tensor of another network",
+    ],
 )
-def test_a_spoilt_checkpoint_is_not_gone_on_from(
+def test_unusable_checkpoint_is_ignored(
+    stopped: tuple[Artifact, dict[str, bytes]],
     spoil: Callable[[dict[str, bytes]], dict[str, bytes]],
 ) -> None:
-    whole = fit(noise())
-    shelf = Shelf(stop_after=1)
-    with pytest.raises(KeyboardInterrupt):
-        fit(noise(), shelf=shelf)
-    assert fit(noise(), shelf=Shelf(files=spoil(dict(shelf.files or {})))).files == whole.files
-
-
-def with_numbers(files: dict[str, bytes], path: str, value: object) -> dict[str, bytes]:
-    """Return the files of a checkpoint with one of its numbers set."""
-    numbers = json.loads(files["training.json"])
-    *parents, last = path.split(".")
-    inside = numbers
-    for name in parents:
-        inside = inside[name]
-    inside[last] = value
-    return files | {"training.json": json.dumps(numbers).encode()}
-
-
-def with_tensors(
-    files: dict[str, bytes], prefix: str, change: Callable[[torch.Tensor], torch.Tensor]
-) -> dict[str, bytes]:
-    """Return the files of a checkpoint with the first tensor of a kind changed."""
-    tensors = load(files["training.safetensors"])
-    name = next(name for name in sorted(tensors) if name.startswith(prefix))
-    tensors[name] = change(tensors[name])
-    return files | {"training.safetensors": save(tensors)}
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("history.best", 99),
-        ("history.best", -7),
-        ("history.best", "0"),
-        ("history.loss", ["low"]),
-        ("history.loss", []),
-        ("history.validation", [float("nan")]),
-        ("history", None),
-        ("scheduler.last_epoch", "one"),
-        ("scheduler.T_max", 0),
-        ("scheduler", []),
-        ("scheduler._last_lr", None),
-        ("rates", [float("inf")]),
-        ("rates", [-1.0]),
-        ("rates", []),
-    ],
-)
-def test_a_checkpoint_whose_numbers_no_training_leaves_is_not_gone_on_from(
-    stopped: tuple[Artifact, dict[str, bytes]], path: str, value: object
-) -> None:
-    whole, files = stopped
-    spoilt, watcher = with_numbers(files, path, value), Watcher()
-    assert fit(noise(), shelf=Shelf(files=spoilt), progress=watcher).files == whole.files
-    assert watcher.told[0][0] < 1.0
-
-
-@pytest.mark.parametrize(
-    ("prefix", "change"),
-    [
-        ("weights.", lambda tensor: tensor * float("nan")),
-        ("best.", lambda tensor: tensor.to(torch.complex64)),
-        ("optimizer.0.exp_avg", lambda tensor: tensor[:1]),
-        ("optimizer.0.exp_avg_sq", lambda tensor: tensor - 1.0),
-        ("optimizer.0.step", lambda tensor: tensor * 0.0 - 1.0),
-    ],
-)
-def test_a_checkpoint_whose_tensors_no_training_leaves_is_not_gone_on_from(
-    stopped: tuple[Artifact, dict[str, bytes]],
-    prefix: str,
-    change: Callable[[torch.Tensor], torch.Tensor],
-) -> None:
-    whole, files = stopped
-    spoilt, watcher = with_tensors(files, prefix, change), Watcher()
-    assert fit(noise(), shelf=Shelf(files=spoilt), progress=watcher).files == whole.files
+    full, files = stopped
+    spoilt, watcher = spoil(files), Watcher()
+    assert spoilt != files
+    assert fit(noise(), shelf=Shelf(files=spoilt), progress=watcher).files == full.files
     assert watcher.told[0][0] < 1.0
 
 
@@ -229,7 +201,7 @@ class Refusing(CosineAnnealingLR):
         super().load_state_dict(state_dict)
 
 
-def test_what_could_be_read_back_only_in_part_is_taken_back(
+def test_checkpoint_that_loads_in_part_leaves_the_training_at_its_start(
     stopped: tuple[Artifact, dict[str, bytes]],
 ) -> None:
     files = stopped[1]
@@ -238,10 +210,11 @@ def test_what_could_be_read_back_only_in_part_is_taken_back(
     for schedule, epochs in ((CosineAnnealingLR, 1), (Refusing, 0)):
         network = build_network(build, 3)
         optimizer = torch.optim.AdamW(network.parameters(), lr=TINY.learning_rate)
-        state = State(network, optimizer, schedule(optimizer, T_max=TINY.epochs))
-        seed = json.loads(files["training.json"])["seed"]
+        state = TrainingState(network, optimizer, schedule(optimizer, T_max=TINY.epochs))
+        checkpoint = Checkpoint.from_files(files, WHERE)
+        seed = checkpoint.state["seed"]
         before = {name: value.clone() for name, value in network.state_dict().items()}
-        assert read_state(state, files, seed).epochs == epochs
+        assert state.resume(checkpoint, seed, WHERE).epochs == epochs
         after = network.state_dict()
         assert all(torch.equal(value, after[name]) for name, value in before.items()) == (
             not epochs
@@ -273,8 +246,8 @@ def test_a_checkpoint_holds_safe_formats_alone() -> None:
     shelf = Shelf()
     fit(noise(), shelf=shelf)
     assert shelf.files is not None
-    assert sorted(shelf.files) == ["training.json", "training.safetensors"]
-    assert json.loads(shelf.files["training.json"])["history"]["best"] >= 0
+    assert sorted(shelf.files) == [STATE, "training.safetensors"]
+    assert Checkpoint.from_files(shelf.files, WHERE).state["history"]["best"] >= 0
 
 
 def test_seeds_decide() -> None:

@@ -121,7 +121,7 @@ def test_the_spread_grows_away_from_what_was_trained_on() -> None:
     rows = np.arange(len(panel) - 200, len(panel))
     inputs, _ = windows.inputs(Cells(rows, np.zeros_like(rows)))
     forecaster = said.view.learned
-    spread = [float(np.median(forecaster.say(inputs * away)[:, 2])) for away in (1, 3, 10, 30)]
+    spread = [float(np.median(forecaster.forecast(inputs * away)[:, 2])) for away in (1, 3, 10, 30)]
     assert spread[1] > 1.5 * spread[0]
     assert spread[2] > 2.0 * spread[1]
     assert spread[3] > 2.0 * spread[2]

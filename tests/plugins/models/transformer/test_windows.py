@@ -52,7 +52,7 @@ def test_a_run_is_what_walking_back_finds(
 ) -> None:
     candles = panel(np.array(there))
     runs = Runs.of(candles, np.ones((len(there), 2), dtype=np.bool_))
-    whole = runs.whole(length, reach)
+    whole = runs.complete(length, reach)
     for row in range(len(there)):
         for column in range(2):
             walked = rows_of_run(candles, row, column, length)
@@ -66,7 +66,7 @@ def test_a_run_is_what_walking_back_finds(
 def test_a_candle_that_cannot_be_used_ends_a_run() -> None:
     usable = np.ones((8, 2), dtype=np.bool_)
     usable[4] = False
-    whole = Runs.of(panel(np.ones((8, 2), dtype=np.bool_)), usable).whole(3, 9)
+    whole = Runs.of(panel(np.ones((8, 2), dtype=np.bool_)), usable).complete(3, 9)
     assert whole[:, 0].tolist() == [False, False, True, True, False, False, False, True]
 
 

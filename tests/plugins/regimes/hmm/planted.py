@@ -4,11 +4,12 @@ from typing import Final
 
 import numpy as np
 
-from weft.components.trained import Artifact, Training
+from weft.components.trained import Training
 from weft.domain.instruments import describe
 from weft.foundation.arrays import FloatPanel, Floats
 from weft.foundation.times import Interval
 from weft.testing.history import START, History
+from weft_plugins.checkpoints import sealed
 from weft_plugins.regimes.hmm.detector import Observed
 from weft_plugins.regimes.hmm.parameters import Parameters
 from weft_plugins.regimes.hmm.stateless import Stateless
@@ -77,7 +78,7 @@ def truth() -> Parameters:
 
 
 def training(seed: int = 1, previous: dict[str, bytes] | None = None) -> Training:
-    earlier = None if previous is None else Artifact(previous, {})
+    earlier = None if previous is None else sealed(previous, {})
     return Training(np.random.default_rng(seed), horizon=12, previous=earlier)
 
 

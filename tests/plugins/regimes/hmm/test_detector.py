@@ -32,6 +32,7 @@ from weft.testing import parametrize_with_checks
 from weft.testing.conformance import prefix_invariance
 from weft.testing.history import History, random_history
 from weft.testing.subjects import subject_of
+from weft_plugins.checkpoints import sealed
 from weft_plugins.regimes.hmm.detector import HiddenMarkov, Ready, ready
 from weft_plugins.regimes.hmm.parameters import FILE, stationary
 
@@ -248,7 +249,7 @@ def without_states(**changes: Any) -> bytes:
 
 def test_parameters_come_back_as_they_were_written() -> None:
     written = truth()
-    read = HiddenMarkov(TINY).load(Artifact({FILE: written.to_json()}, {})).parameters
+    read = HiddenMarkov(TINY).load(sealed({FILE: written.to_json()}, {})).parameters
     for name in ("center", "scale", "transition", "means", "covariances"):
         np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
     assert read.stateless.to_document() == written.stateless.to_document()
@@ -258,15 +259,15 @@ def test_parameters_come_back_as_they_were_written() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (truth().to_json()[:-40], "no JSON document"),
-        (b"\x80\x04\x95", "no JSON document"),
+        (truth().to_json()[:-40], "is not JSON"),
+        (b"\x80\x04\x95", "is not JSON"),
         (b"[1]", "holds a list"),
         (document(version=1), "version 1, expected 2"),
         (
             document(features=["rsi", "log_return", "log_volatility", "log_volume_ratio"]),
             "features",
         ),
-        (document(features=["log_return", "log_volatility", "rsi"]), "center is"),
+        (document(features=["log_return", "log_volatility", "rsi"]), "center has shape"),
         (document(names=["a", "b", "c", "d"]), "states a, b, c, d"),
         (document(names=["a", "a", "c", "d"]), "distinct"),
         (document(names=None), "expected names"),
@@ -274,27 +275,35 @@ def test_parameters_come_back_as_they_were_written() -> None:
         (document(transition=(2 * np.eye(4) - 0.25).tolist()), "add up to"),
         (document(transition=None), "transition"),
         (document(means=[[float("nan")] * 4] * 4), "finite"),
-        (document(means="many"), "no numbers"),
+        (document(means="many"), "not numeric"),
         (document(scale=[1.0, 1.0, 0.0, 1.0]), "0 or less"),
         (document(covariances=(-truth().covariances).tolist()), "positive definite"),
         (document(covariances=[np.triu(np.ones((4, 4))).tolist()] * 4), "symmetric"),
         (document(stateless=None), "expected an object"),
-        (document(stateless={"shares": [1.0]}), "cannot be read"),
-        (without_states(shares=[0.5]), "no distribution"),
-        (without_states(variances=[0.0]), "no distribution"),
-        (without_states(means=[[0.0]]), "no distribution"),
-        (without_states(weight=1.5), "no distribution"),
-        (without_states(half_life=0.0), "no distribution"),
-        (without_states(usual_variance=float("inf")), "no distribution"),
+        (document(stateless={"shares": [1.0]}), "cannot be parsed"),
+        (without_states(shares=[0.5]), "not a distribution"),
+        (without_states(variances=[0.0]), "not a distribution"),
+        (without_states(means=[[0.0]]), "not a distribution"),
+        (without_states(weight=1.5), "not a distribution"),
+        (without_states(half_life=0.0), "not a distribution"),
+        (without_states(usual_variance=float("inf")), "not a distribution"),
         (document(match_cost="much"), "match_cost"),
     ],
 )
 def test_what_cannot_be_its_artifact_is_refused(content: bytes, said: str) -> None:
     with pytest.raises(ArtifactError, match=said):
-        HiddenMarkov(TINY).load(Artifact({FILE: content}, {}))
+        HiddenMarkov(TINY).load(sealed({FILE: content}, {}))
 
 
-def test_an_artifact_without_its_file_is_refused() -> None:
+def test_artifact_whose_file_was_changed_is_refused() -> None:
+    artifact = sealed({FILE: truth().to_json()}, {})
+    changed = replace(artifact, files={FILE: artifact.files[FILE].replace(b"0.9", b"0.8", 1)})
+    assert changed != artifact
+    with pytest.raises(ArtifactError, match=r"hmm\.json was truncated or changed"):
+        HiddenMarkov(TINY).load(changed)
+
+
+def test_artifact_without_its_file_is_refused() -> None:
     with pytest.raises(ArtifactError, match="is missing"):
         HiddenMarkov().load(Artifact({"model.pkl": b""}, {}))
 
@@ -312,7 +321,7 @@ def test_without_hmmlearn_the_extra_is_named_and_detecting_still_works() -> None
 
 @pytest.mark.parametrize(
     ("observed", "said"),
-    [(["rsi", "log_return"], "begins with rsi"), (["log_return"] * 2, "something twice")],
+    [(["rsi", "log_return"], "begins with rsi"), (["log_return"] * 2, "an observation twice")],
 )
 def test_states_are_told_by_returns_first(observed: list[str], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
@@ -321,7 +330,7 @@ def test_states_are_told_by_returns_first(observed: list[str], said: str) -> Non
 
 def test_an_artifact_of_other_features_is_refused() -> None:
     with pytest.raises(ArtifactError, match="expected log_return"):
-        HiddenMarkov().load(Artifact({FILE: truth().to_json()}, {}))
+        HiddenMarkov().load(sealed({FILE: truth().to_json()}, {}))
 
 
 def test_ready_parameters_have_the_filter_they_say() -> None:

@@ -22,11 +22,11 @@ from weft_plugins.regimes.hmm.detector import HiddenMarkov
 from weft_plugins.regimes.hmm.filter import ForwardFilter
 from weft_plugins.regimes.hmm.fitting import Effort, _fit, _Monitor, _seeds, fit_restarts
 from weft_plugins.regimes.hmm.naming import (
+    false_name,
     match,
     named_by_statistics,
     reordered,
     state_names,
-    untrue_name,
 )
 from weft_plugins.regimes.hmm.parameters import FILE, Parameters, stationary
 from weft_plugins.regimes.hmm.training import train
@@ -150,11 +150,11 @@ def test_a_cost_well_above_the_one_before_is_a_jump() -> None:
 
 def test_a_name_that_would_not_be_true_is_not_taken_over() -> None:
     swapped = replace(truth(), means=MEANS[[1, 0, 2, 3]])
-    assert "lower mean return" in untrue_name(swapped)
-    assert "vary less" in untrue_name(
+    assert "lower mean return" in false_name(swapped)
+    assert "vary less" in false_name(
         replace(truth(), covariances=truth().covariances[[0, 1, 3, 2]])
     )
-    assert not untrue_name(truth())
+    assert not false_name(truth())
     observed, _ = observations(1500, seed=6)
     found, card = train(observed, QUICK, training(previous={FILE: swapped.to_json()}))
     assert card["match"]["alarm"] is not None

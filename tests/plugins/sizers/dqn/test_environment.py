@@ -144,7 +144,7 @@ def test_a_trade_is_seen_as_it_was_known_when_it_was_opened() -> None:
         for world in (history, late)
     ]
     # Row 600 of history is row 400 of the view.
-    early = [t.only(np.flatnonzero(t.closed < 400)) for t in told]
+    early = [t.pick(np.flatnonzero(t.closed < 400)) for t in told]
     assert len(early[0]) > 300
     for name in ("state", "full_size", "volatility", "net_return", "opened", "closed"):
         assert (getattr(early[0], name) == getattr(early[1], name)).all(), name

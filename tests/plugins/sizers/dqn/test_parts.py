@@ -16,7 +16,7 @@ from weft.components.risk import Levels
 from weft.foundation.errors import TrainingError
 from weft_plugins.sizers.dqn.agent import epsilon_at
 from weft_plugins.sizers.dqn.baselines import (
-    expect,
+    expected_return,
     fractional_kelly,
     kelly_of_bet,
     kelly_of_return,
@@ -256,7 +256,9 @@ def outlook_of(mean: float, deviation: float, trust: float) -> TrustedForecast:
 
 
 def test_fractional_kelly_goes_by_forecasts_and_pays_costs() -> None:
-    expected = expect({"m": outlook_of(0.011, 0.1, 0.5), "n": outlook_of(0.011, 0.1, 0.5)}, (1, 3))
+    expected = expected_return(
+        {"m": outlook_of(0.011, 0.1, 0.5), "n": outlook_of(0.011, 0.1, 0.5)}, (1, 3)
+    )
     one = np.ones((1, 3))
     levels = Levels(one, one, one)
     fusion = fusion_of([1, -1, 0], 60.0, calibrated=False)
@@ -266,10 +268,12 @@ def test_fractional_kelly_goes_by_forecasts_and_pays_costs() -> None:
 
 
 def test_what_is_not_trusted_is_expected_in_part_only() -> None:
-    expected = expect({"m": outlook_of(0.02, 0.1, 0.3), "n": outlook_of(-0.5, 0.1, 0.0)}, (1, 3))
+    expected = expected_return(
+        {"m": outlook_of(0.02, 0.1, 0.3), "n": outlook_of(-0.5, 0.1, 0.0)}, (1, 3)
+    )
     np.testing.assert_allclose(expected.mean, 0.3 * 0.02)
     np.testing.assert_allclose(expected.variance, 0.01, rtol=1e-6)
-    assert np.isnan(expect({}, (1, 3)).mean).all()
+    assert np.isnan(expected_return({}, (1, 3)).mean).all()
 
 
 def test_without_forecasts_a_calibrated_chance_is_a_bet_between_stop_and_target() -> None:
@@ -279,7 +283,7 @@ def test_without_forecasts_a_calibrated_chance_is_a_bet_between_stop_and_target(
     for calibrated, told in ((True, 0.25 * 0.2 / 0.1), (False, 0.0)):
         fusion = fusion_of(long_only, 60.0, calibrated=calibrated)
         found = fractional_kelly(
-            expect({}, (1, 3)), fusion, levels, share=0.25, cost=0.0, largest=9.0
+            expected_return({}, (1, 3)), fusion, levels, share=0.25, cost=0.0, largest=9.0
         )
         np.testing.assert_allclose(found, [[told, 0.0, told]])
 

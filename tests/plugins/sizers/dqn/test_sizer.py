@@ -1,12 +1,11 @@
 """The DQN sizer as a component: sizes, artifacts, going on from earlier trainings."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
-from hashlib import sha256
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,11 +32,11 @@ from weft.learning.cards import check_files
 from weft.learning.judging import skill_of, trust_in
 from weft.testing.conformance import HEAVY
 from weft.testing.history import History
+from weft_plugins.checkpoints import STATE, Checkpoint, pack_tensors, sealed, unpack_tensors
 from weft_plugins.sizers.dqn.agent import Agent
 from weft_plugins.sizers.dqn.config import SHARES
-from weft_plugins.sizers.dqn.files import AGENT, POLICY, PROGRESS, packed, unpacked
 from weft_plugins.sizers.dqn.judging import habits_of
-from weft_plugins.sizers.dqn.policy import Policy
+from weft_plugins.sizers.dqn.policy import AGENT, POLICY, Policy
 from weft_plugins.sizers.dqn.sizer import DqnSizer
 from weft_plugins.sizers.dqn.trades import closed_trades
 from weft_plugins.sizers.volatility_target import VolatilityTarget
@@ -195,7 +194,7 @@ def test_a_training_killed_half_way_ends_as_if_it_had_not_been() -> None:
     kept = Kept(stop_at=1)
     with pytest.raises(KeyboardInterrupt):
         fitted(SIZER, market(), checkpoints=kept)
-    half = json.loads(kept.saves[-1][PROGRESS])["steps"]
+    half = state_of(kept.saves[-1])["steps"]
     assert 0 < half < TINY.steps
     resumed, _ = fitted(SIZER, market(), checkpoints=Kept(kept.files))
     assert resumed.files == artifact().files
@@ -226,41 +225,48 @@ def test_the_next_training_learns_what_closed_since_and_only_that() -> None:
 def test_learning_in_two_parts_is_learning_at_once() -> None:
     net = np.random.default_rng(1).normal(0.0, 0.02, 160)
     trades = trades_of(net, size=0.2, vol=0.02)
-    empty = trades.only(np.arange(0))
+    empty = trades.pick(np.arange(0))
     config = TINY.model_copy(update={"replay_kept": 20_000})
     sizer = DqnSizer(config)
     start, _ = fitted(sizer, market())
-    start = replace_progress(start, learnt_until=[-1, -1, ""])
+    start = replace_state(start, learnt_until=[-1, -1, ""])
     rng = np.random.default_rng(0)
     assert sizer.learn(start, empty, rng, HORIZON) is start
     at_once = sizer.learn(start, trades, rng, HORIZON)
-    part = sizer.learn(start, trades.only(np.arange(80)), rng, HORIZON)
+    part = sizer.learn(start, trades.pick(np.arange(80)), rng, HORIZON)
     in_two = sizer.learn(part, trades, rng, HORIZON)
     assert at_once.files == in_two.files
-    assert json.loads(at_once.files[PROGRESS])["equity"] != 1.0
+    assert state_of(at_once.files)["equity"] != 1.0
 
 
-def replace_progress(found: Artifact, **changes: object) -> Artifact:
-    """Return an artifact that says something else of itself, honestly digested."""
-    progress = json.loads(found.files[PROGRESS]) | changes
-    return with_file(found, PROGRESS, json.dumps(progress, sort_keys=True).encode())
+def state_of(files: Mapping[str, bytes]) -> Mapping[str, Any]:
+    return Checkpoint.from_files(files, "sizer dqn").state
 
 
-def with_file(found: Artifact, name: str, content: bytes) -> Artifact:
-    digests = {**found.card["sha256"], name: sha256(content).hexdigest()}
-    return Artifact({**found.files, name: content}, {**found.card, "sha256": digests})
+def replace_state(artifact: Artifact, **changes: object) -> Artifact:
+    """Return an artifact with other values in its state, and new digests."""
+    checkpoint = Checkpoint.from_files(artifact.files, "sizer dqn")
+    checkpoint = replace(checkpoint, state={**checkpoint.state, **changes})
+    return sealed(checkpoint.to_files(), artifact.card)
+
+
+def with_file(artifact: Artifact, name: str, content: bytes) -> Artifact:
+    return sealed({**artifact.files, name: content}, artifact.card)
 
 
 def damaged(files: Mapping[str, bytes]) -> dict[str, Mapping[str, bytes]]:
-    broken = dict(unpacked(files[AGENT]))
+    checkpoint = Checkpoint.from_files(files, "sizer dqn")
+    broken = unpack_tensors(files[AGENT], AGENT, "sizer dqn")
     broken.pop("online.value.weight")
+    short = {**checkpoint.files, AGENT: pack_tensors(broken)}
+    other = {**checkpoint.state, "schema": {"version": 0}}
     return {
         "nothing": {},
         "truncated": {**files, AGENT: files[AGENT][:-7]},
-        "no JSON": {**files, PROGRESS: b"\x80\x04 no pickle either"},
-        "a list": {**files, PROGRESS: b"[]"},
-        "a tensor short": {**files, AGENT: packed(broken)},
-        "of other options": {**files, PROGRESS: b'{"schema": {"version": 0}, "horizon": 6}'},
+        "no JSON": {**files, STATE: b"\x80\x04 no pickle either"},
+        "a list": {**files, STATE: b"[]"},
+        "a tensor short": replace(checkpoint, files=short).to_files(),
+        "of other options": replace(checkpoint, state=other).to_files(),
     }
 
 
@@ -371,11 +377,11 @@ def test_without_opinions_or_enough_trades_nothing_is_trained() -> None:
     history = market()
     view = view_of(SIZER, history, 500)
     rng = np.random.default_rng(1)
-    with pytest.raises(TrainingError, match="no opinions"):
+    with pytest.raises(TrainingError, match="no decisions"):
         SIZER.fit(view, Training(rng, HORIZON))
-    with pytest.raises(TrainingError, match="opinions of"):
+    with pytest.raises(TrainingError, match="decisions have shape"):
         SIZER.fit(view, Training(rng, HORIZON, opinions=opinions(history, 499)))
-    with pytest.raises(TrainingError, match="at least 50"):
+    with pytest.raises(TrainingError, match="50 are required"):
         fitted(SIZER, history, 12)
     silent = history.after(0, lambda panel: np.full(panel.shape, np.nan))
     with pytest.raises(TrainingError, match="0 trades"):
@@ -403,7 +409,7 @@ def test_evaluating_what_is_not_trained_is_refused() -> None:
 
 def spoiled() -> dict[str, Artifact]:
     found = artifact()
-    tensors = unpacked(found.files[POLICY])
+    tensors = unpack_tensors(found.files[POLICY], POLICY, "sizer dqn")
     short = {name: array for name, array in tensors.items() if name != "value.bias"}
     narrow = tensors | {"hidden.0.weight": tensors["hidden.0.weight"][:, :6].copy()}
     poisoned = tensors | {"value.bias": np.array([np.nan], np.float32)}
@@ -417,9 +423,9 @@ def spoiled() -> dict[str, Artifact]:
         "a file missing": Artifact({POLICY: found.files[POLICY]}, found.card),
         "truncated": with_file(found, POLICY, found.files[POLICY][:-4]),
         "a pickle": with_file(found, POLICY, b"\x80\x04cos\nsystem\n."),
-        "a tensor short": with_file(found, POLICY, packed(short)),
-        "another state": with_file(found, POLICY, packed(narrow)),
-        "no number": with_file(found, POLICY, packed(poisoned)),
+        "a tensor short": with_file(found, POLICY, pack_tensors(short)),
+        "another state": with_file(found, POLICY, pack_tensors(narrow)),
+        "no number": with_file(found, POLICY, pack_tensors(poisoned)),
         "no horizon": Artifact(found.files, {**found.card, "horizon": None}),
         "no habits": Artifact(found.files, {**found.card, "habits": None}),
         "another share": Artifact(found.files, {**found.card, "habits": {"best_constant": 0.3}}),
