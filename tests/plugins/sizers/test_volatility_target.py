@@ -32,15 +32,15 @@ def test_size_times_realised_volatility_is_the_target() -> None:
     assert sizes(config)[-1, 0] * a_year == pytest.approx(0.1)
 
 
-def test_no_size_is_larger_than_allowed() -> None:
+def test_size_is_limited_to_largest() -> None:
     assert (sizes(VolatilityTarget.Config(target=9.0, largest=0.3))[:, :-1] == 0.3).all()
 
 
-def test_neutral_holds_nothing() -> None:
+def test_neutral_signal_has_size_zero() -> None:
     assert (sizes(VolatilityTarget.Config(), direction=0) == 0.0).all()
 
 
-def test_a_closed_market_holds_nothing() -> None:
+def test_closed_market_has_size_zero() -> None:
     # The stock in the last column does not trade at the hours of the last rows.
     assert (sizes(VolatilityTarget.Config())[:, -1] == 0.0).all()
 
@@ -49,7 +49,7 @@ def test_a_closed_market_holds_nothing() -> None:
     ("interval", "per_week"), [("30m", 5 * 14), ("1h", 5 * 7), ("4h", 5 * 2), ("1d", 5)]
 )
 @pytest.mark.parametrize("steps", [1, 50])
-def test_a_year_of_a_stock_has_as_many_candles_as_its_weeks(
+def test_candles_a_year_of_a_stock_follow_its_opening_hours(
     interval: str, per_week: int, steps: int
 ) -> None:
     length = Interval.parse(interval)

@@ -209,7 +209,7 @@ def _funding(view: View) -> FloatPanel:
     """Return the funding a long has paid up to each row, as a fraction of its position.
 
     A rate is paid at the row on which it is first known, for the time since the previous payment.
-    Candles longer than a funding interval know only their latest rate, which counts for the whole
+    A candle longer than a funding interval has only its latest rate, which counts for the full
     candle. Unknown funding costs nothing.
     """
     rates = view.metric("funding_rate").last(view.steps)

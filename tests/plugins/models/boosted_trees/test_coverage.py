@@ -76,7 +76,7 @@ def settled(size: FloatPanel) -> BoolPanel:
 
 
 @pytest.mark.parametrize("calm", [True, False])
-def test_calm_and_turbulent_rows_are_covered_alike(calm: bool) -> None:
+def test_quantiles_cover_calm_and_turbulent_rows_alike(calm: bool) -> None:
     size = sizes(0.004, 0.016)
     said, came = said_later(spells(0.004, 0.016), model(), TESTED)
     rows = (settled(size) & ((size == 0.004) == calm))[-TESTED:]
@@ -89,7 +89,7 @@ def test_calm_and_turbulent_rows_are_covered_alike(calm: bool) -> None:
     )
 
 
-def test_constant_volatility_widens_nothing() -> None:
+def test_quantiles_of_constant_volatility_are_not_wider() -> None:
     said, came = said_later(spells(0.01, 0.01), model(), TESTED)
     assert beyond(said, came, ~np.isnan(came)) == pytest.approx((0.05, 0.05), abs=0.015)
     width = np.mean(said.quantiles[0.95] - said.quantiles[0.05])
@@ -97,7 +97,7 @@ def test_constant_volatility_widens_nothing() -> None:
     assert width == pytest.approx(np.diff(np.quantile(outcomes, (0.05, 0.95)))[0], rel=0.06)
 
 
-def test_a_symbol_it_never_saw_is_covered_by_its_own_volatility() -> None:
+def test_quantiles_cover_an_unseen_symbol() -> None:
     """It is ten times as wild as all that was learnt from."""
     base = spells(0.01, 0.01)
     asked = model()
@@ -110,7 +110,7 @@ def test_a_symbol_it_never_saw_is_covered_by_its_own_volatility() -> None:
     assert found == pytest.approx((0.05, 0.05), abs=0.02)
 
 
-def test_trees_that_learn_by_heart_do_not_narrow_the_quantiles() -> None:
+def test_overfitted_trees_do_not_narrow_the_quantiles() -> None:
     """Their chances are far too sure; held-out outcomes show it, and the levels give way."""
     greedy = {"trees": 20, "depth": 10, "rate": 1.0, "least_leaf": 0.01, "penalty": 0.0}
     history = spells(0.01, 0.01)
@@ -124,7 +124,7 @@ def test_trees_that_learn_by_heart_do_not_narrow_the_quantiles() -> None:
     assert min(told[False]) > 0.075
 
 
-def test_a_price_that_stands_still_or_is_new_has_a_chance_and_no_quantiles() -> None:
+def test_constant_or_new_price_has_a_probability_and_no_quantiles() -> None:
     base = spells(0.01, 0.01)
     asked = model()
     learnt = asked.load(fitted(asked, base.view(asked.needs, steps=TRAINED_ON)))
@@ -158,7 +158,7 @@ def real(folder: Path, rows: int) -> History:
 
 
 @pytest.mark.slow
-def test_real_hours_are_covered_in_calm_and_in_turbulent_times(real_data: Path) -> None:
+def test_quantiles_cover_real_hours_in_calm_and_turbulent_times(real_data: Path) -> None:
     """A third of the rows holds some 300 outcomes that do not overlap, of symbols that move alike.
 
     So a share of 5 % is known to within about two points.

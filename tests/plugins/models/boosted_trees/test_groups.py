@@ -36,16 +36,16 @@ GROUPS: tuple[Group, ...] = get_args(Group)
         ("SOLVUSDT", None),
     ],
 )
-def test_the_asset_decides_whatever_it_is_quoted_in(symbol: str, group: Group | None) -> None:
+def test_group_follows_the_base_asset(symbol: str, group: Group | None) -> None:
     assert group_of(describe(symbol), NAMED) == group
 
 
-def test_an_earlier_name_counts() -> None:
+def test_group_follows_an_earlier_name() -> None:
     renamed = Instrument(symbol="XUSDT", base="X", quote="USDT", renamed_from=("DOGEUSDT",))
     assert group_of(renamed, NAMED) == "memes"
 
 
-def test_config_can_name_other_assets() -> None:
+def test_options_can_name_other_assets() -> None:
     named: dict[Group, tuple[str, ...]] = {"majors": ("SOL",), "memes": ("AAPL",)}
     assert group_of(describe("SOLUSDT"), named) == "majors"
     assert group_of(describe("AAPL"), named) == "memes"
@@ -69,13 +69,13 @@ def membership(history: History, steps: int) -> dict[Group, Any]:
     return {group: members(view, group, NAMED, 1.2) for group in GROUPS}
 
 
-def test_every_symbol_has_exactly_one_specialist_at_every_row() -> None:
+def test_symbol_belongs_to_one_group_at_each_row() -> None:
     for history in (unnamed(), random_history(3, rows=900)):
         total = sum(panel.astype(int) for panel in membership(history, 800).values())
         assert (total == 1).all()
 
 
-def test_an_unnamed_coin_goes_by_how_wild_it_has_been() -> None:
+def test_unnamed_coin_is_grouped_by_volatility() -> None:
     found = membership(unnamed(), 700)
     np.testing.assert_array_equal(found["memes"][-1], [False, True, True, False, False])
     np.testing.assert_array_equal(found["alts"][-1], [True, False, False, False, False])
@@ -87,13 +87,13 @@ def test_an_unnamed_coin_goes_by_how_wild_it_has_been() -> None:
     assert turned[524:].all()
 
 
-def test_the_first_rows_of_a_coin_are_an_alts() -> None:
+def test_new_coin_belongs_to_the_alts() -> None:
     found = membership(unnamed(), 900)
     assert found["alts"][:168, 1].all()
     assert found["memes"][168 + 1 :, 1].all()
 
 
-def test_membership_is_the_same_row_by_row() -> None:
+def test_membership_of_single_rows_equals_that_of_many() -> None:
     history = unnamed()
     whole = membership(history, 60)
     for back in (0, 1, 30, 59):
@@ -102,7 +102,7 @@ def test_membership_is_the_same_row_by_row() -> None:
             np.testing.assert_array_equal(single[group][0], whole[group][59 - back])
 
 
-def test_three_specialists_speak_of_every_symbol_once() -> None:
+def test_three_specialists_forecast_each_symbol_once() -> None:
     named: dict[Group, tuple[str, ...]] = {
         "majors": ("BTC",),
         "alts": ("CALM",),
@@ -131,6 +131,6 @@ def test_three_specialists_speak_of_every_symbol_once() -> None:
     assert (spoken == 1).all()
 
 
-def test_an_index_is_among_the_stocks() -> None:
+def test_index_belongs_to_the_stocks() -> None:
     index = replace(describe("SPX"), kind=Kind.INDEX)
     assert group_of(index, NAMED) == "stocks"

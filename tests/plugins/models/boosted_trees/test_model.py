@@ -39,13 +39,13 @@ ALTS = model(group="alts", wild=50.0, features=("base",))
 
 
 @parametrize_with_checks([model()])
-def test_conformance(check: Callable[[], None]) -> None:
+def test_trees_conform_to_the_model_contract(check: Callable[[], None]) -> None:
     check()
 
 
 @pytest.mark.slow
 @parametrize_with_checks([ALTS, MEMES])
-def test_conformance_of_specialists(check: Callable[[], None]) -> None:
+def test_specialists_conform_to_the_model_contract(check: Callable[[], None]) -> None:
     check()
 
 
@@ -75,7 +75,7 @@ def used(steps: int = 40, of: XGBoost | None = None) -> View:
     return history().view(asked.needs, steps=steps, learned=asked.load(artifact()))
 
 
-def test_forecast_follows_from_the_chances_of_the_classes() -> None:
+def test_forecast_follows_from_the_class_probabilities() -> None:
     said = model().predict(used())
     chance = {name: said.evidence[f"probability_{name}"] for name in ("down", "flat", "up")}
     np.testing.assert_allclose(sum(chance.values()), 1.0, atol=1e-12)
@@ -94,7 +94,7 @@ def test_forecast_follows_from_the_chances_of_the_classes() -> None:
     assert list(said.quantiles) == [0.05, 0.25, 0.5, 0.75, 0.95]
 
 
-def test_quantiles_lie_below_zero_just_where_the_chance_of_a_fall_says_so() -> None:
+def test_quantiles_are_negative_up_to_the_probability_of_a_fall() -> None:
     said = model().predict(used(200))
     for level, quantile in said.quantiles.items():
         falling = level < 1.0 - said.probability_up
@@ -111,7 +111,7 @@ def test_contributions_add_up_to_the_log_odds_of_up_over_down() -> None:
     assert tuple(parts)[:-1] == tuple(artifact().card["features"])
 
 
-def test_number_of_threads_changes_no_bit() -> None:
+def test_thread_count_changes_no_bit() -> None:
     options = {"threads": 2, "row_share": 0.6, "column_share": 0.6}
     view = rows_to_train_on()
     alone = fitted(model(**{**options, "threads": 1}), view)
@@ -124,7 +124,7 @@ def test_another_seed_gives_other_trees() -> None:
 
 
 @pytest.mark.parametrize("saves", [1, 4, 7, 20, 22])
-def test_a_training_that_was_stopped_gives_the_same_artifact(saves: int) -> None:
+def test_stopped_training_gives_the_same_artifact(saves: int) -> None:
     """Whichever checkpoint it goes on from, within a fifth held out, after it, or in the last."""
     asked, kept = model(hold_out=True), Kept()
     whole = fitted(asked, rows_to_train_on(), checkpoints=kept)
@@ -150,7 +150,7 @@ def test_unusable_checkpoint_is_ignored(damage: str) -> None:
     assert fitted(model(), rows_to_train_on(), checkpoints=Kept([spoilt])) == artifact()
 
 
-def test_progress_is_told_every_round_and_the_loss_falls() -> None:
+def test_progress_is_reported_every_round_and_the_loss_falls() -> None:
     told: list[tuple[float, float, float]] = []
 
     def progress(done: float, total: float, **figures: float) -> None:
@@ -164,7 +164,7 @@ def test_progress_is_told_every_round_and_the_loss_falls() -> None:
     assert (np.diff(losses, axis=1) < 0).all()
 
 
-def test_card_tells_what_the_model_is() -> None:
+def test_card_describes_the_model() -> None:
     card = artifact().card
     view = rows_to_train_on()
     outcome = forward_returns(view.candles().close[-1800:], HORIZON)
@@ -181,20 +181,20 @@ def test_card_tells_what_the_model_is() -> None:
     assert card["idle_features"] == []
 
 
-def test_on_noise_the_held_out_loss_shows_that_nothing_was_learnt() -> None:
+def test_held_out_loss_of_noise_is_not_below_the_base_rate() -> None:
     figures = artifact_with_figures().card["hold_out"]
     assert figures["in_sample"] < figures["base_rate"]
     assert figures["out_of_sample"] > figures["base_rate"]
 
 
-def test_between_what_is_known_and_what_is_held_out_lies_more_than_a_horizon() -> None:
+def test_folds_are_more_than_a_horizon_apart() -> None:
     """Of 1,788 rows with an outcome the last fifth is held out: the rows from 1,431 on."""
     figures = artifact_with_figures().card["hold_out"]
     assert figures["samples_later"] == 3 * 357
     assert figures["samples_known"] == 3 * (1431 - 2 * HORIZON)
 
 
-def test_where_a_class_never_came_before_the_last_fifth_there_are_no_figures() -> None:
+def test_fold_without_a_class_in_training_has_no_figures() -> None:
     closes = walk(2200, 3, seed=5)
     closes[:1900] = 100.0 * np.exp(np.linspace(0.0, 20.0, 1900))[:, None]
     asked = model(hold_out=True)
@@ -202,14 +202,14 @@ def test_where_a_class_never_came_before_the_last_fifth_there_are_no_figures() -
     assert fitted(asked, view).card["hold_out"] is None
 
 
-def test_every_outcome_is_forecast_once_by_trees_that_had_not_seen_it() -> None:
+def test_every_outcome_is_forecast_out_of_fold_once() -> None:
     card = artifact_with_figures().card
     assert card["unseen_outcomes"] == sum(card["classes"].values())
     assert artifact().card["unseen_outcomes"] == 0
     assert artifact().card["returns"]["places"] == [0.05, 0.25, 0.5, 0.75, 0.95]
 
 
-def test_too_few_rows_in_time_to_hold_any_out_leave_the_levels_as_they_are() -> None:
+def test_levels_stay_uncorrected_with_too_few_rows_for_folds() -> None:
     asked = model(hold_out=True, least_leaf=0.0)
     many = market(walk(800, 300, seed=3)).view(asked.needs, steps=HORIZON + 4)
     learnt = fitted(asked, many)
@@ -217,7 +217,7 @@ def test_too_few_rows_in_time_to_hold_any_out_leave_the_levels_as_they_are() -> 
     assert learnt.card["hold_out"] is None
 
 
-def test_every_round_draws_other_rows_and_columns() -> None:
+def test_rounds_draw_different_rows_and_columns() -> None:
     """Learning next to nothing, trees differ only by what they were given to look at."""
     asked = model(trees=6, rate=1e-6, row_share=0.5, column_share=0.3, checkpoint_rounds=2)
     learnt = asked.load(fitted(asked, rows_to_train_on()))
@@ -226,7 +226,7 @@ def test_every_round_draws_other_rows_and_columns() -> None:
     assert len(trees) == len(roots) == 6
 
 
-def test_only_rows_in_the_universe_are_learnt_from_and_spoken_of() -> None:
+def test_rows_outside_the_universe_are_not_trained_on_or_forecast() -> None:
     asked = model()
     view = rows_to_train_on()
     chosen = np.ones((1800, 3), dtype=np.bool_)
@@ -241,21 +241,21 @@ def test_only_rows_in_the_universe_are_learnt_from_and_spoken_of() -> None:
     assert not np.isnan(said.mean[:, [0, 2]]).any()
 
 
-def test_too_many_samples_are_thinned_out_evenly_and_count_for_more() -> None:
+def test_surplus_samples_are_thinned_evenly_and_weigh_more() -> None:
     asked = model(most_samples=1000)
     learnt = fitted(asked, rows_to_train_on())
     assert sum(learnt.card["classes"].values()) == pytest.approx(3 * 1788 / 6, abs=3)
     assert learnt.card["effective_samples"] == pytest.approx(3 * 1799 / HORIZON, rel=0.05)
 
 
-def test_a_view_with_nobody_to_speak_of_gets_no_opinion() -> None:
+def test_view_without_members_has_no_forecast() -> None:
     asked = model()
     nobody = used(of=asked).with_universe(np.zeros((40, 3), dtype=np.bool_))
     assert np.isnan(asked.predict(nobody).mean).all()
     assert np.isnan(asked.contributions(nobody)["rsi_14"]).all()
 
 
-def test_metrics_that_nobody_brings_are_passed_over() -> None:
+def test_missing_metrics_are_ignored() -> None:
     asked = model(features=EVERYTHING)
     learnt = fitted(asked, rows_to_train_on())
     assert set(learnt.card["idle_features"]) >= {"social_sentiment", "funding_rate", "liquidated"}
@@ -263,7 +263,7 @@ def test_metrics_that_nobody_brings_are_passed_over() -> None:
     assert not np.isnan(said.mean).any()
 
 
-def test_a_metric_that_tells_what_comes_is_used() -> None:
+def test_predictive_metric_is_used() -> None:
     """The rate of funding is made to foretell the outcome; no other column knows it."""
     base = history()
     outcome = forward_returns(base.candles["close"], HORIZON)

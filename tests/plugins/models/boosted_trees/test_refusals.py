@@ -41,19 +41,19 @@ def artifact() -> Artifact:
 # Training
 
 
-def test_too_few_rows_say_how_many_are_missing() -> None:
+def test_too_few_rows_are_refused_with_the_missing_number() -> None:
     view = history().view(model().needs, steps=400)
     with pytest.raises(TrainingError, match=r"776 rows .* 1,000 are required: 224 are missing"):
         fitted(model(), view)
 
 
-def test_a_group_without_symbols_says_whose_rows_are_missing() -> None:
+def test_group_without_symbols_is_refused_by_name() -> None:
     asked = model(group="majors")
     with pytest.raises(TrainingError, match="0 rows of the majors"):
         fitted(asked, history().view(asked.needs, steps=1200))
 
 
-def test_history_without_a_candle_has_no_outcome() -> None:
+def test_history_without_candles_is_refused() -> None:
     silent = history().after(0, lambda panel: np.full(panel.shape, np.nan))
     with pytest.raises(TrainingError, match="1,000 are missing"):
         fitted(model(), silent.view(model().needs, steps=1200))
@@ -66,20 +66,20 @@ def test_history_without_a_candle_has_no_outcome() -> None:
         (1e-12, "no row has the class flat"),
     ],
 )
-def test_an_absent_class_is_named_and_all_are_counted(threshold: float, message: str) -> None:
+def test_absent_class_is_refused_with_all_counts(threshold: float, message: str) -> None:
     asked = model(threshold=threshold)
     with pytest.raises(TrainingError, match=message):
         fitted(asked, history().view(asked.needs, steps=1200))
 
 
-def test_features_that_never_vary_are_refused() -> None:
+def test_constant_features_are_refused() -> None:
     """No metric of these is known."""
     asked = model(features=("sentiment",))
     with pytest.raises(TrainingError, match="none of its features varies"):
         fitted(asked, history().view(asked.needs, steps=1200))
 
 
-def test_some_features_that_never_vary_are_passed_over_and_named() -> None:
+def test_some_constant_features_are_listed_on_the_card() -> None:
     still = history()
     still = replace(still, candles={**still.candles, "volume": np.ones((1700, 2))})
     asked = model(features=("base", "volume"))
@@ -89,7 +89,7 @@ def test_some_features_that_never_vary_are_passed_over_and_named() -> None:
 
 
 @pytest.mark.parametrize("weight", [1e38, np.nan, -1.0])
-def test_a_training_that_diverges_is_stopped(weight: float) -> None:
+def test_diverging_training_is_refused(weight: float) -> None:
     rng = np.random.default_rng(0)
     samples = Samples(
         rng.normal(size=(300, 2)).astype(np.float32),
@@ -104,7 +104,7 @@ def test_a_training_that_diverges_is_stopped(weight: float) -> None:
         grow(samples, growth, stages)
 
 
-def test_a_training_killed_half_way_leaves_checkpoints_and_no_artifact() -> None:
+def test_killed_training_leaves_a_checkpoint_to_continue_from() -> None:
     class Killed(Kept):
         def save(self, files: Mapping[str, bytes]) -> None:
             super().save(files)
@@ -119,7 +119,7 @@ def test_a_training_killed_half_way_leaves_checkpoints_and_no_artifact() -> None
     assert fitted(asked, view, checkpoints=Kept(kept.saved)) == fitted(asked, view)
 
 
-def test_without_xgboost_the_message_says_what_to_install(
+def test_missing_xgboost_is_named_with_its_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     learnt, view = artifact(), history().view(model().needs, steps=1200)
@@ -130,7 +130,7 @@ def test_without_xgboost_the_message_says_what_to_install(
         fitted(model(), view)
 
 
-def test_history_in_which_volatility_is_never_known_is_refused() -> None:
+def test_history_without_volatility_is_refused() -> None:
     """Every hundredth candle is missing, so that no week is whole."""
     torn = history()
     holes = {name: panel.copy() for name, panel in torn.candles.items()}
@@ -144,7 +144,7 @@ def test_history_in_which_volatility_is_never_known_is_refused() -> None:
 # Use
 
 
-def test_without_an_artifact_it_is_not_trained() -> None:
+def test_model_without_artifact_is_not_trained() -> None:
     with pytest.raises(NotTrainedError):
         model().predict(history().view(model().needs, steps=1))
 
@@ -153,13 +153,13 @@ def changed(**card: Any) -> Artifact:
     return replace(artifact(), card={**artifact().card, **card})
 
 
-def test_artifact_is_kept_in_safe_formats_and_read_back() -> None:
+def test_artifact_is_in_safe_formats_and_loads() -> None:
     check_files(artifact(), "model")
     assert model().load(artifact()).booster.num_boosted_rounds() == 4
 
 
 @pytest.mark.parametrize("left", [0, 1, 10, 1000, 10_000, -1])
-def test_truncated_trees_are_refused_before_anything_reads_them(left: int) -> None:
+def test_truncated_trees_are_refused_before_parsing(left: int) -> None:
     """XGBoost's own reader takes all memory there is when a file ends too soon."""
     trees = artifact().files["model.ubj"]
     assert len(trees[:left]) < len(trees)
@@ -174,24 +174,24 @@ def test_trees_with_one_bit_changed_are_refused() -> None:
         model().load(replace(artifact(), files={"model.ubj": bytes(trees)}))
 
 
-def test_trees_that_this_xgboost_cannot_read_say_which_version_wrote_them() -> None:
+def test_trees_of_an_incompatible_xgboost_are_refused_with_its_version() -> None:
     strange = b'{"learner": 1}'
     with pytest.raises(ArtifactError, match=r"cannot load trees of XGBoost 9\.0\.0"):
         model().load(sealed({"model.ubj": strange}, {**artifact().card, "xgboost": "9.0.0"}))
 
 
-def test_a_missing_file_is_named() -> None:
+def test_missing_file_is_named() -> None:
     with pytest.raises(ArtifactError, match=r"model\.ubj is missing"):
         model().load(replace(artifact(), files={}))
 
 
-def test_another_order_of_features_is_refused() -> None:
+def test_features_in_another_order_are_refused() -> None:
     turned = list(reversed(artifact().card["features"]))
     with pytest.raises(ArtifactError, match="in another order"):
         model().load(changed(features=turned))
 
 
-def test_other_features_are_named() -> None:
+def test_differing_features_are_named() -> None:
     with pytest.raises(ArtifactError, match=r"without .*rsi_14"):
         model(features=("base", "momentum")).load(artifact())
     more = [*artifact().card["features"], "moon_phase"]
@@ -199,7 +199,7 @@ def test_other_features_are_named() -> None:
         model().load(changed(features=more))
 
 
-def test_trees_grown_on_other_columns_than_the_card_says_are_refused() -> None:
+def test_trees_of_other_columns_than_the_card_are_refused() -> None:
     other = model(features=("volume",))
     learnt = fitted(other, history().view(other.needs, steps=1200))
     with pytest.raises(ArtifactError, match="use other features"):
@@ -221,13 +221,13 @@ def test_trees_grown_on_other_columns_than_the_card_says_are_refused() -> None:
         {"returns": {"falls": [0.0], "means": [0.0], "rose": [0.0]}},
     ],
 )
-def test_an_artifact_of_something_else_is_refused(card: dict[str, Any]) -> None:
+def test_artifact_of_other_options_is_refused(card: dict[str, Any]) -> None:
     with pytest.raises(ArtifactError):
         model().load(changed(**card))
 
 
 @pytest.mark.parametrize(("key", "value"), [("means", float("nan")), ("rose", 1.5), ("falls", 9.0)])
-def test_an_impossible_table_of_returns_is_refused(key: str, value: float) -> None:
+def test_invalid_table_on_the_card_is_refused(key: str, value: float) -> None:
     table = {name: np.array(values) for name, values in artifact().card["returns"].items()}
     table[key].ravel()[0] = value
     with pytest.raises(ArtifactError, match="the card's returns are damaged"):
@@ -237,6 +237,6 @@ def test_an_impossible_table_of_returns_is_refused(key: str, value: float) -> No
 @pytest.mark.parametrize(
     "options", [{"threshold": 0.0}, {"trees": 0}, {"rate": 2.0}, {"group": "gems"}, {"tree": 5}]
 )
-def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
+def test_invalid_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="1 validation error"):
         model(**options)

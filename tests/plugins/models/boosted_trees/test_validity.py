@@ -107,39 +107,39 @@ def planted(strength: float, seed: int = 21, rows: int = ROWS) -> History:
     return market(100.0 * np.exp(0.01 * np.cumsum(moves, axis=0)))
 
 
-def test_on_a_random_walk_walking_forward_finds_nothing() -> None:
+def test_random_walk_has_no_skill_walking_forward() -> None:
     found, samples = out_of_sample(noise(), GREEDY, "walk forward")
     assert samples > 6000
     assert abs(found) < band(samples) < 0.2
 
 
-def test_on_a_random_walk_shuffling_finds_what_is_not_there() -> None:
+def test_random_walk_has_false_skill_with_shuffled_folds() -> None:
     """So that the tests beside it are known to have been able to fail."""
     found, samples = out_of_sample(noise(), GREEDY, "shuffled")
     assert found > 0.4 > 2 * band(samples)
 
 
 @pytest.mark.slow
-def test_on_a_random_walk_purged_folds_find_nothing() -> None:
+def test_random_walk_has_no_skill_with_purged_folds() -> None:
     found, samples = out_of_sample(noise(), GREEDY, "purged")
     assert abs(found) < band(samples)
 
 
-def test_an_edge_that_was_planted_is_found() -> None:
+def test_planted_edge_has_skill() -> None:
     found, samples = out_of_sample(planted(0.3), SOBER, "walk forward")
     assert found > 1.5 * band(samples)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
-def test_sober_trees_on_other_random_walks(seed: int) -> None:
+def test_random_walks_of_other_seeds_have_no_skill(seed: int) -> None:
     history = market(walk(2 * ROWS, SYMBOLS, seed=100 + seed))
     found, samples = out_of_sample(history, SOBER, "walk forward")
     assert abs(found) < band(samples)
 
 
 @pytest.mark.slow
-def test_what_is_found_grows_with_what_was_planted_up_to_what_can_be_known() -> None:
+def test_skill_grows_with_the_planted_edge_up_to_its_bound() -> None:
     """The ceiling is the correlation of the outcome with what the planted rule itself says."""
     found: list[float] = []
     for strength in (0.05, 0.1, 0.2):
@@ -157,7 +157,7 @@ def test_what_is_found_grows_with_what_was_planted_up_to_what_can_be_known() -> 
     assert found[-1] > 0.2
 
 
-def test_attribution_names_what_was_planted() -> None:
+def test_attribution_names_the_planted_feature() -> None:
     """Momentum columns carry it; the clock and the volume do not."""
     history = planted(0.3)
     learnt = fitted(SOBER, history.view(SOBER.needs, steps=ROWS - 200))

@@ -27,7 +27,7 @@ WEIGHTS = "weights.safetensors"
 
 
 @parametrize_with_checks([Transformer(TINY)])
-def test_it_keeps_to_the_contract(check: Callable[[], None]) -> None:
+def test_transformer_conforms_to_the_model_contract(check: Callable[[], None]) -> None:
     check()
 
 
@@ -44,7 +44,7 @@ def view_of(history: History, steps: int) -> View:
 # Windows
 
 
-def test_inputs_are_what_they_say() -> None:
+def test_inputs_match_their_definitions() -> None:
     history = noise(60, 2)
     panel = history.view(Transformer(TINY).needs, steps=10).candles()
     windows = Windows.of(panel, TINY.window)
@@ -67,7 +67,7 @@ def test_inputs_are_what_they_say() -> None:
     np.testing.assert_allclose(inputs[0], np.stack(list(expected.values()), axis=1), atol=1e-9)
 
 
-def test_units_of_price_and_volume_do_not_matter() -> None:
+def test_inputs_do_not_depend_on_units_of_price_and_volume() -> None:
     history = noise(60, 2)
     scaled = replace(history, candles={name: p * 1e6 for name, p in history.candles.items()})
     model = Transformer(TINY)
@@ -76,7 +76,7 @@ def test_units_of_price_and_volume_do_not_matter() -> None:
     np.testing.assert_allclose(plain.quantiles[0.05], large.quantiles[0.05], rtol=1e-7)
 
 
-def test_targets_are_the_path_ahead_in_units_of_volatility() -> None:
+def test_targets_are_the_path_in_units_of_volatility() -> None:
     history = noise(60, 1)
     panel = history.view(Transformer(TINY).needs, steps=40).candles()
     windows = Windows.of(panel, TINY.window)
@@ -89,7 +89,7 @@ def test_targets_are_the_path_ahead_in_units_of_volatility() -> None:
     assert not known[len(panel) - 3 :].any()
 
 
-def test_a_hole_silences_a_window_and_no_more() -> None:
+def test_gap_removes_the_forecasts_of_one_window() -> None:
     history = noise(200, 2)
     candles = {name: panel.copy() for name, panel in history.candles.items()}
     for panel in candles.values():
@@ -103,7 +103,7 @@ def test_a_hole_silences_a_window_and_no_more() -> None:
         assert (np.isnan(panel) == unknown).all()
 
 
-def test_a_close_that_stands_still_has_no_forecast() -> None:
+def test_constant_close_has_no_forecast() -> None:
     history = noise(200, 2)
     candles = {name: panel.copy() for name, panel in history.candles.items()}
     for name in ("open", "high", "low", "close"):
@@ -116,7 +116,7 @@ def test_a_close_that_stands_still_has_no_forecast() -> None:
 # The artifact
 
 
-def test_the_card_says_what_it_is() -> None:
+def test_card_describes_the_network() -> None:
     card = trained().card
     assert card["inputs"] == list(INPUTS)
     assert card["architecture"]["horizon"] == HORIZON
@@ -125,7 +125,7 @@ def test_the_card_says_what_it_is() -> None:
     assert card["torch"]
 
 
-def test_without_an_artifact_there_is_no_forecast() -> None:
+def test_transformer_without_artifact_is_not_trained() -> None:
     model = Transformer(TINY)
     with pytest.raises(NotTrainedError):
         model.predict(noise(60).view(model.needs))
@@ -197,19 +197,19 @@ DAMAGED: dict[str, tuple[Callable[[], Artifact], str]] = {
 
 
 @pytest.mark.parametrize(("make", "says"), DAMAGED.values(), ids=DAMAGED)
-def test_what_is_not_its_own_is_refused(make: Callable[[], Artifact], says: str) -> None:
+def test_damaged_artifact_is_refused(make: Callable[[], Artifact], says: str) -> None:
     with pytest.raises(ArtifactError, match=says) as raised:
         Transformer(TINY).load(make())
     assert "weft train" in str(raised.value)
 
 
-def test_other_options_refuse_the_artifact() -> None:
+def test_artifact_of_other_architecture_is_refused() -> None:
     other = Transformer(Transformer.Config(**(TINY.model_dump() | {"passes": 9})))
     with pytest.raises(ArtifactError, match="trained with architecture"):
         other.load(trained())
 
 
-def test_masks_stay_those_of_the_artifact() -> None:
+def test_masks_come_from_the_artifact() -> None:
     model = Transformer(TINY)
     view = noise(60).view(model.needs, steps=3, learned=model.load(trained()))
     again = noise(60).view(model.needs, steps=3, learned=model.load(trained()))
@@ -218,7 +218,7 @@ def test_masks_stay_those_of_the_artifact() -> None:
     assert (first.evidence["epistemic"] > 0.0).all()
 
 
-def test_a_forecast_is_the_mixture_of_its_passes_at_the_horizon() -> None:
+def test_forecast_is_the_mixture_of_passes_at_the_horizon() -> None:
     model = Transformer(TINY)
     view = noise(60, 2).view(model.needs, steps=1, learned=model.load(trained()))
     panel = view.candles()
@@ -240,7 +240,7 @@ def test_a_forecast_is_the_mixture_of_its_passes_at_the_horizon() -> None:
         assert oracle.cdf(quantile[0, 1]).mean() == pytest.approx(level, abs=1e-9)
 
 
-def test_it_is_scored_on_what_came_after() -> None:
+def test_evaluation_uses_the_outcomes_after_each_row() -> None:
     model = Transformer(TINY)
     history = noise(200)
     view = history.view(model.needs, steps=50, learned=model.load(trained()))
@@ -249,7 +249,7 @@ def test_it_is_scored_on_what_came_after() -> None:
     assert np.isnan(scored.loss[-HORIZON:]).all()
 
 
-def test_of_rows_that_tell_the_same_some_are_judged() -> None:
+def test_evaluation_judges_four_rows_of_a_horizon() -> None:
     """Four in each horizon, at the same places of the calendar, with the losses they would have."""
     model = Transformer(TINY)
     history, long = noise(200), Training(np.random.default_rng(0), 3 * HORIZON)
@@ -272,7 +272,7 @@ def test_heads_must_divide_the_width() -> None:
 
 
 @pytest.mark.parametrize("package", ["torch", "safetensors"])
-def test_without_torch_it_says_what_to_install(package: str) -> None:
+def test_missing_torch_is_named_with_its_extra(package: str) -> None:
     code = f"""
 import sys
 sys.modules[{package!r}] = None

@@ -75,12 +75,12 @@ def x() -> Tensor:
     return torch.randn((5, 16, BUILD.width), generator=torch.Generator().manual_seed(2)).double()
 
 
-def test_a_layer_is_torchs_encoder_layer(layer: EncoderLayer, x: Tensor) -> None:
+def test_layer_equals_the_encoder_layer_of_torch(layer: EncoderLayer, x: Tensor) -> None:
     twin = torch_layer(layer, BUILD.width, BUILD.hidden)
     torch.testing.assert_close(layer(x), twin(x), rtol=0, atol=1e-12)
 
 
-def test_passes_at_once_are_the_passes_one_by_one(layer: EncoderLayer, x: Tensor) -> None:
+def test_fused_passes_equal_separate_passes(layer: EncoderLayer, x: Tensor) -> None:
     masks = draw_masks(BUILD, 1, 7, torch.Generator().manual_seed(4))
     masks = masks.to(torch.device("cpu"), torch.float64)
     at_once = layer.last(x, masks)
@@ -94,7 +94,7 @@ def test_passes_at_once_are_the_passes_one_by_one(layer: EncoderLayer, x: Tensor
         torch.testing.assert_close(at_once[:, number], alone, rtol=0, atol=1e-12)
 
 
-def test_windows_with_masks_of_their_own_are_those_windows_alone() -> None:
+def test_windows_with_separate_masks_equal_single_windows() -> None:
     network = fresh_network()
     masks = draw_masks(BUILD, 5, 1, torch.Generator().manual_seed(5))
     masks = masks.to(torch.device("cpu"), torch.float64)
@@ -107,7 +107,7 @@ def test_windows_with_masks_of_their_own_are_those_windows_alone() -> None:
         torch.testing.assert_close(together.scale[number], alone.scale[0], rtol=0, atol=1e-12)
 
 
-def test_masks_keep_the_mean_and_their_share() -> None:
+def test_masks_preserve_the_mean_and_drop_their_share() -> None:
     masks = draw_masks(BUILD, 400, 20, torch.Generator().manual_seed(6))
     for mask in masks:
         assert sorted(set(mask.flatten().tolist())) == pytest.approx([0.0, 1.25])
@@ -115,7 +115,7 @@ def test_masks_keep_the_mean_and_their_share() -> None:
         assert float(mask.mean()) == pytest.approx(1.0, abs=0.006)
 
 
-def test_more_passes_shrink_the_error_of_the_mean_by_their_root() -> None:
+def test_error_of_the_mean_falls_with_the_root_of_passes() -> None:
     network = fresh_network()
     inputs = torch.from_numpy(windows_of(BUILD, 20))
     masks = draw_masks(BUILD, 1, 1600, torch.Generator().manual_seed(7))
@@ -130,7 +130,7 @@ def test_more_passes_shrink_the_error_of_the_mean_by_their_root() -> None:
     assert error(4) / error(64) == pytest.approx(4.0, rel=0.3)
 
 
-def test_fresh_weights_leave_the_global_random_state() -> None:
+def test_new_network_leaves_the_global_random_state() -> None:
     before = torch.random.get_rng_state()
     first, second, other = (build_network(BUILD, seed) for seed in (1, 1, 2))
     assert torch.equal(before, torch.random.get_rng_state())
@@ -138,7 +138,7 @@ def test_fresh_weights_leave_the_global_random_state() -> None:
     assert not torch.equal(first.straight.weight, other.straight.weight)
 
 
-def test_asking_changes_no_statistics_and_leaves_no_gradient() -> None:
+def test_forecast_leaves_no_gradient() -> None:
     network = fresh_network()
     before = copy.deepcopy(network.state_dict())
     masks = draw_masks(BUILD, 1, 3, torch.Generator().manual_seed(8))
@@ -152,7 +152,7 @@ def test_asking_changes_no_statistics_and_leaves_no_gradient() -> None:
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_noise_is_scipys(name: str) -> None:
+def test_noise_equals_the_distributions_of_scipy(name: str) -> None:
     ours, oracle = NOISES[name], ORACLES[name]
     z = np.linspace(-30.0, 30.0, 241)
     tensor = torch.from_numpy(z)
@@ -166,7 +166,7 @@ def test_noise_is_scipys(name: str) -> None:
 
 @pytest.mark.parametrize("name", ORACLES)
 @pytest.mark.parametrize("apart", [0.0, 0.3, 20.0])
-def test_quantiles_of_a_mixture_invert_its_distribution(name: str, apart: float) -> None:
+def test_mixture_quantiles_invert_the_distribution(name: str, apart: float) -> None:
     rng = np.random.default_rng(9)
     mean = rng.normal(0.0, 1.0, (3, 11)) * apart
     scale = rng.uniform(0.3, 2.0, (3, 11))
@@ -184,7 +184,7 @@ def test_quantiles_of_a_mixture_invert_its_distribution(name: str, apart: float)
             assert found[row, column] == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_likelihood_of_a_mixture_is_the_mean_of_its_parts() -> None:
+def test_mixture_likelihood_is_the_mean_of_its_parts() -> None:
     rng = np.random.default_rng(10)
     mean, scale = rng.normal(size=(4, 6, 2)), rng.uniform(0.5, 2.0, (4, 6, 2))
     outcome = rng.normal(size=(4, 2))
@@ -194,7 +194,7 @@ def test_the_likelihood_of_a_mixture_is_the_mean_of_its_parts() -> None:
     np.testing.assert_allclose(found, np.log(parts.mean(axis=1)), atol=1e-12)
 
 
-def test_a_window_says_the_same_bits_in_whatever_company() -> None:
+def test_window_has_the_same_bits_in_any_batch() -> None:
     build = replace(BUILD, window=15, passes=5)
     masks = draw_masks(build, 1, build.passes, torch.Generator().manual_seed(11))
     windows = windows_of(build, 41)
@@ -210,7 +210,7 @@ def test_a_window_says_the_same_bits_in_whatever_company() -> None:
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_windows_apart_are_the_network_on_all_of_them(name: str) -> None:
+def test_separate_windows_equal_the_network_on_a_batch(name: str) -> None:
     """The compiled LSTM and mixture against torch's own, and figures by NumPy."""
     masks = draw_masks(BUILD, 1, BUILD.passes, torch.Generator().manual_seed(12))
     options = TINY.model_copy(update={"noise": name})

@@ -84,7 +84,7 @@ def tuned(**options: object) -> Transformer.Config:
 # Samples
 
 
-def test_no_outcome_learnt_from_reaches_into_the_rows_to_stop_by() -> None:
+def test_training_outcomes_do_not_reach_validation_rows() -> None:
     chosen = samples()
     first = int(chosen.validation.rows.min())
     assert int(chosen.train.rows.max()) + HORIZON < first
@@ -107,13 +107,13 @@ def test_outcomes_of_an_epoch_do_not_overlap() -> None:
     assert seen <= every
 
 
-def test_an_epoch_is_no_longer_than_allowed() -> None:
+def test_epoch_length_is_limited() -> None:
     chosen = samples(tuned(windows_per_epoch=50, validation_windows=20))
     assert len(chosen.of_epoch(np.random.default_rng(0))) == 50
     assert len(chosen.validation) == 20
 
 
-def test_symbols_outside_the_universe_are_not_learnt_from() -> None:
+def test_symbols_outside_the_universe_are_not_trained_on() -> None:
     history = noise()
     view = history.view(Transformer(TINY).needs, steps=800)
     members = view.universe.copy()
@@ -124,13 +124,13 @@ def test_symbols_outside_the_universe_are_not_learnt_from() -> None:
     assert set(chosen.validation.columns.tolist()) == {0, 2}
 
 
-def test_too_little_history_is_refused_with_what_it_takes() -> None:
+def test_short_history_is_refused_with_the_required_candles() -> None:
     with pytest.raises(TrainingError, match="17 candles without a gap before it"):
         fit(noise(90))
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])
-def test_a_market_that_stands_still_or_is_unknown_is_refused(value: float) -> None:
+def test_constant_or_unknown_market_is_refused(value: float) -> None:
     with pytest.raises(TrainingError, match="only 0 outcomes for training"):
         fit(market(np.full((900, 3), value)))
 
@@ -138,7 +138,7 @@ def test_a_market_that_stands_still_or_is_unknown_is_refused(value: float) -> No
 # The loop
 
 
-def test_a_training_that_was_stopped_goes_on_to_the_same_artifact() -> None:
+def test_stopped_training_continues_to_the_same_artifact() -> None:
     config = tuned(epochs=4)
     whole = fit(noise(), config)
     for stop_after in (1, 4):
@@ -237,12 +237,12 @@ def test_checkpoint_that_loads_in_part_leaves_the_training_at_its_start(
         ("threads", 10**9),
     ],
 )
-def test_options_that_no_machine_could_bear_are_refused(name: str, value: int) -> None:
+def test_huge_options_are_refused(name: str, value: int) -> None:
     with pytest.raises(ValidationError, match=name):
         tuned(**{name: value})
 
 
-def test_a_checkpoint_holds_safe_formats_alone() -> None:
+def test_checkpoint_has_safe_formats_only() -> None:
     shelf = Shelf()
     fit(noise(), shelf=shelf)
     assert shelf.files is not None
@@ -250,13 +250,13 @@ def test_a_checkpoint_holds_safe_formats_alone() -> None:
     assert Checkpoint.from_files(shelf.files, WHERE).state["history"]["best"] >= 0
 
 
-def test_seeds_decide() -> None:
+def test_same_seed_gives_the_same_artifact() -> None:
     first, second, other = (fit(noise(), seed=seed) for seed in (1, 1, 2))
     assert first.files == second.files
     assert first.files != other.files
 
 
-def test_it_stops_early_and_keeps_the_best() -> None:
+def test_early_stopping_returns_the_best_weights() -> None:
     # Validation rows move the other way: whatever is learnt makes them worse.
     rng = np.random.default_rng(0)
     returns = rng.normal(0.002, 0.004, (900, 3))
@@ -269,14 +269,14 @@ def test_it_stops_early_and_keeps_the_best() -> None:
     )
 
 
-def test_a_diverging_training_leaves_nothing_behind() -> None:
+def test_diverging_training_leaves_no_checkpoint() -> None:
     shelf = Shelf()
     with pytest.raises(TrainingError, match=r"diverged: .* Lower learning_rate"):
         fit(noise(), tuned(learning_rate=1e30), shelf=shelf)
     assert shelf.files is None
 
 
-def test_progress_grows_to_the_end_and_tells_the_loss() -> None:
+def test_progress_grows_to_the_end_with_finite_losses() -> None:
     watcher = Watcher()
     fit(noise(), progress=watcher)
     done = [told[0] for told in watcher.told]
@@ -287,7 +287,7 @@ def test_progress_grows_to_the_end_and_tells_the_loss() -> None:
     assert set(watcher.told[-1][2]) == {"loss", "validation", "best"}
 
 
-def test_it_leaves_threads_and_random_state_as_they_were() -> None:
+def test_training_restores_threads_and_random_state() -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     threads = torch.get_num_threads()
@@ -300,7 +300,7 @@ def test_it_leaves_threads_and_random_state_as_they_were() -> None:
 # What the card tells of the rows it stopped by, and of those it learnt from
 
 
-def test_the_card_tells_how_many_validation_outcomes_fell_inside() -> None:
+def test_card_has_the_validation_coverage() -> None:
     history = noise()
     artifact = fit(history)
     model = Transformer(TINY)
@@ -317,7 +317,7 @@ def test_the_card_tells_how_many_validation_outcomes_fell_inside() -> None:
     assert 0.3 < told["50%"] < told["90%"] <= 1.0
 
 
-def test_the_card_tells_the_mean_of_each_input() -> None:
+def test_card_has_the_mean_of_each_input() -> None:
     chosen = samples(rows=700)
     inputs, _ = chosen.windows.inputs(chosen.train)
     means = fit(noise(700)).card["input_means"]
@@ -329,7 +329,7 @@ def test_the_card_tells_the_mean_of_each_input() -> None:
 # Devices
 
 
-def test_threads_are_set_back_even_after_a_failure() -> None:
+def test_threads_are_restored_after_a_failure() -> None:
     before = torch.get_num_threads()
 
     def fail() -> None:
@@ -341,19 +341,19 @@ def test_threads_are_set_back_even_after_a_failure() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_devices_follow_what_is_there() -> None:
+def test_devices_follow_the_machine() -> None:
     kinds = [device.type for device in devices_for("auto", WHERE)]
     assert kinds == (["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"])
     assert [device.type for device in devices_for("cpu", WHERE)] == ["cpu"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_cuda_without_a_gpu_is_refused_with_a_way_out() -> None:
+def test_cuda_without_a_gpu_is_refused_with_an_alternative() -> None:
     with pytest.raises(ComponentError, match="device: auto"):
         fit(noise(), tuned(device="cuda"))
 
 
-def test_a_gpu_without_room_hands_over_to_the_cpu() -> None:
+def test_full_gpu_falls_back_to_the_cpu() -> None:
     tried = []
 
     def work(device: torch.device) -> str:
@@ -370,5 +370,5 @@ def test_a_gpu_without_room_hands_over_to_the_cpu() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_it_trains_on_a_gpu() -> None:
+def test_transformer_trains_on_a_gpu() -> None:
     assert fit(noise(), tuned(device="cuda")).card["training"]["epochs"] == 2

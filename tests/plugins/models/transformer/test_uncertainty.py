@@ -84,7 +84,7 @@ def announced() -> Told:
     return told(market(returns, np.where(wide, 4.0, 1.0)), 1800)
 
 
-def test_a_planted_edge_is_found_out_of_sample() -> None:
+def test_planted_edge_has_skill_out_of_sample() -> None:
     said = reverting()
     # The best there is correlates by 0.5; 1,600 outcomes have a standard error of 0.025.
     assert 0.38 < correlation(said) < 0.6
@@ -95,7 +95,7 @@ def test_a_planted_edge_is_found_out_of_sample() -> None:
     assert loss < np.log(2.0) - 0.05
 
 
-def test_what_moved_a_forecast_is_the_planted_edge() -> None:
+def test_attribution_names_the_planted_edge() -> None:
     said = reverting()
     parts = Transformer(SMALL).contributions(said.view)
     last = np.diff(np.log(said.view.candles().close), axis=0)[-said.view.steps :]
@@ -106,7 +106,7 @@ def test_what_moved_a_forecast_is_the_planted_edge() -> None:
     assert np.abs(parts["range"][said.known]).mean() < 0.3 * np.abs(told_by[said.known]).mean()
 
 
-def test_white_noise_stays_white() -> None:
+def test_white_noise_has_no_skill() -> None:
     rng = np.random.default_rng(13)
     said = told(market(rng.normal(0.0, 0.01, (1800, 4))), 1400)
     count = int(said.known.sum())
@@ -114,7 +114,7 @@ def test_white_noise_stays_white() -> None:
     assert abs(correlation(said)) < 3.0 / np.sqrt(count)
 
 
-def test_the_spread_grows_away_from_what_was_trained_on() -> None:
+def test_epistemic_deviation_grows_away_from_training_data() -> None:
     said = reverting()
     panel = said.view.candles()
     windows = Windows.of(panel, SMALL.window)
@@ -127,7 +127,7 @@ def test_the_spread_grows_away_from_what_was_trained_on() -> None:
     assert spread[3] > 2.0 * spread[2]
 
 
-def test_the_variance_head_learns_noise_that_is_announced() -> None:
+def test_aleatoric_deviation_learns_predictable_noise() -> None:
     said = announced()
     volume = said.view.candles().volume[-said.view.steps :]
     aleatoric = said.forecast.evidence["aleatoric"]
@@ -139,7 +139,7 @@ def test_the_variance_head_learns_noise_that_is_announced() -> None:
 
 
 @pytest.mark.parametrize("loud", [True, False])
-def test_intervals_cover_what_they_promise_whatever_the_noise(loud: bool) -> None:
+def test_intervals_cover_their_level_for_each_noise(loud: bool) -> None:
     said = announced()
     volume = said.view.candles().volume[-said.view.steps :]
     chosen = said.known & ((volume > 2.0) == loud)
@@ -152,7 +152,7 @@ def test_intervals_cover_what_they_promise_whatever_the_noise(loud: bool) -> Non
         assert inside.mean() == pytest.approx(promised, abs=0.05)
 
 
-def test_the_parts_add_up() -> None:
+def test_variance_is_epistemic_plus_aleatoric() -> None:
     forecast = reverting().forecast
     known = ~np.isnan(forecast.mean)
     up, median = forecast.probability_up[known], forecast.quantiles[0.5][known]
@@ -167,7 +167,7 @@ def test_the_parts_add_up() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
-def test_white_noise_stays_white_under_many_seeds(seed: int) -> None:
+def test_white_noise_has_no_skill_for_many_seeds(seed: int) -> None:
     rng = np.random.default_rng([14, seed])
     heavy = rng.standard_t(4, (2600, 6)) * 0.008
     said = told(market(heavy), 1800, SMALL.model_copy(update={"noise": "student"}))
@@ -176,7 +176,7 @@ def test_white_noise_stays_white_under_many_seeds(seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_on_real_history_it_is_calibrated_and_claims_no_more_than_it_knows(
+def test_real_history_is_calibrated_without_false_skill(
     real_data: Path,
 ) -> None:
     names = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "ADAUSDT", "LINKUSDT")

@@ -47,7 +47,7 @@ def rows_of_run(candles: Candles, row: int, column: int, length: int) -> list[in
     st.integers(1, 6),
     st.integers(0, 20),
 )
-def test_a_run_is_what_walking_back_finds(
+def test_runs_equal_those_of_walking_back(
     there: list[tuple[bool, bool]], length: int, reach: int
 ) -> None:
     candles = panel(np.array(there))
@@ -63,7 +63,7 @@ def test_a_run_is_what_walking_back_finds(
                 assert back[0].tolist() == expected
 
 
-def test_a_candle_that_cannot_be_used_ends_a_run() -> None:
+def test_unusable_candle_ends_a_run() -> None:
     usable = np.ones((8, 2), dtype=np.bool_)
     usable[4] = False
     whole = Runs.of(panel(np.ones((8, 2), dtype=np.bool_)), usable).complete(3, 9)
@@ -77,7 +77,7 @@ def packed(history: History) -> History:
     return History(history.interval, (describe("COINUSDT"),), columns, {})
 
 
-def test_a_stock_has_the_windows_of_its_candles_without_the_nights() -> None:
+def test_stock_windows_skip_closed_hours() -> None:
     history = random_history(3, rows=900, flaws=False)
     needs = Transformer(TINY).needs
     closing = Windows.of(history.view(needs, steps=400).candles(), TINY.window)
@@ -91,7 +91,7 @@ def test_a_stock_has_the_windows_of_its_candles_without_the_nights() -> None:
     np.testing.assert_array_equal(volatility, whole.inputs(last)[1])
 
 
-def test_what_a_stock_is_held_against_is_its_last_close_by_then() -> None:
+def test_stock_targets_use_the_last_close() -> None:
     history = random_history(3, rows=900, flaws=False)
     horizon = 12
     windows = Windows.of(history.view(Transformer(TINY).needs, steps=400).candles(), TINY.window)
@@ -115,7 +115,7 @@ def test_what_a_stock_is_held_against_is_its_last_close_by_then() -> None:
 
 
 @pytest.mark.parametrize("interval", ["1h", "1d"])
-def test_a_window_is_there_live_where_it_is_there_in_history(interval: str) -> None:
+def test_live_window_is_complete_where_the_historical_one_is(interval: str) -> None:
     """Over a weekend, after which less of what is loaded live has traded."""
     rows = 2600 if interval == "1h" else 600
     length = Interval.parse(interval).micros

@@ -43,7 +43,7 @@ RETURNS = HiddenMarkov.Config(restarts=2, iterations=25, warmup=64)
 
 
 @parametrize_with_checks([HiddenMarkov(TINY), HiddenMarkov(RETURNS)])
-def test_it_keeps_to_its_contract(check: Callable[[], None]) -> None:
+def test_hmm_conforms_to_the_regime_contract(check: Callable[[], None]) -> None:
     check()
 
 
@@ -62,7 +62,7 @@ class Smoothed(HiddenMarkov):
         return RegimeState(state.names, smoothed, state.transition, state.multipliers)
 
 
-def test_a_smoothed_detector_is_caught() -> None:
+def test_conformance_catches_a_smoothed_detector() -> None:
     prefix_invariance(subject_of(HiddenMarkov(TINY)))
     with pytest.raises(AssertionError, match="rows were cut off"):
         prefix_invariance(subject_of(Smoothed(TINY)))
@@ -77,7 +77,7 @@ def fitted(config: HiddenMarkov.Config, history: History, steps: int) -> Ready:
     return regime.load(regime.fit(asked(regime, history, steps), training()))
 
 
-def test_one_row_and_many_agree_to_the_last_bit_across_a_block_of_the_calendar() -> None:
+def test_single_rows_equal_many_rows_across_a_calendar_block() -> None:
     regime = HiddenMarkov(TINY)
     history = random_history(seed=5, rows=2000)
     learned = fitted(TINY, history.cut(1500), 1300)
@@ -91,7 +91,7 @@ def test_one_row_and_many_agree_to_the_last_bit_across_a_block_of_the_calendar()
         np.testing.assert_array_equal(regime.detect(one).probability[0], many[79 - back])
 
 
-def test_planted_states_are_told_from_candles() -> None:
+def test_planted_states_are_detected_from_candles() -> None:
     history = candle_history(3000, seed=1)
     regime = HiddenMarkov(TINY)
     learned = fitted(TINY, history.cut(2400), 2300)
@@ -132,20 +132,20 @@ def told(config: HiddenMarkov.Config, history: History) -> np.ndarray:
     return regime.detect(asked(regime, history, 50, learned)).probability
 
 
-def test_the_reference_asset_stands_for_the_market_where_there_is_one() -> None:
+def test_reference_asset_represents_the_market() -> None:
     config = TINY.model_copy(update={"reference": "COIN2"})
     history = random_history(seed=5, rows=1200, flaws=False)
     np.testing.assert_array_equal(told(config, disturbed(history, 0)), told(config, history))
     assert not np.array_equal(told(config, disturbed(history, 2)), told(config, history))
 
 
-def test_without_it_the_median_of_what_never_closes_does() -> None:
+def test_median_of_open_markets_replaces_a_missing_reference() -> None:
     history = random_history(seed=5, rows=1200, flaws=False)
     np.testing.assert_array_equal(told(TINY, disturbed(history, 3)), told(TINY, history))
     assert not np.array_equal(told(TINY, disturbed(history, 1)), told(TINY, history))
 
 
-def test_a_hole_in_the_reference_is_not_filled_from_others() -> None:
+def test_gap_in_the_reference_is_not_filled() -> None:
     config = TINY.model_copy(update={"reference": "COIN2", "states": (2,)})
     history = random_history(seed=5, rows=1200, flaws=False)
     holed = {name: panel.copy() for name, panel in history.candles.items()}
@@ -160,12 +160,12 @@ def test_a_hole_in_the_reference_is_not_filled_from_others() -> None:
     assert not np.isnan(found).any()
 
 
-def test_a_silent_market_has_no_state() -> None:
+def test_market_without_candles_has_no_state() -> None:
     silent = random_history(seed=5, rows=1200).after(0, lambda panel: np.full(panel.shape, np.nan))
     assert np.isnan(told(TINY, silent)).all()
 
 
-def test_losses_are_gains_of_hmmlearns_score_and_of_a_mixture_at_trailing_volatility() -> None:
+def test_losses_match_hmmlearn_and_a_mixture_at_trailing_volatility() -> None:
     regime = HiddenMarkov(RETURNS)
     history = random_history(seed=6, rows=1700, flaws=False)
     learned = fitted(RETURNS, history.cut(1300), 1200)
@@ -198,7 +198,7 @@ def test_losses_are_gains_of_hmmlearns_score_and_of_a_mixture_at_trailing_volati
         assert losses.baseline[59 - back] == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_units_it_was_fitted_in_make_no_model_better() -> None:
+def test_losses_do_not_depend_on_standardisation() -> None:
     regime = HiddenMarkov(TINY)
     history = random_history(seed=6, rows=1700, flaws=False)
     learned = fitted(TINY, history.cut(1300), 1200)
@@ -218,20 +218,20 @@ def test_the_units_it_was_fitted_in_make_no_model_better() -> None:
     np.testing.assert_allclose(same.baseline, told.baseline, rtol=1e-9)
 
 
-def test_too_little_history_is_refused() -> None:
+def test_short_history_is_refused() -> None:
     regime = HiddenMarkov(TINY)
     with pytest.raises(TrainingError, match="expected at least 200"):
         regime.fit(asked(regime, random_history(seed=1, rows=300), 150), training())
 
 
-def test_a_market_that_stands_still_is_refused() -> None:
+def test_constant_market_is_refused() -> None:
     still = random_history(seed=1, rows=900, flaws=False).after(0, np.ones_like)
     regime = HiddenMarkov(TINY)
     with pytest.raises(TrainingError, match="rows are known"):
         regime.fit(asked(regime, still, 600), training())
 
 
-def test_untrained_it_says_so() -> None:
+def test_detector_without_artifact_is_not_trained() -> None:
     regime = HiddenMarkov(TINY)
     with pytest.raises(NotTrainedError):
         regime.detect(asked(regime, random_history(seed=1, rows=300), 1))
@@ -247,7 +247,7 @@ def without_states(**changes: Any) -> bytes:
     return document(stateless=PLAIN.to_document() | changes)
 
 
-def test_parameters_come_back_as_they_were_written() -> None:
+def test_parameters_survive_json() -> None:
     written = truth()
     read = HiddenMarkov(TINY).load(sealed({FILE: written.to_json()}, {})).parameters
     for name in ("center", "scale", "transition", "means", "covariances"):
@@ -290,7 +290,7 @@ def test_parameters_come_back_as_they_were_written() -> None:
         (document(match_cost="much"), "match_cost"),
     ],
 )
-def test_what_cannot_be_its_artifact_is_refused(content: bytes, said: str) -> None:
+def test_invalid_parameters_are_refused(content: bytes, said: str) -> None:
     with pytest.raises(ArtifactError, match=said):
         HiddenMarkov(TINY).load(sealed({FILE: content}, {}))
 
@@ -308,7 +308,7 @@ def test_artifact_without_its_file_is_refused() -> None:
         HiddenMarkov().load(Artifact({"model.pkl": b""}, {}))
 
 
-def test_without_hmmlearn_the_extra_is_named_and_detecting_still_works() -> None:
+def test_missing_hmmlearn_is_named_and_detection_works_without_it() -> None:
     code = (
         "import sys; sys.modules['hmmlearn'] = None; sys.modules['sklearn'] = None\n"
         "from tests.plugins.regimes.hmm.bare import check; check()"
@@ -323,16 +323,16 @@ def test_without_hmmlearn_the_extra_is_named_and_detecting_still_works() -> None
     ("observed", "said"),
     [(["rsi", "log_return"], "begins with rsi"), (["log_return"] * 2, "an observation twice")],
 )
-def test_states_are_told_by_returns_first(observed: list[str], said: str) -> None:
+def test_observed_must_begin_with_the_log_return(observed: list[str], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         HiddenMarkov.Config.model_validate({"observed": observed})
 
 
-def test_an_artifact_of_other_features_is_refused() -> None:
+def test_artifact_of_other_observations_is_refused() -> None:
     with pytest.raises(ArtifactError, match="expected log_return"):
         HiddenMarkov().load(sealed({FILE: truth().to_json()}, {}))
 
 
-def test_ready_parameters_have_the_filter_they_say() -> None:
+def test_loaded_filter_starts_from_the_stationary_distribution() -> None:
     made = ready(truth())
     np.testing.assert_allclose(made.model.start @ made.parameters.transition, made.model.start)

@@ -45,7 +45,7 @@ def filtered(parameters: Parameters, observed: np.ndarray) -> np.ndarray:
     return model.run(parameters.standardised(observed))[0]
 
 
-def test_four_planted_states_are_recovered_under_their_names() -> None:
+def test_fit_recovers_four_planted_states_by_name() -> None:
     observed, _ = observations(4000, seed=1)
     found, card = train(observed, QUICK, training())
     assert found.names == NAMES
@@ -61,7 +61,7 @@ def test_four_planted_states_are_recovered_under_their_names() -> None:
     )
 
 
-def test_initial_states_in_another_order_give_the_same_model() -> None:
+def test_order_of_initial_states_does_not_change_the_model() -> None:
     observed, _ = observations(1200, seed=3)
     rows = (observed - observed.mean(axis=0)) / observed.std(axis=0)
     seeds = _seeds(rows, 4, np.random.default_rng(0))
@@ -93,7 +93,7 @@ def test_names_follow_from_deviation_then_mean() -> None:
 
 
 @pytest.mark.parametrize("count", range(2, 9))
-def test_any_number_of_states_has_names_of_their_own(count: int) -> None:
+def test_states_of_any_number_have_distinct_names(count: int) -> None:
     names = state_names(count)
     assert len(set(names)) == count
     assert names[-1] == "high_volatility"
@@ -116,7 +116,7 @@ def test_refits_on_overlapping_windows_keep_their_names() -> None:
         before, previous = states, {FILE: found.to_json()}
 
 
-def test_a_state_that_was_sideways_stays_sideways_where_means_differ_by_noise() -> None:
+def test_sideways_state_keeps_its_name_under_noise() -> None:
     # Sideways and bear swap the order of their means, and nothing else.
     before = truth()
     means = MEANS.copy()
@@ -127,7 +127,7 @@ def test_a_state_that_was_sideways_stays_sideways_where_means_differ_by_noise() 
     np.testing.assert_array_equal(found.order, [1, 3, 0, 2])
 
 
-def test_a_jump_raises_an_alarm_and_names_by_statistics() -> None:
+def test_jump_raises_an_alarm_and_renames_by_statistics() -> None:
     observed, _ = observations(1500, seed=6)
     elsewhere = truth()
     moved = replace(elsewhere, means=MEANS[[3, 2, 1, 0]] + np.array([0.0, 9.0, 0.0, 0.0]))
@@ -137,7 +137,7 @@ def test_a_jump_raises_an_alarm_and_names_by_statistics() -> None:
     np.testing.assert_allclose(found.raw_means[:, 3], MEANS[:, 3], atol=1.0)
 
 
-def test_a_cost_well_above_the_one_before_is_a_jump() -> None:
+def test_cost_far_above_the_previous_one_is_a_jump() -> None:
     observed, _ = observations(1500, seed=6)
     shifted = replace(truth(), means=MEANS + np.array([0.0, 0.45, 0.0, 0.0]))
     _, calm = train(observed, QUICK, training(previous={FILE: shifted.to_json()}))
@@ -148,7 +148,7 @@ def test_a_cost_well_above_the_one_before_is_a_jump() -> None:
     assert card["match"]["alarm"] is not None
 
 
-def test_a_name_that_would_not_be_true_is_not_taken_over() -> None:
+def test_false_name_is_not_reused() -> None:
     swapped = replace(truth(), means=MEANS[[1, 0, 2, 3]])
     assert "lower mean return" in false_name(swapped)
     assert "vary less" in false_name(
@@ -161,7 +161,7 @@ def test_a_name_that_would_not_be_true_is_not_taken_over() -> None:
     assert found.raw_means[0, 0] > found.raw_means[1, 0]
 
 
-def test_divergence_of_two_normals_in_closed_form() -> None:
+def test_divergence_of_two_normals_has_its_closed_form() -> None:
     def normal(mean: float, deviation: float) -> Parameters:
         one = np.ones((1, 1))
         return Parameters(
@@ -183,7 +183,7 @@ def test_divergence_of_two_normals_in_closed_form() -> None:
     assert match(raw, same).cost == pytest.approx(0.0, abs=1e-12)
 
 
-def test_restarts_are_ranked_and_their_spread_is_told() -> None:
+def test_restarts_are_ranked_and_their_spread_is_on_the_card() -> None:
     observed, _ = observations(800, seed=7)
     rows = (observed - observed.mean(axis=0)) / observed.std(axis=0)
     losses: list[float] = []
@@ -209,14 +209,14 @@ def test_variances_stay_above_the_floor() -> None:
             assert np.linalg.eigvalsh(fit.covariances).min() >= 1e-3 * (1 - 1e-9)
 
 
-def test_a_state_of_identical_rows_is_refused() -> None:
+def test_state_of_identical_rows_is_refused() -> None:
     observed = MEANS[np.random.default_rng(0).integers(2, size=600)] * [1, 1, 1, 1]
     observed[:, 1:3] += observed[:, 3:]
     with pytest.raises(TrainingError, match="collapsed to a point"):
         train(observed, QUICK.model_copy(update={"states": (2,)}), training())
 
 
-def test_where_jumps_would_be_a_state_fewer_are_fitted_and_the_card_says_so() -> None:
+def test_jumps_reduce_the_number_of_states_and_the_card_notes_it() -> None:
     rng = np.random.default_rng(0)
     returns = np.where(rng.random(2000) < 0.5, 0.002, 0.01)[:, None] * rng.normal(size=(2000, 1))
     returns[[300, 900]] = 0.1
@@ -228,13 +228,13 @@ def test_where_jumps_would_be_a_state_fewer_are_fitted_and_the_card_says_so() ->
     assert said["restarts"]["instead_of"] == []
 
 
-def test_a_state_nobody_visits_is_refused() -> None:
+def test_rarely_visited_state_is_refused() -> None:
     observed, _ = observations(600, seed=9)
     with pytest.raises(TrainingError, match="of the rows, below 60"):
         train(observed, QUICK.model_copy(update={"least_share": 0.6}), training())
 
 
-def test_diagonal_covariances_are_the_stated_fallback() -> None:
+def test_fallback_to_diagonal_covariances_is_on_the_card() -> None:
     rng = np.random.default_rng(0)
     # Along a line, with a few rows beside it: a full covariance is the line, and leaves the few to
     # the other state; diagonal ones have to share the line between them.
@@ -249,7 +249,7 @@ def test_diagonal_covariances_are_the_stated_fallback() -> None:
     )
 
 
-def test_the_number_of_states_is_chosen_by_rows_that_were_not_seen() -> None:
+def test_number_of_states_is_chosen_on_held_out_rows() -> None:
     observed, _ = observations(1500, seed=10)
     found, card = train(observed, QUICK.model_copy(update={"states": (2, 4)}), training())
     told = card["held_out_log_likelihood"]
@@ -260,7 +260,7 @@ def test_the_number_of_states_is_chosen_by_rows_that_were_not_seen() -> None:
     assert len(train(alike, config, training())[0].names) == 2
 
 
-def test_holes_part_the_training_rows() -> None:
+def test_gaps_split_the_training_rows() -> None:
     observed, _ = observations(2500, seed=11)
     observed[500:520] = np.nan
     observed[1200, 1] = np.nan
@@ -277,20 +277,20 @@ def test_holes_part_the_training_rows() -> None:
         (lambda rows: rows * [1, 1, 0, 1], "log_volume_ratio is the same on every row"),
     ],
 )
-def test_nothing_to_learn_from_is_refused(spoil: object, said: str) -> None:
+def test_unusable_training_rows_are_refused(spoil: object, said: str) -> None:
     observed, _ = observations(3000, seed=12)
     with pytest.raises(TrainingError, match=said):
         train(spoil(observed), QUICK, training())  # type: ignore[operator]  # a lambda
 
 
-def test_a_likelihood_that_is_no_number_ends_the_training() -> None:
+def test_likelihood_that_is_not_finite_ends_the_training() -> None:
     monitor = _Monitor(1e-3, 10)
     monitor.report(-5.0)
     with pytest.raises(TrainingError, match="diverged"):
         monitor.report(float("nan"))
 
 
-def test_a_training_that_was_stopped_starts_afresh_and_comes_to_the_same() -> None:
+def test_stopped_fit_restarts_with_the_same_result() -> None:
     observed, _ = observations(600, seed=13)
     told: list[tuple[float, float]] = []
 
@@ -310,7 +310,7 @@ def test_a_training_that_was_stopped_starts_afresh_and_comes_to_the_same() -> No
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 0}'])
-def test_a_damaged_fit_before_is_passed_over_with_a_word(content: bytes) -> None:
+def test_damaged_previous_fit_is_ignored_with_a_note(content: bytes) -> None:
     observed, _ = observations(600, seed=14)
     found, card = train(observed, QUICK, training(previous={FILE: content}))
     assert card["match"]["previous"].startswith("unusable")

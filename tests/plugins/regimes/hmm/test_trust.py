@@ -107,20 +107,20 @@ def trust_on(
 
 @pytest.mark.parametrize("market", [normal, student, skewed, garch])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_where_there_are_no_states_none_is_believed(market: Market, seed: int) -> None:
+def test_market_without_states_earns_no_trust(market: Market, seed: int) -> None:
     assert trust_on(market, seed) == 0.0
 
 
-def test_windows_that_overlap_earn_nothing_on_noise() -> None:
+def test_overlapping_windows_of_noise_earn_no_trust() -> None:
     assert trust_on(normal, 3, SLOW) == 0.0
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_planted_states_are_believed(seed: int) -> None:
+def test_planted_states_earn_trust(seed: int) -> None:
     assert trust_on(switching, seed) > 0.9
 
 
-def test_an_instant_of_noise_is_the_same_by_each_training() -> None:
+def test_noise_row_has_the_same_loss_in_each_training() -> None:
     returns = normal(_BEFORE + 2400 + _JUDGED + 12, np.random.default_rng(12))
     history = history_of(returns, 12)
     for part in (history, history.cut(history.rows - 12)):
@@ -132,27 +132,27 @@ def test_an_instant_of_noise_is_the_same_by_each_training() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("market", [normal, student, skewed, garch])
-def test_of_forty_markets_without_states_at_most_one_is_believed(market: Market) -> None:
+def test_at_most_one_of_forty_markets_without_states_earns_trust(market: Market) -> None:
     trusts = np.array([trust_on(market, seed, trained=4000) for seed in range(100, 140)])
     assert np.count_nonzero(trusts) <= 1, trusts
 
 
 @pytest.mark.slow
-def test_of_twenty_switching_markets_all_are_believed_and_most_in_full() -> None:
+def test_switching_markets_earn_trust_and_most_of_them_full_trust() -> None:
     trusts = np.array([trust_on(switching, seed, trained=4000) for seed in range(100, 120)])
     assert (trusts > 0.0).all(), trusts
     assert np.count_nonzero(trusts == 1.0) >= 14, trusts
 
 
 @pytest.mark.slow
-def test_of_twenty_trending_markets_half_are_believed() -> None:
+def test_half_of_twenty_trending_markets_earn_trust() -> None:
     # Expectation-maximisation does not always find drifts that small beside the volatility.
     trusts = np.array([trust_on(trending, seed, trained=4000) for seed in range(100, 120)])
     assert np.count_nonzero(trusts > 0.5) >= 8, trusts
 
 
 @pytest.mark.parametrize("first", [2_000, 20_000])
-def test_on_real_hours_states_say_no_more_than_volatility_does(real_data: Path, first: int) -> None:
+def test_states_of_real_hours_gain_nothing_over_volatility(real_data: Path, first: int) -> None:
     frame = pl.read_parquet(real_data / "crypto_perp_1h" / "BTCUSDT.parquet").sort("open_time")
     close = frame["close"].to_numpy()[first : first + 6600]
     history = history_of(np.diff(np.log(close)), seed=1)

@@ -56,7 +56,7 @@ LOST = (NO, NO, NO, NO)
         ("never traded again", [FLAT, LOST, LOST, LOST, LOST], 1, NO, -1),
     ],
 )  # fmt: skip
-def test_where_a_trade_ends(
+def test_exit_of_a_trade_follows_its_rules(
     what: str, later: list[tuple[float, float, float, float]], side: int, price: float, row: int
 ) -> None:
     stop, target = 100.0 - side * 5.0, 100.0 + side * 10.0
@@ -73,7 +73,7 @@ def test_where_a_trade_ends(
     np.testing.assert_equal(exits.price[0], price)
 
 
-def test_prices_in_another_unit_end_trades_in_the_same_rows() -> None:
+def test_exits_do_not_depend_on_the_unit_of_prices() -> None:
     candles = market(told=False).candles
     rows, column = np.arange(500), np.zeros(500, np.int64)
     close = candles["close"][:500, 0]
@@ -119,7 +119,7 @@ def one_coin(funding: dict[int, float] | None = None) -> tuple[History, Composed
     )
 
 
-def test_a_trade_pays_fees_slippage_and_funding() -> None:
+def test_trade_pays_fees_slippage_and_funding() -> None:
     # Funding paid hourly on rows 39 to 45, told per 8 hours; from the opening to the closing it
     # counts.
     history, said = one_coin(dict.fromkeys(range(39, 46), 0.001))
@@ -136,7 +136,7 @@ def test_a_trade_pays_fees_slippage_and_funding() -> None:
     assert told.net_return[0] == pytest.approx(0.1 - 0.0007 * 2.1)
 
 
-def test_a_trade_is_seen_as_it_was_known_when_it_was_opened() -> None:
+def test_state_of_a_trade_is_that_at_its_opening() -> None:
     sizer, history = DqnSizer(TINY), market()
     late = history.after(600, lambda panel: panel * 1.5)
     told = [
@@ -150,7 +150,7 @@ def test_a_trade_is_seen_as_it_was_known_when_it_was_opened() -> None:
         assert (getattr(early[0], name) == getattr(early[1], name)).all(), name
 
 
-def test_trades_come_in_the_order_they_closed_and_each_is_followed_by_a_later_one() -> None:
+def test_trades_are_ordered_by_closing_and_followers_are_later() -> None:
     sizer, history = DqnSizer(TINY), market(flaws=True)
     trades = closed_trades(view_of(sizer, history, 500), opinions(history, 500), TINY, HORIZON)
     keys = [trades.key(n) for n in range(len(trades))]
@@ -169,12 +169,12 @@ def test_trades_come_in_the_order_they_closed_and_each_is_followed_by_a_later_on
 # The environment
 
 
-def test_gymnasium_finds_nothing_to_object_to() -> None:
+def test_environment_passes_the_checker_of_gymnasium() -> None:
     trades = trades_of(np.random.default_rng(1).normal(0.0, 0.01, 50), size=0.2, vol=0.01)
     check_env(TradeEnvironment(trades, TINY), skip_render_check=True)
 
 
-def test_accounting_along_a_path() -> None:
+def test_account_follows_the_returns_of_a_path() -> None:
     world = TradeEnvironment(trades_of(np.array([0.1, -0.2, 0.5, 0.3]), size=0.5), TINY)
     seen, _ = world.reset(seed=1, options={"start": 0})
     assert (seen == trades_of(np.zeros(4)).state[0].astype(np.float32)).all()
@@ -189,7 +189,7 @@ def test_accounting_along_a_path() -> None:
     assert not any(terminated for _, _, terminated, _, _ in told)
 
 
-def test_losing_everything_ends_an_episode_for_good() -> None:
+def test_ruin_terminates_an_episode() -> None:
     world = TradeEnvironment(trades_of(np.array([-1.5, 0.1, 0.1])), TINY)
     world.reset(seed=1, options={"start": 0})
     _, _, terminated, truncated, info = world.step(4)
@@ -198,7 +198,7 @@ def test_losing_everything_ends_an_episode_for_good() -> None:
     assert (info["equity"], info["drawdown"]) == (0.0, 1.0)
 
 
-def test_an_episode_is_cut_off_and_its_account_can_be_carried_on() -> None:
+def test_episode_is_truncated_and_its_account_can_continue() -> None:
     world = TradeEnvironment(
         trades_of(np.full(50, 0.01)), TINY.model_copy(update={"episode_trades": 3})
     )
@@ -208,12 +208,12 @@ def test_an_episode_is_cut_off_and_its_account_can_be_carried_on() -> None:
     assert world.account == Account(2.0, 4.0)
 
 
-def test_a_lonely_trade_makes_no_world() -> None:
+def test_single_trade_makes_no_environment() -> None:
     with pytest.raises(ValueError, match="followed"):
         TradeEnvironment(trades_of(np.array([0.1])), TINY)
 
 
-def test_symbols_in_another_order_make_the_same_trades() -> None:
+def test_order_of_symbols_does_not_change_trades() -> None:
     sizer, history = DqnSizer(TINY), market()
     turned = history.columns(np.array([2, 0, 3, 1]))
     first, second = (
@@ -225,7 +225,7 @@ def test_symbols_in_another_order_make_the_same_trades() -> None:
     assert len(replace(first).after(first.key(9))) == len(first) - 10
 
 
-def test_the_edge_is_what_models_expect_in_the_signals_direction_over_its_volatility() -> None:
+def test_edge_is_the_expected_return_over_volatility() -> None:
     sizer, history = DqnSizer(TINY), market()
     trades = closed_trades(view_of(sizer, history, 300), opinions(history, 300), TINY, HORIZON)
     side = opinions(history, 300).fusion.direction

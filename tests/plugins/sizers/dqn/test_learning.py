@@ -28,20 +28,20 @@ def martingale_with_costs(seed: int, cost: float = 0.001) -> np.ndarray:
     return np.random.default_rng(seed).normal(0.0, 0.02, 20_000) - cost
 
 
-def test_nothing_is_held_where_there_is_nothing_but_costs() -> None:
+def test_policy_holds_nothing_where_trades_only_cost() -> None:
     trades = trades_of(martingale_with_costs(1, 0.003), size=0.2, vol=0.02)
     held = shares_after_training(trades, SHORT, seed=1)
     assert (held == 0.0).mean() > 0.9
 
 
-def test_a_bet_with_an_edge_is_held_at_its_kelly_fraction() -> None:
+def test_policy_holds_a_bet_at_its_kelly_fraction() -> None:
     config = SHORT.model_copy(update=FULL_KELLY)
     held = shares_after_training(trades_of(bets(0.75, 2)), config, seed=2)
     # 2 * 0.75 - 1
     assert held.mean() == pytest.approx(0.5, abs=0.1)
 
 
-def test_an_edge_is_held_where_it_is_and_nowhere_else() -> None:
+def test_policy_holds_only_states_with_an_edge() -> None:
     rng = np.random.default_rng(3)
     state = rng.uniform(0.0, 1.0, (20_000, 7))
     hot = state[:, 2] > 0.5
@@ -52,13 +52,13 @@ def test_an_edge_is_held_where_it_is_and_nowhere_else() -> None:
     assert held[~hot[:1000]].mean() < 0.1
 
 
-def test_learning_from_chosen_actions_alone_finds_the_same_bet() -> None:
+def test_learning_from_chosen_actions_gives_the_same_bet() -> None:
     config = SHORT.model_copy(update={**FULL_KELLY, "every_action": False, "steps": 2000})
     held = shares_after_training(trades_of(bets(0.9, 4)), config, seed=4)
     assert held.mean() == pytest.approx(0.8, abs=0.2)
 
 
-def test_a_ruined_step_is_remembered_alone() -> None:
+def test_ruinous_step_is_stored_with_its_action_only() -> None:
     agent = Agent(SHORT, np.random.default_rng(1), HORIZON)
     seen, every = np.zeros(7, np.float32), np.arange(5.0)
     agent.remember(seen, 2, 2.0, seen, every, terminated=False)
@@ -70,7 +70,7 @@ def test_a_ruined_step_is_remembered_alone() -> None:
     assert len(agent.replay) == 6
 
 
-def test_progress_is_told_and_exploration_falls() -> None:
+def test_progress_is_reported_and_exploration_falls() -> None:
     told: list[tuple[float, float, dict[str, float]]] = []
 
     def progress(done: float, total: float, **figures: float) -> None:
@@ -86,7 +86,7 @@ def test_progress_is_told_and_exploration_falls() -> None:
     assert {"reward", "loss", "epsilon"} <= set(told[-1][2])
 
 
-def test_a_diverging_training_is_stopped() -> None:
+def test_diverging_agent_is_refused() -> None:
     net = bets(0.6, 1, 200) * 1e300
     config = SHORT.model_copy(update={"learning_starts": 10})
     agent = Agent(config, np.random.default_rng(1), HORIZON)
@@ -94,13 +94,13 @@ def test_a_diverging_training_is_stopped() -> None:
         agent.train(trades_of(net), Training(np.random.default_rng(0), HORIZON))
 
 
-def test_the_learning_rate_falls_in_a_line_and_stays() -> None:
+def test_learning_rate_falls_linearly_then_stays() -> None:
     config = DqnConfig(steps=100, learning_rate=1e-3, final_learning_rate=1e-4)
     told = [learning_rate_at(step, config) for step in (0, 50, 100, 1000)]
     assert told == pytest.approx([1e-3, 5.5e-4, 1e-4, 1e-4])
 
 
-def test_the_same_seed_learns_the_same_weights_and_another_others() -> None:
+def test_seed_determines_the_weights() -> None:
     def weights(seed: int) -> bytes:
         with one_thread():
             agent = Agent(
@@ -134,7 +134,7 @@ def over_ten_seeds(held: list[float]) -> tuple[float, float]:
 
 
 @pytest.mark.slow
-def test_do_nothing_over_ten_seeds() -> None:
+def test_policy_holds_nothing_without_edge_for_ten_seeds() -> None:
     held = [
         shares_after_training(
             trades_of(martingale_with_costs(seed), size=0.2, vol=0.02), LONG, seed
@@ -149,7 +149,7 @@ def test_do_nothing_over_ten_seeds() -> None:
 @pytest.mark.parametrize(
     ("edge", "kelly"), [("even bets won with 0.6", 0.2), ("normal returns of 0.5 Sharpe", 0.4)]
 )
-def test_known_edges_over_ten_seeds(edge: str, kelly: float) -> None:
+def test_policy_holds_known_edges_for_ten_seeds(edge: str, kelly: float) -> None:
     config = LONG.model_copy(update=FULL_KELLY)
 
     def returns(seed: int) -> np.ndarray:

@@ -79,7 +79,7 @@ def panels(sizes: Sizes) -> dict[str, np.ndarray]:
 # Sizes
 
 
-def test_untrained_it_holds_what_the_volatility_target_and_the_regime_allow() -> None:
+def test_untrained_sizer_holds_the_full_size() -> None:
     history, steps = market(), 50
     sizes = sized(history, steps)
     plain = VolatilityTarget(VolatilityTarget.Config(window=TINY.window))
@@ -95,7 +95,7 @@ def test_untrained_it_holds_what_the_volatility_target_and_the_regime_allow() ->
     assert sizes.fraction.max() > 0.05
 
 
-def test_trained_it_holds_the_share_that_is_worth_most() -> None:
+def test_trained_sizer_holds_the_share_with_the_highest_value() -> None:
     sizes = sized(market(), 300, policy())
     evidence = sizes.evidence
     shares = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -115,7 +115,7 @@ def test_trained_it_holds_the_share_that_is_worth_most() -> None:
     assert evidence["fractional_kelly"].max() > 0.0
 
 
-def test_without_regime_and_forecasts_it_sizes_all_the_same() -> None:
+def test_sizer_works_without_regime_and_forecasts() -> None:
     sizes = sized(market(told=False), 50, policy())
     assert np.isfinite(sizes.fraction).all()
     assert sizes.fraction.max() > 0.0
@@ -123,7 +123,7 @@ def test_without_regime_and_forecasts_it_sizes_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("flaws", [False, True])
-def test_one_row_alone_gets_the_same_bits_as_among_many(flaws: bool) -> None:
+def test_single_row_has_the_same_bits_as_among_many(flaws: bool) -> None:
     history, steps = market(flaws=flaws, rows=900), 40
     whole = panels(sized(history, steps, policy()))
     for back in range(steps):
@@ -134,7 +134,7 @@ def test_one_row_alone_gets_the_same_bits_as_among_many(flaws: bool) -> None:
 
 
 @pytest.mark.parametrize("poison", [np.nan, 1e9])
-def test_the_future_changes_no_bit(poison: float) -> None:
+def test_future_changes_no_bit(poison: float) -> None:
     history, steps = market(), 60
     poisoned = history.after(history.rows - 30, lambda panel: np.full(panel.shape, poison))
     clean, dirty = panels(sized(history, steps, policy())), panels(sized(poisoned, steps, policy()))
@@ -142,7 +142,7 @@ def test_the_future_changes_no_bit(poison: float) -> None:
         np.testing.assert_array_equal(dirty[name][:30], panel[:30], err_msg=name)
 
 
-def test_symbols_in_another_order_get_the_same_sizes() -> None:
+def test_order_of_symbols_does_not_change_sizes() -> None:
     history, order = market(), np.array([2, 0, 3, 1])
     straight = panels(sized(history, 30, policy()))
     for name, panel in panels(sized(history.columns(order), 30, policy())).items():
@@ -159,7 +159,7 @@ def test_symbols_in_another_order_get_the_same_sizes() -> None:
     ],
     ids=["silent", "constant", "tiny", "exploding"],
 )
-def test_every_market_gets_a_size(world: Callable[[np.ndarray], np.ndarray]) -> None:
+def test_extreme_markets_get_a_size(world: Callable[[np.ndarray], np.ndarray]) -> None:
     history = market(told=False).after(0, world)
     for learned in (None, policy()):
         sizes = sized(history, 60, learned)
@@ -168,7 +168,7 @@ def test_every_market_gets_a_size(world: Callable[[np.ndarray], np.ndarray]) -> 
         assert (sizes.fraction <= TINY.largest).all()
 
 
-def test_its_modules_import_nothing_heavy() -> None:
+def test_sizer_imports_nothing_heavy() -> None:
     code = (
         "import sys, weft_plugins.sizers.dqn.sizer; "
         f"print([m for m in {(*HEAVY, 'gymnasium', 'safetensors')} if m in sys.modules])"
@@ -180,7 +180,7 @@ def test_its_modules_import_nothing_heavy() -> None:
 # Training
 
 
-def test_an_artifact_is_safe_and_sizes_with_what_it_learnt() -> None:
+def test_artifact_is_safe_reproducible_and_sizes() -> None:
     check_files(artifact(), "sizer dqn")
     assert artifact().card["steps"] == TINY.steps
     again = fitted(SIZER, market())[0]
@@ -190,7 +190,7 @@ def test_an_artifact_is_safe_and_sizes_with_what_it_learnt() -> None:
     assert (sizes.evidence["trained"] == 1.0).all()
 
 
-def test_a_training_killed_half_way_ends_as_if_it_had_not_been() -> None:
+def test_killed_training_continues_to_the_same_artifact() -> None:
     kept = Kept(stop_at=1)
     with pytest.raises(KeyboardInterrupt):
         fitted(SIZER, market(), checkpoints=kept)
@@ -200,7 +200,7 @@ def test_a_training_killed_half_way_ends_as_if_it_had_not_been() -> None:
     assert resumed.files == artifact().files
 
 
-def test_the_next_training_learns_what_closed_since_and_only_that() -> None:
+def test_next_training_learns_only_newly_closed_trades() -> None:
     history = market()
     shorter = history.cut(history.rows - 60)
     first, _ = fitted(SIZER, shorter, 440)
@@ -222,7 +222,7 @@ def test_the_next_training_learns_what_closed_since_and_only_that() -> None:
     assert SIZER.learn(by_hand, trades, rng, HORIZON) is by_hand
 
 
-def test_learning_in_two_parts_is_learning_at_once() -> None:
+def test_learning_in_two_parts_equals_learning_in_one() -> None:
     net = np.random.default_rng(1).normal(0.0, 0.02, 160)
     trades = trades_of(net, size=0.2, vol=0.02)
     empty = trades.pick(np.arange(0))
@@ -273,13 +273,13 @@ def damaged(files: Mapping[str, bytes]) -> dict[str, Mapping[str, bytes]]:
 @pytest.mark.parametrize(
     "what", ["nothing", "truncated", "no JSON", "a list", "a tensor short", "of other options"]
 )
-def test_checkpoints_that_cannot_be_used_are_passed_over(what: str) -> None:
+def test_unusable_checkpoints_are_ignored(what: str) -> None:
     anew, _ = fitted(SIZER, market(), checkpoints=Kept(damaged(artifact().files)[what]))
     assert anew.files == artifact().files
 
 
 @pytest.mark.parametrize("best", [1, 4])
-def test_evaluation_is_minus_the_reward_of_policy_and_best_constant(best: int) -> None:
+def test_evaluation_is_minus_the_rewards_of_policy_and_best_constant(best: int) -> None:
     history, steps = market(), 200
     view = view_of(SIZER, history, steps, replace(policy(), best_constant=best))
     training = Training(np.random.default_rng(0), HORIZON, opinions=opinions(history, steps))
@@ -321,7 +321,7 @@ def evaluated(learned: Policy, history: History, steps: int) -> Evaluation:
 
 @pytest.mark.parametrize("action", range(5))
 @pytest.mark.parametrize("best", range(5))
-def test_a_constant_policy_is_not_trusted_whatever_share_it_holds(action: int, best: int) -> None:
+def test_constant_policy_earns_no_trust(action: int, best: int) -> None:
     constant = replace(held_always(action), best_constant=best)
     found = evaluated(constant, market(), 300)
     skill = skill_of(found, HORIZON)
@@ -332,7 +332,7 @@ def test_a_constant_policy_is_not_trusted_whatever_share_it_holds(action: int, b
         np.testing.assert_array_equal(found.loss, found.baseline)
 
 
-def test_a_policy_that_holds_nothing_but_for_once_is_judged_by_that_once() -> None:
+def test_policy_that_rarely_trades_is_judged_by_these_trades() -> None:
     history, steps = market(), 300
     trades = closed_trades(view_of(SIZER, history, steps), opinions(history, steps), TINY, HORIZON)
     nothing = held_always(0)
@@ -350,7 +350,7 @@ def test_a_policy_that_holds_nothing_but_for_once_is_judged_by_that_once() -> No
     assert np.count_nonzero(np.nan_to_num(found.loss - found.baseline)) <= 5
 
 
-def test_the_card_says_what_the_policy_does_and_when_that_is_one_thing() -> None:
+def test_card_describes_the_policy_and_notes_a_constant_one() -> None:
     said = artifact().card["habits"]
     assert sum(said["chosen"].values()) == pytest.approx(1.0)
     assert said["best_constant"] in SHARES
@@ -373,7 +373,7 @@ def test_the_card_says_what_the_policy_does_and_when_that_is_one_thing() -> None
 # What is refused
 
 
-def test_without_opinions_or_enough_trades_nothing_is_trained() -> None:
+def test_training_without_decisions_or_enough_trades_is_refused() -> None:
     history = market()
     view = view_of(SIZER, history, 500)
     rng = np.random.default_rng(1)
@@ -392,13 +392,13 @@ def test_without_opinions_or_enough_trades_nothing_is_trained() -> None:
         SIZER.fit(view, Training(rng, HORIZON, opinions=ComposedDecisions(neutral, said.levels)))
 
 
-def test_trades_of_which_none_follows_another_are_refused() -> None:
+def test_trades_without_followers_are_refused() -> None:
     agent = Agent(TINY, np.random.default_rng(0), HORIZON)
     with pytest.raises(TrainingError, match="no trade is followed by another"):
         agent.train(trades_of(np.array([0.1])), Training(np.random.default_rng(0), HORIZON))
 
 
-def test_evaluating_what_is_not_trained_is_refused() -> None:
+def test_evaluation_of_an_untrained_sizer_is_refused() -> None:
     history = market()
     with pytest.raises(NotTrainedError):
         SIZER.evaluate(
@@ -449,18 +449,18 @@ def spoiled() -> dict[str, Artifact]:
         "another share",
     ],
 )
-def test_spoiled_artifacts_are_refused(what: str) -> None:
+def test_damaged_artifacts_are_refused(what: str) -> None:
     with pytest.raises(ArtifactError):
         SIZER.load(spoiled()[what])
 
 
-def test_an_artifact_made_with_other_options_is_refused_by_name() -> None:
+def test_artifact_of_other_options_is_refused_by_name() -> None:
     other = DqnSizer(TINY.model_copy(update={"fee_bps": 50.0}))
     with pytest.raises(ArtifactError, match="another options"):
         other.load(artifact())
 
 
-def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingDependencyError, match=r"torch.*pip install 'weft\[ml\]'"):
         fitted(SIZER, market())
