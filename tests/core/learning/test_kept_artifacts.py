@@ -19,17 +19,17 @@ from weft.ledger.ledger import Entry
 
 def train_failures(engine: Engine, count: int) -> list[str]:
     """Train artifacts that are not taken into use, and return their digests."""
-    made = []
+    built = []
     for number in range(count):
         # Better than nothing, and worse than the one before them.
         Leaning.quality, Leaning.chance = 0.05, 0.5 + number / 100
         trial = engine.trainer.train(KEY, engine.latest_close())
         assert not trial.promoted
-        made.append(trial.digest)
-    return made
+        built.append(trial.digest)
+    return built
 
 
-def test_of_those_that_failed_the_newest_stay_and_of_those_in_use_all(tmp_path: Path) -> None:
+def test_promoted_artifacts_and_newest_others_stay_after_trainings(tmp_path: Path) -> None:
     engine = engine_at(tmp_path, NOW, "training.keep_unpromoted=2")
     first = engine.trainer.train(KEY, NOW)
     advance(engine, 30 * 24)
@@ -45,7 +45,7 @@ def test_of_those_that_failed_the_newest_stay_and_of_those_in_use_all(tmp_path: 
     engine.trainer.promote(KEY, second.digest, engine.latest_close(), "by hand")
     # The last that failed can still be taken, and then it stays.
     by_hand = engine.trainer.artifacts.digests(KEY)
-    chosen = next(one for one in by_hand if one not in {first.digest, second.digest})
+    chosen = next(item for item in by_hand if item not in {first.digest, second.digest})
     engine.trainer.promote(KEY, chosen, engine.latest_close(), "by hand")
     Leaning.quality = 0.01
     train_failures(engine, 4)
@@ -53,7 +53,7 @@ def test_of_those_that_failed_the_newest_stay_and_of_those_in_use_all(tmp_path: 
     assert len(engine.trainer.artifacts.digests(KEY)) == 5
 
 
-def test_without_any_to_be_kept_the_next_training_still_goes_on_from_the_last(
+def test_next_training_continues_from_the_last_artifact(
     tmp_path: Path,
 ) -> None:
     engine = engine_at(tmp_path, NOW, "training.keep_unpromoted=0")
@@ -65,7 +65,7 @@ def test_without_any_to_be_kept_the_next_training_still_goes_on_from_the_last(
     assert json.loads(Leaning.previous[-1].files["learnt.json"])["chance"] == 0.51
 
 
-def test_one_removed_by_another_process_while_it_is_promoted_is_there_again(
+def test_artifact_removed_during_its_promotion_is_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = engine_at(tmp_path)
@@ -85,7 +85,7 @@ def test_one_removed_by_another_process_while_it_is_promoted_is_there_again(
     assert artifact_at(engine, later) == digest
 
 
-def test_the_status_reads_each_training_and_each_card_once(
+def test_status_reads_each_training_and_card_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = engine_at(tmp_path)
@@ -95,12 +95,12 @@ def test_the_status_reads_each_training_and_each_card_once(
     engine.compose(engine.view(engine.latest_close()))
     before = model_status(engine)
     read: list[object] = []
-    asked, original = engine.ledger.notes, Path.read_bytes
+    component, original = engine.ledger.notes, Path.read_bytes
 
     def notes(kind: str, after: int = 0) -> list[Entry]:
-        found = asked(kind, after)
-        read.extend(found)
-        return found
+        result = component(kind, after)
+        read.extend(result)
+        return result
 
     def read_bytes(path: Path) -> bytes:
         # How far a training has come changes while it runs, so it is read each time.
@@ -122,7 +122,7 @@ def test_the_status_reads_each_training_and_each_card_once(
     assert model_status(engine) == model_status(engine_at(tmp_path, engine.clock.now()))
 
 
-def test_two_trainings_of_a_component_at_once_do_not_get_into_each_others_way(
+def test_concurrent_training_of_a_component_is_refused(
     tmp_path: Path,
 ) -> None:
     engine, other = engine_at(tmp_path), engine_at(tmp_path)
@@ -139,7 +139,7 @@ def test_two_trainings_of_a_component_at_once_do_not_get_into_each_others_way(
     assert not other.trainer.train(KEY, NOW).promoted
 
 
-def test_a_models_folder_that_cannot_be_written_is_told_before_the_training(
+def test_unwritable_models_folder_is_refused_before_training(
     tmp_path: Path,
 ) -> None:
     engine = engine_at(tmp_path)
@@ -151,7 +151,7 @@ def test_a_models_folder_that_cannot_be_written_is_told_before_the_training(
 
 
 @pytest.mark.parametrize("field", ["trained_through", "trained_to", "known_at", "skill_t", "trust"])
-def test_a_card_made_by_hand_is_told_and_the_rest_goes_on(tmp_path: Path, field: str) -> None:
+def test_invalid_card_is_reported_and_others_work(tmp_path: Path, field: str) -> None:
     engine = engine_at(tmp_path)
     first = engine.trainer.train(KEY, NOW)
     folder = tmp_path / "models" / KEY
@@ -172,7 +172,7 @@ def test_a_card_made_by_hand_is_told_and_the_rest_goes_on(tmp_path: Path, field:
 
 
 @pytest.mark.parametrize("other", ["horizon_candles=48", "interval=4h"])
-def test_an_artifact_made_for_something_else_is_not_used(tmp_path: Path, other: str) -> None:
+def test_artifact_of_another_interval_or_horizon_is_not_used(tmp_path: Path, other: str) -> None:
     trial = engine_at(tmp_path).trainer.train(KEY, NOW)
     engine = engine_at(tmp_path, NOW, other, "base_interval=1h")
     signal = engine.report(engine.compose(engine.view(NOW))).signals[0]
@@ -184,7 +184,7 @@ def test_an_artifact_made_for_something_else_is_not_used(tmp_path: Path, other: 
         engine.trainer.promote(KEY, trial.digest, NOW, "by hand")
 
 
-def test_a_damaged_artifact_gives_way_to_the_last_good_one(tmp_path: Path) -> None:
+def test_damaged_champion_is_replaced_by_the_previous_one(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     first = engine.trainer.train(KEY, NOW)
     later = advance(engine, 30 * 24)
@@ -200,7 +200,7 @@ def test_a_damaged_artifact_gives_way_to_the_last_good_one(tmp_path: Path) -> No
     assert "learnt.json" in composed.silent[KEY]
 
 
-def test_an_artifact_made_with_other_options_is_not_used(tmp_path: Path) -> None:
+def test_artifact_of_other_options_is_not_used(tmp_path: Path) -> None:
     engine_at(tmp_path).trainer.train(KEY, NOW)
     other = engine_at(tmp_path, NOW, "models.leaning.depth=4")
     composed = other.compose(other.view(NOW))

@@ -26,7 +26,7 @@ def judged(view: View, quality: float) -> Evaluation:
 
 
 @pytest.mark.parametrize(("quality", "promoted"), [(0.2, True), (0.1, False), (0.05, False)])
-def test_a_challenger_is_promoted_only_when_it_is_better(
+def test_challenger_is_promoted_only_if_better(
     tmp_path: Path, quality: float, promoted: bool
 ) -> None:
     engine = engine_at(tmp_path)
@@ -41,7 +41,7 @@ def test_a_challenger_is_promoted_only_when_it_is_better(
     assert (status.trainings, status.promotions) == (2, 1 + promoted)
 
 
-def test_a_champion_that_has_come_to_know_nothing_is_not_listened_to_any_longer(
+def test_champion_without_an_edge_loses_its_trust(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = engine_at(tmp_path)
@@ -63,7 +63,7 @@ def test_a_champion_that_has_come_to_know_nothing_is_not_listened_to_any_longer(
         assert forecast.trust == trust
     assert artifact_at(engine, later) == first.digest
     assert "judged again" in engine.champions.promotions(KEY)[-1].why
-    (status,) = (one for one in model_status(engine) if one.key == KEY)
+    (status,) = (item for item in model_status(engine) if item.key == KEY)
     assert (status.trust, status.effective_at) == (0.0, iso(NOW))
     assert (status.trainings, status.promotions) == (3, 1)
     # And once the edge is back, it is listened to again.
@@ -99,7 +99,7 @@ class Pretending(Regime):
     ("quality", "name", "chance", "multiplier"),
     [(0.1, "calm", 1.0, 0.7), (0.0, "unknown", 1 / 3, 1.0), (-0.1, "unknown", 1 / 3, 1.0)],
 )
-def test_a_regime_that_has_shown_nothing_says_nothing(
+def test_regime_without_skill_has_no_effect(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     quality: float,
@@ -142,7 +142,7 @@ class Halving(Sizer, Trained):
 
 
 @pytest.mark.parametrize(("quality", "size"), [(0.0, 0.1), (0.1, 0.05)])
-def test_a_sizer_that_has_shown_nothing_changes_nothing(
+def test_sizer_without_skill_is_not_promoted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quality: float, size: float
 ) -> None:
     monkeypatch.setattr(Halving, "quality", quality)
@@ -157,13 +157,13 @@ def test_a_sizer_that_has_shown_nothing_changes_nothing(
     np.testing.assert_allclose(sizes.evidence["untrained"], 0.1)
 
 
-def test_a_regime_is_listened_to_as_far_as_it_is_trusted() -> None:
+def test_multiplier_of_a_regime_is_weighted_by_trust() -> None:
     state = RegimeState(("a", "b"), np.array([[0.5, 0.5]]), np.eye(2), np.array([0.2, 1.0]))
     for trust, expected in ((1.0, 0.6), (0.5, 0.8), (0.0, 1.0)):
         assert state.listened_to(trust).position_multiplier[0] == pytest.approx(expected)
 
 
-def test_a_regime_is_as_sure_as_it_is_trusted() -> None:
+def test_probabilities_of_a_regime_are_weighted_by_trust() -> None:
     moving = np.array([[0.9, 0.1], [0.3, 0.7]])
     sure = RegimeState(("a", "b"), np.array([[0.0, 1.0], [np.nan, np.nan]]), moving, np.ones(2))
     for trust, expected in ((1.0, 1.0), (0.5, 0.75), (0.0, 0.5)):
@@ -174,7 +174,7 @@ def test_a_regime_is_as_sure_as_it_is_trusted() -> None:
         assert state.change_probability[0] == pytest.approx(state.probability[0] @ [0.1, 0.3])
 
 
-def test_rows_the_champion_was_trained_on_do_not_count_in_the_comparison(tmp_path: Path) -> None:
+def test_training_rows_of_the_champion_do_not_count(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     engine.trainer.train(KEY, NOW)
     Leaning.quality = 0.3
@@ -184,7 +184,7 @@ def test_rows_the_champion_was_trained_on_do_not_count_in_the_comparison(tmp_pat
     assert span.trained_to >= NOW - span.shadow_rows * HOUR
 
 
-def test_training_again_to_the_same_says_so(tmp_path: Path) -> None:
+def test_identical_retraining_is_not_promoted(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     first, second = (engine.trainer.train(KEY, NOW) for _ in range(2))
     assert second.digest == first.digest

@@ -47,12 +47,12 @@ def fitted(
     model: Model, view: View, *, seed: int = 1, checkpoints: Checkpoints | None = None
 ) -> Artifact:
     """Return what a model learns from a view."""
-    kept = checkpoints or NoCheckpoints()
-    return model.fit(view, Training(np.random.default_rng(seed), HORIZON, checkpoints=kept))
+    stored = checkpoints or NoCheckpoints()
+    return model.fit(view, Training(np.random.default_rng(seed), HORIZON, checkpoints=stored))
 
 
 @dataclass
-class Kept:
+class MemoryCheckpoints:
     """Checkpoints in memory."""
 
     saved: list[Mapping[str, bytes]] = field(default_factory=list)

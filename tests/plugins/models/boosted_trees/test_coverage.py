@@ -38,8 +38,8 @@ def model(**options: Any) -> XGBoost:
 def sizes(calm: float, turbulent: float) -> FloatPanel:
     """Return the volatility of one candle: spells, of which each symbol has its own rhythm."""
     rows = np.arange(TRAINED_ON + TESTED + 600)[:, None] + np.arange(SYMBOLS) * SPELL // 3
-    found: FloatPanel = np.where(rows // SPELL % 2, turbulent, calm)
-    return found
+    result: FloatPanel = np.where(rows // SPELL % 2, turbulent, calm)
+    return result
 
 
 @cache
@@ -50,20 +50,22 @@ def spells(calm: float, turbulent: float) -> History:
     return market(100.0 * np.exp(np.cumsum(size * shock, axis=0)))
 
 
-def said_later(history: History, asked: XGBoost, rows: int) -> tuple[Forecast, FloatPanel]:
+def said_later(history: History, component: XGBoost, rows: int) -> tuple[Forecast, FloatPanel]:
     """Return forecasts of the last rows by what was learnt before, and what came of them."""
     before = history.cut(history.rows - rows - HORIZON)
-    learnt = asked.load(fitted(asked, before.view(asked.needs, steps=TRAINED_ON)))
-    view = history.view(asked.needs, steps=rows, learned=learnt)
-    return asked.predict(view), forward_returns(view.candles().close[-rows:], HORIZON)
+    trained_artifact = component.load(
+        fitted(component, before.view(component.needs, steps=TRAINED_ON))
+    )
+    view = history.view(component.needs, steps=rows, learned=trained_artifact)
+    return component.predict(view), forward_returns(view.candles().close[-rows:], HORIZON)
 
 
-def beyond(said: Forecast, came: FloatPanel, rows: BoolPanel) -> tuple[float, float]:
+def beyond(output: Forecast, actual: FloatPanel, rows: BoolPanel) -> tuple[float, float]:
     """Return how often outcomes lay below the 5 % quantile and above the 95 % quantile."""
-    known = rows & ~np.isnan(came) & ~np.isnan(said.quantiles[0.05])
+    known = rows & ~np.isnan(actual) & ~np.isnan(output.quantiles[0.05])
     assert known.sum() > 1000
-    low, high = (said.quantiles[level][known] for level in (0.05, 0.95))
-    return float((came[known] < low).mean()), float((came[known] > high).mean())
+    low, high = (output.quantiles[level][known] for level in (0.05, 0.95))
+    return float((actual[known] < low).mean()), float((actual[known] > high).mean())
 
 
 def settled(size: FloatPanel) -> BoolPanel:
@@ -78,67 +80,71 @@ def settled(size: FloatPanel) -> BoolPanel:
 @pytest.mark.parametrize("calm", [True, False])
 def test_quantiles_cover_calm_and_turbulent_rows_alike(calm: bool) -> None:
     size = sizes(0.004, 0.016)
-    said, came = said_later(spells(0.004, 0.016), model(), TESTED)
+    output, actual = said_later(spells(0.004, 0.016), model(), TESTED)
     rows = (settled(size) & ((size == 0.004) == calm))[-TESTED:]
-    assert beyond(said, came, rows) == pytest.approx((0.05, 0.05), abs=0.02)
+    assert beyond(output, actual, rows) == pytest.approx((0.05, 0.05), abs=0.02)
     # What one width for all times would do: the same width as on average.
-    for level, quantile in said.quantiles.items():
-        quantile[:] = np.nanquantile(came, level)
-    assert (max if calm else min)(beyond(said, came, rows)) == pytest.approx(
+    for level, quantile in output.quantiles.items():
+        quantile[:] = np.nanquantile(actual, level)
+    assert (max if calm else min)(beyond(output, actual, rows)) == pytest.approx(
         0.0 if calm else 0.12, abs=0.03
     )
 
 
 def test_quantiles_of_constant_volatility_are_not_wider() -> None:
-    said, came = said_later(spells(0.01, 0.01), model(), TESTED)
-    assert beyond(said, came, ~np.isnan(came)) == pytest.approx((0.05, 0.05), abs=0.015)
-    width = np.mean(said.quantiles[0.95] - said.quantiles[0.05])
-    outcomes = came[~np.isnan(came)]
+    output, actual = said_later(spells(0.01, 0.01), model(), TESTED)
+    assert beyond(output, actual, ~np.isnan(actual)) == pytest.approx((0.05, 0.05), abs=0.015)
+    width = np.mean(output.quantiles[0.95] - output.quantiles[0.05])
+    outcomes = actual[~np.isnan(actual)]
     assert width == pytest.approx(np.diff(np.quantile(outcomes, (0.05, 0.95)))[0], rel=0.06)
 
 
 def test_quantiles_cover_an_unseen_symbol() -> None:
     """It is ten times as wild as all that was learnt from."""
     base = spells(0.01, 0.01)
-    asked = model()
+    component = model()
     before = base.cut(base.rows - TESTED - HORIZON)
-    learnt = asked.load(fitted(asked, before.view(asked.needs, steps=TRAINED_ON)))
+    trained_artifact = component.load(
+        fitted(component, before.view(component.needs, steps=TRAINED_ON))
+    )
     wild = market(100.0 * (base.candles["close"] / 100.0) ** 10)
-    view = wild.view(asked.needs, steps=TESTED, learned=learnt)
-    came = forward_returns(view.candles().close[-TESTED:], HORIZON)
-    found = beyond(asked.predict(view), came, ~np.isnan(came))
-    assert found == pytest.approx((0.05, 0.05), abs=0.02)
+    view = wild.view(component.needs, steps=TESTED, learned=trained_artifact)
+    actual = forward_returns(view.candles().close[-TESTED:], HORIZON)
+    result = beyond(component.predict(view), actual, ~np.isnan(actual))
+    assert result == pytest.approx((0.05, 0.05), abs=0.02)
 
 
 def test_overfitted_trees_do_not_narrow_the_quantiles() -> None:
     """Their chances are far too sure; held-out outcomes show it, and the levels give way."""
     greedy = {"trees": 20, "depth": 10, "rate": 1.0, "least_leaf": 0.01, "penalty": 0.0}
     history = spells(0.01, 0.01)
-    told = {}
+    reports = {}
     for hold_out in (True, False):
-        said, came = said_later(
+        output, actual = said_later(
             history, model(**greedy, threshold=0.002, hold_out=hold_out), TESTED
         )
-        told[hold_out] = beyond(said, came, ~np.isnan(came))
-    assert told[True] == pytest.approx((0.05, 0.05), abs=0.015)
-    assert min(told[False]) > 0.075
+        reports[hold_out] = beyond(output, actual, ~np.isnan(actual))
+    assert reports[True] == pytest.approx((0.05, 0.05), abs=0.015)
+    assert min(reports[False]) > 0.075
 
 
 def test_constant_or_new_price_has_a_probability_and_no_quantiles() -> None:
     base = spells(0.01, 0.01)
-    asked = model()
-    learnt = asked.load(fitted(asked, base.view(asked.needs, steps=TRAINED_ON)))
+    component = model()
+    trained_artifact = component.load(
+        fitted(component, base.view(component.needs, steps=TRAINED_ON))
+    )
     closes = base.candles["close"].copy()
     closes[-400:, 0] = closes[-400, 0]
     candles = {name: panel.copy() for name, panel in market(closes).candles.items()}
     for panel in candles.values():
         panel[:-100, 1] = np.nan
     view = History(base.interval, base.instruments, candles, {}).view(
-        asked.needs, steps=50, learned=learnt
+        component.needs, steps=50, learned=trained_artifact
     )
-    said = asked.predict(view)
-    assert not np.isnan(said.probability_up).any()
-    for quantile in said.quantiles.values():
+    output = component.predict(view)
+    assert not np.isnan(output.probability_up).any()
+    for quantile in output.quantiles.values():
         assert np.isnan(quantile[:, :2]).all()
         assert np.isfinite(quantile[:, 2:]).all()
 
@@ -165,14 +171,14 @@ def test_quantiles_cover_real_hours_in_calm_and_turbulent_times(real_data: Path)
     """
     rows = 5000
     history = real(real_data / "crypto_perp_1h", 2 * rows + 800)
-    asked = model(trees=40, depth=4, features=("base", "momentum"), threshold=0.008)
+    component = model(trees=40, depth=4, features=("base", "momentum"), threshold=0.008)
     before = history.cut(history.rows - rows - HORIZON)
-    learnt = asked.load(fitted(asked, before.view(asked.needs, steps=rows)))
-    view = history.view(asked.needs, steps=rows, learned=learnt)
-    said, came = asked.predict(view), forward_returns(view.candles().close[-rows:], HORIZON)
-    assert beyond(said, came, ~np.isnan(came)) == pytest.approx((0.05, 0.05), abs=0.015)
+    trained_artifact = component.load(fitted(component, before.view(component.needs, steps=rows)))
+    view = history.view(component.needs, steps=rows, learned=trained_artifact)
+    output, actual = component.predict(view), forward_returns(view.candles().close[-rows:], HORIZON)
+    assert beyond(output, actual, ~np.isnan(actual)) == pytest.approx((0.05, 0.05), abs=0.015)
     moves = np.diff(np.log(view.candles().close), axis=0, prepend=np.nan)
     recent = np.lib.stride_tricks.sliding_window_view(moves[-rows - 47 :], 48, axis=0).std(axis=-1)
     low, high = np.quantile(recent, (1 / 3, 2 / 3), axis=0)
     for third in (recent <= low, recent >= high):
-        assert beyond(said, came, third) == pytest.approx((0.05, 0.05), abs=0.025)
+        assert beyond(output, actual, third) == pytest.approx((0.05, 0.05), abs=0.025)

@@ -76,30 +76,30 @@ def test_symbol_belongs_to_one_group_at_each_row() -> None:
 
 
 def test_unnamed_coin_is_grouped_by_volatility() -> None:
-    found = membership(unnamed(), 700)
-    np.testing.assert_array_equal(found["memes"][-1], [False, True, True, False, False])
-    np.testing.assert_array_equal(found["alts"][-1], [True, False, False, False, False])
-    np.testing.assert_array_equal(found["majors"][-1], [False, False, False, True, False])
-    np.testing.assert_array_equal(found["stocks"][-1], [False, False, False, False, True])
-    turned = found["memes"][:, 2]
+    result = membership(unnamed(), 700)
+    np.testing.assert_array_equal(result["memes"][-1], [False, True, True, False, False])
+    np.testing.assert_array_equal(result["alts"][-1], [True, False, False, False, False])
+    np.testing.assert_array_equal(result["majors"][-1], [False, False, False, True, False])
+    np.testing.assert_array_equal(result["stocks"][-1], [False, False, False, False, True])
+    turned = result["memes"][:, 2]
     # It turns wild at row 700, which is row 500 of the view, and is found out within a day.
     assert not turned[:500].any()
     assert turned[524:].all()
 
 
 def test_new_coin_belongs_to_the_alts() -> None:
-    found = membership(unnamed(), 900)
-    assert found["alts"][:168, 1].all()
-    assert found["memes"][168 + 1 :, 1].all()
+    result = membership(unnamed(), 900)
+    assert result["alts"][:168, 1].all()
+    assert result["memes"][168 + 1 :, 1].all()
 
 
 def test_membership_of_single_rows_equals_that_of_many() -> None:
     history = unnamed()
-    whole = membership(history, 60)
+    full = membership(history, 60)
     for back in (0, 1, 30, 59):
         single = membership(history.cut(history.rows - back), 1)
         for group in GROUPS:
-            np.testing.assert_array_equal(single[group][0], whole[group][59 - back])
+            np.testing.assert_array_equal(single[group][0], full[group][59 - back])
 
 
 def test_three_specialists_forecast_each_symbol_once() -> None:
@@ -114,7 +114,7 @@ def test_three_specialists_forecast_each_symbol_once() -> None:
     )
     spoken = np.zeros((60, 5))
     for group in named:
-        one = XGBoost(
+        item = XGBoost(
             XGBoost.Config(
                 group=group,
                 named=named,
@@ -125,9 +125,11 @@ def test_three_specialists_forecast_each_symbol_once() -> None:
                 threads=1,
             )
         )
-        learnt = fitted(one, history.view(one.needs, steps=1200))
-        said = one.predict(history.view(one.needs, steps=60, learned=one.load(learnt)))
-        spoken += ~np.isnan(said.probability_up)
+        trained_artifact = fitted(item, history.view(item.needs, steps=1200))
+        output = item.predict(
+            history.view(item.needs, steps=60, learned=item.load(trained_artifact))
+        )
+        spoken += ~np.isnan(output.probability_up)
     assert (spoken == 1).all()
 
 

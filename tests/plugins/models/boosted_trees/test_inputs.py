@@ -17,12 +17,12 @@ STEPS = 40
 
 
 def history(seed: int = 3) -> History:
-    made = random_history(seed, rows=900, metrics=METRICS, flaws=False)
+    built = random_history(seed, rows=900, metrics=METRICS, flaws=False)
     usual = {"fear_greed": 50.0, "funding_rate": 1e-4}
     positive = {
-        name: np.exp(panel / 50) * usual.get(name, 1e6) for name, panel in made.metrics.items()
+        name: np.exp(panel / 50) * usual.get(name, 1e6) for name, panel in built.metrics.items()
     }
-    return replace(made, metrics=positive).columns(np.array([0, 1, 2]))
+    return replace(built, metrics=positive).columns(np.array([0, 1, 2]))
 
 
 def view(of: History, steps: int = STEPS) -> View:
@@ -32,8 +32,8 @@ def view(of: History, steps: int = STEPS) -> View:
 def columns(of: History, steps: int = STEPS) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
     seen = view(of, steps)
     count = len(seen.symbols)
-    found = matrix(seen, EVERYTHING, np.ones((steps, count), dtype=np.bool_))
-    return {name: found[:, k].reshape(steps, count) for k, name in enumerate(names(EVERYTHING))}
+    result = matrix(seen, EVERYTHING, np.ones((steps, count), dtype=np.bool_))
+    return {name: result[:, k].reshape(steps, count) for k, name in enumerate(names(EVERYTHING))}
 
 
 def test_groups_have_columns_with_distinct_names() -> None:
@@ -82,8 +82,8 @@ def test_metric_growth_is_the_change_of_its_logarithm() -> None:
 
 
 def test_hour_of_day_is_sine_and_cosine() -> None:
-    found = columns(history())
-    hour = np.arctan2(found["day_sine"], found["day_cosine"])[:, 0] % (2 * np.pi)
+    result = columns(history())
+    hour = np.arctan2(result["day_sine"], result["day_cosine"])[:, 0] % (2 * np.pi)
     expected = (np.arange(900 - STEPS, 900) % 24) * 2 * np.pi / 24
     np.testing.assert_allclose(np.cos(hour), np.cos(expected), atol=1e-6)
     np.testing.assert_allclose(np.sin(hour), np.sin(expected), atol=1e-6)
@@ -97,11 +97,11 @@ def test_columns_have_similar_scales() -> None:
 
 def test_single_row_equals_the_row_among_many() -> None:
     base = history()
-    whole = columns(base)
+    complete = columns(base)
     for back in (0, 5, STEPS - 1):
         single = columns(base.cut(base.rows - back), 1)
         for name, panel in single.items():
-            np.testing.assert_array_equal(panel[0], whole[name][STEPS - 1 - back], err_msg=name)
+            np.testing.assert_array_equal(panel[0], complete[name][STEPS - 1 - back], err_msg=name)
 
 
 def test_matrix_has_the_chosen_cells_in_reading_order() -> None:
@@ -120,6 +120,6 @@ def test_extreme_metrics_give_no_infinity(level: float) -> None:
 
 
 def test_columns_of_a_new_history_are_nan() -> None:
-    found = columns(history().cut(50))
-    assert np.isnan(found["return_168"]).all()
-    assert not np.isnan(found["return_1"][-1]).any()
+    result = columns(history().cut(50))
+    assert np.isnan(result["return_168"]).all()
+    assert not np.isnan(result["return_1"][-1]).any()

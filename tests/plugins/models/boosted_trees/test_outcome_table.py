@@ -29,8 +29,8 @@ TABLE = OutcomeTable.measured(RETURNS, CLASSES, WEIGHTS, VOLATILITY)
 
 def below(table: OutcomeTable, returns: Floats, up: Floats, volatility: Floats) -> Floats:
     """Return the share of returns below each quantile."""
-    found: Floats = (returns[:, None] < table.quantiles(up, volatility)).mean(axis=0)
-    return found
+    result: Floats = (returns[:, None] < table.quantiles(up, volatility)).mean(axis=0)
+    return result
 
 
 @given(
@@ -41,11 +41,11 @@ def below(table: OutcomeTable, returns: Floats, up: Floats, volatility: Floats) 
 def test_quantiles_never_cross_and_their_signs_match_the_probability(
     up: Floats, volatility: Floats, places: list[float]
 ) -> None:
-    found = replace(TABLE, places=np.array(places)).quantiles(up, volatility)
-    assert (np.diff(found, axis=1) >= 0.0).all()
+    result = replace(TABLE, places=np.array(places)).quantiles(up, volatility)
+    assert (np.diff(result, axis=1) >= 0.0).all()
     falling = np.array(LEVELS) < 1.0 - up[:, None]
-    assert (found[falling] <= 0.0).all()
-    assert (found[~falling] >= 0.0).all()
+    assert (result[falling] <= 0.0).all()
+    assert (result[~falling] >= 0.0).all()
 
 
 @pytest.mark.parametrize("up", [0.2, 0.5, 0.8, 0.97])
@@ -56,15 +56,15 @@ def test_quantiles_agree_with_returns_drawn_from_the_mixture(up: float) -> None:
     order = np.argsort(MOVES)
     passed = np.cumsum(weights[order]) / weights.sum()
     expected = [MOVES[order][np.searchsorted(passed, level)] * 0.02 for level in LEVELS]
-    found = TABLE.quantiles(np.array([up]), np.array([0.02]))[0]
-    np.testing.assert_allclose(found, expected, rtol=0.03, atol=5e-4)
+    result = TABLE.quantiles(np.array([up]), np.array([0.02]))[0]
+    np.testing.assert_allclose(result, expected, rtol=0.03, atol=5e-4)
 
 
 def test_base_rate_covers_calm_and_turbulent_rows() -> None:
     up = np.full(SIZE, (RETURNS > 0.0).mean())
     for rows in (VOLATILITY < 0.008, VOLATILITY > 0.015):
-        found = below(TABLE, RETURNS[rows], up[rows], VOLATILITY[rows])
-        np.testing.assert_allclose(found, LEVELS, atol=0.008)
+        result = below(TABLE, RETURNS[rows], up[rows], VOLATILITY[rows])
+        np.testing.assert_allclose(result, LEVELS, atol=0.008)
 
 
 def test_quantiles_scale_with_volatility() -> None:
@@ -75,15 +75,15 @@ def test_quantiles_scale_with_volatility() -> None:
 
 @pytest.mark.parametrize("volatility", [0.0, np.nan, -1.0])
 def test_quantiles_are_nan_without_volatility(volatility: float) -> None:
-    found = TABLE.quantiles(np.array([0.5, 0.0, 1.0]), np.array([volatility] * 3))
-    assert np.isnan(found).all()
+    result = TABLE.quantiles(np.array([0.5, 0.0, 1.0]), np.array([volatility] * 3))
+    assert np.isnan(result).all()
 
 
 @pytest.mark.parametrize("up", [0.0, 1.0])
 def test_certain_direction_has_quantiles_on_one_side(up: float) -> None:
-    found = TABLE.quantiles(np.array([up]), np.array([0.01]))
-    assert np.isfinite(found).all()
-    assert ((found > 0.0) if up else (found < 0.0)).all()
+    result = TABLE.quantiles(np.array([up]), np.array([0.01]))
+    assert np.isfinite(result).all()
+    assert ((result > 0.0) if up else (result < 0.0)).all()
 
 
 def test_probability_and_mean_without_volatility_follow_from_the_classes() -> None:
@@ -105,8 +105,8 @@ def test_mean_equals_that_of_outcomes_at_the_same_volatility() -> None:
         expected = up * moves[moves > 0].mean() + (1 - up) * moves[moves <= 0].mean()
         assert mean == pytest.approx(unit * expected, rel=1e-9)
     low, *_, high = TABLE.quantiles(TABLE.probability_up(chance), volatility).T
-    found = TABLE.mean(chance, volatility)
-    assert ((low < found) & (found < high)).all()
+    result = TABLE.mean(chance, volatility)
+    assert ((low < result) & (result < high)).all()
 
 
 def test_single_sample_equals_the_sample_among_many() -> None:
@@ -114,9 +114,9 @@ def test_single_sample_equals_the_sample_among_many() -> None:
     volatility = np.random.default_rng(1).uniform(0.0, 0.02, 200)
     means, chances = TABLE.mean(chance, volatility), TABLE.probability_up(chance)
     for k in range(200):
-        one = slice(k, k + 1)
-        assert TABLE.mean(chance[one], volatility[one]) == means[k]
-        assert TABLE.probability_up(chance[one]) == chances[k]
+        item = slice(k, k + 1)
+        assert TABLE.mean(chance[item], volatility[item]) == means[k]
+        assert TABLE.probability_up(chance[item]) == chances[k]
 
 
 def test_weights_count_and_rows_without_volatility_count_for_classes_only() -> None:
@@ -124,12 +124,12 @@ def test_weights_count_and_rows_without_volatility_count_for_classes_only() -> N
     classes = np.array([0, 0, 1, 1, 2, 2, 2])
     weights = np.array([3.0, 1.0, 1.0, 1.0, 1.0, 3.0, 0.0])
     volatility = np.array([0.01, 0.01, 0.01, np.nan, 0.01, 0.02, 0.0])
-    made = OutcomeTable.measured(returns, classes, weights, volatility)
-    np.testing.assert_allclose(made.means, [-0.0275, 0.0005, 0.035])
-    np.testing.assert_allclose(made.moves, [-(9.0 + 2.0) / 5.0, 2.0])
-    np.testing.assert_allclose(made.rose, [0.0, 0.5, 1.0])
-    assert made.falls[[0, -1]] == pytest.approx([-3.0, 0.0])
-    np.testing.assert_allclose(made.rises, 2.0)
+    built = OutcomeTable.measured(returns, classes, weights, volatility)
+    np.testing.assert_allclose(built.means, [-0.0275, 0.0005, 0.035])
+    np.testing.assert_allclose(built.moves, [-(9.0 + 2.0) / 5.0, 2.0])
+    np.testing.assert_allclose(built.rose, [0.0, 0.5, 1.0])
+    assert built.falls[[0, -1]] == pytest.approx([-3.0, 0.0])
+    np.testing.assert_allclose(built.rises, 2.0)
 
 
 @pytest.mark.parametrize("volatility", [0.0, np.nan])
@@ -143,8 +143,8 @@ def test_table_without_volatility_is_refused(volatility: float) -> None:
 
 def test_true_probabilities_need_no_correction() -> None:
     up = np.full(SIZE, (RETURNS > 0.0).mean())
-    found = TABLE.corrected(RETURNS, WEIGHTS, VOLATILITY, up)
-    np.testing.assert_allclose(found.places, LEVELS, atol=1e-3)
+    result = TABLE.corrected(RETURNS, WEIGHTS, VOLATILITY, up)
+    np.testing.assert_allclose(result.places, LEVELS, atol=1e-3)
 
 
 def test_overconfident_probabilities_are_corrected() -> None:
@@ -157,28 +157,28 @@ def test_overconfident_probabilities_are_corrected() -> None:
     assert fooled[-1] < 0.9
     fixed = TABLE.corrected(RETURNS[seen], WEIGHTS[seen], VOLATILITY[seen], up[seen])
     assert fixed.places[0] < 0.03
-    found = below(fixed, RETURNS[other], up[other], VOLATILITY[other])
-    np.testing.assert_allclose(found[[0, -1]], (0.05, 0.95), atol=0.006)
+    result = below(fixed, RETURNS[other], up[other], VOLATILITY[other])
+    np.testing.assert_allclose(result[[0, -1]], (0.05, 0.95), atol=0.006)
 
 
 def test_outcomes_without_forecast_or_volatility_do_not_correct() -> None:
     nothing = np.full(SIZE, np.nan)
     up = np.full(SIZE, 0.9)
-    for kept in (
+    for stored in (
         TABLE.corrected(RETURNS, WEIGHTS, VOLATILITY, nothing),
         TABLE.corrected(RETURNS, WEIGHTS, nothing, up),
         TABLE.corrected(RETURNS, WEIGHTS, np.zeros(SIZE), up),
     ):
-        np.testing.assert_array_equal(kept.places, LEVELS)
+        np.testing.assert_array_equal(stored.places, LEVELS)
 
 
 # JSON
 
 
 def test_table_survives_json() -> None:
-    kept = OutcomeTable.from_json(json.loads(json.dumps(TABLE.to_json())))
+    stored = OutcomeTable.from_json(json.loads(json.dumps(TABLE.to_json())))
     for name in ("means", "moves", "rose", "falls", "rises", "places"):
-        np.testing.assert_array_equal(getattr(kept, name), getattr(TABLE, name))
+        np.testing.assert_array_equal(getattr(stored, name), getattr(TABLE, name))
 
 
 @pytest.mark.parametrize(

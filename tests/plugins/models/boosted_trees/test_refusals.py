@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.plugins.models.boosted_trees.cases import Kept, fitted, market, walk
+from tests.plugins.models.boosted_trees.cases import MemoryCheckpoints, fitted, market, walk
 from weft.components.trained import Artifact, Training
 from weft.foundation.errors import (
     ArtifactError,
@@ -48,9 +48,9 @@ def test_too_few_rows_are_refused_with_the_missing_number() -> None:
 
 
 def test_group_without_symbols_is_refused_by_name() -> None:
-    asked = model(group="majors")
+    component = model(group="majors")
     with pytest.raises(TrainingError, match="0 rows of the majors"):
-        fitted(asked, history().view(asked.needs, steps=1200))
+        fitted(component, history().view(component.needs, steps=1200))
 
 
 def test_history_without_candles_is_refused() -> None:
@@ -67,25 +67,25 @@ def test_history_without_candles_is_refused() -> None:
     ],
 )
 def test_absent_class_is_refused_with_all_counts(threshold: float, message: str) -> None:
-    asked = model(threshold=threshold)
+    component = model(threshold=threshold)
     with pytest.raises(TrainingError, match=message):
-        fitted(asked, history().view(asked.needs, steps=1200))
+        fitted(component, history().view(component.needs, steps=1200))
 
 
 def test_constant_features_are_refused() -> None:
     """No metric of these is known."""
-    asked = model(features=("sentiment",))
+    component = model(features=("sentiment",))
     with pytest.raises(TrainingError, match="none of its features varies"):
-        fitted(asked, history().view(asked.needs, steps=1200))
+        fitted(component, history().view(component.needs, steps=1200))
 
 
 def test_some_constant_features_are_listed_on_the_card() -> None:
     still = history()
     still = replace(still, candles={**still.candles, "volume": np.ones((1700, 2))})
-    asked = model(features=("base", "volume"))
-    learnt = fitted(asked, still.view(asked.needs, steps=1200))
-    assert "volume_ratio_20" in learnt.card["idle_features"]
-    assert "return_6" not in learnt.card["idle_features"]
+    component = model(features=("base", "volume"))
+    trained_artifact = fitted(component, still.view(component.needs, steps=1200))
+    assert "volume_ratio_20" in trained_artifact.card["idle_features"]
+    assert "return_6" not in trained_artifact.card["idle_features"]
 
 
 @pytest.mark.parametrize("weight", [1e38, np.nan, -1.0])
@@ -105,27 +105,29 @@ def test_diverging_training_is_refused(weight: float) -> None:
 
 
 def test_killed_training_leaves_a_checkpoint_to_continue_from() -> None:
-    class Killed(Kept):
+    class Killed(MemoryCheckpoints):
         def save(self, files: Mapping[str, bytes]) -> None:
             super().save(files)
             if len(self.saved) == 2:
                 raise KeyboardInterrupt
 
-    asked = model(trees=6, checkpoint_rounds=2)
-    view = history().view(asked.needs, steps=1200)
-    kept = Killed()
+    component = model(trees=6, checkpoint_rounds=2)
+    view = history().view(component.needs, steps=1200)
+    stored = Killed()
     with pytest.raises(KeyboardInterrupt):
-        fitted(asked, view, checkpoints=kept)
-    assert fitted(asked, view, checkpoints=Kept(kept.saved)) == fitted(asked, view)
+        fitted(component, view, checkpoints=stored)
+    assert fitted(component, view, checkpoints=MemoryCheckpoints(stored.saved)) == fitted(
+        component, view
+    )
 
 
 def test_missing_xgboost_is_named_with_its_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    learnt, view = artifact(), history().view(model().needs, steps=1200)
+    trained_artifact, view = artifact(), history().view(model().needs, steps=1200)
     monkeypatch.setitem(sys.modules, "xgboost", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'weft\[ml\]'"):
-        model().load(learnt)
+        model().load(trained_artifact)
     with pytest.raises(MissingDependencyError, match=r"pip install 'weft\[ml\]'"):
         fitted(model(), view)
 
@@ -201,9 +203,9 @@ def test_differing_features_are_named() -> None:
 
 def test_trees_of_other_columns_than_the_card_are_refused() -> None:
     other = model(features=("volume",))
-    learnt = fitted(other, history().view(other.needs, steps=1200))
+    trained_artifact = fitted(other, history().view(other.needs, steps=1200))
     with pytest.raises(ArtifactError, match="use other features"):
-        model().load(sealed(learnt.files, artifact().card))
+        model().load(sealed(trained_artifact.files, artifact().card))
 
 
 @pytest.mark.parametrize(

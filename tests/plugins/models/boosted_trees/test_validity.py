@@ -72,15 +72,15 @@ def out_of_sample(history: History, model: XGBoost, way: str) -> tuple[float, in
         "purged": purged_folds(rows, rows + HORIZON, FOLDS, HORIZON),
         "shuffled": shuffled(rows),
     }[way]
-    said = np.full(outcome.shape, np.nan)
+    output = np.full(outcome.shape, np.nan)
     for split in splits:
-        learnt = fitted(model, chosen(view, rows[split.train], symbols[split.train]))
+        trained_artifact = fitted(model, chosen(view, rows[split.train], symbols[split.train]))
         tested = chosen(view, rows[split.test], symbols[split.test])
-        ready = tested.restricted(model.needs, "test", model.load(learnt))
+        ready = tested.restricted(model.needs, "test", model.load(trained_artifact))
         mean = model.predict(ready).mean
-        said = np.where(np.isnan(mean), said, mean)
-    both = ~np.isnan(said) & ~np.isnan(outcome)
-    return float(np.corrcoef(said[both], outcome[both])[0, 1]), int(both.sum())
+        output = np.where(np.isnan(mean), output, mean)
+    both = ~np.isnan(output) & ~np.isnan(outcome)
+    return float(np.corrcoef(output[both], outcome[both])[0, 1]), int(both.sum())
 
 
 def chosen(view: View, rows: NDArray[np.int64], symbols: NDArray[np.int64]) -> View:
@@ -108,40 +108,40 @@ def planted(strength: float, seed: int = 21, rows: int = ROWS) -> History:
 
 
 def test_random_walk_has_no_skill_walking_forward() -> None:
-    found, samples = out_of_sample(noise(), GREEDY, "walk forward")
+    result, samples = out_of_sample(noise(), GREEDY, "walk forward")
     assert samples > 6000
-    assert abs(found) < band(samples) < 0.2
+    assert abs(result) < band(samples) < 0.2
 
 
 def test_random_walk_has_false_skill_with_shuffled_folds() -> None:
     """So that the tests beside it are known to have been able to fail."""
-    found, samples = out_of_sample(noise(), GREEDY, "shuffled")
-    assert found > 0.4 > 2 * band(samples)
+    result, samples = out_of_sample(noise(), GREEDY, "shuffled")
+    assert result > 0.4 > 2 * band(samples)
 
 
 @pytest.mark.slow
 def test_random_walk_has_no_skill_with_purged_folds() -> None:
-    found, samples = out_of_sample(noise(), GREEDY, "purged")
-    assert abs(found) < band(samples)
+    result, samples = out_of_sample(noise(), GREEDY, "purged")
+    assert abs(result) < band(samples)
 
 
 def test_planted_edge_has_skill() -> None:
-    found, samples = out_of_sample(planted(0.3), SOBER, "walk forward")
-    assert found > 1.5 * band(samples)
+    result, samples = out_of_sample(planted(0.3), SOBER, "walk forward")
+    assert result > 1.5 * band(samples)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_random_walks_of_other_seeds_have_no_skill(seed: int) -> None:
     history = market(walk(2 * ROWS, SYMBOLS, seed=100 + seed))
-    found, samples = out_of_sample(history, SOBER, "walk forward")
-    assert abs(found) < band(samples)
+    result, samples = out_of_sample(history, SOBER, "walk forward")
+    assert abs(result) < band(samples)
 
 
 @pytest.mark.slow
 def test_skill_grows_with_the_planted_edge_up_to_its_bound() -> None:
     """The ceiling is the correlation of the outcome with what the planted rule itself says."""
-    found: list[float] = []
+    result: list[float] = []
     for strength in (0.05, 0.1, 0.2):
         history = planted(strength, seed=7, rows=3 * ROWS)
         close = history.candles["close"]
@@ -150,18 +150,18 @@ def test_skill_grows_with_the_planted_edge_up_to_its_bound() -> None:
         outcome = forward_returns(close, HORIZON)
         both = ~np.isnan(momentum) & ~np.isnan(outcome)
         ceiling = float(np.corrcoef(np.tanh(momentum[both]), outcome[both])[0, 1])
-        learnt, samples = out_of_sample(history, SOBER, "walk forward")
-        assert learnt < ceiling + band(samples) / 2
-        found.append(learnt)
-    assert found == sorted(found)
-    assert found[-1] > 0.2
+        trained_artifact, samples = out_of_sample(history, SOBER, "walk forward")
+        assert trained_artifact < ceiling + band(samples) / 2
+        result.append(trained_artifact)
+    assert result == sorted(result)
+    assert result[-1] > 0.2
 
 
 def test_attribution_names_the_planted_feature() -> None:
     """Momentum columns carry it; the clock and the volume do not."""
     history = planted(0.3)
-    learnt = fitted(SOBER, history.view(SOBER.needs, steps=ROWS - 200))
-    view = history.view(SOBER.needs, steps=300, learned=SOBER.load(learnt))
+    trained_artifact = fitted(SOBER, history.view(SOBER.needs, steps=ROWS - 200))
+    view = history.view(SOBER.needs, steps=300, learned=SOBER.load(trained_artifact))
     parts = SOBER.contributions(view)
     size: dict[str, Any] = {n: np.abs(p).mean() for n, p in parts.items() if n != "baseline"}
     total = sum(size.values())

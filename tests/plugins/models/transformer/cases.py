@@ -60,31 +60,31 @@ def noise(rows: int = 900, symbols: int = 3, seed: int = 0) -> History:
 
 
 @dataclass
-class Shelf:
+class MemoryCheckpoints:
     """Keeps what was saved; after some savings the training is stopped, as by a signal."""
 
     stop_after: int | None = None
     files: Mapping[str, bytes] | None = None
-    savings: int = 0
+    saves: int = 0
 
     def load(self) -> Mapping[str, bytes] | None:
         return self.files
 
     def save(self, files: Mapping[str, bytes]) -> None:
         self.files = dict(files)
-        self.savings += 1
-        if self.savings == self.stop_after:
+        self.saves += 1
+        if self.saves == self.stop_after:
             raise KeyboardInterrupt
 
 
 @dataclass
-class Watcher:
+class ProgressLog:
     """Remembers what it was told."""
 
-    told: list[tuple[float, float, dict[str, float]]] = field(default_factory=list)
+    reports: list[tuple[float, float, dict[str, float]]] = field(default_factory=list)
 
     def __call__(self, done: float, total: float, **figures: float) -> None:
-        self.told.append((done, total, figures))
+        self.reports.append((done, total, figures))
 
 
 def fit(
@@ -94,13 +94,15 @@ def fit(
     rows: int | None = None,
     seed: int = 0,
     horizon: int = HORIZON,
-    shelf: Shelf | None = None,
+    storage: MemoryCheckpoints | None = None,
     progress: Callable[..., None] = lambda done, total, **figures: None,
 ) -> Artifact:
     """Train on the last rows of a history."""
     model = Transformer(config)
     view = history.view(model.needs, steps=rows or history.rows - config.window)
-    training = Training(np.random.default_rng(seed), horizon, progress, shelf or Shelf())
+    training = Training(
+        np.random.default_rng(seed), horizon, progress, storage or MemoryCheckpoints()
+    )
     return model.fit(view, training)
 
 

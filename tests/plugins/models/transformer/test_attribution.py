@@ -47,8 +47,8 @@ def view_of(history: History, steps: int) -> View:
 
 
 def together(parts: Mapping[str, FloatPanel]) -> FloatPanel:
-    whole: FloatPanel = np.sum(list(parts.values()), axis=0)
-    return whole
+    complete: FloatPanel = np.sum(list(parts.values()), axis=0)
+    return complete
 
 
 # Values of a game
@@ -61,7 +61,7 @@ def test_coalitions_are_complete_and_ordered() -> None:
 
 def test_shapley_values_of_the_glove_game() -> None:
     # One left glove, two right ones: a pair is worth 1. Shapley 1953 gives 2/3, 1/6 and 1/6.
-    worth = np.array([float(left and (one or other)) for left, one, other in coalitions(3)])
+    worth = np.array([float(left and (item or other)) for left, item, other in coalitions(3)])
     assert shapley_values(worth) == pytest.approx([2 / 3, 1 / 6, 1 / 6])
 
 
@@ -81,8 +81,8 @@ def test_shapley_values_are_the_mean_over_all_orders() -> None:
 
 def toy(network: Network, neutral: FloatPanel) -> Forecaster:
     masks = draw_masks(BUILD, 1, BUILD.passes, torch.Generator().manual_seed(8))
-    made = Forecaster.of(BUILD, network, masks, OPTIONS, "test", neutral)
-    return made.in_precision(torch.float32)
+    built = Forecaster.of(BUILD, network, masks, OPTIONS, "test", neutral)
+    return built.in_precision(torch.float32)
 
 
 def entrances(network: Network) -> list[torch.Tensor]:
@@ -99,9 +99,9 @@ def test_unused_input_gets_zero_and_the_only_used_one_gets_all() -> None:
     forecaster = toy(network, np.full(5, 0.1))
     values = attribute_window(forecaster, inputs)
     assert values[[0, 1, 3, 4]] == pytest.approx(0.0, abs=1e-6)
-    whole = forecaster.log_odds(inputs[None].astype(np.float32))[0]
-    assert abs(whole - values[-1]) > 0.01
-    assert values[2] == pytest.approx(whole - values[-1], abs=1e-5)
+    complete = forecaster.log_odds(inputs[None].astype(np.float32))[0]
+    assert abs(complete - values[-1]) > 0.01
+    assert values[2] == pytest.approx(complete - values[-1], abs=1e-5)
 
 
 def test_inputs_with_the_same_effect_get_the_same_value() -> None:
@@ -119,9 +119,9 @@ def test_inputs_with_the_same_effect_get_the_same_value() -> None:
 def test_log_odds_of_a_certain_forecast_are_finite() -> None:
     forecaster = toy(fresh_network(), np.zeros(5))
     far = 1e4 * np.random.default_rng(4).normal(size=(8, BUILD.window, BUILD.inputs))
-    said = forecaster.log_odds(far.astype(np.float32))
-    assert np.isfinite(said).all()
-    assert np.abs(said).max() <= -np.log(1e-12)
+    output = forecaster.log_odds(far.astype(np.float32))
+    assert np.isfinite(output).all()
+    assert np.abs(output).max() <= -np.log(1e-12)
 
 
 # Values of a model's forecast
@@ -139,8 +139,10 @@ def test_contributions_add_up_to_the_log_odds() -> None:
 def test_baseline_is_the_forecast_of_the_mean_inputs() -> None:
     view = view_of(lively(), 3)
     usual = [trained().card["input_means"][name] for name in INPUTS]
-    said = view.learned.forecast(np.tile(np.array(usual), (1, TINY.window, 1)))
-    np.testing.assert_allclose(MODEL.contributions(view)["baseline"], logit(said[0, 1]), atol=1e-5)
+    output = view.learned.forecast(np.tile(np.array(usual), (1, TINY.window, 1)))
+    np.testing.assert_allclose(
+        MODEL.contributions(view)["baseline"], logit(output[0, 1]), atol=1e-5
+    )
 
 
 def test_single_row_equals_the_row_among_many_rows() -> None:

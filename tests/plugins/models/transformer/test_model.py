@@ -71,7 +71,7 @@ def test_inputs_do_not_depend_on_units_of_price_and_volume() -> None:
     history = noise(60, 2)
     scaled = replace(history, candles={name: p * 1e6 for name, p in history.candles.items()})
     model = Transformer(TINY)
-    plain, large = (model.predict(view_of(one, 5)) for one in (history, scaled))
+    plain, large = (model.predict(view_of(item, 5)) for item in (history, scaled))
     np.testing.assert_allclose(plain.mean, large.mean, rtol=1e-7)
     np.testing.assert_allclose(plain.quantiles[0.05], large.quantiles[0.05], rtol=1e-7)
 
@@ -80,10 +80,10 @@ def test_targets_are_the_path_in_units_of_volatility() -> None:
     history = noise(60, 1)
     panel = history.view(Transformer(TINY).needs, steps=40).candles()
     windows = Windows.of(panel, TINY.window)
-    found = windows.targets(Cells(np.array([30]), np.array([0])), np.array([0.01]), 3)
+    result = windows.targets(Cells(np.array([30]), np.array([0])), np.array([0.01]), 3)
     close = panel.close[:, 0]
     ahead = [np.log(close[30 + k] / close[30]) / (0.01 * np.sqrt(k)) for k in (1, 2, 3)]
-    np.testing.assert_allclose(found[0], ahead)
+    np.testing.assert_allclose(result[0], ahead)
     known = windows.labelled(3)
     assert known[: len(panel) - 3].all()
     assert not known[len(panel) - 3 :].any()
@@ -196,9 +196,9 @@ DAMAGED: dict[str, tuple[Callable[[], Artifact], str]] = {
 }
 
 
-@pytest.mark.parametrize(("make", "says"), DAMAGED.values(), ids=DAMAGED)
-def test_damaged_artifact_is_refused(make: Callable[[], Artifact], says: str) -> None:
-    with pytest.raises(ArtifactError, match=says) as raised:
+@pytest.mark.parametrize(("make", "message"), DAMAGED.values(), ids=DAMAGED)
+def test_damaged_artifact_is_refused(make: Callable[[], Artifact], message: str) -> None:
+    with pytest.raises(ArtifactError, match=message) as raised:
         Transformer(TINY).load(make())
     assert "weft train" in str(raised.value)
 
@@ -224,9 +224,9 @@ def test_forecast_is_the_mixture_of_passes_at_the_horizon() -> None:
     panel = view.candles()
     windows = Windows.of(panel, TINY.window)
     inputs, volatility = windows.inputs(Cells(np.array([len(panel) - 1]), np.array([1])))
-    said = view.learned.passes(inputs)
-    mean, scale = (part[0, :, -1].numpy() for part in said)
-    assert said.mean.shape == (1, TINY.passes, HORIZON)
+    output = view.learned.passes(inputs)
+    mean, scale = (part[0, :, -1].numpy() for part in output)
+    assert output.mean.shape == (1, TINY.passes, HORIZON)
     unit = volatility[0] * np.sqrt(HORIZON)
     forecast = model.predict(view)
     assert forecast.mean[0, 1] == pytest.approx(mean.mean() * unit)

@@ -101,8 +101,8 @@ def test_windows_with_separate_masks_equal_single_windows() -> None:
     inputs = torch.from_numpy(windows_of(BUILD, 5))
     together = network(inputs, masks)
     for number in range(5):
-        own = Masks(*(mask[number : number + 1] for mask in masks))
-        alone = network(inputs[number : number + 1], own)
+        selected = Masks(*(mask[number : number + 1] for mask in masks))
+        alone = network(inputs[number : number + 1], selected)
         torch.testing.assert_close(together.mean[number], alone.mean[0], rtol=0, atol=1e-12)
         torch.testing.assert_close(together.scale[number], alone.scale[0], rtol=0, atol=1e-12)
 
@@ -120,10 +120,10 @@ def test_error_of_the_mean_falls_with_the_root_of_passes() -> None:
     inputs = torch.from_numpy(windows_of(BUILD, 20))
     masks = draw_masks(BUILD, 1, 1600, torch.Generator().manual_seed(7))
     with torch.no_grad():
-        said = network(inputs, masks.to(torch.device("cpu"), torch.float64)).mean[..., -1]
+        output = network(inputs, masks.to(torch.device("cpu"), torch.float64)).mean[..., -1]
 
     def error(passes: int) -> float:
-        groups = said.reshape(20, -1, passes).mean(dim=2)
+        groups = output.reshape(20, -1, passes).mean(dim=2)
         return float(groups.var(dim=1).mean().sqrt())
 
     assert error(1) / error(16) == pytest.approx(4.0, rel=0.15)
@@ -173,7 +173,7 @@ def test_mixture_quantiles_invert_the_distribution(name: str, apart: float) -> N
     levels = (0.05, 0.25, 0.5, 0.75, 0.95)
     noise = NOISES[name]
     standard = [noise.quantile(level) for level in levels]
-    found = mixture_quantiles(mean, scale, levels, standard, heavy=noise.heavy)
+    result = mixture_quantiles(mean, scale, levels, standard, heavy=noise.heavy)
     for row in range(3):
         for column, level in enumerate(levels):
 
@@ -181,17 +181,17 @@ def test_mixture_quantiles_invert_the_distribution(name: str, apart: float) -> N
                 return float(ORACLES[name].cdf((value - mean[row]) / scale[row]).mean() - level)
 
             expected = brentq(beyond, -1e3, 1e3, xtol=1e-13)
-            assert found[row, column] == pytest.approx(expected, abs=1e-9)
+            assert result[row, column] == pytest.approx(expected, abs=1e-9)
 
 
 def test_mixture_likelihood_is_the_mean_of_its_parts() -> None:
     rng = np.random.default_rng(10)
     mean, scale = rng.normal(size=(4, 6, 2)), rng.uniform(0.5, 2.0, (4, 6, 2))
     outcome = rng.normal(size=(4, 2))
-    said = Outputs(torch.from_numpy(mean), torch.from_numpy(scale))
-    found = mixture_log_likelihood(NOISES["student"], torch.from_numpy(outcome), said)
+    output = Outputs(torch.from_numpy(mean), torch.from_numpy(scale))
+    result = mixture_log_likelihood(NOISES["student"], torch.from_numpy(outcome), output)
     parts = stats.t(4, loc=mean, scale=scale).pdf(outcome[:, None])
-    np.testing.assert_allclose(found, np.log(parts.mean(axis=1)), atol=1e-12)
+    np.testing.assert_allclose(result, np.log(parts.mean(axis=1)), atol=1e-12)
 
 
 def test_window_has_the_same_bits_in_any_batch() -> None:
@@ -200,13 +200,13 @@ def test_window_has_the_same_bits_in_any_batch() -> None:
     windows = windows_of(build, 41)
     for threads in (1, 3):
         options = TINY.model_copy(update={"threads": threads})
-        made = Forecaster.of(build, fresh_network(build), masks, options, "test")
-        alone = np.concatenate([made.forecast(windows[n : n + 1]) for n in range(41)])
+        built = Forecaster.of(build, fresh_network(build), masks, options, "test")
+        alone = np.concatenate([built.forecast(windows[n : n + 1]) for n in range(41)])
         for first, last in ((0, 41), (0, 2), (3, 12), (7, 40)):
-            assert np.array_equal(made.forecast(windows[first:last]), alone[first:last])
-        assert np.array_equal(made.forecast(windows[::-1]), alone[::-1])
+            assert np.array_equal(built.forecast(windows[first:last]), alone[first:last])
+        assert np.array_equal(built.forecast(windows[::-1]), alone[::-1])
         layout = np.asfortranarray(windows)
-        assert np.array_equal(made.forecast(layout), alone)
+        assert np.array_equal(built.forecast(layout), alone)
 
 
 @pytest.mark.parametrize("name", ORACLES)
@@ -214,15 +214,15 @@ def test_separate_windows_equal_the_network_on_a_batch(name: str) -> None:
     """The compiled LSTM and mixture against torch's own, and figures by NumPy."""
     masks = draw_masks(BUILD, 1, BUILD.passes, torch.Generator().manual_seed(12))
     options = TINY.model_copy(update={"noise": name})
-    made = Forecaster.of(BUILD, fresh_network(), masks, options, "test")
+    built = Forecaster.of(BUILD, fresh_network(), masks, options, "test")
     windows = windows_of(BUILD, 9)
-    path = made.passes(windows)
+    path = built.passes(windows)
     mean, scale = (part[..., -1].numpy() for part in path)
-    said = made.forecast(windows)
-    np.testing.assert_allclose(said[:, 0], mean.mean(axis=1), atol=1e-12)
+    output = built.forecast(windows)
+    np.testing.assert_allclose(output[:, 0], mean.mean(axis=1), atol=1e-12)
     up = ORACLES[name].cdf(mean / scale).mean(axis=1)
-    np.testing.assert_allclose(said[:, 1], up, atol=1e-12)
-    np.testing.assert_allclose(said[:, 2], mean.std(axis=1), atol=1e-12)
+    np.testing.assert_allclose(output[:, 1], up, atol=1e-12)
+    np.testing.assert_allclose(output[:, 2], mean.std(axis=1), atol=1e-12)
     noise = np.sqrt(ORACLES[name].var() * np.mean(scale**2, axis=1))
-    np.testing.assert_allclose(said[:, 3], noise, atol=1e-12)
-    np.testing.assert_allclose(made.for_judging().forecast(windows), said, atol=1e-9)
+    np.testing.assert_allclose(output[:, 3], noise, atol=1e-12)
+    np.testing.assert_allclose(built.for_judging().forecast(windows), output, atol=1e-9)

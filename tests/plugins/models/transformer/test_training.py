@@ -15,8 +15,8 @@ from tests.plugins.models.transformer.cases import (
     BUILD,
     HORIZON,
     TINY,
-    Shelf,
-    Watcher,
+    MemoryCheckpoints,
+    ProgressLog,
     fit,
     market,
     noise,
@@ -38,10 +38,10 @@ WHERE = "model transformer"
 @pytest.fixture(scope="module")
 def stopped() -> tuple[Artifact, dict[str, bytes]]:
     """A training that went to its end, and what the same one kept after its first epoch."""
-    shelf = Shelf(stop_after=1)
+    storage = MemoryCheckpoints(stop_after=1)
     with pytest.raises(KeyboardInterrupt):
-        fit(noise(), shelf=shelf)
-    return fit(noise()), dict(shelf.files or {})
+        fit(noise(), storage=storage)
+    return fit(noise()), dict(storage.files or {})
 
 
 def samples(config: Transformer.Config = TINY, rows: int = 900) -> Samples:
@@ -99,8 +99,8 @@ def test_outcomes_of_an_epoch_do_not_overlap() -> None:
         epoch = chosen.of_epoch(np.random.default_rng(seed))
         drawn = np.full(chosen.windows.complete.shape, np.nan)
         drawn[epoch.rows, epoch.columns] = 1.0
-        own = uniqueness(drawn, HORIZON)
-        assert own[~np.isnan(drawn)] == pytest.approx(1.0)
+        selected = uniqueness(drawn, HORIZON)
+        assert selected[~np.isnan(drawn)] == pytest.approx(1.0)
         seen |= set(zip(epoch.rows.tolist(), epoch.columns.tolist(), strict=True))
     every = set(zip(chosen.train.rows.tolist(), chosen.train.columns.tolist(), strict=True))
     assert len(seen) > 0.9 * len(every)
@@ -142,14 +142,14 @@ def test_stopped_training_continues_to_the_same_artifact() -> None:
     config = tuned(epochs=4)
     whole = fit(noise(), config)
     for stop_after in (1, 4):
-        shelf = Shelf(stop_after=stop_after)
+        storage = MemoryCheckpoints(stop_after=stop_after)
         with pytest.raises(KeyboardInterrupt):
-            fit(noise(), config, shelf=shelf)
-        watcher = Watcher()
-        resumed = fit(noise(), config, shelf=shelf, progress=watcher)
+            fit(noise(), config, storage=storage)
+        watcher = ProgressLog()
+        resumed = fit(noise(), config, storage=storage, progress=watcher)
         assert resumed.card == whole.card
         assert resumed.files == whole.files
-        assert watcher.told[0][0] >= stop_after
+        assert watcher.reports[0][0] >= stop_after
 
 
 @pytest.mark.parametrize(
@@ -186,10 +186,12 @@ def test_unusable_checkpoint_is_ignored(
     spoil: Callable[[dict[str, bytes]], dict[str, bytes]],
 ) -> None:
     full, files = stopped
-    spoilt, watcher = spoil(files), Watcher()
+    spoilt, watcher = spoil(files), ProgressLog()
     assert spoilt != files
-    assert fit(noise(), shelf=Shelf(files=spoilt), progress=watcher).files == full.files
-    assert watcher.told[0][0] < 1.0
+    assert (
+        fit(noise(), storage=MemoryCheckpoints(files=spoilt), progress=watcher).files == full.files
+    )
+    assert watcher.reports[0][0] < 1.0
 
 
 class Refusing(CosineAnnealingLR):
@@ -243,11 +245,11 @@ def test_huge_options_are_refused(name: str, value: int) -> None:
 
 
 def test_checkpoint_has_safe_formats_only() -> None:
-    shelf = Shelf()
-    fit(noise(), shelf=shelf)
-    assert shelf.files is not None
-    assert sorted(shelf.files) == [STATE, "training.safetensors"]
-    assert Checkpoint.from_files(shelf.files, WHERE).state["history"]["best"] >= 0
+    storage = MemoryCheckpoints()
+    fit(noise(), storage=storage)
+    assert storage.files is not None
+    assert sorted(storage.files) == [STATE, "training.safetensors"]
+    assert Checkpoint.from_files(storage.files, WHERE).state["history"]["best"] >= 0
 
 
 def test_same_seed_gives_the_same_artifact() -> None:
@@ -270,21 +272,21 @@ def test_early_stopping_returns_the_best_weights() -> None:
 
 
 def test_diverging_training_leaves_no_checkpoint() -> None:
-    shelf = Shelf()
+    storage = MemoryCheckpoints()
     with pytest.raises(TrainingError, match=r"diverged: .* Lower learning_rate"):
-        fit(noise(), tuned(learning_rate=1e30), shelf=shelf)
-    assert shelf.files is None
+        fit(noise(), tuned(learning_rate=1e30), storage=storage)
+    assert storage.files is None
 
 
 def test_progress_grows_to_the_end_with_finite_losses() -> None:
-    watcher = Watcher()
+    watcher = ProgressLog()
     fit(noise(), progress=watcher)
-    done = [told[0] for told in watcher.told]
+    done = [reports[0] for reports in watcher.reports]
     assert done == sorted(done)
-    assert watcher.told[-1][:2] == (2.0, 2.0)
-    assert len(watcher.told) > 10
-    assert all(np.isfinite(told[2]["loss"]) for told in watcher.told)
-    assert set(watcher.told[-1][2]) == {"loss", "validation", "best"}
+    assert watcher.reports[-1][:2] == (2.0, 2.0)
+    assert len(watcher.reports) > 10
+    assert all(np.isfinite(reports[2]["loss"]) for reports in watcher.reports)
+    assert set(watcher.reports[-1][2]) == {"loss", "validation", "best"}
 
 
 def test_training_restores_threads_and_random_state() -> None:
@@ -309,12 +311,12 @@ def test_card_has_the_validation_coverage() -> None:
     outcome = forward_returns(view.candles().close, HORIZON)[-view.steps :]
     first = len(view.candles()) - view.steps
     at = (chosen.validation.rows - first, chosen.validation.columns)
-    told = artifact.card["training"]["validation_coverage"]
+    reports = artifact.card["training"]["validation_coverage"]
     for name, low, high in (("50%", 0.25, 0.75), ("90%", 0.05, 0.95)):
         above, below = (forecast.quantiles[level][at] for level in (low, high))
         inside = (outcome[at] >= above) & (outcome[at] <= below)
-        assert told[name] == pytest.approx(inside.mean(), abs=1e-4)
-    assert 0.3 < told["50%"] < told["90%"] <= 1.0
+        assert reports[name] == pytest.approx(inside.mean(), abs=1e-4)
+    assert 0.3 < reports["50%"] < reports["90%"] <= 1.0
 
 
 def test_card_has_the_mean_of_each_input() -> None:

@@ -30,14 +30,14 @@ def panel(there: BoolPanel, interval: Interval = HOUR) -> Candles:
 
 def rows_of_run(candles: Candles, row: int, column: int, length: int) -> list[int] | None:
     """Walk back from a cell over candles; None where it meets a hole or the beginning first."""
-    found: list[int] = []
+    result: list[int] = []
     for at in range(row, -1, -1):
         if candles.presence[at, column] == Presence.TRADED:
-            found.insert(0, at)
-        elif candles.presence[at, column] != Presence.CLOSED or not found:
+            result.insert(0, at)
+        elif candles.presence[at, column] != Presence.CLOSED or not result:
             return None
-        if len(found) == length:
-            return found
+        if len(result) == length:
+            return result
     return None
 
 
@@ -52,12 +52,12 @@ def test_runs_equal_those_of_walking_back(
 ) -> None:
     candles = panel(np.array(there))
     runs = Runs.of(candles, np.ones((len(there), 2), dtype=np.bool_))
-    whole = runs.complete(length, reach)
+    full = runs.complete(length, reach)
     for row in range(len(there)):
         for column in range(2):
             walked = rows_of_run(candles, row, column, length)
             expected = walked if walked and row - walked[0] <= reach else None
-            assert whole[row, column] == (expected is not None)
+            assert full[row, column] == (expected is not None)
             if expected:
                 back = runs.back(np.array([row]), np.array([column]), length)
                 assert back[0].tolist() == expected
@@ -66,8 +66,8 @@ def test_runs_equal_those_of_walking_back(
 def test_unusable_candle_ends_a_run() -> None:
     usable = np.ones((8, 2), dtype=np.bool_)
     usable[4] = False
-    whole = Runs.of(panel(np.ones((8, 2), dtype=np.bool_)), usable).complete(3, 9)
-    assert whole[:, 0].tolist() == [False, False, True, True, False, False, False, True]
+    full = Runs.of(panel(np.ones((8, 2), dtype=np.bool_)), usable).complete(3, 9)
+    assert full[:, 0].tolist() == [False, False, True, True, False, False, False, True]
 
 
 def packed(history: History) -> History:
@@ -82,13 +82,13 @@ def test_stock_windows_skip_closed_hours() -> None:
     needs = Transformer(TINY).needs
     closing = Windows.of(history.view(needs, steps=400).candles(), TINY.window)
     coin = packed(history)
-    whole = Windows.of(coin.view(needs, steps=coin.rows - TINY.window).candles(), TINY.window)
+    full = Windows.of(coin.view(needs, steps=coin.rows - TINY.window).candles(), TINY.window)
     stock = cells_where(closing.complete & (np.arange(4) == 3))
     inputs, volatility = closing.inputs(stock)
-    last = cells_where(whole.complete).pick(slice(-len(stock), None))
+    last = cells_where(full.complete).pick(slice(-len(stock), None))
     assert len(stock) > 100
-    np.testing.assert_array_equal(inputs, whole.inputs(last)[0])
-    np.testing.assert_array_equal(volatility, whole.inputs(last)[1])
+    np.testing.assert_array_equal(inputs, full.inputs(last)[0])
+    np.testing.assert_array_equal(volatility, full.inputs(last)[1])
 
 
 def test_stock_targets_use_the_last_close() -> None:
@@ -101,11 +101,11 @@ def test_stock_targets_use_the_last_close() -> None:
     units = volatility[:, None] * np.sqrt(np.arange(1, horizon + 1))
     marked = pl.Series(windows.log_close[:, 3]).fill_nan(None).fill_null(strategy="forward")
     closes = marked.to_numpy()
-    for row, told in zip(
+    for row, reports in zip(
         cells.rows, windows.targets(cells, volatility, horizon) * units, strict=True
     ):
         np.testing.assert_allclose(
-            told, closes[row + 1 : row + horizon + 1] - closes[row], atol=1e-12
+            reports, closes[row + 1 : row + horizon + 1] - closes[row], atol=1e-12
         )
     # The last hour of a session is followed by twelve hours without a candle.
     hour = np.arange(400) % 24
@@ -130,9 +130,9 @@ def test_live_window_is_complete_where_the_historical_one_is(interval: str) -> N
     )
     needs = Transformer(TINY).needs
     steps = rows - rows_spanned(TINY.window, history.interval) - 1
-    whole = Windows.of(history.view(needs, steps=steps).candles(), TINY.window).complete[-steps:]
-    assert whole.any()
+    full = Windows.of(history.view(needs, steps=steps).candles(), TINY.window).complete[-steps:]
+    assert full.any()
     for back in range(0, steps, 7):
         cut = history.cut(history.rows - back)
         live = Windows.of(cut.view(needs, steps=1).candles(), TINY.window).complete[-1]
-        assert live.tolist() == whole[steps - 1 - back].tolist()
+        assert live.tolist() == full[steps - 1 - back].tolist()

@@ -53,7 +53,7 @@ class Smoothed(HiddenMarkov):
     def detect(self, view: View) -> RegimeState:
         state = super().detect(view)
         learned: Ready = view.learned
-        seen = self._seen(view)
+        seen = self._observations(view)
         observed = learned.parameters.standardised(seen.series(0, len(seen.values)))
         model = GaussianHMM(4, covariance_type="full")
         model.startprob_, model.transmat_ = learned.model.start, learned.parameters.transition
@@ -68,13 +68,13 @@ def test_conformance_catches_a_smoothed_detector() -> None:
         prefix_invariance(subject_of(Smoothed(TINY)))
 
 
-def asked(regime: HiddenMarkov, history: History, steps: int, learned: object = None) -> View:
+def component(regime: HiddenMarkov, history: History, steps: int, learned: object = None) -> View:
     return history.view(regime.needs, steps=steps, learned=learned)
 
 
 def fitted(config: HiddenMarkov.Config, history: History, steps: int) -> Ready:
     regime = HiddenMarkov(config)
-    return regime.load(regime.fit(asked(regime, history, steps), training()))
+    return regime.load(regime.fit(component(regime, history, steps), training()))
 
 
 def test_single_rows_equal_many_rows_across_a_calendar_block() -> None:
@@ -84,18 +84,18 @@ def test_single_rows_equal_many_rows_across_a_calendar_block() -> None:
     first_index = history.interval.index(history.first_close)
     boundary = BLOCK - first_index % BLOCK
     assert 1600 < boundary < 1950
-    whole = history.cut(boundary + 40)
-    many = regime.detect(asked(regime, whole, 80, learned)).probability
+    complete = history.cut(boundary + 40)
+    many = regime.detect(component(regime, complete, 80, learned)).probability
     for back in (0, 1, 38, 39, 40, 41, 79):
-        one = asked(regime, whole.cut(whole.rows - back), 1, learned)
-        np.testing.assert_array_equal(regime.detect(one).probability[0], many[79 - back])
+        item = component(regime, complete.cut(complete.rows - back), 1, learned)
+        np.testing.assert_array_equal(regime.detect(item).probability[0], many[79 - back])
 
 
 def test_planted_states_are_detected_from_candles() -> None:
     history = candle_history(3000, seed=1)
     regime = HiddenMarkov(TINY)
     learned = fitted(TINY, history.cut(2400), 2300)
-    state = regime.detect(asked(regime, history, 600, learned))
+    state = regime.detect(component(regime, history, 600, learned))
     rng = np.random.default_rng(1)
     truly = chain(3000, rng)[-600:]
     assert state.names == NAMES
@@ -126,23 +126,23 @@ def disturbed(history: History, column: int) -> History:
     return History(history.interval, history.instruments, changed, {})
 
 
-def told(config: HiddenMarkov.Config, history: History) -> np.ndarray:
+def reports(config: HiddenMarkov.Config, history: History) -> np.ndarray:
     regime = HiddenMarkov(config)
     learned = fitted(config, random_history(seed=5, rows=1000), 700)
-    return regime.detect(asked(regime, history, 50, learned)).probability
+    return regime.detect(component(regime, history, 50, learned)).probability
 
 
 def test_reference_asset_represents_the_market() -> None:
     config = TINY.model_copy(update={"reference": "COIN2"})
     history = random_history(seed=5, rows=1200, flaws=False)
-    np.testing.assert_array_equal(told(config, disturbed(history, 0)), told(config, history))
-    assert not np.array_equal(told(config, disturbed(history, 2)), told(config, history))
+    np.testing.assert_array_equal(reports(config, disturbed(history, 0)), reports(config, history))
+    assert not np.array_equal(reports(config, disturbed(history, 2)), reports(config, history))
 
 
 def test_median_of_open_markets_replaces_a_missing_reference() -> None:
     history = random_history(seed=5, rows=1200, flaws=False)
-    np.testing.assert_array_equal(told(TINY, disturbed(history, 3)), told(TINY, history))
-    assert not np.array_equal(told(TINY, disturbed(history, 1)), told(TINY, history))
+    np.testing.assert_array_equal(reports(TINY, disturbed(history, 3)), reports(TINY, history))
+    assert not np.array_equal(reports(TINY, disturbed(history, 1)), reports(TINY, history))
 
 
 def test_gap_in_the_reference_is_not_filled() -> None:
@@ -154,15 +154,15 @@ def test_gap_in_the_reference_is_not_filled() -> None:
     gapped = History(history.interval, history.instruments, holed, {})
     regime = HiddenMarkov(config)
     learned = fitted(config, history, 700)
-    found = regime.detect(asked(regime, gapped, 40, learned)).probability
+    result = regime.detect(component(regime, gapped, 40, learned)).probability
     for row in range(20, 40):
-        np.testing.assert_allclose(found[row], found[row - 1] @ learned.parameters.transition)
-    assert not np.isnan(found).any()
+        np.testing.assert_allclose(result[row], result[row - 1] @ learned.parameters.transition)
+    assert not np.isnan(result).any()
 
 
 def test_market_without_candles_has_no_state() -> None:
     silent = random_history(seed=5, rows=1200).after(0, lambda panel: np.full(panel.shape, np.nan))
-    assert np.isnan(told(TINY, silent)).all()
+    assert np.isnan(reports(TINY, silent)).all()
 
 
 def test_losses_match_hmmlearn_and_a_mixture_at_trailing_volatility() -> None:
@@ -171,9 +171,9 @@ def test_losses_match_hmmlearn_and_a_mixture_at_trailing_volatility() -> None:
     learned = fitted(RETURNS, history.cut(1300), 1200)
     moving = replace(learned.parameters.stateless, half_life=12.0, weight=0.6)
     learned = ready(replace(learned.parameters, stateless=moving))
-    view = asked(regime, history, 60, learned)
+    view = component(regime, history, 60, learned)
     losses = regime.evaluate(view, training())
-    seen = regime._seen(view)
+    seen = regime._observations(view)
     rows = len(seen.values)
     last = history.interval.index(view.as_of)
     start = last // BLOCK * BLOCK - RETURNS.warmup
@@ -202,39 +202,39 @@ def test_losses_do_not_depend_on_standardisation() -> None:
     regime = HiddenMarkov(TINY)
     history = random_history(seed=6, rows=1700, flaws=False)
     learned = fitted(TINY, history.cut(1300), 1200)
-    one = learned.parameters
+    item = learned.parameters
     wider = np.array([1.05, 2.0, 0.5, 1.1])
     other = replace(
-        one,
-        scale=one.scale * wider,
-        means=one.means / wider,
-        covariances=one.covariances / np.outer(wider, wider),
+        item,
+        scale=item.scale * wider,
+        means=item.means / wider,
+        covariances=item.covariances / np.outer(wider, wider),
     )
-    told, same = (
-        regime.evaluate(asked(regime, history, 60, ready(parameters)), training())
-        for parameters in (one, other)
+    reports, same = (
+        regime.evaluate(component(regime, history, 60, ready(parameters)), training())
+        for parameters in (item, other)
     )
-    np.testing.assert_allclose(same.loss, told.loss, rtol=1e-9)
-    np.testing.assert_allclose(same.baseline, told.baseline, rtol=1e-9)
+    np.testing.assert_allclose(same.loss, reports.loss, rtol=1e-9)
+    np.testing.assert_allclose(same.baseline, reports.baseline, rtol=1e-9)
 
 
 def test_short_history_is_refused() -> None:
     regime = HiddenMarkov(TINY)
     with pytest.raises(TrainingError, match="expected at least 200"):
-        regime.fit(asked(regime, random_history(seed=1, rows=300), 150), training())
+        regime.fit(component(regime, random_history(seed=1, rows=300), 150), training())
 
 
 def test_constant_market_is_refused() -> None:
     still = random_history(seed=1, rows=900, flaws=False).after(0, np.ones_like)
     regime = HiddenMarkov(TINY)
     with pytest.raises(TrainingError, match="rows are known"):
-        regime.fit(asked(regime, still, 600), training())
+        regime.fit(component(regime, still, 600), training())
 
 
 def test_detector_without_artifact_is_not_trained() -> None:
     regime = HiddenMarkov(TINY)
     with pytest.raises(NotTrainedError):
-        regime.detect(asked(regime, random_history(seed=1, rows=300), 1))
+        regime.detect(component(regime, random_history(seed=1, rows=300), 1))
 
 
 def document(**changes: Any) -> bytes:
@@ -257,7 +257,7 @@ def test_parameters_survive_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "output"),
     [
         (truth().to_json()[:-40], "is not JSON"),
         (b"\x80\x04\x95", "is not JSON"),
@@ -290,8 +290,8 @@ def test_parameters_survive_json() -> None:
         (document(match_cost="much"), "match_cost"),
     ],
 )
-def test_invalid_parameters_are_refused(content: bytes, said: str) -> None:
-    with pytest.raises(ArtifactError, match=said):
+def test_invalid_parameters_are_refused(content: bytes, output: str) -> None:
+    with pytest.raises(ArtifactError, match=output):
         HiddenMarkov(TINY).load(sealed({FILE: content}, {}))
 
 
@@ -320,11 +320,11 @@ def test_missing_hmmlearn_is_named_and_detection_works_without_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("observed", "said"),
+    ("observed", "output"),
     [(["rsi", "log_return"], "begins with rsi"), (["log_return"] * 2, "an observation twice")],
 )
-def test_observed_must_begin_with_the_log_return(observed: list[str], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_observed_must_begin_with_the_log_return(observed: list[str], output: str) -> None:
+    with pytest.raises(ValidationError, match=output):
         HiddenMarkov.Config.model_validate({"observed": observed})
 
 
@@ -334,5 +334,5 @@ def test_artifact_of_other_observations_is_refused() -> None:
 
 
 def test_loaded_filter_starts_from_the_stationary_distribution() -> None:
-    made = ready(truth())
-    np.testing.assert_allclose(made.model.start @ made.parameters.transition, made.model.start)
+    built = ready(truth())
+    np.testing.assert_allclose(built.model.start @ built.parameters.transition, built.model.start)

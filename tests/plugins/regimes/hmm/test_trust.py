@@ -37,8 +37,8 @@ def normal(rows: int, rng: np.random.Generator) -> Floats:
 
 
 def student(rows: int, rng: np.random.Generator) -> Floats:
-    found: Floats = 0.004 / np.sqrt(2.0) * rng.standard_t(4, rows)
-    return found
+    result: Floats = 0.004 / np.sqrt(2.0) * rng.standard_t(4, rows)
+    return result
 
 
 def skewed(rows: int, rng: np.random.Generator) -> Floats:
@@ -50,25 +50,25 @@ def skewed(rows: int, rng: np.random.Generator) -> Floats:
 def garch(rows: int, rng: np.random.Generator) -> Floats:
     """Volatility that comes in clusters, in no states."""
     drawn = rng.normal(size=rows)
-    variance, found = 1.0, np.empty(rows)
+    variance, result = 1.0, np.empty(rows)
     for row in range(rows):
-        found[row] = np.sqrt(variance) * drawn[row]
-        variance = 0.02 + 0.08 * found[row] ** 2 + 0.9 * variance
-    return 0.004 * found
+        result[row] = np.sqrt(variance) * drawn[row]
+        variance = 0.02 + 0.08 * result[row] ** 2 + 0.9 * variance
+    return 0.004 * result
 
 
 def switching(rows: int, rng: np.random.Generator) -> Floats:
     """A calm state and a wild one, of 50 hours each in the mean."""
     moving = np.array([[0.98, 0.02], [0.02, 0.98]])
-    found: Floats = np.array([0.002, 0.008])[chain(rows, rng, moving)] * rng.normal(size=rows)
-    return found
+    result: Floats = np.array([0.002, 0.008])[chain(rows, rng, moving)] * rng.normal(size=rows)
+    return result
 
 
 def trending(rows: int, rng: np.random.Generator) -> Floats:
     """Rises, falls, a market that rests, and a wild one."""
     states = chain(rows, rng, TRANSITION)
-    found: Floats = MEANS[states, 0] + SPREADS[states, 0] * rng.normal(size=rows)
-    return found
+    result: Floats = MEANS[states, 0] + SPREADS[states, 0] * rng.normal(size=rows)
+    return result
 
 
 def history_of(returns: Floats, seed: int) -> History:

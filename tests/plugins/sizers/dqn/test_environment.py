@@ -74,7 +74,7 @@ def test_exit_of_a_trade_follows_its_rules(
 
 
 def test_exits_do_not_depend_on_the_unit_of_prices() -> None:
-    candles = market(told=False).candles
+    candles = market(reports=False).candles
     rows, column = np.arange(500), np.zeros(500, np.int64)
     close = candles["close"][:500, 0]
     ends = []
@@ -82,7 +82,7 @@ def test_exits_do_not_depend_on_the_unit_of_prices() -> None:
         scaled = {n: p * (unit if n != "volume" else 1.0) for n, p in candles.items()}
         times = START + np.arange(700) * 3_600_000_000
         panel = candles_from_arrays(
-            Interval.parse("1h"), times, market(told=False).instruments, scaled
+            Interval.parse("1h"), times, market(reports=False).instruments, scaled
         )
         ends.append(
             find_exits(
@@ -113,18 +113,18 @@ def one_coin(funding: dict[int, float] | None = None) -> tuple[History, Composed
     side[10] = 1
     close = rows[30:, [3]]
     levels = Levels(close, close - 5.0, close + 10.0)
-    said = np.abs(side).astype(np.float64)
+    output = np.abs(side).astype(np.float64)
     return history, ComposedDecisions(
-        Fusion(80.0 * said, 60.0 * said, side, {}, calibrated=True), levels
+        Fusion(80.0 * output, 60.0 * output, side, {}, calibrated=True), levels
     )
 
 
 def test_trade_pays_fees_slippage_and_funding() -> None:
     # Funding paid hourly on rows 39 to 45, told per 8 hours; from the opening to the closing it
     # counts.
-    history, said = one_coin(dict.fromkeys(range(39, 46), 0.001))
+    history, output = one_coin(dict.fromkeys(range(39, 46), 0.001))
     sizer = DqnSizer(TINY.model_copy(update={"fee_bps": 5.0, "slippage_bps": 2.0}))
-    trades = closed_trades(view_of(sizer, history, 30), said, sizer.config, HORIZON)
+    trades = closed_trades(view_of(sizer, history, 30), output, sizer.config, HORIZON)
     assert len(trades) == 1
     assert (trades.opened[0], trades.closed[0]) == (10, 13)
     assert trades.net_return[0] == pytest.approx(0.1 - 0.0007 * (1.0 + 1.1) - 3 * 0.001 / 8)
@@ -132,19 +132,19 @@ def test_trade_pays_fees_slippage_and_funding() -> None:
     seen = trades.state[0]
     assert seen[[0, 1, 2, 4, 5, 6]].tolist() == [0.8, 0.6, 0.0, 1.0, 0.0, 2.0]
     free = DqnSizer(sizer.config.model_copy(update={"charge_funding": False}))
-    told = closed_trades(view_of(free, history, 30), said, free.config, HORIZON)
-    assert told.net_return[0] == pytest.approx(0.1 - 0.0007 * 2.1)
+    reports = closed_trades(view_of(free, history, 30), output, free.config, HORIZON)
+    assert reports.net_return[0] == pytest.approx(0.1 - 0.0007 * 2.1)
 
 
 def test_state_of_a_trade_is_that_at_its_opening() -> None:
     sizer, history = DqnSizer(TINY), market()
     late = history.after(600, lambda panel: panel * 1.5)
-    told = [
+    reports = [
         closed_trades(view_of(sizer, world, 500), opinions(world, 500), TINY, HORIZON)
         for world in (history, late)
     ]
     # Row 600 of history is row 400 of the view.
-    early = [t.pick(np.flatnonzero(t.closed < 400)) for t in told]
+    early = [t.pick(np.flatnonzero(t.closed < 400)) for t in reports]
     assert len(early[0]) > 300
     for name in ("state", "full_size", "volatility", "net_return", "opened", "closed"):
         assert (getattr(early[0], name) == getattr(early[1], name)).all(), name
@@ -178,15 +178,15 @@ def test_account_follows_the_returns_of_a_path() -> None:
     world = TradeEnvironment(trades_of(np.array([0.1, -0.2, 0.5, 0.3]), size=0.5), TINY)
     seen, _ = world.reset(seed=1, options={"start": 0})
     assert (seen == trades_of(np.zeros(4)).state[0].astype(np.float32)).all()
-    told = [world.step(action) for action in (4, 2, 0)]
+    reports = [world.step(action) for action in (4, 2, 0)]
     equity = np.cumprod([1.05, 1.0 - 0.25 * 0.2, 1.0])
-    np.testing.assert_allclose([info["equity"] for *_, info in told], equity)
-    np.testing.assert_allclose([info["drawdown"] for *_, info in told], [0.0, 0.05, 0.05])
-    assert told[2][1] == 0.0  # nothing held is worth nothing, in a drawdown too
-    for action, (_, reward, _, _, info) in zip((4, 2, 0), told, strict=True):
+    np.testing.assert_allclose([info["equity"] for *_, info in reports], equity)
+    np.testing.assert_allclose([info["drawdown"] for *_, info in reports], [0.0, 0.05, 0.05])
+    assert reports[2][1] == 0.0  # nothing held is worth nothing, in a drawdown too
+    for action, (_, reward, _, _, info) in zip((4, 2, 0), reports, strict=True):
         assert info["rewards"][action] == reward
-    assert [truncated for _, _, _, truncated, _ in told] == [False, False, True]
-    assert not any(terminated for _, _, terminated, _, _ in told)
+    assert [truncated for _, _, _, truncated, _ in reports] == [False, False, True]
+    assert not any(terminated for _, _, terminated, _, _ in reports)
 
 
 def test_ruin_terminates_an_episode() -> None:
@@ -229,7 +229,7 @@ def test_edge_is_the_expected_return_over_volatility() -> None:
     sizer, history = DqnSizer(TINY), market()
     trades = closed_trades(view_of(sizer, history, 300), opinions(history, 300), TINY, HORIZON)
     side = opinions(history, 300).fusion.direction
-    told = [outlook.forecast.mean for outlook in history.outlooks.values()]
+    reports = [outlook.forecast.mean for outlook in history.outlooks.values()]
     close, first = history.candles["close"], history.rows - 300
     seen = set()
     for n in range(0, len(trades), 7):
@@ -238,7 +238,7 @@ def test_edge_is_the_expected_return_over_volatility() -> None:
             continue  # the stock, whose returns skip the closed hours
         returns = np.diff(np.log(close[row - TINY.window : row + 1, column]))
         # The two models are trusted by 0.8 and 0.2.
-        mean = 0.8 * told[0][row, column] + 0.2 * told[1][row, column]
+        mean = 0.8 * reports[0][row, column] + 0.2 * reports[1][row, column]
         way = side[trades.opened[n], column]
         edge = way * mean / (returns.std(ddof=1) * np.sqrt(HORIZON))
         assert trades.state[n, 2] == pytest.approx(np.clip(edge, -3.0, 3.0), abs=1e-9)

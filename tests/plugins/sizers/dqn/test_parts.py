@@ -120,9 +120,9 @@ def test_policy_in_numpy_equals_torch_with_the_same_bits_in_any_batch() -> None:
     policy = policy_of({n: t.numpy() for n, t in network.state_dict().items()}, 12)
     states = np.random.default_rng(1).uniform(-1, 1, (300, 7)).astype(np.float32)
     with torch.no_grad():
-        told = network(torch.from_numpy(states)).numpy()
+        reports = network(torch.from_numpy(states)).numpy()
     values = policy.values(states.astype(np.float64))
-    np.testing.assert_allclose(values, told, atol=1e-5)
+    np.testing.assert_allclose(values, reports, atol=1e-5)
     for count in (1, 2, 7, 33):
         assert (policy.values(states[:count].astype(np.float64)) == values[:count]).all()
 
@@ -132,8 +132,8 @@ def test_policy_in_numpy_equals_torch_with_the_same_bits_in_any_batch() -> None:
 
 def test_epsilon_falls_linearly_then_stays() -> None:
     config = DqnConfig()
-    told = [epsilon_at(step, config) for step in (0, 2500, 5000, 10_000, 99_999)]
-    assert told == pytest.approx([1.0, 0.7525, 0.505, 0.01, 0.01])
+    reports = [epsilon_at(step, config) for step in (0, 2500, 5000, 10_000, 99_999)]
+    assert reports == pytest.approx([1.0, 0.7525, 0.505, 0.01, 0.01])
     assert config.replay == 100_000
 
 
@@ -155,9 +155,9 @@ def test_replay_holds_the_newest_in_order(capacity: int, sizes: list[int]) -> No
     every = np.arange(sum(sizes), dtype=np.float32)
     for part in np.split(every, np.cumsum(sizes)[:-1]):
         ring.add(batch_of(part))
-    kept = ring.newest(capacity)
-    assert kept["rewards"].tolist() == every[-capacity:].tolist()
-    assert (kept["followers"] == kept["rewards"][:, None] + 1).all()
+    stored = ring.newest(capacity)
+    assert stored["rewards"].tolist() == every[-capacity:].tolist()
+    assert (stored["followers"] == stored["rewards"][:, None] + 1).all()
     assert len(ring) == min(capacity, len(every))
 
 
@@ -231,15 +231,15 @@ def test_kelly_fraction_maximises_growth(chance: float, gain: float, loss: float
         return -float(chance * np.log1p(f * gain) + (1 - chance) * np.log1p(-f * loss))
 
     best = minimize_scalar(shrinking, bounds=(0.0, 0.999 / loss), method="bounded")
-    told = kelly_of_bet(np.array(chance), np.array(gain), np.array(loss))
-    assert min(float(told), 0.999 / loss) == pytest.approx(best.x, abs=2e-3)
+    reports = kelly_of_bet(np.array(chance), np.array(gain), np.array(loss))
+    assert min(float(reports), 0.999 / loss) == pytest.approx(best.x, abs=2e-3)
 
 
 def test_kelly_fraction_of_known_bets() -> None:
-    one = np.array(1.0)
-    assert kelly_of_bet(np.array(0.6), one, one) == pytest.approx(0.2)
-    assert kelly_of_bet(np.array(0.4), one, one) == 0.0
-    assert np.isnan(kelly_of_bet(np.array(0.6), one, np.array(0.0)))
+    item = np.array(1.0)
+    assert kelly_of_bet(np.array(0.6), item, item) == pytest.approx(0.2)
+    assert kelly_of_bet(np.array(0.4), item, item) == 0.0
+    assert np.isnan(kelly_of_bet(np.array(0.6), item, np.array(0.0)))
     assert kelly_of_return(np.array(0.001), np.array(0.0004)) == pytest.approx(2.5)
     assert np.isnan(kelly_of_return(np.array(0.001), np.array(0.0)))
 
@@ -259,12 +259,12 @@ def test_fractional_kelly_uses_forecasts_and_deducts_costs() -> None:
     expected = expected_return(
         {"m": outlook_of(0.011, 0.1, 0.5), "n": outlook_of(0.011, 0.1, 0.5)}, (1, 3)
     )
-    one = np.ones((1, 3))
-    levels = Levels(one, one, one)
+    item = np.ones((1, 3))
+    levels = Levels(item, item, item)
     fusion = fusion_of([1, -1, 0], 60.0, calibrated=False)
-    told = fractional_kelly(expected, fusion, levels, share=0.25, cost=0.001, largest=1.0)
+    reports = fractional_kelly(expected, fusion, levels, share=0.25, cost=0.001, largest=1.0)
     # 0.25 * (0.011 - 0.001) / 0.01; against the forecast, and without a signal, nothing.
-    np.testing.assert_allclose(told, [[0.25, 0.0, 0.0]], rtol=1e-6)
+    np.testing.assert_allclose(reports, [[0.25, 0.0, 0.0]], rtol=1e-6)
 
 
 def test_expected_return_is_weighted_by_trust() -> None:
@@ -277,15 +277,15 @@ def test_expected_return_is_weighted_by_trust() -> None:
 
 
 def test_fractional_kelly_without_forecasts_uses_calibrated_confidence() -> None:
-    one = np.ones((1, 3))
-    levels = Levels(one, 0.9 * one, 1.1 * one)
+    item = np.ones((1, 3))
+    levels = Levels(item, 0.9 * item, 1.1 * item)
     long_only = [1, 0, 1]
-    for calibrated, told in ((True, 0.25 * 0.2 / 0.1), (False, 0.0)):
+    for calibrated, reports in ((True, 0.25 * 0.2 / 0.1), (False, 0.0)):
         fusion = fusion_of(long_only, 60.0, calibrated=calibrated)
-        found = fractional_kelly(
+        result = fractional_kelly(
             expected_return({}, (1, 3)), fusion, levels, share=0.25, cost=0.0, largest=9.0
         )
-        np.testing.assert_allclose(found, [[told, 0.0, told]])
+        np.testing.assert_allclose(result, [[reports, 0.0, reports]])
 
 
 def test_state_has_seven_numbers_and_five_shares() -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.plugins.sizers.dqn.worlds import (
     HORIZON,
     TINY,
-    Kept,
+    MemoryCheckpoints,
     fitted,
     market,
     opinions,
@@ -68,8 +68,8 @@ def policy() -> Policy:
 
 
 def sized(history: History, steps: int, learned: object = None, *, among: int = 0) -> Sizes:
-    said = opinions(history, max(steps, among))
-    return SIZER.size(view_of(SIZER, history, steps, learned), said.fusion, said.levels)
+    output = opinions(history, max(steps, among))
+    return SIZER.size(view_of(SIZER, history, steps, learned), output.fusion, output.levels)
 
 
 def panels(sizes: Sizes) -> dict[str, np.ndarray]:
@@ -83,9 +83,9 @@ def test_untrained_sizer_holds_the_full_size() -> None:
     history, steps = market(), 50
     sizes = sized(history, steps)
     plain = VolatilityTarget(VolatilityTarget.Config(window=TINY.window))
-    said = opinions(history, steps)
+    output = opinions(history, steps)
     view = history.view(plain.needs, steps=steps)
-    target = plain.size(view, said.fusion, said.levels).fraction
+    target = plain.size(view, output.fusion, output.levels).fraction
     assert history.regime is not None
     multiplier = history.regime.last(steps).position_multiplier[:, None]
     assert (sizes.evidence["trained"] == 0.0).all()
@@ -116,7 +116,7 @@ def test_trained_sizer_holds_the_share_with_the_highest_value() -> None:
 
 
 def test_sizer_works_without_regime_and_forecasts() -> None:
-    sizes = sized(market(told=False), 50, policy())
+    sizes = sized(market(reports=False), 50, policy())
     assert np.isfinite(sizes.fraction).all()
     assert sizes.fraction.max() > 0.0
     assert (sizes.evidence["full_size"] == sizes.evidence["volatility_target"]).all()
@@ -125,12 +125,12 @@ def test_sizer_works_without_regime_and_forecasts() -> None:
 @pytest.mark.parametrize("flaws", [False, True])
 def test_single_row_has_the_same_bits_as_among_many(flaws: bool) -> None:
     history, steps = market(flaws=flaws, rows=900), 40
-    whole = panels(sized(history, steps, policy()))
+    complete = panels(sized(history, steps, policy()))
     for back in range(steps):
         cut = history.cut(history.rows - back)
         at = steps - 1 - back
         for name, panel in panels(sized(cut, 1, policy())).items():
-            np.testing.assert_array_equal(panel[0], whole[name][at], err_msg=name)
+            np.testing.assert_array_equal(panel[0], complete[name][at], err_msg=name)
 
 
 @pytest.mark.parametrize("poison", [np.nan, 1e9])
@@ -160,7 +160,7 @@ def test_order_of_symbols_does_not_change_sizes() -> None:
     ids=["silent", "constant", "tiny", "exploding"],
 )
 def test_extreme_markets_get_a_size(world: Callable[[np.ndarray], np.ndarray]) -> None:
-    history = market(told=False).after(0, world)
+    history = market(reports=False).after(0, world)
     for learned in (None, policy()):
         sizes = sized(history, 60, learned)
         assert np.isfinite(sizes.fraction).all()
@@ -191,12 +191,12 @@ def test_artifact_is_safe_reproducible_and_sizes() -> None:
 
 
 def test_killed_training_continues_to_the_same_artifact() -> None:
-    kept = Kept(stop_at=1)
+    stored = MemoryCheckpoints(stop_at=1)
     with pytest.raises(KeyboardInterrupt):
-        fitted(SIZER, market(), checkpoints=kept)
-    half = state_of(kept.saves[-1])["steps"]
+        fitted(SIZER, market(), checkpoints=stored)
+    half = state_of(stored.saves[-1])["steps"]
     assert 0 < half < TINY.steps
-    resumed, _ = fitted(SIZER, market(), checkpoints=Kept(kept.files))
+    resumed, _ = fitted(SIZER, market(), checkpoints=MemoryCheckpoints(stored.files))
     assert resumed.files == artifact().files
 
 
@@ -204,7 +204,7 @@ def test_next_training_learns_only_newly_closed_trades() -> None:
     history = market()
     shorter = history.cut(history.rows - 60)
     first, _ = fitted(SIZER, shorter, 440)
-    second, _ = fitted(SIZER, history, 500, Kept(first.files))
+    second, _ = fitted(SIZER, history, 500, MemoryCheckpoints(first.files))
     trades = closed_trades(view_of(SIZER, history, 500), opinions(history, 500), TINY, HORIZON)
     last = tuple(first.card["learnt_until"])
     newer = trades.after(last)
@@ -213,7 +213,7 @@ def test_next_training_learns_only_newly_closed_trades() -> None:
     assert second.card["steps"] == first.card["steps"] + len(newer) - 1
     assert tuple(second.card["learnt_until"]) == newer.key(len(newer) - 2)
     assert second.files[POLICY] != first.files[POLICY]
-    third, _ = fitted(SIZER, history, 500, Kept(second.files))
+    third, _ = fitted(SIZER, history, 500, MemoryCheckpoints(second.files))
     assert third.files == second.files
     # The same by hand, and in two parts as in one.
     rng = np.random.default_rng(999)
@@ -274,7 +274,9 @@ def damaged(files: Mapping[str, bytes]) -> dict[str, Mapping[str, bytes]]:
     "what", ["nothing", "truncated", "no JSON", "a list", "a tensor short", "of other options"]
 )
 def test_unusable_checkpoints_are_ignored(what: str) -> None:
-    anew, _ = fitted(SIZER, market(), checkpoints=Kept(damaged(artifact().files)[what]))
+    anew, _ = fitted(
+        SIZER, market(), checkpoints=MemoryCheckpoints(damaged(artifact().files)[what])
+    )
     assert anew.files == artifact().files
 
 
@@ -283,11 +285,11 @@ def test_evaluation_is_minus_the_rewards_of_policy_and_best_constant(best: int) 
     history, steps = market(), 200
     view = view_of(SIZER, history, steps, replace(policy(), best_constant=best))
     training = Training(np.random.default_rng(0), HORIZON, opinions=opinions(history, steps))
-    found = SIZER.evaluate(view, training)
-    assert found.loss.shape == found.baseline.shape == (steps,)
-    assert np.isnan(found.loss[-1])
-    assert (np.isnan(found.loss) == np.isnan(found.baseline)).all()
-    assert np.isfinite(found.loss).sum() > 150
+    result = SIZER.evaluate(view, training)
+    assert result.loss.shape == result.baseline.shape == (steps,)
+    assert np.isnan(result.loss[-1])
+    assert (np.isnan(result.loss) == np.isnan(result.baseline)).all()
+    assert np.isfinite(result.loss).sum() > 150
     # By hand for one trade that is alone on its row.
     trades = closed_trades(view, opinions(history, steps), TINY, HORIZON)
     alone = next(n for n in range(len(trades)) if (trades.opened == trades.opened[n]).sum() == 1)
@@ -296,15 +298,15 @@ def test_evaluation_is_minus_the_rewards_of_policy_and_best_constant(best: int) 
     usual = int(np.bincount(policy().choices(trades.state)).argmax())
     losses = {n: np.nansum(evaluated(held_always(n), history, steps).loss) for n in (best, usual)}
     constant = SHARES[min(losses, key=losses.__getitem__)]
-    for share, told in (
-        (sized(history, steps, policy()).evidence["share"][row, trades.column[alone]], found.loss),
-        (constant, found.baseline),
+    for share, reports in (
+        (sized(history, steps, policy()).evidence["share"][row, trades.column[alone]], result.loss),
+        (constant, result.baseline),
     ):
         gained = share * trades.full_size[alone] * trades.net_return[alone]
         worth = gained - gained**2 / (2 * TINY.kelly_share)
         worth -= TINY.drawdown_penalty * max(-gained, 0.0)
         unit = 3.0 * trades.full_size[alone] * trades.volatility[alone]
-        assert told[row] == pytest.approx(-worth / unit)
+        assert reports[row] == pytest.approx(-worth / unit)
 
 
 def held_always(action: int) -> Policy:
@@ -323,13 +325,13 @@ def evaluated(learned: Policy, history: History, steps: int) -> Evaluation:
 @pytest.mark.parametrize("best", range(5))
 def test_constant_policy_earns_no_trust(action: int, best: int) -> None:
     constant = replace(held_always(action), best_constant=best)
-    found = evaluated(constant, market(), 300)
-    skill = skill_of(found, HORIZON)
+    result = evaluated(constant, market(), 300)
+    skill = skill_of(result, HORIZON)
     assert skill.blocks > 12
     assert skill.gain <= 0.0
     assert trust_in(skill) == 0.0
     if action == best:
-        np.testing.assert_array_equal(found.loss, found.baseline)
+        np.testing.assert_array_equal(result.loss, result.baseline)
 
 
 def test_policy_that_rarely_trades_is_judged_by_these_trades() -> None:
@@ -346,19 +348,19 @@ def test_policy_that_rarely_trades_is_judged_by_these_trades() -> None:
         best_constant=4,
     )
     assert 1 <= np.count_nonzero(rarely.choices(trades.state)) <= 5
-    found = evaluated(rarely, history, steps)
-    assert np.count_nonzero(np.nan_to_num(found.loss - found.baseline)) <= 5
+    result = evaluated(rarely, history, steps)
+    assert np.count_nonzero(np.nan_to_num(result.loss - result.baseline)) <= 5
 
 
 def test_card_describes_the_policy_and_notes_a_constant_one() -> None:
-    said = artifact().card["habits"]
-    assert sum(said["chosen"].values()) == pytest.approx(1.0)
-    assert said["best_constant"] in SHARES
+    output = artifact().card["habits"]
+    assert sum(output["chosen"].values()) == pytest.approx(1.0)
+    assert output["best_constant"] in SHARES
     history, steps = market(), 500
     trades = closed_trades(view_of(SIZER, history, steps), opinions(history, steps), TINY, HORIZON)
-    assert said["trades"] == len(trades)
+    assert output["trades"] == len(trades)
     worth = [np.nansum(evaluated(held_always(n), history, steps).loss) for n in range(5)]
-    assert said["best_constant"] == SHARES[int(np.argmin(worth))]
+    assert output["best_constant"] == SHARES[int(np.argmin(worth))]
     card = habits_of(held_always(1), trades, TINY).to_card()
     assert (card["constant"], card["chosen"]["0.25"]) == (0.25, 1.0)
     assert "is constant: it holds 25% of the full size" in card["note"]
@@ -386,10 +388,10 @@ def test_training_without_decisions_or_enough_trades_is_refused() -> None:
     silent = history.after(0, lambda panel: np.full(panel.shape, np.nan))
     with pytest.raises(TrainingError, match="0 trades"):
         fitted(SIZER, silent)
-    said = opinions(history, 500)
-    neutral = replace(said.fusion, direction=np.zeros_like(said.fusion.direction))
+    output = opinions(history, 500)
+    neutral = replace(output.fusion, direction=np.zeros_like(output.fusion.direction))
     with pytest.raises(TrainingError, match="0 trades"):
-        SIZER.fit(view, Training(rng, HORIZON, opinions=ComposedDecisions(neutral, said.levels)))
+        SIZER.fit(view, Training(rng, HORIZON, opinions=ComposedDecisions(neutral, output.levels)))
 
 
 def test_trades_without_followers_are_refused() -> None:
@@ -408,27 +410,27 @@ def test_evaluation_of_an_untrained_sizer_is_refused() -> None:
 
 
 def spoiled() -> dict[str, Artifact]:
-    found = artifact()
-    tensors = unpack_tensors(found.files[POLICY], POLICY, "sizer dqn")
+    result = artifact()
+    tensors = unpack_tensors(result.files[POLICY], POLICY, "sizer dqn")
     short = {name: array for name, array in tensors.items() if name != "value.bias"}
     narrow = tensors | {"hidden.0.weight": tensors["hidden.0.weight"][:, :6].copy()}
     poisoned = tensors | {"value.bias": np.array([np.nan], np.float32)}
-    flipped = bytearray(found.files[POLICY])
+    flipped = bytearray(result.files[POLICY])
     flipped[-1] ^= 1
-    version = {**found.card["schema"], "version": 0}
+    version = {**result.card["schema"], "version": 0}
     return {
-        "another version": Artifact(found.files, {**found.card, "schema": version}),
-        "no schema": Artifact(found.files, {"sha256": found.card["sha256"]}),
-        "tampered": Artifact({**found.files, POLICY: bytes(flipped)}, found.card),
-        "a file missing": Artifact({POLICY: found.files[POLICY]}, found.card),
-        "truncated": with_file(found, POLICY, found.files[POLICY][:-4]),
-        "a pickle": with_file(found, POLICY, b"\x80\x04cos\nsystem\n."),
-        "a tensor short": with_file(found, POLICY, pack_tensors(short)),
-        "another state": with_file(found, POLICY, pack_tensors(narrow)),
-        "no number": with_file(found, POLICY, pack_tensors(poisoned)),
-        "no horizon": Artifact(found.files, {**found.card, "horizon": None}),
-        "no habits": Artifact(found.files, {**found.card, "habits": None}),
-        "another share": Artifact(found.files, {**found.card, "habits": {"best_constant": 0.3}}),
+        "another version": Artifact(result.files, {**result.card, "schema": version}),
+        "no schema": Artifact(result.files, {"sha256": result.card["sha256"]}),
+        "tampered": Artifact({**result.files, POLICY: bytes(flipped)}, result.card),
+        "a file missing": Artifact({POLICY: result.files[POLICY]}, result.card),
+        "truncated": with_file(result, POLICY, result.files[POLICY][:-4]),
+        "a pickle": with_file(result, POLICY, b"\x80\x04cos\nsystem\n."),
+        "a tensor short": with_file(result, POLICY, pack_tensors(short)),
+        "another state": with_file(result, POLICY, pack_tensors(narrow)),
+        "no number": with_file(result, POLICY, pack_tensors(poisoned)),
+        "no horizon": Artifact(result.files, {**result.card, "horizon": None}),
+        "no habits": Artifact(result.files, {**result.card, "habits": None}),
+        "another share": Artifact(result.files, {**result.card, "habits": {"best_constant": 0.3}}),
     }
 
 

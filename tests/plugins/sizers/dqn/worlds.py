@@ -64,7 +64,7 @@ def shares_after_training(trades: Trades, config: DqnConfig, seed: int) -> np.nd
 
 
 @dataclass
-class Kept:
+class MemoryCheckpoints:
     """Checkpoints in memory, which may stop the training at the n-th save."""
 
     files: Mapping[str, bytes] | None = None
@@ -81,10 +81,10 @@ class Kept:
             raise KeyboardInterrupt
 
 
-def market(seed: int = 3, rows: int = 700, *, told: bool = True, flaws: bool = False) -> History:
+def market(seed: int = 3, rows: int = 700, *, reports: bool = True, flaws: bool = False) -> History:
     """Return a random market, with a regime and forecasts if they are to be told."""
     history = random_history(seed, rows=rows, flaws=flaws)
-    return with_forecasts(with_regime(history, seed), seed) if told else history
+    return with_forecasts(with_regime(history, seed), seed) if reports else history
 
 
 def opinions(history: History, steps: int, *, calibrated: bool = True) -> ComposedDecisions:
@@ -102,13 +102,16 @@ def opinions(history: History, steps: int, *, calibrated: bool = True) -> Compos
 
 
 def fitted(
-    sizer: DqnSizer, history: History, steps: int = 500, checkpoints: Kept | None = None
+    sizer: DqnSizer,
+    history: History,
+    steps: int = 500,
+    checkpoints: MemoryCheckpoints | None = None,
 ) -> tuple[Artifact, Training]:
     """Return what a sizer is trained to on the last rows of a market."""
     training = Training(
         np.random.default_rng(11),
         HORIZON,
-        checkpoints=checkpoints or Kept(),
+        checkpoints=checkpoints or MemoryCheckpoints(),
         opinions=opinions(history, steps),
     )
     return sizer.fit(view_of(sizer, history, steps), training), training
