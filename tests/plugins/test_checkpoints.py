@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from weft.components.trained import Artifact
 from weft.foundation.errors import ArtifactError
@@ -106,7 +105,7 @@ def test_sealed_artifact_gives_its_file_and_refuses_a_changed_one() -> None:
 
 
 def test_tensors_come_back_with_shape_and_type() -> None:
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: dict[str, np.ndarray[Any, np.dtype[Any]]] = {
         "scalar": np.array(3.5, np.float32),
         "matrix": np.arange(6, dtype=np.float64).reshape(2, 3),
         "mask": np.array([0, 1], np.uint8),

@@ -168,9 +168,9 @@ def card_with(**fields: object) -> bytes:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"{oops", "no JSON"),
-        (b"", "no JSON"),
-        (b"\xff\xfe", "no JSON"),
+        (b"{oops", "not JSON"),
+        (b"", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
         (b"[]", "holds a list, expected an object"),
         (b"7", "holds a int"),
         (b"{}", "has format None"),
