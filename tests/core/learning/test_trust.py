@@ -17,6 +17,7 @@ from weft.engine.model_status import model_status
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import LearningError
 from weft.foundation.times import HOUR, iso
+from weft.learning.judging import Comparison
 
 
 def judged(view: View, quality: float) -> Evaluation:
@@ -195,3 +196,40 @@ def test_identical_retraining_is_not_promoted(tmp_path: Path) -> None:
     assert engine.trainer.trainings.by_key()[KEY].last["why"] == second.why
     Leaning.chance = 0.7
     assert "than the artifact in use" in engine.trainer.train(KEY, NOW).why
+
+
+def test_decision_gives_its_reason(tmp_path: Path) -> None:
+    trainer = engine_at(tmp_path).trainer
+    clear, many = Comparison(0.1, 0.05, 40), 10**6
+    cases = [
+        (clear, None, "promoted: the first artifact of this component"),
+        (
+            Comparison(0.0, 0.0, 0),
+            None,
+            "not promoted: no outcome after its training rows is known to judge it on",
+        ),
+        (
+            clear,
+            Comparison(0.1, 0.01, 3),
+            "not promoted: only 3 independent spans to compare on; 12 are required",
+        ),
+        (
+            clear,
+            Comparison(0.1, 0.05, many),
+            "promoted: 2.0 standard errors better than the artifact in use",
+        ),
+        (
+            clear,
+            Comparison(0.02, 0.05, many),
+            "not promoted: 0.4 standard errors better than the artifact in use; 1.0 are required",
+        ),
+        (
+            clear,
+            Comparison(-0.1, 0.05, many),
+            "not promoted: 2.0 standard errors worse than the artifact in use",
+        ),
+    ]
+    rows = trainer.span(KEY, NOW)
+    for skill, against, why in cases:
+        result = trainer._decide(KEY, "0" * 32, rows, skill, against, 1.0)
+        assert (result.promoted, result.why) == (why.startswith("promoted"), why)
