@@ -1,4 +1,4 @@
-"""Torch on one thread, and things computed by themselves."""
+"""Torch on one thread, and items computed separately."""
 
 import threading
 from collections.abc import Iterator

@@ -21,7 +21,7 @@ KEY = "models.leaning"
 
 
 class Leaning(Model):
-    """Gives every symbol the same chance of a rise, one that the test chooses."""
+    """Model that gives every symbol the same probability of a rise, chosen by the test."""
 
     name = "leaning"
     chance: ClassVar[float] = 0.6

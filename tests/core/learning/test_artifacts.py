@@ -1,4 +1,4 @@
-"""Artifacts on disk: kept whole, read back unchanged or not at all, never executed."""
+"""Artifacts on disk: written completely, read unchanged or refused, never executed."""
 
 import hashlib
 import re
@@ -67,7 +67,7 @@ def test_damage_is_refused_with_the_file_name(tmp_path: Path, name: str, damage:
 
 
 def test_card_of_another_artifact_is_refused(tmp_path: Path) -> None:
-    """Whoever rewrites the card has to rename the folder, and promotions name the folder."""
+    """A rewritten card needs another folder name, and promotions name the folder."""
     artifacts, stored = saved(tmp_path)
     folder = tmp_path / "models" / "models.m" / stored.digest
     card = orjson.loads((folder / "card.json").read_bytes())
@@ -149,7 +149,7 @@ def test_card_cache_is_limited(tmp_path: Path) -> None:
     assert len(artifacts._abouts) == 128
 
 
-# Cards made by hand, in a folder with the name that goes with them
+# Handwritten cards in a folder with their digest
 
 
 def by_hand(folder: Path, text: bytes) -> tuple[Artifacts, str]:
@@ -231,7 +231,7 @@ def test_complete_handwritten_card_is_read(tmp_path: Path) -> None:
     assert artifacts.read("models.m", digest).about == WHOLE
 
 
-# Folders that cannot be used
+# Unusable folders
 
 
 def test_unlistable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

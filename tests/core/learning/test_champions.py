@@ -1,4 +1,4 @@
-"""Champions that cannot be used: what is looked at, how often, and when anew."""
+"""Unusable champions: how often artifacts are read, and when again."""
 
 import errno
 import json
@@ -25,7 +25,7 @@ KEY = "models.plain"
 
 
 class Plain(Model):
-    """Is ready with the number its artifact holds, if it is of the version that is read."""
+    """Model that loads the number of an artifact of its version."""
 
     name = "plain"
     version: ClassVar[int] = 1
@@ -56,7 +56,7 @@ class Plain(Model):
 
 
 class Registry:
-    """The artifacts of one folder, and which is promoted when."""
+    """Artifacts of one folder, and their promotions."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = SimulatedClock(NOW)
@@ -71,7 +71,7 @@ class Registry:
         return self.artifacts.keep(KEY, Artifact({"learnt.json": content}, {}), about).digest
 
     def promote(self, digest: str, effective_at: int = NOW) -> None:
-        # By another hand on the same ledger, as a training in a process of its own does it.
+        # Through another connection to the ledger, as a training process does.
         self.clock.advance_to(self.clock.now() + 1)
         others = Champions(self.ledger, self.artifacts)
         others.promote(Promotion(KEY, digest, effective_at, 0, 1.0, "for a test"))
@@ -108,7 +108,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
 
 
 def damage(path: Path) -> bytes:
-    """Change one bit of a file, and return what it was."""
+    """Change one bit of a file, and return the old content."""
     content = path.read_bytes()
     path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     return content
@@ -137,7 +137,7 @@ def test_artifact_of_other_options_is_opened_once(registry: Registry, read: Coun
     reports = [registry.now(other) for _ in range(5)]
     assert read[registry.file(digest)] == 1
     assert all("other options" in item.problems[KEY] for item in reports)
-    # What holds for these options says nothing of the others.
+    # Refusals are cached for each set of options.
     assert registry.number() == 1
 
 
@@ -151,7 +151,7 @@ def test_artifact_of_another_version_is_reopened_after_a_promotion(
     monkeypatch.setattr(Plain, "version", 2)
     assert registry.number() is None
     assert read[registry.file(new)] == 1
-    # Effective before it, so that it is still the one in question.
+    # Effective earlier, so the damaged artifact stays the champion.
     registry.promote(old, NOW - HOUR)
     assert registry.number() == 2
     assert read[registry.file(new)] == 2
@@ -159,7 +159,7 @@ def test_artifact_of_another_version_is_reopened_after_a_promotion(
 
 def test_unloadable_artifact_is_skipped(registry: Registry) -> None:
     registry.promote(registry.keep(1))
-    # What an author's own code raises on a file it did not expect.
+    # An error of the component's code on an unexpected file.
     foreign = Artifact({"learnt.json": b"{}"}, {})
     about = {"component": "model plain", "options": canonical_options(Plain(Plain.Config()).config)}
     registry.promote(registry.artifacts.keep(KEY, foreign, about).digest)
@@ -254,7 +254,7 @@ def test_in_use_reads_the_artifact_from_disk(registry: Registry, read: Counter[P
 
 
 def test_loaded_artifacts_are_limited(registry: Registry, read: Counter[Path]) -> None:
-    """Those used last stay; an older one is read again when history asks for it."""
+    """The last used artifacts stay loaded; an older one is read again for history."""
     digests = [registry.keep(number) for number in range(8)]
     for number, digest in enumerate(digests):
         registry.promote(digest, NOW - (8 - number) * HOUR)

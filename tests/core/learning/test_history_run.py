@@ -1,4 +1,4 @@
-"""What a composition said over a long history: the same numbers, however many rows at a time."""
+"""Decisions over a long history: the same numbers for any block size."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -41,7 +41,7 @@ _PRICES = ("entry", "stop_loss", "take_profit")
 
 
 class Untrained(Trained):
-    """What is handed in ready-made here, and never trained."""
+    """A component that is used without a training."""
 
     def fit(self, view: View, training: Training) -> Artifact:
         raise NotImplementedError
@@ -51,7 +51,7 @@ class Untrained(Trained):
 
 
 class Drifting(Untrained, Model):
-    """Forecasts a share of the last day's return; on some rows it fails."""
+    """Model that forecasts a share of the last day's return, and fails on some rows."""
 
     name = "drifting"
     fails_from: ClassVar[int | None] = None
@@ -73,7 +73,7 @@ class Drifting(Untrained, Model):
 
 
 class Waving(Untrained, Regime):
-    """Takes the first symbol's last return for the state of the market."""
+    """Regime by the last return of the first symbol."""
 
     name = "waving"
 
@@ -95,7 +95,7 @@ class Waving(Untrained, Regime):
 
 
 class Counting(Layer):
-    """Has no opinion, and notes how many rows it is asked about."""
+    """Layer without scores that records the rows of its views."""
 
     name = "counting"
     steps: ClassVar[list[int]] = []
@@ -113,7 +113,7 @@ class Counting(Layer):
 
 
 class Noting(Trained, Sizer):
-    """Holds nothing, and notes what it is trained on."""
+    """Sizer that holds nothing and records its training data."""
 
     name = "noting"
     learns_from_opinions = True
@@ -149,7 +149,7 @@ class Noting(Trained, Sizer):
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """Three coins of old and one listed late, hourly; with a model, a regime and four layers."""
+    """Three old coins and one listed late, hourly, with a model, a regime and four layers."""
     folder = tmp_path_factory.mktemp("market")
     (folder / "candles").mkdir()
     rng = np.random.default_rng(5)
@@ -187,7 +187,7 @@ def _as_it_was() -> None:
 
 @pytest.fixture(scope="module")
 def complete(engine: Engine) -> Composed:
-    """What is said on one view of all rows."""
+    """Decisions on one view of all rows."""
     view = engine.market.view(LAST, COMPOSED)
     return compose(engine.composition, view, IN_USE.learned, IN_USE.problems)
 
@@ -207,7 +207,7 @@ def by_blocks(
 
 
 def panels(view: View, fusion: Fusion, levels: Levels) -> dict[str, np.ndarray]:
-    """Return all there is to learn from, by name."""
+    """Return all panels of view and decisions, by name."""
     state, outlook = view.regime(), view.forecasts()["drifting"]
     assert state is not None
     output = outlook.forecast
@@ -277,7 +277,7 @@ def test_symbol_is_blank_before_the_block_of_its_listing(engine: Engine) -> None
 def test_blocks_have_at_most_the_given_rows(engine: Engine) -> None:
     by_blocks(engine, 1000)
     assert sum(Counting.steps) == COMPOSED
-    # But for the first and the last, whole blocks of the calendar.
+    # All blocks except the first and the last are full calendar blocks.
     assert set(Counting.steps[1:-1]) == {1000}
     assert max(Counting.steps) == 1000
 
@@ -332,7 +332,7 @@ def test_sizer_trains_on_a_history_of_blocks(engine: Engine) -> None:
     for name in _PRICES:
         assert same(getattr(opinions.levels, name), getattr(output.levels, name)), name
     assert same(opinions.fusion.direction[:, 0], output.fusion.direction[:, 0])
-    # Composing is the first half of it, and learning the second.
+    # Composing is the first half of the progress, learning the second.
     done = [share for share, _ in reports]
     assert done[: len(blocks)] == [half / span.rows / 2 for half in np.cumsum(blocks)]
     assert done[len(blocks) - 1 :] == [0.5, 0.75, 1.0]

@@ -1,4 +1,4 @@
-"""Who is better: differences of losses over spans that do not overlap."""
+"""Judging: differences of losses over spans that do not overlap."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def test_gain_and_error_are_those_of_a_t_test_over_spans() -> None:
     spans = (worse - better).reshape(50, 12).mean(axis=1)
     expected = stats.ttest_1samp(spans, 0.0)
     actual = compare(better, worse, 12)
-    # Spans share outcomes with the next: half as much variance again.
+    # Neighbouring spans share outcomes: 1.5 times the variance.
     assert actual.t == pytest.approx(expected.statistic / np.sqrt(1.5))
     assert actual.gain == pytest.approx(spans.mean())
     assert actual.blocks == 50
@@ -72,14 +72,14 @@ def test_overlapping_outcomes_of_noise_rarely_earn_trust() -> None:
 
 @pytest.mark.parametrize("spans", [12, 30, 120])
 def test_constant_forecast_earns_trust_by_chance_only(spans: int) -> None:
-    """Of a market of noise: log losses of a constant chance against those of one half."""
+    """Log losses of a constant probability against one half, on noise."""
     rng, output, trusted, fully = np.random.default_rng(5), 0.55, 0, 0
     runs = 1500
     for _ in range(runs):
         path = np.concatenate([[0.0], np.cumsum(rng.normal(size=12 * spans + 11))])
         rose = path[12:] > path[:-12]
         loss = np.where(rose, -np.log(output), -np.log(1.0 - output))
-        # What a fair coin would lose on average: the gain is nothing but chance.
+        # The mean loss of a fair coin, so any gain is luck.
         fair = np.full(len(loss), -0.5 * (np.log(output) + np.log(1.0 - output)))
         skill = compare(loss, fair, 12)
         trusted += skill.sureness > 2.0

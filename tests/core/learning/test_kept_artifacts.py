@@ -1,4 +1,4 @@
-"""Artifacts over many trainings: which stay, which are refused, and who may write them."""
+"""Artifacts over many trainings: retention, refusals and concurrent processes."""
 
 import hashlib
 import json
@@ -18,10 +18,10 @@ from weft.ledger.ledger import Entry
 
 
 def train_failures(engine: Engine, count: int) -> list[str]:
-    """Train artifacts that are not taken into use, and return their digests."""
+    """Train artifacts that are not promoted, and return their digests."""
     built = []
     for number in range(count):
-        # Better than nothing, and worse than the one before them.
+        # Better than the baseline, worse than the champion.
         Leaning.quality, Leaning.chance = 0.05, 0.5 + number / 100
         trial = engine.trainer.train(KEY, engine.latest_close())
         assert not trial.promoted
@@ -39,11 +39,11 @@ def test_promoted_artifacts_and_newest_others_stay_after_trainings(tmp_path: Pat
     second = engine.trainer.train(KEY, engine.latest_close())
     assert second.promoted
     train_failures(engine, 3)
-    # Going back, and the past, ask for what was in use before.
+    # Rollback and replay need earlier champions.
     engine.trainer.roll_back(KEY, engine.latest_close())
     assert artifact_at(engine, engine.latest_close()) == first.digest
     engine.trainer.promote(KEY, second.digest, engine.latest_close(), "by hand")
-    # The last that failed can still be taken, and then it stays.
+    # The last unpromoted artifact can still be promoted, and then stays.
     by_hand = engine.trainer.artifacts.digests(KEY)
     chosen = next(item for item in by_hand if item not in {first.digest, second.digest})
     engine.trainer.promote(KEY, chosen, engine.latest_close(), "by hand")
@@ -75,7 +75,7 @@ def test_artifact_removed_during_its_promotion_is_written_again(
     write = engine.ledger.note
 
     def note(kind: str, about: str, as_of: str, body: Mapping[str, object]) -> str:
-        # The other process looked before this is written, and removes after.
+        # The other process reads the ledger before this row, and removes after it.
         assert engine.trainer.artifacts.remove(KEY, [digest], set) == [digest]
         return write(kind, about, as_of, body)
 
@@ -103,7 +103,7 @@ def test_status_reads_each_training_and_card_once(
         return result
 
     def read_bytes(path: Path) -> bytes:
-        # How far a training has come changes while it runs, so it is read each time.
+        # The progress file of a running training is read each time.
         if path.name != ".under-way.json":
             read.append(path)
         return original(path)
@@ -116,7 +116,7 @@ def test_status_reads_each_training_and_card_once(
     assert (before[0].trainings, before[0].artifact) == (3, first.digest)
     assert before[0].trained_through == iso(first.span.trained_to)
     assert before[0].skill_t == first.skill.t
-    # Another process that trains is seen at once, and one that starts now says the same.
+    # Trainings of another process are visible immediately.
     train_failures(engine_at(tmp_path, engine.clock.now()), 1)
     assert model_status(engine)[0].trainings == 4
     assert model_status(engine) == model_status(engine_at(tmp_path, engine.clock.now()))
@@ -164,7 +164,7 @@ def test_invalid_card_is_reported_and_others_work(tmp_path: Path, field: str) ->
     with pytest.raises(ArtifactError, match=rf"about\.{field}: Field required"):
         engine.trainer.promote(KEY, digest, NOW, "by hand")
     assert artifact_at(engine, NOW) == first.digest
-    # In use all the same, by a row in the ledger.
+    # Promoted by a row in the ledger.
     engine.champions.promote(Promotion(KEY, digest, NOW, 0, 1.0, "by hand"))
     (status,) = model_status(engine)
     assert (status.artifact, status.trained_through, status.skill_t) == (digest, None, None)

@@ -1,4 +1,4 @@
-"""Artifacts nobody will ask for again go, and no other: real folders, and the real ledger."""
+"""Removal of unneeded artifacts, with real folders and a real ledger."""
 
 import logging
 import shutil
@@ -26,7 +26,7 @@ KEY = "models.plain"
 
 
 class MemoryCheckpoints:
-    """Artifacts of one component, and what the ledger says of them."""
+    """Artifacts of one component, and their rows in the ledger."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = SimulatedClock(NOW)
@@ -57,7 +57,7 @@ class MemoryCheckpoints:
         return remove_unneeded(self.artifacts, self.ledger, KEY, trained, most)
 
     def there(self) -> set[str]:
-        """Return what whoever lists the folder sees, but for the lock."""
+        """Return the names in the folder, except the lock."""
         return {path.name for path in self.folder.iterdir()} - {".lock"}
 
 
@@ -87,7 +87,7 @@ def test_promoted_artifacts_stay(
 
 
 def test_artifact_without_a_ledger_row_stays(storage: MemoryCheckpoints) -> None:
-    """It may be on its way there, or be another's; nor is anything of another component touched."""
+    """Its row may not be written yet; artifacts of other components stay as well."""
     underway, other = storage.keep(100), storage.artifacts.keep("sizer", Artifact({}, {}), {})
     (storage.folder / ".new-abc" / "whole").mkdir(parents=True)
     (storage.folder / ".new-abc" / "whole" / "learnt.json").write_bytes(b"1")
@@ -102,7 +102,7 @@ def test_artifact_without_a_ledger_row_stays(storage: MemoryCheckpoints) -> None
 
 
 def test_artifact_of_the_latest_rows_stays(storage: MemoryCheckpoints) -> None:
-    """Trainings as of earlier rows do not push out what the next one goes on from."""
+    """Trainings on earlier rows do not remove the artifact the next one continues from."""
     latest = storage.train(50)
     for number in range(4):
         early = storage.train(number)
@@ -115,7 +115,7 @@ def test_artifact_promoted_meanwhile_is_restored(storage: MemoryCheckpoints) -> 
     digests = [saved.digest for saved in built[:3]]
 
     def needed() -> set[str]:
-        # Nobody finds them now; in this moment another process promotes one.
+        # The artifacts are aside now; another process promotes one of them.
         assert storage.artifacts.digests(KEY) == [built[3].digest]
         return {digests[1]}
 
@@ -185,7 +185,7 @@ def test_failed_removal_is_logged_and_retried(
     storage: MemoryCheckpoints, caplog: pytest.LogCaptureFixture
 ) -> None:
     built = [storage.train(number) for number in range(4)]
-    # In the way of the folder where they are set aside: that stops an administrator, too.
+    # A file in place of the folder for removal also stops an administrator.
     blocked = storage.folder / ".old"
     blocked.write_bytes(b"")
     with caplog.at_level(logging.WARNING):
@@ -267,7 +267,7 @@ def test_never_used_spares_promoted_and_newest(
     unused = {artifact for artifact, _ in trained} - used
     left = len(unused) - len(gone)
     assert min(most, len(unused)) <= left <= most + 2
-    # All that stays, but for those two, was trained later than all that goes.
+    # Except for those two, every artifact that stays is newer than every removed one.
     last = {artifact: seq for seq, (artifact, _) in enumerate(trained)}
     newer = [a for a in unused for g in gone[:1] if last[a] > last[g]]
     assert not gone or len(newer) >= most

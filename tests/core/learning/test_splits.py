@@ -1,4 +1,4 @@
-"""Splits share nothing between training and test: held against their definition and purgedcv."""
+"""Splits share no time between training and test: by definition, and like purgedcv."""
 
 from itertools import pairwise
 from typing import TypeAlias
@@ -51,7 +51,7 @@ def expect_clean(split: Split, drawn: Samples, embargo: int) -> None:
 def test_purge_keeps_exactly_the_samples_without_overlap(
     drawn: Samples, embargo: int, data: st.DataObject
 ) -> None:
-    """All that must go goes, and nothing else."""
+    """The purge removes exactly the overlapping samples."""
     count = len(drawn[0])
     test = np.array(
         sorted(data.draw(st.sets(st.integers(0, count - 1), max_size=count))), dtype=np.int64
@@ -101,7 +101,7 @@ def test_walk_forward_trains_on_the_past_only(drawn: Samples, folds: int, embarg
     for split in splits:
         expect_clean(split, drawn, embargo)
         first = starts[split.test].min()
-        # All of what ended in time is there, and nothing besides.
+        # All samples that ended in time, and no others.
         np.testing.assert_array_equal(split.train, np.flatnonzero(ends + embargo < first))
     for earlier, later in pairwise(splits):
         assert starts[earlier.test].max() < starts[later.test].min()
@@ -121,7 +121,7 @@ def test_order_of_samples_does_not_matter(drawn: Samples, folds: int, data: st.D
 
 
 def test_samples_of_one_row_stay_together() -> None:
-    """What two symbols do at the same time is one story: it is tested, or trained on, as one."""
+    """Samples of two symbols at one time are correlated, so they stay on one side."""
     starts = np.tile(np.arange(50), 3)
     for split in purged_folds(starts, starts + 5, 4):
         assert not set(starts[split.test]) & set(starts[split.train])
@@ -129,7 +129,7 @@ def test_samples_of_one_row_stay_together() -> None:
 
 
 def test_long_outcome_from_an_early_row_is_purged() -> None:
-    """Only looking at the nearest test sample would miss it."""
+    """A check of the nearest test sample only would miss the overlap."""
     starts = np.array([0, 5, 6, 20, 40])
     ends = np.array([30, 7, 8, 21, 41])
     np.testing.assert_array_equal(purge(starts, ends, np.array([0])), [4])

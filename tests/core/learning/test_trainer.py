@@ -1,4 +1,4 @@
-"""Training end to end over a real store: what is used when, and what happens when it fails."""
+"""Training end to end over a real store: champions over time, and failures."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_judging_rows_follow_the_training_rows(tmp_path: Path) -> None:
 
 
 def test_artifact_is_effective_after_its_judging_rows(tmp_path: Path) -> None:
-    """A row before the last one that judged it was composed without it, and stays so."""
+    """Rows before the last judging row are composed without the artifact."""
     engine = engine_at(tmp_path)
     before = engine.report(engine.compose(engine.view(NOW - HOUR))).to_json()
     trial = engine.trainer.train(KEY, NOW)
@@ -68,7 +68,7 @@ def test_rollback_starts_from_the_champion_at_the_row(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     first = engine.trainer.train(KEY, NOW)
     Leaning.chance = 0.7
-    # Decided later, and in use from an earlier row on, until the first one is.
+    # A later decision that is effective from an earlier row.
     engine.trainer.train(KEY, NOW - 10 * DAY)
     assert artifact_at(engine, NOW) == first.digest
     back = engine.trainer.roll_back(KEY, NOW)
@@ -96,7 +96,7 @@ def test_short_history_is_refused_with_missing_rows_and_time(
     missing = 624 - rows
     assert f"there are {rows}, {missing} are missing" in str(caught.value)
     assert iso(NOW + missing * HOUR) in str(caught.value)
-    # And then it is there.
+    # After that time there is enough history.
     engine.trainer.span(KEY, NOW + missing * HOUR)
     with pytest.raises(TrainingError):
         engine.trainer.span(KEY, NOW + (missing - 1) * HOUR)
@@ -125,7 +125,7 @@ def test_rollback_without_an_earlier_artifact_is_refused(tmp_path: Path) -> None
 
 
 def test_replay_uses_the_artifact_of_its_time(tmp_path: Path) -> None:
-    """A promotion decided later, though effective from the same row on, does not show."""
+    """A later promotion, effective from the same row, does not change a replay."""
     engine = engine_at(tmp_path)
     engine.trainer.train(KEY, NOW)
     advance(engine, 0)
@@ -180,7 +180,7 @@ def test_stopped_training_is_finished_on_the_same_rows(
     assert Leaning.seen[0] == Leaning.seen[1]
     assert trial.span.judged_to == NOW + HOUR
     assert trial.span.shadow_rows == (trial.span.judged_to - trial.span.trained_to) // HOUR
-    # Once it is finished, the next one begins on its own rows.
+    # After it is finished, the next training uses new rows.
     engine.trainer.train(KEY, advance(engine, 30))
     assert Leaning.resumed[2] is None
     assert Leaning.seen[2][1] > Leaning.seen[1][1]

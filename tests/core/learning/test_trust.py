@@ -1,4 +1,4 @@
-"""Who is promoted, and how far what is in use is listened to."""
+"""Promotion, and trust in the artifact in use."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -21,7 +21,7 @@ from weft.learning.judging import Comparison
 
 
 def judged(view: View, quality: float) -> Evaluation:
-    """A loss that is smaller than the baseline by just so much in the mean, row by row by noise."""
+    """A loss below the baseline by exactly `quality` on average, with noise on each row."""
     noise = np.random.default_rng(view.times).normal(0.0, 0.05, view.steps)
     return Evaluation(0.7 - quality + noise - noise.mean(), np.full(view.steps, 0.7))
 
@@ -50,7 +50,7 @@ def test_champion_without_an_edge_loses_its_trust(
     assert first.trust == 1.0
     middle = advance(engine, 30 * 24)
     engine.trainer.train(KEY, middle)
-    # It is as good as before, and nothing has to be written down.
+    # Its trust did not change, so there is no new promotion.
     assert len(engine.champions.promotions(KEY)) == 1
 
     def evaluate(self: Leaning, view: View, training: Training) -> Evaluation:
@@ -67,7 +67,7 @@ def test_champion_without_an_edge_loses_its_trust(
     (status,) = (item for item in model_status(engine) if item.key == KEY)
     assert (status.trust, status.effective_at) == (0.0, iso(NOW))
     assert (status.trainings, status.promotions) == (3, 1)
-    # And once the edge is back, it is listened to again.
+    # With the edge back, its trust returns.
     monkeypatch.undo()
     engine.trainer.train(KEY, advance(engine, 30 * 24))
     assert engine.champions.promotions(KEY)[-1].trust == 1.0
@@ -76,7 +76,7 @@ def test_champion_without_an_edge_loses_its_trust(
 
 
 class Pretending(Regime):
-    """Says that the market is calm, for certain, and is as good as the test chooses."""
+    """Regime that is certainly calm, with a skill chosen by the test."""
 
     name = "pretending"
     quality: ClassVar[float] = 0.0
@@ -123,7 +123,7 @@ def test_regime_without_skill_has_no_effect(
 
 
 class Halving(Sizer, Trained):
-    """Holds a half of what it would hold untrained, and is as good as the test chooses."""
+    """Sizer that halves sizes once trained, with a skill chosen by the test."""
 
     name = "halving"
     quality: ClassVar[float] = 0.0
@@ -179,7 +179,7 @@ def test_training_rows_of_the_champion_do_not_count(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     engine.trainer.train(KEY, NOW)
     Leaning.quality = 0.3
-    # The champion of an hour ago was judged on these rows, and not trained on them.
+    # The champion of an hour ago was judged on these rows, but not trained on them.
     assert engine.trainer.train(KEY, advance(engine, 1)).against is not None
     span = engine.trainer.span(KEY, engine.latest_close())
     assert span.trained_to >= NOW - span.shadow_rows * HOUR

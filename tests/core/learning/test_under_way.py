@@ -1,4 +1,4 @@
-"""Trainings under way, as other processes see them; and which training goes first."""
+"""Trainings under way as seen by other processes, and the order of trainings."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ BEGAN = parse_time("2026-01-01T21:21:00Z")
 
 
 class Ticking:
-    """A clock that moves by three seconds whenever it is read."""
+    """A clock that advances by three seconds at each reading."""
 
     def __init__(self) -> None:
         self.now = BEGAN - 3 * SECOND

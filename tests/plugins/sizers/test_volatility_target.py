@@ -56,7 +56,7 @@ def test_candles_a_year_of_a_stock_follow_its_opening_hours(
     rows = 60 * WEEK // length.micros
     close_hour = np.arange(1, rows + 1) * (length.micros / HOUR) % 24
     weekday = (np.arange(rows) * length.micros // DAY) % 7
-    # Closes from half past three to ten in the evening; those of a day are all at midnight.
+    # Closes from 15:30 to 22:00; closes of daily candles are at midnight.
     open_ = (weekday < 5) & ((close_hour > 15) & (close_hour <= 22) | (interval == "1d"))
     prices = np.where(open_, 100.0, np.nan)[:, None] * [1.0, 1.0]
     prices[:, 1] = 100.0

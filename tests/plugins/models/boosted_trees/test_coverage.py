@@ -1,4 +1,4 @@
-"""Quantiles of boosted trees cover as often as they say, in calm and in turbulent times."""
+"""Coverage of the quantiles of boosted trees in calm and turbulent times."""
 
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from weft.testing import History
 from weft_plugins.models.boosted_trees.model import XGBoost
 
 SPELL = 1500
-"""Rows a market stays calm or turbulent."""
+"""Length of a calm or turbulent spell, rows."""
 
 SYMBOLS = 6
 TRAINED_ON = 3500
@@ -27,7 +27,7 @@ WEEK = 168
 
 
 def model(**options: Any) -> XGBoost:
-    """Return trees that look at what does not tell how far the market will move.
+    """Return trees whose inputs do not predict volatility.
 
     So their classes alone cannot tell calm from turbulence.
     """
@@ -36,7 +36,7 @@ def model(**options: Any) -> XGBoost:
 
 
 def sizes(calm: float, turbulent: float) -> FloatPanel:
-    """Return the volatility of one candle: spells, of which each symbol has its own rhythm."""
+    """Return the volatility of one candle, with spells of a different length for each symbol."""
     rows = np.arange(TRAINED_ON + TESTED + 600)[:, None] + np.arange(SYMBOLS) * SPELL // 3
     result: FloatPanel = np.where(rows // SPELL % 2, turbulent, calm)
     return result
@@ -44,14 +44,14 @@ def sizes(calm: float, turbulent: float) -> FloatPanel:
 
 @cache
 def spells(calm: float, turbulent: float) -> History:
-    """Return a market without drift whose shocks have fat tails."""
+    """Return a market without drift and with fat-tailed returns."""
     size = sizes(calm, turbulent)
     shock = np.random.default_rng(8).standard_t(5, size.shape) / np.sqrt(5 / 3)
     return market(100.0 * np.exp(np.cumsum(size * shock, axis=0)))
 
 
 def said_later(history: History, component: XGBoost, rows: int) -> tuple[Forecast, FloatPanel]:
-    """Return forecasts of the last rows by what was learnt before, and what came of them."""
+    """Return forecasts of the last rows by a model of earlier rows, and the outcomes."""
     before = history.cut(history.rows - rows - HORIZON)
     trained_artifact = component.load(
         fitted(component, before.view(component.needs, steps=TRAINED_ON))
@@ -61,7 +61,7 @@ def said_later(history: History, component: XGBoost, rows: int) -> tuple[Forecas
 
 
 def beyond(output: Forecast, actual: FloatPanel, rows: BoolPanel) -> tuple[float, float]:
-    """Return how often outcomes lay below the 5 % quantile and above the 95 % quantile."""
+    """Return the share of outcomes below the 5 % and above the 95 % quantile."""
     known = rows & ~np.isnan(actual) & ~np.isnan(output.quantiles[0.05])
     assert known.sum() > 1000
     low, high = (output.quantiles[level][known] for level in (0.05, 0.95))
@@ -69,7 +69,7 @@ def beyond(output: Forecast, actual: FloatPanel, rows: BoolPanel) -> tuple[float
 
 
 def settled(size: FloatPanel) -> BoolPanel:
-    """Return the rows whose last week and next horizon lie within one spell."""
+    """Return the rows whose last week and next horizon are in one spell."""
     last = np.arange(len(size))
     first = np.maximum(last - WEEK, 0)
     ahead = np.minimum(last + HORIZON, len(size) - 1)
@@ -83,7 +83,7 @@ def test_quantiles_cover_calm_and_turbulent_rows_alike(calm: bool) -> None:
     output, actual = said_later(spells(0.004, 0.016), model(), TESTED)
     rows = (settled(size) & ((size == 0.004) == calm))[-TESTED:]
     assert beyond(output, actual, rows) == pytest.approx((0.05, 0.05), abs=0.02)
-    # What one width for all times would do: the same width as on average.
+    # Comparison: one constant width, equal to the mean width.
     for level, quantile in output.quantiles.items():
         quantile[:] = np.nanquantile(actual, level)
     assert (max if calm else min)(beyond(output, actual, rows)) == pytest.approx(
@@ -100,7 +100,7 @@ def test_quantiles_of_constant_volatility_are_not_wider() -> None:
 
 
 def test_quantiles_cover_an_unseen_symbol() -> None:
-    """It is ten times as wild as all that was learnt from."""
+    """The symbol is ten times as volatile as the training symbols."""
     base = spells(0.01, 0.01)
     component = model()
     before = base.cut(base.rows - TESTED - HORIZON)
@@ -115,7 +115,7 @@ def test_quantiles_cover_an_unseen_symbol() -> None:
 
 
 def test_overfitted_trees_do_not_narrow_the_quantiles() -> None:
-    """Their chances are far too sure; held-out outcomes show it, and the levels give way."""
+    """Their probabilities are overconfident; out-of-fold outcomes correct the levels."""
     greedy = {"trees": 20, "depth": 10, "rate": 1.0, "least_leaf": 0.01, "penalty": 0.0}
     history = spells(0.01, 0.01)
     reports = {}
@@ -153,7 +153,7 @@ NAMES = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "DOGEUSDT")
 
 
 def real(folder: Path, rows: int) -> History:
-    """Return the newest hours of a few perpetuals."""
+    """Return the latest hours of a few perpetuals."""
     frames = [pl.read_parquet(folder / f"{name}.parquet").sort("open_time") for name in NAMES]
     fields = ("open", "high", "low", "close", "volume")
     candles = {
@@ -165,7 +165,7 @@ def real(folder: Path, rows: int) -> History:
 
 @pytest.mark.slow
 def test_quantiles_cover_real_hours_in_calm_and_turbulent_times(real_data: Path) -> None:
-    """A third of the rows holds some 300 outcomes that do not overlap, of symbols that move alike.
+    """A third of the rows holds about 300 non-overlapping outcomes of correlated symbols.
 
     So a share of 5 % is known to within about two points.
     """

@@ -1,4 +1,4 @@
-"""Which specialist a symbol belongs to."""
+"""Groups of symbols and their specialists."""
 
 from dataclasses import replace
 from typing import Any, get_args
@@ -55,7 +55,7 @@ def test_options_can_name_other_assets() -> None:
 
 
 def unnamed() -> History:
-    """Return a calm coin, a wild one, one that turns wild, Bitcoin as wild as any, and a stock."""
+    """Return a calm coin, a volatile one, one that becomes volatile, a volatile Bitcoin, a stock."""
     a_day = 0.01 * np.array([0.5, 3.0, 0.5, 3.0, 3.0])
     rng = np.random.default_rng(3)
     shocks = rng.normal(0.0, 1.0, (900, 5)) * a_day
@@ -82,7 +82,7 @@ def test_unnamed_coin_is_grouped_by_volatility() -> None:
     np.testing.assert_array_equal(result["majors"][-1], [False, False, False, True, False])
     np.testing.assert_array_equal(result["stocks"][-1], [False, False, False, False, True])
     turned = result["memes"][:, 2]
-    # It turns wild at row 700, which is row 500 of the view, and is found out within a day.
+    # The coin becomes volatile at row 700, row 500 of the view; the rule reacts within a day.
     assert not turned[:500].any()
     assert turned[524:].all()
 

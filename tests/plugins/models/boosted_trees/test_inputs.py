@@ -1,4 +1,4 @@
-"""The columns that learned models look at."""
+"""Input columns of the boosted trees."""
 
 from dataclasses import replace
 from typing import Any, get_args

@@ -1,4 +1,4 @@
-"""Boosted trees: their contract, their forecast, and that nothing but the seed decides."""
+"""Boosted trees: contract, forecasts, checkpoints and reproducibility."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -62,7 +62,7 @@ def history() -> History:
 
 @cache
 def rows_to_train_on() -> View:
-    """A view of its own for all trainings alike, so that features are computed once."""
+    """One view for all trainings, so that features are computed once."""
     return history().view(model(features=EVERYTHING).needs, steps=1800)
 
 
@@ -88,11 +88,11 @@ def test_forecast_follows_from_the_class_probabilities() -> None:
     view = rows_to_train_on()
     outcome = forward_returns(view.candles().close[-1800:], HORIZON)
     flat = outcome[np.abs(outcome) < 0.005]
-    # The weights of uniqueness hardly differ inside a series that has no holes.
+    # Uniqueness weights are nearly equal inside a series without gaps.
     rose = (flat > 0.0).mean()
     expected = chance["up"] + chance["flat"] * rose
     np.testing.assert_allclose(output.probability_up, expected, atol=2e-3)
-    # Falls and rises are measured in the volatility of their row.
+    # Falls and rises are in units of the volatility of their row.
     unit = view.feature(VOLATILITY)[-1800:]
     falls, rises = ((outcome / unit)[side].mean() for side in (outcome <= 0.0, outcome > 0.0))
     up, now = output.probability_up, used().feature(VOLATILITY)
@@ -131,7 +131,7 @@ def test_another_seed_gives_other_trees() -> None:
 
 @pytest.mark.parametrize("saves", [1, 4, 7, 20, 22])
 def test_stopped_training_gives_the_same_artifact(saves: int) -> None:
-    """Whichever checkpoint it goes on from, within a fifth held out, after it, or in the last."""
+    """Checkpoints lie within a held-out fifth, after it, and in the last stage."""
     component, stored = model(hold_out=True), MemoryCheckpoints()
     full = fitted(component, rows_to_train_on(), checkpoints=stored)
     assert full == artifact_with_figures()
@@ -182,7 +182,7 @@ def test_card_describes_the_model() -> None:
         "flat": int((np.abs(known) <= 0.005).sum()),
         "up": int((known > 0.005).sum()),
     }
-    # Each symbol's outcomes cover 1,799 rows, of which each is spanned by 12 at most.
+    # The outcomes of each symbol cover 1,799 rows; at most 12 outcomes span a row.
     assert card["effective_samples"] == pytest.approx(3 * 1799 / HORIZON, rel=0.02)
     assert card["xgboost"] == xgboost.__version__
     assert card["horizon"] == HORIZON
@@ -196,7 +196,7 @@ def test_held_out_loss_of_noise_is_not_below_the_base_rate() -> None:
 
 
 def test_folds_are_more_than_a_horizon_apart() -> None:
-    """Of 1,788 rows with an outcome the last fifth is held out: the rows from 1,431 on."""
+    """The last fifth of 1,788 rows with an outcome is held out: the rows from 1,431 on."""
     figures = artifact_with_figures().card["hold_out"]
     assert figures["samples_later"] == 3 * 357
     assert figures["samples_known"] == 3 * (1431 - 2 * HORIZON)
@@ -226,7 +226,7 @@ def test_levels_stay_uncorrected_with_too_few_rows_for_folds() -> None:
 
 
 def test_rounds_draw_different_rows_and_columns() -> None:
-    """Learning next to nothing, trees differ only by what they were given to look at."""
+    """With a tiny learning rate, trees differ only by their rows and columns."""
     component = model(trees=6, rate=1e-6, row_share=0.5, column_share=0.3, checkpoint_rounds=2)
     trained_artifact = component.load(fitted(component, rows_to_train_on()))
     trees = trained_artifact.booster.get_dump()[::3]
@@ -278,7 +278,7 @@ def test_missing_metrics_are_ignored() -> None:
 
 
 def test_predictive_metric_is_used() -> None:
-    """The rate of funding is made to foretell the outcome; no other column knows it."""
+    """The funding rate predicts the outcome; no other column does."""
     base = history()
     outcome = forward_returns(base.candles["close"], HORIZON)
     foretold = np.sign(np.nan_to_num(outcome)) * 1e-4

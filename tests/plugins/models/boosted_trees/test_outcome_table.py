@@ -1,4 +1,4 @@
-"""From chances of classes to one distribution, in units of the volatility of the row."""
+"""Table of outcomes: from class probabilities to a distribution of returns."""
 
 import json
 from dataclasses import replace
@@ -19,7 +19,7 @@ SIZE = 60_000
 RNG = np.random.default_rng(0)
 VOLATILITY = np.exp(RNG.normal(-4.5, 0.6, SIZE))
 MOVES = RNG.standard_t(4, SIZE) + 0.1
-"""Returns in units of volatility; they rise a little more often than they fall."""
+"""Returns in units of volatility, with slightly more rises than falls."""
 
 RETURNS = MOVES * VOLATILITY
 CLASSES = np.digitize(RETURNS, (-THRESHOLD, THRESHOLD))
@@ -50,7 +50,7 @@ def test_quantiles_never_cross_and_their_signs_match_the_probability(
 
 @pytest.mark.parametrize("up", [0.2, 0.5, 0.8, 0.97])
 def test_quantiles_agree_with_returns_drawn_from_the_mixture(up: float) -> None:
-    """Weighting falls and rises by their chances, and sorting, is the definition."""
+    """By definition: weighted falls and rises, sorted."""
     rose = MOVES > 0.0
     weights = np.where(rose, up / rose.mean(), (1.0 - up) / (~rose).mean())
     order = np.argsort(MOVES)
@@ -138,7 +138,7 @@ def test_table_without_volatility_is_refused(volatility: float) -> None:
         OutcomeTable.measured(RETURNS, CLASSES, WEIGHTS, np.full(SIZE, volatility))
 
 
-# Correction by outcomes that were not seen
+# Correction by out-of-fold outcomes
 
 
 def test_true_probabilities_need_no_correction() -> None:
@@ -148,7 +148,7 @@ def test_true_probabilities_need_no_correction() -> None:
 
 
 def test_overconfident_probabilities_are_corrected() -> None:
-    """The chances are drawn at random, far from one half, so that they know nothing."""
+    """The probabilities are random and far from one half."""
     rng = np.random.default_rng(1)
     up = rng.choice([0.1, 0.9], SIZE)
     seen, other = np.arange(SIZE) < SIZE // 2, np.arange(SIZE) >= SIZE // 2

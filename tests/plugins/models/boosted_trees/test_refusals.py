@@ -1,4 +1,4 @@
-"""Boosted trees given what they cannot work with."""
+"""Boosted trees refuse unusable history, artifacts and options."""
 
 import sys
 from collections.abc import Mapping
@@ -73,7 +73,7 @@ def test_absent_class_is_refused_with_all_counts(threshold: float, message: str)
 
 
 def test_constant_features_are_refused() -> None:
-    """No metric of these is known."""
+    """All metrics of this group are missing."""
     component = model(features=("sentiment",))
     with pytest.raises(TrainingError, match="none of its features varies"):
         fitted(component, history().view(component.needs, steps=1200))
@@ -133,7 +133,7 @@ def test_missing_xgboost_is_named_with_its_extra(
 
 
 def test_history_without_volatility_is_refused() -> None:
-    """Every hundredth candle is missing, so that no week is whole."""
+    """Every hundredth candle is missing, so every week has a gap."""
     torn = history()
     holes = {name: panel.copy() for name, panel in torn.candles.items()}
     for panel in holes.values():
@@ -162,7 +162,7 @@ def test_artifact_is_in_safe_formats_and_loads() -> None:
 
 @pytest.mark.parametrize("left", [0, 1, 10, 1000, 10_000, -1])
 def test_truncated_trees_are_refused_before_parsing(left: int) -> None:
-    """XGBoost's own reader takes all memory there is when a file ends too soon."""
+    """XGBoost's parser allocates all memory for a truncated file."""
     trees = artifact().files["model.ubj"]
     assert len(trees[:left]) < len(trees)
     with pytest.raises(ArtifactError, match="truncated or changed"):

@@ -1,4 +1,4 @@
-"""Boosted trees find what is there, and nothing where nothing is.
+"""Skill of boosted trees: on planted edges, and none on random walks.
 
 Nulls and plants as in López de Prado, Advances in Financial Machine Learning (2018), chapter 7:
 overlapping outcomes of a random walk look foreseeable as soon as samples are shuffled, because the
@@ -39,7 +39,7 @@ GREEDY = XGBoost(
         threads=1,
     )
 )
-"""Options under which trees learn their samples by heart, so that any leak shows."""
+"""Options that make trees overfit, so that any leak shows."""
 
 SOBER = XGBoost(
     XGBoost.Config(trees=25, depth=3, rate=0.1, threshold=0.01, hold_out=False, threads=1)
@@ -47,7 +47,7 @@ SOBER = XGBoost(
 
 
 def band(samples: int) -> float:
-    """Return what the correlation of independent things stays within, for outcomes that overlap.
+    """Return the bound on the correlation of independent series with overlapping outcomes.
 
     Of n outcomes that each span h rows, n / h tell a story of their own; their correlation with
     anything has a standard deviation of the root of h / n. Four of them make the band.
@@ -56,14 +56,14 @@ def band(samples: int) -> float:
 
 
 def shuffled(starts: NDArray[np.int64]) -> Iterator[Split]:
-    """Yield the folds that must not be used: samples drawn at random."""
+    """Yield invalid folds: samples drawn at random."""
     order = np.random.default_rng(0).permutation(len(starts))
     for test in np.array_split(order, FOLDS):
         yield Split(np.setdiff1d(order, test), np.sort(test))
 
 
 def out_of_sample(history: History, model: XGBoost, way: str) -> tuple[float, int]:
-    """Return the correlation of forecasts with what came, on samples not trained on."""
+    """Return the correlation of forecasts with outcomes on held-out samples."""
     view = history.view(model.needs, steps=history.rows - 200)
     outcome = forward_returns(view.candles().close[-view.steps :], HORIZON)
     rows, symbols = np.nonzero(~np.isnan(outcome))
@@ -84,7 +84,7 @@ def out_of_sample(history: History, model: XGBoost, way: str) -> tuple[float, in
 
 
 def chosen(view: View, rows: NDArray[np.int64], symbols: NDArray[np.int64]) -> View:
-    """Return a view whose universe is these samples alone."""
+    """Return a view whose universe is these samples only."""
     members: BoolPanel = np.zeros((view.steps, len(view.symbols)), dtype=np.bool_)
     members[rows, symbols] = True
     return view.with_universe(members)
@@ -97,7 +97,7 @@ def noise() -> History:
 
 @cache
 def planted(strength: float, seed: int = 21, rows: int = ROWS) -> History:
-    """Return a market whose every candle leans the way the last twelve went."""
+    """Return a market whose returns follow the last twelve candles."""
     rng = np.random.default_rng(seed)
     shock = rng.normal(0.0, 1.0, (rows, SYMBOLS))
     moves: FloatPanel = np.zeros_like(shock)
@@ -114,7 +114,7 @@ def test_random_walk_has_no_skill_walking_forward() -> None:
 
 
 def test_random_walk_has_false_skill_with_shuffled_folds() -> None:
-    """So that the tests beside it are known to have been able to fail."""
+    """Shows that the other tests here can fail."""
     result, samples = out_of_sample(noise(), GREEDY, "shuffled")
     assert result > 0.4 > 2 * band(samples)
 
@@ -140,7 +140,7 @@ def test_random_walks_of_other_seeds_have_no_skill(seed: int) -> None:
 
 @pytest.mark.slow
 def test_skill_grows_with_the_planted_edge_up_to_its_bound() -> None:
-    """The ceiling is the correlation of the outcome with what the planted rule itself says."""
+    """The bound is the correlation of the outcome with the planted rule."""
     result: list[float] = []
     for strength in (0.05, 0.1, 0.2):
         history = planted(strength, seed=7, rows=3 * ROWS)
@@ -158,7 +158,7 @@ def test_skill_grows_with_the_planted_edge_up_to_its_bound() -> None:
 
 
 def test_attribution_names_the_planted_feature() -> None:
-    """Momentum columns carry it; the clock and the volume do not."""
+    """Momentum columns hold the edge; clock and volume do not."""
     history = planted(0.3)
     trained_artifact = fitted(SOBER, history.view(SOBER.needs, steps=ROWS - 200))
     view = history.view(SOBER.needs, steps=300, learned=SOBER.load(trained_artifact))

@@ -1,4 +1,4 @@
-"""Small markets with a known law, and networks, for tests of the transformer."""
+"""Small markets with a known law, networks and trainings for tests of the transformer."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ BUILD = Architecture(
 
 
 def market(returns: FloatPanel, volume: FloatPanel | None = None) -> History:
-    """A market of coins with these log returns, whose candles reach from close to close."""
+    """A market of coins with these log returns; candles range from close to close."""
     close = 100.0 * np.exp(np.cumsum(returns, axis=0))
     opened = np.vstack([np.full((1, close.shape[1]), 100.0), close[:-1]])
     candles = {
@@ -61,7 +61,7 @@ def noise(rows: int = 900, symbols: int = 3, seed: int = 0) -> History:
 
 @dataclass
 class MemoryCheckpoints:
-    """Keeps what was saved; after some savings the training is stopped, as by a signal."""
+    """Checkpoints in memory; after some saves the training stops, as by a signal."""
 
     stop_after: int | None = None
     files: Mapping[str, bytes] | None = None
@@ -79,7 +79,7 @@ class MemoryCheckpoints:
 
 @dataclass
 class ProgressLog:
-    """Remembers what it was told."""
+    """Records progress reports."""
 
     reports: list[tuple[float, float, dict[str, float]]] = field(default_factory=list)
 
@@ -107,7 +107,7 @@ def fit(
 
 
 def fresh_network(build: Architecture = BUILD, seed: int = 0) -> Network:
-    """A network in double precision whose head says something."""
+    """A network in double precision with random weights in its head."""
     network = build_network(build, seed).double().eval()
     torch.nn.init.normal_(network.head.weight, generator=torch.Generator().manual_seed(seed))
     return network

@@ -1,4 +1,4 @@
-"""What moved a forecast: Shapley values by their definition and axioms, and on planted networks."""
+"""Attribution: Shapley values by definition, by their axioms, and on planted networks."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -35,7 +35,7 @@ def trained() -> Artifact:
 
 @cache
 def lively(rows: int = 900) -> History:
-    """Returns that are taken back in part, and a volume that varies."""
+    """Returns that partly revert, and a varying volume."""
     rng = np.random.default_rng(21)
     fresh = rng.normal(0.0, 0.01, (rows, 3))
     fresh[1:] -= 0.5 * fresh[:-1]
@@ -86,7 +86,7 @@ def toy(network: Network, neutral: FloatPanel) -> Forecaster:
 
 
 def entrances(network: Network) -> list[torch.Tensor]:
-    """The weights that inputs meet, one column for each input."""
+    """Input weights of a network, one column for each input."""
     weights = network.state_dict()
     return [weights["lstm.weight_ih_l0"], weights["straight.weight"]]
 

@@ -1,4 +1,4 @@
-"""The transformer keeps to the contract of a model, and refuses what is not its own."""
+"""The transformer as a model: contract, inputs, forecasts, and refused artifacts."""
 
 import subprocess
 import sys
@@ -96,7 +96,7 @@ def test_gap_removes_the_forecasts_of_one_window() -> None:
         panel[150, 1] = np.nan
     forecast = Transformer(TINY).predict(view_of(replace(history, candles=candles), 100))
     unknown = np.isnan(forecast.mean)
-    # The hole at row 150 is row 50 of the view; 16 candles and the close before each look back.
+    # The gap at row 150 is row 50 of the view; windows have 16 candles and the close before.
     assert np.flatnonzero(unknown[:, 1]).tolist() == list(range(50, 67))
     assert not unknown[:, 0].any()
     for panel in (forecast.probability_up, *forecast.quantiles.values()):
@@ -250,7 +250,7 @@ def test_evaluation_uses_the_outcomes_after_each_row() -> None:
 
 
 def test_evaluation_judges_four_rows_of_a_horizon() -> None:
-    """Four in each horizon, at the same places of the calendar, with the losses they would have."""
+    """Four rows of each horizon, at fixed places of the calendar, with unchanged losses."""
     model = Transformer(TINY)
     history, long = noise(200), Training(np.random.default_rng(0), 3 * HORIZON)
     ready = model.load(trained())
@@ -263,7 +263,7 @@ def test_evaluation_judges_four_rows_of_a_horizon() -> None:
     np.testing.assert_array_equal(model.evaluate(later, long).loss, scored.loss[1:])
 
 
-# Options and what it needs
+# Options and packages
 
 
 def test_heads_must_divide_the_width() -> None:

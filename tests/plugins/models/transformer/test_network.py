@@ -1,4 +1,4 @@
-"""The network against torch's own layers, the noise against scipy, the passes one by one."""
+"""The network against torch, the noise against scipy, and fused passes against single ones."""
 
 import copy
 from dataclasses import replace
@@ -28,7 +28,7 @@ ORACLES = {"student": stats.t(4), "gaussian": stats.norm()}
 
 
 def torch_layer(layer: EncoderLayer, width: int, hidden: int) -> nn.TransformerEncoderLayer:
-    """Torch's own layer, with the same weights."""
+    """The encoder layer of torch with the same weights."""
     twin = nn.TransformerEncoderLayer(
         width, layer.heads, hidden, 0.0, "gelu", batch_first=True, norm_first=True
     ).double()
@@ -55,7 +55,7 @@ def torch_layer(layer: EncoderLayer, width: int, hidden: int) -> nn.TransformerE
 
 
 def with_lively_norms(layer: EncoderLayer) -> EncoderLayer:
-    """The layer in double precision with weights that are not those of a beginning."""
+    """The layer in double precision with random weights everywhere."""
     generator = torch.Generator().manual_seed(3)
     for part in (layer.before_attention, layer.before_feed_forward):
         nn.init.normal_(part.weight, generator=generator)
@@ -211,7 +211,7 @@ def test_window_has_the_same_bits_in_any_batch() -> None:
 
 @pytest.mark.parametrize("name", ORACLES)
 def test_separate_windows_equal_the_network_on_a_batch(name: str) -> None:
-    """The compiled LSTM and mixture against torch's own, and figures by NumPy."""
+    """The compiled LSTM and mixture against torch, and the figures against NumPy."""
     masks = draw_masks(BUILD, 1, BUILD.passes, torch.Generator().manual_seed(12))
     options = TINY.model_copy(update={"noise": name})
     built = Forecaster.of(BUILD, fresh_network(), masks, options, "test")

@@ -1,4 +1,4 @@
-"""Training the transformer: samples, stopping, going on, diverging, devices."""
+"""Training of the transformer: samples, stopping, checkpoints, divergence, devices."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,7 +37,7 @@ WHERE = "model transformer"
 
 @pytest.fixture(scope="module")
 def stopped() -> tuple[Artifact, dict[str, bytes]]:
-    """A training that went to its end, and what the same one kept after its first epoch."""
+    """A finished training, and the checkpoint of the same training after its first epoch."""
     storage = MemoryCheckpoints(stop_after=1)
     with pytest.raises(KeyboardInterrupt):
         fit(noise(), storage=storage)
@@ -88,7 +88,7 @@ def test_training_outcomes_do_not_reach_validation_rows() -> None:
     chosen = samples()
     first = int(chosen.validation.rows.min())
     assert int(chosen.train.rows.max()) + HORIZON < first
-    # Purged, and no more than that.
+    # The purge removes no more than needed.
     assert first - int(chosen.train.rows.max()) <= 2 * HORIZON + 1
 
 
@@ -195,7 +195,7 @@ def test_unusable_checkpoint_is_ignored(
 
 
 class Refusing(CosineAnnealingLR):
-    """A schedule that takes back no state but one of no epochs."""
+    """A schedule that only loads a state without epochs."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if state_dict["last_epoch"]:
@@ -259,7 +259,7 @@ def test_same_seed_gives_the_same_artifact() -> None:
 
 
 def test_early_stopping_returns_the_best_weights() -> None:
-    # Validation rows move the other way: whatever is learnt makes them worse.
+    # Validation rows move the other way, so training makes them worse.
     rng = np.random.default_rng(0)
     returns = rng.normal(0.002, 0.004, (900, 3))
     returns[770:] = rng.normal(-0.002, 0.004, (130, 3))
@@ -299,7 +299,7 @@ def test_training_restores_threads_and_random_state() -> None:
     assert artifact.files
 
 
-# What the card tells of the rows it stopped by, and of those it learnt from
+# Card
 
 
 def test_card_has_the_validation_coverage() -> None:

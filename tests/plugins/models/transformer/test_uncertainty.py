@@ -1,4 +1,4 @@
-"""What the transformer's numbers mean, on processes whose law is known."""
+"""Uncertainty of the transformer on processes with a known law."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -40,7 +40,7 @@ HORIZON = 1
 
 @dataclass(frozen=True)
 class Told:
-    """A forecast of rows that came after those it was trained on, and what came of them."""
+    """A forecast of rows after the training rows, and their outcomes."""
 
     view: View
     forecast: Forecast
@@ -52,7 +52,7 @@ class Told:
 
 
 def reports(history: History, trained: int, config: Transformer.Config = SMALL) -> Told:
-    """Train on the first rows, and forecast those after."""
+    """Train on the first rows, and forecast the later ones."""
     model = Transformer(config)
     artifact = fit(history.cut(trained), config, horizon=HORIZON)
     view = history.view(
@@ -70,7 +70,7 @@ def correlation(output: Told) -> float:
 
 @cache
 def reverting() -> Told:
-    """Each return takes 0.5 of the one before back."""
+    """Each return reverts half of the previous one."""
     rng = np.random.default_rng(11)
     returns = lfilter([1.0], [1.0, 0.5], rng.normal(0.0, 0.01, (1800, 4)), axis=0)
     return reports(market(returns), 1400)
@@ -88,7 +88,7 @@ def announced() -> Told:
 
 def test_planted_edge_has_skill_out_of_sample() -> None:
     output = reverting()
-    # The best there is correlates by 0.5; 1,600 outcomes have a standard error of 0.025.
+    # The best forecast has a correlation of 0.5; 1,600 outcomes have a standard error of 0.025.
     assert 0.38 < correlation(output) < 0.6
     up = output.forecast.probability_up[output.known]
     rose = output.outcome[output.known] > 0.0
@@ -101,7 +101,7 @@ def test_attribution_names_the_planted_edge() -> None:
     output = reverting()
     parts = Transformer(SMALL).contributions(output.view)
     last = np.diff(np.log(output.view.candles().close), axis=0)[-output.view.steps :]
-    # Three inputs tell of the last return's direction; volume is always the same.
+    # Three inputs contain the last return's direction; volume is constant.
     told_by = parts["return"] + parts["close_location"] + parts["path"]
     assert np.corrcoef(told_by[output.known], last[output.known])[0, 1] < -0.8
     assert np.abs(parts["volume"][output.known]).max() < 1e-4

@@ -1,4 +1,4 @@
-"""Runs of candles: what counts as one, and windows of markets that close."""
+"""Runs of candles, and windows of markets that close."""
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,7 @@ HOUR = Interval.parse("1h")
 
 
 def panel(there: BoolPanel, interval: Interval = HOUR) -> Candles:
-    """A coin and a stock with a candle where `there` says so, at prices that differ."""
+    """A coin and a stock with candles where `there` is set."""
     rows = len(there)
     close = np.where(there, np.arange(1.0, 2 * rows + 1).reshape(rows, 2), np.nan)
     times = np.arange(1, rows + 1, dtype=np.int64) * interval.micros
@@ -29,7 +29,7 @@ def panel(there: BoolPanel, interval: Interval = HOUR) -> Candles:
 
 
 def rows_of_run(candles: Candles, row: int, column: int, length: int) -> list[int] | None:
-    """Walk back from a cell over candles; None where it meets a hole or the beginning first."""
+    """Walk back from a cell over candles; None at a gap or the beginning."""
     result: list[int] = []
     for at in range(row, -1, -1):
         if candles.presence[at, column] == Presence.TRADED:
@@ -71,7 +71,7 @@ def test_unusable_candle_ends_a_run() -> None:
 
 
 def packed(history: History) -> History:
-    """A coin that trades the stock's candles one after the other."""
+    """A coin with the candles of the stock, without closed hours."""
     there = ~np.isnan(history.candles["close"][:, -1])
     columns = {name: panel[there, -1:] for name, panel in history.candles.items()}
     return History(history.interval, (describe("COINUSDT"),), columns, {})
@@ -116,7 +116,7 @@ def test_stock_targets_use_the_last_close() -> None:
 
 @pytest.mark.parametrize("interval", ["1h", "1d"])
 def test_live_window_is_complete_where_the_historical_one_is(interval: str) -> None:
-    """Over a weekend, after which less of what is loaded live has traded."""
+    """Over a weekend, which leaves fewer candles in the live warm-up."""
     rows = 2600 if interval == "1h" else 600
     length = Interval.parse(interval).micros
     times = np.arange(rows) * length

@@ -1,4 +1,4 @@
-"""Detecting needs no hmmlearn; run by itself with hmmlearn made unfindable."""
+"""Detection without hmmlearn, run in a process that cannot import it."""
 
 import numpy as np
 import pytest

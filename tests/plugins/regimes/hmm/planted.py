@@ -47,7 +47,7 @@ TRANSITION = np.array(
 
 
 def chain(rows: int, rng: np.random.Generator, transition: FloatPanel = TRANSITION) -> np.ndarray:
-    """The states a chain goes through."""
+    """States of a chain."""
     states = np.empty(rows, dtype=np.int64)
     states[0] = 0
     sums = transition.cumsum(axis=1)
@@ -57,14 +57,14 @@ def chain(rows: int, rng: np.random.Generator, transition: FloatPanel = TRANSITI
 
 
 def observations(rows: int, seed: int) -> tuple[FloatPanel, np.ndarray]:
-    """What is observed of the planted market, and its true states."""
+    """Observations of the planted market, and its true states."""
     rng = np.random.default_rng(seed)
     states = chain(rows, rng)
     return MEANS[states] + DEVIATIONS[states] * rng.normal(size=(rows, 4)), states
 
 
 def truth() -> Parameters:
-    """The planted market's own parameters, standardised by nothing."""
+    """Parameters of the planted market, not standardised."""
     return Parameters(
         features=FEATURES,
         center=np.zeros(4),
@@ -83,7 +83,7 @@ def training(seed: int = 1, previous: dict[str, bytes] | None = None) -> Trainin
 
 
 def candle_history(rows: int, seed: int, symbols: tuple[str, ...] = ("BTCUSDT",)) -> History:
-    """Candles of coins that all follow the planted states."""
+    """Candles of coins that follow the planted states."""
     rng = np.random.default_rng(seed)
     states = chain(rows, rng)
     drift, spread = MEANS[states, 0], DEVIATIONS[states, 0]

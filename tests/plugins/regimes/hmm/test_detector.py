@@ -1,4 +1,4 @@
-"""The regime as a component: what it sees, what it is loaded from, no look ahead."""
+"""The regime as a component: inputs, artifacts, and no look-ahead."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ def test_hmm_conforms_to_the_regime_contract(check: Callable[[], None]) -> None:
 
 
 class Smoothed(HiddenMarkov):
-    """The leak to be caught: hmmlearn's posteriors, which know how it goes on."""
+    """A leak for the test to catch: the posteriors of hmmlearn, which use later rows."""
 
     def detect(self, view: View) -> RegimeState:
         state = super().detect(view)
@@ -112,7 +112,7 @@ def test_planted_states_are_detected_from_candles() -> None:
 
 
 def disturbed(history: History, column: int) -> History:
-    """A history in which one symbol goes another way."""
+    """A history in which one symbol moves differently."""
     rng = np.random.default_rng(9)
     noise = np.exp(np.cumsum(rng.normal(0, 0.02, history.rows)))
     changed = {
@@ -238,12 +238,12 @@ def test_detector_without_artifact_is_not_trained() -> None:
 
 
 def document(**changes: Any) -> bytes:
-    """A sound file with some entries changed."""
+    """A valid file with some entries changed."""
     return json.dumps(json.loads(truth().to_json()) | changes).encode()
 
 
 def without_states(**changes: Any) -> bytes:
-    """A file in which the model to be compared with has some entries changed."""
+    """A valid file with some entries of the stateless model changed."""
     return document(stateless=PLAIN.to_document() | changes)
 
 

@@ -152,7 +152,7 @@ def test_smoothed_probabilities_use_later_rows() -> None:
     assert right > 0.93
     assert (smoothed.argmax(axis=1) == states).mean() > right
     assert np.abs(filtered[:-1] - smoothed[:-1]).max() > 0.3
-    # With nothing after it, there is nothing more to know.
+    # On the last row both agree.
     np.testing.assert_allclose(filtered[-1], smoothed[-1], atol=1e-9)
 
 

@@ -1,4 +1,4 @@
-"""Fitting: planted states come back, keep their names, and never collapse."""
+"""Fits recover planted states, keep their names, and never collapse."""
 
 from dataclasses import replace
 from itertools import permutations
@@ -202,7 +202,7 @@ def test_restarts_are_ranked_and_their_spread_is_on_the_card() -> None:
 def test_variances_stay_above_the_floor() -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(600, 4))
-    # In a third of the rows two features repeat each other to the last digit.
+    # Two features are equal in a third of the rows.
     rows[::3, 1] = rows[::3, 0]
     for kind in ("full", "diag"):
         for fit in fit_restarts(rows, 3, kind, EFFORT, np.random.default_rng(1), lambda _: None):

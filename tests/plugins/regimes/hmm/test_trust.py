@@ -1,4 +1,4 @@
-"""How far a regime is trusted: not on noise, not for volatility alone, and where there are states.
+"""Trust in a regime: none on noise or for volatility only, and some where there are states.
 
 Every market has one symbol, whose volume is noise; a regime is fitted to its first part, and judged
 on the 1,200 hours after it, as a training does.
@@ -42,13 +42,13 @@ def student(rows: int, rng: np.random.Generator) -> Floats:
 
 
 def skewed(rows: int, rng: np.random.Generator) -> Floats:
-    """Independent returns of a shape that no one normal or Student's t has."""
+    """Independent returns that follow neither a normal nor a Student's t."""
     falls = rng.random(rows) < 0.05
     return np.where(falls, rng.normal(-0.01, 0.004, rows), rng.normal(0.0005, 0.002, rows))
 
 
 def garch(rows: int, rng: np.random.Generator) -> Floats:
-    """Volatility that comes in clusters, in no states."""
+    """Clustered volatility without states."""
     drawn = rng.normal(size=rows)
     variance, result = 1.0, np.empty(rows)
     for row in range(rows):
@@ -58,14 +58,14 @@ def garch(rows: int, rng: np.random.Generator) -> Floats:
 
 
 def switching(rows: int, rng: np.random.Generator) -> Floats:
-    """A calm state and a wild one, of 50 hours each in the mean."""
+    """A calm and a volatile state of 50 hours each on average."""
     moving = np.array([[0.98, 0.02], [0.02, 0.98]])
     result: Floats = np.array([0.002, 0.008])[chain(rows, rng, moving)] * rng.normal(size=rows)
     return result
 
 
 def trending(rows: int, rng: np.random.Generator) -> Floats:
-    """Rises, falls, a market that rests, and a wild one."""
+    """Rising, falling, sideways and volatile states."""
     states = chain(rows, rng, TRANSITION)
     result: Floats = MEANS[states, 0] + SPREADS[states, 0] * rng.normal(size=rows)
     return result
@@ -89,7 +89,7 @@ def history_of(returns: Floats, seed: int) -> History:
 def listened_to(
     history: History, config: HiddenMarkov.Config, trained: int, seed: int = 1
 ) -> tuple[float, RegimeState]:
-    """How far a regime is trusted, and what it says of the judged rows to those who know that."""
+    """Return the trust in a regime, and its evaluation of the judging rows."""
     regime = HiddenMarkov(config)
     before = history.cut(history.rows - _JUDGED)
     artifact = regime.fit(before.view(regime.needs, steps=trained), training(seed))

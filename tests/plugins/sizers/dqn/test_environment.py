@@ -1,4 +1,4 @@
-"""How trades end, what they cost, and the environment that walks them."""
+"""Exits and costs of trades, and the environment."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ NO = float("nan")
 
 
 def candles_of(rows: list[tuple[float, float, float, float]]) -> Candles:
-    """Return one coin's candles from open, high, low and close."""
+    """Return the candles of one coin from open, high, low and close."""
     panels = np.array(rows)
     columns = {n: panels[:, i : i + 1] for i, n in enumerate(("open", "high", "low", "close"))}
     columns["volume"] = np.ones((len(rows), 1))
@@ -97,7 +97,7 @@ def test_exits_do_not_depend_on_the_unit_of_prices() -> None:
 
 
 def one_coin(funding: dict[int, float] | None = None) -> tuple[History, ComposedDecisions]:
-    """Return 60 candles of a coin, and a long on row 40 that ends at its target on row 43."""
+    """Return 60 candles of a coin, and a long trade from row 40 to its target on row 43."""
     rows = np.tile(np.array(FLAT), (60, 1))
     rows[:40] += 0.5 * (np.arange(40) % 2)[:, None]  # so that there is a volatility
     rows[43] = (100, 111, 99, 110)
@@ -128,7 +128,7 @@ def test_trade_pays_fees_slippage_and_funding() -> None:
     assert len(trades) == 1
     assert (trades.opened[0], trades.closed[0]) == (10, 13)
     assert trades.net_return[0] == pytest.approx(0.1 - 0.0007 * (1.0 + 1.1) - 3 * 0.001 / 8)
-    # What the agent sees of it: |80|/100, 60/100, no forecast, no regime, 10 over 5.
+    # Its state: |80|/100, 60/100, no forecast, no regime, 10 over 5.
     seen = trades.state[0]
     assert seen[[0, 1, 2, 4, 5, 6]].tolist() == [0.8, 0.6, 0.0, 1.0, 0.0, 2.0]
     free = DqnSizer(sizer.config.model_copy(update={"charge_funding": False}))

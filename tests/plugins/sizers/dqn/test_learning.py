@@ -1,4 +1,4 @@
-"""Whether the agent learns what is there to learn, and nothing else."""
+"""The agent learns known edges, and nothing where there is none."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ LONG = DqnConfig(steps=4000, epsilon_steps=2000)
 
 
 def bets(chance: float, seed: int, count: int = 20_000) -> np.ndarray:
-    """Return what even bets win and lose."""
+    """Return the gains and losses of even bets."""
     return np.where(np.random.default_rng(seed).random(count) < chance, 1.0, -1.0)
 
 
@@ -113,7 +113,7 @@ def test_seed_determines_the_weights() -> None:
     assert weights(1) != weights(2)
 
 
-# Ten seeds each: never one alone
+# Ten seeds each
 
 
 def interquartile_mean(values: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The parts of the DQN sizer, each against what is known of it by hand or in closed form."""
+"""Parts of the DQN sizer against hand calculations and closed forms."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The DQN sizer as a component: sizes, artifacts, going on from earlier trainings."""
+"""The DQN sizer as a component: sizes, artifacts, and continued trainings."""
 
 import subprocess
 import sys
@@ -50,8 +50,8 @@ def artifact() -> Artifact:
 
 
 def wakeful(policy: Policy) -> Policy:
-    """Return a policy that thinks the better of a share the more conviction there is."""
-    # A quarter more is worth it from a conviction of 0.25, 0.5, 0.65 and 0.85 on.
+    """Return a policy that chooses larger shares with more conviction."""
+    # The share rises by a quarter at a conviction of 0.25, 0.5, 0.65 and 0.85.
     hidden = np.zeros((1, 7))
     hidden[0, 0] = 1.0
     wants = np.array([[0.0], [0.4], [0.6], [0.8], [1.0]])
@@ -209,13 +209,13 @@ def test_next_training_learns_only_newly_closed_trades() -> None:
     last = tuple(first.card["learnt_until"])
     newer = trades.after(last)
     assert 20 < len(newer) < len(trades)
-    # The newest waits for the one after it.
+    # The newest trade waits for its follower.
     assert second.card["steps"] == first.card["steps"] + len(newer) - 1
     assert tuple(second.card["learnt_until"]) == newer.key(len(newer) - 2)
     assert second.files[POLICY] != first.files[POLICY]
     third, _ = fitted(SIZER, history, 500, MemoryCheckpoints(second.files))
     assert third.files == second.files
-    # The same by hand, and in two parts as in one.
+    # `learn` gives the same artifact.
     rng = np.random.default_rng(999)
     by_hand = SIZER.learn(first, trades, rng, HORIZON)
     assert by_hand.files == second.files
@@ -290,11 +290,11 @@ def test_evaluation_is_minus_the_rewards_of_policy_and_best_constant(best: int) 
     assert np.isnan(result.loss[-1])
     assert (np.isnan(result.loss) == np.isnan(result.baseline)).all()
     assert np.isfinite(result.loss).sum() > 150
-    # By hand for one trade that is alone on its row.
+    # By hand for a trade that is the only one on its row.
     trades = closed_trades(view, opinions(history, steps), TINY, HORIZON)
     alone = next(n for n in range(len(trades)) if (trades.opened == trades.opened[n]).sum() == 1)
     row = trades.opened[alone]
-    # The share it holds most often, or the one it is given, whichever lost less on these rows.
+    # The most frequent share or the given one, whichever lost less on these rows.
     usual = int(np.bincount(policy().choices(trades.state)).argmax())
     losses = {n: np.nansum(evaluated(held_always(n), history, steps).loss) for n in (best, usual)}
     constant = SHARES[min(losses, key=losses.__getitem__)]
@@ -310,7 +310,7 @@ def test_evaluation_is_minus_the_rewards_of_policy_and_best_constant(best: int) 
 
 
 def held_always(action: int) -> Policy:
-    """Return a policy that holds the same share of everything."""
+    """Return a policy that always chooses the same share."""
     wants = np.where(np.arange(len(SHARES)) == action, 1.0, 0.0)
     nothing = np.zeros((len(SHARES), 1))
     return replace(policy(), advantage=(nothing, wants), best_constant=action)
@@ -372,7 +372,7 @@ def test_card_describes_the_policy_and_notes_a_constant_one() -> None:
         np.testing.assert_array_equal(shown, float(is_constant))
 
 
-# What is refused
+# Refusals
 
 
 def test_training_without_decisions_or_enough_trades_is_refused() -> None:
