@@ -55,7 +55,7 @@ def test_options_can_name_other_assets() -> None:
 
 
 def unnamed() -> History:
-    """Return a calm coin, a volatile one, one that becomes volatile, a volatile Bitcoin, a stock."""
+    """Return a calm, a volatile and a changing coin, a volatile Bitcoin and a stock."""
     a_day = 0.01 * np.array([0.5, 3.0, 0.5, 3.0, 3.0])
     rng = np.random.default_rng(3)
     shocks = rng.normal(0.0, 1.0, (900, 5)) * a_day
