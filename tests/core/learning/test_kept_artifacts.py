@@ -179,7 +179,7 @@ def test_artifact_of_another_interval_or_horizon_is_not_used(tmp_path: Path, oth
     assert signal.forecasts == ()
     name, _, wanted = other.partition("=")
     assert f"was trained for {name} " in signal.missing_models[KEY]
-    assert f"config says {wanted}" in signal.missing_models[KEY]
+    assert f"config has {wanted}" in signal.missing_models[KEY]
     with pytest.raises(ArtifactError, match=f"was trained for {name}"):
         engine.trainer.promote(KEY, trial.digest, NOW, "by hand")
 
