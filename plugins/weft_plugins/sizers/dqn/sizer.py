@@ -232,7 +232,7 @@ class DqnSizer(Trained, Sizer):
             try:
                 return agent_class.restored(self.config, files, training.rng, training.horizon)
             except ArtifactError as error:
-                _log.warning("training starts from the beginning: %s", error)
+                _log.warning("files of an earlier training are ignored: %s", error)
                 training.rng.bit_generator.state = before
         return None
 
