@@ -13,7 +13,7 @@ from rich.table import Table
 from weft.components.trained import Training
 from weft.market.view import View
 from weft.testing.history import History, random_history
-from weft_plugins.models import inputs as _features
+from weft_plugins.models.boosted_trees import inputs as _features
 from weft_plugins.models.boosted_trees.model import Specialist, XGBoost
 
 SYMBOLS = 1_000

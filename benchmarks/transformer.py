@@ -128,7 +128,7 @@ def _rivals(
 
     def weft() -> object:
         # Each window by itself, the mixture's quantiles included.
-        return forecaster.say(inputs)
+        return forecaster.forecast(inputs)
 
     def passes_alone() -> object:
         return forecaster.passes(inputs)

@@ -111,6 +111,7 @@ __all__ = [
     "Scores",
     "Series",
     "SeriesProvider",
+    "Session",
     "Signal",
     "Sink",
     "Sizer",
@@ -129,6 +130,7 @@ __all__ = [
     "hookimpl",
     "metric",
     "news",
+    "open",
     "regime",
     "step",
 ]

@@ -10,7 +10,7 @@ from weft.components.provider import SourceKind
 from weft.compose.composition import Composition
 from weft.config.loading import LoadedSettings, load_settings
 from weft.engine.assembly import compose_settings
-from weft.foundation.errors import MissingDependencyError
+from weft.foundation.dependencies import require
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft_app.installed import asked_over_http
@@ -79,13 +79,10 @@ def sandboxed(config: Path | None, overrides: Sequence[str]) -> Iterator[list[st
         )
         yield list(overrides)
         return
-    try:
-        from weft_sandbox.app import find_apis  # noqa: PLC0415  # an optional dependency
-        from weft_sandbox.sharing import SharedSandbox  # noqa: PLC0415  # the same
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"needs the package {error.name}", where="sandbox", hint="pip install 'weft[api]'"
-        ) from error
+    require("starlette", "uvicorn", extra="api", where="sandbox")
+    from weft_sandbox.app import find_apis  # noqa: PLC0415  # an optional dependency
+    from weft_sandbox.sharing import SharedSandbox  # noqa: PLC0415  # the same
+
     with SharedSandbox(loaded.settings.sandbox.port) as sandbox:
         asked = _asking(sandbox, asked_over_http(registry), find_apis())
         yield [*_places(loaded), *asked, *overrides]

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from weft.config.settings import Settings, TrainedSlot
-from weft.foundation.errors import MissingDependencyError
+from weft.foundation.dependencies import require
 from weft.foundation.times import SECOND, Interval
 
 log = logging.getLogger("weft.training")
@@ -128,16 +128,16 @@ def scheduled(
     if not every:
         yield
         return
-    try:
-        from apscheduler.schedulers.background import (  # noqa: PLC0415  # an optional dependency
-            BackgroundScheduler,
-        )
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"needs the package {error.name}",
-            where="training.scheduled",
-            hint="pip install 'weft[ml]', or set training.scheduled to false",
-        ) from error
+    require(
+        "apscheduler",
+        extra="ml",
+        where="training.scheduled",
+        otherwise="set training.scheduled to false",
+    )
+    from apscheduler.schedulers.background import (  # noqa: PLC0415  # an optional dependency
+        BackgroundScheduler,
+    )
+
     scheduler = BackgroundScheduler(timezone="UTC")
     now = datetime.now(UTC)
     turns = [key for key in at_once if key in every]

@@ -35,7 +35,8 @@ SETS = [word for option in TREES for word in ("--set", option)]
 def test_a_model_is_trained_used_shown_explained_and_taken_back(weft: Weft) -> None:
     first = weft("train", *SETS)
     assert first.code == 0, first.err
-    assert "promoted  models.trees" in first.out
+    assert "models.trees" in first.out
+    assert "promoted: the first artifact of this component" in first.out
     signal = weft("signals", "BTCUSDT", "--json", *SETS).json()["signals"][0]
     assert signal["forecasts"][0]["model"] == "trees"
     assert {"technical", "ml"} <= {layer["name"] for layer in signal["layers"]}

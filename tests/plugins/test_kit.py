@@ -1,8 +1,8 @@
 """The conformance kit: what it finds, what it lets pass, and what it says."""
 
 import asyncio
-import importlib.util
 import socket
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -288,7 +288,6 @@ def test_a_bad_sink_fails(sink: Sink, check: str, said: str) -> None:
 def test_without_pytest_the_decorators_say_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    monkeypatch.setattr("weft.testing.extra.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "pytest", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'weft\[testing\]'"):
         parametrize_with_checks([Donchian()])

@@ -1,1 +1,1 @@
-"""Learning without fooling oneself: outcomes, purged splits, artifacts, and who is promoted."""
+"""Learning: training, judging on later rows, promotion, and artifacts on disk."""

@@ -17,20 +17,19 @@ import orjson
 
 from weft.components.trained import Artifact
 from weft.foundation.errors import ArtifactError, StorageError, TrainingError
-from weft.learning.cards import FORMAT, expect_about, read_card
-from weft.learning.formats import check_files
+from weft.learning.cards import FORMAT, check_files, expect_about, read_card
 from weft.store.lock import only_one
 
 _CARD: Final = "card.json"
 _LOCK: Final = ".lock"
 _TRAINED: Final = ".training"
 _ASIDE: Final = ".old"
-_CARDS_REMEMBERED: Final = 128
+_CACHED_CARDS: Final = 128
 
 _log = logging.getLogger(__name__)
 
 Signs: TypeAlias = tuple[tuple[str, int, int, int, int], ...]
-"""Name, place on the disk, size and times of each file of an artifact."""
+"""Name, inode, size and times of each file of an artifact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +37,9 @@ class StoredArtifact:
     """An artifact and its model card.
 
     Attributes:
-        digest: of the card, which holds the digests of all files.
-        artifact: the component's own files, and its own part of the card.
-        about: what the engine adds to the card: component, options, span of the data, versions.
+        digest: digest of the card, which holds the digests of all files.
+        artifact: files of the component, and its part of the card.
+        about: the engine's part of the card: component, options, rows, versions, trust.
     """
 
     digest: str
@@ -49,10 +48,10 @@ class StoredArtifact:
 
 
 class Artifacts:
-    """The artifacts of one engine. Nothing in them is ever executed.
+    """Artifacts of one engine on disk; loading one runs no code of it.
 
     Args:
-        folder: where they are; made when something is kept.
+        folder: folder of the artifacts; created with the first one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,16 +60,16 @@ class Artifacts:
         self._lock = threading.Lock()
 
     def keep(self, key: str, artifact: Artifact, about: Mapping[str, Any]) -> StoredArtifact:
-        """Write an artifact, whole or not at all.
+        """Write an artifact, completely or not at all.
 
         Args:
-            key: the component's key in config: ``models.transformer``.
-            artifact: what its training left behind.
-            about: what the engine has to say of it, as JSON values.
+            key: key of the component in config, such as ``models.transformer``.
+            artifact: result of a training.
+            about: the engine's part of the card, as JSON values.
 
         Raises:
-            ArtifactError: a file is of no safe format, or the card is no JSON.
-            StorageError: it cannot be written.
+            ArtifactError: a file is not of a safe format, or the card is not JSON.
+            StorageError: the artifact cannot be written.
         """
         check_files(artifact, key)
         card = {
@@ -91,14 +90,14 @@ class Artifacts:
 
     @contextmanager
     def training(self, key: str) -> Iterator[None]:
-        """Let nobody else train a component while the block runs.
+        """Hold the training lock of a component while the block runs.
 
         Args:
-            key: the component's key in config.
+            key: key of the component in config.
 
         Raises:
-            TrainingError: it is being trained already.
-            StorageError: no artifact of it could be written.
+            TrainingError: another process trains the component.
+            StorageError: the folder of the artifacts is not writable.
         """
         folder = self.folder / key
         with ExitStack() as stack:
@@ -106,22 +105,22 @@ class Artifacts:
                 folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryDirectory(prefix=".new-", dir=folder):
                     pass
-                alone = stack.enter_context(only_one(folder / _TRAINED))
+                locked = stack.enter_context(only_one(folder / _TRAINED))
             except OSError as error:
                 raise self._unwritable(error) from error
-            if not alone:
+            if not locked:
                 raise TrainingError(
                     "is being trained by another process",
                     where=key,
-                    hint="Wait until that has finished, or stop it, and train again then",
+                    hint="Wait until that training ends, or stop it, and train again",
                 )
             yield
 
     def read(self, key: str, digest: str) -> StoredArtifact:
-        """Return an artifact, having made sure that no bit of it was changed.
+        """Return an artifact, checked against its digests.
 
         Raises:
-            ArtifactError: it is missing, damaged, or of another format.
+            ArtifactError: the artifact is missing, damaged, or of another format.
         """
         folder, card = self._place(key, digest), self._card(key, digest)
         files = {name: self._file(folder, name) for name in card["files"]}
@@ -131,31 +130,31 @@ class Artifacts:
         return StoredArtifact(digest, Artifact(files, card["card"]), card["about"])
 
     def about(self, key: str, digest: str) -> Mapping[str, Any]:
-        """Return what the engine says of an artifact on its card.
+        """Return the engine's part of an artifact's card.
 
-        A digest stands for one card, so a card that was read once is remembered. The other files
-        are not looked at: only `read` says that an artifact is sound.
+        Cards are cached, since a digest stands for one card. Other files are not read: only `read`
+        checks that an artifact is undamaged.
 
         Raises:
-            ArtifactError: the card is missing, damaged, or of another format, or does not say
-                when it was trained, since when it is known, and how good it is.
+            ArtifactError: the card is missing, damaged or of another format, or lacks a field on
+                training, judging or trust.
         """
         with self._lock:
-            found = self._abouts.get((key, digest))
-        if found is not None:
-            return found
-        found = MappingProxyType(self._card(key, digest)["about"])
-        expect_about(found, self._where(self._place(key, digest)))
+            cached = self._abouts.get((key, digest))
+        if cached is not None:
+            return cached
+        about = MappingProxyType(self._card(key, digest)["about"])
+        expect_about(about, self._where(self._place(key, digest)))
         with self._lock:
-            self._abouts[key, digest] = found
-            for old in list(self._abouts)[:-_CARDS_REMEMBERED]:
+            self._abouts[key, digest] = about
+            for old in list(self._abouts)[:-_CACHED_CARDS]:
                 del self._abouts[old]
-        return found
+        return about
 
     def signs(self, key: str, digest: str) -> Signs:
-        """Return what changes when the files of an artifact are touched; nothing is opened.
+        """Return signs that change when the files of an artifact change; no file is opened.
 
-        Empty where there is no such folder.
+        Empty where the artifact has no folder.
         """
         try:
             with os.scandir(self._place(key, digest)) as files:
@@ -170,7 +169,7 @@ class Artifacts:
         """Return the digests of a component's artifacts.
 
         Raises:
-            StorageError: their folder cannot be read.
+            StorageError: the folder of the artifacts cannot be read.
         """
         folder = self.folder / key
         try:
@@ -181,33 +180,33 @@ class Artifacts:
             raise StorageError(
                 f"the artifacts of {key} cannot be listed: {error.strerror}",
                 where=f"folder {folder}",
-                hint="Give yourself leave to read it, or point storage.models elsewhere",
+                hint="Make the folder readable, or set storage.models to another folder",
             ) from error
 
     def remove(
         self, key: str, digests: Iterable[str], needed: Callable[[], Collection[str]]
     ) -> list[str]:
-        """Remove artifacts of a component, and return the digests of those that are gone.
+        """Remove artifacts of a component, and return the removed digests.
 
-        One process does so at a time; in another nothing is removed meanwhile. What cannot be
-        removed is said in the log, and tried again the next time.
+        Only one process removes at a time; in others the call does nothing. An artifact that cannot
+        be removed is logged, and removed by a later call.
 
         Args:
-            key: the component's key in config.
-            digests: of the artifacts.
-            needed: asked once they are set aside, where nobody finds them any more; those it
-                names are put back. Whoever comes to need one has to say so where `needed` looks,
-                and only then to make sure, with `keep`, that it is there.
+            key: key of the component in config.
+            digests: digests of the artifacts.
+            needed: returns the digests still needed; called after the artifacts were moved aside,
+                and these are moved back. A process that starts to need an artifact must first
+                record that where `needed` reads, and then call `keep`.
         """
         folder = self.folder / key
         try:
-            with only_one(folder / _LOCK) as alone:
-                return self._remove_alone(folder, digests, needed) if alone else []
+            with only_one(folder / _LOCK) as locked:
+                return self._remove_locked(folder, digests, needed) if locked else []
         except OSError as error:
-            _log.warning("artifacts of %s that nobody needs stay for now: %s", key, error)
+            _log.warning("unneeded artifacts of %s stay for now: %s", key, error)
             return []
 
-    def _remove_alone(
+    def _remove_locked(
         self, folder: Path, digests: Iterable[str], needed: Callable[[], Collection[str]]
     ) -> list[str]:
         aside = folder / _ASIDE
@@ -216,41 +215,41 @@ class Artifacts:
             try:
                 (folder / digest).rename(aside / digest)
             except OSError as error:
-                _log.warning("an artifact that nobody needs cannot be removed: %s", error)
-        # A process that was ended midway left some as well.
-        found = sorted(path.name for path in aside.iterdir())
+                _log.warning("an unneeded artifact cannot be removed: %s", error)
+        # A stopped process may have left others aside.
+        moved = sorted(path.name for path in aside.iterdir())
         try:
-            back = needed() if found else ()
+            still_needed = needed() if moved else ()
         except StorageError as error:
             _log.warning("no artifact is removed: %s", error)
-            back = found
+            still_needed = moved
         removed = []
-        for digest in found:
+        for digest in moved:
             try:
-                if digest in back and not (folder / digest).exists():
+                if digest in still_needed and not (folder / digest).exists():
                     (aside / digest).rename(folder / digest)
                 else:
                     shutil.rmtree(aside / digest)
                     removed.append(digest)
             except OSError as error:
-                _log.warning("an artifact set aside stays in %s: %s", aside, error)
+                _log.warning("an unneeded artifact stays in %s: %s", aside, error)
         with suppress(OSError):
             aside.rmdir()
         return removed
 
     def _card(self, key: str, digest: str) -> dict[str, Any]:
-        """Return the card of an artifact, which is the one it was named after."""
+        """Return the card of an artifact, checked against the digest in its name."""
         folder = self._place(key, digest)
         text = self._file(folder, _CARD)
         if _digest(text)[:32] != digest:
-            raise self._damaged(folder, f"{_CARD} is not the one the artifact was named after")
+            raise self._damaged(folder, f"{_CARD} was changed since it was written")
         return read_card(text, key, self._where(folder))
 
     def _place(self, key: str, digest: str) -> Path:
         return self.folder / key / digest
 
     def _remove_damaged(self, key: str, digest: str) -> None:
-        """Make room for an artifact that was kept before, and damaged since."""
+        """Remove an artifact with this digest that was damaged since it was written."""
         place = self._place(key, digest)
         if not place.is_dir():
             return
@@ -264,40 +263,40 @@ class Artifacts:
         if place.is_dir():
             return
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=place.parent) as made:
-            whole = Path(made, "whole")
-            whole.mkdir()
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=place.parent) as temporary:
+            new = Path(temporary, "new")
+            new.mkdir()
             for name, content in files.items():
-                _write_through(whole / name, content)
+                _write_through(new / name, content)
             try:
-                whole.rename(place)
+                new.rename(place)
             except OSError:
-                # Another process may have kept the same a moment before.
+                # Another process may have written the same artifact a moment before.
                 if not place.is_dir():
                     raise
         _sync_folder(place.parent)
 
     def _file(self, folder: Path, name: str) -> bytes:
         if Path(name).name != name:
-            raise self._damaged(folder, f"its card names a file elsewhere, {name!r}")
+            raise self._damaged(folder, f"its card names a file outside its folder, {name!r}")
         try:
             return (folder / name).read_bytes()
         except OSError as error:
             raise self._damaged(folder, f"{name} cannot be read: {error.strerror}") from error
 
     @classmethod
-    def _damaged(cls, folder: Path, what: str) -> ArtifactError:
+    def _damaged(cls, folder: Path, message: str) -> ArtifactError:
         return ArtifactError(
-            what,
+            message,
             where=cls._where(folder),
-            hint="Restore the folder from a backup, or train anew with `weft train`",
+            hint="Restore the folder from a backup, or train again with `weft train`",
         )
 
     def _unwritable(self, error: OSError) -> StorageError:
         return StorageError(
             f"an artifact cannot be written: {error}",
             where=f"models folder {self.folder}",
-            hint="Check free space and permissions, or point storage.models elsewhere",
+            hint="Check free space and permissions, or set storage.models to another folder",
         )
 
     @staticmethod
@@ -306,11 +305,11 @@ class Artifacts:
 
 
 class FolderCheckpoints:
-    """Keeps the state of one training in a folder, for a training of the same kind to go on from.
+    """Checkpoint of one training in a folder, for the same training to continue from.
 
     Args:
-        folder: where; removed by `clear`.
-        signature: what tells one training from another: options, rows, version.
+        folder: folder of the checkpoint; `clear` removes it.
+        signature: JSON values that identify a training: options, seed, rows.
     """
 
     def __init__(self, folder: Path, signature: Mapping[str, Any]) -> None:
@@ -318,19 +317,19 @@ class FolderCheckpoints:
         self._signature = orjson.dumps(signature, option=orjson.OPT_SORT_KEYS)
 
     def load(self) -> Mapping[str, bytes] | None:
-        """Return the files saved last, or None where there are none, or of another training."""
+        """Return the files saved last; None without files of the same training."""
         try:
             if (self._folder / "signature").read_bytes() != self._signature:
                 return None
             names = [path for path in self._folder.iterdir() if path.name != "signature"]
             return {path.name: path.read_bytes() for path in names}
         except OSError:
-            # A training that cannot go on from where it was begins anew.
+            # Without a readable checkpoint, training starts from the beginning.
             return None
 
     @staticmethod
     def signature_in(folder: Path) -> dict[str, Any] | None:
-        """Return what the training was whose state a folder holds; None where it holds none."""
+        """Return the signature of the training in a folder; None where there is none."""
         try:
             signature = orjson.loads((folder / "signature").read_bytes())
         except (OSError, orjson.JSONDecodeError):
@@ -338,29 +337,29 @@ class FolderCheckpoints:
         return signature if isinstance(signature, dict) else None
 
     def save(self, files: Mapping[str, bytes]) -> None:
-        """Keep these files, in place of those saved before.
+        """Save files in place of the previous ones.
 
         Raises:
-            ArtifactError: a file is of no safe format.
-            StorageError: they cannot be written.
+            ArtifactError: a file is not of a safe format.
+            StorageError: the files cannot be written.
         """
         check_files(Artifact(files, {}), "checkpoint")
         try:
             self._folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".new-", dir=self._folder.parent) as made:
-                whole = Path(made, "whole")
-                whole.mkdir()
+            with tempfile.TemporaryDirectory(prefix=".new-", dir=self._folder.parent) as temporary:
+                new = Path(temporary, "new")
+                new.mkdir()
                 for name, content in {**files, "signature": self._signature}.items():
-                    _write_through(whole / name, content)
+                    _write_through(new / name, content)
                 self.clear()
-                whole.rename(self._folder)
+                new.rename(self._folder)
         except OSError as error:
             raise StorageError(
                 f"a checkpoint cannot be written: {error}", where=str(self._folder)
             ) from error
 
     def clear(self) -> None:
-        """Remove what is kept."""
+        """Remove the saved files."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -368,7 +367,7 @@ def _has_card(folder: Path) -> bool:
     try:
         return (folder / _CARD).is_file()
     except PermissionError:
-        # It is there for all that can be seen; whoever reads it is told that it cannot be.
+        # Count the folder as an artifact: reading it gives a clear error.
         return True
 
 

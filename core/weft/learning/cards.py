@@ -1,11 +1,14 @@
-"""The card of an artifact: what has to stand on it, and making sure that it does."""
+"""Card and files of an artifact: required fields, and formats that cannot run code."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Final
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from weft.components.trained import Artifact
 from weft.foundation.errors import ArtifactError
 from weft.foundation.times import iso, parse_time
 from weft.foundation.version import __version__
@@ -15,8 +18,8 @@ from weft.learning.records import TrainingRows
 FORMAT: Final = 1
 
 _HINT: Final = (
-    "Weft wrote no such card: move the folder away, or restore it from a backup, or train anew "
-    "with `weft train`"
+    "The card was changed: restore the folder from a backup, or move it away and train again with "
+    "`weft train`"
 )
 
 
@@ -42,7 +45,7 @@ class _Card(_Strict):
 
 
 class _About(_Strict):
-    """What is read of the engine's part by those who promote, compare and list."""
+    """Fields of the engine's part that promotion, judging and listing read."""
 
     trained_through: Annotated[str, AfterValidator(_time)]
     trained_to: Annotated[int, AfterValidator(_instant)]
@@ -58,14 +61,14 @@ def about_of(
     skill: Comparison,
     made_with: Mapping[str, object],
 ) -> dict[str, Any]:
-    """Return what the engine says of an artifact.
+    """Return the engine's part of a card.
 
     Args:
-        component: its kind and name.
-        options: of the component.
-        span: rows it was trained and judged on.
-        skill: its gain over the baseline on those it was judged on.
-        made_with: what else it was made with and for, as JSON values.
+        component: kind and name of the component.
+        options: canonical options of the component.
+        span: rows of the training.
+        skill: gain over the baseline on the judging rows.
+        made_with: interval, horizon and seed, as JSON values.
     """
     return {
         "component": component,
@@ -86,20 +89,20 @@ def about_of(
 
 
 def read_card(text: bytes, key: str, where: str) -> dict[str, Any]:
-    """Return a card: its format, the component's key, the files' digests, and two parts more.
+    """Parse a card: format, key of the component, digests of the files, and two further parts.
 
     Args:
-        text: as it stands in the file.
-        key: of the component it has to be of, in config.
-        where: for errors.
+        text: content of the file.
+        key: expected key of the component in config.
+        where: artifact, for error messages.
 
     Raises:
-        ArtifactError: it is no card, of another format, or another component's.
+        ArtifactError: the text is not a card, of another format, or of another component.
     """
     try:
         card = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise ArtifactError(f"card.json is no JSON: {error}", where=where, hint=_HINT) from error
+        raise ArtifactError(f"card.json is not JSON: {error}", where=where, hint=_HINT) from error
     if not isinstance(card, dict):
         raise ArtifactError(
             f"card.json holds a {type(card).__name__}, expected an object", where=where, hint=_HINT
@@ -108,23 +111,23 @@ def read_card(text: bytes, key: str, where: str) -> dict[str, Any]:
         raise ArtifactError(
             f"has format {card.get('format')!r}; this Weft reads {FORMAT}",
             where=where,
-            hint="Train it anew with `weft train`, or use the Weft that made it",
+            hint="Train it again with `weft train`, or use the Weft that wrote it",
         )
     _expect(_Card, card, where, "card.json")
     if card["key"] != key:
         raise ArtifactError(
             f"card.json: key is {card['key']!r}, expected {key!r}",
             where=where,
-            hint="It is another component's: move the folder back to where it was",
+            hint="The artifact belongs to another component: move the folder back",
         )
     return card
 
 
 def expect_about(about: Mapping[str, Any], where: str) -> None:
-    """Make sure that the engine's part of a card says when it was trained, and to what end.
+    """Check the fields of the engine's part of a card.
 
     Raises:
-        ArtifactError: a field is missing, or is not what it has to be.
+        ArtifactError: a field is missing or invalid.
     """
     _expect(_About, about, where, "card.json: about")
 
@@ -135,10 +138,57 @@ def _expect(kind: type[_Strict], values: Mapping[str, Any], where: str, part: st
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path = ".".join([part, *map(str, first["loc"])]).replace("card.json.", "card.json: ", 1)
-        came = "" if first["type"] == "missing" else f", got {_short(first['input'])}"
-        raise ArtifactError(f"{path}: {first['msg']}{came}", where=where, hint=_HINT) from error
+        value = "" if first["type"] == "missing" else f", got {_short(first['input'])}"
+        raise ArtifactError(f"{path}: {first['msg']}{value}", where=where, hint=_HINT) from error
 
 
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+SAFE_SUFFIXES: Final = (".json", ".ubj", ".safetensors")
+"""JSON, XGBoost's binary JSON and safetensors: formats without code."""
+
+
+def check_files(artifact: Artifact, where: str) -> None:
+    """Check that an artifact can be stored and loaded without running code.
+
+    Raises:
+        ArtifactError: a file has another format or a path, or the card holds a value that is not
+            JSON.
+    """
+    for name, content in artifact.files.items():
+        path = PurePosixPath(name)
+        if path.name != name or path.suffix not in SAFE_SUFFIXES or name == "card.json":
+            raise ArtifactError(
+                f"file {name!r} cannot be stored",
+                where=where,
+                hint=f"Use a file name that ends with {', '.join(SAFE_SUFFIXES)}",
+            )
+        if not isinstance(content, bytes):
+            raise ArtifactError(f"{name} is {type(content).__name__}, expected bytes", where=where)
+    _check_value(artifact.card, where, "card")
+
+
+def _check_value(value: object, where: str, path: str) -> None:
+    if value is None or isinstance(value, str | bool | int):
+        return
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return
+        raise ArtifactError(f"{path} is {value}, which JSON cannot represent", where=where)
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ArtifactError(f"{path} has the key {key!r}, expected text", where=where)
+            _check_value(inner, where, f"{path}.{key}")
+    elif isinstance(value, Sequence) and not isinstance(value, bytes):
+        for number, inner in enumerate(value):
+            _check_value(inner, where, f"{path}[{number}]")
+    else:
+        raise ArtifactError(
+            f"{path} is a {type(value).__name__}, which JSON cannot represent",
+            where=where,
+            hint="Convert arrays to lists, or store them in a .safetensors file",
+        )

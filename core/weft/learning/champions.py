@@ -1,4 +1,4 @@
-"""Which artifact of a component is in use, as of any instant: the champion."""
+"""Champions: the artifact of each component in use as of any instant."""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -14,30 +14,30 @@ from weft.foundation.times import iso, parse_time
 from weft.learning.artifacts import Artifacts, Signs, StoredArtifact
 from weft.ledger.ledger import Entry, Ledger
 
-_ANYTHING: Final[Mapping[str, object]] = MappingProxyType({})
+_NO_RESTRICTION: Final[Mapping[str, object]] = MappingProxyType({})
 
 PROMOTION: Final = "promotion"
 
-_READY_AT_ONCE: Final = 3
-"""Artifacts of a component that stay in memory: in use now, the one before, one for history."""
+_LOADED_ARTIFACTS: Final = 3
+"""Artifacts of a component in memory: the current, the previous, and one for history."""
 
 _Known: TypeAlias = tuple[str, str, str]
-"""A component's key in config, an artifact's digest, and the component's options."""
+"""Key of a component in config, digest of an artifact, and options of the component."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """An artifact taken into use.
+    """Promotion of an artifact into use.
 
     Attributes:
-        key: the component's key in config.
-        digest: of the artifact.
-        effective_at: decision row from which on it is used: all that it rests on, and all that
-            it was judged by, was known by then. Microseconds since 1970.
-        recorded_at: when it was decided, microseconds since 1970.
-        trust: how far it has shown that it knows more than nothing, 0 to 1.
-        why: in words.
-        figures: what it was judged by.
+        key: key of the component in config.
+        digest: digest of the artifact.
+        effective_at: first decision row that uses it, microseconds since 1970. All data of its
+            training and judging was known by then.
+        recorded_at: time of the decision, microseconds since 1970.
+        trust: weight of its forecasts by its gain over the baseline, 0 to 1.
+        why: reason, for users.
+        figures: figures of the judging.
     """
 
     key: str
@@ -51,11 +51,11 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class ActiveArtifacts:
-    """What the trained components have learnt as of an instant.
+    """Artifacts of the trained components in use as of an instant.
 
     Attributes:
-        learned: artifacts ready for use, by the component's key in config.
-        problems: why a component has none, or not the latest, by key.
+        learned: loaded artifacts, by key of the component in config.
+        problems: why a component has no artifact, or not the latest, by key.
     """
 
     learned: Mapping[str, LoadedArtifact]
@@ -64,29 +64,29 @@ class ActiveArtifacts:
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """Why an artifact cannot be used, as it was found on disk."""
+    """Reason why an artifact cannot be used, and the state of its files at that time."""
 
     why: str
     signs: Signs
 
 
 class Champions:
-    """Knows the champion of each component as of any instant. Safe to use from several threads.
+    """Champions of all components as of any instant. Safe to use from several threads.
 
-    Promotions stand in the ledger, so none can be taken back or backdated without a trace; the
-    latest that was effective by an instant, and recorded by another, is the champion then.
+    Promotions are rows of the ledger, so none can be removed or backdated without a trace. The
+    champion as of an instant is the latest promotion effective by then.
 
-    An artifact that is of use, or of none, is looked at once. One of no use is looked at again
-    once its files were touched, or anything of its component was promoted.
+    Each artifact is loaded once, and the outcome cached. An unusable artifact is tried again after
+    its files changed, or after a promotion of its component.
 
     Args:
-        ledger: where promotions stand.
-        artifacts: where the artifacts are.
-        made_for: what has to stand on the card of one that is used (`Composition.made_for`).
+        ledger: ledger with the promotions.
+        artifacts: artifacts on disk.
+        made_for: values that the card of a used artifact must have (`Composition.made_for`).
     """
 
     def __init__(
-        self, ledger: Ledger, artifacts: Artifacts, made_for: Mapping[str, object] = _ANYTHING
+        self, ledger: Ledger, artifacts: Artifacts, made_for: Mapping[str, object] = _NO_RESTRICTION
     ) -> None:
         self._ledger = ledger
         self._artifacts = artifacts
@@ -98,10 +98,10 @@ class Champions:
         self._lock = threading.Lock()
 
     def promote(self, promotion: Promotion) -> None:
-        """Write down that an artifact is taken into use.
+        """Record a promotion in the ledger.
 
         Raises:
-            StorageError: it cannot be written; the champion stays.
+            StorageError: the ledger cannot be written; the champion stays.
         """
         body = {
             "artifact": promotion.digest,
@@ -112,26 +112,27 @@ class Champions:
         self._ledger.note(PROMOTION, promotion.key, iso(promotion.effective_at), body)
 
     def promotions(self, key: str) -> list[Promotion]:
-        """Return every promotion of a component, in the order they were decided."""
-        return [one for one in self._all() if one.key == key]
+        """Return every promotion of a component, in the order of decision."""
+        return [promotion for promotion in self._all() if promotion.key == key]
 
     def ranked(self, key: str, as_of: int, recorded_by: int | None = None) -> list[Promotion]:
         """Return the promotions effective at an instant, the champion first.
 
         Args:
-            key: the component's key in config.
-            as_of: a decision row, microseconds since 1970.
-            recorded_by: leave out what was decided later than this; None for nothing.
+            key: key of the component in config.
+            as_of: decision row, microseconds since 1970.
+            recorded_by: latest time of decision that counts; None for all.
         """
         effective = [
-            (one.effective_at, number, one)
-            for number, one in enumerate(self._all())
-            if one.key == key
-            and one.effective_at <= as_of
-            and (recorded_by is None or one.recorded_at <= recorded_by)
+            (promotion.effective_at, number, promotion)
+            for number, promotion in enumerate(self._all())
+            if promotion.key == key
+            and promotion.effective_at <= as_of
+            and (recorded_by is None or promotion.recorded_at <= recorded_by)
         ]
-        # Of two that are effective from one row on, the one decided last.
-        return [one for _, _, one in sorted(effective, key=lambda p: p[:2], reverse=True)]
+        # Among promotions effective from the same row, the last decision counts.
+        ordered = sorted(effective, key=lambda entry: entry[:2], reverse=True)
+        return [promotion for _, _, promotion in ordered]
 
     def at(
         self,
@@ -139,28 +140,33 @@ class Champions:
         as_of: int,
         recorded_by: int | None = None,
     ) -> ActiveArtifacts:
-        """Return what components have learnt as of a decision row.
+        """Return the artifacts of components in use as of a decision row.
 
-        An artifact that is damaged, or was made with other options, is passed over for the one
-        that was champion before it, and the problem is told.
+        Where the champion is damaged or of other options, the previous champion is used, and
+        `ActiveArtifacts.problems` gives the reason.
+
+        Args:
+            components: components by key in config.
+            as_of: decision row, microseconds since 1970.
+            recorded_by: latest time of decision that counts; None for all.
         """
         learned: dict[str, LoadedArtifact] = {}
         problems: dict[str, str] = {}
         for key, component in components.items():
             ranked = self.ranked(key, as_of, recorded_by)
-            found, trouble = self._first_usable(key, component, ranked)
-            if found is not None:
-                learned[key] = found
-            if trouble:
-                problems[key] = "; ".join(trouble)
+            artifact, reasons = self._first_usable(key, component, ranked)
+            if artifact is not None:
+                learned[key] = artifact
+            if reasons:
+                problems[key] = "; ".join(reasons)
         return ActiveArtifacts(learned, problems)
 
     def in_use(self, key: str, component: Trained, as_of: int) -> StoredArtifact | None:
-        """Return the artifact a component uses as of a decision row, None where there is none."""
+        """Return the stored artifact of a component in use as of a decision row, or None."""
         for promotion in self.ranked(key, as_of):
-            if isinstance(self._looked_at(key, component, promotion), LoadedArtifact):
+            if isinstance(self._loaded(key, component, promotion), LoadedArtifact):
                 try:
-                    # Anew, for one that is ready may have been damaged on disk since.
+                    # Read again: the files may have been damaged since they were loaded.
                     return self._artifacts.read(key, promotion.digest)
                 except ArtifactError:
                     continue
@@ -169,114 +175,114 @@ class Champions:
     def _first_usable(
         self, key: str, component: Trained, ranked: Iterable[Promotion]
     ) -> tuple[LoadedArtifact | None, list[str]]:
-        trouble: list[str] = []
+        reasons: list[str] = []
         for promotion in ranked:
-            found = self._looked_at(key, component, promotion)
-            if isinstance(found, LoadedArtifact):
-                return found, trouble
-            reason = f"artifact {promotion.digest[:8]} is not used: {found.why}"
-            if reason not in trouble:
-                trouble.append(reason)
-        return None, trouble
+            loaded = self._loaded(key, component, promotion)
+            if isinstance(loaded, LoadedArtifact):
+                return loaded, reasons
+            reason = f"artifact {promotion.digest[:8]} is not used: {loaded.why}"
+            if reason not in reasons:
+                reasons.append(reason)
+        return None, reasons
 
-    def _looked_at(
+    def _loaded(
         self, key: str, component: Trained, promotion: Promotion
     ) -> LoadedArtifact | _Refusal:
-        """Return a promoted artifact, made ready; or why it cannot be used."""
+        """Return a promoted artifact, loaded; or the reason why it cannot be used."""
         options = canonical_options(component.config)
         known = (key, promotion.digest, options)
         with self._lock:
-            held, refused = self._ready.get(known), self._refused.get(known)
-            if held is not None:
-                # The one used last stands last.
+            cached, refused = self._ready.get(known), self._refused.get(known)
+            if cached is not None:
+                # The most recently used artifact is last.
                 self._ready[known] = self._ready.pop(known)
-        if held is not None:
-            return LoadedArtifact(held.digest, held.ready, promotion.trust)
-        # Before it is read, so that what is put right meanwhile is looked at again.
+        if cached is not None:
+            return LoadedArtifact(cached.digest, cached.ready, promotion.trust)
+        # Signs are taken before reading, so a repair in between is noticed the next time.
         signs = self._artifacts.signs(key, promotion.digest)
         if refused is not None and refused.signs == signs:
             return refused
         try:
-            kept = self._artifacts.read(key, promotion.digest)
-            expect_made_by(component, kept, options, self._made_for)
-            ready = made_ready(component, kept.artifact)
-            found = LoadedArtifact(promotion.digest, ready, promotion.trust)
+            stored = self._artifacts.read(key, promotion.digest)
+            expect_trained_for(component, stored, options, self._made_for)
+            ready = load_artifact(component, stored.artifact)
+            loaded = LoadedArtifact(promotion.digest, ready, promotion.trust)
         except LearningError as error:
             refusal = _Refusal(str(error), signs)
             cause = error.__cause__
-            # A file that is there but could not be read may be readable the next time.
+            # A file that exists but could not be read may be readable the next time.
             if isinstance(cause, FileNotFoundError) or not isinstance(cause, OSError):
                 with self._lock:
                     self._refused[known] = refusal
             return refusal
         with self._lock:
-            self._ready[known] = found
-            for old in [one for one in self._ready if one[0] == key][:-_READY_AT_ONCE]:
+            self._ready[known] = loaded
+            for old in [entry for entry in self._ready if entry[0] == key][:-_LOADED_ARTIFACTS]:
                 del self._ready[old]
-        return found
+        return loaded
 
     def _all(self) -> list[Promotion]:
         with self._lock:
             for entry in self._ledger.notes(PROMOTION, after=self._read_to):
                 self._promotions.append(_promotion(entry))
                 self._read_to = entry.seq
-                for known in [one for one in self._refused if one[0] == entry.symbol]:
+                for known in [refused for refused in self._refused if refused[0] == entry.symbol]:
                     del self._refused[known]
             return list(self._promotions)
 
 
-def made_ready(component: Trained, artifact: Artifact) -> Any:  # noqa: ANN401  # what the component works with
-    """Return what a component makes of an artifact.
+def load_artifact(component: Trained, artifact: Artifact) -> Any:  # noqa: ANN401  # what the component works with
+    """Return an artifact as loaded by its component.
 
     Raises:
-        ArtifactError: it can make nothing of it, for whatever reason.
+        ArtifactError: loading failed.
     """
-    found = attempt(lambda: component.load(artifact))
-    if not isinstance(found, Raised):
-        return found
-    if isinstance(found.error, LearningError):
-        raise found.error
+    loaded = attempt(lambda: component.load(artifact))
+    if not isinstance(loaded, Raised):
+        return loaded
+    if isinstance(loaded.error, LearningError):
+        raise loaded.error
     raise ArtifactError(
-        f"cannot be loaded: {type(found.error).__name__}: {found.error}",
+        f"cannot be loaded: {type(loaded.error).__name__}: {loaded.error}",
         where=component.title(),
-        hint="Train it anew with `weft train`",
-    ) from found.error
+        hint="Train it again with `weft train`",
+    ) from loaded.error
 
 
-def expect_made_by(
-    component: Trained, kept: StoredArtifact, options: str, made_for: Mapping[str, object]
+def expect_trained_for(
+    component: Trained, stored: StoredArtifact, options: str, made_for: Mapping[str, object]
 ) -> None:
-    """Make sure that a component with these options made an artifact, for this composition.
+    """Check that an artifact is of a component, its options and this composition.
 
     Args:
-        component: that is to use it.
-        kept: the artifact.
-        options: of the component.
-        made_for: what has to stand on its card: the interval, and the horizon.
+        component: component that is to use the artifact.
+        stored: artifact to check.
+        options: canonical options of the component.
+        made_for: values its card must have: interval and horizon.
 
     Raises:
-        ArtifactError: another component did, or the same with other options, or for something
-            else.
+        ArtifactError: the artifact is of another component, other options, or another interval or
+            horizon.
     """
-    made_by = kept.about.get("component")
-    if made_by != component.title():
+    trained_by = stored.about.get("component")
+    if trained_by != component.title():
         raise ArtifactError(
-            f"was made by {made_by}",
+            f"was trained by {trained_by}",
             where=component.title(),
-            hint="Train it anew with `weft train`",
+            hint="Train it again with `weft train`",
         )
-    if kept.about.get("options") != options:
+    if stored.about.get("options") != options:
         raise ArtifactError(
-            "was made with other options than those in config",
+            "was trained with other options than those in config",
             where=component.title(),
-            hint="Train it anew with `weft train`, or set the options back",
+            hint="Train it again with `weft train`, or restore the options",
         )
-    for name, wanted in made_for.items():
-        if kept.about.get(name) != wanted:
+    for name, expected in made_for.items():
+        if stored.about.get(name) != expected:
             raise ArtifactError(
-                f"was made for {name} {kept.about.get(name)}, config says {wanted}",
+                f"was trained for {name} {stored.about.get(name)}; config has {expected}",
                 where=component.title(),
-                hint=f"Train it anew with `weft train`, or set {name} back",
+                hint=f"Train it again with `weft train`, or restore {name}",
             )
 
 

@@ -1,4 +1,4 @@
-"""What a composition said over a long history: composed some rows at a time, told as a whole."""
+"""Decisions of a composition over a long history, composed block by block."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ from weft.market.market import Market
 from weft.market.view import View
 
 ROWS_AT_ONCE: Final = BLOCK
-"""Decision rows composed at once: with fewer, most of the work would be their warm-up."""
+"""Decision rows of a block: with fewer, most of the work would be warm-up."""
 
 _Cells: TypeAlias = tuple[slice, NDArray[np.int64]]
 
@@ -38,61 +38,61 @@ def compose_history(
     progress: TrainingProgress = ignore_progress,
     at_once: int = ROWS_AT_ONCE,
 ) -> tuple[View, ComposedDecisions]:
-    """Return a view of many decision rows, and what the composition said on them.
+    """Return a view of many decision rows, and the decisions of a composition on them.
 
-    Rows are composed block by block, each on a view of its own with its own warm-up. No row
-    depends on how many others are composed with it, so that the numbers are those of one view of
-    all rows, to the last bit; memory holds one block, and the panels that are told.
+    Rows are composed in blocks, each with its own view and warm-up. No row depends on the rows
+    composed with it, so the numbers equal those of one view of all rows, to the last bit. Memory
+    holds one block and the returned panels.
 
-    Of the fusion, score, confidence, direction and `calibrated` are kept, of the levels the
-    prices; layer weights and figures of the risk are dropped. The view knows the universe, the
-    regime and the forecasts of its rows. Where a component did not answer on a block, or a symbol
-    had not traded yet by the end of one, these are NaN, and a score or a direction is 0.
+    The decisions hold score, confidence, direction and `calibrated` of the fusion and the prices of
+    the levels, without layer weights and risk figures. The view holds the universe, the regime and
+    the forecasts of its rows. Where a component gave no result on a block, or a symbol had not
+    traded by its end, these are NaN, and score and direction are 0.
 
     Args:
-        composition: whose opinions; its deadlines are lifted.
-        market: gives the views that are composed.
-        last: the last decision row, microseconds since 1970.
-        rows: decision rows.
-        needs: what the view that is returned is for.
-        in_use: what the trained components had learnt by the first row.
-        progress: told how many of the rows are composed.
-        at_once: rows in a block of the calendar.
+        composition: composition to run; without its deadlines.
+        market: source of the views.
+        last: last decision row, microseconds since 1970.
+        rows: number of decision rows.
+        needs: needs of the component that receives the view.
+        in_use: artifacts of the trained components as of the first row.
+        progress: called with the number of composed rows.
+        at_once: rows in a calendar block.
 
     Raises:
         NoDataError: no instrument had a candle by the end of the first block.
-        ComponentError: a component that must not be missing failed.
+        ComponentError: a required component failed.
     """
     unhurried = composition.unhurried()
     view = market.planned_for(needs).view(last, rows)
     history = _History(view)
-    # By the calendar: which rows are composed together then does not depend on the span, and
-    # features, which start by it too, need the least warm-up.
-    whole = at_once - view.interval.index(int(view.times[0])) % at_once
-    for start, stop in pairwise([0, *range(whole, rows, at_once), rows]):
-        seen = market.view(int(view.times[stop - 1]), stop - start)
-        said = compose(unhurried, seen, in_use.learned, in_use.problems)
-        history.take_in(slice(start, stop), said)
+    # Blocks follow the calendar: the rows of a block then do not depend on the span, and features,
+    # which start at the same blocks, need the least warm-up.
+    first_block = at_once - view.interval.index(int(view.times[0])) % at_once
+    for start, stop in pairwise([0, *range(first_block, rows, at_once), rows]):
+        block = market.view(int(view.times[stop - 1]), stop - start)
+        composed = compose(unhurried, block, in_use.learned, in_use.problems)
+        history.add(slice(start, stop), composed)
         progress(stop, rows, composed=stop / rows)
-    return history.seen(), history.opinions()
+    return history.result_view(), history.decisions()
 
 
 def first_half(progress: TrainingProgress) -> TrainingProgress:
-    """Return what tells of something that is the first half of a training."""
+    """Return a progress callback scaled to the first half of the bar."""
 
-    def told(done: float, total: float, **figures: float) -> None:
+    def report(done: float, total: float, **figures: float) -> None:
         progress(done, 2.0 * total, **figures)
 
-    return told
+    return report
 
 
 def second_half(progress: TrainingProgress) -> TrainingProgress:
-    """Return what tells of something that is the second half of a training."""
+    """Return a progress callback scaled to the second half of the bar."""
 
-    def told(done: float, total: float, **figures: float) -> None:
+    def report(done: float, total: float, **figures: float) -> None:
         progress(total + done, 2.0 * total, **figures)
 
-    return told
+    return report
 
 
 @dataclass(slots=True)
@@ -102,46 +102,46 @@ class _History:
     view: View
     calibrated: bool = True
     regime: RegimeState | None = None
-    outlooks: dict[str, TrustedForecast] = field(default_factory=dict)
+    forecasts: dict[str, TrustedForecast] = field(default_factory=dict)
     panels: dict[str, NDArray[Any]] = field(default_factory=dict)
 
-    def take_in(self, block: slice, said: Composed) -> None:
-        """Copy what was said on a block of the rows."""
-        # A symbol that had not traded by the end of the block has no column in it.
+    def add(self, block: slice, composed: Composed) -> None:
+        """Copy the results of a block of rows."""
+        # A symbol that had not traded by the end of the block has no column in its view.
         place = {symbol: number for number, symbol in enumerate(self.view.symbols)}
-        cells = block, np.array([place[symbol] for symbol in said.view.symbols])
-        fusion, levels = said.fusion, said.levels
+        cells = block, np.array([place[symbol] for symbol in composed.view.symbols])
+        fusion, levels = composed.fusion, composed.levels
         self.calibrated = self.calibrated and fusion.calibrated
-        self._put("universe", cells, said.universe, np.False_)
+        self._put("universe", cells, composed.universe, np.False_)
         self._put("score", cells, fusion.score, 0.0)
         self._put("confidence", cells, fusion.confidence, 0.0)
         self._put("direction", cells, fusion.direction, np.int8(0))
         self._put("entry", cells, levels.entry)
         self._put("stop_loss", cells, levels.stop_loss)
         self._put("take_profit", cells, levels.take_profit)
-        if said.regime is not None:
-            self._take_in_regime(block, said.regime)
-        for name, outlook in said.outlooks.items():
-            self._take_in_outlook(name, cells, outlook)
+        if composed.regime is not None:
+            self._add_regime(block, composed.regime)
+        for name, forecast in composed.outlooks.items():
+            self._add_forecast(name, cells, forecast)
 
-    def _take_in_regime(self, block: slice, state: RegimeState) -> None:
+    def _add_regime(self, block: slice, state: RegimeState) -> None:
         states = np.arange(len(state.names))
-        whole = self._put("regime", (block, states), state.probability, width=len(states))
-        self.regime = replace(state, probability=whole)
+        probability = self._put("regime", (block, states), state.probability, width=len(states))
+        self.regime = replace(state, probability=probability)
 
-    def _take_in_outlook(self, name: str, cells: _Cells, outlook: TrustedForecast) -> None:
-        said = outlook.forecast
+    def _add_forecast(self, name: str, cells: _Cells, trusted: TrustedForecast) -> None:
+        block = trusted.forecast
 
-        def put(what: str, panel: FloatPanel) -> FloatPanel:
-            return self._put(f"{name} {what}", cells, panel)
+        def put(part: str, panel: FloatPanel) -> FloatPanel:
+            return self._put(f"{name} {part}", cells, panel)
 
-        whole = Forecast(
-            mean=put("mean", said.mean),
-            probability_up=put("probability_up", said.probability_up),
-            quantiles={n: put(f"quantile {n}", panel) for n, panel in said.quantiles.items()},
-            evidence={n: put(f"evidence {n}", panel) for n, panel in said.evidence.items()},
+        forecast = Forecast(
+            mean=put("mean", block.mean),
+            probability_up=put("probability_up", block.probability_up),
+            quantiles={n: put(f"quantile {n}", panel) for n, panel in block.quantiles.items()},
+            evidence={n: put(f"evidence {n}", panel) for n, panel in block.evidence.items()},
         )
-        self.outlooks[name] = replace(outlook, forecast=whole)
+        self.forecasts[name] = replace(trusted, forecast=forecast)
 
     def _put(
         self,
@@ -151,28 +151,28 @@ class _History:
         blank: float | np.generic = np.nan,
         width: int | None = None,
     ) -> NDArray[Any]:
-        """Copy values into the panel of that name, begun with a blank in every cell."""
+        """Copy values into the panel of that name; a new panel is blank."""
         if name not in self.panels:
             shape = (self.view.steps, len(self.view.symbols) if width is None else width)
             self.panels[name] = np.full(shape, blank)
         self.panels[name][cells] = values
         return self.panels[name]
 
-    def seen(self) -> View:
-        """Return the view, knowing universe, regime and forecasts."""
+    def result_view(self) -> View:
+        """Return the view with universe, regime and forecasts."""
         view = self.view.with_universe(self.panels["universe"])
-        return view.with_regime(self.regime).with_forecasts(self.outlooks)
+        return view.with_regime(self.regime).with_forecasts(self.forecasts)
 
-    def opinions(self) -> ComposedDecisions:
-        """Return what was said on all rows."""
-        said = self.panels
+    def decisions(self) -> ComposedDecisions:
+        """Return the decisions on all rows."""
+        panels = self.panels
         return ComposedDecisions(
             Fusion(
-                score=said["score"],
-                confidence=said["confidence"],
-                direction=said["direction"],
+                score=panels["score"],
+                confidence=panels["confidence"],
+                direction=panels["direction"],
                 weights={},
                 calibrated=self.calibrated,
             ),
-            Levels(said["entry"], said["stop_loss"], said["take_profit"]),
+            Levels(panels["entry"], panels["stop_loss"], panels["take_profit"]),
         )

@@ -1,4 +1,4 @@
-"""Splitting history into rows to train on and rows to test on, with nothing shared between them."""
+"""Splits of history into training and test rows whose outcomes share no time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Positions of the samples to train on and to test on, both ascending."""
+    """Positions of the training and the test samples, both ascending."""
 
     train: NDArray[np.int64]
     test: NDArray[np.int64]
@@ -23,25 +23,26 @@ def purge(
 ) -> NDArray[np.int64]:
     """Return the samples that share no time with any test sample.
 
-    A sample is what lies between the row it is made on and the row its outcome is known at, both
-    included. One that meets a test sample's span is left out; so is one that starts within
-    `embargo` after such a span, whose features still look back into it. It is times that decide,
-    so samples of all symbols may be mixed. López de Prado (2018), section 7.4.
+    A sample spans the time from its row to the row at which its outcome is known, inclusive. A
+    sample that overlaps a test span is left out, and so is one that starts within `embargo` after
+    a test span, because its features look back into it. Only times count, so samples of all
+    symbols may be mixed. López de Prado (2018), Advances in Financial Machine Learning, section
+    7.4.
 
     Args:
         starts: row of each sample, or its time (n,).
-        ends: row at which its outcome is known, not before `starts` (n,).
+        ends: row at which its outcome is known, at or after `starts` (n,).
         test: positions of the test samples.
         embargo: rows, or time, after a test span.
     """
     order = np.argsort(starts[test], kind="stable")
     first, last = starts[test][order], ends[test][order]
     reach = np.maximum.accumulate(last) if len(last) else last
-    # Of the test samples that start by a sample's end, the one reaching furthest decides.
+    # Among the test samples that start by a sample's end, the latest end counts.
     place = np.searchsorted(first, ends, side="right") - 1
     clear = np.ones(len(starts), dtype=np.bool_)
-    met = place >= 0
-    clear[met] = reach[place[met]] + embargo < starts[met]
+    later = place >= 0
+    clear[later] = reach[place[later]] + embargo < starts[later]
     clear[test] = False
     return np.flatnonzero(clear)
 
@@ -52,10 +53,10 @@ def walk_forward(
     folds: int,
     embargo: int = 0,
 ) -> Iterator[Split]:
-    """Yield splits in which all samples to train on lie before those to test on.
+    """Yield splits in which all training samples are earlier than the test samples.
 
-    Time is cut into `folds` + 1 spans with as many distinct starts each; every span but the first
-    is tested once, by what came before it and ended before it begins.
+    Time is cut into `folds` + 1 spans with equally many distinct starts. Each span except the first
+    is tested once, with training samples whose outcome was known before the span begins.
 
     Raises:
         ValueError: fewer distinct starts than spans.
@@ -72,7 +73,7 @@ def purged_folds(
     folds: int,
     embargo: int = 0,
 ) -> Iterator[Split]:
-    """Yield splits that test each of `folds` spans of time once, by all the rest, purged.
+    """Yield splits that test each of `folds` spans of time once, with all other samples purged.
 
     Raises:
         ValueError: fewer distinct starts than spans.

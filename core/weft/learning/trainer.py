@@ -1,4 +1,4 @@
-"""Training: fits a component on history, judges it on what came after, and promotes the better."""
+"""Trainer: fits a component on history, judges it on later rows, and promotes it if better."""
 
 import time
 from collections.abc import Callable
@@ -26,36 +26,43 @@ from weft.foundation.errors import ArtifactError, LearningError, TrainingError
 from weft.foundation.times import DAY, iso, parse_time
 from weft.learning.artifacts import Artifacts, FolderCheckpoints
 from weft.learning.cards import about_of
-from weft.learning.champions import Champions, Promotion, expect_made_by, made_ready
+from weft.learning.champions import Champions, Promotion, expect_trained_for, load_artifact
 from weft.learning.history_run import compose_history, first_half, second_half
 from weft.learning.judging import FEWEST_SPANS, Comparison, compare, skill_of, trust_in
-from weft.learning.records import TRAINING, ChampionScore, Rules, TrainingResult, TrainingRows
+from weft.learning.records import (
+    TRAINING,
+    ChampionScore,
+    Rules,
+    TrainingResult,
+    TrainingRows,
+    Trainings,
+)
 from weft.learning.retention import remove_unneeded
-from weft.learning.trainings import Trainings
 from weft.learning.under_way import UnderWay, read_under_way, shown_under_way
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market
 from weft.market.view import View
 
-_SAME_TRUST = 0.01
+_SMALLEST_CHANGE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingView:
-    """The rows a component is trained or judged on.
+    """Rows that a component is trained or judged on.
 
     Attributes:
-        component: that is trained or judged.
-        view: of the rows.
-        opinions: what the composition said on them; None where it does not learn from that.
+        component: component to train or judge.
+        view: view of the rows.
+        opinions: decisions of the composition on the rows; None for a component that does not
+            learn from them.
     """
 
     component: Trained
     view: View
     opinions: ComposedDecisions | None = None
 
-    def shown(self, training: Training, ready: Any = None) -> tuple[View, Training]:  # noqa: ANN401  # what the component works with
-        """Return what the component sees, with what it learnt, and what goes with it."""
+    def arguments(self, training: Training, ready: Any = None) -> tuple[View, Training]:  # noqa: ANN401  # what the component works with
+        """Return the arguments of `fit` and `evaluate`: restricted view and training."""
         title = self.component.title()
         view = self.view.restricted(self.component.needs, title, ready)
         return view, replace(training, opinions=self.opinions)
@@ -63,16 +70,18 @@ class TrainingView:
 
 @dataclass(slots=True)
 class Trainer:
-    """Trains the components of one composition.
+    """Trainer of the components of one composition.
 
     Attributes:
-        composition: whose components.
-        market: gives views of history.
-        champions: which artifacts are in use.
-        artifacts: where they are kept.
-        ledger: where every training is written down, the promoted and the others.
-        rules: how they are judged.
-        trainings: what the ledger tells of them.
+        composition: composition with the components.
+        market: source of views of history.
+        champions: artifacts in use.
+        artifacts: artifacts on disk.
+        ledger: ledger that records every training, promoted or not.
+        rules: rules of training and judging.
+        stopwatch: seconds of a monotonic clock.
+        clock: time of progress reports.
+        trainings: trainings in the ledger.
     """
 
     composition: Composition
@@ -89,14 +98,14 @@ class Trainer:
         self.trainings = Trainings(self.ledger)
 
     def span(self, key: str, last: int) -> TrainingRows:
-        """Return the rows a training at a decision row would use.
+        """Return the rows of a training at a decision row.
 
         Args:
-            key: the component's key in config.
+            key: key of the component in config.
             last: newest decision row, microseconds since 1970.
 
         Raises:
-            TrainingError: there is too little history, and how much is missing.
+            TrainingError: there are too few rows; the message says how many are missing.
         """
         component = self.composition.trained[key]
         micros = self.composition.interval.micros
@@ -105,23 +114,23 @@ class Trainer:
         if rows - shadow < least:
             missing = self._rows_needed(least) - rows
             raise TrainingError(
-                f"needs {rows + missing:,} rows of {self.composition.interval} candles, to train "
-                f"on {least:,} of them; there are {rows:,}, {missing:,} are missing and will be "
-                f"there at {iso(last + missing * micros)}",
+                f"{rows + missing:,} rows of {self.composition.interval} candles are required, of "
+                f"which {least:,} are trained on; there are {rows:,}, {missing:,} are missing and "
+                f"will be there at {iso(last + missing * micros)}",
                 where=key,
-                hint="`weft backfill --since ...` fetches older ones; `weft guide` says more",
+                hint="Fetch older candles with `weft backfill --since ...`; see `weft guide`",
             )
-        taken = min(rows - shadow, component.most_rows)
+        used = min(rows - shadow, component.most_rows)
         trained_to = last - shadow * micros
-        return TrainingRows(trained_to - (taken - 1) * micros, trained_to, last, taken, shadow)
+        return TrainingRows(trained_to - (used - 1) * micros, trained_to, last, used, shadow)
 
     def _shadow_rows(self, rows: int) -> int:
-        """Return how many of so many rows are kept to judge on."""
+        """Return how many of the rows are judged on."""
         most = self.rules.shadow_spans_most * self.composition.horizon_candles
         return max(min(int(rows * self.rules.shadow_share), most), 1)
 
     def _rows_needed(self, least: int) -> int:
-        """Return how many rows there have to be so that `least` are left to train on."""
+        """Return the number of rows required to train on `least` of them."""
         rows = least + 1
         while rows - self._shadow_rows(rows) < least:
             rows += least - (rows - self._shadow_rows(rows))
@@ -130,18 +139,19 @@ class Trainer:
     def train(
         self, key: str, last: int, progress: TrainingProgress = ignore_progress
     ) -> TrainingResult:
-        """Train a component, judge it, and promote it if it is better than what is in use.
+        """Train a component, judge it, and promote it if it is better than the champion.
 
         Args:
-            key: the component's key in config.
-            last: newest decision row; nothing later is looked at. Microseconds since 1970.
-            progress: told how far it has come.
+            key: key of the component in config.
+            last: newest decision row, microseconds since 1970; later rows are not used.
+            progress: called with the progress.
 
         Raises:
-            TrainingError: nothing can be learnt, or another process trains it; the champion stays.
+            TrainingError: training failed, or another process trains the component; the champion
+                stays.
             StorageError: the artifact or the ledger cannot be written; the champion stays.
         """
-        # Beyond the last candle there is nothing to train on or to be judged by.
+        # There are no outcomes after the last candle.
         span = self.span(key, min(last, self.market.last_close or last))
         folder = self.artifacts.folder / key
         with (
@@ -152,17 +162,18 @@ class Trainer:
 
     def under_way(self) -> dict[str, UnderWay]:
         """Return the trainings under way in any process, by the component's key in config."""
-        found = {}
+        trainings = {}
         for key in self.composition.trained:
             training = read_under_way(self.artifacts.folder / key, self.clock.now())
             if training is not None:
-                found[key] = training
-        return found
+                trainings[key] = training
+        return trainings
 
     def cheapest_first(self) -> list[str]:
-        """Return the keys of the trained components, those whose training takes least first.
+        """Return the keys of the trained components, the fastest to train first.
 
-        By the latest training here where there was one, else by what the component expects.
+        Durations are those of the latest trainings in the ledger, otherwise estimates by
+        `Trained.seconds_per_row`.
         """
         rows = max(self.market.rows_until(self.market.last_close or 0), 1)
         measured = self.trainings.by_key()
@@ -182,84 +193,86 @@ class Trainer:
         span = self._resumed(span, options, unfinished)
         previous = self._previous(key, component, options, span)
         checkpoints = FolderCheckpoints(unfinished, self._signature(span, options))
-        begin = self.stopwatch()
+        start = self.stopwatch()
         training = replace(
             self._training(key), progress=progress, checkpoints=checkpoints, previous=previous
         )
         artifact = self._fitted(key, span, training)
-        ready = made_ready(component, artifact)
-        seconds = self.stopwatch() - begin
-        shadow = self._scene(key, span.judged_to, span.shadow_rows)
+        ready = load_artifact(component, artifact)
+        seconds = self.stopwatch() - start
+        shadow = self._view(key, span.judged_to, span.shadow_rows)
         evaluation = self._judge(key, shadow, ready)
         skill = skill_of(evaluation, self.composition.horizon_candles)
-        standing = self._standing(key, span, shadow)
+        champion = self._champion_score(key, span, shadow)
         against = None
-        if standing is not None:
-            against = compare(evaluation.loss, standing.loss, self.composition.horizon_candles)
+        if champion is not None:
+            against = compare(evaluation.loss, champion.loss, self.composition.horizon_candles)
         made_for, seed = self.composition.made_for, self.rules.seed
         about = about_of(component.title(), options, span, skill, {**made_for, "seed": seed})
-        kept = self.artifacts.keep(key, artifact, about)
-        trial = self._decide(key, kept.digest, span, skill, against, seconds)
-        if standing is not None and standing.digest == kept.digest:
-            trial = replace(trial, promoted=False, why="it is the same as the one in use")
-        self._write_down(trial)
-        if standing is not None and not trial.promoted:
-            self._judge_anew(key, span, standing)
+        stored = self.artifacts.keep(key, artifact, about)
+        result = self._decide(key, stored.digest, span, skill, against, seconds)
+        if champion is not None and champion.digest == stored.digest:
+            same = "not promoted: identical to the artifact in use"
+            result = replace(result, promoted=False, why=same)
+        self._record(result)
+        if champion is not None and not result.promoted:
+            self._update_trust(key, span, champion)
         checkpoints.clear()
-        remove_unneeded(self.artifacts, self.ledger, key, kept, self.rules.keep_unpromoted)
-        return trial
+        remove_unneeded(self.artifacts, self.ledger, key, stored, self.rules.keep_unpromoted)
+        return result
 
     def promote(self, key: str, digest: str, last: int, why: str) -> Promotion:
-        """Take an artifact into use from a decision row on, whatever it was judged to be.
+        """Promote an artifact from a decision row on, whatever its judging.
 
         Args:
-            key: the component's key in config.
-            digest: the artifact's, or how it begins.
-            last: the row, microseconds since 1970.
-            why: in words.
+            key: key of the component in config.
+            digest: digest of the artifact, or its first characters.
+            last: decision row, microseconds since 1970.
+            why: reason, for users.
 
         Raises:
             LearningError: there is no such artifact, or it cannot be used.
         """
-        found = [d for d in self.artifacts.digests(key) if d.startswith(digest)]
-        if len(found) != 1:
-            there = ", ".join(d[:8] for d in self.artifacts.digests(key)) or "none"
+        digests = self.artifacts.digests(key)
+        matches = [candidate for candidate in digests if candidate.startswith(digest)]
+        if len(matches) != 1:
+            available = ", ".join(candidate[:8] for candidate in digests) or "none"
             raise LearningError(
-                f"{len(found)} artifacts begin with {digest!r}",
+                f"{len(matches)} artifacts begin with {digest!r}",
                 where=key,
-                hint=f"There are {there}; `weft models show {key}` lists them",
+                hint=f"Available: {available}; `weft models show {key}` lists them",
             )
-        kept = self.artifacts.read(key, found[0])
+        stored = self.artifacts.read(key, matches[0])
         component = self.composition.trained[key]
         options = canonical_options(component.config)
-        expect_made_by(component, kept, options, self.composition.made_for)
-        made_ready(component, kept.artifact)
-        about = self.artifacts.about(key, found[0])
+        expect_trained_for(component, stored, options, self.composition.made_for)
+        load_artifact(component, stored.artifact)
+        about = self.artifacts.about(key, matches[0])
         effective, trust = max(last, about["known_at"]), float(about["trust"])
-        promotion = Promotion(key, found[0], effective, 0, trust, why)
+        promotion = Promotion(key, matches[0], effective, 0, trust, why)
         self.champions.promote(promotion)
-        # Should another process have removed it, not knowing of this.
-        self.artifacts.keep(key, kept.artifact, kept.about)
+        # Another process may have removed the artifact before it saw the promotion.
+        self.artifacts.keep(key, stored.artifact, stored.about)
         return promotion
 
     def roll_back(self, key: str, last: int) -> Promotion:
-        """Take the artifact into use again that was champion before the one at a decision row.
+        """Promote the artifact that was champion before the one at a decision row.
 
         Raises:
-            LearningError: there was none.
+            LearningError: there is no earlier champion.
         """
         used = [p.digest for p in self.champions.ranked(key, last)]
         earlier = [digest for digest in used if digest != used[0]]
         if not earlier:
             raise LearningError(
-                "there is no artifact to go back to",
+                "there is no earlier artifact to go back to",
                 where=key,
-                hint="`weft models list` shows what was used when",
+                hint=f"`weft models show {key}` lists its promotions",
             )
         return self.promote(key, earlier[0], last, f"rolled back from {used[0][:8]}")
 
     def _signature(self, span: TrainingRows, options: str) -> dict[str, Any]:
-        """Return what tells one training from another."""
+        """Return JSON values that identify a training."""
         return {
             "options": options,
             "seed": self.rules.seed,
@@ -269,12 +282,12 @@ class Trainer:
         }
 
     def _resumed(self, span: TrainingRows, options: str, unfinished: Path) -> TrainingRows:
-        """Return the span of a training that was stopped within the last day, to finish it.
+        """Return the rows of an equal training stopped within the last day, to finish it.
 
-        Without one, or where it was another kind of training, the span that is handed in.
+        Without such a training, return the given rows.
         """
-        kept = FolderCheckpoints.signature_in(unfinished) or {}
-        first, trained_to = kept.get("first"), kept.get("trained_to")
+        signature = FolderCheckpoints.signature_in(unfinished) or {}
+        first, trained_to = signature.get("first"), signature.get("trained_to")
         if not isinstance(first, int) or not isinstance(trained_to, int):
             return span
         micros = self.composition.interval.micros
@@ -285,28 +298,28 @@ class Trainer:
             (trained_to - first) // micros + 1,
             (span.judged_to - trained_to) // micros,
         )
-        same = kept == self._signature(earlier, options)
+        same = signature == self._signature(earlier, options)
         recent = 0 <= span.trained_to - trained_to <= max(DAY, micros)
         return earlier if same and recent else span
 
     def _fitted(self, key: str, span: TrainingRows, training: Training) -> Artifact:
-        """Return what a component learns on the rows to train on."""
+        """Return the artifact of a component trained on the training rows."""
         component, progress = self.composition.trained[key], training.progress
         if not component.learns_from_opinions:
-            return component.fit(*self._scene(key, span.trained_to, span.rows).shown(training))
-        scene = self._scene(key, span.trained_to, span.rows, first_half(progress))
+            return component.fit(*self._view(key, span.trained_to, span.rows).arguments(training))
+        rows = self._view(key, span.trained_to, span.rows, first_half(progress))
         training = replace(training, progress=second_half(progress))
-        return component.fit(*scene.shown(training))
+        return component.fit(*rows.arguments(training))
 
     def _training(self, key: str) -> Training:
-        """Return what a component is given besides its view."""
+        """Return the arguments of a training besides the view."""
         seeds = [self.rules.seed, crc32(key.encode())]
         return Training(np.random.default_rng(seeds), self.composition.horizon_candles)
 
-    def _scene(
+    def _view(
         self, key: str, last: int, rows: int, progress: TrainingProgress = ignore_progress
     ) -> TrainingView:
-        """Return the rows that a component is trained or judged on."""
+        """Return the rows up to a decision row, for training or judging."""
         component, rule = self.composition.trained[key], self.composition.universe
         if component.learns_from_opinions:
             first = last - (rows - 1) * self.composition.interval.micros
@@ -328,53 +341,53 @@ class Trainer:
     def _previous(
         self, key: str, component: Trained, options: str, span: TrainingRows
     ) -> Artifact | None:
-        """Return the artifact trained last with the same options, on rows up to these at most.
+        """Return the artifact last trained with the same options, on rows no later than these.
 
-        Whether it was promoted does not count: that was decided by rows after those it was
-        trained on, which may be among those this training is judged on.
+        Promoted or not does not matter: promotions depend on later rows, which this training may
+        be judged on.
         """
         for note in reversed(self.ledger.notes(TRAINING)):
             if note.symbol != key or parse_time(note.body["trained_through"]) > span.trained_to:
                 continue
             try:
-                kept = self.artifacts.read(key, note.body["artifact"])
-                expect_made_by(component, kept, options, self.composition.made_for)
-                made_ready(component, kept.artifact)
+                stored = self.artifacts.read(key, note.body["artifact"])
+                expect_trained_for(component, stored, options, self.composition.made_for)
+                load_artifact(component, stored.artifact)
             except ArtifactError:
                 continue
-            return kept.artifact
+            return stored.artifact
         return None
 
-    def _judge(self, key: str, scene: TrainingView, ready: Any) -> Evaluation:  # noqa: ANN401  # what the component works with
-        """Return how good something a component learnt is on the rows kept for judging."""
-        return scene.component.evaluate(*scene.shown(self._training(key), ready))
+    def _judge(self, key: str, rows: TrainingView, ready: Any) -> Evaluation:  # noqa: ANN401  # what the component works with
+        """Return the losses of a loaded artifact on the judging rows."""
+        return rows.component.evaluate(*rows.arguments(self._training(key), ready))
 
-    def _standing(self, key: str, span: TrainingRows, shadow: TrainingView) -> ChampionScore | None:
-        """Return how the champion does on the rows kept for judging that it was not trained on."""
+    def _champion_score(
+        self, key: str, span: TrainingRows, shadow: TrainingView
+    ) -> ChampionScore | None:
+        """Return the score of the champion on judging rows it was not trained on."""
         champion = self.champions.at({key: shadow.component}, span.judged_to).learned.get(key)
         if champion is None:
             return None
         try:
             about = self.artifacts.about(key, champion.digest)
         except ArtifactError:
-            # Without knowing what it was trained on there is no fair comparison.
+            # Without its training rows there is no fair comparison.
             return None
-        found = self._judge(key, shadow, champion.ready)
-        rows = np.arange(len(found.loss)) * self.composition.interval.micros + span.trained_to
-        loss = np.where(rows >= about["trained_to"], found.loss, np.nan)
-        skill = compare(loss, found.baseline, self.composition.horizon_candles)
+        evaluation = self._judge(key, shadow, champion.ready)
+        rows = np.arange(len(evaluation.loss)) * self.composition.interval.micros + span.trained_to
+        loss = np.where(rows >= about["trained_to"], evaluation.loss, np.nan)
+        skill = compare(loss, evaluation.baseline, self.composition.horizon_candles)
         return ChampionScore(champion.digest, champion.trust, loss, skill)
 
-    def _judge_anew(self, key: str, span: TrainingRows, standing: ChampionScore) -> None:
-        """Trust a champion that stays as far as it deserves by now: an edge may have gone."""
-        skill, trust = standing.skill, trust_in(standing.skill)
-        if skill.blocks < FEWEST_SPANS or abs(trust - standing.trust) < _SAME_TRUST:
+    def _update_trust(self, key: str, span: TrainingRows, champion: ChampionScore) -> None:
+        """Update the trust in a champion that stays by its latest rows: an edge may have gone."""
+        skill, trust = champion.skill, trust_in(champion.skill)
+        if skill.blocks < FEWEST_SPANS or abs(trust - champion.trust) < _SMALLEST_CHANGE:
             return
         word = "better" if skill.gain > 0.0 else "worse"
-        errors = f"{abs(skill.sureness):.1f} standard errors {word} than knowing nothing"
-        self.champions.promote(
-            Promotion(key, standing.digest, span.judged_to, 0, trust, f"judged anew: {errors}")
-        )
+        why = f"judged again: {abs(skill.sureness):.1f} standard errors {word} than the baseline"
+        self.champions.promote(Promotion(key, champion.digest, span.judged_to, 0, trust, why))
 
     def _decide(
         self,
@@ -385,46 +398,55 @@ class Trainer:
         against: Comparison | None,
         seconds: float,
     ) -> TrainingResult:
-        promoted, why = True, "the first of its kind"
-        # Models and regimes are listened to as far as they are trusted, by all who use them.
-        used_in_full = not isinstance(self.composition.trained[key], Model | Regime)
+        least = self.rules.promote_above
+        promoted, why = True, "the first artifact of this component"
+        # Composing weights models and regimes by trust; other components act in full.
+        acts_in_full = not isinstance(self.composition.trained[key], Model | Regime)
         if skill.blocks == 0:
-            promoted, why = False, "nothing could be judged on what came after its training"
+            promoted, why = False, "no outcome after its training rows is known to judge it on"
         elif against is not None and against.blocks < FEWEST_SPANS:
-            spans = f"{against.blocks} spans alone, of {FEWEST_SPANS} that it takes"
-            promoted, why = False, f"it could be compared with the one in use over {spans}"
+            why = f"only {against.blocks} independent spans to compare on; "
+            promoted, why = False, f"{why}{FEWEST_SPANS} are required"
         elif against is not None:
-            promoted = against.gain > 0.0 and against.sureness >= self.rules.promote_above
-            word = "better" if against.gain > 0.0 else "worse"
-            why = f"{abs(against.sureness):.1f} standard errors {word} than the one in use"
-        elif used_in_full and skill.sureness < -self.rules.promote_above:
-            errors = f"{abs(skill.sureness):.1f} standard errors"
-            promoted, why = False, f"it is {errors} worse than doing without it"
-        trust = trust_in(skill)
-        return TrainingResult(key, digest, span, skill, against, trust, promoted, why, seconds)
+            promoted = against.gain > 0.0 and against.sureness >= least
+            why = _versus(against, "the artifact in use")
+            if against.gain > 0.0 and not promoted:
+                why += f"; {least:.1f} are required"
+        elif acts_in_full and skill.sureness < -least:
+            promoted, why = False, _versus(skill, "no artifact")
+        why = f"{'promoted' if promoted else 'not promoted'}: {why}"
+        return TrainingResult(
+            key, digest, span, skill, against, trust_in(skill), promoted, why, seconds
+        )
 
-    def _write_down(self, trial: TrainingResult) -> None:
-        """Write every training to the ledger, so that nobody can forget those that failed."""
+    def _record(self, result: TrainingResult) -> None:
+        """Record a training in the ledger, promoted or not, so that failures stay visible."""
         figures = {
-            "skill": trial.skill.gain,
-            "skill_t": trial.skill.t,
-            "blocks": trial.skill.blocks,
-            "against": None if trial.against is None else trial.against.gain,
-            "against_t": None if trial.against is None else trial.against.t,
-            "rows": trial.span.rows,
-            "shadow_rows": trial.span.shadow_rows,
+            "skill": result.skill.gain,
+            "skill_t": result.skill.t,
+            "blocks": result.skill.blocks,
+            "against": None if result.against is None else result.against.gain,
+            "against_t": None if result.against is None else result.against.t,
+            "rows": result.span.rows,
+            "shadow_rows": result.span.shadow_rows,
         }
         body = {
-            "artifact": trial.digest,
-            "promoted": trial.promoted,
-            "why": trial.why,
-            "seconds": trial.seconds,
-            "trained_through": iso(trial.span.trained_to),
+            "artifact": result.digest,
+            "promoted": result.promoted,
+            "why": result.why,
+            "seconds": result.seconds,
+            "trained_through": iso(result.span.trained_to),
             "figures": figures,
         }
-        last = trial.span.judged_to
-        self.ledger.note(TRAINING, trial.key, iso(last), body)
-        if trial.promoted:
+        last = result.span.judged_to
+        self.ledger.note(TRAINING, result.key, iso(last), body)
+        if result.promoted:
             self.champions.promote(
-                Promotion(trial.key, trial.digest, last, 0, trial.trust, trial.why, figures)
+                Promotion(result.key, result.digest, last, 0, result.trust, result.why, figures)
             )
+
+
+def _versus(comparison: Comparison, other: str) -> str:
+    """Return how much better or worse an artifact is, for users."""
+    word = "better" if comparison.gain > 0.0 else "worse"
+    return f"{abs(comparison.sureness):.1f} standard errors {word} than {other}"

@@ -1,4 +1,4 @@
-"""Trainings under way: a small file says since when and how far, for other processes to read."""
+"""Trainings under way: a small file with start and progress, for other processes."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from weft.foundation.times import SECOND, to_datetime
 
 _FILE: Final = ".under-way.json"
 _PAUSE: Final = 2 * SECOND
-_LONGEST_SILENCE: Final = 3600 * SECOND
+_LONGEST_PAUSE: Final = 3600 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class UnderWay:
     """A training under way.
 
     Attributes:
-        since: when it began, microseconds since 1970.
-        share: part of it that is done, 0 to 1; None where nothing is known of that yet.
+        since: start of the training, microseconds since 1970.
+        share: finished share, 0 to 1; None before the first progress.
     """
 
     since: int
@@ -39,53 +39,53 @@ class UnderWay:
 def shown_under_way(
     folder: Path, now: Callable[[], int], progress: TrainingProgress
 ) -> Iterator[TrainingProgress]:
-    """Give a progress callback that also writes a component's file, which the end removes.
+    """Yield a progress callback that also writes a component's file; remove the file at the end.
 
     Args:
-        folder: of the component's artifacts.
-        now: tells the time, microseconds since 1970.
-        progress: called as before.
+        folder: folder of the component's artifacts.
+        now: clock, microseconds since 1970.
+        progress: callback to call as well.
     """
-    began = written = now()
-    _write(folder, began, None, began)
+    start = written = now()
+    _write(folder, start, None, start)
 
-    def note(done: float, total: float, **figures: float) -> None:
+    def report(done: float, total: float, **figures: float) -> None:
         nonlocal written
         if total > 0 and now() - written >= _PAUSE:
             written = now()
-            _write(folder, began, min(max(done / total, 0.0), 1.0), written)
+            _write(folder, start, min(max(done / total, 0.0), 1.0), written)
         progress(done, total, **figures)
 
     try:
-        yield note
+        yield report
     finally:
         with suppress(OSError):
             (folder / _FILE).unlink(missing_ok=True)
 
 
 def read_under_way(folder: Path, now: int) -> UnderWay | None:
-    """Return the training under way of the component whose artifacts are in a folder, if any.
+    """Return the training under way of a component; None where there is none.
 
-    A process that was killed leaves its file behind; it does not count.
+    The file of a killed process does not count.
 
     Args:
-        folder: of the component's artifacts.
-        now: microseconds since 1970.
+        folder: folder of the component's artifacts.
+        now: current time, microseconds since 1970.
     """
     try:
         body = orjson.loads((folder / _FILE).read_bytes())
         share = body["share"]
-        found = UnderWay(int(body["since"]), None if share is None else float(share))
+        training = UnderWay(int(body["since"]), None if share is None else float(share))
         process, written = int(body["process"]), int(body["written"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found if _is_alive(process) and now - written < _LONGEST_SILENCE else None
+    return training if _is_alive(process) and now - written < _LONGEST_PAUSE else None
 
 
 def _write(folder: Path, since: int, share: float | None, written: int) -> None:
     body = {"since": since, "share": share, "process": os.getpid(), "written": written}
     aside = folder / f"{_FILE}.{os.getpid()}"
-    # How far a training has come is worth no training that fails.
+    # A progress file that cannot be written must not stop the training.
     with suppress(OSError):
         aside.write_bytes(orjson.dumps(body))
         aside.replace(folder / _FILE)
@@ -93,7 +93,7 @@ def _write(folder: Path, since: int, share: float | None, written: int) -> None:
 
 def _is_alive(process: int) -> bool:
     if sys.platform == "win32":
-        # There, the call below would end the process.
+        # On Windows the call below would end the process.
         return True
     try:
         os.kill(process, 0)

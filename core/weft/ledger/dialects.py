@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from weft.foundation.dependencies import require
 from weft.foundation.errors import StorageError
 
 _WAIT_SECONDS = 30
@@ -63,7 +64,8 @@ class Dialect(ABC):
         Those begun with the execution option ``writing`` wait for each other.
 
         Raises:
-            StorageError: there is no place for it, or no driver.
+            StorageError: there is no place for the database.
+            MissingDependencyError: its driver is not installed.
         """
 
     @abstractmethod
@@ -160,21 +162,15 @@ class PostgreSQL(Dialect):
         """Return an engine; nothing is asked of the server yet."""
         if url.drivername == "postgresql":
             url = url.set(drivername="postgresql+psycopg")
-        try:
-            engine = sa.create_engine(
-                url,
-                # A writer has to see what was committed while it waited for its turn.
-                isolation_level="READ COMMITTED",
-                # A server may have been started anew since the last signal.
-                pool_pre_ping=True,
-                connect_args={"client_encoding": "utf8"},
-            )
-        except ImportError as error:
-            raise StorageError(
-                f"no driver for PostgreSQL: {error}",
-                where="storage.ledger",
-                hint="Install the extra: pip install 'weft[postgres]'",
-            ) from error
+        require(url.get_driver_name(), extra="postgres", where="storage.ledger")
+        engine = sa.create_engine(
+            url,
+            # A writer has to see what was committed while it waited for its turn.
+            isolation_level="READ COMMITTED",
+            # A server may have been started anew since the last signal.
+            pool_pre_ping=True,
+            connect_args={"client_encoding": "utf8"},
+        )
 
         @sa.event.listens_for(engine, "begin")
         def begin(connection: sa.Connection) -> None:

@@ -14,7 +14,7 @@ from weft.components.layer import Layer
 from weft.components.model import Model, Regime
 from weft.features.bounds import OutOfBoundsError
 from weft.foundation.errors import ComponentError, LearningError
-from weft.learning.formats import check_files
+from weft.learning.cards import check_files
 from weft.testing.digests import digests_of
 from weft.testing.extra import expect_pytest
 from weft.testing.history import listed_later

@@ -1,8 +1,6 @@
 """What the decorators of the kit need besides Weft."""
 
-from importlib.util import find_spec
-
-from weft.foundation.errors import MissingDependencyError
+from weft.foundation.dependencies import require
 
 
 def expect_pytest() -> None:
@@ -11,9 +9,9 @@ def expect_pytest() -> None:
     Raises:
         MissingDependencyError: it is not.
     """
-    if find_spec("pytest") is None:
-        raise MissingDependencyError(
-            "the decorators need pytest, which is not installed",
-            where="weft.testing",
-            hint="pip install 'weft[testing]', or call check_layer(...).raise_if_failed()",
-        )
+    require(
+        "pytest",
+        extra="testing",
+        where="decorators of weft.testing",
+        otherwise="call check_layer(...).raise_if_failed()",
+    )

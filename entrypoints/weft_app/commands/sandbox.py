@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from weft.foundation.errors import MissingDependencyError
+from weft.foundation.dependencies import require
 from weft.foundation.times import parse_time
 from weft_app.session import console
 
@@ -29,14 +29,9 @@ def run(
         MissingDependencyError: the packages of the `api` extra are not installed.
         WeftError: the port is taken, or the folder holds no candles.
     """
-    try:
-        import weft_sandbox as sandbox  # noqa: PLC0415  # an optional dependency
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"needs the package {error.name}",
-            where="weft sandbox",
-            hint="pip install 'weft[api]'",
-        ) from error
+    require("starlette", "uvicorn", extra="api", where="weft sandbox")
+    import weft_sandbox as sandbox  # noqa: PLC0415  # an optional dependency
+
     port = sandbox.SANDBOX_PORT if port is None else port
     console.print(
         f"[yellow]A made-up market[/] on http://127.0.0.1:{port}/<provider>, for instance "

@@ -14,6 +14,7 @@ from weft.config.loading import LoadedSettings, load_settings
 from weft.config.settings import Settings
 from weft.engine.assembly import assemble
 from weft.engine.engine import Engine
+from weft.foundation.dependencies import require
 from weft.foundation.errors import ConfigError, MissingDependencyError
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
@@ -42,16 +43,10 @@ def run(
         ConfigError: the address cannot be listened on, or is open to others without a token.
         MissingDependencyError: the packages of the `api` extra are not installed.
     """
-    try:
-        import uvicorn  # noqa: PLC0415  # an optional dependency
+    require("fastapi", "uvicorn", extra="api", where="weft serve")
+    import uvicorn  # noqa: PLC0415  # an optional dependency
 
-        from weft_app.server import create_app  # noqa: PLC0415  # an optional dependency
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"needs the package {error.name}",
-            where="weft serve",
-            hint="pip install 'weft[api]'",
-        ) from error
+    from weft_app.server import create_app  # noqa: PLC0415  # an optional dependency
 
     loaded = load_settings(config, overrides)
     retrainer = Retrainer(config, overrides)

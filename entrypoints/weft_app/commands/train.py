@@ -145,12 +145,12 @@ def _print(outcome: Outcome) -> None:
         line = escape(f"{outcome.key}: {outcome.problem}")
         answer.print(f"[red]not trained[/]  {line}", soft_wrap=True)
         return
-    word = "[green]promoted[/]" if trial.promoted else "[yellow]kept aside[/]"
+    colour = "green" if trial.promoted else "yellow"
     span, skill = trial.span, trial.skill
-    about = f"{trial.key} {trial.digest[:8]}: {trial.why}"
+    name = f"[{colour}]{escape(trial.key)} {trial.digest[:8]}[/]"
     few = ", too few to trust" if skill.blocks < FEWEST_SPANS else ""
     answer.print(
-        f"{word}  {escape(about)}. Trained on {span.rows:,} rows "
+        f"{name}: {escape(trial.why)}. Trained on {span.rows:,} rows "
         f"through {iso(span.trained_to)} in {trial.seconds:.0f} s; on the {span.shadow_rows:,} "
         f"rows after that its loss is {_gain(skill.gain)} ({skill.t:+.1f} standard errors over "
         f"{skill.blocks} spans{few}): trust {trial.trust:.2f}.",

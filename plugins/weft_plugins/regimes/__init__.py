@@ -1,1 +1,1 @@
-"""Regime detectors: where the market stands, told from the past alone."""
+"""Regime detectors: the state of the market, inferred from the past only."""

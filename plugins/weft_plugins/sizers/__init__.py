@@ -1,1 +1,1 @@
-"""Sizers: how much of a signal to hold."""
+"""Sizers: the fraction of equity to hold in each signal."""

@@ -21,7 +21,7 @@ KEY = "models.leaning"
 
 
 class Leaning(Model):
-    """Gives every symbol the same chance of a rise, one that the test chooses."""
+    """Model that gives every symbol the same probability of a rise, chosen by the test."""
 
     name = "leaning"
     chance: ClassVar[float] = 0.6
@@ -59,14 +59,14 @@ class Leaning(Model):
             raise KeyboardInterrupt
         if Leaning.fails:
             raise TrainingError("diverged", where="model leaning")
-        learnt = {"chance": Leaning.chance, "quality": Leaning.quality}
-        return Artifact({"learnt.json": json.dumps(learnt).encode()}, {"epochs": 1})
+        trained_artifact = {"chance": Leaning.chance, "quality": Leaning.quality}
+        return Artifact({"learnt.json": json.dumps(trained_artifact).encode()}, {"epochs": 1})
 
     def load(self, artifact: Artifact) -> dict[str, float]:
-        learnt: dict[str, float] = json.loads(artifact.files["learnt.json"])
-        if "chance" not in learnt:
+        trained_artifact: dict[str, float] = json.loads(artifact.files["learnt.json"])
+        if "chance" not in trained_artifact:
             raise ArtifactError("has no chance", where="model leaning")
-        return learnt
+        return trained_artifact
 
     def predict(self, view: View) -> Forecast:
         chance = np.full((view.steps, len(view.symbols)), view.learned["chance"])

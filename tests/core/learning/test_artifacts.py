@@ -1,4 +1,4 @@
-"""Artifacts on disk: kept whole, read back unchanged or not at all, never executed."""
+"""Artifacts on disk: written completely, read unchanged or refused, never executed."""
 
 import hashlib
 import re
@@ -26,33 +26,33 @@ WHOLE = {
 }
 
 
-def kept(folder: Path, **about: object) -> tuple[Artifacts, StoredArtifact]:
+def saved(folder: Path, **about: object) -> tuple[Artifacts, StoredArtifact]:
     artifacts = Artifacts(folder / "models")
     return artifacts, artifacts.keep("models.m", Artifact(FILES, CARD), about)
 
 
-def test_what_was_kept_is_read_back(tmp_path: Path) -> None:
-    artifacts, one = kept(tmp_path, rows=5)
-    read = artifacts.read("models.m", one.digest)
+def test_artifact_is_stored_and_read(tmp_path: Path) -> None:
+    artifacts, stored = saved(tmp_path, rows=5)
+    read = artifacts.read("models.m", stored.digest)
     assert dict(read.artifact.files) == FILES
     assert read.artifact.card == CARD
     assert read.about == {"rows": 5}
-    assert artifacts.digests("models.m") == [one.digest]
+    assert artifacts.digests("models.m") == [stored.digest]
 
 
-def test_the_digest_says_all_that_is_in_it(tmp_path: Path) -> None:
-    artifacts, one = kept(tmp_path, rows=5)
-    assert artifacts.keep("models.m", Artifact(FILES, CARD), {"rows": 5}).digest == one.digest
-    assert artifacts.keep("models.m", Artifact(FILES, CARD), {"rows": 6}).digest != one.digest
+def test_digest_covers_files_card_and_key(tmp_path: Path) -> None:
+    artifacts, stored = saved(tmp_path, rows=5)
+    assert artifacts.keep("models.m", Artifact(FILES, CARD), {"rows": 5}).digest == stored.digest
+    assert artifacts.keep("models.m", Artifact(FILES, CARD), {"rows": 6}).digest != stored.digest
     changed = {**FILES, "table.json": b'{"a":2}'}
-    assert artifacts.keep("models.m", Artifact(changed, CARD), {"rows": 5}).digest != one.digest
+    assert artifacts.keep("models.m", Artifact(changed, CARD), {"rows": 5}).digest != stored.digest
 
 
 @pytest.mark.parametrize("name", [*FILES, "card.json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "remove"])
-def test_any_damage_is_noticed_and_named(tmp_path: Path, name: str, damage: str) -> None:
-    artifacts, one = kept(tmp_path)
-    path = tmp_path / "models" / "models.m" / one.digest / name
+def test_damage_is_refused_with_the_file_name(tmp_path: Path, name: str, damage: str) -> None:
+    artifacts, stored = saved(tmp_path)
+    path = tmp_path / "models" / "models.m" / stored.digest / name
     content = path.read_bytes()
     if damage == "flip":
         path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
@@ -63,36 +63,36 @@ def test_any_damage_is_noticed_and_named(tmp_path: Path, name: str, damage: str)
     else:
         path.unlink()
     with pytest.raises(ArtifactError, match=name):
-        artifacts.read("models.m", one.digest)
+        artifacts.read("models.m", stored.digest)
 
 
-def test_a_card_under_another_name_is_refused(tmp_path: Path) -> None:
-    """Whoever rewrites the card has to rename the folder, and promotions name the folder."""
-    artifacts, one = kept(tmp_path)
-    folder = tmp_path / "models" / "models.m" / one.digest
+def test_card_of_another_artifact_is_refused(tmp_path: Path) -> None:
+    """A rewritten card needs another folder name, and promotions name the folder."""
+    artifacts, stored = saved(tmp_path)
+    folder = tmp_path / "models" / "models.m" / stored.digest
     card = orjson.loads((folder / "card.json").read_bytes())
     card["files"]["table.json"] = "0" * 64
     (folder / "card.json").write_bytes(orjson.dumps(card))
     with pytest.raises(ArtifactError, match=r"card\.json"):
-        artifacts.read("models.m", one.digest)
+        artifacts.read("models.m", stored.digest)
 
 
 @pytest.mark.parametrize(
     "name", ["model.pkl", "model.pt", "model.joblib", "../model.json", "a/b.json", "card.json"]
 )
-def test_no_file_that_could_run_code_or_lies_elsewhere_is_kept(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ArtifactError, match="cannot be kept"):
+def test_unsafe_file_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ArtifactError, match="cannot be stored"):
         Artifacts(tmp_path).keep("models.m", Artifact({name: b""}, {}), {})
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("value", [float("nan"), b"bytes", {1: 2}, {"a": [object()]}])
-def test_a_card_holds_json_values_alone(tmp_path: Path, value: object) -> None:
+def test_card_value_that_is_not_json_is_refused(tmp_path: Path, value: object) -> None:
     with pytest.raises(ArtifactError, match="card"):
         Artifacts(tmp_path).keep("models.m", Artifact({}, {"value": value}), {})
 
 
-def test_a_training_goes_on_from_its_own_checkpoint_alone(tmp_path: Path) -> None:
+def test_checkpoint_loads_for_the_same_training_only(tmp_path: Path) -> None:
     mine = FolderCheckpoints(tmp_path / "c", {"rows": 10})
     assert mine.load() is None
     mine.save({"state.json": b"1"})
@@ -103,15 +103,15 @@ def test_a_training_goes_on_from_its_own_checkpoint_alone(tmp_path: Path) -> Non
     assert mine.load() is None
 
 
-def test_a_checkpoint_is_safe_as_well(tmp_path: Path) -> None:
+def test_unsafe_file_in_a_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError):
         FolderCheckpoints(tmp_path / "c", {}).save({"state.pt": b""})
 
 
-def test_what_is_said_of_an_artifact_is_read_once_and_no_file_but_the_card(
+def test_about_reads_each_card_once_and_no_other_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    artifacts, one = kept(tmp_path, **WHOLE)
+    artifacts, stored = saved(tmp_path, **WHOLE)
     opened: list[str] = []
     original = Path.read_bytes
 
@@ -120,36 +120,36 @@ def test_what_is_said_of_an_artifact_is_read_once_and_no_file_but_the_card(
         return original(path)
 
     monkeypatch.setattr(Path, "read_bytes", read_bytes)
-    assert [dict(artifacts.about("models.m", one.digest)) for _ in range(3)] == [WHOLE] * 3
+    assert [dict(artifacts.about("models.m", stored.digest)) for _ in range(3)] == [WHOLE] * 3
     assert opened == ["card.json"]
 
 
-def test_what_is_remembered_of_an_artifact_makes_none_sound(tmp_path: Path) -> None:
-    artifacts, one = kept(tmp_path, **WHOLE, rows=5)
-    assert artifacts.about("models.m", one.digest)["rows"] == 5
-    folder = tmp_path / "models" / "models.m" / one.digest
+def test_cached_card_does_not_hide_damage(tmp_path: Path) -> None:
+    artifacts, stored = saved(tmp_path, **WHOLE, rows=5)
+    assert artifacts.about("models.m", stored.digest)["rows"] == 5
+    folder = tmp_path / "models" / "models.m" / stored.digest
     (folder / "table.json").write_bytes(b'{"a":2}')
     with pytest.raises(ArtifactError, match=r"table\.json"):
-        artifacts.read("models.m", one.digest)
+        artifacts.read("models.m", stored.digest)
     card = orjson.loads((folder / "card.json").read_bytes())
     card["about"]["rows"] = 6
     (folder / "card.json").write_bytes(orjson.dumps(card))
-    assert artifacts.about("models.m", one.digest)["rows"] == 5
+    assert artifacts.about("models.m", stored.digest)["rows"] == 5
     with pytest.raises(ArtifactError, match=r"card\.json"):
-        artifacts.read("models.m", one.digest)
+        artifacts.read("models.m", stored.digest)
     with pytest.raises(ArtifactError, match=r"card\.json"):
-        Artifacts(tmp_path / "models").about("models.m", one.digest)
+        Artifacts(tmp_path / "models").about("models.m", stored.digest)
 
 
-def test_only_so_many_cards_are_remembered(tmp_path: Path) -> None:
+def test_card_cache_is_limited(tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path)
     abouts = [WHOLE | {"n": n} for n in range(200)]
-    made = [artifacts.keep("models.m", Artifact({}, {}), about).digest for about in abouts]
-    assert [artifacts.about("models.m", digest)["n"] for digest in made] == list(range(200))
+    built = [artifacts.keep("models.m", Artifact({}, {}), about).digest for about in abouts]
+    assert [artifacts.about("models.m", digest)["n"] for digest in built] == list(range(200))
     assert len(artifacts._abouts) == 128
 
 
-# Cards made by hand, in a folder with the name that goes with them
+# Handwritten cards in a folder with their digest
 
 
 def by_hand(folder: Path, text: bytes) -> tuple[Artifacts, str]:
@@ -166,11 +166,11 @@ def card_with(**fields: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
-        (b"{oops", "no JSON"),
-        (b"", "no JSON"),
-        (b"\xff\xfe", "no JSON"),
+        (b"{oops", "not JSON"),
+        (b"", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
         (b"[]", "holds a list, expected an object"),
         (b"7", "holds a int"),
         (b"{}", "has format None"),
@@ -186,12 +186,10 @@ def card_with(**fields: object) -> bytes:
         (card_with(key=5), "key: .* got 5"),
     ],
 )
-def test_a_card_that_is_none_is_refused_and_says_why(
-    tmp_path: Path, text: bytes, says: str
-) -> None:
+def test_invalid_card_is_refused_with_the_reason(tmp_path: Path, text: bytes, message: str) -> None:
     artifacts, digest = by_hand(tmp_path, text)
     for ask in (artifacts.read, artifacts.about):
-        with pytest.raises(ArtifactError, match=says) as caught:
+        with pytest.raises(ArtifactError, match=message) as caught:
             ask("models.m", digest)
         assert digest in str(caught.value)
     assert artifacts.digests("models.m") == [digest]
@@ -216,10 +214,10 @@ def test_a_card_that_is_none_is_refused_and_says_why(
         ("trained_through", 5),
     ],
 )
-def test_a_card_that_does_not_say_what_is_read_of_it_is_refused(
+def test_card_without_a_required_field_is_refused(
     tmp_path: Path, field: str, value: object
 ) -> None:
-    about = {name: said for name, said in (WHOLE | {field: value}).items() if said != ...}
+    about = {name: output for name, output in (WHOLE | {field: value}).items() if output != ...}
     artifacts, digest = by_hand(tmp_path, card_with(about=about))
     for _ in range(2):
         with pytest.raises(ArtifactError, match=rf"card\.json: about\.{field}: ") as caught:
@@ -227,19 +225,17 @@ def test_a_card_that_does_not_say_what_is_read_of_it_is_refused(
     assert digest in str(caught.value)
 
 
-def test_a_card_made_by_hand_that_is_whole_is_read(tmp_path: Path) -> None:
+def test_complete_handwritten_card_is_read(tmp_path: Path) -> None:
     artifacts, digest = by_hand(tmp_path, card_with())
     assert artifacts.about("models.m", digest) == WHOLE
     assert artifacts.read("models.m", digest).about == WHOLE
 
 
-# Folders that cannot be used
+# Unusable folders
 
 
-def test_a_folder_that_cannot_be_listed_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    artifacts, _ = kept(tmp_path)
+def test_unlistable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifacts, _ = saved(tmp_path)
 
     def iterdir(path: Path) -> Iterator[Path]:
         raise PermissionError(13, "Permission denied", str(path))
@@ -253,26 +249,22 @@ def test_a_folder_that_cannot_be_listed_is_named(
         artifacts.digests("models." + "m" * 300)
 
 
-def test_one_that_cannot_be_looked_into_is_listed_with_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    artifacts, one = kept(tmp_path, rows=1)
-    _, other = kept(tmp_path, rows=2)
+def test_unreadable_artifact_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifacts, stored = saved(tmp_path, rows=1)
+    _, other = saved(tmp_path, rows=2)
     original = Path.is_file
 
     def is_file(path: Path) -> bool:
-        if path.parent.name == one.digest:
+        if path.parent.name == stored.digest:
             raise PermissionError(13, "Permission denied", str(path))
         return original(path)
 
     monkeypatch.setattr(Path, "is_file", is_file)
-    assert artifacts.digests("models.m") == sorted([one.digest, other.digest])
+    assert artifacts.digests("models.m") == sorted([stored.digest, other.digest])
 
 
 @pytest.mark.parametrize("in_the_way", ["models", "models/models.m"])
-def test_a_folder_that_cannot_be_written_is_told_before_anything_is_trained(
-    tmp_path: Path, in_the_way: str
-) -> None:
+def test_unwritable_folder_is_refused_before_training(tmp_path: Path, in_the_way: str) -> None:
     place = tmp_path / in_the_way
     place.parent.mkdir(exist_ok=True)
     place.write_bytes(b"")
@@ -283,7 +275,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_trained(
         pytest.fail("the training began")
 
 
-def test_a_folder_that_can_no_longer_be_written_is_told_before_anything_is_trained(
+def test_folder_that_became_unwritable_is_refused_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifacts = Artifacts(tmp_path / "models")
@@ -301,7 +293,7 @@ def test_a_folder_that_can_no_longer_be_written_is_told_before_anything_is_train
         pytest.fail("the training began")
 
 
-def test_what_a_training_raises_comes_through_and_leaves_the_lock_free(tmp_path: Path) -> None:
+def test_error_of_a_training_propagates_and_frees_the_lock(tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path / "models")
     for _ in range(2):
         with pytest.raises(FileNotFoundError, match="mine"), artifacts.training("models.m"):
@@ -320,7 +312,7 @@ with Artifacts(Path(sys.argv[1])).training("models.m"):
 """
 
 
-def test_one_process_trains_a_component_at_a_time(tmp_path: Path) -> None:
+def test_second_process_cannot_train_the_same_component(tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path / "models")
     command = [sys.executable, "-c", TRAIN, str(artifacts.folder)]
     other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""Champions that cannot be used: what is looked at, how often, and when anew."""
+"""Unusable champions: how often artifacts are read, and when again."""
 
 import errno
 import json
@@ -25,7 +25,7 @@ KEY = "models.plain"
 
 
 class Plain(Model):
-    """Is ready with the number its artifact holds, if it is of the version that is read."""
+    """Model that loads the number of an artifact of its version."""
 
     name = "plain"
     version: ClassVar[int] = 1
@@ -43,10 +43,10 @@ class Plain(Model):
         raise NotImplementedError
 
     def load(self, artifact: Artifact) -> int:
-        learnt = json.loads(artifact.files["learnt.json"])
-        if learnt["version"] != Plain.version:
-            raise ArtifactError(f"has version {learnt['version']}", where="model plain")
-        return int(learnt["number"])
+        content = json.loads(artifact.files["learnt.json"])
+        if content["version"] != Plain.version:
+            raise ArtifactError(f"has version {content['version']}", where="model plain")
+        return int(content["number"])
 
     def predict(self, view: View) -> Forecast:
         raise NotImplementedError
@@ -56,7 +56,7 @@ class Plain(Model):
 
 
 class Registry:
-    """The artifacts of one folder, and which is promoted when."""
+    """Artifacts of one folder, and their promotions."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = SimulatedClock(NOW)
@@ -66,12 +66,12 @@ class Registry:
 
     def keep(self, number: int, component: Plain | None = None, version: int = 1) -> str:
         component = component or Plain(Plain.Config())
-        learnt = json.dumps({"number": number, "version": version}).encode()
+        content = json.dumps({"number": number, "version": version}).encode()
         about = {"component": "model plain", "options": canonical_options(component.config)}
-        return self.artifacts.keep(KEY, Artifact({"learnt.json": learnt}, {}), about).digest
+        return self.artifacts.keep(KEY, Artifact({"learnt.json": content}, {}), about).digest
 
     def promote(self, digest: str, effective_at: int = NOW) -> None:
-        # By another hand on the same ledger, as a training in a process of its own does it.
+        # Through another connection to the ledger, as a training process does.
         self.clock.advance_to(self.clock.now() + 1)
         others = Champions(self.ledger, self.artifacts)
         others.promote(Promotion(KEY, digest, effective_at, 0, 1.0, "for a test"))
@@ -108,13 +108,13 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
 
 
 def damage(path: Path) -> bytes:
-    """Change one bit of a file, and return what it was."""
+    """Change one bit of a file, and return the old content."""
     content = path.read_bytes()
     path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     return content
 
 
-def test_a_damaged_artifact_is_opened_once_and_told_of_every_time(
+def test_damaged_artifact_is_opened_once_and_reported_every_time(
     registry: Registry, read: Counter[Path]
 ) -> None:
     good, damaged = registry.keep(1), registry.keep(2)
@@ -122,28 +122,26 @@ def test_a_damaged_artifact_is_opened_once_and_told_of_every_time(
     registry.promote(damaged)
     damage(registry.file(damaged))
     read.clear()
-    told = [registry.now() for _ in range(5)]
+    reports = [registry.now() for _ in range(5)]
     assert read[registry.file(damaged)] == 1
-    assert all(one.learned[KEY].digest == good for one in told)
-    problems = {one.problems[KEY] for one in told}
+    assert all(item.learned[KEY].digest == good for item in reports)
+    problems = {item.problems[KEY] for item in reports}
     assert len(problems) == 1
     assert damaged[:8] in problems.pop()
 
 
-def test_one_made_with_other_options_is_opened_once(
-    registry: Registry, read: Counter[Path]
-) -> None:
+def test_artifact_of_other_options_is_opened_once(registry: Registry, read: Counter[Path]) -> None:
     digest = registry.keep(1)
     registry.promote(digest)
     other = Plain(Plain.Config(depth=4))
-    told = [registry.now(other) for _ in range(5)]
+    reports = [registry.now(other) for _ in range(5)]
     assert read[registry.file(digest)] == 1
-    assert all("other options" in one.problems[KEY] for one in told)
-    # What holds for these options says nothing of the others.
+    assert all("other options" in item.problems[KEY] for item in reports)
+    # Refusals are cached for each set of options.
     assert registry.number() == 1
 
 
-def test_one_of_another_version_is_opened_once_until_something_is_promoted(
+def test_artifact_of_another_version_is_reopened_after_a_promotion(
     registry: Registry, read: Counter[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = registry.keep(1), registry.keep(2, version=2)
@@ -153,15 +151,15 @@ def test_one_of_another_version_is_opened_once_until_something_is_promoted(
     monkeypatch.setattr(Plain, "version", 2)
     assert registry.number() is None
     assert read[registry.file(new)] == 1
-    # Effective before it, so that it is still the one in question.
+    # Effective earlier, so the damaged artifact stays the champion.
     registry.promote(old, NOW - HOUR)
     assert registry.number() == 2
     assert read[registry.file(new)] == 2
 
 
-def test_one_its_component_makes_nothing_of_is_passed_over(registry: Registry) -> None:
+def test_unloadable_artifact_is_skipped(registry: Registry) -> None:
     registry.promote(registry.keep(1))
-    # What an author's own code raises on a file it did not expect.
+    # An error of the component's code on an unexpected file.
     foreign = Artifact({"learnt.json": b"{}"}, {})
     about = {"component": "model plain", "options": canonical_options(Plain(Plain.Config()).config)}
     registry.promote(registry.artifacts.keep(KEY, foreign, about).digest)
@@ -169,7 +167,7 @@ def test_one_its_component_makes_nothing_of_is_passed_over(registry: Registry) -
     assert "cannot be loaded: KeyError: 'version'" in registry.now().problems[KEY]
 
 
-def test_one_that_was_put_right_on_disk_is_used(registry: Registry, read: Counter[Path]) -> None:
+def test_repaired_artifact_is_used(registry: Registry, read: Counter[Path]) -> None:
     digest = registry.keep(1)
     registry.promote(digest)
     content = damage(registry.file(digest))
@@ -179,7 +177,7 @@ def test_one_that_was_put_right_on_disk_is_used(registry: Registry, read: Counte
     assert not registry.now().problems
 
 
-def test_one_that_was_trained_anew_to_the_same_is_used(registry: Registry) -> None:
+def test_artifact_retrained_identically_is_used(registry: Registry) -> None:
     digest = registry.keep(1)
     registry.promote(digest)
     damage(registry.file(digest))
@@ -189,7 +187,7 @@ def test_one_that_was_trained_anew_to_the_same_is_used(registry: Registry) -> No
     assert registry.number() == 1
 
 
-def test_a_folder_that_comes_back_is_used(registry: Registry, read: Counter[Path]) -> None:
+def test_restored_folder_is_used(registry: Registry, read: Counter[Path]) -> None:
     digest = registry.keep(1)
     registry.promote(digest)
     folder = registry.file(digest).parent
@@ -200,7 +198,7 @@ def test_a_folder_that_comes_back_is_used(registry: Registry, read: Counter[Path
     assert registry.number() == 1
 
 
-def test_a_newly_promoted_one_is_used_and_so_is_one_gone_back_to(
+def test_promoted_and_rolled_back_artifacts_are_used(
     registry: Registry, read: Counter[Path]
 ) -> None:
     damaged, good = registry.keep(1), registry.keep(2)
@@ -214,7 +212,7 @@ def test_a_newly_promoted_one_is_used_and_so_is_one_gone_back_to(
     assert registry.number() == 1
 
 
-def test_a_new_process_looks_anew(registry: Registry, read: Counter[Path]) -> None:
+def test_new_process_reads_artifacts_again(registry: Registry, read: Counter[Path]) -> None:
     digest = registry.keep(1)
     registry.promote(digest)
     damage(registry.file(digest))
@@ -225,7 +223,7 @@ def test_a_new_process_looks_anew(registry: Registry, read: Counter[Path]) -> No
     assert read[registry.file(digest)] == 2
 
 
-def test_a_file_that_could_not_be_read_for_once_is_read_the_next_time(
+def test_temporarily_unreadable_file_is_read_the_next_time(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = registry.keep(1)
@@ -240,27 +238,23 @@ def test_a_file_that_could_not_be_read_for_once_is_read_the_next_time(
     assert registry.number() == 1
 
 
-def test_what_is_shown_of_the_artifact_in_use_is_read_anew(
-    registry: Registry, read: Counter[Path]
-) -> None:
+def test_in_use_reads_the_artifact_from_disk(registry: Registry, read: Counter[Path]) -> None:
     good, champion = registry.keep(1), registry.keep(2)
     registry.promote(good)
     registry.promote(champion)
     component = Plain(Plain.Config())
     assert registry.number() == 2
-    kept = registry.champions.in_use(KEY, component, NOW)
-    assert kept is not None
-    assert kept.digest == champion
+    saved = registry.champions.in_use(KEY, component, NOW)
+    assert saved is not None
+    assert saved.digest == champion
     damage(registry.file(champion))
-    kept = registry.champions.in_use(KEY, component, NOW)
-    assert kept is not None
-    assert kept.digest == good
+    saved = registry.champions.in_use(KEY, component, NOW)
+    assert saved is not None
+    assert saved.digest == good
 
 
-def test_a_server_that_retrains_for_weeks_holds_a_few_artifacts(
-    registry: Registry, read: Counter[Path]
-) -> None:
-    """Those used last stay; an older one is read again when history asks for it."""
+def test_loaded_artifacts_are_limited(registry: Registry, read: Counter[Path]) -> None:
+    """The last used artifacts stay loaded; an older one is read again for history."""
     digests = [registry.keep(number) for number in range(8)]
     for number, digest in enumerate(digests):
         registry.promote(digest, NOW - (8 - number) * HOUR)

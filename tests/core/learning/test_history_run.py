@@ -1,4 +1,4 @@
-"""What a composition said over a long history: the same numbers, however many rows at a time."""
+"""Decisions over a long history: the same numbers for any block size."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -41,7 +41,7 @@ _PRICES = ("entry", "stop_loss", "take_profit")
 
 
 class Untrained(Trained):
-    """What is handed in ready-made here, and never trained."""
+    """A component that is used without a training."""
 
     def fit(self, view: View, training: Training) -> Artifact:
         raise NotImplementedError
@@ -51,7 +51,7 @@ class Untrained(Trained):
 
 
 class Drifting(Untrained, Model):
-    """Forecasts a share of the last day's return; on some rows it fails."""
+    """Model that forecasts a share of the last day's return, and fails on some rows."""
 
     name = "drifting"
     fails_from: ClassVar[int | None] = None
@@ -73,7 +73,7 @@ class Drifting(Untrained, Model):
 
 
 class Waving(Untrained, Regime):
-    """Takes the first symbol's last return for the state of the market."""
+    """Regime by the last return of the first symbol."""
 
     name = "waving"
 
@@ -95,7 +95,7 @@ class Waving(Untrained, Regime):
 
 
 class Counting(Layer):
-    """Has no opinion, and notes how many rows it is asked about."""
+    """Layer without scores that records the rows of its views."""
 
     name = "counting"
     steps: ClassVar[list[int]] = []
@@ -113,7 +113,7 @@ class Counting(Layer):
 
 
 class Noting(Trained, Sizer):
-    """Holds nothing, and notes what it is trained on."""
+    """Sizer that holds nothing and records its training data."""
 
     name = "noting"
     learns_from_opinions = True
@@ -149,7 +149,7 @@ class Noting(Trained, Sizer):
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """Three coins of old and one listed late, hourly; with a model, a regime and four layers."""
+    """Three old coins and one listed late, hourly, with a model, a regime and four layers."""
     folder = tmp_path_factory.mktemp("market")
     (folder / "candles").mkdir()
     rng = np.random.default_rng(5)
@@ -166,8 +166,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
             "volume": rng.uniform(1.0, 100.0, ROWS),
         }
         pl.DataFrame(frame)[first:].write_parquet(folder / "candles" / f"{symbol}.parquet")
-    options = [one for one in ALONE if one.split(".")[1].split("=")[0] not in {"ml", "correlation"}]
-    options = [one for one in options if not one.startswith(("regime", "sizer"))]
+    options = [
+        item for item in ALONE if item.split(".")[1].split("=")[0] not in {"ml", "correlation"}
+    ]
+    options = [item for item in options if not item.startswith(("regime", "sizer"))]
     options += ["layers.ml.enabled=true", "layers.correlation.enabled=true"]
     options += ["layers.counting.weight=0.1", "models.drifting.on_error=degrade"]
     options += ["regime.use=waving", "sizer.use=noting", f"providers.files.path={folder}/candles"]
@@ -184,8 +186,8 @@ def _as_it_was() -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(engine: Engine) -> Composed:
-    """What is said on one view of all rows."""
+def complete(engine: Engine) -> Composed:
+    """Decisions on one view of all rows."""
     view = engine.market.view(LAST, COMPOSED)
     return compose(engine.composition, view, IN_USE.learned, IN_USE.problems)
 
@@ -205,10 +207,10 @@ def by_blocks(
 
 
 def panels(view: View, fusion: Fusion, levels: Levels) -> dict[str, np.ndarray]:
-    """Return all there is to learn from, by name."""
+    """Return all panels of view and decisions, by name."""
     state, outlook = view.regime(), view.forecasts()["drifting"]
     assert state is not None
-    said = outlook.forecast
+    output = outlook.forecast
     return {
         "score": fusion.score,
         "confidence": fusion.confidence,
@@ -216,71 +218,71 @@ def panels(view: View, fusion: Fusion, levels: Levels) -> dict[str, np.ndarray]:
         **{name: getattr(levels, name) for name in _PRICES},
         "universe": view.universe,
         "regime": state.probability,
-        "mean": said.mean,
-        "probability_up": said.probability_up,
-        **{f"quantile {level}": panel for level, panel in said.quantiles.items()},
-        **{f"evidence {name}": panel for name, panel in said.evidence.items()},
+        "mean": output.mean,
+        "probability_up": output.probability_up,
+        **{f"quantile {level}": panel for level, panel in output.quantiles.items()},
+        **{f"evidence {name}": panel for name, panel in output.evidence.items()},
         "volatility": view.feature(VOLATILITY),
         "close": view.candles().close[-view.steps :],
     }
 
 
-def same(one: np.ndarray, other: np.ndarray) -> bool:
-    assert one.dtype == other.dtype
-    return np.array_equal(one, other, equal_nan=one.dtype == np.float64)
+def same(item: np.ndarray, other: np.ndarray) -> bool:
+    assert item.dtype == other.dtype
+    return np.array_equal(item, other, equal_nan=item.dtype == np.float64)
 
 
 @pytest.mark.parametrize("at_once", [COMPOSED, 1024, 333])
-def test_blocks_say_what_one_view_of_all_rows_says_to_the_last_bit(
-    engine: Engine, whole: Composed, at_once: int
+def test_blocks_equal_one_view_of_all_rows(
+    engine: Engine, complete: Composed, at_once: int
 ) -> None:
     view, opinions = by_blocks(engine, at_once)
-    told = panels(view, opinions.fusion, opinions.levels)
-    expected = panels(whole.view, whole.fusion, whole.levels)
-    assert told.keys() == expected.keys()
+    reports = panels(view, opinions.fusion, opinions.levels)
+    expected = panels(complete.view, complete.fusion, complete.levels)
+    assert reports.keys() == expected.keys()
     assert np.count_nonzero(expected["direction"]) > 500
     late = view.symbols.index("UNIUSDT")
     listed = COMPOSED - ROWS + LATE_FROM
-    for name, panel in told.items():
+    for name, panel in reports.items():
         if panel.shape[1] == len(view.symbols):
             old = [column for column in range(len(view.symbols)) if column != late]
             assert same(panel[:, old], expected[name][:, old]), name
             assert same(panel[listed:, late], expected[name][listed:, late]), name
         else:
             assert same(panel, expected[name]), name
-    outlook, expected_outlook = (v.forecasts()["drifting"] for v in (view, whole.view))
+    outlook, expected_outlook = (v.forecasts()["drifting"] for v in (view, complete.view))
     assert (outlook.trust, outlook.artifact) == (0.7, expected_outlook.artifact)
-    state, expected_state = view.regime(), whole.view.regime()
+    state, expected_state = view.regime(), complete.view.regime()
     assert state is not None
     assert expected_state is not None
     assert state.names == expected_state.names
     assert same(state.transition, expected_state.transition)
-    assert opinions.fusion.calibrated is whole.fusion.calibrated
+    assert opinions.fusion.calibrated is complete.fusion.calibrated
 
 
-def test_nothing_is_said_of_a_symbol_before_the_block_it_is_listed_in(engine: Engine) -> None:
+def test_symbol_is_blank_before_the_block_of_its_listing(engine: Engine) -> None:
     at_once = 300
     view, opinions = by_blocks(engine, at_once)
     late = view.symbols.index("UNIUSDT")
     listed = COMPOSED - ROWS + LATE_FROM
     listed -= view.interval.index(int(view.times[listed])) % at_once
-    told = panels(view, opinions.fusion, opinions.levels)
+    reports = panels(view, opinions.fusion, opinions.levels)
     for name in ("score", "confidence", "direction", "universe"):
-        assert not told[name][:listed, late].any(), name
+        assert not reports[name][:listed, late].any(), name
     for name in (*_PRICES, "mean"):
-        assert np.isnan(told[name][:listed, late]).all(), name
-    assert told["universe"][-1, late]
+        assert np.isnan(reports[name][:listed, late]).all(), name
+    assert reports["universe"][-1, late]
 
 
-def test_no_more_rows_are_composed_at_once_than_asked_for(engine: Engine) -> None:
+def test_blocks_have_at_most_the_given_rows(engine: Engine) -> None:
     by_blocks(engine, 1000)
     assert sum(Counting.steps) == COMPOSED
-    # But for the first and the last, whole blocks of the calendar.
+    # All blocks except the first and the last are full calendar blocks.
     assert set(Counting.steps[1:-1]) == {1000}
     assert max(Counting.steps) == 1000
 
 
-def test_what_is_said_of_a_row_does_not_depend_on_the_span(engine: Engine) -> None:
+def test_rows_do_not_depend_on_the_span(engine: Engine) -> None:
     view, opinions = by_blocks(engine, 600)
     earlier = compose_history(
         engine.composition,
@@ -291,33 +293,33 @@ def test_what_is_said_of_a_row_does_not_depend_on_the_span(engine: Engine) -> No
         in_use=IN_USE,
         at_once=600,
     )
-    told = panels(view, opinions.fusion, opinions.levels)
+    reports = panels(view, opinions.fusion, opinions.levels)
     before = panels(earlier[0], earlier[1].fusion, earlier[1].levels)
-    for name, panel in told.items():
+    for name, panel in reports.items():
         assert same(panel[:-50], before[name][50:]), name
 
 
-def test_where_a_model_fails_on_a_block_its_forecasts_are_unknown_there(engine: Engine) -> None:
+def test_failed_block_of_a_model_has_nan_forecasts(engine: Engine) -> None:
     rows = engine.composition.interval.index(LAST) % 600 + 1
     Drifting.fails_from = LAST - (rows - 1) * HOUR
     view, _ = by_blocks(engine, 600)
-    said = view.forecasts()["drifting"].forecast
-    assert np.isnan(said.mean[-rows:]).all()
-    assert np.isfinite(said.mean[:-rows, 0]).all()
+    output = view.forecasts()["drifting"].forecast
+    assert np.isnan(output.mean[-rows:]).all()
+    assert np.isfinite(output.mean[:-rows, 0]).all()
 
 
-def test_where_nothing_is_trained_there_are_neither_forecasts_nor_a_regime(engine: Engine) -> None:
+def test_untrained_history_has_no_forecasts_and_no_regime(engine: Engine) -> None:
     view, opinions = by_blocks(engine, 1000, ActiveArtifacts({}, {}))
     assert view.forecasts() == {}
     assert view.regime() is None
     assert np.count_nonzero(opinions.fusion.direction) > 500
 
 
-def test_a_sizer_is_trained_on_a_long_history_in_blocks(engine: Engine) -> None:
-    told: list[tuple[float, Mapping[str, float]]] = []
+def test_sizer_trains_on_a_history_of_blocks(engine: Engine) -> None:
+    reports: list[tuple[float, Mapping[str, float]]] = []
 
     def progress(done: float, total: float, **figures: float) -> None:
-        told.append((done / total, figures))
+        reports.append((done / total, figures))
 
     trial = engine.trainer.train("sizer", LAST, progress)
     span = trial.span
@@ -326,18 +328,18 @@ def test_a_sizer_is_trained_on_a_long_history_in_blocks(engine: Engine) -> None:
     assert shadow == span.shadow_rows
     view, opinions = Noting.seen[0]
     assert (int(view.times[0]), view.as_of) == (span.first, span.trained_to)
-    said = compose(engine.composition, engine.market.view(span.trained_to, span.rows))
+    output = compose(engine.composition, engine.market.view(span.trained_to, span.rows))
     for name in _PRICES:
-        assert same(getattr(opinions.levels, name), getattr(said.levels, name)), name
-    assert same(opinions.fusion.direction[:, 0], said.fusion.direction[:, 0])
-    # Composing is the first half of it, and learning the second.
-    done = [share for share, _ in told]
+        assert same(getattr(opinions.levels, name), getattr(output.levels, name)), name
+    assert same(opinions.fusion.direction[:, 0], output.fusion.direction[:, 0])
+    # Composing is the first half of the progress, learning the second.
+    done = [share for share, _ in reports]
     assert done[: len(blocks)] == [half / span.rows / 2 for half in np.cumsum(blocks)]
     assert done[len(blocks) - 1 :] == [0.5, 0.75, 1.0]
-    assert told[len(blocks) - 1][1] == {"composed": 1.0}
+    assert reports[len(blocks) - 1][1] == {"composed": 1.0}
 
 
-def test_a_challenger_and_the_champion_are_judged_on_rows_composed_once(engine: Engine) -> None:
+def test_challenger_and_champion_are_judged_on_rows_composed_once(engine: Engine) -> None:
     engine.trainer.train("sizer", LAST)
     Noting.judged.clear()
     Counting.steps.clear()

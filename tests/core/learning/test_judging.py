@@ -1,4 +1,4 @@
-"""Who is better: differences of losses over spans that do not overlap."""
+"""Judging: differences of losses over spans that do not overlap."""
 
 import numpy as np
 import pytest
@@ -8,19 +8,19 @@ from weft.components.trained import Evaluation
 from weft.learning.judging import compare, skill_of, trust_in
 
 
-def test_the_mean_and_its_error_are_those_of_a_t_test_over_spans() -> None:
+def test_gain_and_error_are_those_of_a_t_test_over_spans() -> None:
     rng = np.random.default_rng(0)
     better, worse = rng.normal(0.0, 1.0, 600), rng.normal(0.1, 1.0, 600)
     spans = (worse - better).reshape(50, 12).mean(axis=1)
     expected = stats.ttest_1samp(spans, 0.0)
-    came = compare(better, worse, 12)
-    # Spans share outcomes with the next: half as much variance again.
-    assert came.t == pytest.approx(expected.statistic / np.sqrt(1.5))
-    assert came.gain == pytest.approx(spans.mean())
-    assert came.blocks == 50
+    actual = compare(better, worse, 12)
+    # Neighbouring spans share outcomes: 1.5 times the variance.
+    assert actual.t == pytest.approx(expected.statistic / np.sqrt(1.5))
+    assert actual.gain == pytest.approx(spans.mean())
+    assert actual.blocks == 50
 
 
-def test_rows_without_an_outcome_do_not_count() -> None:
+def test_rows_without_an_outcome_are_left_out() -> None:
     better, worse = np.zeros(24), np.ones(24)
     better[:12] = np.nan
     worse[13:] = np.nan
@@ -29,15 +29,15 @@ def test_rows_without_an_outcome_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("spans", [12, 20, 120])
-def test_a_gain_is_as_sure_as_the_t_test_says(spans: int) -> None:
+def test_sureness_has_the_p_value_of_the_t_test(spans: int) -> None:
     rng = np.random.default_rng(spans)
     for shift in (-0.5, -0.1, 0.1, 0.5):
-        came = compare(np.zeros(12 * spans), rng.normal(shift, 1.0, 12 * spans), 12)
-        expected = stats.norm.isf(stats.t.sf(abs(came.t), spans - 1))
-        assert came.sureness == pytest.approx(np.copysign(expected, came.t), rel=1e-6)
+        actual = compare(np.zeros(12 * spans), rng.normal(shift, 1.0, 12 * spans), 12)
+        expected = stats.norm.isf(stats.t.sf(abs(actual.t), spans - 1))
+        assert actual.sureness == pytest.approx(np.copysign(expected, actual.t), rel=1e-6)
 
 
-def test_noise_is_trusted_no_more_often_where_spans_are_few() -> None:
+def test_noise_earns_trust_equally_rarely_with_few_spans() -> None:
     trusted = 0
     for seed in range(1000):
         noise = np.random.default_rng(seed).normal(0.0, 1.0, 12 * 12)
@@ -46,20 +46,20 @@ def test_noise_is_trusted_no_more_often_where_spans_are_few() -> None:
     assert trusted / 1000 < 0.0228
 
 
-def test_a_handful_of_spans_earns_nothing_however_well_they_went() -> None:
+def test_few_spans_earn_no_trust() -> None:
     few = compare(np.zeros(11 * 12), np.random.default_rng(0).normal(9.0, 0.1, 11 * 12), 12)
     assert few.t > 100.0
     assert few.sureness == trust_in(few) == 0.0
 
 
 @pytest.mark.parametrize("rows", [0, 5, 12])
-def test_nothing_can_be_said_of_too_few_rows(rows: int) -> None:
-    came = compare(np.zeros(rows), np.ones(rows), 12)
-    assert came.t == 0.0
-    assert trust_in(came) == 0.0
+def test_too_few_rows_have_no_gain(rows: int) -> None:
+    actual = compare(np.zeros(rows), np.ones(rows), 12)
+    assert actual.t == 0.0
+    assert trust_in(actual) == 0.0
 
 
-def test_overlapping_outcomes_of_noise_earn_trust_about_as_rarely_as_they_should() -> None:
+def test_overlapping_outcomes_of_noise_rarely_earn_trust() -> None:
     """Each loss moves with the next eleven; counting rows as independent would find much skill."""
     trusted = 0
     for seed in range(400):
@@ -71,16 +71,16 @@ def test_overlapping_outcomes_of_noise_earn_trust_about_as_rarely_as_they_should
 
 
 @pytest.mark.parametrize("spans", [12, 30, 120])
-def test_a_forecast_that_says_the_same_for_ever_is_trusted_by_chance_alone(spans: int) -> None:
-    """Of a market of noise: log losses of a constant chance against those of one half."""
-    rng, said, trusted, fully = np.random.default_rng(5), 0.55, 0, 0
+def test_constant_forecast_earns_trust_by_chance_only(spans: int) -> None:
+    """Log losses of a constant probability against one half, on noise."""
+    rng, output, trusted, fully = np.random.default_rng(5), 0.55, 0, 0
     runs = 1500
     for _ in range(runs):
         path = np.concatenate([[0.0], np.cumsum(rng.normal(size=12 * spans + 11))])
         rose = path[12:] > path[:-12]
-        loss = np.where(rose, -np.log(said), -np.log(1.0 - said))
-        # What a fair coin would lose on average: the gain is nothing but chance.
-        fair = np.full(len(loss), -0.5 * (np.log(said) + np.log(1.0 - said)))
+        loss = np.where(rose, -np.log(output), -np.log(1.0 - output))
+        # The mean loss of a fair coin, so any gain is luck.
+        fair = np.full(len(loss), -0.5 * (np.log(output) + np.log(1.0 - output)))
         skill = compare(loss, fair, 12)
         trusted += skill.sureness > 2.0
         fully += trust_in(skill) == 1.0
@@ -88,7 +88,7 @@ def test_a_forecast_that_says_the_same_for_ever_is_trusted_by_chance_alone(spans
     assert fully / runs < 0.006
 
 
-def test_a_real_gain_earns_full_trust() -> None:
+def test_clear_gain_earns_full_trust() -> None:
     rng = np.random.default_rng(1)
     loss = rng.normal(0.0, 1.0, 6000)
     evaluation = Evaluation(loss, loss + rng.normal(0.2, 1.0, 6000))

@@ -1,4 +1,4 @@
-"""Artifacts over many trainings: which stay, which are refused, and who may write them."""
+"""Artifacts over many trainings: retention, refusals and concurrent processes."""
 
 import hashlib
 import json
@@ -18,18 +18,18 @@ from weft.ledger.ledger import Entry
 
 
 def train_failures(engine: Engine, count: int) -> list[str]:
-    """Train artifacts that are not taken into use, and return their digests."""
-    made = []
+    """Train artifacts that are not promoted, and return their digests."""
+    built = []
     for number in range(count):
-        # Better than nothing, and worse than the one before them.
+        # Better than the baseline, worse than the champion.
         Leaning.quality, Leaning.chance = 0.05, 0.5 + number / 100
         trial = engine.trainer.train(KEY, engine.latest_close())
         assert not trial.promoted
-        made.append(trial.digest)
-    return made
+        built.append(trial.digest)
+    return built
 
 
-def test_of_those_that_failed_the_newest_stay_and_of_those_in_use_all(tmp_path: Path) -> None:
+def test_promoted_artifacts_and_newest_others_stay_after_trainings(tmp_path: Path) -> None:
     engine = engine_at(tmp_path, NOW, "training.keep_unpromoted=2")
     first = engine.trainer.train(KEY, NOW)
     advance(engine, 30 * 24)
@@ -39,13 +39,13 @@ def test_of_those_that_failed_the_newest_stay_and_of_those_in_use_all(tmp_path: 
     second = engine.trainer.train(KEY, engine.latest_close())
     assert second.promoted
     train_failures(engine, 3)
-    # Going back, and the past, ask for what was in use before.
+    # Rollback and replay need earlier champions.
     engine.trainer.roll_back(KEY, engine.latest_close())
     assert artifact_at(engine, engine.latest_close()) == first.digest
     engine.trainer.promote(KEY, second.digest, engine.latest_close(), "by hand")
-    # The last that failed can still be taken, and then it stays.
+    # The last unpromoted artifact can still be promoted, and then stays.
     by_hand = engine.trainer.artifacts.digests(KEY)
-    chosen = next(one for one in by_hand if one not in {first.digest, second.digest})
+    chosen = next(item for item in by_hand if item not in {first.digest, second.digest})
     engine.trainer.promote(KEY, chosen, engine.latest_close(), "by hand")
     Leaning.quality = 0.01
     train_failures(engine, 4)
@@ -53,7 +53,7 @@ def test_of_those_that_failed_the_newest_stay_and_of_those_in_use_all(tmp_path: 
     assert len(engine.trainer.artifacts.digests(KEY)) == 5
 
 
-def test_without_any_to_be_kept_the_next_training_still_goes_on_from_the_last(
+def test_next_training_continues_from_the_last_artifact(
     tmp_path: Path,
 ) -> None:
     engine = engine_at(tmp_path, NOW, "training.keep_unpromoted=0")
@@ -65,7 +65,7 @@ def test_without_any_to_be_kept_the_next_training_still_goes_on_from_the_last(
     assert json.loads(Leaning.previous[-1].files["learnt.json"])["chance"] == 0.51
 
 
-def test_one_removed_by_another_process_while_it_is_promoted_is_there_again(
+def test_artifact_removed_during_its_promotion_is_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = engine_at(tmp_path)
@@ -75,7 +75,7 @@ def test_one_removed_by_another_process_while_it_is_promoted_is_there_again(
     write = engine.ledger.note
 
     def note(kind: str, about: str, as_of: str, body: Mapping[str, object]) -> str:
-        # The other process looked before this is written, and removes after.
+        # The other process reads the ledger before this row, and removes after it.
         assert engine.trainer.artifacts.remove(KEY, [digest], set) == [digest]
         return write(kind, about, as_of, body)
 
@@ -85,7 +85,7 @@ def test_one_removed_by_another_process_while_it_is_promoted_is_there_again(
     assert artifact_at(engine, later) == digest
 
 
-def test_the_status_reads_each_training_and_each_card_once(
+def test_status_reads_each_training_and_card_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = engine_at(tmp_path)
@@ -95,15 +95,15 @@ def test_the_status_reads_each_training_and_each_card_once(
     engine.compose(engine.view(engine.latest_close()))
     before = model_status(engine)
     read: list[object] = []
-    asked, original = engine.ledger.notes, Path.read_bytes
+    component, original = engine.ledger.notes, Path.read_bytes
 
     def notes(kind: str, after: int = 0) -> list[Entry]:
-        found = asked(kind, after)
-        read.extend(found)
-        return found
+        result = component(kind, after)
+        read.extend(result)
+        return result
 
     def read_bytes(path: Path) -> bytes:
-        # How far a training has come changes while it runs, so it is read each time.
+        # The progress file of a running training is read each time.
         if path.name != ".under-way.json":
             read.append(path)
         return original(path)
@@ -116,13 +116,13 @@ def test_the_status_reads_each_training_and_each_card_once(
     assert (before[0].trainings, before[0].artifact) == (3, first.digest)
     assert before[0].trained_through == iso(first.span.trained_to)
     assert before[0].skill_t == first.skill.t
-    # Another process that trains is seen at once, and one that starts now says the same.
+    # Trainings of another process are visible immediately.
     train_failures(engine_at(tmp_path, engine.clock.now()), 1)
     assert model_status(engine)[0].trainings == 4
     assert model_status(engine) == model_status(engine_at(tmp_path, engine.clock.now()))
 
 
-def test_two_trainings_of_a_component_at_once_do_not_get_into_each_others_way(
+def test_concurrent_training_of_a_component_is_refused(
     tmp_path: Path,
 ) -> None:
     engine, other = engine_at(tmp_path), engine_at(tmp_path)
@@ -139,7 +139,7 @@ def test_two_trainings_of_a_component_at_once_do_not_get_into_each_others_way(
     assert not other.trainer.train(KEY, NOW).promoted
 
 
-def test_a_models_folder_that_cannot_be_written_is_told_before_the_training(
+def test_unwritable_models_folder_is_refused_before_training(
     tmp_path: Path,
 ) -> None:
     engine = engine_at(tmp_path)
@@ -151,7 +151,7 @@ def test_a_models_folder_that_cannot_be_written_is_told_before_the_training(
 
 
 @pytest.mark.parametrize("field", ["trained_through", "trained_to", "known_at", "skill_t", "trust"])
-def test_a_card_made_by_hand_is_told_and_the_rest_goes_on(tmp_path: Path, field: str) -> None:
+def test_invalid_card_is_reported_and_others_work(tmp_path: Path, field: str) -> None:
     engine = engine_at(tmp_path)
     first = engine.trainer.train(KEY, NOW)
     folder = tmp_path / "models" / KEY
@@ -164,7 +164,7 @@ def test_a_card_made_by_hand_is_told_and_the_rest_goes_on(tmp_path: Path, field:
     with pytest.raises(ArtifactError, match=rf"about\.{field}: Field required"):
         engine.trainer.promote(KEY, digest, NOW, "by hand")
     assert artifact_at(engine, NOW) == first.digest
-    # In use all the same, by a row in the ledger.
+    # Promoted by a row in the ledger.
     engine.champions.promote(Promotion(KEY, digest, NOW, 0, 1.0, "by hand"))
     (status,) = model_status(engine)
     assert (status.artifact, status.trained_through, status.skill_t) == (digest, None, None)
@@ -172,19 +172,19 @@ def test_a_card_made_by_hand_is_told_and_the_rest_goes_on(tmp_path: Path, field:
 
 
 @pytest.mark.parametrize("other", ["horizon_candles=48", "interval=4h"])
-def test_an_artifact_made_for_something_else_is_not_used(tmp_path: Path, other: str) -> None:
+def test_artifact_of_another_interval_or_horizon_is_not_used(tmp_path: Path, other: str) -> None:
     trial = engine_at(tmp_path).trainer.train(KEY, NOW)
     engine = engine_at(tmp_path, NOW, other, "base_interval=1h")
     signal = engine.report(engine.compose(engine.view(NOW))).signals[0]
     assert signal.forecasts == ()
     name, _, wanted = other.partition("=")
-    assert f"was made for {name} " in signal.missing_models[KEY]
-    assert f"config says {wanted}" in signal.missing_models[KEY]
-    with pytest.raises(ArtifactError, match=f"was made for {name}"):
+    assert f"was trained for {name} " in signal.missing_models[KEY]
+    assert f"config has {wanted}" in signal.missing_models[KEY]
+    with pytest.raises(ArtifactError, match=f"was trained for {name}"):
         engine.trainer.promote(KEY, trial.digest, NOW, "by hand")
 
 
-def test_a_damaged_artifact_gives_way_to_the_last_good_one(tmp_path: Path) -> None:
+def test_damaged_champion_is_replaced_by_the_previous_one(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     first = engine.trainer.train(KEY, NOW)
     later = advance(engine, 30 * 24)
@@ -200,7 +200,7 @@ def test_a_damaged_artifact_gives_way_to_the_last_good_one(tmp_path: Path) -> No
     assert "learnt.json" in composed.silent[KEY]
 
 
-def test_an_artifact_made_with_other_options_is_not_used(tmp_path: Path) -> None:
+def test_artifact_of_other_options_is_not_used(tmp_path: Path) -> None:
     engine_at(tmp_path).trainer.train(KEY, NOW)
     other = engine_at(tmp_path, NOW, "models.leaning.depth=4")
     composed = other.compose(other.view(NOW))

@@ -1,4 +1,4 @@
-"""Artifacts nobody will ask for again go, and no other: real folders, and the real ledger."""
+"""Removal of unneeded artifacts, with real folders and a real ledger."""
 
 import logging
 import shutil
@@ -25,8 +25,8 @@ NOW = parse_time("2026-04-01T00:00:00Z")
 KEY = "models.plain"
 
 
-class Shelf:
-    """Artifacts of one component, and what the ledger says of them."""
+class MemoryCheckpoints:
+    """Artifacts of one component, and their rows in the ledger."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = SimulatedClock(NOW)
@@ -39,16 +39,16 @@ class Shelf:
             KEY, Artifact({"learnt.json": f"{number}".encode()}, {}), {"number": number}
         )
 
-    def note(self, kept: StoredArtifact, row: int, *, promoted: bool = False) -> StoredArtifact:
+    def note(self, saved: StoredArtifact, row: int, *, promoted: bool = False) -> StoredArtifact:
         self.clock.advance_to(self.clock.now() + 1)
         through = iso(NOW + row * HOUR)
-        body = {"artifact": kept.digest, "promoted": promoted, "trained_through": through}
+        body = {"artifact": saved.digest, "promoted": promoted, "trained_through": through}
         self.ledger.note(TRAINING, KEY, through, body)
-        return kept
+        return saved
 
-    def promote(self, kept: StoredArtifact) -> None:
+    def promote(self, saved: StoredArtifact) -> None:
         self.clock.advance_to(self.clock.now() + 1)
-        self.ledger.note(PROMOTION, KEY, iso(NOW), {"artifact": kept.digest})
+        self.ledger.note(PROMOTION, KEY, iso(NOW), {"artifact": saved.digest})
 
     def train(self, number: int) -> StoredArtifact:
         return self.note(self.keep(number), number)
@@ -57,98 +57,98 @@ class Shelf:
         return remove_unneeded(self.artifacts, self.ledger, KEY, trained, most)
 
     def there(self) -> set[str]:
-        """Return what whoever lists the folder sees, but for the lock."""
+        """Return the names in the folder, except the lock."""
         return {path.name for path in self.folder.iterdir()} - {".lock"}
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path)
+def storage(tmp_path: Path) -> MemoryCheckpoints:
+    return MemoryCheckpoints(tmp_path)
 
 
 @pytest.mark.parametrize(("most", "left"), [(0, 1), (1, 1), (2, 2), (5, 5), (9, 8)])
-def test_the_newest_stay_and_older_ones_go(shelf: Shelf, most: int, left: int) -> None:
-    made = [shelf.train(number) for number in range(8)]
-    gone = shelf.remove(made[-1], most)
-    assert shelf.there() == {kept.digest for kept in made[8 - left :]}
-    assert sorted(gone) == sorted(kept.digest for kept in made[: 8 - left])
-    assert all(shelf.artifacts.read(KEY, kept.digest) for kept in made[8 - left :])
+def test_newest_unpromoted_artifacts_stay(storage: MemoryCheckpoints, most: int, left: int) -> None:
+    built = [storage.train(number) for number in range(8)]
+    gone = storage.remove(built[-1], most)
+    assert storage.there() == {saved.digest for saved in built[8 - left :]}
+    assert sorted(gone) == sorted(saved.digest for saved in built[: 8 - left])
+    assert all(storage.artifacts.read(KEY, saved.digest) for saved in built[8 - left :])
 
 
-def test_what_a_promotion_names_stays_and_so_does_what_is_about_to_be_promoted(
-    shelf: Shelf,
+def test_promoted_artifacts_stay(
+    storage: MemoryCheckpoints,
 ) -> None:
-    made = [shelf.keep(number) for number in range(6)]
-    for number, kept in enumerate(made):
-        shelf.note(kept, number, promoted=number == 1)
-    shelf.promote(made[3])
-    shelf.remove(made[5], 0)
-    assert shelf.there() == {made[number].digest for number in (1, 3, 5)}
+    built = [storage.keep(number) for number in range(6)]
+    for number, saved in enumerate(built):
+        storage.note(saved, number, promoted=number == 1)
+    storage.promote(built[3])
+    storage.remove(built[5], 0)
+    assert storage.there() == {built[number].digest for number in (1, 3, 5)}
 
 
-def test_what_the_ledger_does_not_know_stays(shelf: Shelf) -> None:
-    """It may be on its way there, or be another's; nor is anything of another component touched."""
-    underway, other = shelf.keep(100), shelf.artifacts.keep("sizer", Artifact({}, {}), {})
-    (shelf.folder / ".new-abc" / "whole").mkdir(parents=True)
-    (shelf.folder / ".new-abc" / "whole" / "learnt.json").write_bytes(b"1")
-    checkpoints = FolderCheckpoints(shelf.artifacts.folder / "unfinished" / KEY, {"rows": 1})
+def test_artifact_without_a_ledger_row_stays(storage: MemoryCheckpoints) -> None:
+    """Its row may not be written yet; artifacts of other components stay as well."""
+    underway, other = storage.keep(100), storage.artifacts.keep("sizer", Artifact({}, {}), {})
+    (storage.folder / ".new-abc" / "whole").mkdir(parents=True)
+    (storage.folder / ".new-abc" / "whole" / "learnt.json").write_bytes(b"1")
+    checkpoints = FolderCheckpoints(storage.artifacts.folder / "unfinished" / KEY, {"rows": 1})
     checkpoints.save({"half.json": b"{}"})
-    made = [shelf.train(number) for number in range(3)]
-    shelf.remove(made[2], 0)
-    assert shelf.there() == {underway.digest, made[2].digest, ".new-abc"}
-    assert (shelf.folder / ".new-abc" / "whole" / "learnt.json").read_bytes() == b"1"
+    built = [storage.train(number) for number in range(3)]
+    storage.remove(built[2], 0)
+    assert storage.there() == {underway.digest, built[2].digest, ".new-abc"}
+    assert (storage.folder / ".new-abc" / "whole" / "learnt.json").read_bytes() == b"1"
     assert checkpoints.load() == {"half.json": b"{}"}
-    assert shelf.artifacts.digests("sizer") == [other.digest]
+    assert storage.artifacts.digests("sizer") == [other.digest]
 
 
-def test_the_one_trained_on_the_latest_rows_stays(shelf: Shelf) -> None:
-    """Trainings as of earlier rows do not push out what the next one goes on from."""
-    latest = shelf.train(50)
+def test_artifact_of_the_latest_rows_stays(storage: MemoryCheckpoints) -> None:
+    """Trainings on earlier rows do not remove the artifact the next one continues from."""
+    latest = storage.train(50)
     for number in range(4):
-        early = shelf.train(number)
-    shelf.remove(early, 1)
-    assert shelf.there() == {latest.digest, early.digest}
+        early = storage.train(number)
+    storage.remove(early, 1)
+    assert storage.there() == {latest.digest, early.digest}
 
 
-def test_one_promoted_at_the_last_moment_is_put_back(shelf: Shelf) -> None:
-    made = [shelf.train(number) for number in range(4)]
-    digests = [kept.digest for kept in made[:3]]
+def test_artifact_promoted_meanwhile_is_restored(storage: MemoryCheckpoints) -> None:
+    built = [storage.train(number) for number in range(4)]
+    digests = [saved.digest for saved in built[:3]]
 
     def needed() -> set[str]:
-        # Nobody finds them now; in this moment another process promotes one.
-        assert shelf.artifacts.digests(KEY) == [made[3].digest]
+        # The artifacts are aside now; another process promotes one of them.
+        assert storage.artifacts.digests(KEY) == [built[3].digest]
         return {digests[1]}
 
-    assert sorted(shelf.artifacts.remove(KEY, digests, needed)) == sorted(digests[::2])
-    assert shelf.there() == {digests[1], made[3].digest}
-    assert shelf.artifacts.read(KEY, digests[1]).artifact.files == made[1].artifact.files
+    assert sorted(storage.artifacts.remove(KEY, digests, needed)) == sorted(digests[::2])
+    assert storage.there() == {digests[1], built[3].digest}
+    assert storage.artifacts.read(KEY, digests[1]).artifact.files == built[1].artifact.files
 
 
-def test_one_trained_to_the_same_that_was_removed_meanwhile_is_there_again(shelf: Shelf) -> None:
-    kept = shelf.note(shelf.keep(1), 1, promoted=True)
-    shutil.rmtree(shelf.folder / kept.digest)
-    shelf.remove(kept, 0)
-    assert shelf.artifacts.read(KEY, kept.digest).artifact.files == kept.artifact.files
+def test_identical_artifact_removed_meanwhile_is_written_again(storage: MemoryCheckpoints) -> None:
+    saved = storage.note(storage.keep(1), 1, promoted=True)
+    shutil.rmtree(storage.folder / saved.digest)
+    storage.remove(saved, 0)
+    assert storage.artifacts.read(KEY, saved.digest).artifact.files == saved.artifact.files
 
 
-def test_what_a_process_ended_midway_left_is_seen_to(shelf: Shelf) -> None:
-    made = [shelf.train(number) for number in range(4)]
-    aside = shelf.folder / ".old"
+def test_leftovers_of_a_stopped_process_are_removed(storage: MemoryCheckpoints) -> None:
+    built = [storage.train(number) for number in range(4)]
+    aside = storage.folder / ".old"
     aside.mkdir()
-    for kept in made[:2]:
-        (shelf.folder / kept.digest).rename(aside / kept.digest)
-    shelf.promote(made[0])
-    shelf.remove(made[3], 5)
-    assert shelf.there() == {made[number].digest for number in (0, 2, 3)}
+    for saved in built[:2]:
+        (storage.folder / saved.digest).rename(aside / saved.digest)
+    storage.promote(built[0])
+    storage.remove(built[3], 5)
+    assert storage.there() == {built[number].digest for number in (0, 2, 3)}
 
 
-def test_nothing_is_removed_while_another_process_does(shelf: Shelf) -> None:
-    made = [shelf.train(number) for number in range(4)]
-    with only_one(shelf.folder / ".lock") as alone:
+def test_removal_waits_for_another_process(storage: MemoryCheckpoints) -> None:
+    built = [storage.train(number) for number in range(4)]
+    with only_one(storage.folder / ".lock") as alone:
         assert alone
-        assert shelf.remove(made[3], 0) == []
-        assert len(shelf.there()) == 4
-    assert len(shelf.remove(made[3], 0)) == 3
+        assert storage.remove(built[3], 0) == []
+        assert len(storage.there()) == 4
+    assert len(storage.remove(built[3], 0)) == 3
 
 
 REMOVE = """
@@ -161,11 +161,11 @@ print(*Artifacts(Path(folder)).remove(key, digests, lambda: digests[:1]))
 """
 
 
-def test_two_processes_at_once_remove_each_artifact_once_and_what_is_needed_never(
-    shelf: Shelf,
+def test_concurrent_removals_keep_needed_artifacts(
+    storage: MemoryCheckpoints,
 ) -> None:
-    digests = [shelf.keep(number).digest for number in range(60)]
-    command = [sys.executable, "-c", REMOVE, str(shelf.artifacts.folder), KEY, *digests]
+    digests = [storage.keep(number).digest for number in range(60)]
+    command = [sys.executable, "-c", REMOVE, str(storage.artifacts.folder), KEY, *digests]
     running = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
@@ -174,57 +174,57 @@ def test_two_processes_at_once_remove_each_artifact_once_and_what_is_needed_neve
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    told = [process.communicate(timeout=60)[0].split() for process in running]
+    reports = [process.communicate(timeout=60)[0].split() for process in running]
     assert [process.returncode for process in running] == [0, 0]
-    assert sorted(told[0] + told[1]) == sorted(digests[1:])
-    assert shelf.there() == {digests[0]}
-    shelf.artifacts.read(KEY, digests[0])
+    assert sorted(reports[0] + reports[1]) == sorted(digests[1:])
+    assert storage.there() == {digests[0]}
+    storage.artifacts.read(KEY, digests[0])
 
 
-def test_what_cannot_be_removed_is_said_and_tried_again(
-    shelf: Shelf, caplog: pytest.LogCaptureFixture
+def test_failed_removal_is_logged_and_retried(
+    storage: MemoryCheckpoints, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = [shelf.train(number) for number in range(4)]
-    # In the way of the folder where they are set aside: that stops an administrator, too.
-    blocked = shelf.folder / ".old"
+    built = [storage.train(number) for number in range(4)]
+    # A file in place of the folder for removal also stops an administrator.
+    blocked = storage.folder / ".old"
     blocked.write_bytes(b"")
     with caplog.at_level(logging.WARNING):
-        assert shelf.remove(made[3], 0) == []
+        assert storage.remove(built[3], 0) == []
     assert KEY in caplog.text
     assert str(blocked) in caplog.text
-    assert shelf.there() == {".old", *(kept.digest for kept in made)}
+    assert storage.there() == {".old", *(saved.digest for saved in built)}
     blocked.unlink()
-    assert len(shelf.remove(made[3], 0)) == 3
+    assert len(storage.remove(built[3], 0)) == 3
 
 
-def test_one_that_cannot_be_removed_does_not_keep_the_others(
-    shelf: Shelf, caplog: pytest.LogCaptureFixture
+def test_failed_removal_does_not_stop_the_others(
+    storage: MemoryCheckpoints, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = [shelf.train(number) for number in range(4)]
-    stuck = shelf.folder / ".old" / made[1].digest
+    built = [storage.train(number) for number in range(4)]
+    stuck = storage.folder / ".old" / built[1].digest
     stuck.parent.mkdir()
     stuck.write_bytes(b"")
     with caplog.at_level(logging.WARNING):
-        gone = shelf.remove(made[3], 0)
-    assert sorted(gone) == sorted(made[number].digest for number in (0, 2))
+        gone = storage.remove(built[3], 0)
+    assert sorted(gone) == sorted(built[number].digest for number in (0, 2))
     assert str(stuck) in caplog.text
-    shelf.artifacts.read(KEY, made[1].digest)
+    storage.artifacts.read(KEY, built[1].digest)
     stuck.unlink()
-    assert shelf.remove(made[3], 0) == [made[1].digest]
+    assert storage.remove(built[3], 0) == [built[1].digest]
 
 
-def test_a_ledger_that_cannot_be_read_removes_nothing(
-    shelf: Shelf, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_unreadable_ledger_removes_nothing(
+    storage: MemoryCheckpoints, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = [shelf.train(number) for number in range(4)]
-    shelf.ledger.close()
+    built = [storage.train(number) for number in range(4)]
+    storage.ledger.close()
     (tmp_path / "ledger.db").write_bytes(b"no database at all" * 100)
     for beside in ("ledger.db-wal", "ledger.db-shm"):
         (tmp_path / beside).unlink(missing_ok=True)
     with caplog.at_level(logging.WARNING):
-        assert shelf.remove(made[3], 0) == []
+        assert storage.remove(built[3], 0) == []
     assert "the database refused" in caplog.text
-    assert len(shelf.there()) == 4
+    assert len(storage.there()) == 4
 
 
 def entry(seq: int, artifact: str, row: int) -> Entry:
@@ -232,19 +232,19 @@ def entry(seq: int, artifact: str, row: int) -> Entry:
     return Entry(seq, TRAINING, f"{seq}", KEY, iso(NOW), 0, 0, body, "")
 
 
-def test_a_folder_that_cannot_be_listed_removes_nothing(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_unlistable_folder_removes_nothing(
+    storage: MemoryCheckpoints, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = [shelf.train(number) for number in range(4)]
+    built = [storage.train(number) for number in range(4)]
 
     def iterdir(path: Path) -> Iterator[Path]:
         raise PermissionError(13, "Permission denied", str(path))
 
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
         patch.setattr(Path, "iterdir", iterdir)
-        assert shelf.remove(made[3], 0) == []
+        assert storage.remove(built[3], 0) == []
     assert f"the artifacts of {KEY} cannot be listed" in caplog.text
-    assert len(shelf.there()) == 4
+    assert len(storage.there()) == 4
 
 
 ARTIFACTS = st.sampled_from("abcdefgh")
@@ -255,7 +255,9 @@ ARTIFACTS = st.sampled_from("abcdefgh")
     st.sets(ARTIFACTS),
     st.integers(0, 6),
 )
-def test_what_is_never_removed(trained: list[tuple[str, int]], used: set[str], most: int) -> None:
+def test_never_used_spares_promoted_and_newest(
+    trained: list[tuple[str, int]], used: set[str], most: int
+) -> None:
     entries = [entry(seq, artifact, row) for seq, (artifact, row) in enumerate(trained, 1)]
     gone = never_used(entries, used, most)
     assert len(gone) == len(set(gone))
@@ -265,7 +267,7 @@ def test_what_is_never_removed(trained: list[tuple[str, int]], used: set[str], m
     unused = {artifact for artifact, _ in trained} - used
     left = len(unused) - len(gone)
     assert min(most, len(unused)) <= left <= most + 2
-    # All that stays, but for those two, was trained later than all that goes.
+    # Except for those two, every artifact that stays is newer than every removed one.
     last = {artifact: seq for seq, (artifact, _) in enumerate(trained)}
     newer = [a for a in unused for g in gone[:1] if last[a] > last[g]]
     assert not gone or len(newer) >= most

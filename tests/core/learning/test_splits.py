@@ -1,4 +1,4 @@
-"""Splits share nothing between training and test: held against their definition and purgedcv."""
+"""Splits share no time between training and test: by definition, and like purgedcv."""
 
 from itertools import pairwise
 from typing import TypeAlias
@@ -25,16 +25,16 @@ def samples(draw: st.DrawFn, least_starts: int = 1) -> Samples:
     starts = np.array(draw(st.permutations(distinct + more)), dtype=np.int64)
     lengths = draw(
         st.one_of(
-            st.integers(0, 30).map(lambda one: [one] * len(starts)),
+            st.integers(0, 30).map(lambda item: [item] * len(starts)),
             st.lists(st.integers(0, 60), min_size=len(starts), max_size=len(starts)),
         )
     )
     return starts, starts + np.array(lengths, dtype=np.int64)
 
 
-def meets(one: tuple[int, int], other: tuple[int, int], embargo: int) -> bool:
+def meets(item: tuple[int, int], other: tuple[int, int], embargo: int) -> bool:
     """Return whether a sample shares a row with a test sample, or starts in its embargo."""
-    return one[0] <= other[1] + embargo and one[1] >= other[0]
+    return item[0] <= other[1] + embargo and item[1] >= other[0]
 
 
 def spans(drawn: Samples) -> list[tuple[int, int]]:
@@ -48,10 +48,10 @@ def expect_clean(split: Split, drawn: Samples, embargo: int) -> None:
 
 
 @given(drawn=samples(), embargo=st.integers(0, 40), data=st.data())
-def test_purging_leaves_exactly_what_meets_no_test_sample(
+def test_purge_keeps_exactly_the_samples_without_overlap(
     drawn: Samples, embargo: int, data: st.DataObject
 ) -> None:
-    """All that must go goes, and nothing else."""
+    """The purge removes exactly the overlapping samples."""
     count = len(drawn[0])
     test = np.array(
         sorted(data.draw(st.sets(st.integers(0, count - 1), max_size=count))), dtype=np.int64
@@ -67,7 +67,7 @@ def test_purging_leaves_exactly_what_meets_no_test_sample(
 
 @settings(max_examples=60)
 @given(drawn=samples(least_starts=4), embargo=st.integers(0, 40), data=st.data())
-def test_purging_agrees_with_purgedcv(drawn: Samples, embargo: int, data: st.DataObject) -> None:
+def test_purge_equals_purgedcv(drawn: Samples, embargo: int, data: st.DataObject) -> None:
     order = np.argsort(drawn[0], kind="stable")
     starts, ends = drawn[0][order], drawn[1][order]
     first = data.draw(st.integers(0, len(starts) - 1))
@@ -76,13 +76,13 @@ def test_purging_agrees_with_purgedcv(drawn: Samples, embargo: int, data: st.Dat
     begins = pd.Series(pd.Timestamp("2024-01-01") + pd.to_timedelta(starts, "D"))
     known = pd.Series(pd.Timestamp("2024-01-01") + pd.to_timedelta(ends, "D"))
     # Its spans are half open: the row at which an outcome is known is not in them.
-    kept = purgedcv.purge(rest, test, begins, known + pd.Timedelta(days=1))
-    kept = purgedcv.apply_embargo(kept, test, begins, known, embargo=pd.Timedelta(days=embargo))
-    np.testing.assert_array_equal(purge(starts, ends, test, embargo), kept)
+    saved = purgedcv.purge(rest, test, begins, known + pd.Timedelta(days=1))
+    saved = purgedcv.apply_embargo(saved, test, begins, known, embargo=pd.Timedelta(days=embargo))
+    np.testing.assert_array_equal(purge(starts, ends, test, embargo), saved)
 
 
 @given(drawn=samples(least_starts=9), folds=st.integers(2, 8), embargo=st.integers(0, 40))
-def test_folds_test_every_sample_once_and_share_nothing(
+def test_folds_test_each_sample_once_and_share_no_time(
     drawn: Samples, folds: int, embargo: int
 ) -> None:
     splits = list(purged_folds(*drawn, folds, embargo))
@@ -94,14 +94,14 @@ def test_folds_test_every_sample_once_and_share_nothing(
 
 
 @given(drawn=samples(least_starts=9), folds=st.integers(2, 8), embargo=st.integers(0, 40))
-def test_walking_forward_knows_the_past_alone(drawn: Samples, folds: int, embargo: int) -> None:
+def test_walk_forward_trains_on_the_past_only(drawn: Samples, folds: int, embargo: int) -> None:
     starts, ends = drawn
     splits = list(walk_forward(starts, ends, folds, embargo))
     assert len(splits) == folds
     for split in splits:
         expect_clean(split, drawn, embargo)
         first = starts[split.test].min()
-        # All of what ended in time is there, and nothing besides.
+        # All samples that ended in time, and no others.
         np.testing.assert_array_equal(split.train, np.flatnonzero(ends + embargo < first))
     for earlier, later in pairwise(splits):
         assert starts[earlier.test].max() < starts[later.test].min()
@@ -111,34 +111,32 @@ def test_walking_forward_knows_the_past_alone(drawn: Samples, folds: int, embarg
 
 
 @given(drawn=samples(least_starts=9), folds=st.integers(2, 8), data=st.data())
-def test_the_order_samples_are_given_in_does_not_matter(
-    drawn: Samples, folds: int, data: st.DataObject
-) -> None:
+def test_order_of_samples_does_not_matter(drawn: Samples, folds: int, data: st.DataObject) -> None:
     order = np.array(data.draw(st.permutations(range(len(drawn[0])))))
     straight = list(purged_folds(*drawn, folds, 5))
     turned = list(purged_folds(drawn[0][order], drawn[1][order], folds, 5))
-    for one, other in zip(straight, turned, strict=True):
-        assert set(one.train) == set(order[other.train])
-        assert set(one.test) == set(order[other.test])
+    for item, other in zip(straight, turned, strict=True):
+        assert set(item.train) == set(order[other.train])
+        assert set(item.test) == set(order[other.test])
 
 
-def test_samples_of_one_row_are_never_parted() -> None:
-    """What two symbols do at the same time is one story: it is tested, or trained on, as one."""
+def test_samples_of_one_row_stay_together() -> None:
+    """Samples of two symbols at one time are correlated, so they stay on one side."""
     starts = np.tile(np.arange(50), 3)
     for split in purged_folds(starts, starts + 5, 4):
         assert not set(starts[split.test]) & set(starts[split.train])
         assert len(split.test) % 3 == 0
 
 
-def test_a_long_outcome_that_began_early_is_purged() -> None:
-    """Only looking at the nearest test sample would miss it."""
+def test_long_outcome_from_an_early_row_is_purged() -> None:
+    """A check of the nearest test sample only would miss the overlap."""
     starts = np.array([0, 5, 6, 20, 40])
     ends = np.array([30, 7, 8, 21, 41])
     np.testing.assert_array_equal(purge(starts, ends, np.array([0])), [4])
     np.testing.assert_array_equal(purge(starts, ends, np.array([3])), [1, 2, 4])
 
 
-def test_documented_example_of_a_walk() -> None:
+def test_walk_forward_matches_its_example() -> None:
     """Ten rows, four folds: two rows each; outcomes of two rows, so the last two cannot train."""
     starts = np.arange(10)
     splits = list(walk_forward(starts, starts + 2, 4))
@@ -151,13 +149,13 @@ def test_documented_example_of_a_walk() -> None:
 
 
 @pytest.mark.parametrize("folds", [0, 1, 7])
-def test_too_few_starts_are_refused(folds: int) -> None:
+def test_too_few_distinct_starts_are_refused(folds: int) -> None:
     starts = np.array([3, 3, 4, 5, 5, 6])
     with pytest.raises(ValueError, match=r"4 distinct starts cannot be cut"):
         list(purged_folds(starts, starts + 1, folds))
 
 
-def test_without_test_samples_everything_is_trained_on() -> None:
+def test_purge_without_test_samples_keeps_everything() -> None:
     starts = np.arange(5)
     nothing = np.array([], dtype=np.int64)
     np.testing.assert_array_equal(purge(starts, starts + 2, nothing), starts)

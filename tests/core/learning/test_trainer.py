@@ -1,4 +1,4 @@
-"""Training end to end over a real store: what is used when, and what happens when it fails."""
+"""Training end to end over a real store: champions over time, and failures."""
 
 import json
 from pathlib import Path
@@ -13,14 +13,14 @@ from weft.foundation.times import DAY, HOUR, iso
 from weft.ledger.ledger import Ledger
 
 
-def test_an_untrained_model_is_told_and_nothing_waits_for_it(tmp_path: Path) -> None:
+def test_untrained_model_is_reported_as_missing(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     signal = engine.report(engine.compose(engine.view(NOW))).signals[0]
     assert "weft train" in signal.missing_models[KEY]
     assert signal.forecasts == ()
 
 
-def test_a_trained_model_speaks_and_the_signal_names_its_artifact(tmp_path: Path) -> None:
+def test_signal_of_a_trained_model_names_its_artifact(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     trial = engine.trainer.train(KEY, NOW)
     assert trial.promoted
@@ -31,7 +31,7 @@ def test_a_trained_model_speaks_and_the_signal_names_its_artifact(tmp_path: Path
     assert not signal.missing_models
 
 
-def test_it_is_judged_on_rows_that_came_after_those_it_was_trained_on(tmp_path: Path) -> None:
+def test_judging_rows_follow_the_training_rows(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     span = engine.trainer.train(KEY, NOW).span
     assert Leaning.seen == [(span.first, span.trained_to, 12)]
@@ -41,8 +41,8 @@ def test_it_is_judged_on_rows_that_came_after_those_it_was_trained_on(tmp_path: 
     assert span.shadow_rows == pytest.approx(0.2 * engine.market.rows_until(NOW), abs=1)
 
 
-def test_nothing_was_known_of_it_before_it_was_judged(tmp_path: Path) -> None:
-    """A row before the last one that judged it was composed without it, and stays so."""
+def test_artifact_is_effective_after_its_judging_rows(tmp_path: Path) -> None:
+    """Rows before the last judging row are composed without the artifact."""
     engine = engine_at(tmp_path)
     before = engine.report(engine.compose(engine.view(NOW - HOUR))).to_json()
     trial = engine.trainer.train(KEY, NOW)
@@ -51,7 +51,7 @@ def test_nothing_was_known_of_it_before_it_was_judged(tmp_path: Path) -> None:
     assert engine.report(engine.compose(engine.view(NOW - HOUR))).to_json() == before
 
 
-def test_many_rows_use_what_was_known_at_the_first_of_them(tmp_path: Path) -> None:
+def test_view_of_many_rows_uses_the_champion_of_its_first_row(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     engine.trainer.train(KEY, NOW)
     later = advance(engine, 5)
@@ -59,16 +59,16 @@ def test_many_rows_use_what_was_known_at_the_first_of_them(tmp_path: Path) -> No
     assert not engine.compose(engine.view(later, steps=7)).artifacts
 
 
-def test_training_past_the_last_candle_is_training_up_to_it(tmp_path: Path) -> None:
+def test_training_ends_at_the_last_candle(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     assert engine.trainer.train(KEY, NOW + 300 * DAY).span == engine.trainer.span(KEY, NOW)
 
 
-def test_going_back_starts_from_what_is_in_use_at_the_row(tmp_path: Path) -> None:
+def test_rollback_starts_from_the_champion_at_the_row(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     first = engine.trainer.train(KEY, NOW)
     Leaning.chance = 0.7
-    # Decided later, and in use from an earlier row on, until the first one is.
+    # A later decision that is effective from an earlier row.
     engine.trainer.train(KEY, NOW - 10 * DAY)
     assert artifact_at(engine, NOW) == first.digest
     back = engine.trainer.roll_back(KEY, NOW)
@@ -77,7 +77,7 @@ def test_going_back_starts_from_what_is_in_use_at_the_row(tmp_path: Path) -> Non
     assert artifact_at(engine, NOW) == back.digest
 
 
-def test_a_training_that_fails_leaves_the_champion(tmp_path: Path) -> None:
+def test_failed_training_keeps_the_champion(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     first = engine.trainer.train(KEY, NOW)
     Leaning.fails = True
@@ -86,7 +86,7 @@ def test_a_training_that_fails_leaves_the_champion(tmp_path: Path) -> None:
     assert artifact_at(engine, NOW) == first.digest
 
 
-def test_too_little_history_says_how_much_is_missing_and_when_it_will_be_there(
+def test_short_history_is_refused_with_missing_rows_and_time(
     tmp_path: Path,
 ) -> None:
     engine = engine_at(tmp_path, NOW, "history_days=20")
@@ -96,13 +96,13 @@ def test_too_little_history_says_how_much_is_missing_and_when_it_will_be_there(
     missing = 624 - rows
     assert f"there are {rows}, {missing} are missing" in str(caught.value)
     assert iso(NOW + missing * HOUR) in str(caught.value)
-    # And then it is there.
+    # After that time there is enough history.
     engine.trainer.span(KEY, NOW + missing * HOUR)
     with pytest.raises(TrainingError):
         engine.trainer.span(KEY, NOW + (missing - 1) * HOUR)
 
 
-def test_going_back_uses_the_artifact_before_and_leaves_the_past(tmp_path: Path) -> None:
+def test_rollback_uses_the_previous_artifact_from_now_on(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     first = engine.trainer.train(KEY, NOW)
     middle = advance(engine, 30 * 24)
@@ -116,16 +116,16 @@ def test_going_back_uses_the_artifact_before_and_leaves_the_past(tmp_path: Path)
     assert artifact_at(engine, later) == second.digest
 
 
-def test_there_may_be_nothing_to_go_back_to(tmp_path: Path) -> None:
+def test_rollback_without_an_earlier_artifact_is_refused(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
-    with pytest.raises(LearningError, match="no artifact to go back to"):
+    with pytest.raises(LearningError, match="no earlier artifact to go back to"):
         engine.trainer.roll_back(KEY, NOW)
     with pytest.raises(LearningError, match="0 artifacts begin with"):
         engine.trainer.promote(KEY, "abc", NOW, "by hand")
 
 
-def test_a_replay_uses_the_artifact_that_was_used_then(tmp_path: Path) -> None:
-    """A promotion decided later, though effective from the same row on, does not show."""
+def test_replay_uses_the_artifact_of_its_time(tmp_path: Path) -> None:
+    """A later promotion, effective from the same row, does not change a replay."""
     engine = engine_at(tmp_path)
     engine.trainer.train(KEY, NOW)
     advance(engine, 0)
@@ -138,10 +138,10 @@ def test_a_replay_uses_the_artifact_that_was_used_then(tmp_path: Path) -> None:
     assert engine.trainer.train(KEY, NOW).promoted
     engine.clock.advance_to(engine.clock.now() + 10)
     assert engine.report(engine.compose(engine.view(NOW))).to_json() != report.to_json()
-    assert all(made.same for made in replay(engine, engine.ledger.entries()))
+    assert all(built.same for built in replay(engine, engine.ledger.entries()))
 
 
-def test_every_training_stands_in_the_ledger_and_its_chain_holds(tmp_path: Path) -> None:
+def test_every_training_is_recorded_in_the_ledger(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     engine.trainer.train(KEY, NOW)
     engine.trainer.train(KEY, advance(engine, 24))
@@ -155,7 +155,7 @@ def test_every_training_stands_in_the_ledger_and_its_chain_holds(tmp_path: Path)
     ledger.close()
 
 
-def test_a_training_goes_on_from_the_latest_before_it(tmp_path: Path) -> None:
+def test_training_receives_the_latest_previous_artifact(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     engine.trainer.train(KEY, NOW)
     Leaning.quality = 0.0
@@ -167,7 +167,7 @@ def test_a_training_goes_on_from_the_latest_before_it(tmp_path: Path) -> None:
     assert before == [None, 0.1, 0.0, None]
 
 
-def test_a_training_that_was_stopped_is_finished_an_hour_later_on_the_same_rows(
+def test_stopped_training_is_finished_on_the_same_rows(
     tmp_path: Path,
 ) -> None:
     engine = engine_at(tmp_path)
@@ -180,13 +180,13 @@ def test_a_training_that_was_stopped_is_finished_an_hour_later_on_the_same_rows(
     assert Leaning.seen[0] == Leaning.seen[1]
     assert trial.span.judged_to == NOW + HOUR
     assert trial.span.shadow_rows == (trial.span.judged_to - trial.span.trained_to) // HOUR
-    # Once it is finished, the next one begins on its own rows.
+    # After it is finished, the next training uses new rows.
     engine.trainer.train(KEY, advance(engine, 30))
     assert Leaning.resumed[2] is None
     assert Leaning.seen[2][1] > Leaning.seen[1][1]
 
 
-def test_one_that_was_stopped_long_ago_is_not_gone_on_with(tmp_path: Path) -> None:
+def test_training_stopped_long_ago_is_not_continued(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     Leaning.stops = True
     with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""Who is promoted, and how far what is in use is listened to."""
+"""Promotion, and trust in the artifact in use."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -17,16 +17,17 @@ from weft.engine.model_status import model_status
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import LearningError
 from weft.foundation.times import HOUR, iso
+from weft.learning.judging import Comparison
 
 
 def judged(view: View, quality: float) -> Evaluation:
-    """A loss that is smaller than the baseline by just so much in the mean, row by row by noise."""
+    """A loss below the baseline by exactly `quality` on average, with noise on each row."""
     noise = np.random.default_rng(view.times).normal(0.0, 0.05, view.steps)
     return Evaluation(0.7 - quality + noise - noise.mean(), np.full(view.steps, 0.7))
 
 
 @pytest.mark.parametrize(("quality", "promoted"), [(0.2, True), (0.1, False), (0.05, False)])
-def test_a_challenger_is_promoted_only_when_it_is_better(
+def test_challenger_is_promoted_only_if_better(
     tmp_path: Path, quality: float, promoted: bool
 ) -> None:
     engine = engine_at(tmp_path)
@@ -41,7 +42,7 @@ def test_a_challenger_is_promoted_only_when_it_is_better(
     assert (status.trainings, status.promotions) == (2, 1 + promoted)
 
 
-def test_a_champion_that_has_come_to_know_nothing_is_not_listened_to_any_longer(
+def test_champion_without_an_edge_loses_its_trust(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = engine_at(tmp_path)
@@ -49,7 +50,7 @@ def test_a_champion_that_has_come_to_know_nothing_is_not_listened_to_any_longer(
     assert first.trust == 1.0
     middle = advance(engine, 30 * 24)
     engine.trainer.train(KEY, middle)
-    # It is as good as before, and nothing has to be written down.
+    # Its trust did not change, so there is no new promotion.
     assert len(engine.champions.promotions(KEY)) == 1
 
     def evaluate(self: Leaning, view: View, training: Training) -> Evaluation:
@@ -62,20 +63,20 @@ def test_a_champion_that_has_come_to_know_nothing_is_not_listened_to_any_longer(
         (forecast,) = engine.report(engine.compose(engine.view(as_of))).signals[0].forecasts
         assert forecast.trust == trust
     assert artifact_at(engine, later) == first.digest
-    assert "judged anew" in engine.champions.promotions(KEY)[-1].why
-    (status,) = (one for one in model_status(engine) if one.key == KEY)
+    assert "judged again" in engine.champions.promotions(KEY)[-1].why
+    (status,) = (item for item in model_status(engine) if item.key == KEY)
     assert (status.trust, status.effective_at) == (0.0, iso(NOW))
     assert (status.trainings, status.promotions) == (3, 1)
-    # And once the edge is back, it is listened to again.
+    # With the edge back, its trust returns.
     monkeypatch.undo()
     engine.trainer.train(KEY, advance(engine, 30 * 24))
     assert engine.champions.promotions(KEY)[-1].trust == 1.0
-    with pytest.raises(LearningError, match="no artifact to go back to"):
+    with pytest.raises(LearningError, match="no earlier artifact to go back to"):
         engine.trainer.roll_back(KEY, engine.latest_close())
 
 
 class Pretending(Regime):
-    """Says that the market is calm, for certain, and is as good as the test chooses."""
+    """Regime that is certainly calm, with a skill chosen by the test."""
 
     name = "pretending"
     quality: ClassVar[float] = 0.0
@@ -99,7 +100,7 @@ class Pretending(Regime):
     ("quality", "name", "chance", "multiplier"),
     [(0.1, "calm", 1.0, 0.7), (0.0, "unknown", 1 / 3, 1.0), (-0.1, "unknown", 1 / 3, 1.0)],
 )
-def test_a_regime_that_has_shown_nothing_says_nothing(
+def test_regime_without_skill_has_no_effect(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     quality: float,
@@ -122,7 +123,7 @@ def test_a_regime_that_has_shown_nothing_says_nothing(
 
 
 class Halving(Sizer, Trained):
-    """Holds a half of what it would hold untrained, and is as good as the test chooses."""
+    """Sizer that halves sizes once trained, with a skill chosen by the test."""
 
     name = "halving"
     quality: ClassVar[float] = 0.0
@@ -142,7 +143,7 @@ class Halving(Sizer, Trained):
 
 
 @pytest.mark.parametrize(("quality", "size"), [(0.0, 0.1), (0.1, 0.05)])
-def test_a_sizer_that_has_shown_nothing_changes_nothing(
+def test_sizer_without_skill_is_not_promoted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quality: float, size: float
 ) -> None:
     monkeypatch.setattr(Halving, "quality", quality)
@@ -157,13 +158,13 @@ def test_a_sizer_that_has_shown_nothing_changes_nothing(
     np.testing.assert_allclose(sizes.evidence["untrained"], 0.1)
 
 
-def test_a_regime_is_listened_to_as_far_as_it_is_trusted() -> None:
+def test_multiplier_of_a_regime_is_weighted_by_trust() -> None:
     state = RegimeState(("a", "b"), np.array([[0.5, 0.5]]), np.eye(2), np.array([0.2, 1.0]))
     for trust, expected in ((1.0, 0.6), (0.5, 0.8), (0.0, 1.0)):
         assert state.listened_to(trust).position_multiplier[0] == pytest.approx(expected)
 
 
-def test_a_regime_is_as_sure_as_it_is_trusted() -> None:
+def test_probabilities_of_a_regime_are_weighted_by_trust() -> None:
     moving = np.array([[0.9, 0.1], [0.3, 0.7]])
     sure = RegimeState(("a", "b"), np.array([[0.0, 1.0], [np.nan, np.nan]]), moving, np.ones(2))
     for trust, expected in ((1.0, 1.0), (0.5, 0.75), (0.0, 0.5)):
@@ -174,21 +175,61 @@ def test_a_regime_is_as_sure_as_it_is_trusted() -> None:
         assert state.change_probability[0] == pytest.approx(state.probability[0] @ [0.1, 0.3])
 
 
-def test_rows_the_champion_was_trained_on_do_not_count_in_the_comparison(tmp_path: Path) -> None:
+def test_training_rows_of_the_champion_do_not_count(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     engine.trainer.train(KEY, NOW)
     Leaning.quality = 0.3
-    # The champion of an hour ago was judged on these rows, and not trained on them.
+    # The champion of an hour ago was judged on these rows, but not trained on them.
     assert engine.trainer.train(KEY, advance(engine, 1)).against is not None
     span = engine.trainer.span(KEY, engine.latest_close())
     assert span.trained_to >= NOW - span.shadow_rows * HOUR
 
 
-def test_training_again_to_the_same_says_so(tmp_path: Path) -> None:
+def test_identical_retraining_is_not_promoted(tmp_path: Path) -> None:
     engine = engine_at(tmp_path)
     first, second = (engine.trainer.train(KEY, NOW) for _ in range(2))
     assert second.digest == first.digest
-    assert (second.promoted, second.why) == (False, "it is the same as the one in use")
+    assert (second.promoted, second.why) == (
+        False,
+        "not promoted: identical to the artifact in use",
+    )
     assert engine.trainer.trainings.by_key()[KEY].last["why"] == second.why
     Leaning.chance = 0.7
-    assert "than the one in use" in engine.trainer.train(KEY, NOW).why
+    assert "than the artifact in use" in engine.trainer.train(KEY, NOW).why
+
+
+def test_decision_gives_its_reason(tmp_path: Path) -> None:
+    trainer = engine_at(tmp_path).trainer
+    clear, many = Comparison(0.1, 0.05, 40), 10**6
+    cases = [
+        (clear, None, "promoted: the first artifact of this component"),
+        (
+            Comparison(0.0, 0.0, 0),
+            None,
+            "not promoted: no outcome after its training rows is known to judge it on",
+        ),
+        (
+            clear,
+            Comparison(0.1, 0.01, 3),
+            "not promoted: only 3 independent spans to compare on; 12 are required",
+        ),
+        (
+            clear,
+            Comparison(0.1, 0.05, many),
+            "promoted: 2.0 standard errors better than the artifact in use",
+        ),
+        (
+            clear,
+            Comparison(0.02, 0.05, many),
+            "not promoted: 0.4 standard errors better than the artifact in use; 1.0 are required",
+        ),
+        (
+            clear,
+            Comparison(-0.1, 0.05, many),
+            "not promoted: 2.0 standard errors worse than the artifact in use",
+        ),
+    ]
+    rows = trainer.span(KEY, NOW)
+    for skill, against, why in cases:
+        result = trainer._decide(KEY, "0" * 32, rows, skill, against, 1.0)
+        assert (result.promoted, result.why) == (why.startswith("promoted"), why)

@@ -1,4 +1,4 @@
-"""Trainings under way, as other processes see them; and which training goes first."""
+"""Trainings under way as seen by other processes, and the order of trainings."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ BEGAN = parse_time("2026-01-01T21:21:00Z")
 
 
 class Ticking:
-    """A clock that moves by three seconds whenever it is read."""
+    """A clock that advances by three seconds at each reading."""
 
     def __init__(self) -> None:
         self.now = BEGAN - 3 * SECOND
@@ -24,7 +24,7 @@ class Ticking:
         return self.now
 
 
-def test_a_training_can_be_seen_while_it_lasts(tmp_path: Path) -> None:
+def test_training_is_visible_while_it_runs(tmp_path: Path) -> None:
     reports: list[tuple[float, float, dict[str, float]]] = []
 
     def progress(done: float, total: float, **figures: float) -> None:
@@ -43,7 +43,7 @@ def test_a_training_can_be_seen_while_it_lasts(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_process_that_is_gone_trains_nothing(tmp_path: Path) -> None:
+def test_file_of_a_dead_process_does_not_count(tmp_path: Path) -> None:
     script = "import os; print(os.getpid())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     body = {"since": BEGAN, "share": 0.5, "process": int(done.stdout), "written": BEGAN}
@@ -53,7 +53,7 @@ def test_a_process_that_is_gone_trains_nothing(tmp_path: Path) -> None:
     assert read_under_way(tmp_path, BEGAN) is None
 
 
-def test_what_takes_least_is_trained_first(tmp_path: Path) -> None:
+def test_fastest_component_is_trained_first(tmp_path: Path) -> None:
     engine = make_engine(tmp_path)
     order = engine.trainer.cheapest_first()
     assert sorted(order) == sorted(engine.composition.trained)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.core.ledger.places import KNOWN_BY, NOW, PostgresPlace, signals
 from weft.foundation.clock import SimulatedClock
-from weft.foundation.errors import StorageError
+from weft.foundation.errors import MissingDependencyError, StorageError
 from weft.ledger.ledger import SCHEMA_VERSION, Ledger
 
 
@@ -88,7 +88,7 @@ def test_a_server_that_is_not_there_is_told_without_the_password(tmp_path: Path)
 
 def test_without_a_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(StorageError, match=r"no driver for PostgreSQL.*weft\[postgres\]"):
+    with pytest.raises(MissingDependencyError, match=r"package psycopg.*weft\[postgres\]"):
         Ledger("postgresql://weft@h/d", SimulatedClock(NOW))
 
 

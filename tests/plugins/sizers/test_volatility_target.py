@@ -8,8 +8,7 @@ from weft.components.risk import Levels
 from weft.domain.instruments import describe
 from weft.foundation.times import DAY, HOUR, WEEK, YEAR, Interval
 from weft.testing import History, random_history
-from weft_plugins.sizers._volatility import OPEN_HOURS, candles_a_year
-from weft_plugins.sizers.volatility_target import VolatilityTarget
+from weft_plugins.sizers.volatility_target import OPEN_HOURS, VolatilityTarget, candles_a_year
 
 
 def sizes(config: VolatilityTarget.Config, direction: int = 1, interval: str = "1h") -> np.ndarray:
@@ -33,15 +32,15 @@ def test_size_times_realised_volatility_is_the_target() -> None:
     assert sizes(config)[-1, 0] * a_year == pytest.approx(0.1)
 
 
-def test_no_size_is_larger_than_allowed() -> None:
+def test_size_is_limited_to_largest() -> None:
     assert (sizes(VolatilityTarget.Config(target=9.0, largest=0.3))[:, :-1] == 0.3).all()
 
 
-def test_neutral_holds_nothing() -> None:
+def test_neutral_signal_has_size_zero() -> None:
     assert (sizes(VolatilityTarget.Config(), direction=0) == 0.0).all()
 
 
-def test_a_closed_market_holds_nothing() -> None:
+def test_closed_market_has_size_zero() -> None:
     # The stock in the last column does not trade at the hours of the last rows.
     assert (sizes(VolatilityTarget.Config())[:, -1] == 0.0).all()
 
@@ -50,20 +49,20 @@ def test_a_closed_market_holds_nothing() -> None:
     ("interval", "per_week"), [("30m", 5 * 14), ("1h", 5 * 7), ("4h", 5 * 2), ("1d", 5)]
 )
 @pytest.mark.parametrize("steps", [1, 50])
-def test_a_year_of_a_stock_has_as_many_candles_as_its_weeks(
+def test_candles_a_year_of_a_stock_follow_its_opening_hours(
     interval: str, per_week: int, steps: int
 ) -> None:
     length = Interval.parse(interval)
     rows = 60 * WEEK // length.micros
     close_hour = np.arange(1, rows + 1) * (length.micros / HOUR) % 24
     weekday = (np.arange(rows) * length.micros // DAY) % 7
-    # Closes from half past three to ten in the evening; those of a day are all at midnight.
+    # Closes from 15:30 to 22:00; closes of daily candles are at midnight.
     open_ = (weekday < 5) & ((close_hour > 15) & (close_hour <= 22) | (interval == "1d"))
     prices = np.where(open_, 100.0, np.nan)[:, None] * [1.0, 1.0]
     prices[:, 1] = 100.0
     panels = dict.fromkeys(("open", "high", "low", "close", "volume"), prices)
     history = History(length, (describe("AAPL"), describe("BTCUSDT")), panels, {})
     seen = history.cut(rows - 100).view([OPEN_HOURS], steps=steps).candles()
-    found = candles_a_year(seen, steps)
-    np.testing.assert_allclose(found[:, 0], per_week * YEAR / WEEK)
-    np.testing.assert_allclose(found[:, 1], YEAR / length.micros)
+    result = candles_a_year(seen, steps)
+    np.testing.assert_allclose(result[:, 0], per_week * YEAR / WEEK)
+    np.testing.assert_allclose(result[:, 1], YEAR / length.micros)

@@ -1,1 +1,1 @@
-"""Boosted trees that say whether a price will fall, stay or rise."""
+"""Boosted trees that forecast whether a price falls, stays or rises."""

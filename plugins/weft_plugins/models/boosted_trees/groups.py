@@ -1,4 +1,4 @@
-"""Which specialist a symbol belongs to: by the name of its asset, else by how wild it is."""
+"""Groups of symbols: by the name of the asset, otherwise by its volatility."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -21,13 +21,13 @@ NAMED: Final[Mapping[Group, tuple[str, ...]]] = MappingProxyType(
         "memes": ("PEPE", "DOGE", "SHIB", "FLOKI", "BONK", "WIF"),
     }
 )
-"""Assets whose group is known by name."""
+"""Assets of each group by name."""
 
 WILD: Final = 1.2
-"""Volatility a year above which a coin that nobody has named counts among the memes."""
+"""Yearly volatility above which an unnamed coin counts as a meme coin."""
 
 VOLATILITY: Final[FeatureNeed] = feature("volatility", window=168)
-"""What the rule for coins that nobody has named looks at."""
+"""Input of the rule for unnamed coins."""
 
 _RENAMED: Final = MappingProxyType({"POL": "MATIC"})
 
@@ -37,27 +37,35 @@ def members(
 ) -> BoolPanel:
     """Return which symbols belong to a group at each decision row (steps, symbol).
 
-    An asset in `named` belongs to that group always. Stocks and indices that are not named are
-    stocks: as many rows hold fewer candles of a market that closes, so that a move in units of
-    a candle's volatility is another there. Any other coin is, row by row, among the memes where
-    its volatility over the last 168 candles, taken to a year, is above `wild`, and among the alts
-    where it is not, or is not yet known. So each symbol is in exactly one group at each row.
+    Each symbol belongs to exactly one group at each row:
+
+    - an asset in `named` always belongs to its named group;
+    - other stocks and indices belong to the stocks. They have a group because a horizon holds
+      fewer candles of a market that closes, so moves in units of candle volatility differ;
+    - any other coin belongs to the memes where its yearly volatility over the last 168 candles is
+      above `wild`, and to the alts where it is not, or is unknown.
+
+    Args:
+        view: holds candles and `VOLATILITY`.
+        group: group to select.
+        named: assets of each group by name.
+        wild: yearly volatility above which an unnamed coin counts as a meme coin.
     """
     fixed = [group_of(instrument, named) for instrument in view.instruments]
-    found = np.tile(np.array([one == group for one in fixed], dtype=np.bool_), (view.steps, 1))
-    unnamed = np.array([one is None for one in fixed], dtype=np.bool_)
+    by_name = np.tile(np.array([name == group for name in fixed], dtype=np.bool_), (view.steps, 1))
+    unnamed = np.array([name is None for name in fixed], dtype=np.bool_)
     if group in {"majors", "stocks"} or not unnamed.any():
-        return found
+        return by_name
     candles_a_year = YEAR / view.interval.micros
     is_wild = view.feature(VOLATILITY) * np.sqrt(candles_a_year) > wild
     by_rule: BoolPanel = unnamed & (is_wild if group == "memes" else ~is_wild)
-    return found | by_rule
+    return by_name | by_rule
 
 
 def group_of(instrument: Instrument, named: Mapping[Group, tuple[str, ...]]) -> Group | None:
-    """Return the group of an instrument that never changes; None where volatility decides.
+    """Return the fixed group of an instrument; None where volatility decides.
 
-    It goes by the asset, so that ``1000PEPEUSDT`` is PEPE; POL is MATIC under its later name.
+    The asset counts, not the symbol: ``1000PEPEUSDT`` is PEPE. POL is the later name of MATIC.
     """
     earlier = (split_pair(symbol) for symbol in instrument.renamed_from)
     assets = {instrument.base.upper(), *(pair[0] for pair in earlier if pair is not None)}

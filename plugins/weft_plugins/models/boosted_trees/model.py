@@ -1,4 +1,4 @@
-"""Boosted trees that say whether a price will fall, stay or rise by more than a threshold."""
+"""Boosted trees that forecast whether a price falls, stays or rises by more than a threshold."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,69 +12,70 @@ from weft.components.needs import Need
 from weft.components.outcomes import outcomes, uniqueness
 from weft.components.trained import Artifact, Training
 from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
-from weft.foundation.errors import ArtifactError, MissingDependencyError, TrainingError
+from weft.foundation.dependencies import require
+from weft.foundation.errors import ArtifactError, TrainingError
 from weft.market.view import View
-from weft_plugins.models import inputs as _features
+from weft_plugins.checkpoints import sealed, sealed_file
 from weft_plugins.models.boosted_trees import groups as _groups
+from weft_plugins.models.boosted_trees import inputs as _features
 from weft_plugins.models.boosted_trees.options import Options
 from weft_plugins.models.boosted_trees.outcome_table import LEVELS, VOLATILITY, OutcomeTable
-from weft_plugins.models.stages import Stages, digest_of
 
 if TYPE_CHECKING:
     import xgboost
 
-    from weft_plugins.models.boosted_trees.boosting import Growth, Samples
+    from weft_plugins.models.boosted_trees.boosting import Growth, Samples, Stages
 
-_FORMAT = 2
+_FORMAT = 3
 _TREES = "model.ubj"
+_HINT = "Train it again with `weft train`"
 
 
 class XGBoost(Model):
-    """Gradient-boosted trees (Chen and Guestrin 2016) over named groups of features.
+    """Gradient-boosted trees (Chen and Guestrin 2016, arXiv 1603.02754) over groups of features.
 
-    A row's class is whether the log return over the horizon lies below minus the threshold,
-    between the two, or above. Outcomes that overlap share their weight by uniqueness, so that
-    `least_leaf` and `penalty` are measured in outcomes that overlap with no other. How
-    many of each class rose over the training rows turns the three chances into that of a rise.
+    The class of a row is whether its log return over the horizon lies below minus the threshold,
+    between minus and plus the threshold, or above. Overlapping outcomes share their weight by
+    uniqueness (López de Prado 2018, section 4.4), so `least_leaf` and `penalty` count outcomes
+    that overlap with no other. The share of each class that rose on the training rows turns the
+    three class probabilities into the probability of a rise.
 
-    Mean and quantiles follow from that chance and from the volatility of the row: how far returns
-    fell or rose in units of it, quantiles read where outcomes say that trees had not seen (see
-    `OutcomeTable`). Where volatility is unknown, for instance in the first week of a symbol, and
-    where the price stood still for that long, quantiles are NaN, and the mean is the classes'.
+    Mean and quantiles follow from that probability and from the volatility of the row (see
+    `OutcomeTable`); out-of-fold forecasts correct the quantiles. Where volatility is unknown (the
+    first week of a symbol) or 0, quantiles are NaN and the mean is that of the classes.
 
-    Specialists for a group of symbols share this class and differ in options alone. Each symbol
-    belongs to exactly one group at each row (see `members`); a specialist learns from, and speaks
-    of, its own. All of its symbols and rows are predicted in one call.
+    Specialists for a group of symbols are this class with other options. Each symbol belongs to
+    exactly one group at each row (see `members`); a specialist trains on and forecasts its group.
+    All of its symbols and rows are forecast in one call.
 
-    Where a group of features has metrics that no provider brings, those columns are unknown, and
-    trees pass them over.
+    Columns of metrics that no provider brings are NaN, which trees treat as missing.
     """
 
     name = "xgboost"
 
     class Config(Options):
-        """Options: which symbols, what they are judged by, and how the trees are grown."""
+        """Options: symbols, features, threshold, and the growth of the trees."""
 
     config: Config
 
     @property
     def needs(self) -> Sequence[Need]:
-        """What columns, quantiles and the group follow from."""
+        """Inputs of the columns, the quantiles and the group rule."""
         wanted = (*_features.needs(self.config.features), VOLATILITY, _groups.VOLATILITY)
         return tuple(dict.fromkeys(wanted))
 
     # Training
 
     def fit(self, view: View, training: Training) -> Artifact:
-        """Grow the trees on every row whose outcome is known.
+        """Train on every row with a known outcome.
 
         Raises:
-            MissingDependencyError: XGBoost is not installed.
-            TrainingError: too few rows, a class is absent, no feature varies, no volatility is
-                known, or the loss is no longer a number.
+            MissingDependencyError: XGBoost or safetensors is not installed.
+            TrainingError: there are too few rows, a class is absent, no feature varies, no
+                volatility is known, or the loss is no longer finite.
         """
-        _expect_xgboost(self.title())
-        from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # XGBoost takes long to import
+        require("xgboost", "safetensors", extra="ml", where=self.title())
+        from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # imports XGBoost
 
         seed = int(training.rng.integers(2**31))
         outcome = self._thinned(self._outcomes(view, training.horizon))
@@ -97,12 +98,11 @@ class XGBoost(Model):
         trees, stages = self._grown(samples, growth, training, table)
         table = table.corrected(returns, weights, volatility, stages.up.astype(np.float64))
         counts = np.bincount(classes, minlength=len(_boosting.CLASSES))
-        return Artifact(
-            files={_TREES: trees},
-            card={
+        return sealed(
+            {_TREES: trees},
+            {
                 "format": _FORMAT,
                 "xgboost": _version(),
-                "digest": digest_of(trees),
                 "group": self.config.group,
                 "features": list(self._columns),
                 "idle_features": idle,
@@ -118,21 +118,21 @@ class XGBoost(Model):
         )
 
     def _outcomes(self, view: View, horizon: int) -> FloatPanel:
-        """Return what came of each row to learn from; NaN for the others (steps, symbol)."""
+        """Return the outcome of each row to train on; NaN for other rows (steps, symbol)."""
         outcome = np.where(self._cells(view), outcomes(view, horizon), np.nan)
-        found = int((~np.isnan(outcome)).sum())
-        missing = self.least_rows - found
+        count = int((~np.isnan(outcome)).sum())
+        missing = self.least_rows - count
         if missing > 0:
             raise TrainingError(
-                f"{found} rows of {self._whose} have an outcome, {self.least_rows} are needed: "
-                f"{missing} are missing",
+                f"{count:,} rows of {self._members} have an outcome, but {self.least_rows:,} are "
+                f"required: {missing:,} are missing",
                 where=self.title(),
-                hint="Collect a longer history, or more symbols of the group",
+                hint="Backfill a longer history, or add symbols of the group",
             )
         return outcome
 
     def _thinned(self, outcome: FloatPanel) -> FloatPanel:
-        """Return the outcomes of every n-th row, counted from the last, where there are many."""
+        """Return the outcomes of every n-th row from the last, so that `most_samples` are left."""
         stride = -(-int((~np.isnan(outcome)).sum()) // self.config.most_samples)
         age = np.arange(len(outcome))[::-1, None]
         return np.where(age % stride == 0, outcome, np.nan)
@@ -142,22 +142,22 @@ class XGBoost(Model):
         absent = [name for name, count in counts.items() if not count]
         if absent:
             raise TrainingError(
-                f"no row is {' or '.join(absent)} among "
+                f"no row has the class {' or '.join(absent)} among "
                 + ", ".join(f"{count} {name}" for name, count in counts.items()),
                 where=self.title(),
-                hint=f"Its threshold of {self.config.threshold:g} does not suit these markets",
+                hint=f"Lower its threshold of {self.config.threshold:g}, or train on more rows",
             )
 
     def _expect_varying(self, samples: "Samples") -> list[str]:
-        """Return the columns that never vary."""
+        """Return the names of the columns that never vary."""
         low, high = (f.reduce(samples.features, axis=0) for f in (np.fmin, np.fmax))
-        # Of a column that is never known both are NaN.
+        # An all-NaN column has NaN bounds, so it counts as constant.
         varies = low < high
         if not varies.any():
             raise TrainingError(
-                "none of its features ever varies",
+                "none of its features varies",
                 where=self.title(),
-                hint="Look at the candles, and whether providers bring the metrics",
+                hint="Check the candles, and whether providers bring the metrics",
             )
         return [name for name, moves in zip(samples.names, varies, strict=True) if not moves]
 
@@ -166,118 +166,121 @@ class XGBoost(Model):
             return OutcomeTable.measured(returns, samples.classes, samples.weights, volatility)
         except ValueError as error:
             raise TrainingError(
-                f"returns cannot be measured by volatility: {error}",
+                f"returns cannot be divided by volatility: {error}",
                 where=self.title(),
-                hint="It is known after a week of candles without a hole",
+                hint="Volatility is known after a week of candles without a gap",
             ) from error
 
     def _grown(
         self, samples: "Samples", growth: "Growth", training: Training, table: OutcomeTable
-    ) -> tuple[bytes, Stages]:
-        """Return the trees, and what trees like them say of samples they have not seen."""
-        from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # XGBoost takes long to import
+    ) -> "tuple[bytes, Stages]":
+        """Return trees of all samples, and stages with out-of-fold probabilities of a rise."""
+        from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # imports XGBoost
 
         splits = _boosting.folds(samples.starts, training.horizon) if self.config.hold_out else []
         every = self.config.checkpoint_rounds
-        stages = Stages(training, growth.rounds, len(splits) + 1, every, len(samples.starts))
+        stages = _boosting.Stages(
+            training, growth.rounds, len(splits) + 1, every, len(samples.starts), growth.where
+        )
         for number, split in enumerate(splits):
             if stages.finished(number):
                 continue
-            found = _boosting.out_of_fold(samples, split, growth, stages, number)
-            if found is not None:
-                stages.up[split.test] = table.probability_up(found[0])
-            stages.close(number, found and found[1])
+            forecast = _boosting.out_of_fold(samples, split, growth, stages, number)
+            if forecast is not None:
+                stages.up[split.test] = table.probability_up(forecast[0])
+            stages.close(number, forecast and forecast[1])
         return _boosting.grow(samples, growth, stages, len(splits)), stages
 
-    # Use
+    # Forecasting
 
     def load(self, artifact: Artifact) -> "Specialist":
-        """Return the trees ready for use.
+        """Return the trees and the table of outcomes, for `View.learned`.
 
         Raises:
             MissingDependencyError: XGBoost is not installed.
-            ArtifactError: it is damaged, or made for other features, another group or by a
-                version of XGBoost that this one cannot read.
+            ArtifactError: the artifact is damaged, of other features or another group, or written
+                by a version of XGBoost that the installed one cannot load.
         """
-        _expect_xgboost(self.title())
-        from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # XGBoost takes long to import
+        require("xgboost", extra="ml", where=self.title())
+        from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # imports XGBoost
 
-        card, trees = artifact.card, artifact.files.get(_TREES)
-        self._expect_ours(card)
-        if trees is None:
-            raise ArtifactError(f"{_TREES} is missing", where=self.title())
-        if digest_of(trees) != card.get("digest"):
-            raise ArtifactError(
-                f"{_TREES} is not what the card says: truncated or changed", where=self.title()
-            )
+        card = artifact.card
+        self._expect_same_options(card)
+        trees = sealed_file(artifact, _TREES, self.title())
         try:
             table = OutcomeTable.from_json(card["returns"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"the card's returns: {error}", where=self.title()) from error
-        booster = _boosting.read(trees, self.config.threads, card.get("xgboost"), self.title())
+            raise ArtifactError(
+                f"the card's returns are damaged: {error}", where=self.title(), hint=_HINT
+            ) from error
+        booster = _boosting.load_booster(
+            trees, self.config.threads, card.get("xgboost"), self.title()
+        )
         if tuple(booster.feature_names or ()) != self._columns:
-            raise ArtifactError("its trees look at other features", where=self.title())
+            raise ArtifactError(
+                "its trees use other features than its card names", where=self.title(), hint=_HINT
+            )
         return Specialist(booster, table)
 
-    def _expect_ours(self, card: Mapping[str, Any]) -> None:
-        for key, ours in (
+    def _expect_same_options(self, card: Mapping[str, Any]) -> None:
+        for key, expected in (
             ("format", _FORMAT),
             ("group", self.config.group),
             ("threshold", self.config.threshold),
         ):
-            if card.get(key) != ours:
+            if card.get(key) != expected:
                 raise ArtifactError(
-                    f"was made for {key} {card.get(key)!r}, expected {ours!r}",
+                    f"was trained with {key} {card.get(key)!r}, expected {expected!r}",
                     where=self.title(),
-                    hint="Train it anew",
+                    hint=_HINT,
                 )
-        written = card.get("features")
-        theirs = tuple(written) if isinstance(written, list | tuple) else ()
-        if theirs != self._columns:
-            missing = [name for name in self._columns if name not in theirs]
-            more = [name for name in theirs if name not in self._columns]
-            what = "".join(
+        names = card.get("features")
+        trained = tuple(names) if isinstance(names, list | tuple) else ()
+        if trained != self._columns:
+            missing = [name for name in self._columns if name not in trained]
+            surplus = [name for name in trained if name not in self._columns]
+            difference = "".join(
                 f", {word} {', '.join(map(str, columns))}"
-                for word, columns in (("lacks", missing), ("has besides", more))
+                for word, columns in (("without", missing), ("and also", surplus))
                 if columns
             )
             raise ArtifactError(
-                f"was made for other features{what or ', in another order'}",
+                f"was trained on other features{difference or ', in another order'}",
                 where=self.title(),
-                hint="Train it anew",
+                hint=_HINT,
             )
 
     def predict(self, view: View) -> Forecast:
-        """Return the distribution of the return for every symbol of the group, in one call."""
-        from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # XGBoost takes long to import
+        """Return the forecast for every row and symbol of the group; NaN for other symbols."""
+        from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # imports XGBoost
 
         learned: Specialist = view.learned
         cells = self._cells(view)
         features = _features.matrix(view, self.config.features, cells)
         if not len(features):
-            chance = np.empty((0, len(_boosting.CLASSES)))
+            probability = np.empty((0, len(_boosting.CLASSES)))
         else:
-            chance = _boosting.probabilities(learned.booster, features)
-        up = learned.table.probability_up(chance)
+            probability = _boosting.probabilities(learned.booster, features)
+        up = learned.table.probability_up(probability)
         volatility = view.feature(VOLATILITY)[cells]
         quantiles = learned.table.quantiles(up, volatility)
         return Forecast(
-            mean=_spread(learned.table.mean(chance, volatility), cells),
+            mean=_spread(learned.table.mean(probability, volatility), cells),
             probability_up=_spread(up, cells),
             quantiles={level: _spread(quantiles[:, k], cells) for k, level in enumerate(LEVELS)},
             evidence={
-                f"probability_{name}": _spread(chance[:, k], cells)
+                f"probability_{name}": _spread(probability[:, k], cells)
                 for k, name in enumerate(_boosting.CLASSES)
             },
         )
 
     def contributions(self, view: View) -> Mapping[str, FloatPanel]:
-        """Return what each feature adds to the log-odds of up over down.
+        """Return what each feature adds to the log-odds of up over down (steps, symbol).
 
-        Under ``baseline`` stands what the model says before it has looked at any feature; all
-        together are the log-odds.
+        Exact Shapley values of the trees (Lundberg et al. 2020). ``baseline`` is the model's
+        output before any feature; all columns together are the log-odds. NaN outside the group.
         """
-        from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # XGBoost takes long to import
+        from weft_plugins.models.boosted_trees import boosting as _boosting  # noqa: PLC0415  # imports XGBoost
 
         learned: Specialist = view.learned
         cells = self._cells(view)
@@ -289,7 +292,7 @@ class XGBoost(Model):
         return {name: _spread(parts[:, k], cells) for k, name in enumerate(named)}
 
     def _cells(self, view: View) -> BoolPanel:
-        """Return the rows and symbols it speaks of: its group's, chosen, and trading."""
+        """Return the rows and symbols of its group that are in the universe and have a close."""
         cells = view.universe & ~np.isnan(view.candles().close[-view.steps :])
         if self.config.group == "all":
             return cells
@@ -301,37 +304,26 @@ class XGBoost(Model):
         return _features.names(self.config.features)
 
     @property
-    def _whose(self) -> str:
+    def _members(self) -> str:
         return "any symbol" if self.config.group == "all" else f"the {self.config.group}"
 
 
 @dataclass(frozen=True, slots=True)
 class Specialist:
-    """A trained model, ready for use."""
+    """A trained model: its trees, and the table that turns class probabilities into returns."""
 
     booster: "xgboost.Booster"
     table: OutcomeTable
 
 
 def _spread(values: Floats, cells: BoolPanel) -> FloatPanel:
-    """Return values of the cells that are set as a panel, NaN elsewhere."""
+    """Return a panel with values in the cells that are set, and NaN elsewhere."""
     panel = np.full(cells.shape, np.nan)
     panel[cells] = values
     return panel
 
 
-def _expect_xgboost(title: str) -> None:
-    try:
-        import xgboost  # noqa: F401, PLC0415  # an extra, imported only once it is used
-    except ImportError as error:
-        raise MissingDependencyError(
-            "needs XGBoost, which is not installed",
-            where=title,
-            hint="Install it with `pip install 'weft[ml]'`",
-        ) from error
-
-
 def _version() -> str:
-    import xgboost  # noqa: PLC0415  # an extra, imported only once it is used
+    import xgboost  # noqa: PLC0415  # an optional package
 
     return xgboost.__version__

@@ -1,11 +1,11 @@
-"""What came of rows: what each class stands for, and the shape of returns in their own volatility.
+"""Table of outcomes: turns class probabilities and volatility into a distribution of the return.
 
-A return's spread follows the volatility of its own row far more than anything trees can tell, so
-returns are divided by it before their distribution is measured, and quantiles multiplied by it
-afterwards: locally weighted conformal prediction (Lei et al. 2018, Journal of the American
-Statistical Association 113, section 5.2). Falls and rises have a shape each, and the chance of a
-rise says how the two mix. The levels are then corrected by outcomes that the forecast had not
-seen: distributional conformal prediction (Chernozhukov, Wüthrich and Zhu 2021, PNAS 118).
+The spread of a return follows the volatility of its row far more than any forecast of the trees.
+Returns are therefore divided by volatility before their distribution is measured, and quantiles
+are multiplied by it: locally weighted conformal prediction (Lei et al. 2018, Journal of the
+American Statistical Association 113, section 5.2). Falls and rises have a distribution each; the
+probability of a rise mixes them. Out-of-fold outcomes then correct the levels: distributional
+conformal prediction (Chernozhukov, Wüthrich and Zhu 2021, PNAS 118).
 """
 
 from collections.abc import Mapping
@@ -22,10 +22,11 @@ LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles of a forecast."""
 
 VOLATILITY: Final[FeatureNeed] = feature("volatility", window=168)
-"""What a return is measured by: a week, for that of a day or two says less of the next hours.
+"""Volatility that returns are divided by: over a week of hourly candles.
 
-Volatility falls back to where it was. Measured by the last 48 candles, the 5 % quantile of real
-hourly markets is undercut in 9 % of calm rows and in 2 % of turbulent ones.
+Volatility reverts to its mean, so a shorter window predicts the next hours less well. With the
+last 48 candles, returns of real hourly markets fall below the 5 % quantile in 9 % of calm rows and
+in 2 % of turbulent ones.
 """
 
 _SHARES = np.linspace(0.0, 1.0, 51)
@@ -33,18 +34,17 @@ _SHARES = np.linspace(0.0, 1.0, 51)
 
 @dataclass(frozen=True, slots=True)
 class OutcomeTable:
-    """How returns were distributed over the training rows.
+    """Distribution of returns over the training rows.
 
     Attributes:
         means: mean return of each class (class,).
-        moves: mean of the returns that did not rise, and of those that rose, over the volatility
-            of their row (2,).
+        moves: mean fall and mean rise in units of the volatility of the row (2,).
         rose: share of each class that rose (class,).
-        falls: quantiles, at even levels from 0 to 1, of the returns that did not rise, over the
-            volatility of their row; ascending, none above 0 (point,).
-        rises: the same of those that rose; ascending, none below 0 (point,).
-        places: where in what is forecast the quantile of each of `LEVELS` is read, 0 to 1 and
-            ascending; the level itself where nothing was seen to correct it by (level,).
+        falls: quantiles, at even levels from 0 to 1, of returns of 0 or less in units of
+            volatility; ascending, none above 0 (point,).
+        rises: quantiles of returns above 0 likewise; ascending, none below 0 (point,).
+        places: corrected level at which the forecast distribution gives the quantile of each of
+            `LEVELS`, 0 to 1 and ascending; equal to `LEVELS` without a correction (level,).
     """
 
     means: Floats
@@ -62,17 +62,17 @@ class OutcomeTable:
         weights: Floats,
         volatility: Floats,
     ) -> Self:
-        """Return what came of weighted rows.
+        """Return the table of weighted training rows.
 
         Args:
             returns: log returns over the horizon (sample,).
-            classes: of each, from 0 on; none is absent (sample,).
-            weights: how many outcomes each counts for (sample,).
-            volatility: of one candle at each row (sample,). Where it is 0 or unknown, the row
-                counts for the classes alone.
+            classes: class numbers from 0; none is absent (sample,).
+            weights: uniqueness of each outcome (sample,).
+            volatility: volatility of one candle at each row (sample,). A row where it is 0 or
+                unknown counts for the classes only.
 
         Raises:
-            ValueError: no row that fell, or none that rose, has a volatility.
+            ValueError: no fall, or no rise, has a volatility.
         """
         parts = [
             (returns[classes == k], weights[classes == k]) for k in range(1 + int(classes.max()))
@@ -81,7 +81,9 @@ class OutcomeTable:
         moves, counts = returns[known] / volatility[known], weights[known]
         rising = moves > 0.0
         if rising.all() or not rising.any():
-            raise ValueError(f"of {len(returns)} rows {len(moves)} have a volatility")
+            raise ValueError(
+                f"{len(moves)} of {len(returns)} rows have a volatility, all falls or all rises"
+            )
         return cls(
             np.array([np.average(values, weights=weight) for values, weight in parts]),
             np.array([np.average(moves[side], weights=counts[side]) for side in (~rising, rising)]),
@@ -92,32 +94,34 @@ class OutcomeTable:
         )
 
     @classmethod
-    def from_json(cls, written: Mapping[str, Any]) -> Self:
-        """Return what `to_json` wrote.
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Parse the values of `to_json`.
 
         Raises:
-            KeyError, TypeError, ValueError: it is something else.
+            KeyError, TypeError, ValueError: the values are damaged.
         """
         names = ("means", "moves", "rose", "falls", "rises", "places")
-        found = {name: np.array(written[name], dtype=np.float64) for name in names}
-        if not all(np.isfinite(values).all() for values in found.values()):
-            raise ValueError("a number of them is not finite")
-        if found["means"].ndim != 1 or found["rose"].shape != found["means"].shape:
-            raise ValueError(f"{found['means'].shape} classes, of {found['rose'].shape} a share")
+        arrays = {name: np.array(document[name], dtype=np.float64) for name in names}
+        if not all(np.isfinite(values).all() for values in arrays.values()):
+            raise ValueError("a number is not finite")
+        if arrays["means"].ndim != 1 or arrays["rose"].shape != arrays["means"].shape:
+            raise ValueError(
+                f"means {arrays['means'].shape} and rose {arrays['rose'].shape} differ"
+            )
         for name, size in (("falls", len(_SHARES)), ("rises", len(_SHARES)), ("places", 5)):
-            if found[name].shape != (size,) or not (np.diff(found[name]) >= 0.0).all():
-                raise ValueError(f"{name} are not {size} numbers that ascend")
-        if found["moves"].shape != (2,) or not found["moves"][0] <= 0.0 < found["moves"][1]:
-            raise ValueError("the mean fall or rise lies on the wrong side of 0")
-        if found["falls"][-1] > 0.0 or found["rises"][0] < 0.0:
-            raise ValueError("a fall lies above 0, or a rise below")
+            if arrays[name].shape != (size,) or not (np.diff(arrays[name]) >= 0.0).all():
+                raise ValueError(f"{name} are not {size} ascending numbers")
+        if arrays["moves"].shape != (2,) or not arrays["moves"][0] <= 0.0 < arrays["moves"][1]:
+            raise ValueError("the mean fall is above 0, or the mean rise is not")
+        if arrays["falls"][-1] > 0.0 or arrays["rises"][0] < 0.0:
+            raise ValueError("a fall is above 0, or a rise below 0")
         for name in ("rose", "places"):
-            if not ((found[name] >= 0.0) & (found[name] <= 1.0)).all():
-                raise ValueError(f"{name} lie beyond 0 to 1")
-        return cls(**found)
+            if not ((arrays[name] >= 0.0) & (arrays[name] <= 1.0)).all():
+                raise ValueError(f"{name} are not between 0 and 1")
+        return cls(**arrays)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the table as JSON values."""
         return {
             "means": self.means.tolist(),
             "moves": self.moves.tolist(),
@@ -127,58 +131,64 @@ class OutcomeTable:
             "places": self.places.tolist(),
         }
 
-    def mean(self, chance: FloatPanel, volatility: Floats) -> Floats:
-        """Return the expected return (sample,).
+    def mean(self, probability: FloatPanel, volatility: Floats) -> Floats:
+        """Return the expected log return (sample,).
 
-        That of the distribution whose quantiles `quantiles` gives; where volatility is 0 or
-        unknown, that of the classes.
+        This is the mean of the distribution of `quantiles`; where volatility is 0 or unknown, the
+        mean over the classes.
 
         Args:
-            chance: of each class (sample, class).
-            volatility: of one candle (sample,).
+            probability: probability of each class (sample, class).
+            volatility: volatility of one candle (sample,).
         """
-        up = self.probability_up(chance)
+        up = self.probability_up(probability)
         move = up * self.moves[1] + (1.0 - up) * self.moves[0]
-        return np.where(volatility > 0.0, move * volatility, _weighted(chance, self.means))
+        return np.where(volatility > 0.0, move * volatility, _weighted(probability, self.means))
 
-    def probability_up(self, chance: FloatPanel) -> Floats:
-        """Return the chance that the return is above 0, given that of each class."""
-        return np.clip(_weighted(chance, self.rose), 0.0, 1.0)
+    def probability_up(self, probability: FloatPanel) -> Floats:
+        """Return the probability that the return is above 0 (sample,).
+
+        Args:
+            probability: probability of each class (sample, class).
+        """
+        return np.clip(_weighted(probability, self.rose), 0.0, 1.0)
 
     def quantiles(self, up: Floats, volatility: Floats) -> FloatPanel:
         """Return the quantiles at `LEVELS` (sample, level), which never cross.
 
-        One is below 0 just where its level is below the chance of not rising.
+        A quantile is below 0 exactly where its level is below ``1 - up``.
 
         Args:
-            up: chance that the return is above 0 (sample,).
-            volatility: of one candle (sample,). Where it is 0 or unknown, so are the quantiles.
+            up: probability that the return is above 0 (sample,).
+            volatility: volatility of one candle (sample,). Quantiles are NaN where it is 0 or
+                unknown.
         """
         down = 1.0 - up[:, None]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             fall, rise = self.places / down, (self.places - down) / up[:, None]
         falling = np.asarray(LEVELS) < down
-        # Beyond its ends np.interp goes on with the outermost values.
         move = np.where(
             falling,
             np.interp(fall, _SHARES, self.falls),
             np.interp(rise, _SHARES, self.rises),
         )
         unit = np.where(volatility > 0.0, volatility, np.nan)
-        found: FloatPanel = move * unit[:, None]
-        return found
+        quantiles: FloatPanel = move * unit[:, None]
+        return quantiles
 
     def corrected(
         self, returns: Floats, weights: Floats, volatility: Floats, up: Floats
     ) -> "OutcomeTable":
-        """Return it with each level read where so many of these outcomes lay below.
+        """Return the table with levels corrected by out-of-fold outcomes.
+
+        Each level is replaced by the forecast level that its share of the outcomes fell below.
 
         Args:
             returns: log returns over the horizon (sample,).
-            weights: how many outcomes each counts for (sample,).
-            volatility: of one candle at each row; 0 or unknown where a row is left out (sample,).
-            up: chance of a rise forecast by trees that had not seen the outcome; NaN where there
-                is no such forecast (sample,).
+            weights: uniqueness of each outcome (sample,).
+            volatility: volatility of one candle at each row; rows with 0 or NaN are left out
+                (sample,).
+            up: out-of-fold probability of a rise; NaN where there is none (sample,).
         """
         known = (volatility > 0.0) & ~np.isnan(up)
         if not known.any():
@@ -190,11 +200,11 @@ class OutcomeTable:
         return replace(self, places=_quantiles(passed, weights[known], np.array(LEVELS)))
 
 
-def _weighted(chance: FloatPanel, values: Floats) -> Floats:
-    """Return the mean of the classes' values, given the chance of each (sample,)."""
+def _weighted(probability: FloatPanel, values: Floats) -> Floats:
+    """Return the mean of the classes' values under their probabilities (sample,)."""
     # Class by class: a matrix product has other last bits for one sample than for many.
-    total = np.zeros(len(chance))
-    for each, value in zip(chance.T, values, strict=True):
+    total = np.zeros(len(probability))
+    for each, value in zip(probability.T, values, strict=True):
         total = total + each * value
     return total
 
@@ -203,5 +213,5 @@ def _quantiles(values: Floats, weights: Floats, levels: Floats) -> Floats:
     order = np.argsort(values, kind="stable")
     passed = np.cumsum(weights[order])
     middle = (passed - 0.5 * weights[order]) / passed[-1]
-    found: Floats = np.interp(levels, middle, values[order])
-    return found
+    quantiles: Floats = np.interp(levels, middle, values[order])
+    return quantiles

@@ -1,1 +1,1 @@
-"""A transformer over windows of candles."""
+"""A transformer that forecasts the next candles from a window of candles."""

@@ -1,32 +1,33 @@
-"""The artifact: weights and masks as tensors, and a card that says what they are."""
+"""Artifact of the transformer: weights and masks as tensors, and a card that describes them."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
 from weft.components.trained import Artifact
 from weft.foundation.arrays import Floats
 from weft.foundation.errors import ArtifactError
+from weft_plugins.checkpoints import pack_tensors, sealed, sealed_file, unpack_tensors
 from weft_plugins.models.transformer.network import Architecture, Masks, Network, build_network
 from weft_plugins.models.transformer.options import Options
 from weft_plugins.models.transformer.samples import Samples
 from weft_plugins.models.transformer.training import Fitted
 from weft_plugins.models.transformer.windows import INPUTS
+from weft_plugins.torch_runtime import to_arrays, to_tensors
 
-VERSION: Final = 2
+VERSION: Final = 3
 _WEIGHTS = "weights.safetensors"
+_HINT = "Train it again with `weft train`"
 _LONGEST_HORIZON = 10_000
 _LARGEST_MEAN = 1_000
-"""No input can reach it: each is bounded, or grows like a logarithm."""
+"""Bound on the mean of an input: inputs are bounded, or grow like a logarithm."""
 
 
 def architecture(options: Options, horizon: int) -> Architecture:
-    """Return what a network for these options is built from."""
+    """Return the architecture of a network with these options."""
     return Architecture(
         inputs=len(INPUTS),
         window=options.window,
@@ -50,22 +51,20 @@ def write_artifact(
     """Return a trained network as an artifact.
 
     Args:
-        fitted: the network, and how its training went.
-        build: what it is built from.
-        options: of the component.
-        samples: it was trained on and stopped by.
+        fitted: trained network and its losses.
+        build: architecture of the network.
+        options: options of the component.
+        samples: training and validation windows.
         coverage: share of the validation outcomes inside each interval, by name.
     """
-    tensors = {f"weights.{name}": value for name, value in fitted.network.state_dict().items()}
-    tensors |= {
-        f"masks.{name}": (mask > 0).to(torch.uint8) for name, mask in fitted.masks._asdict().items()
-    }
+    masks = {name: (mask > 0).to(torch.uint8) for name, mask in fitted.masks._asdict().items()}
+    arrays = to_arrays(fitted.network.state_dict(), "weights.") | to_arrays(masks, "masks.")
     history = fitted.history
     card = {
         "version": VERSION,
         "torch": str(torch.__version__),
         "inputs": list(INPUTS),
-        "input_means": dict(zip(INPUTS, map(float, samples.neutral()), strict=True)),
+        "input_means": dict(zip(INPUTS, map(float, samples.input_means()), strict=True)),
         "architecture": build.numbers(),
         "noise": options.noise,
         "seed": fitted.seed,
@@ -79,25 +78,21 @@ def write_artifact(
             "validation_coverage": dict(coverage),
         },
     }
-    return Artifact({_WEIGHTS: save(tensors)}, card)
+    return sealed({_WEIGHTS: pack_tensors(arrays)}, card)
 
 
-def read_artifact(
+def load_artifact(
     artifact: Artifact, options: Options, where: str
 ) -> tuple[Architecture, Network, Masks, Floats]:
-    """Return the network and the masks of an artifact, and the mean of each input.
+    """Return architecture, network, masks and input means of an artifact.
 
     Raises:
-        ArtifactError: it is of another version, for other inputs or options, or damaged.
+        ArtifactError: the artifact is damaged, or of another version, other inputs or options.
     """
     build = _checked_card(artifact.card, options, where)
     neutral = _input_means(artifact.card, where)
-    try:
-        tensors = load(artifact.files[_WEIGHTS])
-    except KeyError as error:
-        raise ArtifactError(f"has no {_WEIGHTS}", where=where, hint=_AGAIN) from error
-    except SafetensorError as error:
-        raise ArtifactError(f"{_WEIGHTS} is damaged: {error}", where=where, hint=_AGAIN) from error
+    content = sealed_file(artifact, _WEIGHTS, where)
+    tensors = to_tensors(unpack_tensors(content, _WEIGHTS, where))
     network = build_network(build, seed=0)
     expected = {f"weights.{name}": tuple(v.shape) for name, v in network.state_dict().items()}
     widths = Masks(build.width, build.width, build.hidden, build.width)  # type: ignore[arg-type]  # numbers under the same names
@@ -112,47 +107,48 @@ def read_artifact(
     return build, network, masks, neutral
 
 
-_AGAIN = "Train it again with `weft train`"
-
-
 def _checked_card(card: Mapping[str, Any], options: Options, where: str) -> Architecture:
-    """Return what the network of a card is built from, where it is one of ours."""
+    """Return the architecture on a card, checked against version, inputs and options."""
     numbers = card.get("architecture")
     horizon = numbers.get("horizon") if isinstance(numbers, Mapping) else None
     if not isinstance(horizon, int) or not 1 <= horizon <= _LONGEST_HORIZON:
         raise ArtifactError(
-            f"its card has the horizon {horizon!r}, expected 1 to {_LONGEST_HORIZON} candles",
+            f"its card has horizon {horizon!r}, expected 1 to {_LONGEST_HORIZON} candles",
             where=where,
-            hint=_AGAIN,
+            hint=_HINT,
         )
     build = architecture(options, horizon)
-    for name, wanted in (
+    for name, expected in (
         ("version", VERSION),
         ("inputs", list(INPUTS)),
         ("architecture", build.numbers()),
         ("noise", options.noise),
     ):
-        came = card.get(name)
-        if came != wanted:
+        value = card.get(name)
+        if value != expected:
             raise ArtifactError(
-                f"was made with {name} {came!r}, expected {wanted!r}", where=where, hint=_AGAIN
+                f"was trained with {name} {value!r}, expected {expected!r}",
+                where=where,
+                hint=_HINT,
             )
     return build
 
 
 def _input_means(card: Mapping[str, Any], where: str) -> Floats:
     """Return the mean of each input over the training windows (inputs,)."""
-    came = card.get("input_means")
-    numbers = [came.get(name) for name in INPUTS] if isinstance(came, Mapping) else []
-    known = [one for one in numbers if isinstance(one, int | float) and abs(one) < _LARGEST_MEAN]
-    if len(known) != len(INPUTS):
+    means = card.get("input_means")
+    numbers = [means.get(name) for name in INPUTS] if isinstance(means, Mapping) else []
+    valid = [
+        mean for mean in numbers if isinstance(mean, int | float) and abs(mean) < _LARGEST_MEAN
+    ]
+    if len(valid) != len(INPUTS):
         raise ArtifactError(
-            f"its card has the input_means {came!r}, expected a number for each of "
+            f"its card has input_means {means!r}, expected a number for each of "
             f"{', '.join(INPUTS)}",
             where=where,
-            hint=_AGAIN,
+            hint=_HINT,
         )
-    return np.array(known, dtype=np.float64)
+    return np.array(valid, dtype=np.float64)
 
 
 def _expect_tensors(
@@ -160,17 +156,16 @@ def _expect_tensors(
 ) -> None:
     shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     for name in sorted({*shapes, *expected}):
-        came, wanted = shapes.get(name), expected.get(name)
-        if came != wanted:
+        if shapes.get(name) != expected.get(name):
             raise ArtifactError(
-                f"its tensor {name} has the shape {came}, expected {wanted}",
+                f"its tensor {name} has shape {shapes.get(name)}, expected {expected.get(name)}",
                 where=where,
-                hint=_AGAIN,
+                hint=_HINT,
             )
         kind = torch.uint8 if name.startswith("masks.") else torch.float32
         if tensors[name].dtype != kind or not bool(torch.isfinite(tensors[name]).all()):
             raise ArtifactError(
-                f"its tensor {name} is no {kind} throughout, or not finite",
+                f"its tensor {name} is not {kind}, or not finite",
                 where=where,
-                hint=_AGAIN,
+                hint=_HINT,
             )

@@ -1,7 +1,7 @@
-"""Parts of a forecast where torch would spend its time on calls: the LSTM, and the mixture.
+"""Compiled parts of a forecast, where torch would spend its time on calls: LSTM and mixture.
 
-Both go number by number. Each sum has one order, whatever the processor, and a window's numbers
-come from that window alone.
+Each sum has one order on every processor, and the numbers of a window follow from that window
+only.
 """
 
 import math
@@ -22,10 +22,10 @@ def run_lstm(
     """Return the output of an LSTM after each candle of one window (window, width).
 
     Args:
-        inputs: of the window (window, inputs).
-        entering: weights of the inputs (inputs, 4 * width): input, forget, cell and output gate.
-        returning: weights of the output before (width, 4 * width).
-        bias: of the gates, that of both kinds of weights together (4 * width,).
+        inputs: inputs of the window (window, inputs).
+        entering: input weights (inputs, 4 * width) of the input, forget, cell and output gates.
+        returning: recurrent weights (width, 4 * width).
+        bias: sum of both biases of the gates (4 * width,).
     """
     width = len(returning)
     outputs = np.empty((len(inputs), width))
@@ -35,9 +35,9 @@ def run_lstm(
         _add_products(gates, inputs[row], entering)
         _add_products(gates, output, returning)
         for i in range(width):
-            kept = cell[i] / (1.0 + math.exp(-gates[width + i]))
-            taken = math.tanh(gates[2 * width + i]) / (1.0 + math.exp(-gates[i]))
-            cell[i] = kept + taken
+            remembered = cell[i] / (1.0 + math.exp(-gates[width + i]))
+            added = math.tanh(gates[2 * width + i]) / (1.0 + math.exp(-gates[i]))
+            cell[i] = remembered + added
             output[i] = math.tanh(cell[i]) / (1.0 + math.exp(-gates[3 * width + i]))
             outputs[row, i] = output[i]
     return outputs
@@ -45,12 +45,12 @@ def run_lstm(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_products(sums: Floats, values: Floats, weights: FloatPanel) -> None:
-    """Add the products of values (n,) and weights (n, sums) to some sums, in order of the values.
+    """Add values (n,) times weights (n, sums) to the sums, in the order of the values.
 
-    Four at a time spare loads and stores; the order of adding stays the same.
+    Four values at a time spare loads and stores; the order of addition is the same.
     """
-    whole = len(values) - len(values) % 4
-    for k in range(0, whole, 4):
+    fours = len(values) - len(values) % 4
+    for k in range(0, fours, 4):
         a, b, c, d = values[k], values[k + 1], values[k + 2], values[k + 3]
         for j in range(len(sums)):
             total = sums[j] + a * weights[k, j]
@@ -58,14 +58,17 @@ def _add_products(sums: Floats, values: Floats, weights: FloatPanel) -> None:
             total += c * weights[k + 2, j]
             total += d * weights[k + 3, j]
             sums[j] = total
-    for k in range(whole, len(values)):
+    for k in range(fours, len(values)):
         for j in range(len(sums)):
             sums[j] += values[k] * weights[k, j]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _chance_below(z: float, heavy: bool) -> float:  # noqa: FBT001  # numba takes no keywords
-    """Return the distribution function of Student's t with 4 degrees of freedom, or the normal."""
+def _probability_below(z: float, heavy: bool) -> float:  # noqa: FBT001  # numba takes no keywords
+    """Return the distribution function of Student's t with 4 degrees of freedom, or of the normal.
+
+    Student's: Shaw (2006), section 4.
+    """
     if heavy:
         # sin of the angle whose tangent is z / 2
         sine = 0.5 * z / math.sqrt(1.0 + 0.25 * z * z)
@@ -74,31 +77,31 @@ def _chance_below(z: float, heavy: bool) -> float:  # noqa: FBT001  # numba take
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _chances_below(z: FloatPanel, heavy: bool) -> Floats:  # noqa: FBT001  # as above
+def _probabilities_below(z: FloatPanel, heavy: bool) -> Floats:  # noqa: FBT001  # numba takes no keywords
     rows, passes = z.shape
     means = np.empty(rows)
     for row in range(rows):
         total = 0.0
         for i in range(passes):
-            total += _chance_below(z[row, i], heavy)
+            total += _probability_below(z[row, i], heavy)
         means[row] = total / passes
     return means
 
 
-def mixture_chances(z: FloatPanel, *, heavy: bool) -> Floats:
-    """Return the mean over all passes of the distribution function at values (n,).
+def mixture_probabilities(z: FloatPanel, *, heavy: bool) -> Floats:
+    """Return the distribution function of mixtures of passes (n,).
 
     Args:
-        z: standardised values (n, passes).
-        heavy: whether the noise is Student's t with 4 degrees of freedom; else it is normal.
+        z: value standardised by each pass (n, passes).
+        heavy: whether the noise is Student's t with 4 degrees of freedom; otherwise it is normal.
     """
-    chances: Floats = _chances_below(z, heavy)
-    return chances
+    probabilities: Floats = _probabilities_below(z, heavy)
+    return probabilities
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _spread(mean: FloatPanel, scale: FloatPanel, variance: float) -> FloatPanel:
-    """Return the mean of all passes, how far they disagree, and their noise (n, 3)."""
+    """Return mean, deviation between the passes and deviation within them (n, 3)."""
     rows, passes = mean.shape
     figures = np.empty((rows, 3))
     for row in range(rows):
@@ -114,12 +117,12 @@ def _spread(mean: FloatPanel, scale: FloatPanel, variance: float) -> FloatPanel:
 
 
 def mixture_spread(mean: FloatPanel, scale: FloatPanel, variance: float) -> FloatPanel:
-    """Return mean, epistemic and aleatoric standard deviation of mixtures (n, 3).
+    """Return mean, epistemic and aleatoric standard deviation of mixtures of passes (n, 3).
 
     Args:
         mean: location of each pass (n, passes).
         scale: scale of each pass (n, passes).
-        variance: of the noise at scale 1.
+        variance: variance of the noise at scale 1.
     """
     figures: FloatPanel = _spread(mean, scale, variance)
     return figures
@@ -131,7 +134,7 @@ def _quantiles(
     scale: FloatPanel,
     levels: Floats,
     standard: Floats,
-    heavy: bool,  # noqa: FBT001  # as above
+    heavy: bool,  # noqa: FBT001  # numba takes no keywords
 ) -> FloatPanel:
     rows, passes = mean.shape
     quantiles = np.empty((rows, len(levels)))
@@ -145,7 +148,7 @@ def _quantiles(
                 middle = 0.5 * (low + high)
                 total = 0.0
                 for i in range(passes):
-                    total += _chance_below((middle - mean[row, i]) / scale[row, i], heavy)
+                    total += _probability_below((middle - mean[row, i]) / scale[row, i], heavy)
                 if total / passes < levels[level]:
                     low = middle
                 else:
@@ -162,17 +165,17 @@ def mixture_quantiles(
     *,
     heavy: bool,
 ) -> FloatPanel:
-    """Return quantiles of the mean over all passes (n, levels), for one candle ahead.
+    """Return quantiles of mixtures of passes (n, levels).
 
-    A mixture's quantile lies between the smallest and the largest of its parts' quantiles; from
-    there it is halved down to rounding, always by the same number of steps.
+    The quantile of a mixture lies between the smallest and the largest quantile of its parts.
+    Bisection starts there and takes a fixed number of steps, down to rounding.
 
     Args:
         mean: location of each pass (n, passes).
         scale: scale of each pass (n, passes).
-        levels: each between 0 and 1.
-        standard: quantile of the noise at each level, standardised.
-        heavy: as in `mixture_chances`.
+        levels: levels between 0 and 1.
+        standard: quantile of the noise at each level, scale 1.
+        heavy: as in `mixture_probabilities`.
     """
     quantiles: FloatPanel = _quantiles(mean, scale, np.array(levels), np.array(standard), heavy)
     return quantiles

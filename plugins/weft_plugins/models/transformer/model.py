@@ -1,9 +1,7 @@
-"""A transformer over windows of candles, with dropout passes that say how sure it is."""
+"""A transformer over windows of candles, with dropout passes that measure its uncertainty."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +11,7 @@ from weft.components.needs import Need, candles
 from weft.components.outcomes import direction_losses
 from weft.components.trained import Artifact, Evaluation, Training
 from weft.foundation.arrays import FloatPanel
-from weft.foundation.errors import MissingDependencyError
+from weft.foundation.dependencies import require
 from weft.market.view import View
 from weft_plugins.models.transformer.options import Options
 from weft_plugins.models.transformer.samples import choose_samples
@@ -27,38 +25,37 @@ _JUDGED = 4
 
 
 class Transformer(Model):
-    """Forecasts the path of the next candles from a window of candles of the symbol itself.
+    """Forecasts the path of the next candles from a window of candles of the same symbol.
 
-    An LSTM embeds the candles, encoder layers (Vaswani et al. 2017, normalised first) relate them,
-    and a head gives location and scale of the log return to each of the next `Training.horizon`
-    closes. Everything that goes in or comes out is in units of the window's own volatility, so
-    one network serves all symbols and price levels.
+    An LSTM embeds the candles, encoder layers relate them (Vaswani et al. 2017, arXiv 1706.03762;
+    normalised first as in Xiong et al. 2020, arXiv 2002.04745), and a head gives location and scale
+    of the log return to each of the next `Training.horizon` closes. Inputs and outputs are in units
+    of the window's volatility, so one network serves all symbols and price levels.
 
-    A forecast is the mixture of `passes` dropout passes (Gal and Ghahramani 2016). Its evidence
-    splits the standard deviation of the log return into `epistemic`, how far the passes disagree,
-    and `aleatoric`, the noise that they agree on. The masks are part of the artifact, so a
-    forecast is a fixed function of its window.
+    A forecast is the mixture of `passes` dropout passes (Gal and Ghahramani 2016, arXiv
+    1506.02142). Its evidence splits the standard deviation of the log return into `epistemic`, the
+    disagreement of the passes, and `aleatoric`, the noise of each pass. The dropout masks are part
+    of the artifact, so a forecast is a fixed function of its window.
 
-    Dropout is in the last layer and before the head alone. All else is computed once for all
-    passes, which makes them cheap; the price is that the passes know nothing of how uncertain
-    the lower layers are, so their spread is a lower bound. It still grows away from the training
-    data, because what the layers add to is never squeezed before the masks meet it.
+    Dropout acts in the last layer and before the head only. Everything below is computed once for
+    all passes, which makes passes cheap. The price: passes do not measure the uncertainty of the
+    lower layers, so `epistemic` is a lower bound. It still grows away from the training data,
+    because the residual stream reaches the masks without normalisation.
 
-    How well its intervals did on the latest rows of its training stands in the artifact's card, as
-    `validation_coverage`; what moved a forecast is told by `contributions`.
+    The card's `validation_coverage` holds the coverage of the intervals on the latest training
+    rows. `contributions` explains a forecast.
 
-    There is no forecast (NaN) where one of the window's candles, or the close before it, is
-    missing: a hole of one candle silences a symbol for `window` rows. Rows on which a market is
-    closed are passed over: a window of a stock holds its latest `window` candles, and what it is
-    held against is the last close known at each of the rows ahead. Neither is there a forecast
-    where the close did not change within the window.
+    A forecast is NaN where a candle of the window, or the close before it, is missing: one missing
+    candle removes `window` forecasts. Rows on which a market is closed are skipped: a window of a
+    stock holds its latest `window` candles, and its outcome is measured at the last close known at
+    each row ahead. A forecast is also NaN where no close changed within the window.
     """
 
     name = "transformer"
     seconds_per_row = 0.5
 
     class Config(Options):
-        """Options: the network, its training, and what it may use of the machine."""
+        """Options: the network, its training, and its use of the machine."""
 
     config: Config
 
@@ -68,101 +65,91 @@ class Transformer(Model):
         return [candles(warmup=self.config.window, traded=True)]
 
     def fit(self, view: View, training: Training) -> Artifact:
-        """Train on the windows that end at a decision row, and whose outcome is known.
+        """Train on the windows that end at a decision row and have a known outcome.
 
-        The latest `validation_share` of the rows is kept to stop by; no outcome of a row before
-        it reaches into it. The artifact holds the weights of the epoch that did best there; its
-        card tells how many outcomes of those rows fell inside the 50 % and the 90 % interval,
-        which is a little flattered, because they chose the epoch.
+        The latest `validation_share` of the rows decides when to stop; no outcome of an earlier row
+        reaches into it. The artifact holds the weights of the epoch with the smallest validation
+        loss. Its card holds the share of validation outcomes inside the 50 % and 90 % intervals;
+        these shares are slightly optimistic, because the same rows chose the epoch.
 
         Raises:
-            TrainingError: too few rows, or the training diverged.
-            MissingDependencyError: torch is not installed.
+            TrainingError: there are too few rows, or the training diverged.
+            MissingDependencyError: torch or safetensors is not installed.
         """
-        trains = _module("training")
-        artifacts = _module("artifact")
+        _require_torch()
+        from weft_plugins.models.transformer import artifact as _artifact  # noqa: PLC0415  # torch
+        from weft_plugins.models.transformer import forecast as _forecast  # noqa: PLC0415  # torch
+        from weft_plugins.models.transformer.training import train_network  # noqa: PLC0415  # torch
+
         windows = Windows.of(view.candles(), self.config.window)
         samples = choose_samples(windows, view.universe, training.horizon, self.config, _WHERE)
-        build = artifacts.architecture(self.config, training.horizon)
-        fitted = trains.train_network(samples, build, self.config, training, _WHERE)
-        forecasts = _module("forecast")
-        forecaster = forecasts.Forecaster.of(
+        build = _artifact.architecture(self.config, training.horizon)
+        fitted = train_network(samples, build, self.config, training, _WHERE)
+        forecaster = _forecast.Forecaster.of(
             build, fitted.network, fitted.masks, self.config, _WHERE
         )
-        covered = forecasts.coverage(forecaster, samples)
-        artifact: Artifact = artifacts.write_artifact(fitted, build, self.config, samples, covered)
-        return artifact
+        covered = _forecast.coverage(forecaster, samples)
+        return _artifact.write_artifact(fitted, build, self.config, samples, covered)
 
-    def load(self, artifact: Artifact) -> object:
+    def load(self, artifact: Artifact) -> "Forecaster":
         """Return the network of an artifact, ready for forecasts.
 
         Raises:
-            ArtifactError: it is of another version, for other inputs or options, or damaged.
-            MissingDependencyError: torch is not installed.
+            ArtifactError: the artifact is damaged, or of another version, other inputs or options.
+            MissingDependencyError: torch or safetensors is not installed.
         """
-        build, network, masks, neutral = _module("artifact").read_artifact(
-            artifact, self.config, _WHERE
-        )
-        forecasts = _module("forecast")
-        ready: object = forecasts.Forecaster.of(build, network, masks, self.config, _WHERE, neutral)
-        return ready
+        _require_torch()
+        from weft_plugins.models.transformer.artifact import load_artifact  # noqa: PLC0415  # torch
+        from weft_plugins.models.transformer.forecast import Forecaster  # noqa: PLC0415  # torch
+
+        build, network, masks, means = load_artifact(artifact, self.config, _WHERE)
+        return Forecaster.of(build, network, masks, self.config, _WHERE, means)
 
     def predict(self, view: View) -> Forecast:
         """Return the mixture of all passes for each decision row and symbol."""
         windows = Windows.of(view.candles(), self.config.window)
-        return self._said(view, view.learned, windows)
+        return self._forecast(view, view.learned, windows)
 
     def evaluate(self, view: View, training: Training) -> Evaluation:
-        """Return the log loss of the chance of a rise, and that of saying one half.
+        """Return the log loss of the probability of a rise, and that of a probability of one half.
 
-        NaN on most rows: four of a horizon are judged, whose outcomes share most of what those of
-        the rows between them tell, at a third of the time.
+        Four rows of each horizon are judged; the loss is NaN on the others. Outcomes of the rows
+        between them overlap almost entirely, and would take three times as long.
         """
         windows = Windows.of(view.candles(), self.config.window)
         place = view.times // view.interval.micros % max(1, training.horizon // _JUDGED)
         judged = np.concatenate([np.zeros(len(windows.complete) - view.steps), place == 0]) > 0.0
         windows = replace(windows, complete=windows.complete & judged[:, None])
-        forecast = self._said(view, view.learned.for_judging(), windows)
+        forecast = self._forecast(view, view.learned.for_judging(), windows)
         return direction_losses(view, forecast, training.horizon)
 
-    def _said(self, view: View, forecaster: "Forecaster", windows: Windows) -> Forecast:
-        said = forecaster.panel(windows, len(windows.complete) - view.steps)
-        columns = _module("forecast").COLUMNS
-        by_name = {name: said[..., number] for number, name in enumerate(columns)}
+    def _forecast(self, view: View, forecaster: "Forecaster", windows: Windows) -> Forecast:
+        from weft_plugins.models.transformer.forecast import COLUMNS, LEVELS  # noqa: PLC0415  # torch
+
+        panel = forecaster.panel(windows, len(windows.complete) - view.steps)
+        by_name = {name: panel[..., number] for number, name in enumerate(COLUMNS)}
         return Forecast(
             mean=by_name["mean"],
             probability_up=by_name["probability_up"],
-            quantiles={level: by_name[level] for level in _module("forecast").LEVELS},
+            quantiles={level: by_name[level] for level in LEVELS},
             evidence={name: by_name[name] for name in ("epistemic", "aleatoric")},
         )
 
     def contributions(self, view: View) -> Mapping[str, FloatPanel]:
         """Return what each input of the window adds to the log-odds of a rise (steps, symbol).
 
-        Exact Shapley values (Lundberg and Lee 2017) of the inputs, each in all candles of the
-        window at once, against the mean over the training windows. Under ``baseline`` stands
-        what the network says where all inputs are at that mean; all together are the log-odds
-        of `Forecast.probability_up` (to about 1e-5). NaN outside the universe, and where there
-        is no forecast. It takes 32 forecasts for each, so ask for few rows.
+        Exact Shapley values (Lundberg and Lee 2017, arXiv 1705.07874) of the inputs, each in all
+        candles of the window at once, relative to its mean over the training windows.
+        ``baseline`` is the output with all inputs at their means; all columns together are the
+        log-odds of `Forecast.probability_up`, to about 1e-5. NaN outside the universe, and where
+        there is no forecast. Each row and symbol takes 32 forecasts, so use few rows.
         """
-        forecaster = view.learned
-        attribution = _module("attribution")
+        from weft_plugins.models.transformer.attribution import COLUMNS, attribute  # noqa: PLC0415  # torch
+
         windows = Windows.of(view.candles(), self.config.window)
-        added = attribution.attribute(forecaster, windows, view.universe)
-        return {name: added[..., number] for number, name in enumerate(attribution.COLUMNS)}
+        added = attribute(view.learned, windows, view.universe)
+        return {name: added[..., number] for number, name in enumerate(COLUMNS)}
 
 
-def _module(name: str) -> ModuleType:
-    """Return one of the modules that need torch.
-
-    Raises:
-        MissingDependencyError: torch or safetensors is not installed.
-    """
-    try:
-        return import_module(f"weft_plugins.models._transformer_{name}")
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"it needs {error.name}, which cannot be imported ({error})",
-            where=_WHERE,
-            hint="Install it with `pip install 'weft[ml]'`",
-        ) from error
+def _require_torch() -> None:
+    require("torch", "safetensors", extra="ml", where=_WHERE)

@@ -1,4 +1,4 @@
-"""Market regimes by a hidden Markov model, fitted on history and filtered forwards."""
+"""Market regimes by a hidden Markov model: fitted on history, filtered forward."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ from weft.components.needs import FeatureNeed, Need, candles, feature
 from weft.components.trained import Artifact, Evaluation, Training
 from weft.domain.calendar import BLOCK, block_end
 from weft.foundation.arrays import FloatPanel
-from weft.foundation.errors import ArtifactError, MissingDependencyError
+from weft.foundation.dependencies import require
+from weft.foundation.errors import ArtifactError
 from weft.market.view import View
+from weft_plugins.checkpoints import sealed, sealed_file
 from weft_plugins.regimes.hmm.filter import ForwardFilter
 from weft_plugins.regimes.hmm.market import (
     RETURN,
@@ -31,24 +33,24 @@ from weft_plugins.regimes.hmm.stateless import log_mixture
 _WHERE = "regime hmm"
 
 Observed: TypeAlias = Literal["log_return", "log_volatility", "log_volume_ratio", "rsi"]
-"""What states can be inferred from."""
+"""Observations that states can be inferred from."""
 
-_LUCK: Final = 100.0
-"""How much likelier than without states the judged returns have to be, before states gain.
+_LIKELIHOOD_RATIO: Final = 100.0
+"""Factor by which the states must raise the likelihood of the judged returns before they gain.
 
-The ratio of two densities of the same rows, each row given those before it, is 1 on average where
-the lower one is the truth. So it exceeds 100 in at most one of 100 cases (Markov's inequality; of
-all instants by one of 100 martingales, Ville 1939), and states are believed by luck no more often.
+The ratio of two densities of the same rows, each row given those before it, has mean 1 where the
+denominator is the true density. It exceeds 100 with a probability of at most 1 % (Markov's
+inequality; at any row of the sequence: Ville 1939), so luck alone passes no more often.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A fitted model made ready for use.
+    """A fitted model, ready for use.
 
     Attributes:
-        parameters: what it was fitted to.
-        model: its filter, over standardised features.
+        parameters: fitted parameters.
+        model: forward filter over standardised features.
     """
 
     parameters: Parameters
@@ -56,29 +58,26 @@ class Ready:
 
 
 class HiddenMarkov(Regime):
-    """Tells bull trend, bear trend, sideways and high volatility by a hidden Markov model.
+    """Hidden Markov model with the states bull trend, bear trend, sideways and high volatility.
 
-    Observed is the log return, and where `observed` says so the logarithms of volatility and of
-    volume against its mean, and the RSI, each standardised by the training rows. They are those of
-    the reference asset, from the first row on at which it is known; where it is not among the
-    symbols, the median over all markets that never close. A row at which something is unknown is
-    stepped over: the chances move on by the transition matrix.
+    Observations are the log return and, where `observed` names them, the logarithms of volatility
+    and of relative volume, and the RSI; each is standardised by the training rows. They are those
+    of the reference asset from its first known row on; before that row, or without the asset, the
+    median over all markets that never close. On a row with an unknown observation, the
+    probabilities move on by the transition matrix.
 
-    Fitted by expectation-maximisation with hmmlearn from several seeds. What the states are
-    called follows from how returns vary in them and from their mean; a refit takes the names over
-    from the fit before, which `Training.previous` hands in, by the pairing of states
-    that are closest (Kullback-Leibler). Where the closest are far apart, or a name would no longer
-    be true, the card raises an alarm, and the names follow from the statistics again.
+    Fitting: expectation-maximisation with hmmlearn from several seeds. The spread and the mean of
+    returns name the states. A refit takes the names of the previous fit (`Training.previous`), by
+    the pairing of states with the smallest divergence (Kullback-Leibler). Where the pairing is
+    poor, or a name would be false, the card raises an alarm and the statistics name the states.
 
-    Inferred by a forward filter, which uses no later row; hmmlearn's own posteriors do. It starts
-    from the stationary distribution `warmup` rows before each block of the calendar. The model
-    takes each row for new evidence. Returns are; volatility, volume and RSI look back over many
-    candles, so that with them probabilities are closer to 0 and 1 than they should be, and states
-    come late.
+    Inference: a forward filter, which uses no later row; hmmlearn's posteriors do. The filter
+    starts from the stationary distribution `warmup` rows before each calendar block. The model
+    treats each row as new evidence. That holds for returns; volatility, volume and RSI look back
+    over many candles, so with them probabilities are too close to 0 and 1, and states come late.
 
-    Judged by returns alone, which no two rows share: how likely the chances of the states make each
-    row's return, against a model without states that knows the trailing volatility as well
-    (`Stateless`).
+    Judging: the likelihood of each row's return, against a model without states that has the same
+    trailing volatility (`Stateless`). Only returns count, which no two rows share.
     """
 
     name = "hmm"
@@ -87,20 +86,21 @@ class HiddenMarkov(Regime):
     class Config(ComponentConfig):
         """Options."""
 
-        reference: str = Field(default="BTC", description="base asset that stands for the market")
+        reference: str = Field(default="BTC", description="base asset that represents the market")
         states: tuple[Annotated[int, Field(ge=2, le=8)], ...] = Field(
             default=(4,),
             min_length=1,
-            description="numbers of states, of which the one that is best on the last fifth of "
-            "the training rows, unseen, is taken; fewer where a few jumps would be a state",
+            description="numbers of states to try; the best on the last fifth of the training rows "
+            "is used, or fewer where a few jumps would form a state",
         )
         observed: tuple[Observed, ...] = Field(
             default=("log_return",),
             min_length=1,
-            description="what states are inferred from, the log return first",
+            description="observations that states are inferred from, the log return first",
         )
         covariance: Literal["full", "diag"] = Field(
-            default="full", description="whether features may vary together within a state"
+            default="full",
+            description="full or diag: with or without correlation within a state",
         )
         volatility_window: int = Field(default=24, ge=2, description="returns in the volatility")
         volume_window: int = Field(default=20, ge=2, description="candles in the mean volume")
@@ -108,21 +108,28 @@ class HiddenMarkov(Regime):
         warmup: int = Field(
             default=512,
             ge=1,
-            description="rows the filter runs over before a block of the calendar",
+            description="rows the filter runs over before a calendar block",
         )
         restarts: int = Field(default=5, ge=1, description="fits from different seeds")
-        iterations: int = Field(default=100, ge=2, description="steps of each fit, at most")
+        iterations: int = Field(default=100, ge=2, description="iterations of each fit, at most")
         tolerance: float = Field(
-            default=1e-5, gt=0, description="gain in log likelihood per row that ends a fit"
+            default=1e-5, gt=0, description="gain in log likelihood per row below which a fit ends"
         )
         variance_floor: float = Field(
-            default=1e-3, gt=0, description="least variance within a state, in units of the whole"
+            default=1e-3,
+            gt=0,
+            description="smallest share of the total variance in a state",
         )
         least_share: float = Field(
-            default=0.005, ge=0, lt=1, description="share of the rows below which a state is none"
+            default=0.005,
+            ge=0,
+            lt=1,
+            description="smallest share of the rows in a state",
         )
         alarm_cost: float = Field(
-            default=3.0, gt=0, description="nats between a state and the one it was before"
+            default=3.0,
+            gt=0,
+            description="divergence between fits, in nats, that raises an alarm",
         )
         bull_trend: float = Field(default=1.0, ge=0, le=1, description="multiplier of positions")
         bear_trend: float = Field(default=0.6, ge=0, le=1, description="multiplier of positions")
@@ -136,14 +143,14 @@ class HiddenMarkov(Regime):
             if self.observed[0] != RETURN:
                 raise ValueError(f"observed begins with {self.observed[0]}, expected {RETURN}")
             if len(set(self.observed)) < len(self.observed):
-                raise ValueError("observed names something twice")
+                raise ValueError("observed names an observation twice")
             return self
 
     config: Config
 
     @property
     def needs(self) -> Sequence[Need]:
-        """Candles and features back to where the filter of the first row's block starts."""
+        """Candles and features from the start of the filter of the first row's block."""
         # A return needs the candle before it.
         return [candles(warmup=self._lookback + 1), *self._features.values()]
 
@@ -153,58 +160,53 @@ class HiddenMarkov(Regime):
 
     @property
     def _features(self) -> Mapping[str, FeatureNeed]:
-        """Return what is observed besides the log return, by name."""
+        """Features observed besides the log return, by name."""
         config, lookback = self.config, self._lookback
-        every = {
+        needs = {
             VOLATILITY: feature("volatility", lookback=lookback, window=config.volatility_window),
             VOLUME: feature("volume_ratio", lookback=lookback, window=config.volume_window),
             RSI: feature("rsi", lookback=lookback, window=config.rsi_window),
         }
-        return {name: every[name] for name in config.observed[1:]}
+        return {name: needs[name] for name in config.observed[1:]}
 
     def fit(self, view: View, training: Training) -> Artifact:
-        """Fit to the market on the decision rows.
+        """Fit the model to the market on the decision rows.
 
-        An earlier fit, where `training.previous` has one, gives the states their names.
+        The states take their names from the fit in `training.previous`, where there is one.
 
         Raises:
-            TrainingError: too few rows are known, a feature never changes, the fit diverged, or
-                some state is degenerate whichever way it is fitted.
+            TrainingError: too few rows are known, a feature is constant, a fit diverged, or every
+                fit has a degenerate state.
+            MissingDependencyError: hmmlearn is not installed.
         """
-        try:
-            from weft_plugins.regimes.hmm.training import train  # noqa: PLC0415  # imports hmmlearn
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError(
-                f"needs the package {error.name} to be trained",
-                where=_WHERE,
-                hint="pip install 'weft[ml]'",
-            ) from error
-        seen = self._seen(view)
-        rows = len(seen.values)
-        observed = seen.series(rows - view.steps, rows)
+        require("hmmlearn.hmm", extra="ml", where=_WHERE)
+        from weft_plugins.regimes.hmm.training import train  # noqa: PLC0415  # imports hmmlearn
+
+        observations = self._observations(view)
+        rows = len(observations.values)
+        observed = observations.series(rows - view.steps, rows)
         parameters, card = train(observed, self.config, training)
-        return Artifact({FILE: parameters.to_json()}, card)
+        return sealed({FILE: parameters.to_json()}, card)
 
     def load(self, artifact: Artifact) -> Ready:
-        """Return the model with its filter.
+        """Return the parameters with their filter.
 
         Raises:
-            ArtifactError: it is damaged, of another version, or for other features or states.
+            ArtifactError: the artifact is damaged, or of another version, other observations or
+                other states.
         """
-        if FILE not in artifact.files:
-            raise ArtifactError(f"{FILE} is missing", where=_WHERE, hint="Train it again")
-        parameters = Parameters.from_json(artifact.files[FILE], _WHERE)
+        parameters = Parameters.from_json(sealed_file(artifact, FILE, _WHERE), _WHERE)
         if parameters.features != self.config.observed:
             raise ArtifactError(
-                f"was made for the features {', '.join(parameters.features)}, expected "
+                f"was trained on {', '.join(parameters.features)}, expected "
                 f"{', '.join(self.config.observed)}",
                 where=_WHERE,
-                hint="Train it again",
+                hint="Train it again with `weft train`",
             )
         return ready(parameters)
 
     def detect(self, view: View) -> RegimeState:
-        """Return the filtered probability of each state; NaN before anything is known."""
+        """Return the filtered probability of each state; NaN before the first known row."""
         learned: Ready = view.learned
         probability = np.concatenate([p[-n:] for _, p, n in self._runs(view, learned)])
         names = learned.parameters.names
@@ -218,9 +220,9 @@ class HiddenMarkov(Regime):
     def evaluate(self, view: View, training: Training) -> Evaluation:
         """Return minus the log density of each row's return given the rows before it.
 
-        The chances of the states on the row before, moved on by the transition matrix, make it a
-        mixture of the states' returns. The baseline is `Parameters.stateless`. The states pay the
-        logarithm of `_LUCK` once, spread over all rows.
+        The density is a mixture of the states' normals; its shares are the state probabilities of
+        the row before, times the transition matrix. The baseline is `Parameters.stateless`. The
+        loss includes the logarithm of `_LIKELIHOOD_RATIO`, spread over all rows.
         """
         learned: Ready = view.learned
         parameters, model = learned.parameters, learned.model
@@ -232,10 +234,10 @@ class HiddenMarkov(Regime):
             states.append(density[-count:])
             stateless.append(parameters.stateless.log_density(observed[:, 0])[-count:])
         loss, baseline = -np.concatenate(states), -np.concatenate(stateless)
-        price = np.log(_LUCK) / max(np.count_nonzero(np.isfinite(loss)), 1)
-        return Evaluation(loss=loss + price, baseline=baseline)
+        penalty = np.log(_LIKELIHOOD_RATIO) / max(np.count_nonzero(np.isfinite(loss)), 1)
+        return Evaluation(loss=loss + penalty, baseline=baseline)
 
-    def _seen(self, view: View) -> Observations:
+    def _observations(self, view: View) -> Observations:
         return observe(view, self._features, self.config.reference)
 
     def _multiplier(self, name: str) -> float:
@@ -246,31 +248,30 @@ class HiddenMarkov(Regime):
         }.get(name, self.config.sideways)
 
     def _runs(self, view: View, learned: Ready) -> Iterator[tuple[FloatPanel, FloatPanel, int]]:
-        """Yield what is observed and the states' chances for each block of the calendar.
+        """Yield observations, state probabilities and decision rows of each calendar block.
 
-        The last of its rows are decision rows, as many as the number beside them; those before
-        are the warm-up.
+        The number says how many of the last rows are decision rows; earlier ones are warm-up.
         """
-        seen = self._seen(view)
-        rows, index = len(seen.values), view.interval.index(view.as_of)
+        observations = self._observations(view)
+        rows, index = len(observations.values), view.interval.index(view.as_of)
         for first, last in _blocks(index - view.steps + 1, index):
             start = max(0, rows - 1 - (index - (first // BLOCK * BLOCK - self.config.warmup)))
-            observed = seen.series(start, rows - (index - last))
+            observed = observations.series(start, rows - (index - last))
             probability, _ = learned.model.run(learned.parameters.standardised(observed))
             yield observed, probability, last - first + 1
 
 
 def ready(parameters: Parameters) -> Ready:
-    """Return parameters with their filters.
+    """Return parameters with their filter.
 
     Raises:
-        ArtifactError: they are for other states than this version knows.
+        ArtifactError: the parameters name other states than this version.
     """
     if parameters.names != state_names(len(parameters.names)):
         raise ArtifactError(
-            f"was made for the states {', '.join(parameters.names)}",
+            f"was trained for the states {', '.join(parameters.names)}",
             where=_WHERE,
-            hint="Train it again",
+            hint="Train it again with `weft train`",
         )
     model = ForwardFilter.of(
         stationary(parameters.transition),
@@ -282,16 +283,16 @@ def ready(parameters: Parameters) -> Ready:
 
 
 def _one_row_ahead(model: ForwardFilter, probability: FloatPanel) -> FloatPanel:
-    """Return the chance of each state on each row, given the rows before it (time, state)."""
+    """Return the probability of each state given the rows before (time, state)."""
     before = np.vstack([model.start, probability[:-1]])
-    # Until something is known the filter stands at its start.
+    # Before the first known row the filter is at its start.
     ahead: FloatPanel = np.einsum("ti,ij->tj", before, model.transition)
     ahead[0] = model.start
     return np.where(np.isnan(ahead), model.start, ahead)
 
 
 def _blocks(first: int, last: int) -> Iterator[tuple[int, int]]:
-    """Yield first and last index of the rows that share a block of the calendar."""
+    """Yield the first and last index of each run of rows in one calendar block."""
     while first <= last:
         end = min(block_end(first) - 1, last)
         yield first, end

@@ -1,4 +1,4 @@
-"""The forward filter of a hidden Markov model with Gaussian states, in log space."""
+"""Forward filter of a hidden Markov model with Gaussian states, in log space."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,14 @@ from weft.foundation.arrays import FloatPanel, Floats
 
 @dataclass(frozen=True, slots=True)
 class ForwardFilter:
-    """A hidden Markov model made ready to be run forwards.
+    """Filter for the probability of each state given all rows up to a row, and none after it.
 
-    Hamilton, Time Series Analysis (1994), section 22.4: the chance of each state given everything
-    up to a row, and nothing after it.
+    Hamilton, Time Series Analysis (1994), section 22.4.
 
     Attributes:
-        start: chance of each state at the first row (state,).
-        transition: chance of going from a state (row) to another (column) (state, state).
-        means: of the observations in each state (state, feature).
+        start: probability of each state at the first row (state,).
+        transition: probability of a move from a state (row) to another (column) (state, state).
+        means: mean observation in each state (state, feature).
         whitening: inverse of the lower Cholesky factor of each covariance (state, feature,
             feature).
         log_peak: log density of each state at its mean (state,).
@@ -34,12 +33,12 @@ class ForwardFilter:
     def of(
         cls, start: Floats, transition: FloatPanel, means: FloatPanel, covariances: Floats
     ) -> "ForwardFilter":
-        """Make a filter from a model's parameters.
+        """Return the filter of a model's parameters.
 
         Raises:
             numpy.linalg.LinAlgError: a covariance is not positive definite.
         """
-        # Once for an artifact, whatever rows are asked about: LAPACK may choose its order here.
+        # Once for each artifact, independent of the rows: LAPACK may choose its order of sums.
         factors = np.linalg.cholesky(covariances)
         log_scale = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
         log_peak = -0.5 * means.shape[1] * np.log(2.0 * np.pi) - log_scale
@@ -47,17 +46,17 @@ class ForwardFilter:
         return cls(*(np.ascontiguousarray(array, dtype=np.float64) for array in arrays))
 
     def run(self, observed: FloatPanel) -> tuple[FloatPanel, Floats]:
-        """Return the filtered probability of each state, and what each row was worth.
+        """Return the filtered probability of each state, and the log density of each row.
 
-        A row with an unknown feature is stepped over: the state moves on, nothing is learnt.
+        On a row with an unknown feature the probabilities move on by the transition matrix.
 
         Args:
-            observed: (time, feature), NaN where unknown.
+            observed: observations (time, feature), NaN where unknown.
 
         Returns:
             Probability (time, state), NaN before the first known row; and the log density of
-            each row given those before it (time,), NaN where the row is unknown. The sum of the
-            latter is the log likelihood.
+            each row given the rows before it (time,), NaN where the row is unknown. The log
+            densities add up to the log likelihood.
         """
         rows = len(observed)
         probability, log_density = np.empty((rows, len(self.start))), np.empty(rows)
@@ -88,10 +87,10 @@ def _forward(  # noqa: C901  # numba passes no objects, and calls cost time
     states, features = means.shape
     belief, ahead, logs = start.copy(), start.copy(), np.empty(states)
     apart = np.empty(features)
-    begun = False
+    started = False
     for row in range(len(observed)):
-        # Until something is known the start stands as it is: rows of nothing change no bit.
-        if begun:
+        # Before the first known row the start does not move, so unknown rows change no bit.
+        if started:
             for j in range(states):
                 total = 0.0
                 for i in range(states):
@@ -107,15 +106,15 @@ def _forward(  # noqa: C901  # numba passes no objects, and calls cost time
                     whitened += whitening[j, f, g] * apart[g]
                 squared += whitened * whitened
             logs[j] = np.log(ahead[j]) + log_peak[j] - 0.5 * squared
-            if logs[j] > highest:  # noqa: PLR1730  # false for NaN, so that it stays -inf
+            if logs[j] > highest:  # noqa: PLR1730  # false for NaN, so `highest` stays -inf
                 highest = logs[j]
         if highest == -np.inf:
             log_density[row] = np.nan
             for j in range(states):
                 belief[j] = ahead[j]
-                probability[row, j] = ahead[j] if begun else np.nan
+                probability[row, j] = ahead[j] if started else np.nan
             continue
-        begun = True
+        started = True
         total = 0.0
         for j in range(states):
             belief[j] = np.exp(logs[j] - highest)

@@ -1,4 +1,4 @@
-"""Fitting by expectation-maximisation with hmmlearn: restarts, floors, degenerate states."""
+"""Fits by expectation-maximisation with hmmlearn: restarts, variance floors, degenerate states."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,21 +10,21 @@ from hmmlearn.hmm import GaussianHMM  # type: ignore[import-untyped]  # hmmlearn
 from weft.foundation.arrays import FloatPanel, Floats
 from weft.foundation.errors import TrainingError
 
-_PSEUDO_MOVES = 0.1  # added to every transition's count, so that none is ever impossible
+_PSEUDO_MOVES = 0.1  # added to the count of every transition, so that none is impossible
 _SEEDING_ROUNDS = 5
 _STAYING = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How hard to try.
+    """Number and precision of fits.
 
     Attributes:
         restarts: fits from different seeds.
-        iterations: of expectation-maximisation in each, at most.
+        iterations: iterations of each fit, at most.
         tolerance: gain in log likelihood per row below which a fit has converged.
-        variance_floor: least variance of a state in any direction, in units of the whole.
-        least_share: share of the rows a state must have.
+        variance_floor: smallest variance of a state in any direction, as a share of the total.
+        least_share: smallest share of the rows in a state.
     """
 
     restarts: int
@@ -39,13 +39,13 @@ class Fitted:
     """One fit.
 
     Attributes:
-        transition: (state, state).
-        means: (state, feature).
-        covariances: (state, feature, feature).
-        shares: of the rows in each state, smoothed (state,).
-        log_likelihood: per row.
-        converged: whether it stopped before its last iteration.
-        degenerate: what is wrong with a state, empty where all are sound.
+        transition: probability of each move (state, state).
+        means: mean observation in each state (state, feature).
+        covariances: covariance in each state (state, feature, feature).
+        shares: smoothed share of the rows in each state (state,).
+        log_likelihood: log likelihood per row.
+        converged: whether the fit ended before its last iteration.
+        degenerate: why a state is degenerate; empty where none is.
     """
 
     transition: FloatPanel
@@ -58,9 +58,9 @@ class Fitted:
 
 
 class _Floored(GaussianHMM):  # type: ignore[misc]  # its parent publishes no types
-    """hmmlearn's model, whose variances stay above a floor at every iteration.
+    """GaussianHMM whose variances stay above a floor at every iteration.
 
-    hmmlearn applies its own `min_covar` only before the first iteration.
+    hmmlearn applies `min_covar` only before the first iteration.
     """
 
     variance_floor = 0.0
@@ -74,7 +74,7 @@ class _Floored(GaussianHMM):  # type: ignore[misc]  # its parent publishes no ty
 
 
 def _floored(covariances: Floats, floor: float) -> Floats:
-    """Return matrices whose eigenvalues are no less than a floor (state, feature, feature)."""
+    """Return covariances with eigenvalues raised to at least a floor (state, feature, feature)."""
     values, vectors = np.linalg.eigh(covariances)
     if (values >= floor).all():
         return covariances
@@ -84,9 +84,9 @@ def _floored(covariances: Floats, floor: float) -> Floats:
 
 
 class _Monitor:
-    """Takes the place of hmmlearn's, which writes to a log where the likelihood falls a little.
+    """Convergence monitor; replaces hmmlearn's, which logs each small fall of the likelihood.
 
-    A floor that holds makes it fall; a likelihood that is no number ends the training.
+    The variance floor causes such falls. A likelihood that is not finite ends the training.
     """
 
     def __init__(self, gain: float, iterations: int) -> None:
@@ -100,7 +100,7 @@ class _Monitor:
         self.iter = 0
 
     def report(self, log_probability: float) -> None:
-        """Take note of one iteration."""
+        """Record the log likelihood of one iteration."""
         if not np.isfinite(log_probability):
             raise TrainingError(
                 f"diverged: the log likelihood is {log_probability}",
@@ -112,12 +112,12 @@ class _Monitor:
 
     @property
     def settled(self) -> bool:
-        """Whether the last iteration gained next to nothing."""
+        """Whether the last iteration gained less than the tolerance."""
         return len(self.history) > 1 and self.history[-1] - self.history[-2] < self._gain
 
     @property
     def converged(self) -> bool:
-        """Whether to stop."""
+        """Whether to end the fit."""
         return self.settled or self.iter >= self._iterations
 
 
@@ -129,43 +129,43 @@ def fit_restarts(
     rng: np.random.Generator,
     done: Callable[[float], None],
 ) -> list[Fitted]:
-    """Return one fit for each restart, the most likely first; sound ones before degenerate ones.
+    """Return one fit for each restart: sound ones before degenerate ones, the likeliest first.
 
     Args:
         observed: standardised features (time, feature), NaN where a row is unknown.
-        states: how many.
-        kind: of covariance, ``full`` or ``diag``.
-        effort: how hard to try.
-        rng: seeds the restarts.
-        done: told the loss (minus the log likelihood per row) of each restart.
+        states: number of states.
+        kind: kind of covariance, ``full`` or ``diag``.
+        effort: number and precision of fits.
+        rng: draws the first means of each restart.
+        done: called with the loss of each restart, minus the log likelihood per row.
 
     Raises:
         TrainingError: a fit diverged.
     """
     rows, lengths = _segments(observed)
-    found = []
+    fits = []
     for _ in range(effort.restarts):
         fitted = _fit(rows, lengths, _seeds(rows, states, rng), kind, effort)
         done(-fitted.log_likelihood)
-        found.append(fitted)
-    return sorted(found, key=lambda f: (bool(f.degenerate), -f.log_likelihood))
+        fits.append(fitted)
+    return sorted(fits, key=lambda f: (bool(f.degenerate), -f.log_likelihood))
 
 
 def _segments(observed: FloatPanel) -> tuple[FloatPanel, list[int]]:
-    """Return the known rows, and the lengths of the stretches that hang together."""
+    """Return the known rows, and the lengths of their runs without a gap."""
     known = np.isfinite(observed).all(axis=1)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(np.int8)))
     return observed[known], (edges[1::2] - edges[::2]).tolist()
 
 
 def _seeds(rows: FloatPanel, states: int, rng: np.random.Generator) -> FloatPanel:
-    """Return means to start from, far apart: k-means++ (Arthur and Vassilvitskii 2007)."""
+    """Return first means that are far apart, by k-means++ (Arthur and Vassilvitskii 2007)."""
     means = rows[rng.integers(len(rows), size=1)]
     while len(means) < states:
         distance = _squared(rows, means).min(axis=1)
         total = distance.sum()
-        chances = distance / total if total > 0.0 else None
-        means = np.vstack([means, rows[rng.choice(len(rows), p=chances)]])
+        weights = distance / total if total > 0.0 else None
+        means = np.vstack([means, rows[rng.choice(len(rows), p=weights)]])
     for _ in range(_SEEDING_ROUNDS):
         nearest = _squared(rows, means).argmin(axis=1)
         groups = [rows[nearest == s] for s in range(states)]
@@ -176,8 +176,8 @@ def _seeds(rows: FloatPanel, states: int, rng: np.random.Generator) -> FloatPane
 
 
 def _squared(rows: FloatPanel, means: FloatPanel) -> FloatPanel:
-    found: FloatPanel = np.square(rows[:, None, :] - means[None]).sum(axis=2)
-    return found
+    distances: FloatPanel = np.square(rows[:, None, :] - means[None]).sum(axis=2)
+    return distances
 
 
 def _fit(
@@ -215,14 +215,14 @@ def _fit(
         shares=shares,
         log_likelihood=float(log_likelihood) / len(rows),
         converged=monitor.settled,
-        degenerate=_what_is_degenerate(shares, covariances, effort),
+        degenerate=_degeneracy(shares, covariances, effort),
     )
 
 
-def _what_is_degenerate(shares: Floats, covariances: Floats, effort: Effort) -> str:
+def _degeneracy(shares: Floats, covariances: Floats, effort: Effort) -> str:
     if (shares < effort.least_share).any():
         return f"a state has {shares.min():.2%} of the rows, below {effort.least_share:.2%}"
-    # A state that lies on the floor in every direction has collapsed to a point.
+    # A state whose variance is at the floor in every direction has collapsed to a point.
     widest = np.linalg.eigvalsh(covariances)[:, -1]
     if (widest <= effort.variance_floor * (1.0 + 1e-6)).any():
         return "a state has collapsed to a point"

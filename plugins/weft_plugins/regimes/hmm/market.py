@@ -1,4 +1,4 @@
-"""What is observed of the market: one series of features, from a panel of symbols."""
+"""Observations of the market: one series of features from a panel of symbols."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ RETURN, VOLATILITY, VOLUME, RSI = "log_return", "log_volatility", "log_volume_ra
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Features of every symbol, and which of them tell of the market.
+    """Features of every symbol, and the symbols that represent the market.
 
     Attributes:
-        values: (time, symbol, feature), NaN where unknown.
+        values: features (time, symbol, feature), NaN where unknown.
         known: whether all features of a symbol are known (time, symbol).
         reference: column of the reference asset; None where it is not among the symbols.
         open: columns of markets that never close (symbol,).
@@ -30,28 +30,28 @@ class Observations:
     open: BoolPanel
 
     def series(self, start: int, stop: int) -> FloatPanel:
-        """Return the market from row `start` to `stop`, as (time, feature).
+        """Return the market from row `start` to `stop` (time, feature).
 
-        It is the reference asset, from the first of these rows on at which it is known; its holes
-        stay unknown. Before that, it is the median over the symbols of markets that never close
-        of which everything is known at the row, feature by feature; NaN where there is none.
+        The series is that of the reference asset from its first known row on, with its gaps. Before
+        that row it is the median of each feature over the symbols of markets that never close and
+        whose features are all known; NaN where there is none.
         """
-        found = np.full((stop - start, self.values.shape[2]), np.nan)
+        series = np.full((stop - start, self.values.shape[2]), np.nan)
         first = stop - start
         if self.reference is not None:
-            there = self.known[start:stop, self.reference]
-            if there.any():
-                first = int(there.argmax())
-                own = self.values[start + first : stop, self.reference]
-                found[first:] = np.where(there[first:, None], own, np.nan)
+            known = self.known[start:stop, self.reference]
+            if known.any():
+                first = int(known.argmax())
+                asset = self.values[start + first : stop, self.reference]
+                series[first:] = np.where(known[first:, None], asset, np.nan)
         before = slice(start, start + first)
-        found[:first] = _medians(self.values[before], self.known[before] & self.open)
-        return found
+        series[:first] = _medians(self.values[before], self.known[before] & self.open)
+        return series
 
 
 def _medians(values: Floats, counted: BoolPanel) -> FloatPanel:
-    """Return the median over the symbols that count, NaN where none does (time, feature)."""
-    # Sorting puts NaN last, so that the middle of what counts is found by its number.
+    """Return the median over the counted symbols, NaN where there is none (time, feature)."""
+    # Sorting puts NaN last, so the count of the other values gives the middle.
     ordered = np.sort(np.where(counted[:, :, None], values, np.nan), axis=1)
     count = counted.sum(axis=1)[:, None, None]
     if not ordered.size:
@@ -67,13 +67,13 @@ def observe(
     needs: Mapping[str, FeatureNeed],
     reference: str,
 ) -> Observations:
-    """Return what a view holds of the market, its decision rows last.
+    """Return the observations of a view, decision rows last.
 
     Args:
-        view: holds candles, and the features asked for.
-        needs: what is observed besides the log return, by name, in the order it is observed in.
-        reference: base asset of the symbol that stands for the market; of several symbols of it
-            the first by name.
+        view: view with candles and the features of `needs`.
+        needs: features observed besides the log return, by name, in the order of observation.
+        reference: base asset that represents the market; where several symbols have it, the first
+            by name.
     """
     panels = {name: view.feature(need) for name, need in needs.items()}
     close = view.candles().close
@@ -93,7 +93,7 @@ def observe(
 
 
 def _log(values: FloatPanel) -> FloatPanel:
-    """Return logarithms, NaN where a value is not above zero."""
+    """Return the logarithm; NaN for values of 0 or less."""
     return np.log(values, out=np.full_like(values, np.nan), where=values > 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Which state is which: by fixed statistics, or by the states of the fit before."""
+"""Names of states: by statistics, or by the states of the previous fit."""
 
 from dataclasses import dataclass, replace
 
@@ -14,10 +14,10 @@ _LEAST_OF_HIGHEST = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """How the states of two fits belong together.
+    """Pairing of the states of two fits.
 
     Attributes:
-        order: for each state of the fit before, the state that takes its name (state,).
+        order: for each state of the previous fit, the state that takes its name (state,).
         costs: symmetric Kullback-Leibler divergence of each pair, nats (state,).
     """
 
@@ -31,7 +31,7 @@ class Match:
 
 
 def state_names(count: int) -> tuple[str, ...]:
-    """Return the names of so many states; several sideways ones are numbered by mean return."""
+    """Return the names of `count` states; several sideways ones are numbered by mean return."""
     if count == 2:
         return (SIDEWAYS, VOLATILE)
     if count == 3:
@@ -42,11 +42,10 @@ def state_names(count: int) -> tuple[str, ...]:
 
 
 def named_by_statistics(fitted: Parameters) -> Parameters:
-    """Name states by how returns vary in them, and by their mean.
+    """Return parameters with states named by variance and mean of their log returns.
 
-    The first feature is the log return. The state in which it varies most is high volatility; of
-    the others that of the highest mean is the bull trend, that of the lowest the bear trend, and
-    what lies between is sideways.
+    The state with the largest variance is high volatility. Among the others, the highest mean is
+    the bull trend, the lowest mean the bear trend, and the rest are sideways.
     """
     volatile = int(np.argmax(fitted.covariances[:, 0, 0]))
     rest = [int(s) for s in np.argsort(-fitted.means[:, 0], kind="stable") if s != volatile]
@@ -55,11 +54,11 @@ def named_by_statistics(fitted: Parameters) -> Parameters:
     return replace(reordered(fitted, order), names=state_names(len(order)))
 
 
-def untrue_name(named: Parameters) -> str:
-    """Return which name says something that is not so; empty where each is true.
+def false_name(named: Parameters) -> str:
+    """Return why a name is false; empty where every name is true.
 
-    Between fits sideways may change places with a trend that is no stronger. A bull trend that
-    falls faster than the bear trend, or a high volatility well below another, is none.
+    A bull trend must have a higher mean than the bear trend, and high volatility about the largest
+    deviation. Sideways and a weak trend may swap names between fits.
     """
     mean = dict(zip(named.names, named.means[:, 0], strict=True))
     if BULL in mean and mean[BULL] <= mean[BEAR]:
@@ -71,7 +70,7 @@ def untrue_name(named: Parameters) -> str:
 
 
 def reordered(fitted: Parameters, order: NDArray[np.int64]) -> Parameters:
-    """Return a model whose first state is state `order[0]` of this one, and so on."""
+    """Return parameters with states in another order: the first is state `order[0]`."""
     return replace(
         fitted,
         transition=fitted.transition[np.ix_(order, order)],
@@ -81,31 +80,31 @@ def reordered(fitted: Parameters, order: NDArray[np.int64]) -> Parameters:
 
 
 def match(previous: Parameters, fitted: Parameters) -> Match:
-    """Return the pairing of states with the least sum of divergences (Kuhn 1955)."""
-    from scipy import optimize  # noqa: PLC0415  # heavy, and for training alone
+    """Return the pairing of states with the smallest sum of divergences (Kuhn 1955)."""
+    from scipy import optimize  # noqa: PLC0415  # slow to import, for training only
 
     costs = _divergences(previous, fitted)
     rows, columns = optimize.linear_sum_assignment(costs)
     return Match(np.asarray(columns), costs[rows, columns])
 
 
-def _divergences(one: Parameters, other: Parameters) -> FloatPanel:
-    """Return the symmetric divergence of each state of one from each of the other, nats.
+def _divergences(first: Parameters, second: Parameters) -> FloatPanel:
+    """Return the divergence between each state of two fits, in nats (state, state).
 
-    Half the sum of the Kullback-Leibler divergences in both directions, in the features' own
-    units, so that it does not matter what either was standardised by.
+    Half the sum of the Kullback-Leibler divergences in both directions (Jeffreys 1946), in the
+    units of the features, so it does not depend on the standardisation of either fit.
     """
-    means, covariances = one.raw_means, one.raw_covariances
+    means, covariances = first.raw_means, first.raw_covariances
     precisions = np.linalg.inv(covariances)
-    other_means, other_covariances = other.raw_means, other.raw_covariances
+    other_means, other_covariances = second.raw_means, second.raw_covariances
     other_precisions = np.linalg.inv(other_covariances)
-    found = np.empty((len(means), len(other_means)))
+    divergences = np.empty((len(means), len(other_means)))
     features = means.shape[1]
-    for i, j in np.ndindex(*found.shape):
+    for i, j in np.ndindex(*divergences.shape):
         apart = means[i] - other_means[j]
-        # The determinants of the two directions cancel.
+        # The log determinants of the two directions cancel.
         spread = np.trace(other_precisions[j] @ covariances[i])
         spread += np.trace(precisions[i] @ other_covariances[j])
         shift = apart @ (precisions[i] + other_precisions[j]) @ apart
-        found[i, j] = 0.25 * (spread - 2.0 * features + shift)
-    return np.maximum(found, 0.0)
+        divergences[i, j] = 0.25 * (spread - 2.0 * features + shift)
+    return np.maximum(divergences, 0.0)

@@ -1,4 +1,4 @@
-"""What a hidden Markov model was fitted to, as it is kept in an artifact."""
+"""Parameters of a fitted hidden Markov model, and their JSON document in an artifact."""
 
 import json
 from collections.abc import Mapping
@@ -13,25 +13,26 @@ from weft_plugins.regimes.hmm.stateless import Stateless
 
 FILE = "hmm.json"
 VERSION = 2
+_HINT = "Train it again with `weft train`"
 _SQUARINGS = 60
 _SUM_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """A fitted model. Means and covariances are of standardised features.
+    """Parameters of a fitted model; means and covariances are of standardised features.
 
     Attributes:
-        features: names of what is observed.
+        features: names of the observations.
         center: mean of each feature over the training rows (feature,).
         scale: standard deviation of each feature over the training rows (feature,).
-        names: of the states.
-        transition: chance of going from a state (row) to another (column) (state, state).
-        means: (state, feature).
-        covariances: (state, feature, feature).
-        stateless: what the model has to beat.
-        match_cost: how far its states were from those of the fit before, nats; None where there
-            was none.
+        names: names of the states.
+        transition: probability of a move from a state (row) to another (column) (state, state).
+        means: mean of each feature in each state (state, feature).
+        covariances: covariance of the features in each state (state, feature, feature).
+        stateless: model without states, the baseline of judging.
+        match_cost: mean divergence between its states and those of the previous fit, nats; None
+            where there was no previous fit.
     """
 
     features: tuple[str, ...]
@@ -46,20 +47,20 @@ class Parameters:
 
     @property
     def raw_means(self) -> FloatPanel:
-        """Means in the features' own units (state, feature)."""
-        found: FloatPanel = self.center + self.scale * self.means
-        return found
+        """Means in the units of the features (state, feature)."""
+        means: FloatPanel = self.center + self.scale * self.means
+        return means
 
     @property
     def raw_covariances(self) -> Floats:
-        """Covariances in the features' own units (state, feature, feature)."""
-        found: Floats = self.covariances * np.outer(self.scale, self.scale)
-        return found
+        """Covariances in the units of the features (state, feature, feature)."""
+        covariances: Floats = self.covariances * np.outer(self.scale, self.scale)
+        return covariances
 
     def standardised(self, observed: FloatPanel) -> FloatPanel:
-        """Return observations in units of the training rows (time, feature)."""
-        found: FloatPanel = (observed - self.center) / self.scale
-        return found
+        """Return observations standardised by the training rows (time, feature)."""
+        standardised: FloatPanel = (observed - self.center) / self.scale
+        return standardised
 
     def to_json(self) -> bytes:
         """Return the parameters as a JSON document."""
@@ -76,17 +77,21 @@ class Parameters:
 
     @classmethod
     def from_json(cls, content: bytes, where: str) -> "Parameters":
-        """Read parameters back.
+        """Parse parameters from a JSON document.
+
+        Args:
+            content: document of `to_json`.
+            where: component, for error messages.
 
         Raises:
-            ArtifactError: they are damaged, of another version, or cannot be those of a model.
+            ArtifactError: the document is damaged, of another version, or not a valid model.
         """
         document = _document(content, where)
         if document.get("version") != VERSION:
             raise ArtifactError(
                 f"{FILE} has version {document.get('version')!r}, expected {VERSION}",
                 where=where,
-                hint="Train it again",
+                hint=_HINT,
             )
         features, names = _texts(document, "features", where), _texts(document, "names", where)
         sizes = {"state": len(names), "feature": len(features)}
@@ -98,9 +103,11 @@ class Parameters:
         if cost is not None and not isinstance(cost, int | float):
             raise ArtifactError(f"match_cost is {cost!r}, expected a number", where=where)
         stateless = Stateless.from_document(document.get("stateless"), where)
-        found = cls(features=features, names=names, match_cost=cost, stateless=stateless, **arrays)
-        _expect_sound(found, where)
-        return found
+        parameters = cls(
+            features=features, names=names, match_cost=cost, stateless=stateless, **arrays
+        )
+        _expect_valid(parameters, where)
+        return parameters
 
 
 _SHAPES: Mapping[str, tuple[str, ...]] = {
@@ -113,15 +120,15 @@ _SHAPES: Mapping[str, tuple[str, ...]] = {
 
 
 def stationary(transition: FloatPanel) -> Floats:
-    """Return the distribution that a chain settles to, from all states alike (state,).
+    """Return the stationary distribution of a Markov chain (state,).
 
     Args:
-        transition: chance of going from a state (row) to another (column) (state, state).
+        transition: probability of a move from a state (row) to another (column) (state, state).
     """
-    # Halfway between staying and moving has the same limit, and never alternates.
+    # The average with the identity has the same stationary distribution, and never alternates.
     power = 0.5 * (np.eye(len(transition)) + transition)
     for _ in range(_SQUARINGS):
-        # Of a fixed shape, once for an artifact: no row's answer depends on the others by it.
+        # Once for each artifact, and of a fixed shape, so it cannot make rows depend on each other.
         power = power @ power
         power /= power.sum(axis=1, keepdims=True)
     settled: Floats = power.mean(axis=0)
@@ -133,52 +140,53 @@ def _document(content: bytes, where: str) -> dict[str, Any]:
     try:
         document = json.loads(content)
     except ValueError as error:
-        raise ArtifactError(
-            f"{FILE} is no JSON document: {error}", where=where, hint="Train it again"
-        ) from error
+        raise ArtifactError(f"{FILE} is not JSON: {error}", where=where, hint=_HINT) from error
     if not isinstance(document, dict):
-        raise ArtifactError(f"{FILE} holds a {type(document).__name__}", where=where)
+        raise ArtifactError(
+            f"{FILE} holds a {type(document).__name__}, expected an object", where=where, hint=_HINT
+        )
     return document
 
 
 def _texts(document: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-    found = document.get(key)
-    if not isinstance(found, list) or not all(isinstance(entry, str) for entry in found):
-        raise ArtifactError(f"{FILE}: {key} is {found!r}, expected names", where=where)
-    if not found or len(set(found)) < len(found):
-        raise ArtifactError(f"{FILE}: {key} is {found!r}, expected distinct names", where=where)
-    return tuple(found)
+    names = document.get(key)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ArtifactError(f"{FILE}: {key} is {names!r}, expected names", where=where)
+    if not names or len(set(names)) < len(names):
+        raise ArtifactError(f"{FILE}: {key} is {names!r}, expected distinct names", where=where)
+    return tuple(names)
 
 
 def _array(document: Mapping[str, Any], key: str, shape: tuple[int, ...], where: str) -> Floats:
     try:
-        found = np.array(document.get(key), dtype=np.float64)
+        array = np.array(document.get(key), dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ArtifactError(f"{FILE}: {key} holds no numbers: {error}", where=where) from error
-    if found.shape != shape or not np.isfinite(found).all():
+        raise ArtifactError(f"{FILE}: {key} is not numeric: {error}", where=where) from error
+    if array.shape != shape or not np.isfinite(array).all():
         raise ArtifactError(
-            f"{FILE}: {key} is {found.shape}, expected finite numbers of {shape}", where=where
-        )
-    return found
-
-
-def _expect_sound(found: Parameters, where: str) -> None:
-    """Make sure that numbers are those of a hidden Markov model.
-
-    Raises:
-        ArtifactError: they are not.
-    """
-    rows = found.transition.sum(axis=1)
-    if (found.transition < 0.0).any() or (np.abs(rows - 1.0) > _SUM_TOLERANCE).any():
-        raise ArtifactError(
-            f"{FILE}: rows of transition add up to {rows.tolist()}, expected chances that add up "
-            "to 1",
+            f"{FILE}: {key} has shape {array.shape}, expected finite numbers of shape {shape}",
             where=where,
         )
-    if (found.scale <= 0.0).any():
-        raise ArtifactError(f"{FILE}: scale has entries of 0 or less", where=where)
-    mirrored = np.swapaxes(found.covariances, 1, 2)
-    if not np.allclose(found.covariances, mirrored, rtol=1e-9, atol=1e-12):
+    return array
+
+
+def _expect_valid(parameters: Parameters, where: str) -> None:
+    """Check that parameters are those of a hidden Markov model.
+
+    Raises:
+        ArtifactError: a parameter is outside its range.
+    """
+    rows = parameters.transition.sum(axis=1)
+    if (parameters.transition < 0.0).any() or (np.abs(rows - 1.0) > _SUM_TOLERANCE).any():
+        raise ArtifactError(
+            f"{FILE}: rows of transition add up to {rows.tolist()}, expected probabilities "
+            "that add up to 1",
+            where=where,
+        )
+    if (parameters.scale <= 0.0).any():
+        raise ArtifactError(f"{FILE}: scale has values of 0 or less", where=where)
+    mirrored = np.swapaxes(parameters.covariances, 1, 2)
+    if not np.allclose(parameters.covariances, mirrored, rtol=1e-9, atol=1e-12):
         raise ArtifactError(f"{FILE}: covariances is not symmetric", where=where)
-    if (np.linalg.eigvalsh(found.covariances) <= 0.0).any():
+    if (np.linalg.eigvalsh(parameters.covariances) <= 0.0).any():
         raise ArtifactError(f"{FILE}: covariances is not positive definite", where=where)

@@ -1,4 +1,4 @@
-"""What is to be expected of returns where there are no states: the model regimes have to beat."""
+"""Model of returns without states: the baseline that regimes are judged against."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,24 +21,24 @@ _NUMBERS: Final = ("usual_variance", "half_life", "weight")
 
 @dataclass(frozen=True, slots=True)
 class Stateless:
-    """A distribution of the next return that knows volatility and tails, and no states.
+    """Distribution of the next return with volatility clustering and heavy tails, without states.
 
-    The variance is a GARCH(1,1) with the training rows' variance as its long-run level
-    (Engle and Mezrich 1996)::
+    The variance is a GARCH(1,1) whose long-run level is the variance of the training rows
+    (variance targeting: Engle and Mezrich 1996)::
 
         variance = (1 - weight) * usual_variance + weight * mean of earlier squared returns
 
-    where that mean forgets half of what it knows in `half_life` rows. With a weight of 0 it is
+    where the weights of that mean halve every `half_life` rows. With a weight of 0 the variance is
     constant. A return divided by its deviation relative to the usual one follows a mixture of
-    normals in fixed shares, as many as there are states, so that tails are as heavy here as there.
+    normals with fixed shares, one normal for each state, so tails are as heavy as with states.
 
     Attributes:
-        usual_variance: of log returns over the training rows.
-        half_life: rows.
-        weight: of the recent variance, 0 to 1.
-        shares: of the normals (normal,).
-        means: of the normals, log returns (normal,).
-        variances: of the normals (normal,).
+        usual_variance: variance of log returns over the training rows.
+        half_life: half-life of the weights, rows.
+        weight: weight of the recent variance, 0 to 1.
+        shares: share of each normal (normal,).
+        means: mean log return of each normal (normal,).
+        variances: variance of each normal (normal,).
     """
 
     usual_variance: float
@@ -49,7 +49,7 @@ class Stateless:
     variances: Floats
 
     def log_density(self, returns: Floats) -> Floats:
-        """Return the log density of each return given those before it; NaN where unknown."""
+        """Return the log density of each return given the earlier ones; NaN where unknown."""
         recent = _recent_variance(returns, self.half_life, self.usual_variance)
         relative = 1.0 - self.weight + self.weight * recent / self.usual_variance
         scaled = returns / np.sqrt(relative)
@@ -63,10 +63,10 @@ class Stateless:
 
     @classmethod
     def from_document(cls, document: object, where: str) -> "Stateless":
-        """Read a model back.
+        """Parse a model from JSON values.
 
         Raises:
-            ArtifactError: it is damaged, or cannot be a distribution.
+            ArtifactError: the values are damaged, or not a distribution.
         """
         if not isinstance(document, Mapping):
             raise ArtifactError(f"stateless is {document!r}, expected an object", where=where)
@@ -74,13 +74,13 @@ class Stateless:
             usual, half_life, weight = (float(document[name]) for name in _NUMBERS)
             shares, means, variances = (np.array(document[n], np.float64) for n in _ARRAYS)
         except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"stateless cannot be read: {error}", where=where) from error
-        found = cls(usual, half_life, weight, shares, means, variances)
-        if not found._is_sound():
-            raise ArtifactError("stateless is no distribution of returns", where=where)
-        return found
+            raise ArtifactError(f"stateless cannot be parsed: {error}", where=where) from error
+        model = cls(usual, half_life, weight, shares, means, variances)
+        if not model._is_valid():
+            raise ArtifactError("stateless is not a distribution of returns", where=where)
+        return model
 
-    def _is_sound(self) -> bool:
+    def _is_valid(self) -> bool:
         arrays = (self.shares, self.means, self.variances)
         return bool(
             self.shares.ndim == 1
@@ -98,10 +98,10 @@ def log_mixture(returns: Floats, shares: FloatPanel, means: Floats, variances: F
     """Return the log density of returns under a mixture of normals; NaN where unknown.
 
     Args:
-        returns: (rows,).
-        shares: of the normals, for each row or for all (rows or 1, normal).
-        means: (normal,).
-        variances: (normal,).
+        returns: log returns (rows,).
+        shares: share of each normal, for each row or for all (rows or 1, normal).
+        means: mean of each normal (normal,).
+        variances: variance of each normal (normal,).
     """
     logs = _log_parts(returns, shares, means, variances)
     highest = logs.max(axis=1)
@@ -121,10 +121,10 @@ def fit_stateless(
 
     Args:
         returns: log returns of the training rows, NaN where unknown (rows,).
-        shares: of time spent in each state (state,).
-        means: of returns in each state (state,).
-        variances: of returns in each state (state,).
-        floor: least variance of a normal, in units of the whole.
+        shares: share of time in each state (state,).
+        means: mean return in each state (state,).
+        variances: variance of returns in each state (state,).
+        floor: smallest variance of a normal, as a share of the total.
     """
     known = returns[np.isfinite(returns)]
     usual = float(np.var(known))
@@ -137,22 +137,22 @@ def fit_stateless(
 
 
 def _volatility(returns: Floats, usual: float) -> tuple[float, float]:
-    """Return half-life and weight of the recent variance; the first of equally likely ones."""
+    """Return the likeliest half-life and weight of the recent variance, on a grid."""
     known = np.isfinite(returns)
-    best, found = -np.inf, (_HALF_LIVES[0], 0.0)
+    highest, best = -np.inf, (_HALF_LIVES[0], 0.0)
     for half_life in _HALF_LIVES:
         recent = _recent_variance(returns, half_life, usual)[known]
         for weight in _WEIGHTS:
             variance = (1.0 - weight) * usual + weight * recent
             likelihood = max(_student(returns[known], variance, degrees) for degrees in _DEGREES)
-            if likelihood > best:
-                best, found = likelihood, (half_life, weight)
-    return found
+            if likelihood > highest:
+                highest, best = likelihood, (half_life, weight)
+    return best
 
 
 def _student(returns: Floats, variance: Floats, degrees: float) -> float:
-    """Return the mean log density of returns under Student's t of these variances."""
-    from scipy.special import gammaln  # noqa: PLC0415  # for training alone
+    """Return the mean log density of returns under Student's t with these variances."""
+    from scipy.special import gammaln  # noqa: PLC0415  # slow to import, for training only
 
     scale = variance * (degrees - 2.0) / degrees
     peak = gammaln(0.5 * (degrees + 1.0)) - gammaln(0.5 * degrees)
@@ -163,7 +163,7 @@ def _student(returns: Floats, variance: Floats, degrees: float) -> float:
 def _mixture(
     rows: Floats, start: tuple[Floats, Floats, Floats], floor: float
 ) -> tuple[Floats, Floats, Floats]:
-    """Return shares, means and variances of the likeliest mixture near a start."""
+    """Return shares, means and variances of a mixture, by expectation-maximisation."""
     shares, means, variances = start
     least = floor * float(np.var(rows))
     for _ in range(_ROUNDS):
@@ -179,7 +179,7 @@ def _mixture(
 
 
 def _log_parts(returns: Floats, shares: FloatPanel, means: Floats, variances: Floats) -> FloatPanel:
-    """Return the log of each normal's share times its density (rows, normal)."""
+    """Return the log of share times density of each normal (rows, normal)."""
     apart = np.square(returns[:, None] - means) / variances
     with np.errstate(divide="ignore"):
         logs: FloatPanel = np.log(shares) - 0.5 * (np.log(2.0 * np.pi * variances) + apart)
@@ -188,12 +188,11 @@ def _log_parts(returns: Floats, shares: FloatPanel, means: Floats, variances: Fl
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _recent_variance(returns: Floats, half_life: float, usual: float) -> Floats:
-    """Return the mean of squared returns before each row, later ones counting more (rows,)."""
-    kept = 0.5 ** (1.0 / half_life)
-    recent, found = usual, np.empty(len(returns))
+    """Return the weighted mean of squared returns before each row (rows,)."""
+    decay = 0.5 ** (1.0 / half_life)
+    recent, variance = usual, np.empty(len(returns))
     for row in range(len(returns)):
-        found[row] = recent
-        # An unknown return changes nothing.
+        variance[row] = recent
         if np.isfinite(returns[row]):
-            recent = kept * recent + (1.0 - kept) * returns[row] ** 2
-    return found
+            recent = decay * recent + (1.0 - decay) * returns[row] ** 2
+    return variance

@@ -1,4 +1,4 @@
-"""From observations to named parameters, and what there is to say of them."""
+"""Training: from observations to named parameters and a model card."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -10,15 +10,16 @@ import numpy as np
 from weft.components.trained import Training
 from weft.foundation.arrays import FloatPanel, Floats
 from weft.foundation.errors import ArtifactError, TrainingError
+from weft_plugins.checkpoints import sealed_file
 from weft_plugins.regimes.hmm.filter import ForwardFilter
 from weft_plugins.regimes.hmm.fitting import Effort, Fitted, fit_restarts
 from weft_plugins.regimes.hmm.market import RETURN, RSI, VOLATILITY, VOLUME
 from weft_plugins.regimes.hmm.naming import (
+    false_name,
     match,
     named_by_statistics,
     reordered,
     state_names,
-    untrue_name,
 )
 from weft_plugins.regimes.hmm.parameters import FILE, Parameters, stationary
 from weft_plugins.regimes.hmm.stateless import fit_stateless
@@ -33,7 +34,7 @@ _HELD_OUT = 0.2
 _JUMP = 5.0
 _SMALL_COST = 0.5
 
-_FURTHER: Mapping[str, tuple[str, Callable[[Floats], Floats]]] = {
+_FURTHER_COLUMNS: Mapping[str, tuple[str, Callable[[Floats], Floats]]] = {
     VOLATILITY: ("typical_volatility", np.exp),
     VOLUME: ("typical_volume_ratio", np.exp),
     RSI: ("mean_rsi", np.asarray),
@@ -45,22 +46,22 @@ Card = dict[str, Any]
 def train(
     observed: FloatPanel, config: "HiddenMarkov.Config", training: Training
 ) -> tuple[Parameters, Card]:
-    """Return fitted parameters, and the card.
+    """Return fitted parameters and the card.
 
     Args:
-        observed: the market (time, feature), NaN where unknown.
-        config: how to fit.
-        training: randomness, progress, and the file of the fit before.
+        observed: observations of the market (time, feature), NaN where unknown.
+        config: options of the component.
+        training: random numbers, progress and the previous artifact.
 
     Raises:
-        TrainingError: too few rows are known, a feature never changes, the fit diverged, or
+        TrainingError: too few rows are known, a feature is constant, a fit diverged, or
             every fit has a degenerate state.
     """
     known = observed[np.isfinite(observed).all(axis=1)]
     least = _ROWS_PER_STATE * max(config.states)
     if len(known) < least:
         raise TrainingError(
-            f"{len(known)} of {len(observed)} rows are known, expected at least {least}",
+            f"only {len(known):,} of {len(observed):,} rows are known; {least:,} are required",
             where=_WHERE,
             hint="Backfill more history, or add the reference asset",
         )
@@ -100,7 +101,7 @@ def train(
 
 
 class _Steps:
-    """Tells the progress of all fits together."""
+    """Progress of all fits together."""
 
     def __init__(self, config: "HiddenMarkov.Config", training: Training) -> None:
         counts = len(config.states)
@@ -110,7 +111,7 @@ class _Steps:
 
     def __call__(self, loss: float) -> None:
         self._done += 1
-        # A refit with another covariance goes beyond what was counted on.
+        # A second round of fits with diagonal covariances is not in the total.
         self._training.progress(self._done, max(self._total, self._done), loss=loss)
 
 
@@ -118,9 +119,9 @@ def _expect_changes(features: Sequence[str], center: Floats, scale: Floats) -> N
     for name, mean, deviation in zip(features, center, scale, strict=True):
         if not deviation > 1e-9 * max(1.0, abs(mean)):
             raise TrainingError(
-                f"{name} is the same on every row, {mean:g}",
+                f"{name} is constant, {mean:g} on every row",
                 where=_WHERE,
-                hint="A market that does not move has no regimes",
+                hint="Check the candles of the reference asset",
             )
 
 
@@ -130,27 +131,28 @@ def _best_count(
     rng: np.random.Generator,
     steps: _Steps,
 ) -> tuple[int, dict[str, float]]:
-    """Return the number of states that says most of rows it has not seen, and what each says.
+    """Return the number of states with the best held-out log likelihood, and the likelihoods.
 
-    A criterion on the training rows, such as BIC, takes ever more states on real returns, whose
-    tails are heavier than those of any few Gaussians.
+    Criteria on the training rows, such as BIC, prefer ever more states on real returns, because
+    returns have heavier tails than a mixture of a few Gaussians.
     """
     if len(config.states) == 1:
         return config.states[0], {}
     first = len(observed) - int(len(observed) * _HELD_OUT)
-    said = {}
+    held_out = {}
     for count in sorted(set(config.states)):
         fitted, _ = _fit(observed[:first], count, config, rng, steps)
         model = ForwardFilter.of(
             stationary(fitted.transition), fitted.transition, fitted.means, fitted.covariances
         )
         _, log_density = model.run(observed)
-        said[count] = float(np.nanmean(log_density[first:]))
-    return max(said, key=said.__getitem__), {str(count): said[count] for count in said}
+        held_out[count] = float(np.nanmean(log_density[first:]))
+    best = max(held_out, key=held_out.__getitem__)
+    return best, {str(count): value for count, value in held_out.items()}
 
 
 class _DegenerateError(TrainingError):
-    """Some state of every fit is degenerate."""
+    """Every fit has a degenerate state."""
 
 
 def _fit_soundly(
@@ -160,12 +162,12 @@ def _fit_soundly(
     rng: np.random.Generator,
     steps: _Steps,
 ) -> tuple[Fitted, Card]:
-    """Return the best fit of the most states, up to those asked for, of which none is degenerate.
+    """Return the best fit without a degenerate state, with as many states as possible.
 
-    Returns may jump so far that a few rows become a state, whatever a fit begins with.
+    Returns may jump so far that a few rows form a state in every fit.
 
     Raises:
-        TrainingError: two states are too many as well, or a fit diverged.
+        TrainingError: two states are degenerate as well, or a fit diverged.
     """
     refused: list[str] = []
     while True:
@@ -187,7 +189,7 @@ def _fit(
     rng: np.random.Generator,
     steps: _Steps,
 ) -> tuple[Fitted, Card]:
-    """Return the best sound fit; with diagonal covariances where no full one is sound."""
+    """Return the best fit; with diagonal covariances where all full ones are degenerate."""
     effort = Effort(
         config.restarts,
         config.iterations,
@@ -224,27 +226,27 @@ def _fit(
 def _named(
     parameters: Parameters, training: Training, alarm_cost: float
 ) -> tuple[Parameters, Card]:
-    """Return parameters with their states in order, and how they relate to the fit before."""
+    """Return parameters with named states, and their relation to the previous fit."""
     by_statistics = named_by_statistics(parameters)
-    previous, why_not = _previous(training, parameters)
+    previous, reason = _previous(training, parameters)
     if previous is None:
-        return by_statistics, {"previous": why_not, "alarm": None}
-    found = match(previous, by_statistics)
+        return by_statistics, {"previous": reason, "alarm": None}
+    pairing = match(previous, by_statistics)
     before = previous.match_cost
     limit = alarm_cost if before is None else min(alarm_cost, max(_JUMP * before, _SMALL_COST))
-    matched = replace(reordered(by_statistics, found.order), names=previous.names)
-    alarm = untrue_name(matched) or None
-    if found.cost > limit:
-        alarm = f"states moved by {found.cost:.3g} nats, expected at most {limit:.3g}"
+    matched = replace(reordered(by_statistics, pairing.order), names=previous.names)
+    alarm = false_name(matched) or None
+    if pairing.cost > limit:
+        alarm = f"states moved by {pairing.cost:.3g} nats; at most {limit:.3g} are allowed"
     mapping = {
         name: by_statistics.names[int(state)]
-        for name, state in zip(previous.names, found.order, strict=True)
+        for name, state in zip(previous.names, pairing.order, strict=True)
     }
     renamed = {name: now for name, now in mapping.items() if name != now}
-    return replace(by_statistics if alarm else matched, match_cost=found.cost), {
+    return replace(by_statistics if alarm else matched, match_cost=pairing.cost), {
         "previous": "used" if alarm is None else "set aside: named by statistics",
-        "cost": found.cost,
-        "costs": dict(zip(previous.names, found.costs.tolist(), strict=True)),
+        "cost": pairing.cost,
+        "costs": dict(zip(previous.names, pairing.costs.tolist(), strict=True)),
         "cost_before": before,
         "mapping": mapping,
         "differs_from_statistics": renamed,
@@ -253,12 +255,12 @@ def _named(
 
 
 def _previous(training: Training, fitted: Parameters) -> tuple[Parameters | None, str]:
-    """Return the fit before, or why there is none to go by."""
-    files: Mapping[str, bytes] = training.previous.files if training.previous else {}
-    if FILE not in files:
+    """Return the previous fit, or None and the reason why there is none to match."""
+    if training.previous is None:
         return None, "none"
     try:
-        previous = Parameters.from_json(files[FILE], _WHERE)
+        content = sealed_file(training.previous, FILE, _WHERE)
+        previous = Parameters.from_json(content, _WHERE)
     except ArtifactError as error:
         return None, f"unusable: {error.message}"
     names = state_names(len(fitted.names))
@@ -268,13 +270,13 @@ def _previous(training: Training, fitted: Parameters) -> tuple[Parameters | None
 
 
 def _states(parameters: Parameters) -> Card:
-    """Return each state in words a person can check it by."""
+    """Return a description of each state: mean, deviation, share of time, duration."""
     means, covariances = parameters.raw_means, parameters.raw_covariances
     staying = np.diag(parameters.transition)
     place = {name: column for column, name in enumerate(parameters.features)}
     further = {
         title: measure(means[:, place[name]])
-        for name, (title, measure) in _FURTHER.items()
+        for name, (title, measure) in _FURTHER_COLUMNS.items()
         if name in place
     }
     columns: Mapping[str, Floats] = {
@@ -289,6 +291,6 @@ def _states(parameters: Parameters) -> Card:
 
 def _by_name(names: Sequence[str], columns: Mapping[str, Floats]) -> Card:
     return {
-        name: {what: float(values[i]) for what, values in columns.items()}
+        name: {column: float(values[i]) for column, values in columns.items()}
         for i, name in enumerate(names)
     }

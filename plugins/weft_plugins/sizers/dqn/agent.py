@@ -1,6 +1,5 @@
-"""The agent: walks trades, remembers, learns; can be kept at any time and go on from there."""
+"""Agent: walks through trades, learns from them, and can be saved and restored at any step."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,57 +8,53 @@ import numpy as np
 
 from weft.components.trained import Training
 from weft.foundation.errors import ArtifactError, TrainingError
+from weft_plugins.checkpoints import Checkpoint, pack_tensors, unpack_tensors
 from weft_plugins.sizers.dqn.config import SHARES, STATE, DqnConfig, schema_of
 from weft_plugins.sizers.dqn.environment import Observation, TradeEnvironment
-from weft_plugins.sizers.dqn.files import (
-    AGENT,
-    POLICY,
-    PROGRESS,
-    packed,
-    read_progress,
-    unpacked,
-)
 from weft_plugins.sizers.dqn.network import DoubleDqn
+from weft_plugins.sizers.dqn.policy import AGENT, POLICY
 from weft_plugins.sizers.dqn.replay import Batch, Replay
 from weft_plugins.sizers.dqn.reward import Account
 from weft_plugins.sizers.dqn.trades import TradeKey, Trades
 
+_WHERE = "sizer dqn"
+
 
 def epsilon_at(step: int, config: DqnConfig) -> float:
-    """Return the chance of a random choice at a step: a line, then constant."""
-    way = min(step / config.epsilon_steps, 1.0)
-    return config.epsilon_first + way * (config.epsilon_last - config.epsilon_first)
+    """Return the probability of a random action at a step: linear, then constant."""
+    progress = min(step / config.epsilon_steps, 1.0)
+    return config.epsilon_first + progress * (config.epsilon_last - config.epsilon_first)
 
 
 def learning_rate_at(step: int, config: DqnConfig) -> float:
-    """Return the learning rate at a step: a line over the first training, then constant."""
-    way = min(step / config.steps, 1.0)
-    return config.learning_rate + way * (config.final_learning_rate - config.learning_rate)
+    """Return the learning rate at a step: linear over the first training, then constant."""
+    progress = min(step / config.steps, 1.0)
+    return config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
 
 
 @dataclass
 class Figures:
-    """What a training has come to since the last report."""
+    """Rewards and losses since the last report."""
 
     rewards: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
 
     def report(self, epsilon: float) -> dict[str, float]:
-        """Return mean reward, loss and chance of a random choice, and begin anew."""
-        told = {"epsilon": epsilon}
-        told |= {"reward": float(np.mean(self.rewards))} if self.rewards else {}
-        told |= {"loss": float(np.mean(self.losses))} if self.losses else {}
+        """Return mean reward, mean loss and `epsilon`, and clear the figures."""
+        report = {"epsilon": epsilon}
+        report |= {"reward": float(np.mean(self.rewards))} if self.rewards else {}
+        report |= {"loss": float(np.mean(self.losses))} if self.losses else {}
         self.rewards, self.losses = [], []
-        return told
+        return report
 
 
 class Agent:
-    """A dueling double DQN with its replay, its account and the trades it has learnt.
+    """Dueling double DQN with its replay memory and account.
 
     Args:
-        config: everything there is to choose.
-        rng: all of its randomness; its state is kept and restored with the agent.
-        horizon: rows a trade is held at most.
+        config: options of the sizer.
+        rng: source of all random numbers; its state is saved and restored with the agent.
+        horizon: longest holding time of a trade, rows.
     """
 
     def __init__(self, config: DqnConfig, rng: np.random.Generator, horizon: int) -> None:
@@ -76,7 +71,7 @@ class Agent:
     # Learning
 
     def train(self, trades: Trades, training: Training) -> None:
-        """Walk random episodes of a history until `steps` trades have been walked.
+        """Train on random episodes of a history, `steps` trades in total.
 
         Raises:
             TrainingError: no trade is followed by another, or the loss diverged.
@@ -85,26 +80,26 @@ class Agent:
         world = self._world(trades, None)
         reported = saved = self.steps
         while self.steps < config.steps:
-            seen, _ = world.reset(seed=int(self._rng.integers(2**31)))
-            self._walk(world, seen, config.steps - self.steps)
+            state, _ = world.reset(seed=int(self._rng.integers(2**31)))
+            self._walk(world, state, config.steps - self.steps)
             if self.steps - reported >= config.report_steps:
                 reported = self.steps
                 figures = self._figures.report(epsilon_at(self.steps, config))
                 training.progress(min(self.steps, config.steps), config.steps, **figures)
             if self.steps - saved >= config.checkpoint_steps:
                 saved = self.steps
-                training.checkpoints.save(self.files(config.replay))
+                training.checkpoints.save(self.checkpoint(config.replay).to_files())
         self.learnt_until = trades.key(len(trades) - 1)
         self.account = Account()
 
     def learn(self, trades: Trades, training: Training) -> int:
-        """Learn the trades that closed since the last one learnt, in their order, each once.
+        """Learn each trade that closed since the last learnt one, once and in order.
 
-        Every trade is a step, taken with the chance of a random choice the agent has come to.
-        The newest trade waits until the next one has closed: what follows it is not known yet.
+        Every trade is a step with the current probability of a random action. The newest trade
+        waits until the next one has closed, because its follower is not known yet.
 
         Returns:
-            How many trades were learnt.
+            Number of trades learnt.
         """
         newer = trades if self.learnt_until is None else trades.after(self.learnt_until)
         if len(newer) < 2:
@@ -115,8 +110,8 @@ class Agent:
         done = 0
         while done < len(newer) - 1:
             account = Account() if self.account.is_ruined else self.account
-            seen, _ = world.reset(seed=0, options={"start": done, "account": account})
-            self._walk(world, seen, len(newer) - 1 - done)
+            state, _ = world.reset(seed=0, options={"start": done, "account": account})
+            self._walk(world, state, len(newer) - 1 - done)
             self.account = world.account
             done = self.steps - before
             figures = self._figures.report(epsilon_at(self.steps, self._config))
@@ -129,49 +124,50 @@ class Agent:
             return TradeEnvironment(trades, self._config, followers)
         except ValueError as error:
             raise TrainingError(
-                str(error), where="sizer dqn", hint="Train on a longer history"
+                str(error), where=_WHERE, hint="Train on a longer history"
             ) from error
 
-    def _walk(self, world: TradeEnvironment, seen: Observation, most: int) -> None:
-        """Take up to `most` steps of an episode, learning after each."""
+    def _walk(self, world: TradeEnvironment, state: Observation, most: int) -> None:
+        """Take up to `most` steps of an episode, and learn after each."""
         for _ in range(most):
-            action = self.choose(seen)
+            action = self.choose(state)
             follower, reward, terminated, truncated, info = world.step(action)
-            self.remember(seen, action, reward, follower, info["rewards"], terminated=terminated)
+            self.remember(state, action, reward, follower, info["rewards"], terminated=terminated)
             self.steps += 1
             self._figures.rewards.append(reward)
             self.update()
-            seen = follower
+            state = follower
             if terminated or truncated:
                 return
 
-    def choose(self, seen: Observation) -> int:
-        """Return a random action with the chance of the step, else the best known."""
+    def choose(self, state: Observation) -> int:
+        """Return a random action with the probability of the step, otherwise the best one."""
         if self._rng.random() < epsilon_at(self.steps, self._config):
             return int(self._rng.integers(len(SHARES)))
-        return int(self.network.values(seen[None])[0].argmax())
+        return int(self.network.values(state[None])[0].argmax())
 
     def remember(
         self,
-        seen: Observation,
+        state: Observation,
         action: int,
         reward: float,
         follower: Observation,
-        every: np.ndarray,
+        rewards: np.ndarray,
         *,
         terminated: bool,
     ) -> None:
-        """Remember a step, and where `every_action` says so, what the others were worth.
+        """Add a step to the replay memory; with `every_action`, also those of the other actions.
 
-        A terminated step is remembered alone: with another size something may have been left.
+        A step that ruins the account is added with its action only: another size might not have
+        ruined it.
         """
-        alone = terminated or not self._config.every_action
-        actions = np.array([action]) if alone else np.arange(len(every))
-        rewards = np.array([reward]) if alone else every
+        single = terminated or not self._config.every_action
+        actions = np.array([action]) if single else np.arange(len(rewards))
+        rewards = np.array([reward]) if single else rewards
         count = len(actions)
         self.replay.add(
             Batch(
-                np.broadcast_to(seen, (count, len(seen))),
+                np.broadcast_to(state, (count, len(state))),
                 actions,
                 rewards.astype(np.float32),
                 np.broadcast_to(follower, (count, len(follower))),
@@ -180,7 +176,7 @@ class Agent:
         )
 
     def update(self) -> None:
-        """Learn from batches of what is remembered, once there is enough of it."""
+        """Learn from batches of the replay memory, once it holds enough transitions."""
         if len(self.replay) < self._config.learning_starts:
             return
         rate = learning_rate_at(self.steps, self._config)
@@ -188,14 +184,14 @@ class Agent:
             batch = self.replay.sample(self._rng, self._config.batch)
             self._figures.losses.append(self.network.learn(batch, rate))
 
-    # Keeping
+    # Saving
 
-    def files(self, remembered: int) -> dict[str, bytes]:
-        """Return all that is needed to go on, with so many of the newest transitions."""
-        tensors = self.network.tensors()
-        newest = self.replay.newest(remembered)
-        tensors |= {f"replay.{name}": array for name, array in newest.items()}
-        progress = {
+    def checkpoint(self, transitions: int) -> Checkpoint:
+        """Return the agent as a checkpoint, with up to so many of the newest transitions."""
+        arrays = self.network.arrays()
+        newest = self.replay.newest(transitions)
+        arrays |= {f"replay.{name}": array for name, array in newest.items()}
+        state = {
             "schema": schema_of(self._config),
             "horizon": self._horizon,
             "steps": self.steps,
@@ -204,45 +200,39 @@ class Agent:
             "learnt_until": self.learnt_until,
             "rng": self._rng.bit_generator.state,
         }
-        return {
-            POLICY: packed(self.network.policy()),
-            AGENT: packed(tensors),
-            PROGRESS: json.dumps(progress, sort_keys=True).encode(),
-        }
+        files = {POLICY: pack_tensors(self.network.policy()), AGENT: pack_tensors(arrays)}
+        return Checkpoint(state, files)
 
     @classmethod
     def restored(
         cls, config: DqnConfig, files: Mapping[str, bytes], rng: np.random.Generator, horizon: int
     ) -> "Agent":
-        """Return the agent whose files were kept; `rng` goes on from where its own stood.
+        """Return the agent of a checkpoint's files; `rng` takes the saved state.
 
         Raises:
-            ArtifactError: they are damaged, or were kept with other options.
+            ArtifactError: the files are damaged, or of other options.
         """
-        where = "sizer dqn"
-        absent = [name for name in (AGENT, PROGRESS) if name not in files]
-        if absent:
-            raise ArtifactError(f"{', '.join(absent)} is missing", where=where)
-        progress = read_progress(files[PROGRESS])
-        if (progress.get("schema"), progress.get("horizon")) != (schema_of(config), horizon):
-            raise ArtifactError("it was kept with other options, or another horizon", where=where)
-        tensors = unpacked(files[AGENT])
+        checkpoint = Checkpoint.from_files(files, _WHERE)
+        state = checkpoint.state
+        if (state.get("schema"), state.get("horizon")) != (schema_of(config), horizon):
+            raise ArtifactError("was saved with other options or another horizon", where=_WHERE)
         agent = cls(config, rng, horizon)
         try:
-            agent.network.restore(tensors)
-            replay = {n.removeprefix("replay."): t for n, t in tensors.items() if "replay." in n}
+            arrays = unpack_tensors(checkpoint.files[AGENT], AGENT, _WHERE)
+            agent.network.restore(arrays)
+            replay = {n.removeprefix("replay."): a for n, a in arrays.items() if "replay." in n}
             agent.replay.restore(replay)
-            agent.steps = int(progress["steps"])
-            agent.account = Account(float(progress["equity"]), float(progress["highest"]))
-            agent.learnt_until = _key(progress["learnt_until"])
-            rng.bit_generator.state = progress["rng"]
+            agent.steps = int(state["steps"])
+            agent.account = Account(float(state["equity"]), float(state["highest"]))
+            agent.learnt_until = _key(state["learnt_until"])
+            rng.bit_generator.state = state["rng"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ArtifactError(f"it does not fit together: {error}", where=where) from error
+            raise ArtifactError(f"parts do not fit together: {error}", where=_WHERE) from error
         return agent
 
 
-def _key(told: Any) -> TradeKey | None:  # noqa: ANN401  # a JSON value
-    if told is None:
+def _key(value: Any) -> TradeKey | None:  # noqa: ANN401  # a JSON value
+    if value is None:
         return None
-    closed, opened, symbol = told
+    closed, opened, symbol = value
     return int(closed), int(opened), str(symbol)

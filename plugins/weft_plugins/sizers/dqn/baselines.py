@@ -1,4 +1,4 @@
-"""What simpler rules would hold: the Kelly fraction of a bet, and of a forecast."""
+"""Baseline sizes: the Kelly fractions of a bet and of a forecast."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,60 +12,65 @@ from weft.components.risk import Levels
 from weft.foundation.arrays import FloatPanel
 
 
-def kelly_of_bet(chance: FloatPanel, gain: FloatPanel, loss: FloatPanel) -> FloatPanel:
-    """Return the fraction of wealth that makes it grow fastest over bets that win or lose.
+def kelly_of_bet(probability: FloatPanel, gain: FloatPanel, loss: FloatPanel) -> FloatPanel:
+    """Return the growth-optimal fraction of wealth for bets that win or lose.
 
-    chance / loss - (1 - chance) / gain, not below 0; with gain = loss = 1 it is 2 * chance - 1.
-    Kelly, A New Interpretation of Information Rate (1956). NaN where something is not known or
-    a gain or loss is not positive.
+    probability / loss - (1 - probability) / gain, at least 0; with gain = loss = 1 the fraction is
+    2 * probability - 1 (Kelly 1956, A New Interpretation of Information Rate). NaN where an
+    argument is unknown, or a gain or loss is not positive.
 
     Args:
-        chance: of winning, 0 to 1.
-        gain: won per unit staked.
-        loss: lost per unit staked.
+        probability: probability of a win, 0 to 1.
+        gain: gain per unit staked.
+        loss: loss per unit staked.
     """
-    sound = (gain > 0.0) & (loss > 0.0)
-    safe_gain, safe_loss = np.where(sound, gain, 1.0), np.where(sound, loss, 1.0)
-    found = np.maximum(chance / safe_loss - (1.0 - chance) / safe_gain, 0.0)
-    return np.where(sound, found, np.nan)
+    valid = (gain > 0.0) & (loss > 0.0)
+    safe_gain, safe_loss = np.where(valid, gain, 1.0), np.where(valid, loss, 1.0)
+    fraction = np.maximum(probability / safe_loss - (1.0 - probability) / safe_gain, 0.0)
+    return np.where(valid, fraction, np.nan)
 
 
 def kelly_of_return(mean: FloatPanel, variance: FloatPanel) -> FloatPanel:
-    """Return mean / variance, not below 0: the growth-optimal fraction for normal returns.
+    """Return mean / variance, at least 0: the growth-optimal fraction for normal returns.
 
-    Merton, Lifetime Portfolio Selection (1969), with logarithmic utility. NaN where something is
-    not known or the variance is not positive.
+    Merton (1969), Lifetime Portfolio Selection, with logarithmic utility. NaN where an argument is
+    unknown, or the variance is not positive.
     """
-    sound = variance > 0.0
-    found = np.maximum(mean / np.where(sound, variance, 1.0), 0.0)
-    return np.where(sound, found, np.nan)
+    valid = variance > 0.0
+    fraction = np.maximum(mean / np.where(valid, variance, 1.0), 0.0)
+    return np.where(valid, fraction, np.nan)
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the models expect together (steps, symbol); NaN where none that is trusted says.
+    """Combined expectation of the models (steps, symbol); NaN where no trusted model has one.
 
     Attributes:
-        mean: log return over the horizon; models count by their trust, and where the trust adds
-            up to less than 1, the rest of it expects nothing.
-        variance: of that return, from the quantiles of the models that give them.
+        mean: log return over the horizon, weighted by trust. Where trust adds up to less than 1,
+            the missing trust counts as an expected return of 0.
+        variance: variance of that return, from the models that give quantiles.
     """
 
     mean: FloatPanel
     variance: FloatPanel
 
 
-def expect(outlooks: Mapping[str, TrustedForecast], shape: tuple[int, int]) -> Expected:
-    """Return what the models expect together."""
-    said = [outlooks[name] for name in sorted(outlooks)]
+def expected_return(forecasts: Mapping[str, TrustedForecast], shape: tuple[int, int]) -> Expected:
+    """Return the combined expectation of the models.
+
+    Args:
+        forecasts: forecast of each model, by name.
+        shape: shape of the panels (steps, symbol).
+    """
     weighted, variances, trust, spread_trust = (np.zeros(shape) for _ in range(4))
-    for outlook in said:
-        mean, variance = outlook.forecast.mean, _variance(outlook.forecast)
+    for name in sorted(forecasts):
+        trusted = forecasts[name]
+        mean, variance = trusted.forecast.mean, _variance(trusted.forecast)
         known, spread = np.isfinite(mean), np.isfinite(variance)
-        weighted += np.where(known, outlook.trust * mean, 0.0)
-        trust += np.where(known, outlook.trust, 0.0)
-        variances += np.where(spread, outlook.trust * variance, 0.0)
-        spread_trust += np.where(spread, outlook.trust, 0.0)
+        weighted += np.where(known, trusted.trust * mean, 0.0)
+        trust += np.where(known, trusted.trust, 0.0)
+        variances += np.where(spread, trusted.trust * variance, 0.0)
+        spread_trust += np.where(spread, trusted.trust, 0.0)
     return Expected(
         mean=np.where(trust > 0.0, weighted / np.maximum(trust, 1.0), np.nan),
         variance=_divided(variances, spread_trust),
@@ -83,16 +88,16 @@ def fractional_kelly(
 ) -> FloatPanel:
     """Return `share` of the Kelly fraction of each signal (steps, symbol); 0 where unknown.
 
-    By the models' mean and variance where they give both; else, where confidence was fitted to
-    outcomes, by the bet between stop and target.
+    The fraction follows from the models' mean and variance where both are known; otherwise, where
+    confidence is calibrated, from the bet between stop and target.
 
     Args:
-        expected: what the models expect.
-        fusion: direction, and the chance of being right where it is calibrated.
-        levels: what is won and lost.
-        share: of the Kelly fraction, 0 to 1.
-        cost: of opening and closing, as a fraction of the position.
-        largest: where the fraction is cut off.
+        expected: combined expectation of the models.
+        fusion: direction, and confidence as the probability of a win where it is calibrated.
+        levels: entry, stop and target.
+        share: share of the Kelly fraction, 0 to 1.
+        cost: cost of opening and closing, as a fraction of the position.
+        largest: largest fraction.
     """
     by_forecast = kelly_of_return(fusion.direction * expected.mean - cost, expected.variance)
     gain = fusion.direction * (levels.take_profit / levels.entry - 1.0) - cost
@@ -100,13 +105,13 @@ def fractional_kelly(
     by_bet = kelly_of_bet(fusion.confidence / 100.0, gain, loss)
     if not fusion.calibrated:
         by_bet = np.full_like(by_bet, np.nan)
-    found = share * np.where(np.isfinite(by_forecast), by_forecast, by_bet)
-    known = np.isfinite(found) & (fusion.direction != 0)
-    return np.where(known, np.minimum(found, largest), 0.0)
+    fraction = share * np.where(np.isfinite(by_forecast), by_forecast, by_bet)
+    known = np.isfinite(fraction) & (fusion.direction != 0)
+    return np.where(known, np.minimum(fraction, largest), 0.0)
 
 
 def _variance(forecast: Forecast) -> FloatPanel:
-    """Return the variance of the normal return whose outermost quantiles these are."""
+    """Return the variance of a normal return with the forecast's outermost quantiles."""
     low, high = min(forecast.quantiles, default=0.5), max(forecast.quantiles, default=0.5)
     normal = NormalDist()
     if not 0.0 < low < high < 1.0:

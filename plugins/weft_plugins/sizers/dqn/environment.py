@@ -1,4 +1,4 @@
-"""Trading the engine's own history, one trade after the other, as a gymnasium environment."""
+"""Gymnasium environment of closed trades, one trade after the other."""
 
 from typing import Any
 
@@ -16,27 +16,25 @@ Observation = NDArray[np.float32]
 
 
 class TradeEnvironment(gymnasium.Env[Observation, np.int64]):
-    """One step sizes one signal, holds the trade to its end, and shows the next signal.
+    """Environment in which a step sizes one signal and holds the trade to its end.
 
-    An episode begins at a random trade and walks through time: the next decision is the first
-    signal of the same symbol at or after the close of the trade just held. It is cut off
-    (`truncated`) after `episode_trades` trades, and where history has no further signal; it
-    terminates where nothing is left of the account.
+    An episode starts at a random trade. The next decision is the first signal of the same symbol
+    at or after the close of the previous trade. An episode is truncated after `episode_trades`
+    trades and at the last signal of history; it terminates where the account is ruined.
 
-    Observations are states as they were known at the signal's row. The reward is given when the
-    trade is closed. What the agent chooses moves no price, so `info` can tell what every other
-    choice would have been worth, too.
+    Observations are states as known at the signal's row; the reward is that of the closed trade.
+    Actions do not move prices, so `info["rewards"]` holds the reward of every action.
 
     Args:
         trades: closed trades.
-        config: shares, reward, length of an episode.
-        followers: the trade after each, -1 for none; None for the next of its symbol.
+        config: reward, and length of an episode.
+        followers: trade after each trade, -1 for none; None for the next trade of its symbol.
 
     Raises:
         ValueError: no trade is followed by another.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # gymnasium's own attribute
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # gymnasium defines the attribute
 
     def __init__(self, trades: Trades, config: DqnConfig, followers: Rows | None = None) -> None:
         self.observation_space = spaces.Box(
@@ -57,11 +55,11 @@ class TradeEnvironment(gymnasium.Env[Observation, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode.
+        """Start an episode.
 
         Args:
-            seed: of the trade it begins at.
-            options: ``start``, the trade to begin at; ``account``, an `Account` to go on with.
+            seed: seed of the random first trade.
+            options: ``start``, the first trade; ``account``, an `Account` to continue with.
         """
         super().reset(seed=seed)
         chosen = options or {}
@@ -86,5 +84,5 @@ class TradeEnvironment(gymnasium.Env[Observation, np.int64]):
         self._trade = int(self._followers[self._trade])
         self._walked += 1
         truncated = self._walked >= self._longest or int(self._followers[self._trade]) < 0
-        seen = self._states[self._trade].copy()
-        return seen, float(rewards[action]), self.account.is_ruined, truncated, info
+        state = self._states[self._trade].copy()
+        return state, float(rewards[action]), self.account.is_ruined, truncated, info

@@ -1,4 +1,4 @@
-"""What a policy is worth beside holding one share throughout, and whether it does just that."""
+"""Judging of a policy against the best constant share, and its habits on the training trades."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from weft_plugins.sizers.dqn.trades import Trades
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """What a policy does on the trades it was trained on.
+    """Choices of a policy on its training trades.
 
     Attributes:
-        trades: how many there are.
-        chosen: how often it holds each share, 0 to 1 (share,).
-        best_constant: index of the share that would have been worth most on all of them.
+        trades: number of trades.
+        chosen: frequency of each share, 0 to 1 (share,).
+        best_constant: index of the constant share with the highest reward on these trades.
     """
 
     trades: int
@@ -30,11 +30,11 @@ class Habits:
 
     @property
     def constant(self) -> float | None:
-        """The share it holds on every trade; None where it chooses."""
+        """The share of a policy that chooses the same on every trade; otherwise None."""
         return SHARES[int(self.chosen.argmax())] if self.chosen.max() == 1.0 else None
 
     def to_card(self) -> Mapping[str, Any]:
-        """Return the habits as JSON values, and in words where there is but one."""
+        """Return the habits as JSON values, with a note where the policy is constant."""
         share = self.constant
         return {
             "trades": self.trades,
@@ -43,42 +43,42 @@ class Habits:
             "constant": share,
             "note": None
             if share is None
-            else f"the policy is constant: it holds {share:.0%} of the full size on each of the "
-            f"{self.trades:,} trades it was trained on, and earns no trust by that",
+            else f"the policy is constant: it holds {share:.0%} of the full size on each of its "
+            f"{self.trades:,} training trades, and earns no trust with that",
         }
 
 
 def habits_of(policy: Policy, trades: Trades, config: DqnConfig) -> Habits:
-    """Return what a policy does on the trades it was trained on."""
+    """Return the choices of a policy on its training trades."""
     chosen = np.bincount(policy.choices(trades.state), minlength=len(SHARES))
     rewards = rewards_of(trades, config).at_highest()
-    # Rows count alike, as they do where a policy is judged.
-    worth = np.nanmean(_by_row(trades, rewards, int(trades.opened.max()) + 1), axis=0)
-    return Habits(len(trades), chosen / len(trades), int(worth.argmax()))
+    # Rows have equal weights, as in `judge`.
+    mean_reward = np.nanmean(_by_row(trades, rewards, int(trades.opened.max()) + 1), axis=0)
+    return Habits(len(trades), chosen / len(trades), int(mean_reward.argmax()))
 
 
 def judge(policy: Policy, trades: Trades, config: DqnConfig, steps: int) -> Evaluation:
     """Return minus the reward of a policy on each decision row, and that of a constant share.
 
-    The constant is the share that was worth most on the trades the policy was trained on, or the
-    one the policy itself holds most often, whichever is worth more on these rows: what a policy is
-    trusted for is choosing. One that does not choose gains nothing over its own constant.
+    The constant is either the best one on the training trades or the policy's most frequent share,
+    whichever has the higher reward on these rows. So trust is earned by choosing: a constant policy
+    gains nothing over its own share.
     """
     rewards = rewards_of(trades, config).at_highest()
     chosen = policy.choices(trades.state)
     constants = _by_row(trades, rewards, steps)
-    held = _by_row(trades, np.take_along_axis(rewards, chosen[:, None], axis=1), steps)
-    usual = int(np.bincount(chosen, minlength=len(SHARES)).argmax())
-    worth = np.nansum(constants, axis=0)
-    baseline = max(policy.best_constant, usual, key=worth.__getitem__)
-    return Evaluation(loss=-held[:, 0], baseline=-constants[:, baseline])
+    chosen_rewards = _by_row(trades, np.take_along_axis(rewards, chosen[:, None], axis=1), steps)
+    frequent = int(np.bincount(chosen, minlength=len(SHARES)).argmax())
+    total = np.nansum(constants, axis=0)
+    baseline = max(policy.best_constant, frequent, key=total.__getitem__)
+    return Evaluation(loss=-chosen_rewards[:, 0], baseline=-constants[:, baseline])
 
 
 def _by_row(trades: Trades, values: FloatPanel, steps: int) -> FloatPanel:
-    """Return the mean over the trades opened on each row, NaN where there is none (steps, n)."""
+    """Return the mean over the trades opened on each row; NaN where there is none (steps, n)."""
     count = np.bincount(trades.opened, minlength=steps)
-    found: FloatPanel = np.full((steps, values.shape[1]), np.nan)
+    means: FloatPanel = np.full((steps, values.shape[1]), np.nan)
     for column in range(values.shape[1]):
         total = np.bincount(trades.opened, weights=values[:, column], minlength=steps)
-        np.divide(total, count, out=found[:, column], where=count > 0)
-    return found
+        np.divide(total, count, out=means[:, column], where=count > 0)
+    return means

@@ -1,6 +1,6 @@
-"""The dueling network and its double Q-learning. Imported only where torch is there."""
+"""Dueling network and its double Q-learning; imports torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,21 +10,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from weft.foundation.errors import TrainingError
+from weft_plugins.checkpoints import Arrays
 from weft_plugins.sizers.dqn.config import DqnConfig
 from weft_plugins.sizers.dqn.replay import Batch
+from weft_plugins.torch_runtime import to_arrays, to_tensors
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 class DuelingNetwork(nn.Module):
-    """Q(s, a) = V(s) + A(s, a) - mean of A(s, .), over shared hidden layers with ReLU.
+    """Network with Q(s, a) = V(s) + A(s, a) - mean of A(s, .), over hidden layers with ReLU.
 
-    Wang et al., Dueling Network Architectures for Deep Reinforcement Learning (2016), equation 9.
+    Wang et al. (2016), Dueling Network Architectures for Deep Reinforcement Learning, equation 9.
 
     Args:
-        inputs: numbers in a state.
+        inputs: numbers of a state.
         hidden: neurons in each hidden layer.
-        actions: to choose from.
+        actions: number of actions.
     """
 
     def __init__(self, inputs: int, hidden: Sequence[int], actions: int) -> None:
@@ -49,7 +51,7 @@ def double_targets(
 ) -> Tensor:
     """Return r + discount * (1 - terminated) * Q_target(s', argmax over a of Q_online(s', a)).
 
-    van Hasselt, Guez and Silver, Deep Reinforcement Learning with Double Q-learning (2016).
+    van Hasselt, Guez and Silver (2016), Deep Reinforcement Learning with Double Q-learning.
     """
     best = online_next.argmax(dim=1, keepdim=True)
     following = target_next.gather(1, best).squeeze(1)
@@ -57,20 +59,20 @@ def double_targets(
 
 
 def soft_update(target: nn.Module, online: nn.Module, share: float) -> None:
-    """Move each weight of `target` by `share` of its way towards `online`."""
+    """Move each weight of `target` by a share of the distance to `online`."""
     with torch.no_grad():
-        for kept, new in zip(target.parameters(), online.parameters(), strict=True):
-            kept.lerp_(new, share)
+        for weight, new in zip(target.parameters(), online.parameters(), strict=True):
+            weight.lerp_(new, share)
 
 
 class DoubleDqn:
-    """A dueling double deep Q-network that learns from batches of transitions.
+    """Dueling double deep Q-network that learns from batches of transitions.
 
     Args:
         config: hidden layers, discount, rates.
-        inputs: numbers in a state.
-        actions: to choose from.
-        seed: of the first weights.
+        inputs: numbers of a state.
+        actions: number of actions.
+        seed: seed of the initial weights.
     """
 
     def __init__(self, config: DqnConfig, inputs: int, actions: int, seed: int) -> None:
@@ -85,33 +87,33 @@ class DoubleDqn:
         self._config = config
 
     def values(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return Q of each action by the online network (n, actions)."""
+        """Return Q of each action from the online network (n, actions)."""
         with torch.no_grad():
             values: NDArray[np.float32] = self.online(torch.from_numpy(states)).numpy()
         return values
 
     def learn(self, batch: Batch, learning_rate: float) -> float:
-        """Take one step down the Huber loss of a batch, and return that loss.
+        """Take one optimizer step on the Huber loss of a batch, and return that loss.
 
         Raises:
-            TrainingError: the loss is not a number any more.
+            TrainingError: the loss is no longer finite.
         """
         states, followers = torch.from_numpy(batch.states), torch.from_numpy(batch.followers)
         with torch.no_grad():
-            aims = double_targets(
+            targets = double_targets(
                 torch.from_numpy(batch.rewards),
                 torch.from_numpy(batch.terminated),
                 self.online(followers),
                 self.target(followers),
                 self._config.discount,
             )
-        taken = torch.from_numpy(batch.actions)[:, None]
-        said = self.online(states).gather(1, taken).squeeze(1)
-        loss = nn.functional.huber_loss(said, aims, delta=1.0)
-        size = float(loss.detach())
-        if not np.isfinite(size):
+        actions = torch.from_numpy(batch.actions)[:, None]
+        values = self.online(states).gather(1, actions).squeeze(1)
+        loss = nn.functional.huber_loss(values, targets, delta=1.0)
+        figure = float(loss.detach())
+        if not np.isfinite(figure):
             raise TrainingError(
-                f"the loss became {size}",
+                f"the loss became {figure}",
                 where="sizer dqn",
                 hint="Lower learning_rate, and look for extreme prices in the history",
             )
@@ -122,44 +124,44 @@ class DoubleDqn:
             group["lr"] = learning_rate
         self._optimizer.step()
         soft_update(self.target, self.online, self._config.soft_update)
-        return size
+        return figure
 
     def policy(self) -> dict[str, NDArray[Any]]:
-        """Return the target network's weights: the average over some hundred updates."""
-        return _arrays(self.target)
+        """Return the weights of the target network, an average over some hundred updates."""
+        return to_arrays(self.target.state_dict())
 
-    def tensors(self) -> dict[str, NDArray[Any]]:
-        """Return everything that is needed to go on learning, by name."""
-        kept = {f"online.{name}": array for name, array in _arrays(self.online).items()}
-        kept |= {f"target.{name}": array for name, array in _arrays(self.target).items()}
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return networks and optimizer as arrays by name, for `restore`."""
+        arrays = to_arrays(self.online.state_dict(), "online.")
+        arrays |= to_arrays(self.target.state_dict(), "target.")
         for name, parameter in self.online.named_parameters():
             for moment, value in self._optimizer.state.get(parameter, {}).items():
-                kept[f"adam.{moment}.{name}"] = value.detach().numpy().copy()
-        return kept
+                arrays[f"adam.{moment}.{name}"] = value.detach().numpy().copy()
+        return arrays
 
-    def restore(self, kept: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `tensors` returned.
+    def restore(self, arrays: Arrays) -> None:
+        """Load networks and optimizer from the arrays of `arrays`.
 
         Raises:
-            KeyError: a tensor is missing.
-            RuntimeError: one has another shape.
+            KeyError: an array is missing.
+            RuntimeError: an array is missing, or has another shape.
         """
-        for part, network in (("online", self.online), ("target", self.target)):
-            found = {n: torch.from_numpy(kept[f"{part}.{n}"].copy()) for n in network.state_dict()}
-            network.load_state_dict(found)
-        if not any(name.startswith("adam.") for name in kept):
+        self.online.load_state_dict(to_tensors(arrays, "online."))
+        self.target.load_state_dict(to_tensors(arrays, "target."))
+        moments = to_tensors(arrays, "adam.")
+        if not moments:
             return
         for name, parameter in self.online.named_parameters():
             self._optimizer.state[parameter] = {
-                moment: torch.from_numpy(kept[f"adam.{moment}.{name}"].copy())
-                for moment in _MOMENTS
+                moment: moments[f"{moment}.{name}"] for moment in _MOMENTS
             }
 
 
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return weights, which are drawn to 0, and biases, which are not.
+    """Return parameter groups: weights with weight decay, biases without.
 
-    What holds for every state can then be learnt freely, what holds for some has to show.
+    Biases, which act on every state alike, are learnt freely; differences between states need
+    evidence.
     """
     named = list(network.named_parameters())
     weights = [parameter for name, parameter in named if name.endswith("weight")]
@@ -168,7 +170,3 @@ def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         {"params": weights, "weight_decay": weight_decay},
         {"params": biases, "weight_decay": 0.0},
     ]
-
-
-def _arrays(network: nn.Module) -> dict[str, NDArray[Any]]:
-    return {name: tensor.numpy().copy() for name, tensor in network.state_dict().items()}

@@ -1,13 +1,12 @@
-"""What the agent remembers: a ring of transitions in which the newest replaces the oldest."""
+"""Replay memory: a ring of transitions in which the newest replaces the oldest."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Tensors = Mapping[str, NDArray[Any]]
+from weft_plugins.checkpoints import Arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +14,12 @@ class Batch:
     """Transitions, one per row.
 
     Attributes:
-        states: before (n, state) float32.
-        actions: taken (n,) int64.
-        rewards: that came of it (n,) float32.
-        followers: states after (n, state) float32.
-        terminated: 1 where nothing can follow, so that the state after has no value; 0 where
-            the episode was only cut off there (n,) float32.
+        states: states before the action (n, state) float32.
+        actions: actions (n,) int64.
+        rewards: rewards of the actions (n,) float32.
+        followers: states after the action (n, state) float32.
+        terminated: 1 where the account is ruined, so that the next state has no value; 0 where the
+            episode continues or was truncated (n,) float32.
     """
 
     states: NDArray[np.float32]
@@ -31,11 +30,11 @@ class Batch:
 
 
 class Replay:
-    """A ring of transitions in plain arrays.
+    """Ring of transitions in plain arrays.
 
     Args:
-        capacity: transitions that are remembered.
-        width: numbers in a state.
+        capacity: transitions in the ring, at most.
+        width: numbers of a state.
     """
 
     def __init__(self, capacity: int, width: int) -> None:
@@ -50,11 +49,11 @@ class Replay:
     def __len__(self) -> int:
         return self._size
 
-    def add(self, came: Batch) -> None:
-        """Remember transitions, in their order."""
-        count = len(came.actions)
+    def add(self, batch: Batch) -> None:
+        """Add transitions, in their order."""
+        count = len(batch.actions)
         at = (self._next + np.arange(count)) % len(self._actions)
-        for ring, values in zip(self._rings(), _columns(came), strict=True):
+        for ring, values in zip(self._rings(), _columns(batch), strict=True):
             ring[at] = values
         self._next = int((self._next + count) % len(self._actions))
         self._size = min(self._size + count, len(self._actions))
@@ -63,20 +62,20 @@ class Replay:
         """Return transitions drawn uniformly, with replacement."""
         return self._by_age(rng.integers(0, self._size, count), self._size)
 
-    def newest(self, count: int) -> Tensors:
+    def newest(self, count: int) -> Arrays:
         """Return up to `count` of the newest transitions, the oldest first, by name."""
-        kept = min(count, self._size)
-        batch = self._by_age(np.arange(kept), kept)
+        count = min(count, self._size)
+        batch = self._by_age(np.arange(count), count)
         return dict(zip(_NAMES, _columns(batch), strict=True))
 
-    def restore(self, kept: Tensors) -> None:
-        """Remember what `newest` returned."""
-        self.add(Batch(*(kept[name] for name in _NAMES)))
+    def restore(self, arrays: Arrays) -> None:
+        """Add the transitions that `newest` returned."""
+        self.add(Batch(*(arrays[name] for name in _NAMES)))
 
     def _by_age(self, ages: NDArray[np.int64], oldest: int) -> Batch:
         """Return transitions by their place among the `oldest` newest ones, the oldest first.
 
-        A ring that was kept and restored lies turned in memory; what is drawn must not tell.
+        A restored ring starts at another place in memory; draws must not depend on that.
         """
         rows = (self._next - oldest + ages) % len(self._actions)
         return Batch(*(ring[rows] for ring in self._rings()))

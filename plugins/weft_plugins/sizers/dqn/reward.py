@@ -1,4 +1,4 @@
-"""What a size was worth, once its trade is closed: return, less risk, less drawdown."""
+"""Reward of a closed trade: return, minus risk, minus drawdown."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,29 +10,28 @@ from weft_plugins.sizers.dqn.config import SHARES, DqnConfig
 from weft_plugins.sizers.dqn.trades import Trades
 
 UNIT: Final = 3.0
-"""Volatilities of a full-size trade that make a reward of 1.
+"""Return with a reward of 1, in volatilities of a full-size trade.
 
-Errors then lie within the square part of the Huber loss. In its straight part it would estimate
-something nearer the median than the mean, which for a stop close by and a target far away have
-different signs.
+Errors then lie in the quadratic part of the Huber loss. Its linear part would estimate the median
+rather than the mean; for a near stop and a far target they have different signs.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Equity, and the highest it ever was."""
+    """Equity of an account, and its highest equity so far."""
 
     equity: float = 1.0
     highest: float = 1.0
 
     @property
     def drawdown(self) -> float:
-        """How far equity lies below its highest, 0 to 1."""
+        """Loss of equity since its highest, 0 to 1."""
         return 1.0 - max(self.equity, 0.0) / self.highest
 
     @property
     def is_ruined(self) -> bool:
-        """Whether nothing is left."""
+        """Whether no equity is left."""
         return self.equity <= 0.0
 
     def after(self, change: float) -> "Account":
@@ -43,29 +42,28 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Rewards:
-    """What each share of each trade returns, and what that is worth.
+    """Return and reward of each share of each trade.
 
-    For a trade with a return of r (net of costs, in its direction), a full size of f and a
-    volatility of s, holding a share of a returns R = a * f * r on equity, and is worth::
+    For a trade with return r (net of costs, in its direction), full size f and volatility s, a
+    share a returns R = a * f * r on equity, with the reward::
 
         (R - R**2 / (2 * kelly_share) - drawdown_penalty * added drawdown) / (UNIT * f * s)
 
-    The first two terms are mean less variance over twice the tolerance of risk, the quadratic
-    approximation of the logarithm of wealth where `kelly_share` is 1: the share that maximises
-    their mean is kelly_share * E[r] / (f * E[r**2]), that share of the Kelly fraction. An R
-    beyond `kelly_share` counts as that, since the parabola would fall from there. The added
-    drawdown is what this trade adds to the distance of equity from its highest. The divisor is
-    the volatility of holding the full size, so that rewards are Sharpe-like: of one scale in
-    quiet and wild markets, whatever the unit of prices.
+    The first two terms are quadratic utility, which approximates the logarithm of wealth where
+    `kelly_share` is 1 (Markowitz 1959). The share that maximises their mean is
+    kelly_share * E[r] / (f * E[r**2]), that share of the Kelly fraction. An R above `kelly_share`
+    counts as `kelly_share`, because the parabola falls from there. The added drawdown is the
+    increase of the account's drawdown by this trade. The divisor is the volatility of the full
+    size, so rewards have one scale in quiet and volatile markets, like a Sharpe ratio.
 
-    A differential Sharpe ratio (Moody and Saffell, 2001) was not taken, because a Sharpe ratio
-    is the same for every share held throughout, and so cannot say how much to hold.
+    A differential Sharpe ratio (Moody and Saffell 2001) does not fit: the Sharpe ratio of a
+    constant share is the same for every share, so it cannot choose a size.
 
     Attributes:
         returns: R of each trade and share (n, 5).
-        utility: the reward of each, but for drawdown (n, 5).
-        unit: the divisor (n,).
-        drawdown_penalty: in units of return.
+        utility: reward of each trade and share without the drawdown term (n, 5).
+        unit: divisor of each trade (n,).
+        drawdown_penalty: cost of one unit of added drawdown, in units of return.
     """
 
     returns: Floats
@@ -89,9 +87,9 @@ class Rewards:
 
 
 def rewards_of(trades: Trades, config: DqnConfig) -> Rewards:
-    """Return what each share of each trade returns, and what that is worth."""
+    """Return the rewards of all shares of closed trades."""
     returns = np.array(SHARES) * (trades.full_size * trades.net_return)[:, None]
     unit = UNIT * trades.full_size * trades.volatility
-    counted = np.minimum(returns, config.kelly_share)
-    utility = (counted - counted**2 / (2.0 * config.kelly_share)) / unit[:, None]
+    capped = np.minimum(returns, config.kelly_share)
+    utility = (capped - capped**2 / (2.0 * config.kelly_share)) / unit[:, None]
     return Rewards(returns, utility, unit, config.drawdown_penalty)

@@ -1,4 +1,4 @@
-"""What the agent sees of a signal: seven numbers, all known at the signal's own row."""
+"""State of a signal: seven numbers, all known at the row of the signal."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -10,9 +10,9 @@ from weft.components.ensemble import Fusion
 from weft.components.risk import Levels
 from weft.foundation.arrays import BoolPanel, FloatPanel
 from weft.market.view import View
-from weft_plugins.sizers._volatility import volatility_sizes
-from weft_plugins.sizers.dqn.baselines import Expected, expect
+from weft_plugins.sizers.dqn.baselines import Expected, expected_return
 from weft_plugins.sizers.dqn.config import DqnConfig
+from weft_plugins.sizers.volatility_target import volatility_sizes
 
 StatePanel: TypeAlias = NDArray[np.float64]
 
@@ -25,18 +25,18 @@ HIGHEST = np.array([1.0, 1.0, 3.0, 2.0, 1.0, 1.0, 5.0])
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Where the signals of a view stand; panels are (steps, symbol).
+    """Situation of the signals of a view; panels are (steps, symbol).
 
     Attributes:
-        a_candle: volatility of one candle; NaN where not known.
-        volatility_target: what a constant volatility would hold, as a fraction of equity.
-        full_size: that, times the regime's position multiplier: what a share of 1 holds.
-        expected: what the models expect.
-        multiplier: the regime's position multiplier, 1 where nobody says.
-        change: chance that the regime changes with the next candle, 0 where nobody says.
+        candle_volatility: volatility of one candle; NaN where unknown.
+        volatility_target: size of a constant volatility, as a fraction of equity.
+        full_size: `volatility_target` times the regime's position multiplier; a share of 1.
+        expected: return that the models expect.
+        multiplier: the regime's position multiplier, 1 where unknown.
+        change: probability that the regime changes with the next candle, 0 where unknown.
     """
 
-    a_candle: FloatPanel
+    candle_volatility: FloatPanel
     volatility_target: FloatPanel
     full_size: FloatPanel
     expected: Expected
@@ -45,12 +45,12 @@ class Situation:
 
     @property
     def is_signal(self) -> BoolPanel:
-        """Where there is something to size: a direction, an entry, prices that move."""
-        return (self.full_size > 0.0) & (self.a_candle > 0.0)
+        """Where a signal can be sized: with a direction, an entry and a volatility above 0."""
+        return (self.full_size > 0.0) & (self.candle_volatility > 0.0)
 
 
-def find_situation(view: View, fusion: Fusion, levels: Levels, config: DqnConfig) -> Situation:
-    """Return where the signals of a view stand."""
+def situation_of(view: View, fusion: Fusion, levels: Levels, config: DqnConfig) -> Situation:
+    """Return the situation of the signals of a view."""
     shape = (view.steps, len(view.symbols))
     target = volatility_sizes(
         view,
@@ -67,10 +67,10 @@ def find_situation(view: View, fusion: Fusion, levels: Levels, config: DqnConfig
         multiplier = np.where(known, regime.position_multiplier[:, None], multiplier)
         change = np.where(known, regime.change_probability[:, None], change)
     return Situation(
-        a_candle=view.feature("volatility", window=config.window),
+        candle_volatility=view.feature("volatility", window=config.window),
         volatility_target=target,
         full_size=target * multiplier,
-        expected=expect(view.forecasts(), shape),
+        expected=expected_return(view.forecasts(), shape),
         multiplier=multiplier,
         change=change,
     )
@@ -84,23 +84,23 @@ def states(
     config: DqnConfig,
     horizon: int,
 ) -> StatePanel:
-    """Return the state of every signal (steps, symbol, 7), within `LOWEST` and `HIGHEST`.
+    """Return the state of every signal (steps, symbol, 7), clipped to `LOWEST` and `HIGHEST`.
 
     ===================  ===========================================================  ==========
-    number               what it is                                                   where none
+    number               meaning                                                      if unknown
     ===================  ===========================================================  ==========
     conviction           abs(score) / 100                                             0
     confidence           confidence / 100                                             0
-    edge                 return the models expect in the signal's direction, over     0
-                         the volatility of `horizon` candles
+    edge                 expected return in the signal's direction, over the          0
+                         volatility of `horizon` candles
     volatility_ratio     log of the recent volatility over the slow one               0
-    position_multiplier  what the regime does to sizes                                1
-    regime_change        chance that the regime changes with the next candle          0
-    reward_risk          distance of the target over that of the stop                 0
+    position_multiplier  multiplier of sizes in the regime                            1
+    regime_change        probability that the regime changes with the next candle     0
+    reward_risk          distance to the target over distance to the stop             0
     ===================  ===========================================================  ==========
     """
-    a_candle = situation.a_candle
-    moving = np.where(a_candle > 0.0, a_candle, np.nan)
+    candle_volatility = situation.candle_volatility
+    moving = np.where(candle_volatility > 0.0, candle_volatility, np.nan)
     slow = view.feature("volatility", window=config.slow_window)
     risk = np.abs(levels.entry - levels.stop_loss)
     columns = (

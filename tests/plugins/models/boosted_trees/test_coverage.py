@@ -1,4 +1,4 @@
-"""Quantiles of boosted trees cover as often as they say, in calm and in turbulent times."""
+"""Coverage of the quantiles of boosted trees in calm and turbulent times."""
 
 from functools import cache
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.plugins.models.trainings import HORIZON, fitted, market
+from tests.plugins.models.boosted_trees.cases import HORIZON, fitted, market
 from weft.components.model import Forecast
 from weft.components.outcomes import forward_returns
 from weft.domain.instruments import describe
@@ -18,7 +18,7 @@ from weft.testing import History
 from weft_plugins.models.boosted_trees.model import XGBoost
 
 SPELL = 1500
-"""Rows a market stays calm or turbulent."""
+"""Length of a calm or turbulent spell, rows."""
 
 SYMBOLS = 6
 TRAINED_ON = 3500
@@ -27,7 +27,7 @@ WEEK = 168
 
 
 def model(**options: Any) -> XGBoost:
-    """Return trees that look at what does not tell how far the market will move.
+    """Return trees whose inputs do not predict volatility.
 
     So their classes alone cannot tell calm from turbulence.
     """
@@ -36,38 +36,40 @@ def model(**options: Any) -> XGBoost:
 
 
 def sizes(calm: float, turbulent: float) -> FloatPanel:
-    """Return the volatility of one candle: spells, of which each symbol has its own rhythm."""
+    """Return the volatility of one candle, with spells of a different length for each symbol."""
     rows = np.arange(TRAINED_ON + TESTED + 600)[:, None] + np.arange(SYMBOLS) * SPELL // 3
-    found: FloatPanel = np.where(rows // SPELL % 2, turbulent, calm)
-    return found
+    result: FloatPanel = np.where(rows // SPELL % 2, turbulent, calm)
+    return result
 
 
 @cache
 def spells(calm: float, turbulent: float) -> History:
-    """Return a market without drift whose shocks have fat tails."""
+    """Return a market without drift and with fat-tailed returns."""
     size = sizes(calm, turbulent)
     shock = np.random.default_rng(8).standard_t(5, size.shape) / np.sqrt(5 / 3)
     return market(100.0 * np.exp(np.cumsum(size * shock, axis=0)))
 
 
-def said_later(history: History, asked: XGBoost, rows: int) -> tuple[Forecast, FloatPanel]:
-    """Return forecasts of the last rows by what was learnt before, and what came of them."""
+def said_later(history: History, component: XGBoost, rows: int) -> tuple[Forecast, FloatPanel]:
+    """Return forecasts of the last rows by a model of earlier rows, and the outcomes."""
     before = history.cut(history.rows - rows - HORIZON)
-    learnt = asked.load(fitted(asked, before.view(asked.needs, steps=TRAINED_ON)))
-    view = history.view(asked.needs, steps=rows, learned=learnt)
-    return asked.predict(view), forward_returns(view.candles().close[-rows:], HORIZON)
+    trained_artifact = component.load(
+        fitted(component, before.view(component.needs, steps=TRAINED_ON))
+    )
+    view = history.view(component.needs, steps=rows, learned=trained_artifact)
+    return component.predict(view), forward_returns(view.candles().close[-rows:], HORIZON)
 
 
-def beyond(said: Forecast, came: FloatPanel, rows: BoolPanel) -> tuple[float, float]:
-    """Return how often outcomes lay below the 5 % quantile and above the 95 % quantile."""
-    known = rows & ~np.isnan(came) & ~np.isnan(said.quantiles[0.05])
+def beyond(output: Forecast, actual: FloatPanel, rows: BoolPanel) -> tuple[float, float]:
+    """Return the share of outcomes below the 5 % and above the 95 % quantile."""
+    known = rows & ~np.isnan(actual) & ~np.isnan(output.quantiles[0.05])
     assert known.sum() > 1000
-    low, high = (said.quantiles[level][known] for level in (0.05, 0.95))
-    return float((came[known] < low).mean()), float((came[known] > high).mean())
+    low, high = (output.quantiles[level][known] for level in (0.05, 0.95))
+    return float((actual[known] < low).mean()), float((actual[known] > high).mean())
 
 
 def settled(size: FloatPanel) -> BoolPanel:
-    """Return the rows whose last week and next horizon lie within one spell."""
+    """Return the rows whose last week and next horizon are in one spell."""
     last = np.arange(len(size))
     first = np.maximum(last - WEEK, 0)
     ahead = np.minimum(last + HORIZON, len(size) - 1)
@@ -76,69 +78,73 @@ def settled(size: FloatPanel) -> BoolPanel:
 
 
 @pytest.mark.parametrize("calm", [True, False])
-def test_calm_and_turbulent_rows_are_covered_alike(calm: bool) -> None:
+def test_quantiles_cover_calm_and_turbulent_rows_alike(calm: bool) -> None:
     size = sizes(0.004, 0.016)
-    said, came = said_later(spells(0.004, 0.016), model(), TESTED)
+    output, actual = said_later(spells(0.004, 0.016), model(), TESTED)
     rows = (settled(size) & ((size == 0.004) == calm))[-TESTED:]
-    assert beyond(said, came, rows) == pytest.approx((0.05, 0.05), abs=0.02)
-    # What one width for all times would do: the same width as on average.
-    for level, quantile in said.quantiles.items():
-        quantile[:] = np.nanquantile(came, level)
-    assert (max if calm else min)(beyond(said, came, rows)) == pytest.approx(
+    assert beyond(output, actual, rows) == pytest.approx((0.05, 0.05), abs=0.02)
+    # Comparison: one constant width, equal to the mean width.
+    for level, quantile in output.quantiles.items():
+        quantile[:] = np.nanquantile(actual, level)
+    assert (max if calm else min)(beyond(output, actual, rows)) == pytest.approx(
         0.0 if calm else 0.12, abs=0.03
     )
 
 
-def test_constant_volatility_widens_nothing() -> None:
-    said, came = said_later(spells(0.01, 0.01), model(), TESTED)
-    assert beyond(said, came, ~np.isnan(came)) == pytest.approx((0.05, 0.05), abs=0.015)
-    width = np.mean(said.quantiles[0.95] - said.quantiles[0.05])
-    outcomes = came[~np.isnan(came)]
+def test_quantiles_of_constant_volatility_are_not_wider() -> None:
+    output, actual = said_later(spells(0.01, 0.01), model(), TESTED)
+    assert beyond(output, actual, ~np.isnan(actual)) == pytest.approx((0.05, 0.05), abs=0.015)
+    width = np.mean(output.quantiles[0.95] - output.quantiles[0.05])
+    outcomes = actual[~np.isnan(actual)]
     assert width == pytest.approx(np.diff(np.quantile(outcomes, (0.05, 0.95)))[0], rel=0.06)
 
 
-def test_a_symbol_it_never_saw_is_covered_by_its_own_volatility() -> None:
-    """It is ten times as wild as all that was learnt from."""
+def test_quantiles_cover_an_unseen_symbol() -> None:
+    """The symbol is ten times as volatile as the training symbols."""
     base = spells(0.01, 0.01)
-    asked = model()
+    component = model()
     before = base.cut(base.rows - TESTED - HORIZON)
-    learnt = asked.load(fitted(asked, before.view(asked.needs, steps=TRAINED_ON)))
+    trained_artifact = component.load(
+        fitted(component, before.view(component.needs, steps=TRAINED_ON))
+    )
     wild = market(100.0 * (base.candles["close"] / 100.0) ** 10)
-    view = wild.view(asked.needs, steps=TESTED, learned=learnt)
-    came = forward_returns(view.candles().close[-TESTED:], HORIZON)
-    found = beyond(asked.predict(view), came, ~np.isnan(came))
-    assert found == pytest.approx((0.05, 0.05), abs=0.02)
+    view = wild.view(component.needs, steps=TESTED, learned=trained_artifact)
+    actual = forward_returns(view.candles().close[-TESTED:], HORIZON)
+    result = beyond(component.predict(view), actual, ~np.isnan(actual))
+    assert result == pytest.approx((0.05, 0.05), abs=0.02)
 
 
-def test_trees_that_learn_by_heart_do_not_narrow_the_quantiles() -> None:
-    """Their chances are far too sure; held-out outcomes show it, and the levels give way."""
+def test_overfitted_trees_do_not_narrow_the_quantiles() -> None:
+    """Their probabilities are overconfident; out-of-fold outcomes correct the levels."""
     greedy = {"trees": 20, "depth": 10, "rate": 1.0, "least_leaf": 0.01, "penalty": 0.0}
     history = spells(0.01, 0.01)
-    told = {}
+    reports = {}
     for hold_out in (True, False):
-        said, came = said_later(
+        output, actual = said_later(
             history, model(**greedy, threshold=0.002, hold_out=hold_out), TESTED
         )
-        told[hold_out] = beyond(said, came, ~np.isnan(came))
-    assert told[True] == pytest.approx((0.05, 0.05), abs=0.015)
-    assert min(told[False]) > 0.075
+        reports[hold_out] = beyond(output, actual, ~np.isnan(actual))
+    assert reports[True] == pytest.approx((0.05, 0.05), abs=0.015)
+    assert min(reports[False]) > 0.075
 
 
-def test_a_price_that_stands_still_or_is_new_has_a_chance_and_no_quantiles() -> None:
+def test_constant_or_new_price_has_a_probability_and_no_quantiles() -> None:
     base = spells(0.01, 0.01)
-    asked = model()
-    learnt = asked.load(fitted(asked, base.view(asked.needs, steps=TRAINED_ON)))
+    component = model()
+    trained_artifact = component.load(
+        fitted(component, base.view(component.needs, steps=TRAINED_ON))
+    )
     closes = base.candles["close"].copy()
     closes[-400:, 0] = closes[-400, 0]
     candles = {name: panel.copy() for name, panel in market(closes).candles.items()}
     for panel in candles.values():
         panel[:-100, 1] = np.nan
     view = History(base.interval, base.instruments, candles, {}).view(
-        asked.needs, steps=50, learned=learnt
+        component.needs, steps=50, learned=trained_artifact
     )
-    said = asked.predict(view)
-    assert not np.isnan(said.probability_up).any()
-    for quantile in said.quantiles.values():
+    output = component.predict(view)
+    assert not np.isnan(output.probability_up).any()
+    for quantile in output.quantiles.values():
         assert np.isnan(quantile[:, :2]).all()
         assert np.isfinite(quantile[:, 2:]).all()
 
@@ -147,7 +153,7 @@ NAMES = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "DOGEUSDT")
 
 
 def real(folder: Path, rows: int) -> History:
-    """Return the newest hours of a few perpetuals."""
+    """Return the latest hours of a few perpetuals."""
     frames = [pl.read_parquet(folder / f"{name}.parquet").sort("open_time") for name in NAMES]
     fields = ("open", "high", "low", "close", "volume")
     candles = {
@@ -158,21 +164,21 @@ def real(folder: Path, rows: int) -> History:
 
 
 @pytest.mark.slow
-def test_real_hours_are_covered_in_calm_and_in_turbulent_times(real_data: Path) -> None:
-    """A third of the rows holds some 300 outcomes that do not overlap, of symbols that move alike.
+def test_quantiles_cover_real_hours_in_calm_and_turbulent_times(real_data: Path) -> None:
+    """A third of the rows holds about 300 non-overlapping outcomes of correlated symbols.
 
     So a share of 5 % is known to within about two points.
     """
     rows = 5000
     history = real(real_data / "crypto_perp_1h", 2 * rows + 800)
-    asked = model(trees=40, depth=4, features=("base", "momentum"), threshold=0.008)
+    component = model(trees=40, depth=4, features=("base", "momentum"), threshold=0.008)
     before = history.cut(history.rows - rows - HORIZON)
-    learnt = asked.load(fitted(asked, before.view(asked.needs, steps=rows)))
-    view = history.view(asked.needs, steps=rows, learned=learnt)
-    said, came = asked.predict(view), forward_returns(view.candles().close[-rows:], HORIZON)
-    assert beyond(said, came, ~np.isnan(came)) == pytest.approx((0.05, 0.05), abs=0.015)
+    trained_artifact = component.load(fitted(component, before.view(component.needs, steps=rows)))
+    view = history.view(component.needs, steps=rows, learned=trained_artifact)
+    output, actual = component.predict(view), forward_returns(view.candles().close[-rows:], HORIZON)
+    assert beyond(output, actual, ~np.isnan(actual)) == pytest.approx((0.05, 0.05), abs=0.015)
     moves = np.diff(np.log(view.candles().close), axis=0, prepend=np.nan)
     recent = np.lib.stride_tricks.sliding_window_view(moves[-rows - 47 :], 48, axis=0).std(axis=-1)
     low, high = np.quantile(recent, (1 / 3, 2 / 3), axis=0)
     for third in (recent <= low, recent >= high):
-        assert beyond(said, came, third) == pytest.approx((0.05, 0.05), abs=0.025)
+        assert beyond(output, actual, third) == pytest.approx((0.05, 0.05), abs=0.025)

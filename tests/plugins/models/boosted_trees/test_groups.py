@@ -1,4 +1,4 @@
-"""Which specialist a symbol belongs to."""
+"""Groups of symbols and their specialists."""
 
 from dataclasses import replace
 from typing import Any, get_args
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tests.plugins.models.trainings import fitted, market, walk
+from tests.plugins.models.boosted_trees.cases import fitted, market, walk
 from weft.domain.instruments import Instrument, Kind, describe
 from weft.testing import History, random_history
 from weft_plugins.models.boosted_trees.groups import NAMED, Group, group_of, members
@@ -36,26 +36,26 @@ GROUPS: tuple[Group, ...] = get_args(Group)
         ("SOLVUSDT", None),
     ],
 )
-def test_the_asset_decides_whatever_it_is_quoted_in(symbol: str, group: Group | None) -> None:
+def test_group_follows_the_base_asset(symbol: str, group: Group | None) -> None:
     assert group_of(describe(symbol), NAMED) == group
 
 
-def test_an_earlier_name_counts() -> None:
+def test_group_follows_an_earlier_name() -> None:
     renamed = Instrument(symbol="XUSDT", base="X", quote="USDT", renamed_from=("DOGEUSDT",))
     assert group_of(renamed, NAMED) == "memes"
 
 
-def test_config_can_name_other_assets() -> None:
+def test_options_can_name_other_assets() -> None:
     named: dict[Group, tuple[str, ...]] = {"majors": ("SOL",), "memes": ("AAPL",)}
     assert group_of(describe("SOLUSDT"), named) == "majors"
     assert group_of(describe("AAPL"), named) == "memes"
     assert group_of(describe("BTCUSDT"), named) is None
-    with pytest.raises(ValidationError, match="SOL cannot be in two groups"):
+    with pytest.raises(ValidationError, match="SOL: an asset belongs to one group only"):
         XGBoost.Config(named={"majors": ("SOL",), "alts": ("SOL", "DOT")})
 
 
 def unnamed() -> History:
-    """Return a calm coin, a wild one, one that turns wild, Bitcoin as wild as any, and a stock."""
+    """Return a calm, a volatile and a changing coin, a volatile Bitcoin and a stock."""
     a_day = 0.01 * np.array([0.5, 3.0, 0.5, 3.0, 3.0])
     rng = np.random.default_rng(3)
     shocks = rng.normal(0.0, 1.0, (900, 5)) * a_day
@@ -69,40 +69,40 @@ def membership(history: History, steps: int) -> dict[Group, Any]:
     return {group: members(view, group, NAMED, 1.2) for group in GROUPS}
 
 
-def test_every_symbol_has_exactly_one_specialist_at_every_row() -> None:
+def test_symbol_belongs_to_one_group_at_each_row() -> None:
     for history in (unnamed(), random_history(3, rows=900)):
         total = sum(panel.astype(int) for panel in membership(history, 800).values())
         assert (total == 1).all()
 
 
-def test_an_unnamed_coin_goes_by_how_wild_it_has_been() -> None:
-    found = membership(unnamed(), 700)
-    np.testing.assert_array_equal(found["memes"][-1], [False, True, True, False, False])
-    np.testing.assert_array_equal(found["alts"][-1], [True, False, False, False, False])
-    np.testing.assert_array_equal(found["majors"][-1], [False, False, False, True, False])
-    np.testing.assert_array_equal(found["stocks"][-1], [False, False, False, False, True])
-    turned = found["memes"][:, 2]
-    # It turns wild at row 700, which is row 500 of the view, and is found out within a day.
+def test_unnamed_coin_is_grouped_by_volatility() -> None:
+    result = membership(unnamed(), 700)
+    np.testing.assert_array_equal(result["memes"][-1], [False, True, True, False, False])
+    np.testing.assert_array_equal(result["alts"][-1], [True, False, False, False, False])
+    np.testing.assert_array_equal(result["majors"][-1], [False, False, False, True, False])
+    np.testing.assert_array_equal(result["stocks"][-1], [False, False, False, False, True])
+    turned = result["memes"][:, 2]
+    # The coin becomes volatile at row 700, row 500 of the view; the rule reacts within a day.
     assert not turned[:500].any()
     assert turned[524:].all()
 
 
-def test_the_first_rows_of_a_coin_are_an_alts() -> None:
-    found = membership(unnamed(), 900)
-    assert found["alts"][:168, 1].all()
-    assert found["memes"][168 + 1 :, 1].all()
+def test_new_coin_belongs_to_the_alts() -> None:
+    result = membership(unnamed(), 900)
+    assert result["alts"][:168, 1].all()
+    assert result["memes"][168 + 1 :, 1].all()
 
 
-def test_membership_is_the_same_row_by_row() -> None:
+def test_membership_of_single_rows_equals_that_of_many() -> None:
     history = unnamed()
-    whole = membership(history, 60)
+    full = membership(history, 60)
     for back in (0, 1, 30, 59):
         single = membership(history.cut(history.rows - back), 1)
         for group in GROUPS:
-            np.testing.assert_array_equal(single[group][0], whole[group][59 - back])
+            np.testing.assert_array_equal(single[group][0], full[group][59 - back])
 
 
-def test_three_specialists_speak_of_every_symbol_once() -> None:
+def test_three_specialists_forecast_each_symbol_once() -> None:
     named: dict[Group, tuple[str, ...]] = {
         "majors": ("BTC",),
         "alts": ("CALM",),
@@ -114,7 +114,7 @@ def test_three_specialists_speak_of_every_symbol_once() -> None:
     )
     spoken = np.zeros((60, 5))
     for group in named:
-        one = XGBoost(
+        item = XGBoost(
             XGBoost.Config(
                 group=group,
                 named=named,
@@ -125,12 +125,14 @@ def test_three_specialists_speak_of_every_symbol_once() -> None:
                 threads=1,
             )
         )
-        learnt = fitted(one, history.view(one.needs, steps=1200))
-        said = one.predict(history.view(one.needs, steps=60, learned=one.load(learnt)))
-        spoken += ~np.isnan(said.probability_up)
+        trained_artifact = fitted(item, history.view(item.needs, steps=1200))
+        output = item.predict(
+            history.view(item.needs, steps=60, learned=item.load(trained_artifact))
+        )
+        spoken += ~np.isnan(output.probability_up)
     assert (spoken == 1).all()
 
 
-def test_an_index_is_among_the_stocks() -> None:
+def test_index_belongs_to_the_stocks() -> None:
     index = replace(describe("SPX"), kind=Kind.INDEX)
     assert group_of(index, NAMED) == "stocks"

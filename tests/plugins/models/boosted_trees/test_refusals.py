@@ -1,4 +1,4 @@
-"""Boosted trees given what they cannot work with."""
+"""Boosted trees refuse unusable history, artifacts and options."""
 
 import sys
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.plugins.models.trainings import Kept, fitted, market, walk
+from tests.plugins.models.boosted_trees.cases import MemoryCheckpoints, fitted, market, walk
 from weft.components.trained import Artifact, Training
 from weft.foundation.errors import (
     ArtifactError,
@@ -17,11 +17,11 @@ from weft.foundation.errors import (
     NotTrainedError,
     TrainingError,
 )
-from weft.learning.formats import check_files
+from weft.learning.cards import check_files
 from weft.testing import History
-from weft_plugins.models.boosted_trees.boosting import Growth, Samples, grow
+from weft_plugins.checkpoints import sealed
+from weft_plugins.models.boosted_trees.boosting import Growth, Samples, Stages, grow
 from weft_plugins.models.boosted_trees.model import XGBoost
-from weft_plugins.models.stages import Stages, digest_of
 
 
 def model(**options: Any) -> XGBoost:
@@ -41,52 +41,55 @@ def artifact() -> Artifact:
 # Training
 
 
-def test_too_few_rows_say_how_many_are_missing() -> None:
+def test_too_few_rows_are_refused_with_the_missing_number() -> None:
     view = history().view(model().needs, steps=400)
-    with pytest.raises(TrainingError, match=r"776 rows .* 1000 are needed: 224 are missing"):
+    with pytest.raises(TrainingError, match=r"776 rows .* 1,000 are required: 224 are missing"):
         fitted(model(), view)
 
 
-def test_a_group_without_symbols_says_whose_rows_are_missing() -> None:
-    asked = model(group="majors")
+def test_group_without_symbols_is_refused_by_name() -> None:
+    component = model(group="majors")
     with pytest.raises(TrainingError, match="0 rows of the majors"):
-        fitted(asked, history().view(asked.needs, steps=1200))
+        fitted(component, history().view(component.needs, steps=1200))
 
 
-def test_history_without_a_candle_has_no_outcome() -> None:
+def test_history_without_candles_is_refused() -> None:
     silent = history().after(0, lambda panel: np.full(panel.shape, np.nan))
-    with pytest.raises(TrainingError, match="1000 are missing"):
+    with pytest.raises(TrainingError, match="1,000 are missing"):
         fitted(model(), silent.view(model().needs, steps=1200))
 
 
 @pytest.mark.parametrize(
     ("threshold", "message"),
-    [(0.9, "no row is down or up among 0 down, 2376 flat, 0 up"), (1e-12, "no row is flat")],
+    [
+        (0.9, "no row has the class down or up among 0 down, 2376 flat, 0 up"),
+        (1e-12, "no row has the class flat"),
+    ],
 )
-def test_an_absent_class_is_named_and_all_are_counted(threshold: float, message: str) -> None:
-    asked = model(threshold=threshold)
+def test_absent_class_is_refused_with_all_counts(threshold: float, message: str) -> None:
+    component = model(threshold=threshold)
     with pytest.raises(TrainingError, match=message):
-        fitted(asked, history().view(asked.needs, steps=1200))
+        fitted(component, history().view(component.needs, steps=1200))
 
 
-def test_features_that_never_vary_are_refused() -> None:
-    """No metric of these is known."""
-    asked = model(features=("sentiment",))
-    with pytest.raises(TrainingError, match="none of its features ever varies"):
-        fitted(asked, history().view(asked.needs, steps=1200))
+def test_constant_features_are_refused() -> None:
+    """All metrics of this group are missing."""
+    component = model(features=("sentiment",))
+    with pytest.raises(TrainingError, match="none of its features varies"):
+        fitted(component, history().view(component.needs, steps=1200))
 
 
-def test_some_features_that_never_vary_are_passed_over_and_named() -> None:
+def test_some_constant_features_are_listed_on_the_card() -> None:
     still = history()
     still = replace(still, candles={**still.candles, "volume": np.ones((1700, 2))})
-    asked = model(features=("base", "volume"))
-    learnt = fitted(asked, still.view(asked.needs, steps=1200))
-    assert "volume_ratio_20" in learnt.card["idle_features"]
-    assert "return_6" not in learnt.card["idle_features"]
+    component = model(features=("base", "volume"))
+    trained_artifact = fitted(component, still.view(component.needs, steps=1200))
+    assert "volume_ratio_20" in trained_artifact.card["idle_features"]
+    assert "return_6" not in trained_artifact.card["idle_features"]
 
 
 @pytest.mark.parametrize("weight", [1e38, np.nan, -1.0])
-def test_a_training_that_diverges_is_stopped(weight: float) -> None:
+def test_diverging_training_is_refused(weight: float) -> None:
     rng = np.random.default_rng(0)
     samples = Samples(
         rng.normal(size=(300, 2)).astype(np.float32),
@@ -97,51 +100,53 @@ def test_a_training_that_diverges_is_stopped(weight: float) -> None:
     )
     growth = Growth(5, model().config.for_xgboost(1), "model xgboost")
     stages = Stages(Training(rng, 12), 5, 1, 5)
-    with pytest.raises(TrainingError, match=r"became (nan|inf)|XGBoost refused"):
+    with pytest.raises(TrainingError, match=r"became (nan|inf)|XGBoost failed"):
         grow(samples, growth, stages)
 
 
-def test_a_training_killed_half_way_leaves_checkpoints_and_no_artifact() -> None:
-    class Killed(Kept):
+def test_killed_training_leaves_a_checkpoint_to_continue_from() -> None:
+    class Killed(MemoryCheckpoints):
         def save(self, files: Mapping[str, bytes]) -> None:
             super().save(files)
             if len(self.saved) == 2:
                 raise KeyboardInterrupt
 
-    asked = model(trees=6, checkpoint_rounds=2)
-    view = history().view(asked.needs, steps=1200)
-    kept = Killed()
+    component = model(trees=6, checkpoint_rounds=2)
+    view = history().view(component.needs, steps=1200)
+    stored = Killed()
     with pytest.raises(KeyboardInterrupt):
-        fitted(asked, view, checkpoints=kept)
-    assert fitted(asked, view, checkpoints=Kept(kept.saved)) == fitted(asked, view)
+        fitted(component, view, checkpoints=stored)
+    assert fitted(component, view, checkpoints=MemoryCheckpoints(stored.saved)) == fitted(
+        component, view
+    )
 
 
-def test_without_xgboost_the_message_says_what_to_install(
+def test_missing_xgboost_is_named_with_its_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    learnt, view = artifact(), history().view(model().needs, steps=1200)
+    trained_artifact, view = artifact(), history().view(model().needs, steps=1200)
     monkeypatch.setitem(sys.modules, "xgboost", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'weft\[ml\]'"):
-        model().load(learnt)
+        model().load(trained_artifact)
     with pytest.raises(MissingDependencyError, match=r"pip install 'weft\[ml\]'"):
         fitted(model(), view)
 
 
-def test_history_in_which_volatility_is_never_known_is_refused() -> None:
-    """Every hundredth candle is missing, so that no week is whole."""
+def test_history_without_volatility_is_refused() -> None:
+    """Every hundredth candle is missing, so every week has a gap."""
     torn = history()
     holes = {name: panel.copy() for name, panel in torn.candles.items()}
     for panel in holes.values():
         panel[::100] = np.nan
     view = replace(torn, candles=holes).view(model().needs, steps=1200)
-    with pytest.raises(TrainingError, match=r"of \d+ rows 0 have a volatility"):
+    with pytest.raises(TrainingError, match=r"0 of \d+ rows have a volatility"):
         fitted(model(), view)
 
 
 # Use
 
 
-def test_without_an_artifact_it_is_not_trained() -> None:
+def test_model_without_artifact_is_not_trained() -> None:
     with pytest.raises(NotTrainedError):
         model().predict(history().view(model().needs, steps=1))
 
@@ -150,14 +155,14 @@ def changed(**card: Any) -> Artifact:
     return replace(artifact(), card={**artifact().card, **card})
 
 
-def test_artifact_is_kept_in_safe_formats_and_read_back() -> None:
+def test_artifact_is_in_safe_formats_and_loads() -> None:
     check_files(artifact(), "model")
     assert model().load(artifact()).booster.num_boosted_rounds() == 4
 
 
 @pytest.mark.parametrize("left", [0, 1, 10, 1000, 10_000, -1])
-def test_truncated_trees_are_refused_before_anything_reads_them(left: int) -> None:
-    """XGBoost's own reader takes all memory there is when a file ends too soon."""
+def test_truncated_trees_are_refused_before_parsing(left: int) -> None:
+    """XGBoost's parser allocates all memory for a truncated file."""
     trees = artifact().files["model.ubj"]
     assert len(trees[:left]) < len(trees)
     with pytest.raises(ArtifactError, match="truncated or changed"):
@@ -171,38 +176,36 @@ def test_trees_with_one_bit_changed_are_refused() -> None:
         model().load(replace(artifact(), files={"model.ubj": bytes(trees)}))
 
 
-def test_trees_that_this_xgboost_cannot_read_say_which_version_wrote_them() -> None:
+def test_trees_of_an_incompatible_xgboost_are_refused_with_its_version() -> None:
     strange = b'{"learner": 1}'
-    card = {**artifact().card, "xgboost": "9.0.0", "digest": digest_of(strange)}
-    with pytest.raises(ArtifactError, match=r"cannot read what XGBoost 9\.0\.0 wrote"):
-        model().load(Artifact({"model.ubj": strange}, card))
+    with pytest.raises(ArtifactError, match=r"cannot load trees of XGBoost 9\.0\.0"):
+        model().load(sealed({"model.ubj": strange}, {**artifact().card, "xgboost": "9.0.0"}))
 
 
-def test_a_missing_file_is_named() -> None:
+def test_missing_file_is_named() -> None:
     with pytest.raises(ArtifactError, match=r"model\.ubj is missing"):
         model().load(replace(artifact(), files={}))
 
 
-def test_another_order_of_features_is_refused() -> None:
+def test_features_in_another_order_are_refused() -> None:
     turned = list(reversed(artifact().card["features"]))
     with pytest.raises(ArtifactError, match="in another order"):
         model().load(changed(features=turned))
 
 
-def test_other_features_are_named() -> None:
-    with pytest.raises(ArtifactError, match=r"lacks .*rsi_14"):
+def test_differing_features_are_named() -> None:
+    with pytest.raises(ArtifactError, match=r"without .*rsi_14"):
         model(features=("base", "momentum")).load(artifact())
     more = [*artifact().card["features"], "moon_phase"]
-    with pytest.raises(ArtifactError, match="has besides moon_phase"):
+    with pytest.raises(ArtifactError, match="and also moon_phase"):
         model().load(changed(features=more))
 
 
-def test_trees_grown_on_other_columns_than_the_card_says_are_refused() -> None:
+def test_trees_of_other_columns_than_the_card_are_refused() -> None:
     other = model(features=("volume",))
-    learnt = fitted(other, history().view(other.needs, steps=1200))
-    digest = learnt.card["digest"]
-    with pytest.raises(ArtifactError, match="look at other features"):
-        model().load(Artifact(learnt.files, {**artifact().card, "digest": digest}))
+    trained_artifact = fitted(other, history().view(other.needs, steps=1200))
+    with pytest.raises(ArtifactError, match="use other features"):
+        model().load(sealed(trained_artifact.files, artifact().card))
 
 
 @pytest.mark.parametrize(
@@ -220,22 +223,22 @@ def test_trees_grown_on_other_columns_than_the_card_says_are_refused() -> None:
         {"returns": {"falls": [0.0], "means": [0.0], "rose": [0.0]}},
     ],
 )
-def test_an_artifact_of_something_else_is_refused(card: dict[str, Any]) -> None:
+def test_artifact_of_other_options_is_refused(card: dict[str, Any]) -> None:
     with pytest.raises(ArtifactError):
         model().load(changed(**card))
 
 
 @pytest.mark.parametrize(("key", "value"), [("means", float("nan")), ("rose", 1.5), ("falls", 9.0)])
-def test_an_impossible_table_of_returns_is_refused(key: str, value: float) -> None:
+def test_invalid_table_on_the_card_is_refused(key: str, value: float) -> None:
     table = {name: np.array(values) for name, values in artifact().card["returns"].items()}
     table[key].ravel()[0] = value
-    with pytest.raises(ArtifactError, match="the card's returns"):
+    with pytest.raises(ArtifactError, match="the card's returns are damaged"):
         model().load(changed(returns={name: v.tolist() for name, v in table.items()}))
 
 
 @pytest.mark.parametrize(
     "options", [{"threshold": 0.0}, {"trees": 0}, {"rate": 2.0}, {"group": "gems"}, {"tree": 5}]
 )
-def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
+def test_invalid_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="1 validation error"):
         model(**options)

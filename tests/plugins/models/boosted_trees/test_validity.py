@@ -1,4 +1,4 @@
-"""Boosted trees find what is there, and nothing where nothing is.
+"""Skill of boosted trees: on planted edges, and none on random walks.
 
 Nulls and plants as in López de Prado, Advances in Financial Machine Learning (2018), chapter 7:
 overlapping outcomes of a random walk look foreseeable as soon as samples are shuffled, because the
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.plugins.models.trainings import HORIZON, fitted, market, walk
+from tests.plugins.models.boosted_trees.cases import HORIZON, fitted, market, walk
 from weft.components.outcomes import forward_returns
 from weft.learning.splits import Split, purged_folds, walk_forward
 from weft.market.view import View
@@ -39,7 +39,7 @@ GREEDY = XGBoost(
         threads=1,
     )
 )
-"""Options under which trees learn their samples by heart, so that any leak shows."""
+"""Options that make trees overfit, so that any leak shows."""
 
 SOBER = XGBoost(
     XGBoost.Config(trees=25, depth=3, rate=0.1, threshold=0.01, hold_out=False, threads=1)
@@ -47,7 +47,7 @@ SOBER = XGBoost(
 
 
 def band(samples: int) -> float:
-    """Return what the correlation of independent things stays within, for outcomes that overlap.
+    """Return the bound on the correlation of independent series with overlapping outcomes.
 
     Of n outcomes that each span h rows, n / h tell a story of their own; their correlation with
     anything has a standard deviation of the root of h / n. Four of them make the band.
@@ -56,14 +56,14 @@ def band(samples: int) -> float:
 
 
 def shuffled(starts: NDArray[np.int64]) -> Iterator[Split]:
-    """Yield the folds that must not be used: samples drawn at random."""
+    """Yield invalid folds: samples drawn at random."""
     order = np.random.default_rng(0).permutation(len(starts))
     for test in np.array_split(order, FOLDS):
         yield Split(np.setdiff1d(order, test), np.sort(test))
 
 
 def out_of_sample(history: History, model: XGBoost, way: str) -> tuple[float, int]:
-    """Return the correlation of forecasts with what came, on samples not trained on."""
+    """Return the correlation of forecasts with outcomes on held-out samples."""
     view = history.view(model.needs, steps=history.rows - 200)
     outcome = forward_returns(view.candles().close[-view.steps :], HORIZON)
     rows, symbols = np.nonzero(~np.isnan(outcome))
@@ -72,19 +72,19 @@ def out_of_sample(history: History, model: XGBoost, way: str) -> tuple[float, in
         "purged": purged_folds(rows, rows + HORIZON, FOLDS, HORIZON),
         "shuffled": shuffled(rows),
     }[way]
-    said = np.full(outcome.shape, np.nan)
+    output = np.full(outcome.shape, np.nan)
     for split in splits:
-        learnt = fitted(model, chosen(view, rows[split.train], symbols[split.train]))
+        trained_artifact = fitted(model, chosen(view, rows[split.train], symbols[split.train]))
         tested = chosen(view, rows[split.test], symbols[split.test])
-        ready = tested.restricted(model.needs, "test", model.load(learnt))
+        ready = tested.restricted(model.needs, "test", model.load(trained_artifact))
         mean = model.predict(ready).mean
-        said = np.where(np.isnan(mean), said, mean)
-    both = ~np.isnan(said) & ~np.isnan(outcome)
-    return float(np.corrcoef(said[both], outcome[both])[0, 1]), int(both.sum())
+        output = np.where(np.isnan(mean), output, mean)
+    both = ~np.isnan(output) & ~np.isnan(outcome)
+    return float(np.corrcoef(output[both], outcome[both])[0, 1]), int(both.sum())
 
 
 def chosen(view: View, rows: NDArray[np.int64], symbols: NDArray[np.int64]) -> View:
-    """Return a view whose universe is these samples alone."""
+    """Return a view whose universe is these samples only."""
     members: BoolPanel = np.zeros((view.steps, len(view.symbols)), dtype=np.bool_)
     members[rows, symbols] = True
     return view.with_universe(members)
@@ -97,7 +97,7 @@ def noise() -> History:
 
 @cache
 def planted(strength: float, seed: int = 21, rows: int = ROWS) -> History:
-    """Return a market whose every candle leans the way the last twelve went."""
+    """Return a market whose returns follow the last twelve candles."""
     rng = np.random.default_rng(seed)
     shock = rng.normal(0.0, 1.0, (rows, SYMBOLS))
     moves: FloatPanel = np.zeros_like(shock)
@@ -107,41 +107,41 @@ def planted(strength: float, seed: int = 21, rows: int = ROWS) -> History:
     return market(100.0 * np.exp(0.01 * np.cumsum(moves, axis=0)))
 
 
-def test_on_a_random_walk_walking_forward_finds_nothing() -> None:
-    found, samples = out_of_sample(noise(), GREEDY, "walk forward")
+def test_random_walk_has_no_skill_walking_forward() -> None:
+    result, samples = out_of_sample(noise(), GREEDY, "walk forward")
     assert samples > 6000
-    assert abs(found) < band(samples) < 0.2
+    assert abs(result) < band(samples) < 0.2
 
 
-def test_on_a_random_walk_shuffling_finds_what_is_not_there() -> None:
-    """So that the tests beside it are known to have been able to fail."""
-    found, samples = out_of_sample(noise(), GREEDY, "shuffled")
-    assert found > 0.4 > 2 * band(samples)
+def test_random_walk_has_false_skill_with_shuffled_folds() -> None:
+    """Shows that the other tests here can fail."""
+    result, samples = out_of_sample(noise(), GREEDY, "shuffled")
+    assert result > 0.4 > 2 * band(samples)
 
 
 @pytest.mark.slow
-def test_on_a_random_walk_purged_folds_find_nothing() -> None:
-    found, samples = out_of_sample(noise(), GREEDY, "purged")
-    assert abs(found) < band(samples)
+def test_random_walk_has_no_skill_with_purged_folds() -> None:
+    result, samples = out_of_sample(noise(), GREEDY, "purged")
+    assert abs(result) < band(samples)
 
 
-def test_an_edge_that_was_planted_is_found() -> None:
-    found, samples = out_of_sample(planted(0.3), SOBER, "walk forward")
-    assert found > 1.5 * band(samples)
+def test_planted_edge_has_skill() -> None:
+    result, samples = out_of_sample(planted(0.3), SOBER, "walk forward")
+    assert result > 1.5 * band(samples)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
-def test_sober_trees_on_other_random_walks(seed: int) -> None:
+def test_random_walks_of_other_seeds_have_no_skill(seed: int) -> None:
     history = market(walk(2 * ROWS, SYMBOLS, seed=100 + seed))
-    found, samples = out_of_sample(history, SOBER, "walk forward")
-    assert abs(found) < band(samples)
+    result, samples = out_of_sample(history, SOBER, "walk forward")
+    assert abs(result) < band(samples)
 
 
 @pytest.mark.slow
-def test_what_is_found_grows_with_what_was_planted_up_to_what_can_be_known() -> None:
-    """The ceiling is the correlation of the outcome with what the planted rule itself says."""
-    found: list[float] = []
+def test_skill_grows_with_the_planted_edge_up_to_its_bound() -> None:
+    """The bound is the correlation of the outcome with the planted rule."""
+    result: list[float] = []
     for strength in (0.05, 0.1, 0.2):
         history = planted(strength, seed=7, rows=3 * ROWS)
         close = history.candles["close"]
@@ -150,18 +150,18 @@ def test_what_is_found_grows_with_what_was_planted_up_to_what_can_be_known() -> 
         outcome = forward_returns(close, HORIZON)
         both = ~np.isnan(momentum) & ~np.isnan(outcome)
         ceiling = float(np.corrcoef(np.tanh(momentum[both]), outcome[both])[0, 1])
-        learnt, samples = out_of_sample(history, SOBER, "walk forward")
-        assert learnt < ceiling + band(samples) / 2
-        found.append(learnt)
-    assert found == sorted(found)
-    assert found[-1] > 0.2
+        trained_artifact, samples = out_of_sample(history, SOBER, "walk forward")
+        assert trained_artifact < ceiling + band(samples) / 2
+        result.append(trained_artifact)
+    assert result == sorted(result)
+    assert result[-1] > 0.2
 
 
-def test_attribution_names_what_was_planted() -> None:
-    """Momentum columns carry it; the clock and the volume do not."""
+def test_attribution_names_the_planted_feature() -> None:
+    """Momentum columns hold the edge; clock and volume do not."""
     history = planted(0.3)
-    learnt = fitted(SOBER, history.view(SOBER.needs, steps=ROWS - 200))
-    view = history.view(SOBER.needs, steps=300, learned=SOBER.load(learnt))
+    trained_artifact = fitted(SOBER, history.view(SOBER.needs, steps=ROWS - 200))
+    view = history.view(SOBER.needs, steps=300, learned=SOBER.load(trained_artifact))
     parts = SOBER.contributions(view)
     size: dict[str, Any] = {n: np.abs(p).mean() for n, p in parts.items() if n != "baseline"}
     total = sum(size.values())

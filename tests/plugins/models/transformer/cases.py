@@ -1,4 +1,4 @@
-"""Small markets with a known law, and networks, for tests of the transformer."""
+"""Small markets with a known law, networks and trainings for tests of the transformer."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ BUILD = Architecture(
 
 
 def market(returns: FloatPanel, volume: FloatPanel | None = None) -> History:
-    """A market of coins with these log returns, whose candles reach from close to close."""
+    """A market of coins with these log returns; candles range from close to close."""
     close = 100.0 * np.exp(np.cumsum(returns, axis=0))
     opened = np.vstack([np.full((1, close.shape[1]), 100.0), close[:-1]])
     candles = {
@@ -60,31 +60,31 @@ def noise(rows: int = 900, symbols: int = 3, seed: int = 0) -> History:
 
 
 @dataclass
-class Shelf:
-    """Keeps what was saved; after some savings the training is stopped, as by a signal."""
+class MemoryCheckpoints:
+    """Checkpoints in memory; after some saves the training stops, as by a signal."""
 
     stop_after: int | None = None
     files: Mapping[str, bytes] | None = None
-    savings: int = 0
+    saves: int = 0
 
     def load(self) -> Mapping[str, bytes] | None:
         return self.files
 
     def save(self, files: Mapping[str, bytes]) -> None:
         self.files = dict(files)
-        self.savings += 1
-        if self.savings == self.stop_after:
+        self.saves += 1
+        if self.saves == self.stop_after:
             raise KeyboardInterrupt
 
 
 @dataclass
-class Watcher:
-    """Remembers what it was told."""
+class ProgressLog:
+    """Records progress reports."""
 
-    told: list[tuple[float, float, dict[str, float]]] = field(default_factory=list)
+    reports: list[tuple[float, float, dict[str, float]]] = field(default_factory=list)
 
     def __call__(self, done: float, total: float, **figures: float) -> None:
-        self.told.append((done, total, figures))
+        self.reports.append((done, total, figures))
 
 
 def fit(
@@ -94,18 +94,20 @@ def fit(
     rows: int | None = None,
     seed: int = 0,
     horizon: int = HORIZON,
-    shelf: Shelf | None = None,
+    storage: MemoryCheckpoints | None = None,
     progress: Callable[..., None] = lambda done, total, **figures: None,
 ) -> Artifact:
     """Train on the last rows of a history."""
     model = Transformer(config)
     view = history.view(model.needs, steps=rows or history.rows - config.window)
-    training = Training(np.random.default_rng(seed), horizon, progress, shelf or Shelf())
+    training = Training(
+        np.random.default_rng(seed), horizon, progress, storage or MemoryCheckpoints()
+    )
     return model.fit(view, training)
 
 
 def fresh_network(build: Architecture = BUILD, seed: int = 0) -> Network:
-    """A network in double precision whose head says something."""
+    """A network in double precision with random weights in its head."""
     network = build_network(build, seed).double().eval()
     torch.nn.init.normal_(network.head.weight, generator=torch.Generator().manual_seed(seed))
     return network

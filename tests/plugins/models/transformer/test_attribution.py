@@ -1,4 +1,4 @@
-"""What moved a forecast: Shapley values by their definition and axioms, and on planted networks."""
+"""Attribution: Shapley values by definition, by their axioms, and on planted networks."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -35,7 +35,7 @@ def trained() -> Artifact:
 
 @cache
 def lively(rows: int = 900) -> History:
-    """Returns that are taken back in part, and a volume that varies."""
+    """Returns that partly revert, and a varying volume."""
     rng = np.random.default_rng(21)
     fresh = rng.normal(0.0, 0.01, (rows, 3))
     fresh[1:] -= 0.5 * fresh[:-1]
@@ -47,25 +47,25 @@ def view_of(history: History, steps: int) -> View:
 
 
 def together(parts: Mapping[str, FloatPanel]) -> FloatPanel:
-    whole: FloatPanel = np.sum(list(parts.values()), axis=0)
-    return whole
+    complete: FloatPanel = np.sum(list(parts.values()), axis=0)
+    return complete
 
 
 # Values of a game
 
 
-def test_coalitions_are_all_and_in_the_order_of_their_numbers() -> None:
+def test_coalitions_are_complete_and_ordered() -> None:
     assert coalitions(2).tolist() == [[False, False], [True, False], [False, True], [True, True]]
     assert len({tuple(row) for row in coalitions(5).tolist()}) == 32
 
 
-def test_the_glove_game() -> None:
+def test_shapley_values_of_the_glove_game() -> None:
     # One left glove, two right ones: a pair is worth 1. Shapley 1953 gives 2/3, 1/6 and 1/6.
-    worth = np.array([float(left and (one or other)) for left, one, other in coalitions(3)])
+    worth = np.array([float(left and (item or other)) for left, item, other in coalitions(3)])
     assert shapley_values(worth) == pytest.approx([2 / 3, 1 / 6, 1 / 6])
 
 
-def test_values_are_the_mean_over_all_orders_of_joining() -> None:
+def test_shapley_values_are_the_mean_over_all_orders() -> None:
     worth = np.random.default_rng(1).normal(size=32)
     expected = np.zeros(5)
     for order in permutations(range(5)):
@@ -81,17 +81,17 @@ def test_values_are_the_mean_over_all_orders_of_joining() -> None:
 
 def toy(network: Network, neutral: FloatPanel) -> Forecaster:
     masks = draw_masks(BUILD, 1, BUILD.passes, torch.Generator().manual_seed(8))
-    made = Forecaster.of(BUILD, network, masks, OPTIONS, "test", neutral)
-    return made.in_precision(torch.float32)
+    built = Forecaster.of(BUILD, network, masks, OPTIONS, "test", neutral)
+    return built.in_precision(torch.float32)
 
 
 def entrances(network: Network) -> list[torch.Tensor]:
-    """The weights that inputs meet, one column for each input."""
+    """Input weights of a network, one column for each input."""
     weights = network.state_dict()
     return [weights["lstm.weight_ih_l0"], weights["straight.weight"]]
 
 
-def test_an_input_nobody_looks_at_gets_nothing_and_one_alone_gets_all() -> None:
+def test_unused_input_gets_zero_and_the_only_used_one_gets_all() -> None:
     network = fresh_network()
     inputs = np.random.default_rng(2).normal(size=(BUILD.window, BUILD.inputs))
     for weight in entrances(network):
@@ -99,12 +99,12 @@ def test_an_input_nobody_looks_at_gets_nothing_and_one_alone_gets_all() -> None:
     forecaster = toy(network, np.full(5, 0.1))
     values = attribute_window(forecaster, inputs)
     assert values[[0, 1, 3, 4]] == pytest.approx(0.0, abs=1e-6)
-    whole = forecaster.log_odds(inputs[None].astype(np.float32))[0]
-    assert abs(whole - values[-1]) > 0.01
-    assert values[2] == pytest.approx(whole - values[-1], abs=1e-5)
+    complete = forecaster.log_odds(inputs[None].astype(np.float32))[0]
+    assert abs(complete - values[-1]) > 0.01
+    assert values[2] == pytest.approx(complete - values[-1], abs=1e-5)
 
 
-def test_two_inputs_that_do_the_same_get_the_same() -> None:
+def test_inputs_with_the_same_effect_get_the_same_value() -> None:
     network = fresh_network()
     inputs = np.random.default_rng(3).normal(size=(BUILD.window, BUILD.inputs))
     inputs[:, 3] = inputs[:, 1]
@@ -116,18 +116,18 @@ def test_two_inputs_that_do_the_same_get_the_same() -> None:
     assert abs(values[1] - values[0]) > 1e-3
 
 
-def test_log_odds_stay_finite_however_sure_the_network_is() -> None:
+def test_log_odds_of_a_certain_forecast_are_finite() -> None:
     forecaster = toy(fresh_network(), np.zeros(5))
     far = 1e4 * np.random.default_rng(4).normal(size=(8, BUILD.window, BUILD.inputs))
-    said = forecaster.log_odds(far.astype(np.float32))
-    assert np.isfinite(said).all()
-    assert np.abs(said).max() <= -np.log(1e-12)
+    output = forecaster.log_odds(far.astype(np.float32))
+    assert np.isfinite(output).all()
+    assert np.abs(output).max() <= -np.log(1e-12)
 
 
 # Values of a model's forecast
 
 
-def test_all_together_are_the_log_odds_of_the_forecast() -> None:
+def test_contributions_add_up_to_the_log_odds() -> None:
     view = view_of(lively(), 20)
     parts = MODEL.contributions(view)
     assert tuple(parts) == (*INPUTS, "baseline")
@@ -136,27 +136,29 @@ def test_all_together_are_the_log_odds_of_the_forecast() -> None:
     assert np.abs(expected - parts["baseline"]).max() > 1e-2
 
 
-def test_the_baseline_is_the_forecast_of_the_average_input() -> None:
+def test_baseline_is_the_forecast_of_the_mean_inputs() -> None:
     view = view_of(lively(), 3)
     usual = [trained().card["input_means"][name] for name in INPUTS]
-    said = view.learned.say(np.tile(np.array(usual), (1, TINY.window, 1)))
-    np.testing.assert_allclose(MODEL.contributions(view)["baseline"], logit(said[0, 1]), atol=1e-5)
+    output = view.learned.forecast(np.tile(np.array(usual), (1, TINY.window, 1)))
+    np.testing.assert_allclose(
+        MODEL.contributions(view)["baseline"], logit(output[0, 1]), atol=1e-5
+    )
 
 
-def test_a_row_alone_is_the_row_among_many() -> None:
+def test_single_row_equals_the_row_among_many_rows() -> None:
     alone, many = (MODEL.contributions(view_of(lively(), steps)) for steps in (1, 25))
     for name, panel in alone.items():
         assert np.array_equal(panel[0], many[name][-1])
 
 
-def test_a_volume_that_never_changes_moves_nothing() -> None:
+def test_constant_volume_contributes_nothing() -> None:
     artifact = fit(noise())
     view = noise().view(MODEL.needs, steps=3, learned=MODEL.load(artifact))
     parts = MODEL.contributions(view)
     assert np.abs(parts["volume"]).max() < 1e-5 < np.abs(parts["return"]).max()
 
 
-def test_nothing_is_said_where_there_is_no_forecast_or_nobody_asks() -> None:
+def test_contributions_are_nan_without_forecast_or_outside_the_universe() -> None:
     history = lively(200)
     candles = {name: panel.copy() for name, panel in history.candles.items()}
     for name, panel in candles.items():

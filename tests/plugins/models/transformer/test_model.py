@@ -1,4 +1,4 @@
-"""The transformer keeps to the contract of a model, and refuses what is not its own."""
+"""The transformer as a model: contract, inputs, forecasts, and refused artifacts."""
 
 import subprocess
 import sys
@@ -19,6 +19,7 @@ from weft.foundation.errors import ArtifactError, NotTrainedError
 from weft.market.view import View
 from weft.testing import parametrize_with_checks
 from weft.testing.history import History
+from weft_plugins.checkpoints import sealed
 from weft_plugins.models.transformer.model import Transformer
 from weft_plugins.models.transformer.windows import INPUTS, Cells, Windows
 
@@ -26,7 +27,7 @@ WEIGHTS = "weights.safetensors"
 
 
 @parametrize_with_checks([Transformer(TINY)])
-def test_it_keeps_to_the_contract(check: Callable[[], None]) -> None:
+def test_transformer_conforms_to_the_model_contract(check: Callable[[], None]) -> None:
     check()
 
 
@@ -43,7 +44,7 @@ def view_of(history: History, steps: int) -> View:
 # Windows
 
 
-def test_inputs_are_what_they_say() -> None:
+def test_inputs_match_their_definitions() -> None:
     history = noise(60, 2)
     panel = history.view(Transformer(TINY).needs, steps=10).candles()
     windows = Windows.of(panel, TINY.window)
@@ -66,43 +67,43 @@ def test_inputs_are_what_they_say() -> None:
     np.testing.assert_allclose(inputs[0], np.stack(list(expected.values()), axis=1), atol=1e-9)
 
 
-def test_units_of_price_and_volume_do_not_matter() -> None:
+def test_inputs_do_not_depend_on_units_of_price_and_volume() -> None:
     history = noise(60, 2)
     scaled = replace(history, candles={name: p * 1e6 for name, p in history.candles.items()})
     model = Transformer(TINY)
-    plain, large = (model.predict(view_of(one, 5)) for one in (history, scaled))
+    plain, large = (model.predict(view_of(item, 5)) for item in (history, scaled))
     np.testing.assert_allclose(plain.mean, large.mean, rtol=1e-7)
     np.testing.assert_allclose(plain.quantiles[0.05], large.quantiles[0.05], rtol=1e-7)
 
 
-def test_targets_are_the_path_ahead_in_units_of_volatility() -> None:
+def test_targets_are_the_path_in_units_of_volatility() -> None:
     history = noise(60, 1)
     panel = history.view(Transformer(TINY).needs, steps=40).candles()
     windows = Windows.of(panel, TINY.window)
-    found = windows.targets(Cells(np.array([30]), np.array([0])), np.array([0.01]), 3)
+    result = windows.targets(Cells(np.array([30]), np.array([0])), np.array([0.01]), 3)
     close = panel.close[:, 0]
     ahead = [np.log(close[30 + k] / close[30]) / (0.01 * np.sqrt(k)) for k in (1, 2, 3)]
-    np.testing.assert_allclose(found[0], ahead)
+    np.testing.assert_allclose(result[0], ahead)
     known = windows.labelled(3)
     assert known[: len(panel) - 3].all()
     assert not known[len(panel) - 3 :].any()
 
 
-def test_a_hole_silences_a_window_and_no_more() -> None:
+def test_gap_removes_the_forecasts_of_one_window() -> None:
     history = noise(200, 2)
     candles = {name: panel.copy() for name, panel in history.candles.items()}
     for panel in candles.values():
         panel[150, 1] = np.nan
     forecast = Transformer(TINY).predict(view_of(replace(history, candles=candles), 100))
     unknown = np.isnan(forecast.mean)
-    # The hole at row 150 is row 50 of the view; 16 candles and the close before each look back.
+    # The gap at row 150 is row 50 of the view; windows have 16 candles and the close before.
     assert np.flatnonzero(unknown[:, 1]).tolist() == list(range(50, 67))
     assert not unknown[:, 0].any()
     for panel in (forecast.probability_up, *forecast.quantiles.values()):
         assert (np.isnan(panel) == unknown).all()
 
 
-def test_a_close_that_stands_still_has_no_forecast() -> None:
+def test_constant_close_has_no_forecast() -> None:
     history = noise(200, 2)
     candles = {name: panel.copy() for name, panel in history.candles.items()}
     for name in ("open", "high", "low", "close"):
@@ -115,7 +116,7 @@ def test_a_close_that_stands_still_has_no_forecast() -> None:
 # The artifact
 
 
-def test_the_card_says_what_it_is() -> None:
+def test_card_describes_the_network() -> None:
     card = trained().card
     assert card["inputs"] == list(INPUTS)
     assert card["architecture"]["horizon"] == HORIZON
@@ -124,7 +125,7 @@ def test_the_card_says_what_it_is() -> None:
     assert card["torch"]
 
 
-def test_without_an_artifact_there_is_no_forecast() -> None:
+def test_transformer_without_artifact_is_not_trained() -> None:
     model = Transformer(TINY)
     with pytest.raises(NotTrainedError):
         model.predict(noise(60).view(model.needs))
@@ -137,7 +138,7 @@ def with_card(**changes: object) -> Artifact:
 def with_tensors(change: Callable[[dict[str, np.ndarray]], None]) -> Artifact:
     tensors = load(trained().files[WEIGHTS])
     change(tensors)
-    return Artifact({WEIGHTS: save(tensors)}, trained().card)
+    return sealed({WEIGHTS: save(tensors)}, trained().card)
 
 
 def turn(tensors: dict[str, np.ndarray], name: str) -> None:
@@ -149,17 +150,20 @@ def poison(tensors: dict[str, np.ndarray], name: str) -> None:
 
 
 DAMAGED: dict[str, tuple[Callable[[], Artifact], str]] = {
-    "another version": (lambda: with_card(version=0), "version 0, expected 2"),
+    "another version": (lambda: with_card(version=0), "version 0, expected 3"),
     "no card": (lambda: Artifact(trained().files, {}), "horizon None"),
     "a horizon that is none": (
         lambda: with_card(architecture=dict(trained().card["architecture"]) | {"horizon": -1}),
         "horizon -1",
     ),
-    "inputs in another order": (lambda: with_card(inputs=list(INPUTS[::-1])), "made with inputs"),
-    "an input missing": (lambda: with_card(inputs=list(INPUTS[1:])), "made with inputs"),
+    "inputs in another order": (
+        lambda: with_card(inputs=list(INPUTS[::-1])),
+        "trained with inputs",
+    ),
+    "an input missing": (lambda: with_card(inputs=list(INPUTS[1:])), "trained with inputs"),
     "another width": (
         lambda: with_card(architecture=dict(trained().card["architecture"]) | {"width": 1 << 40}),
-        "made with architecture",
+        "trained with architecture",
     ),
     "no means": (lambda: with_card(input_means=None), "input_means None"),
     "a mean missing": (lambda: with_card(input_means={"return": 0.0}), "a number for each of"),
@@ -167,20 +171,23 @@ DAMAGED: dict[str, tuple[Callable[[], Artifact], str]] = {
         lambda: with_card(input_means=dict.fromkeys(INPUTS, float("nan"))),
         "a number for each of",
     ),
-    "another noise": (lambda: with_card(noise="gaussian"), "made with noise"),
-    "no weights": (lambda: Artifact({}, trained().card), "has no weights.safetensors"),
+    "another noise": (lambda: with_card(noise="gaussian"), "trained with noise"),
+    "no weights": (lambda: Artifact({}, trained().card), "weights.safetensors is missing"),
     "cut off": (
         lambda: Artifact({WEIGHTS: trained().files[WEIGHTS][:-10]}, trained().card),
-        "is damaged",
+        "truncated or changed",
     ),
-    "no safetensors": (lambda: Artifact({WEIGHTS: b"\x80\x04K\x01."}, trained().card), "damaged"),
+    "no safetensors": (
+        lambda: sealed({WEIGHTS: b"\x80\x04K\x01."}, trained().card),
+        "cannot be loaded",
+    ),
     "a wrong shape": (
         lambda: with_tensors(lambda t: turn(t, "weights.straight.weight")),
-        "tensor weights.straight.weight has the shape",
+        "tensor weights.straight.weight has shape",
     ),
     "a tensor missing": (
         lambda: with_tensors(lambda t: t.__delitem__("masks.head")),
-        "tensor masks.head has the shape None",
+        "tensor masks.head has shape None",
     ),
     "weights that are no numbers": (
         lambda: with_tensors(lambda t: poison(t, "weights.head.weight")),
@@ -189,20 +196,20 @@ DAMAGED: dict[str, tuple[Callable[[], Artifact], str]] = {
 }
 
 
-@pytest.mark.parametrize(("make", "says"), DAMAGED.values(), ids=DAMAGED)
-def test_what_is_not_its_own_is_refused(make: Callable[[], Artifact], says: str) -> None:
-    with pytest.raises(ArtifactError, match=says) as raised:
+@pytest.mark.parametrize(("make", "message"), DAMAGED.values(), ids=DAMAGED)
+def test_damaged_artifact_is_refused(make: Callable[[], Artifact], message: str) -> None:
+    with pytest.raises(ArtifactError, match=message) as raised:
         Transformer(TINY).load(make())
     assert "weft train" in str(raised.value)
 
 
-def test_other_options_refuse_the_artifact() -> None:
+def test_artifact_of_other_architecture_is_refused() -> None:
     other = Transformer(Transformer.Config(**(TINY.model_dump() | {"passes": 9})))
-    with pytest.raises(ArtifactError, match="made with architecture"):
+    with pytest.raises(ArtifactError, match="trained with architecture"):
         other.load(trained())
 
 
-def test_masks_stay_those_of_the_artifact() -> None:
+def test_masks_come_from_the_artifact() -> None:
     model = Transformer(TINY)
     view = noise(60).view(model.needs, steps=3, learned=model.load(trained()))
     again = noise(60).view(model.needs, steps=3, learned=model.load(trained()))
@@ -211,15 +218,15 @@ def test_masks_stay_those_of_the_artifact() -> None:
     assert (first.evidence["epistemic"] > 0.0).all()
 
 
-def test_a_forecast_is_the_mixture_of_its_passes_at_the_horizon() -> None:
+def test_forecast_is_the_mixture_of_passes_at_the_horizon() -> None:
     model = Transformer(TINY)
     view = noise(60, 2).view(model.needs, steps=1, learned=model.load(trained()))
     panel = view.candles()
     windows = Windows.of(panel, TINY.window)
     inputs, volatility = windows.inputs(Cells(np.array([len(panel) - 1]), np.array([1])))
-    said = view.learned.passes(inputs)
-    mean, scale = (part[0, :, -1].numpy() for part in said)
-    assert said.mean.shape == (1, TINY.passes, HORIZON)
+    output = view.learned.passes(inputs)
+    mean, scale = (part[0, :, -1].numpy() for part in output)
+    assert output.mean.shape == (1, TINY.passes, HORIZON)
     unit = volatility[0] * np.sqrt(HORIZON)
     forecast = model.predict(view)
     assert forecast.mean[0, 1] == pytest.approx(mean.mean() * unit)
@@ -233,7 +240,7 @@ def test_a_forecast_is_the_mixture_of_its_passes_at_the_horizon() -> None:
         assert oracle.cdf(quantile[0, 1]).mean() == pytest.approx(level, abs=1e-9)
 
 
-def test_it_is_scored_on_what_came_after() -> None:
+def test_evaluation_uses_the_outcomes_after_each_row() -> None:
     model = Transformer(TINY)
     history = noise(200)
     view = history.view(model.needs, steps=50, learned=model.load(trained()))
@@ -242,8 +249,8 @@ def test_it_is_scored_on_what_came_after() -> None:
     assert np.isnan(scored.loss[-HORIZON:]).all()
 
 
-def test_of_rows_that_tell_the_same_some_are_judged() -> None:
-    """Four in each horizon, at the same places of the calendar, with the losses they would have."""
+def test_evaluation_judges_four_rows_of_a_horizon() -> None:
+    """Four rows of each horizon, at fixed places of the calendar, with unchanged losses."""
     model = Transformer(TINY)
     history, long = noise(200), Training(np.random.default_rng(0), 3 * HORIZON)
     ready = model.load(trained())
@@ -256,7 +263,7 @@ def test_of_rows_that_tell_the_same_some_are_judged() -> None:
     np.testing.assert_array_equal(model.evaluate(later, long).loss, scored.loss[1:])
 
 
-# Options and what it needs
+# Options and packages
 
 
 def test_heads_must_divide_the_width() -> None:
@@ -265,12 +272,13 @@ def test_heads_must_divide_the_width() -> None:
 
 
 @pytest.mark.parametrize("package", ["torch", "safetensors"])
-def test_without_torch_it_says_what_to_install(package: str) -> None:
+def test_missing_torch_is_named_with_its_extra(package: str) -> None:
     code = f"""
 import sys
 sys.modules[{package!r}] = None
 from weft.components.trained import Artifact
 from weft.foundation.errors import MissingDependencyError
+from weft_plugins.checkpoints import sealed
 from weft_plugins.models.transformer.model import Transformer
 try:
     Transformer().load(Artifact({{}}, {{}}))

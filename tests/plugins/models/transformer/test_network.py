@@ -1,4 +1,4 @@
-"""The network against torch's own layers, the noise against scipy, the passes one by one."""
+"""The network against torch, the noise against scipy, and fused passes against single ones."""
 
 import copy
 from dataclasses import replace
@@ -13,16 +13,14 @@ from torch.nn import functional
 
 from tests.plugins.models.transformer.cases import BUILD, TINY, fresh_network, windows_of
 from weft_plugins.models.transformer.forecast import Forecaster
-from weft_plugins.models.transformer.kernels import mixture_chances, mixture_quantiles
+from weft_plugins.models.transformer.kernels import mixture_probabilities, mixture_quantiles
 from weft_plugins.models.transformer.network import (
+    NOISES,
     EncoderLayer,
     Masks,
     Outputs,
     build_network,
     draw_masks,
-)
-from weft_plugins.models.transformer.noise import (
-    NOISES,
     mixture_log_likelihood,
 )
 
@@ -30,7 +28,7 @@ ORACLES = {"student": stats.t(4), "gaussian": stats.norm()}
 
 
 def torch_layer(layer: EncoderLayer, width: int, hidden: int) -> nn.TransformerEncoderLayer:
-    """Torch's own layer, with the same weights."""
+    """The encoder layer of torch with the same weights."""
     twin = nn.TransformerEncoderLayer(
         width, layer.heads, hidden, 0.0, "gelu", batch_first=True, norm_first=True
     ).double()
@@ -57,7 +55,7 @@ def torch_layer(layer: EncoderLayer, width: int, hidden: int) -> nn.TransformerE
 
 
 def with_lively_norms(layer: EncoderLayer) -> EncoderLayer:
-    """The layer in double precision with weights that are not those of a beginning."""
+    """The layer in double precision with random weights everywhere."""
     generator = torch.Generator().manual_seed(3)
     for part in (layer.before_attention, layer.before_feed_forward):
         nn.init.normal_(part.weight, generator=generator)
@@ -77,12 +75,12 @@ def x() -> Tensor:
     return torch.randn((5, 16, BUILD.width), generator=torch.Generator().manual_seed(2)).double()
 
 
-def test_a_layer_is_torchs_encoder_layer(layer: EncoderLayer, x: Tensor) -> None:
+def test_layer_equals_the_encoder_layer_of_torch(layer: EncoderLayer, x: Tensor) -> None:
     twin = torch_layer(layer, BUILD.width, BUILD.hidden)
     torch.testing.assert_close(layer(x), twin(x), rtol=0, atol=1e-12)
 
 
-def test_passes_at_once_are_the_passes_one_by_one(layer: EncoderLayer, x: Tensor) -> None:
+def test_fused_passes_equal_separate_passes(layer: EncoderLayer, x: Tensor) -> None:
     masks = draw_masks(BUILD, 1, 7, torch.Generator().manual_seed(4))
     masks = masks.to(torch.device("cpu"), torch.float64)
     at_once = layer.last(x, masks)
@@ -96,20 +94,20 @@ def test_passes_at_once_are_the_passes_one_by_one(layer: EncoderLayer, x: Tensor
         torch.testing.assert_close(at_once[:, number], alone, rtol=0, atol=1e-12)
 
 
-def test_windows_with_masks_of_their_own_are_those_windows_alone() -> None:
+def test_windows_with_separate_masks_equal_single_windows() -> None:
     network = fresh_network()
     masks = draw_masks(BUILD, 5, 1, torch.Generator().manual_seed(5))
     masks = masks.to(torch.device("cpu"), torch.float64)
     inputs = torch.from_numpy(windows_of(BUILD, 5))
     together = network(inputs, masks)
     for number in range(5):
-        own = Masks(*(mask[number : number + 1] for mask in masks))
-        alone = network(inputs[number : number + 1], own)
+        selected = Masks(*(mask[number : number + 1] for mask in masks))
+        alone = network(inputs[number : number + 1], selected)
         torch.testing.assert_close(together.mean[number], alone.mean[0], rtol=0, atol=1e-12)
         torch.testing.assert_close(together.scale[number], alone.scale[0], rtol=0, atol=1e-12)
 
 
-def test_masks_keep_the_mean_and_their_share() -> None:
+def test_masks_preserve_the_mean_and_drop_their_share() -> None:
     masks = draw_masks(BUILD, 400, 20, torch.Generator().manual_seed(6))
     for mask in masks:
         assert sorted(set(mask.flatten().tolist())) == pytest.approx([0.0, 1.25])
@@ -117,22 +115,22 @@ def test_masks_keep_the_mean_and_their_share() -> None:
         assert float(mask.mean()) == pytest.approx(1.0, abs=0.006)
 
 
-def test_more_passes_shrink_the_error_of_the_mean_by_their_root() -> None:
+def test_error_of_the_mean_falls_with_the_root_of_passes() -> None:
     network = fresh_network()
     inputs = torch.from_numpy(windows_of(BUILD, 20))
     masks = draw_masks(BUILD, 1, 1600, torch.Generator().manual_seed(7))
     with torch.no_grad():
-        said = network(inputs, masks.to(torch.device("cpu"), torch.float64)).mean[..., -1]
+        output = network(inputs, masks.to(torch.device("cpu"), torch.float64)).mean[..., -1]
 
     def error(passes: int) -> float:
-        groups = said.reshape(20, -1, passes).mean(dim=2)
+        groups = output.reshape(20, -1, passes).mean(dim=2)
         return float(groups.var(dim=1).mean().sqrt())
 
     assert error(1) / error(16) == pytest.approx(4.0, rel=0.15)
     assert error(4) / error(64) == pytest.approx(4.0, rel=0.3)
 
 
-def test_fresh_weights_leave_the_global_random_state() -> None:
+def test_new_network_leaves_the_global_random_state() -> None:
     before = torch.random.get_rng_state()
     first, second, other = (build_network(BUILD, seed) for seed in (1, 1, 2))
     assert torch.equal(before, torch.random.get_rng_state())
@@ -140,7 +138,7 @@ def test_fresh_weights_leave_the_global_random_state() -> None:
     assert not torch.equal(first.straight.weight, other.straight.weight)
 
 
-def test_asking_changes_no_statistics_and_leaves_no_gradient() -> None:
+def test_forecast_leaves_no_gradient() -> None:
     network = fresh_network()
     before = copy.deepcopy(network.state_dict())
     masks = draw_masks(BUILD, 1, 3, torch.Generator().manual_seed(8))
@@ -154,12 +152,12 @@ def test_asking_changes_no_statistics_and_leaves_no_gradient() -> None:
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_noise_is_scipys(name: str) -> None:
+def test_noise_equals_the_distributions_of_scipy(name: str) -> None:
     ours, oracle = NOISES[name], ORACLES[name]
     z = np.linspace(-30.0, 30.0, 241)
     tensor = torch.from_numpy(z)
     np.testing.assert_allclose(ours.log_density(tensor), oracle.logpdf(z), atol=1e-12)
-    below = mixture_chances(z[:, None], heavy=ours.heavy)
+    below = mixture_probabilities(z[:, None], heavy=ours.heavy)
     np.testing.assert_allclose(below, oracle.cdf(z), atol=1e-13)
     for level in (1e-6, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0 - 1e-6):
         assert ours.quantile(level) == pytest.approx(oracle.ppf(level), rel=1e-8, abs=1e-9)
@@ -168,14 +166,14 @@ def test_noise_is_scipys(name: str) -> None:
 
 @pytest.mark.parametrize("name", ORACLES)
 @pytest.mark.parametrize("apart", [0.0, 0.3, 20.0])
-def test_quantiles_of_a_mixture_invert_its_distribution(name: str, apart: float) -> None:
+def test_mixture_quantiles_invert_the_distribution(name: str, apart: float) -> None:
     rng = np.random.default_rng(9)
     mean = rng.normal(0.0, 1.0, (3, 11)) * apart
     scale = rng.uniform(0.3, 2.0, (3, 11))
     levels = (0.05, 0.25, 0.5, 0.75, 0.95)
     noise = NOISES[name]
     standard = [noise.quantile(level) for level in levels]
-    found = mixture_quantiles(mean, scale, levels, standard, heavy=noise.heavy)
+    result = mixture_quantiles(mean, scale, levels, standard, heavy=noise.heavy)
     for row in range(3):
         for column, level in enumerate(levels):
 
@@ -183,48 +181,48 @@ def test_quantiles_of_a_mixture_invert_its_distribution(name: str, apart: float)
                 return float(ORACLES[name].cdf((value - mean[row]) / scale[row]).mean() - level)
 
             expected = brentq(beyond, -1e3, 1e3, xtol=1e-13)
-            assert found[row, column] == pytest.approx(expected, abs=1e-9)
+            assert result[row, column] == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_likelihood_of_a_mixture_is_the_mean_of_its_parts() -> None:
+def test_mixture_likelihood_is_the_mean_of_its_parts() -> None:
     rng = np.random.default_rng(10)
     mean, scale = rng.normal(size=(4, 6, 2)), rng.uniform(0.5, 2.0, (4, 6, 2))
     outcome = rng.normal(size=(4, 2))
-    said = Outputs(torch.from_numpy(mean), torch.from_numpy(scale))
-    found = mixture_log_likelihood(NOISES["student"], torch.from_numpy(outcome), said)
+    output = Outputs(torch.from_numpy(mean), torch.from_numpy(scale))
+    result = mixture_log_likelihood(NOISES["student"], torch.from_numpy(outcome), output)
     parts = stats.t(4, loc=mean, scale=scale).pdf(outcome[:, None])
-    np.testing.assert_allclose(found, np.log(parts.mean(axis=1)), atol=1e-12)
+    np.testing.assert_allclose(result, np.log(parts.mean(axis=1)), atol=1e-12)
 
 
-def test_a_window_says_the_same_bits_in_whatever_company() -> None:
+def test_window_has_the_same_bits_in_any_batch() -> None:
     build = replace(BUILD, window=15, passes=5)
     masks = draw_masks(build, 1, build.passes, torch.Generator().manual_seed(11))
     windows = windows_of(build, 41)
     for threads in (1, 3):
         options = TINY.model_copy(update={"threads": threads})
-        made = Forecaster.of(build, fresh_network(build), masks, options, "test")
-        alone = np.concatenate([made.say(windows[n : n + 1]) for n in range(41)])
+        built = Forecaster.of(build, fresh_network(build), masks, options, "test")
+        alone = np.concatenate([built.forecast(windows[n : n + 1]) for n in range(41)])
         for first, last in ((0, 41), (0, 2), (3, 12), (7, 40)):
-            assert np.array_equal(made.say(windows[first:last]), alone[first:last])
-        assert np.array_equal(made.say(windows[::-1]), alone[::-1])
+            assert np.array_equal(built.forecast(windows[first:last]), alone[first:last])
+        assert np.array_equal(built.forecast(windows[::-1]), alone[::-1])
         layout = np.asfortranarray(windows)
-        assert np.array_equal(made.say(layout), alone)
+        assert np.array_equal(built.forecast(layout), alone)
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_windows_apart_are_the_network_on_all_of_them(name: str) -> None:
-    """The compiled LSTM and mixture against torch's own, and figures by NumPy."""
+def test_separate_windows_equal_the_network_on_a_batch(name: str) -> None:
+    """The compiled LSTM and mixture against torch, and the figures against NumPy."""
     masks = draw_masks(BUILD, 1, BUILD.passes, torch.Generator().manual_seed(12))
     options = TINY.model_copy(update={"noise": name})
-    made = Forecaster.of(BUILD, fresh_network(), masks, options, "test")
+    built = Forecaster.of(BUILD, fresh_network(), masks, options, "test")
     windows = windows_of(BUILD, 9)
-    path = made.passes(windows)
+    path = built.passes(windows)
     mean, scale = (part[..., -1].numpy() for part in path)
-    said = made.say(windows)
-    np.testing.assert_allclose(said[:, 0], mean.mean(axis=1), atol=1e-12)
+    output = built.forecast(windows)
+    np.testing.assert_allclose(output[:, 0], mean.mean(axis=1), atol=1e-12)
     up = ORACLES[name].cdf(mean / scale).mean(axis=1)
-    np.testing.assert_allclose(said[:, 1], up, atol=1e-12)
-    np.testing.assert_allclose(said[:, 2], mean.std(axis=1), atol=1e-12)
+    np.testing.assert_allclose(output[:, 1], up, atol=1e-12)
+    np.testing.assert_allclose(output[:, 2], mean.std(axis=1), atol=1e-12)
     noise = np.sqrt(ORACLES[name].var() * np.mean(scale**2, axis=1))
-    np.testing.assert_allclose(said[:, 3], noise, atol=1e-12)
-    np.testing.assert_allclose(made.for_judging().say(windows), said, atol=1e-9)
+    np.testing.assert_allclose(output[:, 3], noise, atol=1e-12)
+    np.testing.assert_allclose(built.for_judging().forecast(windows), output, atol=1e-9)

@@ -1,6 +1,5 @@
-"""Training the transformer: samples, stopping, going on, diverging, devices."""
+"""Training of the transformer: samples, stopping, checkpoints, divergence, devices."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,8 +15,8 @@ from tests.plugins.models.transformer.cases import (
     BUILD,
     HORIZON,
     TINY,
-    Shelf,
-    Watcher,
+    MemoryCheckpoints,
+    ProgressLog,
     fit,
     market,
     noise,
@@ -25,23 +24,24 @@ from tests.plugins.models.transformer.cases import (
 from weft.components.outcomes import forward_returns, uniqueness
 from weft.components.trained import Artifact
 from weft.foundation.errors import ComponentError, TrainingError
-from weft_plugins.models.transformer.device import cpu_threads, devices_for, on_first_with_room
+from weft_plugins.checkpoints import STATE, Checkpoint
 from weft_plugins.models.transformer.model import Transformer
 from weft_plugins.models.transformer.network import build_network
 from weft_plugins.models.transformer.samples import Samples, choose_samples
-from weft_plugins.models.transformer.state import State, read_state
+from weft_plugins.models.transformer.training import TrainingState
 from weft_plugins.models.transformer.windows import INPUTS, Windows
+from weft_plugins.torch_runtime import cpu_threads, devices_for, on_first_with_room
 
 WHERE = "model transformer"
 
 
 @pytest.fixture(scope="module")
 def stopped() -> tuple[Artifact, dict[str, bytes]]:
-    """A training that went to its end, and what the same one kept after its first epoch."""
-    shelf = Shelf(stop_after=1)
+    """A finished training, and the checkpoint of the same training after its first epoch."""
+    storage = MemoryCheckpoints(stop_after=1)
     with pytest.raises(KeyboardInterrupt):
-        fit(noise(), shelf=shelf)
-    return fit(noise()), dict(shelf.files or {})
+        fit(noise(), storage=storage)
+    return fit(noise()), dict(storage.files or {})
 
 
 def samples(config: Transformer.Config = TINY, rows: int = 900) -> Samples:
@@ -51,6 +51,32 @@ def samples(config: Transformer.Config = TINY, rows: int = 900) -> Samples:
     return choose_samples(windows, view.universe, HORIZON, config, WHERE)
 
 
+def with_state(files: dict[str, bytes], **changes: object) -> dict[str, bytes]:
+    """Return a valid checkpoint with other values in its state."""
+    checkpoint = Checkpoint.from_files(files, WHERE)
+    return replace(checkpoint, state={**checkpoint.state, **changes}).to_files()
+
+
+def with_tensors(
+    files: dict[str, bytes], change: Callable[[torch.Tensor], torch.Tensor]
+) -> dict[str, bytes]:
+    """Return the files of a checkpoint with its first weight changed, and the old digests."""
+    tensors = load(files["training.safetensors"])
+    name = next(name for name in sorted(tensors) if name.startswith("weights."))
+    tensors[name] = change(tensors[name]).contiguous()
+    return files | {"training.safetensors": save(tensors)}
+
+
+def sealed_tensors(
+    files: dict[str, bytes], change: Callable[[torch.Tensor], torch.Tensor]
+) -> dict[str, bytes]:
+    """Return a valid checkpoint with its first weight changed."""
+    changed = with_tensors(files, change)
+    checkpoint = Checkpoint.from_files(files, WHERE)
+    tensors = {"training.safetensors": changed["training.safetensors"]}
+    return replace(checkpoint, files=tensors).to_files()
+
+
 def tuned(**options: object) -> Transformer.Config:
     return Transformer.Config.model_validate(TINY.model_dump() | options)
 
@@ -58,11 +84,11 @@ def tuned(**options: object) -> Transformer.Config:
 # Samples
 
 
-def test_no_outcome_learnt_from_reaches_into_the_rows_to_stop_by() -> None:
+def test_training_outcomes_do_not_reach_validation_rows() -> None:
     chosen = samples()
     first = int(chosen.validation.rows.min())
     assert int(chosen.train.rows.max()) + HORIZON < first
-    # Purged, and no more than that.
+    # The purge removes no more than needed.
     assert first - int(chosen.train.rows.max()) <= 2 * HORIZON + 1
 
 
@@ -73,21 +99,21 @@ def test_outcomes_of_an_epoch_do_not_overlap() -> None:
         epoch = chosen.of_epoch(np.random.default_rng(seed))
         drawn = np.full(chosen.windows.complete.shape, np.nan)
         drawn[epoch.rows, epoch.columns] = 1.0
-        own = uniqueness(drawn, HORIZON)
-        assert own[~np.isnan(drawn)] == pytest.approx(1.0)
+        selected = uniqueness(drawn, HORIZON)
+        assert selected[~np.isnan(drawn)] == pytest.approx(1.0)
         seen |= set(zip(epoch.rows.tolist(), epoch.columns.tolist(), strict=True))
     every = set(zip(chosen.train.rows.tolist(), chosen.train.columns.tolist(), strict=True))
     assert len(seen) > 0.9 * len(every)
     assert seen <= every
 
 
-def test_an_epoch_is_no_longer_than_allowed() -> None:
+def test_epoch_length_is_limited() -> None:
     chosen = samples(tuned(windows_per_epoch=50, validation_windows=20))
     assert len(chosen.of_epoch(np.random.default_rng(0))) == 50
     assert len(chosen.validation) == 20
 
 
-def test_symbols_outside_the_universe_are_not_learnt_from() -> None:
+def test_symbols_outside_the_universe_are_not_trained_on() -> None:
     history = noise()
     view = history.view(Transformer(TINY).needs, steps=800)
     members = view.universe.copy()
@@ -98,32 +124,32 @@ def test_symbols_outside_the_universe_are_not_learnt_from() -> None:
     assert set(chosen.validation.columns.tolist()) == {0, 2}
 
 
-def test_too_little_history_is_refused_with_what_it_takes() -> None:
-    with pytest.raises(TrainingError, match="17 candles without a hole before it"):
+def test_short_history_is_refused_with_the_required_candles() -> None:
+    with pytest.raises(TrainingError, match="17 candles without a gap before it"):
         fit(noise(90))
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])
-def test_a_market_that_stands_still_or_is_unknown_is_refused(value: float) -> None:
-    with pytest.raises(TrainingError, match="0 outcomes to learn from"):
+def test_constant_or_unknown_market_is_refused(value: float) -> None:
+    with pytest.raises(TrainingError, match="only 0 outcomes for training"):
         fit(market(np.full((900, 3), value)))
 
 
 # The loop
 
 
-def test_a_training_that_was_stopped_goes_on_to_the_same_artifact() -> None:
+def test_stopped_training_continues_to_the_same_artifact() -> None:
     config = tuned(epochs=4)
     whole = fit(noise(), config)
     for stop_after in (1, 4):
-        shelf = Shelf(stop_after=stop_after)
+        storage = MemoryCheckpoints(stop_after=stop_after)
         with pytest.raises(KeyboardInterrupt):
-            fit(noise(), config, shelf=shelf)
-        watcher = Watcher()
-        resumed = fit(noise(), config, shelf=shelf, progress=watcher)
+            fit(noise(), config, storage=storage)
+        watcher = ProgressLog()
+        resumed = fit(noise(), config, storage=storage, progress=watcher)
         assert resumed.card == whole.card
         assert resumed.files == whole.files
-        assert watcher.told[0][0] >= stop_after
+        assert watcher.reports[0][0] >= stop_after
 
 
 @pytest.mark.parametrize(
@@ -131,97 +157,45 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_artifact() -> None:
     [
         lambda files: {},
         lambda files: {name: content[:100] for name, content in files.items()},
-        lambda files: files | {"training.json": b"{}"},
-        lambda files: files | {"training.json": b"no json"},
-        lambda files: (
-            files
-            | {"training.json": files["training.json"].replace(b'"version": 1', b'"version": 0')}
-        ),
+        lambda files: files | {STATE: b"{}"},
+        lambda files: files | {STATE: b"no json"},
+        lambda files: files | {STATE: files[STATE].replace(b'"best": 0', b'"best": 1')},
+        lambda files: with_state(files, version=0),
+        lambda files: with_state(files, torch="0.0"),
+        lambda files: with_state(files, seed=1),
+        lambda files: with_state(files, rates=[]),
+        lambda files: with_tensors(files, lambda tensor: tensor * 2.0),
+        lambda files: sealed_tensors(files, lambda tensor: tensor[:1]),
     ],
-    ids=["empty", "cut off", "nothing in it", "no json", "another version"],
+    ids=[
+        "empty",
+        "truncated",
+        "empty state",
+        "not JSON",
+        "changed state",
+        "another version",
+        "another torch",
+        "another seed",
+        "no rates",
+        "changed tensor",
+        "tensor of another network",
+    ],
 )
-def test_a_spoilt_checkpoint_is_not_gone_on_from(
+def test_unusable_checkpoint_is_ignored(
+    stopped: tuple[Artifact, dict[str, bytes]],
     spoil: Callable[[dict[str, bytes]], dict[str, bytes]],
 ) -> None:
-    whole = fit(noise())
-    shelf = Shelf(stop_after=1)
-    with pytest.raises(KeyboardInterrupt):
-        fit(noise(), shelf=shelf)
-    assert fit(noise(), shelf=Shelf(files=spoil(dict(shelf.files or {})))).files == whole.files
-
-
-def with_numbers(files: dict[str, bytes], path: str, value: object) -> dict[str, bytes]:
-    """Return the files of a checkpoint with one of its numbers set."""
-    numbers = json.loads(files["training.json"])
-    *parents, last = path.split(".")
-    inside = numbers
-    for name in parents:
-        inside = inside[name]
-    inside[last] = value
-    return files | {"training.json": json.dumps(numbers).encode()}
-
-
-def with_tensors(
-    files: dict[str, bytes], prefix: str, change: Callable[[torch.Tensor], torch.Tensor]
-) -> dict[str, bytes]:
-    """Return the files of a checkpoint with the first tensor of a kind changed."""
-    tensors = load(files["training.safetensors"])
-    name = next(name for name in sorted(tensors) if name.startswith(prefix))
-    tensors[name] = change(tensors[name])
-    return files | {"training.safetensors": save(tensors)}
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("history.best", 99),
-        ("history.best", -7),
-        ("history.best", "0"),
-        ("history.loss", ["low"]),
-        ("history.loss", []),
-        ("history.validation", [float("nan")]),
-        ("history", None),
-        ("scheduler.last_epoch", "one"),
-        ("scheduler.T_max", 0),
-        ("scheduler", []),
-        ("scheduler._last_lr", None),
-        ("rates", [float("inf")]),
-        ("rates", [-1.0]),
-        ("rates", []),
-    ],
-)
-def test_a_checkpoint_whose_numbers_no_training_leaves_is_not_gone_on_from(
-    stopped: tuple[Artifact, dict[str, bytes]], path: str, value: object
-) -> None:
-    whole, files = stopped
-    spoilt, watcher = with_numbers(files, path, value), Watcher()
-    assert fit(noise(), shelf=Shelf(files=spoilt), progress=watcher).files == whole.files
-    assert watcher.told[0][0] < 1.0
-
-
-@pytest.mark.parametrize(
-    ("prefix", "change"),
-    [
-        ("weights.", lambda tensor: tensor * float("nan")),
-        ("best.", lambda tensor: tensor.to(torch.complex64)),
-        ("optimizer.0.exp_avg", lambda tensor: tensor[:1]),
-        ("optimizer.0.exp_avg_sq", lambda tensor: tensor - 1.0),
-        ("optimizer.0.step", lambda tensor: tensor * 0.0 - 1.0),
-    ],
-)
-def test_a_checkpoint_whose_tensors_no_training_leaves_is_not_gone_on_from(
-    stopped: tuple[Artifact, dict[str, bytes]],
-    prefix: str,
-    change: Callable[[torch.Tensor], torch.Tensor],
-) -> None:
-    whole, files = stopped
-    spoilt, watcher = with_tensors(files, prefix, change), Watcher()
-    assert fit(noise(), shelf=Shelf(files=spoilt), progress=watcher).files == whole.files
-    assert watcher.told[0][0] < 1.0
+    full, files = stopped
+    spoilt, watcher = spoil(files), ProgressLog()
+    assert spoilt != files
+    assert (
+        fit(noise(), storage=MemoryCheckpoints(files=spoilt), progress=watcher).files == full.files
+    )
+    assert watcher.reports[0][0] < 1.0
 
 
 class Refusing(CosineAnnealingLR):
-    """A schedule that takes back no state but one of no epochs."""
+    """A schedule that only loads a state without epochs."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if state_dict["last_epoch"]:
@@ -229,7 +203,7 @@ class Refusing(CosineAnnealingLR):
         super().load_state_dict(state_dict)
 
 
-def test_what_could_be_read_back_only_in_part_is_taken_back(
+def test_checkpoint_that_loads_in_part_leaves_the_training_at_its_start(
     stopped: tuple[Artifact, dict[str, bytes]],
 ) -> None:
     files = stopped[1]
@@ -238,10 +212,11 @@ def test_what_could_be_read_back_only_in_part_is_taken_back(
     for schedule, epochs in ((CosineAnnealingLR, 1), (Refusing, 0)):
         network = build_network(build, 3)
         optimizer = torch.optim.AdamW(network.parameters(), lr=TINY.learning_rate)
-        state = State(network, optimizer, schedule(optimizer, T_max=TINY.epochs))
-        seed = json.loads(files["training.json"])["seed"]
+        state = TrainingState(network, optimizer, schedule(optimizer, T_max=TINY.epochs))
+        checkpoint = Checkpoint.from_files(files, WHERE)
+        seed = checkpoint.state["seed"]
         before = {name: value.clone() for name, value in network.state_dict().items()}
-        assert read_state(state, files, seed).epochs == epochs
+        assert state.resume(checkpoint, seed, WHERE).epochs == epochs
         after = network.state_dict()
         assert all(torch.equal(value, after[name]) for name, value in before.items()) == (
             not epochs
@@ -264,27 +239,27 @@ def test_what_could_be_read_back_only_in_part_is_taken_back(
         ("threads", 10**9),
     ],
 )
-def test_options_that_no_machine_could_bear_are_refused(name: str, value: int) -> None:
+def test_huge_options_are_refused(name: str, value: int) -> None:
     with pytest.raises(ValidationError, match=name):
         tuned(**{name: value})
 
 
-def test_a_checkpoint_holds_safe_formats_alone() -> None:
-    shelf = Shelf()
-    fit(noise(), shelf=shelf)
-    assert shelf.files is not None
-    assert sorted(shelf.files) == ["training.json", "training.safetensors"]
-    assert json.loads(shelf.files["training.json"])["history"]["best"] >= 0
+def test_checkpoint_has_safe_formats_only() -> None:
+    storage = MemoryCheckpoints()
+    fit(noise(), storage=storage)
+    assert storage.files is not None
+    assert sorted(storage.files) == [STATE, "training.safetensors"]
+    assert Checkpoint.from_files(storage.files, WHERE).state["history"]["best"] >= 0
 
 
-def test_seeds_decide() -> None:
+def test_same_seed_gives_the_same_artifact() -> None:
     first, second, other = (fit(noise(), seed=seed) for seed in (1, 1, 2))
     assert first.files == second.files
     assert first.files != other.files
 
 
-def test_it_stops_early_and_keeps_the_best() -> None:
-    # Validation rows move the other way: whatever is learnt makes them worse.
+def test_early_stopping_returns_the_best_weights() -> None:
+    # Validation rows move the other way, so training makes them worse.
     rng = np.random.default_rng(0)
     returns = rng.normal(0.002, 0.004, (900, 3))
     returns[770:] = rng.normal(-0.002, 0.004, (130, 3))
@@ -296,25 +271,25 @@ def test_it_stops_early_and_keeps_the_best() -> None:
     )
 
 
-def test_a_diverging_training_leaves_nothing_behind() -> None:
-    shelf = Shelf()
+def test_diverging_training_leaves_no_checkpoint() -> None:
+    storage = MemoryCheckpoints()
     with pytest.raises(TrainingError, match=r"diverged: .* Lower learning_rate"):
-        fit(noise(), tuned(learning_rate=1e30), shelf=shelf)
-    assert shelf.files is None
+        fit(noise(), tuned(learning_rate=1e30), storage=storage)
+    assert storage.files is None
 
 
-def test_progress_grows_to_the_end_and_tells_the_loss() -> None:
-    watcher = Watcher()
+def test_progress_grows_to_the_end_with_finite_losses() -> None:
+    watcher = ProgressLog()
     fit(noise(), progress=watcher)
-    done = [told[0] for told in watcher.told]
+    done = [reports[0] for reports in watcher.reports]
     assert done == sorted(done)
-    assert watcher.told[-1][:2] == (2.0, 2.0)
-    assert len(watcher.told) > 10
-    assert all(np.isfinite(told[2]["loss"]) for told in watcher.told)
-    assert set(watcher.told[-1][2]) == {"loss", "validation", "best"}
+    assert watcher.reports[-1][:2] == (2.0, 2.0)
+    assert len(watcher.reports) > 10
+    assert all(np.isfinite(reports[2]["loss"]) for reports in watcher.reports)
+    assert set(watcher.reports[-1][2]) == {"loss", "validation", "best"}
 
 
-def test_it_leaves_threads_and_random_state_as_they_were() -> None:
+def test_training_restores_threads_and_random_state() -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     threads = torch.get_num_threads()
@@ -324,10 +299,10 @@ def test_it_leaves_threads_and_random_state_as_they_were() -> None:
     assert artifact.files
 
 
-# What the card tells of the rows it stopped by, and of those it learnt from
+# Card
 
 
-def test_the_card_tells_how_many_validation_outcomes_fell_inside() -> None:
+def test_card_has_the_validation_coverage() -> None:
     history = noise()
     artifact = fit(history)
     model = Transformer(TINY)
@@ -336,15 +311,15 @@ def test_the_card_tells_how_many_validation_outcomes_fell_inside() -> None:
     outcome = forward_returns(view.candles().close, HORIZON)[-view.steps :]
     first = len(view.candles()) - view.steps
     at = (chosen.validation.rows - first, chosen.validation.columns)
-    told = artifact.card["training"]["validation_coverage"]
+    reports = artifact.card["training"]["validation_coverage"]
     for name, low, high in (("50%", 0.25, 0.75), ("90%", 0.05, 0.95)):
         above, below = (forecast.quantiles[level][at] for level in (low, high))
         inside = (outcome[at] >= above) & (outcome[at] <= below)
-        assert told[name] == pytest.approx(inside.mean(), abs=1e-4)
-    assert 0.3 < told["50%"] < told["90%"] <= 1.0
+        assert reports[name] == pytest.approx(inside.mean(), abs=1e-4)
+    assert 0.3 < reports["50%"] < reports["90%"] <= 1.0
 
 
-def test_the_card_tells_the_mean_of_each_input() -> None:
+def test_card_has_the_mean_of_each_input() -> None:
     chosen = samples(rows=700)
     inputs, _ = chosen.windows.inputs(chosen.train)
     means = fit(noise(700)).card["input_means"]
@@ -356,7 +331,7 @@ def test_the_card_tells_the_mean_of_each_input() -> None:
 # Devices
 
 
-def test_threads_are_set_back_even_after_a_failure() -> None:
+def test_threads_are_restored_after_a_failure() -> None:
     before = torch.get_num_threads()
 
     def fail() -> None:
@@ -368,19 +343,19 @@ def test_threads_are_set_back_even_after_a_failure() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_devices_follow_what_is_there() -> None:
+def test_devices_follow_the_machine() -> None:
     kinds = [device.type for device in devices_for("auto", WHERE)]
     assert kinds == (["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"])
     assert [device.type for device in devices_for("cpu", WHERE)] == ["cpu"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_cuda_without_a_gpu_is_refused_with_a_way_out() -> None:
+def test_cuda_without_a_gpu_is_refused_with_an_alternative() -> None:
     with pytest.raises(ComponentError, match="device: auto"):
         fit(noise(), tuned(device="cuda"))
 
 
-def test_a_gpu_without_room_hands_over_to_the_cpu() -> None:
+def test_full_gpu_falls_back_to_the_cpu() -> None:
     tried = []
 
     def work(device: torch.device) -> str:
@@ -397,5 +372,5 @@ def test_a_gpu_without_room_hands_over_to_the_cpu() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_it_trains_on_a_gpu() -> None:
+def test_transformer_trains_on_a_gpu() -> None:
     assert fit(noise(), tuned(device="cuda")).card["training"]["epochs"] == 2

@@ -4,11 +4,12 @@ from typing import Final
 
 import numpy as np
 
-from weft.components.trained import Artifact, Training
+from weft.components.trained import Training
 from weft.domain.instruments import describe
 from weft.foundation.arrays import FloatPanel, Floats
 from weft.foundation.times import Interval
 from weft.testing.history import START, History
+from weft_plugins.checkpoints import sealed
 from weft_plugins.regimes.hmm.detector import Observed
 from weft_plugins.regimes.hmm.parameters import Parameters
 from weft_plugins.regimes.hmm.stateless import Stateless
@@ -46,7 +47,7 @@ TRANSITION = np.array(
 
 
 def chain(rows: int, rng: np.random.Generator, transition: FloatPanel = TRANSITION) -> np.ndarray:
-    """The states a chain goes through."""
+    """States of a chain."""
     states = np.empty(rows, dtype=np.int64)
     states[0] = 0
     sums = transition.cumsum(axis=1)
@@ -56,14 +57,14 @@ def chain(rows: int, rng: np.random.Generator, transition: FloatPanel = TRANSITI
 
 
 def observations(rows: int, seed: int) -> tuple[FloatPanel, np.ndarray]:
-    """What is observed of the planted market, and its true states."""
+    """Observations of the planted market, and its true states."""
     rng = np.random.default_rng(seed)
     states = chain(rows, rng)
     return MEANS[states] + DEVIATIONS[states] * rng.normal(size=(rows, 4)), states
 
 
 def truth() -> Parameters:
-    """The planted market's own parameters, standardised by nothing."""
+    """Parameters of the planted market, not standardised."""
     return Parameters(
         features=FEATURES,
         center=np.zeros(4),
@@ -77,12 +78,12 @@ def truth() -> Parameters:
 
 
 def training(seed: int = 1, previous: dict[str, bytes] | None = None) -> Training:
-    earlier = None if previous is None else Artifact(previous, {})
+    earlier = None if previous is None else sealed(previous, {})
     return Training(np.random.default_rng(seed), horizon=12, previous=earlier)
 
 
 def candle_history(rows: int, seed: int, symbols: tuple[str, ...] = ("BTCUSDT",)) -> History:
-    """Candles of coins that all follow the planted states."""
+    """Candles of coins that follow the planted states."""
     rng = np.random.default_rng(seed)
     states = chain(rows, rng)
     drift, spread = MEANS[states, 0], DEVIATIONS[states, 0]

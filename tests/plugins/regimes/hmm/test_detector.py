@@ -1,4 +1,4 @@
-"""The regime as a component: what it sees, what it is loaded from, no look ahead."""
+"""The regime as a component: inputs, artifacts, and no look-ahead."""
 
 import json
 import subprocess
@@ -32,6 +32,7 @@ from weft.testing import parametrize_with_checks
 from weft.testing.conformance import prefix_invariance
 from weft.testing.history import History, random_history
 from weft.testing.subjects import subject_of
+from weft_plugins.checkpoints import sealed
 from weft_plugins.regimes.hmm.detector import HiddenMarkov, Ready, ready
 from weft_plugins.regimes.hmm.parameters import FILE, stationary
 
@@ -42,17 +43,17 @@ RETURNS = HiddenMarkov.Config(restarts=2, iterations=25, warmup=64)
 
 
 @parametrize_with_checks([HiddenMarkov(TINY), HiddenMarkov(RETURNS)])
-def test_it_keeps_to_its_contract(check: Callable[[], None]) -> None:
+def test_hmm_conforms_to_the_regime_contract(check: Callable[[], None]) -> None:
     check()
 
 
 class Smoothed(HiddenMarkov):
-    """The leak to be caught: hmmlearn's posteriors, which know how it goes on."""
+    """A leak for the test to catch: the posteriors of hmmlearn, which use later rows."""
 
     def detect(self, view: View) -> RegimeState:
         state = super().detect(view)
         learned: Ready = view.learned
-        seen = self._seen(view)
+        seen = self._observations(view)
         observed = learned.parameters.standardised(seen.series(0, len(seen.values)))
         model = GaussianHMM(4, covariance_type="full")
         model.startprob_, model.transmat_ = learned.model.start, learned.parameters.transition
@@ -61,40 +62,40 @@ class Smoothed(HiddenMarkov):
         return RegimeState(state.names, smoothed, state.transition, state.multipliers)
 
 
-def test_a_smoothed_detector_is_caught() -> None:
+def test_conformance_catches_a_smoothed_detector() -> None:
     prefix_invariance(subject_of(HiddenMarkov(TINY)))
     with pytest.raises(AssertionError, match="rows were cut off"):
         prefix_invariance(subject_of(Smoothed(TINY)))
 
 
-def asked(regime: HiddenMarkov, history: History, steps: int, learned: object = None) -> View:
+def component(regime: HiddenMarkov, history: History, steps: int, learned: object = None) -> View:
     return history.view(regime.needs, steps=steps, learned=learned)
 
 
 def fitted(config: HiddenMarkov.Config, history: History, steps: int) -> Ready:
     regime = HiddenMarkov(config)
-    return regime.load(regime.fit(asked(regime, history, steps), training()))
+    return regime.load(regime.fit(component(regime, history, steps), training()))
 
 
-def test_one_row_and_many_agree_to_the_last_bit_across_a_block_of_the_calendar() -> None:
+def test_single_rows_equal_many_rows_across_a_calendar_block() -> None:
     regime = HiddenMarkov(TINY)
     history = random_history(seed=5, rows=2000)
     learned = fitted(TINY, history.cut(1500), 1300)
     first_index = history.interval.index(history.first_close)
     boundary = BLOCK - first_index % BLOCK
     assert 1600 < boundary < 1950
-    whole = history.cut(boundary + 40)
-    many = regime.detect(asked(regime, whole, 80, learned)).probability
+    complete = history.cut(boundary + 40)
+    many = regime.detect(component(regime, complete, 80, learned)).probability
     for back in (0, 1, 38, 39, 40, 41, 79):
-        one = asked(regime, whole.cut(whole.rows - back), 1, learned)
-        np.testing.assert_array_equal(regime.detect(one).probability[0], many[79 - back])
+        item = component(regime, complete.cut(complete.rows - back), 1, learned)
+        np.testing.assert_array_equal(regime.detect(item).probability[0], many[79 - back])
 
 
-def test_planted_states_are_told_from_candles() -> None:
+def test_planted_states_are_detected_from_candles() -> None:
     history = candle_history(3000, seed=1)
     regime = HiddenMarkov(TINY)
     learned = fitted(TINY, history.cut(2400), 2300)
-    state = regime.detect(asked(regime, history, 600, learned))
+    state = regime.detect(component(regime, history, 600, learned))
     rng = np.random.default_rng(1)
     truly = chain(3000, rng)[-600:]
     assert state.names == NAMES
@@ -111,7 +112,7 @@ def test_planted_states_are_told_from_candles() -> None:
 
 
 def disturbed(history: History, column: int) -> History:
-    """A history in which one symbol goes another way."""
+    """A history in which one symbol moves differently."""
     rng = np.random.default_rng(9)
     noise = np.exp(np.cumsum(rng.normal(0, 0.02, history.rows)))
     changed = {
@@ -125,26 +126,26 @@ def disturbed(history: History, column: int) -> History:
     return History(history.interval, history.instruments, changed, {})
 
 
-def told(config: HiddenMarkov.Config, history: History) -> np.ndarray:
+def reports(config: HiddenMarkov.Config, history: History) -> np.ndarray:
     regime = HiddenMarkov(config)
     learned = fitted(config, random_history(seed=5, rows=1000), 700)
-    return regime.detect(asked(regime, history, 50, learned)).probability
+    return regime.detect(component(regime, history, 50, learned)).probability
 
 
-def test_the_reference_asset_stands_for_the_market_where_there_is_one() -> None:
+def test_reference_asset_represents_the_market() -> None:
     config = TINY.model_copy(update={"reference": "COIN2"})
     history = random_history(seed=5, rows=1200, flaws=False)
-    np.testing.assert_array_equal(told(config, disturbed(history, 0)), told(config, history))
-    assert not np.array_equal(told(config, disturbed(history, 2)), told(config, history))
+    np.testing.assert_array_equal(reports(config, disturbed(history, 0)), reports(config, history))
+    assert not np.array_equal(reports(config, disturbed(history, 2)), reports(config, history))
 
 
-def test_without_it_the_median_of_what_never_closes_does() -> None:
+def test_median_of_open_markets_replaces_a_missing_reference() -> None:
     history = random_history(seed=5, rows=1200, flaws=False)
-    np.testing.assert_array_equal(told(TINY, disturbed(history, 3)), told(TINY, history))
-    assert not np.array_equal(told(TINY, disturbed(history, 1)), told(TINY, history))
+    np.testing.assert_array_equal(reports(TINY, disturbed(history, 3)), reports(TINY, history))
+    assert not np.array_equal(reports(TINY, disturbed(history, 1)), reports(TINY, history))
 
 
-def test_a_hole_in_the_reference_is_not_filled_from_others() -> None:
+def test_gap_in_the_reference_is_not_filled() -> None:
     config = TINY.model_copy(update={"reference": "COIN2", "states": (2,)})
     history = random_history(seed=5, rows=1200, flaws=False)
     holed = {name: panel.copy() for name, panel in history.candles.items()}
@@ -153,26 +154,26 @@ def test_a_hole_in_the_reference_is_not_filled_from_others() -> None:
     gapped = History(history.interval, history.instruments, holed, {})
     regime = HiddenMarkov(config)
     learned = fitted(config, history, 700)
-    found = regime.detect(asked(regime, gapped, 40, learned)).probability
+    result = regime.detect(component(regime, gapped, 40, learned)).probability
     for row in range(20, 40):
-        np.testing.assert_allclose(found[row], found[row - 1] @ learned.parameters.transition)
-    assert not np.isnan(found).any()
+        np.testing.assert_allclose(result[row], result[row - 1] @ learned.parameters.transition)
+    assert not np.isnan(result).any()
 
 
-def test_a_silent_market_has_no_state() -> None:
+def test_market_without_candles_has_no_state() -> None:
     silent = random_history(seed=5, rows=1200).after(0, lambda panel: np.full(panel.shape, np.nan))
-    assert np.isnan(told(TINY, silent)).all()
+    assert np.isnan(reports(TINY, silent)).all()
 
 
-def test_losses_are_gains_of_hmmlearns_score_and_of_a_mixture_at_trailing_volatility() -> None:
+def test_losses_match_hmmlearn_and_a_mixture_at_trailing_volatility() -> None:
     regime = HiddenMarkov(RETURNS)
     history = random_history(seed=6, rows=1700, flaws=False)
     learned = fitted(RETURNS, history.cut(1300), 1200)
     moving = replace(learned.parameters.stateless, half_life=12.0, weight=0.6)
     learned = ready(replace(learned.parameters, stateless=moving))
-    view = asked(regime, history, 60, learned)
+    view = component(regime, history, 60, learned)
     losses = regime.evaluate(view, training())
-    seen = regime._seen(view)
+    seen = regime._observations(view)
     rows = len(seen.values)
     last = history.interval.index(view.as_of)
     start = last // BLOCK * BLOCK - RETURNS.warmup
@@ -197,58 +198,58 @@ def test_losses_are_gains_of_hmmlearns_score_and_of_a_mixture_at_trailing_volati
         assert losses.baseline[59 - back] == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_units_it_was_fitted_in_make_no_model_better() -> None:
+def test_losses_do_not_depend_on_standardisation() -> None:
     regime = HiddenMarkov(TINY)
     history = random_history(seed=6, rows=1700, flaws=False)
     learned = fitted(TINY, history.cut(1300), 1200)
-    one = learned.parameters
+    item = learned.parameters
     wider = np.array([1.05, 2.0, 0.5, 1.1])
     other = replace(
-        one,
-        scale=one.scale * wider,
-        means=one.means / wider,
-        covariances=one.covariances / np.outer(wider, wider),
+        item,
+        scale=item.scale * wider,
+        means=item.means / wider,
+        covariances=item.covariances / np.outer(wider, wider),
     )
-    told, same = (
-        regime.evaluate(asked(regime, history, 60, ready(parameters)), training())
-        for parameters in (one, other)
+    reports, same = (
+        regime.evaluate(component(regime, history, 60, ready(parameters)), training())
+        for parameters in (item, other)
     )
-    np.testing.assert_allclose(same.loss, told.loss, rtol=1e-9)
-    np.testing.assert_allclose(same.baseline, told.baseline, rtol=1e-9)
+    np.testing.assert_allclose(same.loss, reports.loss, rtol=1e-9)
+    np.testing.assert_allclose(same.baseline, reports.baseline, rtol=1e-9)
 
 
-def test_too_little_history_is_refused() -> None:
+def test_short_history_is_refused() -> None:
     regime = HiddenMarkov(TINY)
     with pytest.raises(TrainingError, match="expected at least 200"):
-        regime.fit(asked(regime, random_history(seed=1, rows=300), 150), training())
+        regime.fit(component(regime, random_history(seed=1, rows=300), 150), training())
 
 
-def test_a_market_that_stands_still_is_refused() -> None:
+def test_constant_market_is_refused() -> None:
     still = random_history(seed=1, rows=900, flaws=False).after(0, np.ones_like)
     regime = HiddenMarkov(TINY)
     with pytest.raises(TrainingError, match="rows are known"):
-        regime.fit(asked(regime, still, 600), training())
+        regime.fit(component(regime, still, 600), training())
 
 
-def test_untrained_it_says_so() -> None:
+def test_detector_without_artifact_is_not_trained() -> None:
     regime = HiddenMarkov(TINY)
     with pytest.raises(NotTrainedError):
-        regime.detect(asked(regime, random_history(seed=1, rows=300), 1))
+        regime.detect(component(regime, random_history(seed=1, rows=300), 1))
 
 
 def document(**changes: Any) -> bytes:
-    """A sound file with some entries changed."""
+    """A valid file with some entries changed."""
     return json.dumps(json.loads(truth().to_json()) | changes).encode()
 
 
 def without_states(**changes: Any) -> bytes:
-    """A file in which the model to be compared with has some entries changed."""
+    """A valid file with some entries of the stateless model changed."""
     return document(stateless=PLAIN.to_document() | changes)
 
 
-def test_parameters_come_back_as_they_were_written() -> None:
+def test_parameters_survive_json() -> None:
     written = truth()
-    read = HiddenMarkov(TINY).load(Artifact({FILE: written.to_json()}, {})).parameters
+    read = HiddenMarkov(TINY).load(sealed({FILE: written.to_json()}, {})).parameters
     for name in ("center", "scale", "transition", "means", "covariances"):
         np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
     assert read.stateless.to_document() == written.stateless.to_document()
@@ -256,17 +257,17 @@ def test_parameters_come_back_as_they_were_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "output"),
     [
-        (truth().to_json()[:-40], "no JSON document"),
-        (b"\x80\x04\x95", "no JSON document"),
+        (truth().to_json()[:-40], "is not JSON"),
+        (b"\x80\x04\x95", "is not JSON"),
         (b"[1]", "holds a list"),
         (document(version=1), "version 1, expected 2"),
         (
             document(features=["rsi", "log_return", "log_volatility", "log_volume_ratio"]),
             "features",
         ),
-        (document(features=["log_return", "log_volatility", "rsi"]), "center is"),
+        (document(features=["log_return", "log_volatility", "rsi"]), "center has shape"),
         (document(names=["a", "b", "c", "d"]), "states a, b, c, d"),
         (document(names=["a", "a", "c", "d"]), "distinct"),
         (document(names=None), "expected names"),
@@ -274,32 +275,40 @@ def test_parameters_come_back_as_they_were_written() -> None:
         (document(transition=(2 * np.eye(4) - 0.25).tolist()), "add up to"),
         (document(transition=None), "transition"),
         (document(means=[[float("nan")] * 4] * 4), "finite"),
-        (document(means="many"), "no numbers"),
+        (document(means="many"), "not numeric"),
         (document(scale=[1.0, 1.0, 0.0, 1.0]), "0 or less"),
         (document(covariances=(-truth().covariances).tolist()), "positive definite"),
         (document(covariances=[np.triu(np.ones((4, 4))).tolist()] * 4), "symmetric"),
         (document(stateless=None), "expected an object"),
-        (document(stateless={"shares": [1.0]}), "cannot be read"),
-        (without_states(shares=[0.5]), "no distribution"),
-        (without_states(variances=[0.0]), "no distribution"),
-        (without_states(means=[[0.0]]), "no distribution"),
-        (without_states(weight=1.5), "no distribution"),
-        (without_states(half_life=0.0), "no distribution"),
-        (without_states(usual_variance=float("inf")), "no distribution"),
+        (document(stateless={"shares": [1.0]}), "cannot be parsed"),
+        (without_states(shares=[0.5]), "not a distribution"),
+        (without_states(variances=[0.0]), "not a distribution"),
+        (without_states(means=[[0.0]]), "not a distribution"),
+        (without_states(weight=1.5), "not a distribution"),
+        (without_states(half_life=0.0), "not a distribution"),
+        (without_states(usual_variance=float("inf")), "not a distribution"),
         (document(match_cost="much"), "match_cost"),
     ],
 )
-def test_what_cannot_be_its_artifact_is_refused(content: bytes, said: str) -> None:
-    with pytest.raises(ArtifactError, match=said):
-        HiddenMarkov(TINY).load(Artifact({FILE: content}, {}))
+def test_invalid_parameters_are_refused(content: bytes, output: str) -> None:
+    with pytest.raises(ArtifactError, match=output):
+        HiddenMarkov(TINY).load(sealed({FILE: content}, {}))
 
 
-def test_an_artifact_without_its_file_is_refused() -> None:
+def test_artifact_whose_file_was_changed_is_refused() -> None:
+    artifact = sealed({FILE: truth().to_json()}, {})
+    changed = replace(artifact, files={FILE: artifact.files[FILE].replace(b"0.9", b"0.8", 1)})
+    assert changed != artifact
+    with pytest.raises(ArtifactError, match=r"hmm\.json was truncated or changed"):
+        HiddenMarkov(TINY).load(changed)
+
+
+def test_artifact_without_its_file_is_refused() -> None:
     with pytest.raises(ArtifactError, match="is missing"):
         HiddenMarkov().load(Artifact({"model.pkl": b""}, {}))
 
 
-def test_without_hmmlearn_the_extra_is_named_and_detecting_still_works() -> None:
+def test_missing_hmmlearn_is_named_and_detection_works_without_it() -> None:
     code = (
         "import sys; sys.modules['hmmlearn'] = None; sys.modules['sklearn'] = None\n"
         "from tests.plugins.regimes.hmm.bare import check; check()"
@@ -311,19 +320,19 @@ def test_without_hmmlearn_the_extra_is_named_and_detecting_still_works() -> None
 
 
 @pytest.mark.parametrize(
-    ("observed", "said"),
-    [(["rsi", "log_return"], "begins with rsi"), (["log_return"] * 2, "something twice")],
+    ("observed", "output"),
+    [(["rsi", "log_return"], "begins with rsi"), (["log_return"] * 2, "an observation twice")],
 )
-def test_states_are_told_by_returns_first(observed: list[str], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_observed_must_begin_with_the_log_return(observed: list[str], output: str) -> None:
+    with pytest.raises(ValidationError, match=output):
         HiddenMarkov.Config.model_validate({"observed": observed})
 
 
-def test_an_artifact_of_other_features_is_refused() -> None:
+def test_artifact_of_other_observations_is_refused() -> None:
     with pytest.raises(ArtifactError, match="expected log_return"):
-        HiddenMarkov().load(Artifact({FILE: truth().to_json()}, {}))
+        HiddenMarkov().load(sealed({FILE: truth().to_json()}, {}))
 
 
-def test_ready_parameters_have_the_filter_they_say() -> None:
-    made = ready(truth())
-    np.testing.assert_allclose(made.model.start @ made.parameters.transition, made.model.start)
+def test_loaded_filter_starts_from_the_stationary_distribution() -> None:
+    built = ready(truth())
+    np.testing.assert_allclose(built.model.start @ built.parameters.transition, built.model.start)

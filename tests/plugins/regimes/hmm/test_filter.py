@@ -42,7 +42,7 @@ def peer(start: Floats, transition: FloatPanel, means: FloatPanel, covariances: 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_log_likelihood_is_hmmlearns_score(seed: int) -> None:
+def test_log_likelihood_equals_the_score_of_hmmlearn(seed: int) -> None:
     parameters = random_model(seed)
     observed = np.random.default_rng(seed).normal(0, 1.5, (400, 4))
     _, log_density = ForwardFilter.of(*parameters).run(observed)
@@ -50,14 +50,14 @@ def test_the_log_likelihood_is_hmmlearns_score(seed: int) -> None:
     assert log_density.sum() == pytest.approx(expected, rel=1e-10)
 
 
-def test_filtered_chances_are_sums_over_all_paths() -> None:
+def test_filtered_probabilities_are_sums_over_all_paths() -> None:
     start, transition, means, covariances = random_model(3, states=3, features=2)
     observed = np.random.default_rng(3).normal(0, 1.5, (6, 2))
     density = np.stack(
         [multivariate_normal(m, c).pdf(observed) for m, c in zip(means, covariances, strict=True)],
         axis=1,
     )
-    found, log_density = ForwardFilter.of(start, transition, means, covariances).run(observed)
+    result, log_density = ForwardFilter.of(start, transition, means, covariances).run(observed)
     likelihood = 1.0
     for row in range(6):
         weight = np.zeros(3)
@@ -66,12 +66,12 @@ def test_filtered_chances_are_sums_over_all_paths() -> None:
             for k in range(1, row + 1):
                 chance *= transition[path[k - 1], path[k]] * density[k, path[k]]
             weight[path[-1]] += chance
-        np.testing.assert_allclose(found[row], weight / weight.sum(), rtol=1e-10)
+        np.testing.assert_allclose(result[row], weight / weight.sum(), rtol=1e-10)
         assert np.exp(log_density[row]) == pytest.approx(weight.sum() / likelihood, rel=1e-10)
         likelihood = weight.sum()
 
 
-def test_filtered_chances_are_those_of_statsmodels() -> None:
+def test_filtered_probabilities_equal_those_of_statsmodels() -> None:
     rng = np.random.default_rng(0)
     observed = np.concatenate([rng.normal(0.5, 0.4, 120), rng.normal(-0.8, 1.3, 120)])
     transition = np.array([[0.95, 0.05], [0.1, 0.9]])
@@ -84,27 +84,27 @@ def test_filtered_chances_are_those_of_statsmodels() -> None:
         np.array([[0.5], [-0.8]]),
         np.array([[[0.16]], [[1.69]]]),
     )
-    found, log_density = model.run(observed[:, None])
-    np.testing.assert_allclose(found, known.filtered_marginal_probabilities, atol=1e-10)
+    result, log_density = model.run(observed[:, None])
+    np.testing.assert_allclose(result, known.filtered_marginal_probabilities, atol=1e-10)
     assert log_density.sum() == pytest.approx(known.llf, rel=1e-10)
 
 
-def test_a_hole_moves_the_chances_on_by_the_transition_matrix() -> None:
+def test_gap_moves_probabilities_by_the_transition_matrix() -> None:
     start, transition, means, covariances = random_model(1)
     observed = np.random.default_rng(1).normal(size=(30, 4))
     observed[10:15] = np.nan
     observed[20, 2] = np.nan
-    found, log_density = ForwardFilter.of(start, transition, means, covariances).run(observed)
+    result, log_density = ForwardFilter.of(start, transition, means, covariances).run(observed)
     for steps in range(1, 6):
-        moved = found[9] @ np.linalg.matrix_power(transition, steps)
-        np.testing.assert_allclose(found[9 + steps], moved, rtol=1e-12)
-    np.testing.assert_allclose(found[20], found[19] @ transition, rtol=1e-12)
+        moved = result[9] @ np.linalg.matrix_power(transition, steps)
+        np.testing.assert_allclose(result[9 + steps], moved, rtol=1e-12)
+    np.testing.assert_allclose(result[20], result[19] @ transition, rtol=1e-12)
     assert np.isnan(log_density[10:15]).all()
     assert np.isnan(log_density[20])
     assert np.isfinite(np.delete(log_density, [*range(10, 15), 20])).all()
 
 
-def test_before_anything_is_known_there_is_no_answer_and_nothing_changes_after() -> None:
+def test_leading_unknown_rows_are_nan_and_change_nothing() -> None:
     parameters = random_model(2)
     observed = np.random.default_rng(2).normal(size=(20, 4))
     model = ForwardFilter.of(*parameters)
@@ -115,34 +115,34 @@ def test_before_anything_is_known_there_is_no_answer_and_nothing_changes_after()
 
 
 @given(seed=st.integers(0, 10_000), scale=st.sampled_from([1e-8, 1.0, 1e6, 1e200]))
-def test_chances_add_up_to_one_however_wild_the_market(seed: int, scale: float) -> None:
+def test_probabilities_add_up_to_one_in_extreme_markets(seed: int, scale: float) -> None:
     observed = np.random.default_rng(seed).standard_t(2, (40, 4)) * scale
     observed[0] = 0.0
-    found, _ = ForwardFilter.of(*random_model(seed)).run(observed)
-    assert ((found >= 0.0) & (found <= 1.0)).all()
-    np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-12)
+    result, _ = ForwardFilter.of(*random_model(seed)).run(observed)
+    assert ((result >= 0.0) & (result <= 1.0)).all()
+    np.testing.assert_allclose(result.sum(axis=1), 1.0, atol=1e-12)
 
 
 @given(cut=st.integers(1, 79), seed=st.integers(0, 1000))
-def test_later_rows_change_no_bit(cut: int, seed: int) -> None:
+def test_later_rows_change_no_bit_of_the_filter(cut: int, seed: int) -> None:
     observed = np.random.default_rng(seed).normal(size=(80, 4))
     model = ForwardFilter.of(*random_model(seed))
-    whole, _ = model.run(observed)
-    np.testing.assert_array_equal(model.run(observed[:cut])[0], whole[:cut])
+    complete, _ = model.run(observed)
+    np.testing.assert_array_equal(model.run(observed[:cut])[0], complete[:cut])
 
 
-def test_states_in_another_order_are_as_likely() -> None:
+def test_order_of_states_does_not_change_the_likelihood() -> None:
     start, transition, means, covariances = random_model(8)
     observed = np.random.default_rng(8).normal(size=(50, 4))
-    found, _ = ForwardFilter.of(start, transition, means, covariances).run(observed)
+    result, _ = ForwardFilter.of(start, transition, means, covariances).run(observed)
     for order in map(list, permutations(range(4))):
         turned = ForwardFilter.of(
             start[order], transition[np.ix_(order, order)], means[order], covariances[order]
         )
-        np.testing.assert_allclose(turned.run(observed)[0], found[:, order], atol=1e-12)
+        np.testing.assert_allclose(turned.run(observed)[0], result[:, order], atol=1e-12)
 
 
-def test_smoothing_knows_more_than_filtering() -> None:
+def test_smoothed_probabilities_use_later_rows() -> None:
     observed, states = observations(4000, seed=4)
     planted = truth()
     parts = (stationary(TRANSITION), TRANSITION, planted.means, planted.covariances)
@@ -152,12 +152,12 @@ def test_smoothing_knows_more_than_filtering() -> None:
     assert right > 0.93
     assert (smoothed.argmax(axis=1) == states).mean() > right
     assert np.abs(filtered[:-1] - smoothed[:-1]).max() > 0.3
-    # With nothing after it, there is nothing more to know.
+    # On the last row both agree.
     np.testing.assert_allclose(filtered[-1], smoothed[-1], atol=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_chain_settles_where_it_stays(seed: int) -> None:
+def test_stationary_distribution_is_a_fixed_point(seed: int) -> None:
     transition = random_model(seed)[1]
     settled = stationary(transition)
     np.testing.assert_allclose(settled @ transition, settled, atol=1e-12)

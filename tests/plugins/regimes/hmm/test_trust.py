@@ -1,4 +1,4 @@
-"""How far a regime is trusted: not on noise, not for volatility alone, and where there are states.
+"""Trust in a regime: none on noise or for volatility only, and some where there are states.
 
 Every market has one symbol, whose volume is noise; a regime is fitted to its first part, and judged
 on the 1,200 hours after it, as a training does.
@@ -37,38 +37,38 @@ def normal(rows: int, rng: np.random.Generator) -> Floats:
 
 
 def student(rows: int, rng: np.random.Generator) -> Floats:
-    found: Floats = 0.004 / np.sqrt(2.0) * rng.standard_t(4, rows)
-    return found
+    result: Floats = 0.004 / np.sqrt(2.0) * rng.standard_t(4, rows)
+    return result
 
 
 def skewed(rows: int, rng: np.random.Generator) -> Floats:
-    """Independent returns of a shape that no one normal or Student's t has."""
+    """Independent returns that follow neither a normal nor a Student's t."""
     falls = rng.random(rows) < 0.05
     return np.where(falls, rng.normal(-0.01, 0.004, rows), rng.normal(0.0005, 0.002, rows))
 
 
 def garch(rows: int, rng: np.random.Generator) -> Floats:
-    """Volatility that comes in clusters, in no states."""
+    """Clustered volatility without states."""
     drawn = rng.normal(size=rows)
-    variance, found = 1.0, np.empty(rows)
+    variance, result = 1.0, np.empty(rows)
     for row in range(rows):
-        found[row] = np.sqrt(variance) * drawn[row]
-        variance = 0.02 + 0.08 * found[row] ** 2 + 0.9 * variance
-    return 0.004 * found
+        result[row] = np.sqrt(variance) * drawn[row]
+        variance = 0.02 + 0.08 * result[row] ** 2 + 0.9 * variance
+    return 0.004 * result
 
 
 def switching(rows: int, rng: np.random.Generator) -> Floats:
-    """A calm state and a wild one, of 50 hours each in the mean."""
+    """A calm and a volatile state of 50 hours each on average."""
     moving = np.array([[0.98, 0.02], [0.02, 0.98]])
-    found: Floats = np.array([0.002, 0.008])[chain(rows, rng, moving)] * rng.normal(size=rows)
-    return found
+    result: Floats = np.array([0.002, 0.008])[chain(rows, rng, moving)] * rng.normal(size=rows)
+    return result
 
 
 def trending(rows: int, rng: np.random.Generator) -> Floats:
-    """Rises, falls, a market that rests, and a wild one."""
+    """Rising, falling, sideways and volatile states."""
     states = chain(rows, rng, TRANSITION)
-    found: Floats = MEANS[states, 0] + SPREADS[states, 0] * rng.normal(size=rows)
-    return found
+    result: Floats = MEANS[states, 0] + SPREADS[states, 0] * rng.normal(size=rows)
+    return result
 
 
 def history_of(returns: Floats, seed: int) -> History:
@@ -89,7 +89,7 @@ def history_of(returns: Floats, seed: int) -> History:
 def listened_to(
     history: History, config: HiddenMarkov.Config, trained: int, seed: int = 1
 ) -> tuple[float, RegimeState]:
-    """How far a regime is trusted, and what it says of the judged rows to those who know that."""
+    """Return the trust in a regime, and its evaluation of the judging rows."""
     regime = HiddenMarkov(config)
     before = history.cut(history.rows - _JUDGED)
     artifact = regime.fit(before.view(regime.needs, steps=trained), training(seed))
@@ -107,20 +107,20 @@ def trust_on(
 
 @pytest.mark.parametrize("market", [normal, student, skewed, garch])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_where_there_are_no_states_none_is_believed(market: Market, seed: int) -> None:
+def test_market_without_states_earns_no_trust(market: Market, seed: int) -> None:
     assert trust_on(market, seed) == 0.0
 
 
-def test_windows_that_overlap_earn_nothing_on_noise() -> None:
+def test_overlapping_windows_of_noise_earn_no_trust() -> None:
     assert trust_on(normal, 3, SLOW) == 0.0
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_planted_states_are_believed(seed: int) -> None:
+def test_planted_states_earn_trust(seed: int) -> None:
     assert trust_on(switching, seed) > 0.9
 
 
-def test_an_instant_of_noise_is_the_same_by_each_training() -> None:
+def test_noise_row_has_the_same_loss_in_each_training() -> None:
     returns = normal(_BEFORE + 2400 + _JUDGED + 12, np.random.default_rng(12))
     history = history_of(returns, 12)
     for part in (history, history.cut(history.rows - 12)):
@@ -132,27 +132,27 @@ def test_an_instant_of_noise_is_the_same_by_each_training() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("market", [normal, student, skewed, garch])
-def test_of_forty_markets_without_states_at_most_one_is_believed(market: Market) -> None:
+def test_at_most_one_of_forty_markets_without_states_earns_trust(market: Market) -> None:
     trusts = np.array([trust_on(market, seed, trained=4000) for seed in range(100, 140)])
     assert np.count_nonzero(trusts) <= 1, trusts
 
 
 @pytest.mark.slow
-def test_of_twenty_switching_markets_all_are_believed_and_most_in_full() -> None:
+def test_switching_markets_earn_trust_and_most_of_them_full_trust() -> None:
     trusts = np.array([trust_on(switching, seed, trained=4000) for seed in range(100, 120)])
     assert (trusts > 0.0).all(), trusts
     assert np.count_nonzero(trusts == 1.0) >= 14, trusts
 
 
 @pytest.mark.slow
-def test_of_twenty_trending_markets_half_are_believed() -> None:
+def test_half_of_twenty_trending_markets_earn_trust() -> None:
     # Expectation-maximisation does not always find drifts that small beside the volatility.
     trusts = np.array([trust_on(trending, seed, trained=4000) for seed in range(100, 120)])
     assert np.count_nonzero(trusts > 0.5) >= 8, trusts
 
 
 @pytest.mark.parametrize("first", [2_000, 20_000])
-def test_on_real_hours_states_say_no_more_than_volatility_does(real_data: Path, first: int) -> None:
+def test_states_of_real_hours_gain_nothing_over_volatility(real_data: Path, first: int) -> None:
     frame = pl.read_parquet(real_data / "crypto_perp_1h" / "BTCUSDT.parquet").sort("open_time")
     close = frame["close"].to_numpy()[first : first + 6600]
     history = history_of(np.diff(np.log(close)), seed=1)

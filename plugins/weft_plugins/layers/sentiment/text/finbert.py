@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from weft.foundation.errors import ComponentError, MissingDependencyError
+from weft.foundation.dependencies import require
+from weft.foundation.errors import ComponentError
 
 DECIMALS: Final = 3
 """Of a tone. What processor reads a text may move the seventh."""
@@ -66,7 +67,7 @@ class FinBert:
         with self._lock:
             if self._ready is None:
                 self._ready = self._load()
-            from weft_plugins.torch_threads import each_apart  # noqa: PLC0415  # imports torch
+            from weft_plugins.torch_runtime import each_apart  # noqa: PLC0415  # imports torch
 
             return each_apart(self._tone, texts)
 
@@ -90,20 +91,21 @@ class FinBert:
         return round(tone, DECIMALS)
 
     def _load(self) -> tuple[Any, Any, Any]:
-        try:
-            import torch  # noqa: F401, PLC0415  # heavy, and an extra
-            from safetensors import SafetensorError  # noqa: PLC0415  # comes with transformers
-            from transformers import (  # noqa: PLC0415  # heavy
-                AutoModelForSequenceClassification,
-                AutoTokenizer,
-            )
-            from transformers.utils import logging  # noqa: PLC0415  # heavy
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"{self.model} needs the package {error.name}",
-                where="layer sentiment",
-                hint="pip install 'weft[text]', or set model: null to read by the lexicon",
-            ) from error
+        require(
+            "torch",
+            "safetensors",
+            "transformers",
+            extra="text",
+            where=f"layer sentiment, model {self.model}",
+            otherwise="set model: null to score texts by the lexicon",
+        )
+        from safetensors import SafetensorError  # noqa: PLC0415  # comes with transformers
+        from transformers import (  # noqa: PLC0415  # heavy
+            AutoModelForSequenceClassification,
+            AutoTokenizer,
+        )
+        from transformers.utils import logging  # noqa: PLC0415  # heavy
+
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # they publish no types
         here = {"revision": self._revision, "local_files_only": not self._may_download}
         try:

@@ -1,4 +1,4 @@
-"""Torch on one thread, and things computed by themselves."""
+"""Torch on one thread, and items computed separately."""
 
 import threading
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from weft_plugins.torch_threads import each_apart, one_thread  # noqa: E402  # needs torch
+from weft_plugins.torch_runtime import each_apart, one_thread  # noqa: E402  # needs torch
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def _two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_of_two_that_overlap_the_last_sets_it_back() -> None:
+def test_last_of_two_overlapping_callers_restores_the_threads() -> None:
     inside, leave = threading.Event(), threading.Event()
 
     def other() -> None:
@@ -40,14 +40,14 @@ def test_of_two_that_overlap_the_last_sets_it_back() -> None:
     assert torch.get_num_threads() == 2
 
 
-def test_it_is_set_back_after_an_error() -> None:
+def test_threads_are_restored_after_an_error() -> None:
     with pytest.raises(ValueError, match="spoilt"), one_thread():
         raise ValueError("spoilt")
     assert torch.get_num_threads() == 2
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
-def test_each_is_computed_on_one_thread_and_comes_in_its_place(threads: int) -> None:
+def test_items_are_computed_on_one_thread_in_order(threads: int) -> None:
     def work(item: int) -> tuple[int, int]:
         return item * item, torch.get_num_threads()
 
@@ -55,7 +55,7 @@ def test_each_is_computed_on_one_thread_and_comes_in_its_place(threads: int) -> 
     assert each_apart(work, [], threads) == []
 
 
-def test_an_error_of_one_item_is_raised() -> None:
+def test_error_of_one_item_is_raised() -> None:
     def work(item: int) -> int:
         if item == 3:
             raise ValueError("item 3")

@@ -1,4 +1,4 @@
-"""Trades with a known edge, and markets with opinions, for the tests of the DQN sizer."""
+"""Trades with a known edge, markets and decisions for tests of the DQN sizer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from weft.components.trained import Artifact, ComposedDecisions, Training
 from weft.market.view import View
 from weft.testing.history import History, random_history
 from weft.testing.made_up import with_forecasts, with_regime
-from weft_plugins.sizers.dqn import DqnSizer
 from weft_plugins.sizers.dqn.agent import Agent
 from weft_plugins.sizers.dqn.config import SHARES, DqnConfig
 from weft_plugins.sizers.dqn.policy import policy_of
+from weft_plugins.sizers.dqn.sizer import DqnSizer
 from weft_plugins.sizers.dqn.trades import Trades
-from weft_plugins.torch_threads import one_thread
+from weft_plugins.torch_runtime import one_thread
 
 HORIZON = 6
 TINY = DqnSizer.Config(
@@ -37,7 +37,7 @@ TINY = DqnSizer.Config(
 def trades_of(
     net_return: np.ndarray, state: np.ndarray | None = None, *, size: float = 1.0, vol: float = 1.0
 ) -> Trades:
-    """Return trades of one symbol, one closing as the next is opened."""
+    """Return trades of one symbol; each closes when the next opens."""
     count = len(net_return)
     rows = np.arange(count)
     noise = np.random.default_rng(count).uniform(0.0, 1.0, (count, 7))
@@ -55,7 +55,7 @@ def trades_of(
 
 
 def shares_after_training(trades: Trades, config: DqnConfig, seed: int) -> np.ndarray:
-    """Return the shares a trained policy holds of the first trades."""
+    """Return the shares that a trained policy chooses for the first trades."""
     with one_thread():
         agent = Agent(config, np.random.default_rng(seed), HORIZON)
         agent.train(trades, Training(np.random.default_rng(0), HORIZON))
@@ -64,8 +64,8 @@ def shares_after_training(trades: Trades, config: DqnConfig, seed: int) -> np.nd
 
 
 @dataclass
-class Kept:
-    """Checkpoints in memory, which may stop the training at the n-th save."""
+class MemoryCheckpoints:
+    """Checkpoints in memory; the n-th save can stop the training."""
 
     files: Mapping[str, bytes] | None = None
     stop_at: int | None = None
@@ -81,14 +81,14 @@ class Kept:
             raise KeyboardInterrupt
 
 
-def market(seed: int = 3, rows: int = 700, *, told: bool = True, flaws: bool = False) -> History:
-    """Return a random market, with a regime and forecasts if they are to be told."""
+def market(seed: int = 3, rows: int = 700, *, reports: bool = True, flaws: bool = False) -> History:
+    """Return a random market, with a regime and forecasts unless switched off."""
     history = random_history(seed, rows=rows, flaws=flaws)
-    return with_forecasts(with_regime(history, seed), seed) if told else history
+    return with_forecasts(with_regime(history, seed), seed) if reports else history
 
 
 def opinions(history: History, steps: int, *, calibrated: bool = True) -> ComposedDecisions:
-    """Return opinions that each row's own candle decides, on the last rows of a history."""
+    """Return decisions on the last rows of a history, each from the candle of its row."""
     close = history.candles["close"][-steps:]
     body = close / history.candles["open"][-steps:] - 1.0
     known = np.isfinite(body)
@@ -102,18 +102,21 @@ def opinions(history: History, steps: int, *, calibrated: bool = True) -> Compos
 
 
 def fitted(
-    sizer: DqnSizer, history: History, steps: int = 500, checkpoints: Kept | None = None
+    sizer: DqnSizer,
+    history: History,
+    steps: int = 500,
+    checkpoints: MemoryCheckpoints | None = None,
 ) -> tuple[Artifact, Training]:
-    """Return what a sizer is trained to on the last rows of a market."""
+    """Return the artifact of a sizer trained on the last rows of a market."""
     training = Training(
         np.random.default_rng(11),
         HORIZON,
-        checkpoints=checkpoints or Kept(),
+        checkpoints=checkpoints or MemoryCheckpoints(),
         opinions=opinions(history, steps),
     )
     return sizer.fit(view_of(sizer, history, steps), training), training
 
 
 def view_of(sizer: DqnSizer, history: History, steps: int, learned: object = None) -> View:
-    """Return what the sizer sees of the last rows of a market."""
+    """Return the sizer's view of the last rows of a market."""
     return history.view(sizer.needs, steps=steps, component="sizer dqn", learned=learned)

@@ -1,4 +1,4 @@
-"""How trades end, what they cost, and the environment that walks them."""
+"""Exits and costs of trades, and the environment."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from tests.plugins.sizers.dqn_worlds import HORIZON, TINY, market, opinions, trades_of, view_of
+from tests.plugins.sizers.dqn.worlds import HORIZON, TINY, market, opinions, trades_of, view_of
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels
 from weft.components.trained import ComposedDecisions
@@ -14,16 +14,16 @@ from weft.domain.candles import Candles, candles_from_arrays
 from weft.domain.instruments import describe
 from weft.foundation.times import Interval
 from weft.testing.history import START, History
-from weft_plugins.sizers.dqn import DqnSizer
 from weft_plugins.sizers.dqn.environment import TradeEnvironment
 from weft_plugins.sizers.dqn.reward import Account
+from weft_plugins.sizers.dqn.sizer import DqnSizer
 from weft_plugins.sizers.dqn.trades import closed_trades, find_exits
 
 NO = float("nan")
 
 
 def candles_of(rows: list[tuple[float, float, float, float]]) -> Candles:
-    """Return one coin's candles from open, high, low and close."""
+    """Return the candles of one coin from open, high, low and close."""
     panels = np.array(rows)
     columns = {n: panels[:, i : i + 1] for i, n in enumerate(("open", "high", "low", "close"))}
     columns["volume"] = np.ones((len(rows), 1))
@@ -56,7 +56,7 @@ LOST = (NO, NO, NO, NO)
         ("never traded again", [FLAT, LOST, LOST, LOST, LOST], 1, NO, -1),
     ],
 )  # fmt: skip
-def test_where_a_trade_ends(
+def test_exit_of_a_trade_follows_its_rules(
     what: str, later: list[tuple[float, float, float, float]], side: int, price: float, row: int
 ) -> None:
     stop, target = 100.0 - side * 5.0, 100.0 + side * 10.0
@@ -73,8 +73,8 @@ def test_where_a_trade_ends(
     np.testing.assert_equal(exits.price[0], price)
 
 
-def test_prices_in_another_unit_end_trades_in_the_same_rows() -> None:
-    candles = market(told=False).candles
+def test_exits_do_not_depend_on_the_unit_of_prices() -> None:
+    candles = market(reports=False).candles
     rows, column = np.arange(500), np.zeros(500, np.int64)
     close = candles["close"][:500, 0]
     ends = []
@@ -82,7 +82,7 @@ def test_prices_in_another_unit_end_trades_in_the_same_rows() -> None:
         scaled = {n: p * (unit if n != "volume" else 1.0) for n, p in candles.items()}
         times = START + np.arange(700) * 3_600_000_000
         panel = candles_from_arrays(
-            Interval.parse("1h"), times, market(told=False).instruments, scaled
+            Interval.parse("1h"), times, market(reports=False).instruments, scaled
         )
         ends.append(
             find_exits(
@@ -97,7 +97,7 @@ def test_prices_in_another_unit_end_trades_in_the_same_rows() -> None:
 
 
 def one_coin(funding: dict[int, float] | None = None) -> tuple[History, ComposedDecisions]:
-    """Return 60 candles of a coin, and a long on row 40 that ends at its target on row 43."""
+    """Return 60 candles of a coin, and a long trade from row 40 to its target on row 43."""
     rows = np.tile(np.array(FLAT), (60, 1))
     rows[:40] += 0.5 * (np.arange(40) % 2)[:, None]  # so that there is a volatility
     rows[43] = (100, 111, 99, 110)
@@ -113,44 +113,44 @@ def one_coin(funding: dict[int, float] | None = None) -> tuple[History, Composed
     side[10] = 1
     close = rows[30:, [3]]
     levels = Levels(close, close - 5.0, close + 10.0)
-    said = np.abs(side).astype(np.float64)
+    output = np.abs(side).astype(np.float64)
     return history, ComposedDecisions(
-        Fusion(80.0 * said, 60.0 * said, side, {}, calibrated=True), levels
+        Fusion(80.0 * output, 60.0 * output, side, {}, calibrated=True), levels
     )
 
 
-def test_a_trade_pays_fees_slippage_and_funding() -> None:
+def test_trade_pays_fees_slippage_and_funding() -> None:
     # Funding paid hourly on rows 39 to 45, told per 8 hours; from the opening to the closing it
     # counts.
-    history, said = one_coin(dict.fromkeys(range(39, 46), 0.001))
+    history, output = one_coin(dict.fromkeys(range(39, 46), 0.001))
     sizer = DqnSizer(TINY.model_copy(update={"fee_bps": 5.0, "slippage_bps": 2.0}))
-    trades = closed_trades(view_of(sizer, history, 30), said, sizer.config, HORIZON)
+    trades = closed_trades(view_of(sizer, history, 30), output, sizer.config, HORIZON)
     assert len(trades) == 1
     assert (trades.opened[0], trades.closed[0]) == (10, 13)
     assert trades.net_return[0] == pytest.approx(0.1 - 0.0007 * (1.0 + 1.1) - 3 * 0.001 / 8)
-    # What the agent sees of it: |80|/100, 60/100, no forecast, no regime, 10 over 5.
+    # Its state: |80|/100, 60/100, no forecast, no regime, 10 over 5.
     seen = trades.state[0]
     assert seen[[0, 1, 2, 4, 5, 6]].tolist() == [0.8, 0.6, 0.0, 1.0, 0.0, 2.0]
     free = DqnSizer(sizer.config.model_copy(update={"charge_funding": False}))
-    told = closed_trades(view_of(free, history, 30), said, free.config, HORIZON)
-    assert told.net_return[0] == pytest.approx(0.1 - 0.0007 * 2.1)
+    reports = closed_trades(view_of(free, history, 30), output, free.config, HORIZON)
+    assert reports.net_return[0] == pytest.approx(0.1 - 0.0007 * 2.1)
 
 
-def test_a_trade_is_seen_as_it_was_known_when_it_was_opened() -> None:
+def test_state_of_a_trade_is_that_at_its_opening() -> None:
     sizer, history = DqnSizer(TINY), market()
     late = history.after(600, lambda panel: panel * 1.5)
-    told = [
+    reports = [
         closed_trades(view_of(sizer, world, 500), opinions(world, 500), TINY, HORIZON)
         for world in (history, late)
     ]
     # Row 600 of history is row 400 of the view.
-    early = [t.only(np.flatnonzero(t.closed < 400)) for t in told]
+    early = [t.pick(np.flatnonzero(t.closed < 400)) for t in reports]
     assert len(early[0]) > 300
     for name in ("state", "full_size", "volatility", "net_return", "opened", "closed"):
         assert (getattr(early[0], name) == getattr(early[1], name)).all(), name
 
 
-def test_trades_come_in_the_order_they_closed_and_each_is_followed_by_a_later_one() -> None:
+def test_trades_are_ordered_by_closing_and_followers_are_later() -> None:
     sizer, history = DqnSizer(TINY), market(flaws=True)
     trades = closed_trades(view_of(sizer, history, 500), opinions(history, 500), TINY, HORIZON)
     keys = [trades.key(n) for n in range(len(trades))]
@@ -169,27 +169,27 @@ def test_trades_come_in_the_order_they_closed_and_each_is_followed_by_a_later_on
 # The environment
 
 
-def test_gymnasium_finds_nothing_to_object_to() -> None:
+def test_environment_passes_the_checker_of_gymnasium() -> None:
     trades = trades_of(np.random.default_rng(1).normal(0.0, 0.01, 50), size=0.2, vol=0.01)
     check_env(TradeEnvironment(trades, TINY), skip_render_check=True)
 
 
-def test_accounting_along_a_path() -> None:
+def test_account_follows_the_returns_of_a_path() -> None:
     world = TradeEnvironment(trades_of(np.array([0.1, -0.2, 0.5, 0.3]), size=0.5), TINY)
     seen, _ = world.reset(seed=1, options={"start": 0})
     assert (seen == trades_of(np.zeros(4)).state[0].astype(np.float32)).all()
-    told = [world.step(action) for action in (4, 2, 0)]
+    reports = [world.step(action) for action in (4, 2, 0)]
     equity = np.cumprod([1.05, 1.0 - 0.25 * 0.2, 1.0])
-    np.testing.assert_allclose([info["equity"] for *_, info in told], equity)
-    np.testing.assert_allclose([info["drawdown"] for *_, info in told], [0.0, 0.05, 0.05])
-    assert told[2][1] == 0.0  # nothing held is worth nothing, in a drawdown too
-    for action, (_, reward, _, _, info) in zip((4, 2, 0), told, strict=True):
+    np.testing.assert_allclose([info["equity"] for *_, info in reports], equity)
+    np.testing.assert_allclose([info["drawdown"] for *_, info in reports], [0.0, 0.05, 0.05])
+    assert reports[2][1] == 0.0  # nothing held is worth nothing, in a drawdown too
+    for action, (_, reward, _, _, info) in zip((4, 2, 0), reports, strict=True):
         assert info["rewards"][action] == reward
-    assert [truncated for _, _, _, truncated, _ in told] == [False, False, True]
-    assert not any(terminated for _, _, terminated, _, _ in told)
+    assert [truncated for _, _, _, truncated, _ in reports] == [False, False, True]
+    assert not any(terminated for _, _, terminated, _, _ in reports)
 
 
-def test_losing_everything_ends_an_episode_for_good() -> None:
+def test_ruin_terminates_an_episode() -> None:
     world = TradeEnvironment(trades_of(np.array([-1.5, 0.1, 0.1])), TINY)
     world.reset(seed=1, options={"start": 0})
     _, _, terminated, truncated, info = world.step(4)
@@ -198,7 +198,7 @@ def test_losing_everything_ends_an_episode_for_good() -> None:
     assert (info["equity"], info["drawdown"]) == (0.0, 1.0)
 
 
-def test_an_episode_is_cut_off_and_its_account_can_be_carried_on() -> None:
+def test_episode_is_truncated_and_its_account_can_continue() -> None:
     world = TradeEnvironment(
         trades_of(np.full(50, 0.01)), TINY.model_copy(update={"episode_trades": 3})
     )
@@ -208,12 +208,12 @@ def test_an_episode_is_cut_off_and_its_account_can_be_carried_on() -> None:
     assert world.account == Account(2.0, 4.0)
 
 
-def test_a_lonely_trade_makes_no_world() -> None:
+def test_single_trade_makes_no_environment() -> None:
     with pytest.raises(ValueError, match="followed"):
         TradeEnvironment(trades_of(np.array([0.1])), TINY)
 
 
-def test_symbols_in_another_order_make_the_same_trades() -> None:
+def test_order_of_symbols_does_not_change_trades() -> None:
     sizer, history = DqnSizer(TINY), market()
     turned = history.columns(np.array([2, 0, 3, 1]))
     first, second = (
@@ -225,11 +225,11 @@ def test_symbols_in_another_order_make_the_same_trades() -> None:
     assert len(replace(first).after(first.key(9))) == len(first) - 10
 
 
-def test_the_edge_is_what_models_expect_in_the_signals_direction_over_its_volatility() -> None:
+def test_edge_is_the_expected_return_over_volatility() -> None:
     sizer, history = DqnSizer(TINY), market()
     trades = closed_trades(view_of(sizer, history, 300), opinions(history, 300), TINY, HORIZON)
     side = opinions(history, 300).fusion.direction
-    told = [outlook.forecast.mean for outlook in history.outlooks.values()]
+    reports = [outlook.forecast.mean for outlook in history.outlooks.values()]
     close, first = history.candles["close"], history.rows - 300
     seen = set()
     for n in range(0, len(trades), 7):
@@ -238,7 +238,7 @@ def test_the_edge_is_what_models_expect_in_the_signals_direction_over_its_volati
             continue  # the stock, whose returns skip the closed hours
         returns = np.diff(np.log(close[row - TINY.window : row + 1, column]))
         # The two models are trusted by 0.8 and 0.2.
-        mean = 0.8 * told[0][row, column] + 0.2 * told[1][row, column]
+        mean = 0.8 * reports[0][row, column] + 0.2 * reports[1][row, column]
         way = side[trades.opened[n], column]
         edge = way * mean / (returns.std(ddof=1) * np.sqrt(HORIZON))
         assert trades.state[n, 2] == pytest.approx(np.clip(edge, -3.0, 3.0), abs=1e-9)

@@ -1,4 +1,4 @@
-"""What tests of trained models share: markets, and a training in one line."""
+"""Markets and trainings for tests of the boosted trees."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ HORIZON = 12
 def market(
     closes: np.ndarray[Any, np.dtype[np.float64]], *, symbols: tuple[str, ...] | None = None
 ) -> History:
-    """Return a market whose closes are given (rows, symbols), with quiet wicks around them."""
+    """Return a market with given closes (rows, symbols) and small wicks."""
     rng = np.random.default_rng(0)
     rows, count = closes.shape
     opened = np.vstack([closes[:1], closes[:-1]])
@@ -38,7 +38,7 @@ def market(
 def walk(
     rows: int, symbols: int, *, seed: int, sigma: float = 0.01
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return closes that are random walks without drift, independent of each other."""
+    """Return closes of independent random walks without drift."""
     rng = np.random.default_rng(seed)
     return 100.0 * np.exp(np.cumsum(rng.normal(0.0, sigma, (rows, symbols)), axis=0))
 
@@ -46,13 +46,13 @@ def walk(
 def fitted(
     model: Model, view: View, *, seed: int = 1, checkpoints: Checkpoints | None = None
 ) -> Artifact:
-    """Return what a model learns from a view."""
-    kept = checkpoints or NoCheckpoints()
-    return model.fit(view, Training(np.random.default_rng(seed), HORIZON, checkpoints=kept))
+    """Return the artifact of a model trained on a view."""
+    stored = checkpoints or NoCheckpoints()
+    return model.fit(view, Training(np.random.default_rng(seed), HORIZON, checkpoints=stored))
 
 
 @dataclass
-class Kept:
+class MemoryCheckpoints:
     """Checkpoints in memory."""
 
     saved: list[Mapping[str, bytes]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The parts of the DQN sizer, each against what is known of it by hand or in closed form."""
+"""Parts of the DQN sizer against hand calculations and closed forms."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,14 @@ from pydantic import ValidationError
 from scipy.optimize import minimize_scalar
 from scipy.stats import chisquare
 
-from tests.plugins.sizers.dqn_worlds import trades_of
+from tests.plugins.sizers.dqn.worlds import trades_of
 from weft.components.ensemble import Fusion
 from weft.components.model import Forecast, TrustedForecast
 from weft.components.risk import Levels
 from weft.foundation.errors import TrainingError
 from weft_plugins.sizers.dqn.agent import epsilon_at
 from weft_plugins.sizers.dqn.baselines import (
-    expect,
+    expected_return,
     fractional_kelly,
     kelly_of_bet,
     kelly_of_return,
@@ -35,7 +35,7 @@ from weft_plugins.sizers.dqn.reward import UNIT, Account, rewards_of
 # The network
 
 
-def test_the_double_target_takes_the_online_choice_and_the_targets_value() -> None:
+def test_double_target_uses_the_online_choice_and_the_target_value() -> None:
     targets = double_targets(
         rewards=torch.tensor([1.0, 1.0]),
         terminated=torch.tensor([0.0, 1.0]),
@@ -58,7 +58,7 @@ def test_double_targets_do_not_overestimate_where_single_ones_do() -> None:
     assert single == pytest.approx(1.163, abs=0.03)  # mean of the largest of five normals
 
 
-def test_a_soft_update_moves_each_weight_by_its_share() -> None:
+def test_soft_update_moves_each_weight_by_its_share() -> None:
     target, online = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
     with torch.no_grad():
         for parameter, new in zip(target.parameters(), online.parameters(), strict=True):
@@ -69,7 +69,7 @@ def test_a_soft_update_moves_each_weight_by_its_share() -> None:
     assert [float(p.detach()) for p in online.parameters()] == [3.0, 3.0]
 
 
-def test_the_dueling_network_is_value_plus_centred_advantage() -> None:
+def test_dueling_network_is_value_plus_centred_advantage() -> None:
     network = DuelingNetwork(7, (4,), 5)
     states = torch.rand((3, 7))
     with torch.no_grad():
@@ -83,7 +83,7 @@ def test_the_dueling_network_is_value_plus_centred_advantage() -> None:
         assert network(states)[0].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
-def test_a_chain_of_decisions_gets_its_exact_values() -> None:
+def test_chain_of_decisions_gets_its_exact_values() -> None:
     # Action 1 leads one state on, the others stay; the step out of the third state gives 1 and
     # ends everything. The fourth state gives 1 for ever: where an episode is merely cut off,
     # its value goes on counting, 1 / (1 - 0.5) = 2.
@@ -107,7 +107,7 @@ def test_a_chain_of_decisions_gets_its_exact_values() -> None:
     np.testing.assert_allclose(network.values(states), expected, atol=0.03)
 
 
-def test_a_loss_that_is_no_number_stops_the_training() -> None:
+def test_loss_that_is_not_finite_stops_the_training() -> None:
     network = DoubleDqn(DqnConfig(hidden=(4,)), 7, 5, seed=1)
     seen = np.full((1, 7), np.nan, np.float32)
     nothing = np.zeros(1, np.float32)
@@ -115,14 +115,14 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
         network.learn(Batch(seen, np.array([0]), nothing, seen, nothing), 1e-3)
 
 
-def test_numpy_gives_what_torch_gives_and_the_same_bits_for_any_company() -> None:
+def test_policy_in_numpy_equals_torch_with_the_same_bits_in_any_batch() -> None:
     network = DuelingNetwork(7, (16, 8), 5)
     policy = policy_of({n: t.numpy() for n, t in network.state_dict().items()}, 12)
     states = np.random.default_rng(1).uniform(-1, 1, (300, 7)).astype(np.float32)
     with torch.no_grad():
-        told = network(torch.from_numpy(states)).numpy()
+        reports = network(torch.from_numpy(states)).numpy()
     values = policy.values(states.astype(np.float64))
-    np.testing.assert_allclose(values, told, atol=1e-5)
+    np.testing.assert_allclose(values, reports, atol=1e-5)
     for count in (1, 2, 7, 33):
         assert (policy.values(states[:count].astype(np.float64)) == values[:count]).all()
 
@@ -130,10 +130,10 @@ def test_numpy_gives_what_torch_gives_and_the_same_bits_for_any_company() -> Non
 # Exploration and memory
 
 
-def test_epsilon_falls_in_a_line_over_ten_thousand_steps_and_stays() -> None:
+def test_epsilon_falls_linearly_then_stays() -> None:
     config = DqnConfig()
-    told = [epsilon_at(step, config) for step in (0, 2500, 5000, 10_000, 99_999)]
-    assert told == pytest.approx([1.0, 0.7525, 0.505, 0.01, 0.01])
+    reports = [epsilon_at(step, config) for step in (0, 2500, 5000, 10_000, 99_999)]
+    assert reports == pytest.approx([1.0, 0.7525, 0.505, 0.01, 0.01])
     assert config.replay == 100_000
 
 
@@ -150,18 +150,18 @@ def batch_of(rewards: np.ndarray) -> Batch:
     capacity=st.integers(1, 12),
     sizes=st.lists(st.integers(1, 12), min_size=1, max_size=8),
 )
-def test_a_ring_holds_the_newest_in_their_order(capacity: int, sizes: list[int]) -> None:
+def test_replay_holds_the_newest_in_order(capacity: int, sizes: list[int]) -> None:
     ring = Replay(capacity, 7)
     every = np.arange(sum(sizes), dtype=np.float32)
     for part in np.split(every, np.cumsum(sizes)[:-1]):
         ring.add(batch_of(part))
-    kept = ring.newest(capacity)
-    assert kept["rewards"].tolist() == every[-capacity:].tolist()
-    assert (kept["followers"] == kept["rewards"][:, None] + 1).all()
+    stored = ring.newest(capacity)
+    assert stored["rewards"].tolist() == every[-capacity:].tolist()
+    assert (stored["followers"] == stored["rewards"][:, None] + 1).all()
     assert len(ring) == min(capacity, len(every))
 
 
-def test_what_is_drawn_is_uniform_and_the_same_after_restoring() -> None:
+def test_replay_draws_uniformly_and_the_same_after_restoring() -> None:
     ring = Replay(10, 7)
     ring.add(batch_of(np.arange(13, dtype=np.float32)))
     drawn = ring.sample(np.random.default_rng(1), 20_000).rewards
@@ -177,7 +177,7 @@ def test_what_is_drawn_is_uniform_and_the_same_after_restoring() -> None:
 # The reward
 
 
-def test_the_reward_of_a_path_is_what_pencil_and_paper_give() -> None:
+def test_rewards_of_a_path_match_a_hand_calculation() -> None:
     # Full size 0.2, returns +10 % and -20 % of the position, volatility 0.05, at 100 %.
     config = DqnConfig(kelly_share=0.5, drawdown_penalty=0.3)
     rewards = rewards_of(trades_of(np.array([0.1, -0.2]), size=0.2, vol=0.05), config)
@@ -198,7 +198,7 @@ def test_the_reward_of_a_path_is_what_pencil_and_paper_give() -> None:
 
 @given(scale=st.floats(0.01, 100.0), shift=st.integers(0, 99))
 @settings(max_examples=30, deadline=None)
-def test_no_reward_is_to_be_had_from_scale(scale: float, shift: int) -> None:
+def test_reward_does_not_depend_on_scale(scale: float, shift: int) -> None:
     # Moves twice as wild at half the size are the same bet, and worth the same.
     net = np.random.default_rng(shift).normal(0.0, 0.02, 50)
     config = DqnConfig()
@@ -208,12 +208,12 @@ def test_no_reward_is_to_be_had_from_scale(scale: float, shift: int) -> None:
 
 
 @given(gain=st.floats(0.0, 30.0))
-def test_more_is_never_worth_less(gain: float) -> None:
+def test_reward_never_falls_with_a_higher_return(gain: float) -> None:
     rewards = rewards_of(trades_of(np.array([gain, gain + 0.1])), DqnConfig()).at_highest()
     assert (rewards[1] >= rewards[0]).all()
 
 
-def test_the_share_worth_most_is_that_share_of_kelly() -> None:
+def test_best_share_is_the_configured_share_of_kelly() -> None:
     # Even bets won with 0.6: Kelly holds 0.2; half of Kelly 0.1, which is half of a size of 0.2.
     net = np.array([1.0] * 6 + [-1.0] * 4)
     config = DqnConfig(kelly_share=0.5, drawdown_penalty=0.0)
@@ -226,20 +226,20 @@ def test_the_share_worth_most_is_that_share_of_kelly() -> None:
 
 @given(chance=st.floats(0.05, 0.95), gain=st.floats(0.2, 3.0), loss=st.floats(0.2, 1.0))
 @settings(max_examples=40, deadline=None)
-def test_kelly_of_a_bet_makes_wealth_grow_fastest(chance: float, gain: float, loss: float) -> None:
+def test_kelly_fraction_maximises_growth(chance: float, gain: float, loss: float) -> None:
     def shrinking(f: float) -> float:
         return -float(chance * np.log1p(f * gain) + (1 - chance) * np.log1p(-f * loss))
 
     best = minimize_scalar(shrinking, bounds=(0.0, 0.999 / loss), method="bounded")
-    told = kelly_of_bet(np.array(chance), np.array(gain), np.array(loss))
-    assert min(float(told), 0.999 / loss) == pytest.approx(best.x, abs=2e-3)
+    reports = kelly_of_bet(np.array(chance), np.array(gain), np.array(loss))
+    assert min(float(reports), 0.999 / loss) == pytest.approx(best.x, abs=2e-3)
 
 
-def test_kelly_of_known_bets() -> None:
-    one = np.array(1.0)
-    assert kelly_of_bet(np.array(0.6), one, one) == pytest.approx(0.2)
-    assert kelly_of_bet(np.array(0.4), one, one) == 0.0
-    assert np.isnan(kelly_of_bet(np.array(0.6), one, np.array(0.0)))
+def test_kelly_fraction_of_known_bets() -> None:
+    item = np.array(1.0)
+    assert kelly_of_bet(np.array(0.6), item, item) == pytest.approx(0.2)
+    assert kelly_of_bet(np.array(0.4), item, item) == 0.0
+    assert np.isnan(kelly_of_bet(np.array(0.6), item, np.array(0.0)))
     assert kelly_of_return(np.array(0.001), np.array(0.0004)) == pytest.approx(2.5)
     assert np.isnan(kelly_of_return(np.array(0.001), np.array(0.0)))
 
@@ -255,36 +255,40 @@ def outlook_of(mean: float, deviation: float, trust: float) -> TrustedForecast:
     return TrustedForecast(Forecast(panel, np.full((1, 3), 0.5), ends), trust, "00")
 
 
-def test_fractional_kelly_goes_by_forecasts_and_pays_costs() -> None:
-    expected = expect({"m": outlook_of(0.011, 0.1, 0.5), "n": outlook_of(0.011, 0.1, 0.5)}, (1, 3))
-    one = np.ones((1, 3))
-    levels = Levels(one, one, one)
+def test_fractional_kelly_uses_forecasts_and_deducts_costs() -> None:
+    expected = expected_return(
+        {"m": outlook_of(0.011, 0.1, 0.5), "n": outlook_of(0.011, 0.1, 0.5)}, (1, 3)
+    )
+    item = np.ones((1, 3))
+    levels = Levels(item, item, item)
     fusion = fusion_of([1, -1, 0], 60.0, calibrated=False)
-    told = fractional_kelly(expected, fusion, levels, share=0.25, cost=0.001, largest=1.0)
+    reports = fractional_kelly(expected, fusion, levels, share=0.25, cost=0.001, largest=1.0)
     # 0.25 * (0.011 - 0.001) / 0.01; against the forecast, and without a signal, nothing.
-    np.testing.assert_allclose(told, [[0.25, 0.0, 0.0]], rtol=1e-6)
+    np.testing.assert_allclose(reports, [[0.25, 0.0, 0.0]], rtol=1e-6)
 
 
-def test_what_is_not_trusted_is_expected_in_part_only() -> None:
-    expected = expect({"m": outlook_of(0.02, 0.1, 0.3), "n": outlook_of(-0.5, 0.1, 0.0)}, (1, 3))
+def test_expected_return_is_weighted_by_trust() -> None:
+    expected = expected_return(
+        {"m": outlook_of(0.02, 0.1, 0.3), "n": outlook_of(-0.5, 0.1, 0.0)}, (1, 3)
+    )
     np.testing.assert_allclose(expected.mean, 0.3 * 0.02)
     np.testing.assert_allclose(expected.variance, 0.01, rtol=1e-6)
-    assert np.isnan(expect({}, (1, 3)).mean).all()
+    assert np.isnan(expected_return({}, (1, 3)).mean).all()
 
 
-def test_without_forecasts_a_calibrated_chance_is_a_bet_between_stop_and_target() -> None:
-    one = np.ones((1, 3))
-    levels = Levels(one, 0.9 * one, 1.1 * one)
+def test_fractional_kelly_without_forecasts_uses_calibrated_confidence() -> None:
+    item = np.ones((1, 3))
+    levels = Levels(item, 0.9 * item, 1.1 * item)
     long_only = [1, 0, 1]
-    for calibrated, told in ((True, 0.25 * 0.2 / 0.1), (False, 0.0)):
+    for calibrated, reports in ((True, 0.25 * 0.2 / 0.1), (False, 0.0)):
         fusion = fusion_of(long_only, 60.0, calibrated=calibrated)
-        found = fractional_kelly(
-            expect({}, (1, 3)), fusion, levels, share=0.25, cost=0.0, largest=9.0
+        result = fractional_kelly(
+            expected_return({}, (1, 3)), fusion, levels, share=0.25, cost=0.0, largest=9.0
         )
-        np.testing.assert_allclose(found, [[told, 0.0, told]])
+        np.testing.assert_allclose(result, [[reports, 0.0, reports]])
 
 
-def test_there_are_seven_numbers_and_five_shares() -> None:
+def test_state_has_seven_numbers_and_five_shares() -> None:
     assert len(STATE) == 7
     assert SHARES == (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -303,6 +307,6 @@ def test_there_are_seven_numbers_and_five_shares() -> None:
         {"updates_per_step": 10**9},
     ],
 )
-def test_options_that_contradict_each_other_are_refused(wrong: dict[str, object]) -> None:
+def test_contradicting_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         DqnConfig.model_validate(wrong)
