@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
 from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
 from weft.foundation.errors import ComponentError
-from weft_plugins.risks.monte_carlo.paths import inverse_normal, spread_points
+from weft_plugins.risks.monte_carlo.paths import spread_points
 from weft_plugins.risks.monte_carlo.shocks import SHOCKS
 from weft_plugins.risks.monte_carlo.tails import expected_shortfall, quantile_index, value_at_risk
 
@@ -248,7 +249,7 @@ def _simulated(
     covariance = correlation * np.outer(deviations, deviations)
     own = float(weights @ covariance @ weights)
     along = covariance @ weights / own if own > 0.0 else np.zeros_like(weights)
-    ends = inverse_normal(spread_points(pairs, rng)[0]) * np.sqrt(max(own, 0.0) * steps)
+    ends = ndtri(spread_points(pairs, rng)[0]) * np.sqrt(max(own, 0.0) * steps)
     losses, falls = [], []
     # A part at a time: all paths of many assets would not fit into memory.
     for some in np.array_split(ends, -(-pairs * steps * len(weights) // _AT_ONCE)):

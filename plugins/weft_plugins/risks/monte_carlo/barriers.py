@@ -8,15 +8,15 @@ from typing import TypeAlias
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from weft.foundation.arrays import FloatPanel, Floats
 from weft_plugins.risks.monte_carlo.merton import Merton
 from weft_plugins.risks.monte_carlo.mixtures import UNCERTAINTIES, mixed, mixed_chances
 from weft_plugins.risks.monte_carlo.paths import (
     Singles,
-    inverse_normal,
-    inverse_poisson,
     jumps_of,
+    poisson_quantiles,
     spread_points,
 )
 
@@ -117,7 +117,7 @@ def shape_table(shape: Shape, steps: int, paths: int, seed: int) -> Table:
     """
     model = shape_model(shape)
     noise = _noise(steps, paths, seed)
-    counts = inverse_poisson(noise.chances, model.intensity * steps)
+    counts = poisson_quantiles(noise.chances, model.intensity * steps)
     rng = np.random.default_rng([seed, 1, *shape])
     _, where, sizes = jumps_of(model, counts, noise.sums, steps, rng)
     distances = np.geomspace(_NEAREST, _FARTHEST * sqrt(steps), LEVELS)
@@ -188,10 +188,10 @@ def _noise(steps: int, paths: int, seed: int) -> _Noise:
     rng = np.random.default_rng([seed, 0])
     points = spread_points(paths, rng)
     normals = rng.standard_normal((paths, steps), dtype=np.float32)
-    tilt = inverse_normal(points[0]) * sqrt(steps) - normals.sum(axis=1, dtype=np.float64)
+    tilt = ndtri(points[0]) * sqrt(steps) - normals.sum(axis=1, dtype=np.float64)
     normals += (tilt / steps).astype(np.float32)[:, None]
     highs, lows = rng.standard_exponential((2, paths, steps), dtype=np.float32)
-    return _Noise(normals, highs, lows, points[1], inverse_normal(points[2]))
+    return _Noise(normals, highs, lows, points[1], ndtri(points[2]))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -1,10 +1,11 @@
 """Merton's jump diffusion: its cumulants, its option price, and its fit to returns."""
 
 from dataclasses import dataclass
-from math import erfc, exp, lgamma, log, sqrt
+from math import exp, lgamma, log, sqrt
 
 import numpy as np
 from numba import njit
+from scipy.special import ndtr
 
 from weft.foundation.arrays import Floats
 from weft.foundation.errors import ComponentError
@@ -91,12 +92,7 @@ def _black_scholes(
 ) -> float:
     spread = deviation * sqrt(years)
     above = (log(price / strike) + (rate + 0.5 * deviation**2) * years) / spread
-    return price * _below(above) - strike * exp(-rate * years) * _below(above - spread)
-
-
-def _below(value: float) -> float:
-    """Return the standard normal distribution function."""
-    return 0.5 * erfc(-value / sqrt(2.0))
+    return float(price * ndtr(above) - strike * exp(-rate * years) * ndtr(above - spread))
 
 
 def fit_merton(returns: Floats) -> Merton:

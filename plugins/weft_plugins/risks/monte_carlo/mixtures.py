@@ -5,9 +5,9 @@ from math import exp
 
 import numpy as np
 from numba import njit
+from scipy.special import ndtri
 
 from weft.foundation.arrays import FloatPanel, Floats
-from weft_plugins.risks.monte_carlo.paths import inverse_normal
 
 UNCERTAINTIES = np.array([0.0, 0.175, 0.35, 0.525, 0.7])
 """Deviations of the logarithm of the volatility that paths are mixed for."""
@@ -38,7 +38,7 @@ def mixed(depths: Floats, uncertainty: float) -> Floats:
 @lru_cache(maxsize=16)
 def _volatilities(count: int, uncertainty: float) -> Floats:
     shares = np.asarray((np.arange(count) * _GOLDEN + 0.5 / count) % 1.0, dtype=np.float64)
-    scales: Floats = np.exp(uncertainty * inverse_normal(shares) - uncertainty**2)
+    scales: Floats = np.exp(uncertainty * ndtri(shares) - uncertainty**2)
     return scales
 
 

@@ -1,12 +1,13 @@
 """Paths of a jump diffusion, and what they say of losses and drawdowns."""
 
 from dataclasses import dataclass
-from math import erfc, exp, pi, sqrt
+from math import sqrt
 from typing import TypeAlias
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.special import ndtri, pdtr, pdtrik
 
 from weft.foundation.arrays import Floats
 from weft_plugins.risks.monte_carlo.merton import Merton
@@ -58,9 +59,9 @@ def simulate(
         sums = rng.standard_normal(paths)
     else:
         points = spread_points(paths, rng)
-        tilt = (inverse_normal(points[0]) * sqrt(steps)).astype(np.float32)
-        counts = inverse_poisson(points[1], model.intensity * steps)
-        sums = inverse_normal(points[2])
+        tilt = (ndtri(points[0]) * sqrt(steps)).astype(np.float32)
+        counts = poisson_quantiles(points[1], model.intensity * steps)
+        sums = ndtri(points[2])
     terminal, fall, rise = (np.empty(paths, dtype=np.float32) for _ in range(3))
     _walk(
         normals,
@@ -116,35 +117,21 @@ def jumps_of(
     return path, where, sizes.astype(np.float32)
 
 
-def inverse_poisson(chance: Floats, expected: float) -> NDArray[np.int64]:
-    """Return the quantiles of a Poisson distribution."""
+def poisson_quantiles(chance: Floats, expected: float) -> NDArray[np.int64]:
+    """Return the quantiles of a Poisson distribution, those of `scipy.stats.poisson.ppf`.
+
+    Args:
+        chance: from 0 to 1 (path,).
+        expected: the distribution's mean, 0 or more.
+    """
     if expected <= 0.0:
         return np.zeros(len(chance), dtype=np.int64)
-    most = int(expected + 12.0 * sqrt(expected) + 20.0)
-    logs = np.cumsum(np.log(np.maximum(np.arange(most + 1), 1)))
-    weights = np.exp(np.arange(most + 1) * np.log(expected) - expected - logs)
-    return np.searchsorted(np.cumsum(weights), chance).astype(np.int64)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def inverse_normal(chance: Floats) -> Floats:
-    """Return the quantiles of the standard normal distribution, to within 1e-12.
-
-    Starts from Abramowitz and Stegun 26.2.23, and sharpens it by Newton's method.
-    """
-    found = np.empty(len(chance))
-    for i in range(len(chance)):
-        upper = chance[i] > 0.5
-        tail = min(max(1.0 - chance[i] if upper else chance[i], 1e-300), 0.5)
-        t = sqrt(-2.0 * np.log(tail))
-        value = t - (2.515517 + t * (0.802853 + t * 0.010328)) / (
-            1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308))
-        )
-        for _ in range(3):
-            above = 0.5 * erfc(value / sqrt(2.0))
-            value += (above - tail) * sqrt(2.0 * pi) * exp(0.5 * value * value)
-        found[i] = value if upper else -value
-    return found
+    upper = np.ceil(pdtrik(chance, expected))
+    lower = np.maximum(upper - 1.0, 0.0)
+    counts: NDArray[np.int64] = np.where(pdtr(lower, expected) >= chance, lower, upper).astype(
+        np.int64
+    )
+    return counts
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "ninf", "nsz", "contract"})

@@ -1,7 +1,5 @@
 """What the tail of a distribution of losses holds."""
 
-from math import exp, pi, sqrt
-
 import numpy as np
 
 from weft.foundation.arrays import Floats
@@ -41,14 +39,6 @@ def expected_shortfall(losses: Floats, level: float) -> float:
     share = (1.0 - level) * len(losses)
     beyond = len(losses) - 1 - at
     return float((worst[1:].sum() + (share - beyond) * worst[0]) / share)
-
-
-def normal_expected_shortfall(level: float) -> float:
-    """Return the expected shortfall of a standard normal loss: 2.06271 at 0.95."""
-    from statistics import NormalDist  # noqa: PLC0415  # for this figure alone
-
-    quantile = NormalDist().inv_cdf(level)
-    return exp(-0.5 * quantile * quantile) / sqrt(2.0 * pi) / (1.0 - level)
 
 
 def quantile_index(count: int, level: float) -> int:
