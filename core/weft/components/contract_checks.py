@@ -38,7 +38,7 @@ from weft.components.layer import Scores
 from weft.components.model import Forecast, RegimeState
 from weft.components.needs import Need
 from weft.components.provider import Batch
-from weft.components.risk import Levels, Sizes
+from weft.components.risk import RISK_HORIZON, Levels, Sizes
 from weft.domain.instruments import Instrument
 from weft.foundation.arrays import BoolPanel, FloatPanel, IntPanel
 from weft.foundation.boundary import Raised, attempt
@@ -245,7 +245,14 @@ def checked_levels(levels: object, view: "View", title: str, direction: IntPanel
                 f"The {what} of a {name} is {side} its entry",
                 level,
             )
-    return Levels(entry, stop, target, panels_of(said.figures, "figures", view, title))
+    figures = panels_of(said.figures, "figures", view, title)
+    if RISK_HORIZON in figures:
+        raise ComponentError(
+            f"returned a figure named {RISK_HORIZON!r}, where a signal names the horizon",
+            where=title,
+            hint="Give the figure another name",
+        )
+    return Levels(entry, stop, target, figures)
 
 
 def checked_sizes(sizes: object, view: "View", title: str) -> Sizes:

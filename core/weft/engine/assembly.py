@@ -175,7 +175,14 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
     hooks = _hooks(loaded, registry)
     composition, make_feature = compose_settings(loaded, registry)
     delay = round(settings.decision_delay_seconds * SECOND)
-    plan = make_plan(composition.interval, composition.base, composition.needs, make_feature, delay)
+    plan = make_plan(
+        composition.interval,
+        composition.base,
+        composition.needs,
+        make_feature,
+        delay,
+        composition.horizon_candles,
+    )
     features = FeatureEngine(settings.runtime.threads)
     store = Store(Lake(settings.storage.lake), clock)
     sources = [configured.component.source for configured in composition.providers]

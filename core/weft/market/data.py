@@ -37,6 +37,7 @@ class MarketData:
         read_at: when the store was read, microseconds since 1970; 0 where there is none.
         news: texts, far enough back for everything that is asked of them.
         delay: how long after a close its decision is taken, microseconds.
+        horizon: how far ahead signals look, in decision rows.
         corrected: which candles were corrected too late for their rows.
         universe: which symbols were chosen, on the decision rows; None while choosing.
         regime: where the market stands on the decision rows; None where nobody says.
@@ -56,6 +57,7 @@ class MarketData:
     read_at: int = 0
     news: News = NO_NEWS
     delay: int = 0
+    horizon: int = 12
     corrected: Corrected = field(default_factory=dict)
     universe: BoolPanel | None = None
     regime: "RegimeState | None" = None

@@ -82,7 +82,9 @@ class Market:
     def planned_for(self, needs: Sequence[Need]) -> "Market":
         """Return the market as it is read for other needs."""
         plan = self.plan
-        fresh = make_plan(plan.interval, plan.base, needs, self.make_feature, plan.delay)
+        fresh = make_plan(
+            plan.interval, plan.base, needs, self.make_feature, plan.delay, plan.horizon
+        )
         return self._with(self._store, fresh)
 
     def as_recorded(self, instant: int) -> "Market":
@@ -288,6 +290,7 @@ class Market:
             read_at=read_at,
             news=self._news(first, last),
             delay=self.plan.delay,
+            horizon=self.plan.horizon,
             corrected=self.corrected,
         )
         return View(data, steps)

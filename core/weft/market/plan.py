@@ -28,6 +28,7 @@ class Plan:
         warmups: candles each step feature runs up over.
         delay: how long after a close its decision is taken, microseconds; what becomes known in
             between counts.
+        horizon: how far ahead signals look, in decision rows.
     """
 
     interval: Interval
@@ -35,6 +36,7 @@ class Plan:
     needs: tuple[Need, ...]
     warmups: dict[FeatureNeed, int]
     delay: int = 0
+    horizon: int = 12
 
     @property
     def intervals(self) -> tuple[Interval, ...]:
@@ -102,6 +104,7 @@ def make_plan(
     needs: Iterable[Need],
     make_feature: Callable[[FeatureNeed], Feature],
     delay: int = 0,
+    horizon: int = 12,
 ) -> Plan:
     """Collect what components need, following features that need features.
 
@@ -111,6 +114,7 @@ def make_plan(
         needs: of the components.
         make_feature: builds a feature from its name and options.
         delay: how long after a close its decision is taken, microseconds.
+        horizon: how far ahead signals look, in decision rows.
 
     Raises:
         ConfigError: something needs candles that the base candles cannot be joined into.
@@ -137,7 +141,7 @@ def make_plan(
                 where=f"feature {need.name}",
                 hint="Ask for it without an interval",
             )
-    plan = Plan(interval, base, tuple(found), warmups, delay)
+    plan = Plan(interval, base, tuple(found), warmups, delay, horizon)
     for wanted in plan.intervals:
         if not wanted.holds(base):
             raise ConfigError(

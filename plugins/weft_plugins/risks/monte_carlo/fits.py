@@ -27,6 +27,7 @@ class Fits:
         jump_deviation: of a jump's log return; NaN where there are none.
         uncertainty: deviation of the logarithm of the volatility over the horizon.
         known: where the above are known.
+        horizon: decision rows ahead that `pace` and `uncertainty` are of.
         weights: for each lattice point that occurs, how much of each cell it is, 0 where not.
     """
 
@@ -37,6 +38,7 @@ class Fits:
     jump_deviation: FloatPanel
     uncertainty: FloatPanel
     known: BoolPanel
+    horizon: int
     weights: Mapping[Shape, FloatPanel]
 
     @property
@@ -124,6 +126,7 @@ def fit_cells(
         jump_deviation=jump_deviation * now,
         uncertainty=np.where(known_now, unsure, np.nan),
         known=known_now,
+        horizon=spans.horizon,
         # In order, so that what is added up per cell does not depend on the other cells.
         weights={
             point: panel

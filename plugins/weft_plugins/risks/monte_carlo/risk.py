@@ -27,50 +27,58 @@ _STRESSES = tuple(f"stress_{times}x_var_99" for times in STRESSES)
 
 
 class MonteCarlo(Risk):
-    """Simulates Merton's jump diffusion to set levels and to tell what can be lost.
+    """Sets levels and states possible losses by simulating Merton's jump diffusion (1976).
 
-    The stop and the target start a number of average true ranges from the close. Where the stop
-    would be reached first on more than a share `most_stopped` of the paths, both move away from
-    the close by the same factor, so that what is gained to what is lost stays as it was: the
-    smallest of nine factors up to `widest` that is enough, or else the widest.
+    All figures are of the signal's horizon (`View.horizon` decision rows).
 
-    Paths are simulated once for each point of a lattice of kinds of jumps, in units of a candle's
-    volatility, and all cells share them: a cell's figures lie between those of the four points
-    around its own fit, and its volatility only makes the paths wider.
-    So the answer for a row is the same however many rows are asked for, and two cells differ by
-    their markets, not by the draw. Prices have no drift: over a horizon, the error of its estimate
-    is larger than itself.
+    **Levels.** The stop and the target start a number of average true ranges from the close. Where
+    the stop is reached first on more than a share `most_stopped` of the paths, both move away from
+    the close by the same factor, which keeps the ratio of gain to loss: the smallest of nine
+    factors up to `widest` that is enough, or else the widest.
 
-    The volatility expected is halfway, as a variance, between that of now and that of the long run
-    (Corsi 2009). It is not known how it will turn out: each path has one of its own, lognormal
-    around the one expected (Hull and White 1987), and how far it may be off is told from how far it
-    was off over the horizons that had ended by then. The same goes for losses and for which level
-    is reached first. On 16 perpetuals of 2020 to 2025, 24 hours ahead, `var_95` was exceeded in
-    4.3 % of hours on the long side and 5.1 % on the short, `var_99` in 0.9 and 1.2 %.
-    Between closes prices go further than paths do. By how much is told from the highs and lows of
-    the long run, and levels count as that much nearer (`Wicks`). On the same perpetuals the stop
-    was then reached first in 39.5 % of cases where 37.6 % were stated, the target in 21.9 % where
-    20.3 % were; levels below the close more often than stated, those above it hardly.
+    **Paths.** The paths of each point on a lattice of jump shapes are simulated once, in units of a
+    candle's volatility, and all cells share them. A cell interpolates between the four points
+    around its own fit, and its volatility scales the paths. A row therefore has the same figures
+    among few rows and among many, and two cells differ by their markets, not by random draws.
+    Prices have no drift: over a horizon, the error of an estimated drift is larger than the drift.
 
-    Of a market that closes, the candle after the night holds the night's move, and the horizon as
-    many candles as there were on the same rows of a week before (`paces`). On six US stocks, mostly
-    2023 to 2025, 24 hours ahead, got out of at the next opening where the market was closed by
-    then, `var_95` was exceeded in 5.7 % of hours on the long side and 4.5 % on the short, `var_99`
-    in 1.8 and 0.7 %.
+    **Volatility.** The variance expected lies halfway between the recent one and the long-run one
+    (Corsi 2009). Each path has a volatility of its own, lognormal around the expected one (Hull and
+    White 1987); its spread is estimated from how far past expectations were off over horizons that
+    have ended. On 16 perpetuals of 2020 to 2025, 24 hours ahead, `var_95` was exceeded in 4.3 % of
+    hours on the long side and 5.1 % on the short, `var_99` in 0.9 and 1.2 %.
 
-    Figures are fractions of a position's value on the side of the signal, long where it is
-    NEUTRAL, after `horizon` candles: `var_95`, `var_99`, `cvar_95`, `cvar_99`; `drawdown_median`
-    and `drawdown_95` of the deepest fall on the way; the same with the prefix `gbm_` without jumps
-    and with the volatility that is expected; `stress_2x_var_99` and so on at a multiple of it;
-    `shock_...` the loss if a fall of the market in the past came again, below zero where it would
-    be a gain. `stop_first`, `target_first` and `neither` are chances, NaN for NEUTRAL; a level
-    counts as reached where it is touched between two closes, and the stop where both are within
-    one candle. `volatility`, `jump_intensity`, `jump_mean` and `jump_deviation` are per candle;
-    `volatility_uncertainty` is the deviation of the logarithm of the volatility over the horizon,
-    0.35 where it is often off by a factor of 1.4; `wicks_above` and `wicks_below` say how far
-    candles go to either side, over how far they end up, 1 for Brownian motion and NaN where highs
-    and lows tell nothing; `widened` is the factor. Where too little is known for figures they are
-    NaN, and the levels are those of the ranges.
+    **Wicks.** Between two closes prices go further than the paths do. How much further is estimated
+    from the highs and lows of the long run, and levels count as that much nearer (`Wicks`). On the
+    same perpetuals, 24 hours ahead, the stop was reached first in 39.5 % of cases where 37.6 % were
+    stated, the target in 21.9 % where 20.3 % were; levels below the close more often than stated,
+    those above it hardly.
+
+    **Markets with sessions.** The first candle of a session holds the overnight move, and the
+    horizon has as many candles as the same rows of an earlier week (`paces`). On six US stocks,
+    mostly 2023 to 2025, 24 hours ahead, with an exit at the next opening where the market was
+    closed by then, `var_95` was exceeded in 5.7 % of hours on the long side and 4.5 % on the short,
+    `var_99` in 1.8 and 0.7 %.
+
+    **Figures.** Losses are fractions of the position's value on the side of the signal, long for
+    NEUTRAL, and negative for gains:
+
+    - `var_95`, `var_99`, `cvar_95`, `cvar_99`: value at risk and expected shortfall at the horizon;
+    - `drawdown_median`, `drawdown_95`: quantiles of the deepest fall from a high on the way;
+    - prefix `gbm_`: the same without jumps and at the expected volatility;
+    - `stress_2x_var_99` and so on: `var_99` at a multiple of the volatility;
+    - `shock_...`: the loss if a past fall of the market came again;
+    - `stop_first`, `target_first`, `neither`: chances within the horizon, NaN for NEUTRAL. A level
+      is reached where a price between two closes touches it; where one candle touches both levels,
+      the stop counts.
+    - `volatility`, `jump_intensity`, `jump_mean`, `jump_deviation`: per candle;
+    - `volatility_uncertainty`: deviation of the logarithm of the volatility over the horizon, 0.35
+      where it is often off by a factor of 1.4;
+    - `wicks_above`, `wicks_below`: how far candles reach to either side over how far they close
+      from the close before, 1 for Brownian motion, NaN where highs and lows hold no information;
+    - `widened`: the factor by which the levels moved away.
+
+    Where too little history is known the figures are NaN, and the levels are those of the ranges.
     """
 
     name = "monte_carlo"
@@ -78,7 +86,6 @@ class MonteCarlo(Risk):
     class Config(ComponentConfig):
         """Options."""
 
-        horizon: int = Field(default=24, ge=1, le=2000, description="candles that are simulated")
         paths: int = Field(default=10_000, ge=200, le=200_000, description="simulated paths")
         seed: int = Field(default=0, ge=0, description="of the random numbers")
         window: int = Field(default=720, ge=100, description="candles the jumps are estimated from")
@@ -173,9 +180,9 @@ class MonteCarlo(Risk):
             change,
             closed(candles_),
             expected_volatility(view.feature(self._volatility), long),
-            paces(candles_, view.steps, config.horizon, self._reach),
+            paces(candles_, view.steps, view.horizon, self._reach),
             index,
-            Spans(config.window, config.uncertainty_window, config.horizon, config.refit),
+            Spans(config.window, config.uncertainty_window, view.horizon, config.refit),
         )
 
     def _wicks(self, view: View) -> Wicks:
@@ -192,8 +199,8 @@ class MonteCarlo(Risk):
         )
         return Wicks(found.above[-view.steps :], found.below[-view.steps :])
 
-    def _table(self, shape: Shape) -> Table:
-        return shape_table(shape, self.config.horizon, self.config.paths, self.config.seed)
+    def _table(self, shape: Shape, horizon: int) -> Table:
+        return shape_table(shape, horizon, self.config.paths, self.config.seed)
 
     def _placed(
         self, close: FloatPanel, direction: IntPanel, reach: FloatPanel, factor: FloatPanel
@@ -238,7 +245,7 @@ class MonteCarlo(Risk):
             cells = priced & (weights > 0.0)
             weight, entry = weights[cells], close[cells]
             odds = first_passage(
-                self._table(shape),
+                self._table(shape, fits.horizon),
                 np.where(target[cells] > stop[cells], 1.0, -1.0),
                 fits.width[cells],
                 fits.uncertainty[cells],
@@ -261,10 +268,20 @@ class MonteCarlo(Risk):
             side = fits.known & ((direction >= 0) == long)
             for shape, weights in fits.weights.items():
                 cells = side & (weights > 0.0)
-                said = losses(self._table(shape), long, fits.width[cells], fits.uncertainty[cells])
+                said = losses(
+                    self._table(shape, fits.horizon),
+                    long,
+                    fits.width[cells],
+                    fits.uncertainty[cells],
+                )
                 for name, panel in figures.items():
                     panel[cells] += weights[cells] * said[name]
-            said = losses(self._table(NO_JUMPS), long, fits.width[side], np.zeros(int(side.sum())))
+            said = losses(
+                self._table(NO_JUMPS, fits.horizon),
+                long,
+                fits.width[side],
+                np.zeros(int(side.sum())),
+            )
             for name, panel in plain.items():
                 panel[side] = said[name]
         return figures | {f"gbm_{name}": panel for name, panel in plain.items()}
