@@ -10,7 +10,7 @@ from weft.engine.engine import Engine
 from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
 from weft.foundation.errors import NoDataError
 from weft.foundation.times import DAY, Interval, iso
-from weft_plugins.risks.portfolio import PortfolioRisk, portfolio_risk, shock_losses
+from weft_plugins.risks.portfolio.simulation import PortfolioRisk, portfolio_risk, shock_losses
 from weft_plugins.risks.sessions import log_returns, paces
 
 PATHS = 10_000

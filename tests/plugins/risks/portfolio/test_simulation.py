@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from weft.foundation.errors import ComponentError
-from weft_plugins.risks.portfolio import (
+from weft_plugins.risks.portfolio.simulation import (
     correlated_returns,
     portfolio_risk,
     repaired_correlation,
