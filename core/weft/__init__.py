@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from weft.components.layer import Layer, Scores
     from weft.components.model import Forecast, Model, Regime, RegimeState, TrustedForecast
     from weft.components.needs import candles, feature, forecasts, metric, news, regime
+    from weft.components.portfolio_risk import (
+        CorrelationRepair,
+        PortfolioEstimate,
+        PortfolioLosses,
+        PortfolioRisk,
+        PositionRisk,
+    )
     from weft.components.provider import Batch, HttpConfig, Provider, Request
     from weft.components.risk import Levels, Risk, Sizer, Sizes
     from weft.components.trained import Artifact, Evaluation, Trained, Training
@@ -43,6 +50,13 @@ _HOMES = {
     "weft.components.layer": ("Layer", "Scores"),
     "weft.components.model": ("Forecast", "Model", "TrustedForecast", "Regime", "RegimeState"),
     "weft.components.needs": ("candles", "feature", "forecasts", "metric", "news", "regime"),
+    "weft.components.portfolio_risk": (
+        "CorrelationRepair",
+        "PortfolioEstimate",
+        "PortfolioLosses",
+        "PortfolioRisk",
+        "PositionRisk",
+    ),
     "weft.components.provider": ("Batch", "HttpConfig", "Provider", "Request"),
     "weft.components.risk": ("Levels", "Risk", "Sizer", "Sizes"),
     "weft.components.trained": ("Artifact", "Evaluation", "Trained", "Training"),
@@ -66,6 +80,7 @@ __all__ = [
     "Candles",
     "Component",
     "ComponentConfig",
+    "CorrelationRepair",
     "Engine",
     "Ensemble",
     "Evaluation",
@@ -83,6 +98,10 @@ __all__ = [
     "Model",
     "PanelFeature",
     "Point",
+    "PortfolioEstimate",
+    "PortfolioLosses",
+    "PortfolioRisk",
+    "PositionRisk",
     "Provider",
     "Regime",
     "RegimeState",

@@ -1,4 +1,4 @@
-"""Portfolios: correlation matrices put right, correlated paths, and what they can lose together.
+"""Simulated losses of a portfolio: correlated normal returns, losses, and their contributions.
 
 Matrix products are in place here: a figure is one of the whole portfolio, so there are no rows that
 must not depend on each other, and none of the figures stands in a signal.
@@ -15,111 +15,38 @@ from weft.foundation.errors import ComponentError
 from weft_plugins.risks.monte_carlo.paths import spread_points
 from weft_plugins.risks.monte_carlo.shocks import SHOCKS
 from weft_plugins.risks.monte_carlo.tails import expected_shortfall, quantile_index, value_at_risk
+from weft_plugins.risks.portfolio.correlations import RepairedCorrelation, repaired_correlation
 
 _WHERE = "portfolio risk"
-_LEAST_EIGENVALUE = 1e-8
-_TOLERANCE = 1e-12
-_ROUNDS = 1000
 _AT_ONCE = 2_000_000
 
+LEVELS = (0.95, 0.99)
+"""Confidence levels of the value at risk and of the expected shortfall."""
 
-@dataclass(frozen=True, slots=True)
-class Repaired:
-    """A correlation matrix that can be drawn from, and what had to be changed for it.
+CONTRIBUTION_LEVEL = 0.95
+"""Confidence level of the expected shortfall that contributions add up to."""
 
-    Attributes:
-        matrix: symmetric, unit diagonal, positive definite (asset, asset).
-        least_before: smallest eigenvalue of what was given.
-        least_after: smallest eigenvalue of the matrix.
-        largest_change: of any entry.
-        distance: Frobenius norm of all changes.
-    """
-
-    matrix: FloatPanel
-    least_before: float
-    least_after: float
-    largest_change: float
-    distance: float
-
-    @property
-    def was_repaired(self) -> bool:
-        """Whether anything was changed."""
-        return self.largest_change > 0.0
+_DRAWDOWNS = (0.5, 0.95)
 
 
 @dataclass(frozen=True, slots=True)
-class PortfolioRisk:
-    """What a portfolio can lose over a horizon, as fractions of the equity.
+class SimulatedLosses:
+    """Losses of a portfolio over a horizon, as fractions of the equity.
 
     Attributes:
-        var_95: value at risk.
-        var_99: value at risk.
-        cvar_95: expected shortfall.
-        cvar_99: expected shortfall.
-        drawdown_median: of the deepest fall from a high, median over the paths.
-        drawdown_95: of the deepest fall, exceeded on one path in twenty.
-        contributions: of each asset to `cvar_95`: its mean loss on the paths that make it up,
-            below zero for a hedge (asset,). They add up to `cvar_95`.
-        correlation: the matrix that was drawn from.
+        value_at_risk: by confidence level.
+        expected_shortfall: by confidence level.
+        drawdown: deepest fall from a high over the paths, by probability: 0.5 for its median.
+        contributions: of each asset to the expected shortfall at `CONTRIBUTION_LEVEL`: its mean
+            loss on the paths that make it up, negative for a hedge (asset,). They add up to it.
+        correlation: the matrix that paths were drawn from.
     """
 
-    var_95: float
-    var_99: float
-    cvar_95: float
-    cvar_99: float
-    drawdown_median: float
-    drawdown_95: float
+    value_at_risk: Mapping[float, float]
+    expected_shortfall: Mapping[float, float]
+    drawdown: Mapping[float, float]
     contributions: Floats
-    correlation: Repaired
-
-
-def repaired_correlation(matrix: FloatPanel) -> Repaired:
-    """Return the nearest correlation matrix; the one given where it is one.
-
-    By alternating projections with Dykstra's correction (Higham 2002, Computing the nearest
-    correlation matrix, algorithm 3.3), so that no other positive semidefinite matrix with ones on
-    its diagonal is closer; then mixed with the identity by no more than what lifts the smallest
-    eigenvalue to 1e-8.
-
-    Args:
-        matrix: symmetric, ones on the diagonal, entries from -1 to 1; estimated pair by pair it
-            need not be positive definite.
-
-    Raises:
-        ComponentError: it is none of this.
-    """
-    _expect_correlations(matrix)
-    least_before = float(np.linalg.eigvalsh(matrix)[0])
-    found = matrix
-    if least_before < _LEAST_EIGENVALUE:
-        found = _nearest(matrix)
-        least = float(np.linalg.eigvalsh(found)[0])
-        short = max(0.0, (_LEAST_EIGENVALUE - least) / (1.0 - least))
-        found = (1.0 - short) * found + short * np.eye(len(found))
-    change = found - matrix
-    return Repaired(
-        matrix=found,
-        least_before=least_before,
-        least_after=float(np.linalg.eigvalsh(found)[0]),
-        largest_change=float(np.abs(change).max()),
-        distance=float(np.linalg.norm(change)),
-    )
-
-
-def _nearest(matrix: FloatPanel) -> FloatPanel:
-    found, correction = matrix.copy(), np.zeros_like(matrix)
-    for _ in range(_ROUNDS):
-        shifted = found - correction
-        values, vectors = np.linalg.eigh(shifted)
-        positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
-        correction = positive - shifted
-        following = 0.5 * (positive + positive.T)
-        np.fill_diagonal(following, 1.0)
-        moved = np.abs(following - found).max()
-        found = following
-        if moved < _TOLERANCE:
-            break
-    return found
+    correlation: RepairedCorrelation
 
 
 def correlated_returns(
@@ -129,14 +56,14 @@ def correlated_returns(
     shape: tuple[int, int],
     rng: np.random.Generator,
 ) -> Floats:
-    """Return log returns of assets that move together (step, path, asset), by Cholesky.
+    """Return correlated normal log returns (step, path, asset), by a Cholesky factor.
 
     Args:
-        means: of the log return of one step (asset,).
-        deviations: of the log return of one step (asset,).
+        means: mean log return of one step (asset,).
+        deviations: deviation of the log return of one step (asset,).
         correlation: positive definite; see `repaired_correlation`.
-        shape: steps and paths.
-        rng: all of the randomness.
+        shape: number of steps and of paths.
+        rng: source of all random numbers.
 
     Raises:
         ComponentError: shapes do not fit, a deviation is below zero, or the matrix is not
@@ -163,7 +90,7 @@ def correlated_returns(
     return returns
 
 
-def portfolio_risk(
+def simulated_losses(
     weights: Floats,
     deviations: Floats,
     correlation: FloatPanel,
@@ -171,20 +98,21 @@ def portfolio_risk(
     rng: np.random.Generator,
     *,
     paths: int = 10_000,
-) -> PortfolioRisk:
-    """Return what a portfolio that is not traded can lose over some steps.
+) -> SimulatedLosses:
+    """Return the losses of a portfolio that is not traded over a number of steps.
 
     Log returns are normal and without drift. The ends of the paths are spread evenly along the
-    portfolio's own direction, which takes most of the noise out of its tail; across it, each path
-    has a mirror image, which does the same for the contributions of assets that hedge each other.
+    portfolio's direction, which removes most of the noise from its tail; across that direction each
+    path has a mirror image, which does the same for the contributions of assets that hedge each
+    other.
 
     Args:
-        weights: of each asset, as a fraction of the equity; negative for a short (asset,).
-        deviations: of the log return of one step (asset,).
-        correlation: is repaired where it is not positive definite (asset, asset).
+        weights: fraction of the equity in each asset; negative for a short (asset,).
+        deviations: deviation of the log return of one step (asset,).
+        correlation: repaired where it is not positive definite (asset, asset).
         steps: of each path.
-        rng: all of the randomness.
-        paths: how many; rounded up to an even number.
+        rng: source of all random numbers.
+        paths: number of paths; rounded up to an even number.
 
     Raises:
         ComponentError: shapes do not fit, a number is unknown, or a position is so large that its
@@ -195,46 +123,44 @@ def portfolio_risk(
             f"weights of {weights.shape} for {deviations.shape} assets, or unknown", where=_WHERE
         )
     repaired = repaired_correlation(correlation)
-    # What does not fit into a number is refused below, with the position it comes from.
+    # `_expect_finite` refuses an overflow below, and names the position it comes from.
     with np.errstate(over="ignore", invalid="ignore"):
         losses, falls = _simulated(
             weights, deviations, repaired.matrix, steps, (paths + 1) // 2, rng
         )
     _expect_finite(losses, falls, weights)
     total = losses.sum(axis=1)
-    return PortfolioRisk(
-        var_95=value_at_risk(total, 0.95),
-        var_99=value_at_risk(total, 0.99),
-        cvar_95=expected_shortfall(total, 0.95),
-        cvar_99=expected_shortfall(total, 0.99),
-        drawdown_median=float(np.quantile(falls, 0.5)),
-        drawdown_95=float(np.quantile(falls, 0.95)),
-        contributions=_contributions(losses, total, 0.95),
+    return SimulatedLosses(
+        value_at_risk={level: value_at_risk(total, level) for level in LEVELS},
+        expected_shortfall={level: expected_shortfall(total, level) for level in LEVELS},
+        drawdown={share: float(np.quantile(falls, share)) for share in _DRAWDOWNS},
+        contributions=_contributions(losses, total, CONTRIBUTION_LEVEL),
         correlation=repaired,
     )
 
 
 def shock_losses(weights: Floats, bitcoin: BoolPanel) -> Mapping[str, float]:
-    """Return what a portfolio loses if a fall of the market in the past came again, by its name.
+    """Return the loss of a portfolio if a past fall of the market came again, by its name.
 
-    Fractions of the equity; below zero for a gain. Every asset but Bitcoin falls as far as the
+    Fractions of the equity; negative for a gain. Every asset but Bitcoin falls as far as the
     typical other coin did, stablecoins and stocks included.
 
     Args:
-        weights: of each asset, as a fraction of the equity; negative for a short (asset,).
-        bitcoin: which of them are Bitcoin (asset,).
+        weights: fraction of the equity in each asset; negative for a short (asset,).
+        bitcoin: whether the asset is Bitcoin (asset,).
 
     Raises:
         ComponentError: a position is so large that its losses are no finite numbers.
     """
-    found = {}
+    lost = {}
     for shock in SHOCKS:
         with np.errstate(over="ignore", invalid="ignore"):
             losses = -weights * np.where(bitcoin, shock.bitcoin, shock.others)
             total = losses.sum()
         _expect_finite(losses[None], np.array([total]), weights)
-        found[shock.name] = float(total) + 0.0
-    return found
+        # Adding 0 turns minus zero into zero.
+        lost[shock.name] = float(total) + 0.0
+    return lost
 
 
 def _simulated(
@@ -247,17 +173,17 @@ def _simulated(
 ) -> tuple[FloatPanel, Floats]:
     """Return the loss of each asset (path, asset), and the portfolio's deepest fall (path,)."""
     covariance = correlation * np.outer(deviations, deviations)
-    own = float(weights @ covariance @ weights)
-    along = covariance @ weights / own if own > 0.0 else np.zeros_like(weights)
-    ends = ndtri(spread_points(pairs, rng)[0]) * np.sqrt(max(own, 0.0) * steps)
+    variance = float(weights @ covariance @ weights)
+    along = covariance @ weights / variance if variance > 0.0 else np.zeros_like(weights)
+    ends = ndtri(spread_points(pairs, rng)[0]) * np.sqrt(max(variance, 0.0) * steps)
     losses, falls = [], []
-    # A part at a time: all paths of many assets would not fit into memory.
-    for some in np.array_split(ends, -(-pairs * steps * len(weights) // _AT_ONCE)):
-        shape = (steps, len(some))
+    # In parts: the paths of many assets would not fit into memory together.
+    for part in np.array_split(ends, -(-pairs * steps * len(weights) // _AT_ONCE)):
+        shape = (steps, len(part))
         drawn = correlated_returns(np.zeros(len(weights)), deviations, correlation, shape, rng)
         for returns in (drawn, -drawn):
-            # Given where the portfolio ends, the rest of a path is as it was: tilt it there.
-            missing = some - returns.sum(axis=0) @ weights
+            # Tilting a normal path moves its end and leaves the rest, given the end, as it was.
+            missing = part - returns.sum(axis=0) @ weights
             tilted = returns + (missing / steps)[:, None] * along
             growth = np.expm1(np.cumsum(tilted, axis=0))
             equity = 1.0 + growth @ weights
@@ -268,17 +194,16 @@ def _simulated(
 
 
 def _contributions(losses: FloatPanel, total: Floats, level: float) -> Floats:
-    """Return each asset's part in the expected shortfall, by the paths that make it up.
+    """Return each asset's part in the expected shortfall: its mean loss on the worst paths.
 
-    The derivative by the size of the position times that size, which for a figure that grows with
-    the portfolio adds up to the whole (Tasche 1999, Risk contributions and performance
-    measurement, section 6).
+    This is the Euler allocation (Tasche 1999, Risk contributions and performance measurement,
+    section 6): the derivative by the size of the position times that size.
     """
     at = quantile_index(len(total), level)
     worst = losses[np.argsort(total, kind="stable")[at:]]
     share = (1.0 - level) * len(total)
-    found: Floats = (worst[1:].sum(axis=0) + (share - len(worst) + 1) * worst[0]) / share
-    return found
+    parts: Floats = (worst[1:].sum(axis=0) + (share - len(worst) + 1) * worst[0]) / share
+    return parts
 
 
 def _expect_finite(losses: FloatPanel, falls: Floats, weights: Floats) -> None:
@@ -291,20 +216,3 @@ def _expect_finite(losses: FloatPanel, falls: Floats, weights: Floats) -> None:
         where=_WHERE,
         hint="Make that position smaller",
     )
-
-
-def _expect_correlations(matrix: FloatPanel) -> None:
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
-        raise ComponentError(f"correlations of {matrix.shape}, expected a square", where=_WHERE)
-    sound = (
-        np.isfinite(matrix).all()
-        and np.allclose(matrix, matrix.T, atol=1e-10)
-        and np.allclose(np.diag(matrix), 1.0, atol=1e-10)
-        and (np.abs(matrix) <= 1.0 + 1e-10).all()
-    )
-    if not sound:
-        raise ComponentError(
-            "no correlations: expected a symmetric matrix of numbers from -1 to 1 with ones on "
-            "its diagonal",
-            where=_WHERE,
-        )
