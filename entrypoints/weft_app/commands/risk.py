@@ -132,7 +132,18 @@ def _print_report(console: Console, report: RiskReport) -> None:
     if report.figures is None:
         console.print(f"No positions as of {report.as_of}: nothing can be lost.")
         return
+    # Not as the title of the table, which would be broken at the table's width.
+    console.print(
+        f"Portfolio as of {report.as_of}, gross {report.gross:.1%}, net {report.net:+.1%} of the "
+        f"equity, {report.measured['data']} data",
+        soft_wrap=True,
+    )
     console.print(_losses(report, report.figures))
+    console.print(
+        f"Losses within {report.figures['horizon']}, of the equity, by "
+        f"{escape(report.component)}. DD: deepest fall on the way.",
+        soft_wrap=True,
+    )
     console.print(_parts(report, report.figures))
     if report.shocks:
         console.print(_shocks(report))
@@ -144,16 +155,7 @@ def _print_report(console: Console, report: RiskReport) -> None:
 
 
 def _losses(report: RiskReport, figures: Mapping[str, float | str]) -> Table:
-    table = Table(
-        title=f"Portfolio as of {report.as_of}, gross {report.gross:.1%}, net {report.net:+.1%} "
-        f"of the equity, {report.measured['data']} data",
-        title_justify="left",
-        caption=f"Losses within {figures['horizon']}, of the equity, by {escape(report.component)}."
-        " DD: deepest fall on the way.",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     names = [name for name, value in figures.items() if isinstance(value, float)]
     table.add_column("", no_wrap=True)
     for name in names:
