@@ -11,8 +11,8 @@ from weft.components.feature import PanelFeature
 from weft.components.needs import Need, candles
 from weft.foundation.arrays import FloatPanel
 from weft.market.view import View
-from weft_plugins.features._regression import FITTED, fit
-from weft_plugins.features._returns import Against, log_returns, others, shifted
+from weft_plugins.features.regression import FITTED, fit
+from weft_plugins.features.returns import Against, log_returns, others, shifted
 
 
 class FitConfig(ComponentConfig):

@@ -10,9 +10,9 @@ from weft.components.feature import PanelFeature
 from weft.components.needs import Need, candles
 from weft.foundation.arrays import FloatPanel
 from weft.market.view import View
-from weft_plugins.features._regression import sums
-from weft_plugins.features._returns import log_returns, others, shifted
 from weft_plugins.features.beta import FitConfig, fitted
+from weft_plugins.features.regression import sums
+from weft_plugins.features.returns import log_returns, others, shifted
 
 _MOST: Final = 1.0 - 1e-6
 

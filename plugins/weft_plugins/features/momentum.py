@@ -9,7 +9,7 @@ from weft.components.base import ComponentConfig
 from weft.components.feature import Bar, StepFeature, step, wilder_memory
 from weft.foundation.arrays import Floats
 from weft.foundation.times import DAY, WEEK
-from weft_plugins.features._averages import relative_strength, wilder
+from weft_plugins.features.averages import relative_strength, wilder
 
 _WEEK = float(WEEK)
 _MONDAY = float(4 * DAY)  # 1970-01-01 was a Thursday; weekly candles open on Monday

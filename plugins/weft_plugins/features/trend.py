@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 from weft.components.base import ComponentConfig
 from weft.components.feature import Bar, StepFeature, ema_memory, step, wilder_memory
 from weft.foundation.arrays import Floats
-from weft_plugins.features._averages import ema, true_range, wilder
-from weft_plugins.features._numerics import SUM_CELLS, ring_slot, slide_sum
+from weft_plugins.features.averages import ema, true_range, wilder
+from weft_plugins.features.numerics import SUM_CELLS, ring_slot, slide_sum
 
 _LONGEST_MEMORY = 500.0  # candles a crossing is remembered
 _EQUAL = 1e-12  # averages nearer to each other than this differ by rounding only

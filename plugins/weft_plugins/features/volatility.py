@@ -7,8 +7,8 @@ from pydantic import Field
 from weft.components.base import ComponentConfig
 from weft.components.feature import Bar, StepFeature, step, wilder_memory
 from weft.foundation.arrays import Floats
-from weft_plugins.features._averages import true_range, wilder
-from weft_plugins.features._numerics import MOMENT_CELLS, log_ratio, ring_slot, slide_moments
+from weft_plugins.features.averages import true_range, wilder
+from weft_plugins.features.numerics import MOMENT_CELLS, log_ratio, ring_slot, slide_moments
 
 
 class Atr(StepFeature):

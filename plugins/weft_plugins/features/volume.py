@@ -7,7 +7,7 @@ from pydantic import Field
 from weft.components.base import ComponentConfig
 from weft.components.feature import Bar, StepFeature, step
 from weft.foundation.arrays import Floats
-from weft_plugins.features._numerics import SUM_CELLS, ring_slot, slide_sum
+from weft_plugins.features.numerics import SUM_CELLS, ring_slot, slide_sum
 
 
 class Obv(StepFeature):

@@ -22,7 +22,7 @@ from weft_plugins.layers.on_chain.metrics import (
     READINGS,
     Reading,
 )
-from weft_plugins.layers.own_history import sample_rows, stand
+from weft_plugins.layers.on_chain.ranks import sample_rows, stand
 
 _LIQUIDATED: Final = ("long_liquidations_usd", "short_liquidations_usd")
 _OPEN_INTEREST: Final = "open_interest_usd"

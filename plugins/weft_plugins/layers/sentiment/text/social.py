@@ -89,7 +89,7 @@ def _logarithm(name: str, values: FloatPanel) -> FloatPanel:
 
 def _unusual(values: FloatPanel, steps: int, spacing: int) -> FloatPanel:
     """Return how many standard deviations values lie above their own history."""
-    from weft_plugins.layers.sentiment.text._kernels import unusual  # noqa: PLC0415  # numba takes long to import
+    from weft_plugins.layers.sentiment.text.kernels import unusual  # noqa: PLC0415  # numba takes long to import
 
     out = np.full((steps, values.shape[1]), np.nan)
     unusual(np.ascontiguousarray(values), (spacing, SAMPLES, _LEAST), _FLOOR, out)

@@ -13,7 +13,7 @@ from weft.text.tagging import Tags
 from weft_plugins.layers.sentiment.text.reading import Read
 
 if TYPE_CHECKING:
-    from weft_plugins.layers.sentiment.text._kernels import Entries, Titles
+    from weft_plugins.layers.sentiment.text.kernels import Entries, Titles
 
 REPEATS = 3
 """Windows for the same story that a text which counts may depend on: its own, that of what it
@@ -107,7 +107,7 @@ def add_up(
         rows: decision rows, microseconds since 1970 (time,).
         decided: when each decision is taken (time,).
     """
-    from weft_plugins.layers.sentiment.text import _kernels as kernels  # noqa: PLC0415  # numba takes long to import
+    from weft_plugins.layers.sentiment.text import kernels  # noqa: PLC0415  # numba takes long to import
 
     found = np.zeros((len(rows), 7, len(columns.takes_market)))
     if len(told.news):
@@ -139,7 +139,7 @@ def add_up(
 
 
 def _titles(told: ParsedTexts) -> "Titles":
-    from weft_plugins.layers.sentiment.text._kernels import Titles  # noqa: PLC0415  # numba takes long to import
+    from weft_plugins.layers.sentiment.text.kernels import Titles  # noqa: PLC0415  # numba takes long to import
 
     news, reads = told.news, told.reads
     latest = dict[tuple[str, str], int]()
@@ -180,7 +180,7 @@ def _entries(
     rules: Rules,
 ) -> "Entries":
     """Return the stories: one entry from when each is known, and one from each further teller."""
-    from weft_plugins.layers.sentiment.text._kernels import Entries  # noqa: PLC0415  # numba takes long to import
+    from weft_plugins.layers.sentiment.text.kernels import Entries  # noqa: PLC0415  # numba takes long to import
 
     news = told.news
     first, story, ends = (link.tolist() for link in links)

@@ -30,7 +30,7 @@ from weft.testing import History, parametrize_with_checks
 from weft.testing.history import installed_feature
 from weft_plugins.layers.on_chain.layer import OnChain
 from weft_plugins.layers.on_chain.metrics import GROUPS, LEVELS, LIQUIDATIONS, READINGS
-from weft_plugins.layers.own_history import sample_rows, stand
+from weft_plugins.layers.on_chain.ranks import sample_rows, stand
 
 ROWS = 2600
 COMPUTED = {LIQUIDATIONS, LEVELS}
