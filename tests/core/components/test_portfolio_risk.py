@@ -49,7 +49,8 @@ def test_an_answer_is_copied_and_read_only() -> None:
 
 
 def test_numbers_of_numpy_become_floats() -> None:
-    losses = PortfolioLosses(12, {0.95: np.float64(0.02)}, {0.95: np.float32(0.025)})
+    shortfall: dict[float, Any] = {0.95: np.float32(0.025)}
+    losses = PortfolioLosses(12, {0.95: np.float64(0.02)}, shortfall)
     answer = checked(replace(SOUND, losses=losses))
     assert answer.losses is not None
     assert type(answer.losses.value_at_risk[0.95]) is float
@@ -61,7 +62,10 @@ def test_numbers_of_numpy_become_floats() -> None:
     [
         ({"losses": 0.02}, "returned a float, expected PortfolioLosses"),
         ({"losses": replace(LOSSES, horizon=0)}, "horizon of 0, expected decision rows, 1 or more"),
-        ({"losses": replace(LOSSES, horizon="12h")}, "horizon of '12h', expected decision rows"),
+        (
+            {"losses": PortfolioLosses("12h", {}, {})},  # type: ignore[arg-type]  # the mistake
+            "horizon of '12h', expected decision rows",
+        ),
         ({"losses": replace(LOSSES, value_at_risk={95: 0.02})}, "at level 95, expected a number"),
         ({"losses": replace(LOSSES, value_at_risk={0.95: 0.02})}, "expected the same ones"),
         (

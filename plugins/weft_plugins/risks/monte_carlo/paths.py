@@ -1,4 +1,4 @@
-"""Paths of a jump diffusion, and what they say of losses and drawdowns."""
+"""Paths of a jump diffusion: their ends, deepest falls and highest rises."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -21,12 +21,12 @@ _PLASTIC = 1.32471795724474602596
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """What became of each path, in log returns (path,).
+    """End and extremes of each path, in log returns (path,).
 
     Attributes:
         terminal: from start to end.
-        fall: the deepest fall from an earlier high, 0 or more.
-        rise: the highest rise from an earlier low, 0 or more: the fall of a short position.
+        fall: deepest fall from an earlier high, 0 or more.
+        rise: highest rise from an earlier low, 0 or more; the drawdown of a short position.
     """
 
     terminal: Singles
@@ -41,16 +41,16 @@ def simulate(
 
     Where stratified, the end of each path without its jumps, the number of its jumps and their
     sum are spread evenly over their distributions by a randomly shifted lattice of points in
-    three dimensions; what lies between is drawn as usual, given these. That is exact: a path of
-    normal steps with another end is the same path tilted. Quantiles of the end then vary far less
-    from seed to seed than with independent paths.
+    three dimensions; the steps in between are drawn given these. That is exact: tilting a path of
+    normal steps moves its end and leaves the rest, given the end, as it was. Quantiles of the end
+    then vary far less from seed to seed than with independent paths.
 
     Args:
         model: per step.
         steps: of each path.
-        paths: how many.
-        rng: all of the randomness.
-        stratified: whether to spread them evenly; otherwise paths are independent.
+        paths: number of paths.
+        rng: source of all random numbers.
+        stratified: whether to spread the ends evenly; otherwise paths are independent.
     """
     normals = rng.standard_normal((steps, paths), dtype=np.float32)
     if not stratified:
@@ -97,22 +97,22 @@ def jumps_of(
     steps: int,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Singles]:
-    """Return path, step and size of every jump.
+    """Return the path, step and size of every jump.
 
     Args:
-        model: what jumps are like.
-        counts: jumps of each path (path,).
-        sums: how far the sum of each path's jumps is from what is expected, in deviations.
+        model: distribution of the jumps.
+        counts: number of jumps of each path (path,).
+        sums: sum of each path's jumps, in deviations from its mean (path,).
         steps: of each path.
-        rng: places the jumps, and divides the sums.
+        rng: source of the steps of the jumps, and of their sizes given the sums.
     """
     path = np.repeat(np.arange(len(counts)), counts)
     where = rng.integers(steps, size=len(path))
-    own = rng.standard_normal(len(path))
+    normals = rng.standard_normal(len(path))
     many = np.maximum(counts, 1)
-    mean = np.bincount(path, own, len(counts)) / many
+    mean = np.bincount(path, normals, len(counts)) / many
     sizes = model.jump_mean + model.jump_deviation * (
-        own - mean[path] + (sums / np.sqrt(many))[path]
+        normals - mean[path] + (sums / np.sqrt(many))[path]
     )
     return path, where, sizes.astype(np.float32)
 

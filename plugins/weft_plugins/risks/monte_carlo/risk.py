@@ -1,4 +1,4 @@
-"""Levels and losses by simulation: how far prices may go, and which level they reach first."""
+"""Stop, target and possible losses of a signal, by simulated paths of a jump diffusion."""
 
 from collections.abc import Mapping, Sequence
 
@@ -126,7 +126,7 @@ class MonteCarlo(Risk):
 
     @property
     def _reach(self) -> int:
-        # What was expected at the first row of the window rests on the long run before it.
+        # The volatility expected at the first row of the window needs the long run before it.
         return self._lookback + (self._blocks + 1) * self.config.refit + 1
 
     @property
@@ -143,7 +143,7 @@ class MonteCarlo(Risk):
         return feature("volatility", lookback=self._lookback, window=window)
 
     def levels(self, view: View, fusion: Fusion) -> Levels:
-        """Return levels on the side the signal points to, and what can be lost.
+        """Return levels on the side of the signal, and the figures of its horizon.
 
         Levels are NaN for NEUTRAL and closed markets.
         """
@@ -152,8 +152,8 @@ class MonteCarlo(Risk):
         reach = view.feature("atr", window=config.atr_window)
         close = entry_prices(view, reach)
         factor = self._widened(fits, wicks, close, fusion.direction, reach)
-        stop, target = self._placed(close, fusion.direction, reach, factor)
-        stopped, reached = self._odds(fits, wicks, close, stop, target)
+        stop, target = self._levels(close, fusion.direction, reach, factor)
+        stopped, reached = self._chances(fits, wicks, close, stop, target)
         figures = {
             **self._losses(fits, fusion.direction),
             **_shocks(view, fusion.direction, fits.known),
@@ -187,9 +187,9 @@ class MonteCarlo(Risk):
 
     def _wicks(self, view: View) -> Wicks:
         candles_, index = view.candles(), view.interval.index(view.as_of)
-        # Older candles are in no block that counts.
+        # Older candles lie before the blocks of the long run.
         rows = slice(-(view.steps + (self._blocks + 1) * self.config.refit + 1), None)
-        found = wicks_of(
+        wicks = wicks_of(
             candles_.high[rows],
             candles_.low[rows],
             candles_.marked_close()[rows],
@@ -197,12 +197,12 @@ class MonteCarlo(Risk):
             self.config.refit,
             self._blocks,
         )
-        return Wicks(found.above[-view.steps :], found.below[-view.steps :])
+        return Wicks(wicks.above[-view.steps :], wicks.below[-view.steps :])
 
     def _table(self, shape: Shape, horizon: int) -> Table:
         return shape_table(shape, horizon, self.config.paths, self.config.seed)
 
-    def _placed(
+    def _levels(
         self, close: FloatPanel, direction: IntPanel, reach: FloatPanel, factor: FloatPanel
     ) -> tuple[FloatPanel, FloatPanel]:
         ranges = factor * reach
@@ -218,19 +218,19 @@ class MonteCarlo(Risk):
         direction: IntPanel,
         reach: FloatPanel,
     ) -> FloatPanel:
-        """Return by what factor the distances of each cell are multiplied."""
-        found = np.ones_like(close)
-        open_ = fits.known & (direction != 0)
+        """Return the factor that the distances of each cell are multiplied by."""
+        factors = np.ones_like(close)
+        narrow = fits.known & (direction != 0)
         for factor in np.geomspace(1.0, self.config.widest, _FACTORS):
-            found[open_] = factor
-            levels = self._placed(close, direction, reach, np.full_like(close, factor))
-            stopped, _ = self._odds(fits, wicks, close, *levels)
-            open_ &= stopped > self.config.most_stopped
-            if not open_.any():
+            factors[narrow] = factor
+            levels = self._levels(close, direction, reach, np.full_like(close, factor))
+            stopped, _ = self._chances(fits, wicks, close, *levels)
+            narrow &= stopped > self.config.most_stopped
+            if not narrow.any():
                 break
-        return found
+        return factors
 
-    def _odds(
+    def _chances(
         self,
         fits: Fits,
         wicks: Wicks,
@@ -244,23 +244,23 @@ class MonteCarlo(Risk):
         for shape, weights in fits.weights.items():
             cells = priced & (weights > 0.0)
             weight, entry = weights[cells], close[cells]
-            odds = first_passage(
+            chances = first_passage(
                 self._table(shape, fits.horizon),
                 np.where(target[cells] > stop[cells], 1.0, -1.0),
                 fits.width[cells],
                 fits.uncertainty[cells],
                 np.abs(np.log(stop[cells] / entry)),
                 np.abs(np.log(target[cells] / entry)),
-                # In the paths' steps, as everything else is here.
+                # In units of the paths' steps, like the other distances.
                 (wicks.above / fits.pace)[cells],
                 (wicks.below / fits.pace)[cells],
             )
-            stopped[cells] += weight * odds[0]
-            reached[cells] += weight * odds[1]
+            stopped[cells] += weight * chances[0]
+            reached[cells] += weight * chances[1]
         return stopped, reached
 
     def _losses(self, fits: Fits, direction: IntPanel) -> Mapping[str, FloatPanel]:
-        """Return what can be lost with jumps, without them, and in stress."""
+        """Return the losses with jumps, without jumps, and under stress."""
         nothing = np.where(fits.known, 0.0, np.nan)
         figures = {name: nothing.copy() for name in (*_LOSSES, *_STRESSES)}
         plain = {name: nothing.copy() for name in _LOSSES}
@@ -268,27 +268,27 @@ class MonteCarlo(Risk):
             side = fits.known & ((direction >= 0) == long)
             for shape, weights in fits.weights.items():
                 cells = side & (weights > 0.0)
-                said = losses(
+                lost = losses(
                     self._table(shape, fits.horizon),
                     long,
                     fits.width[cells],
                     fits.uncertainty[cells],
                 )
                 for name, panel in figures.items():
-                    panel[cells] += weights[cells] * said[name]
-            said = losses(
+                    panel[cells] += weights[cells] * lost[name]
+            lost = losses(
                 self._table(NO_JUMPS, fits.horizon),
                 long,
                 fits.width[side],
                 np.zeros(int(side.sum())),
             )
             for name, panel in plain.items():
-                panel[side] = said[name]
+                panel[side] = lost[name]
         return figures | {f"gbm_{name}": panel for name, panel in plain.items()}
 
 
 def _shocks(view: View, direction: IntPanel, known: BoolPanel) -> Mapping[str, FloatPanel]:
-    """Return what a position would lose if a fall of the market in the past came again."""
+    """Return the loss of a position if a past fall of the market came again."""
     bitcoin = np.array([i.base == _BITCOIN for i in view.instruments], dtype=np.bool_)
     side = np.where(direction >= 0, 1.0, -1.0)
     return {
