@@ -1,4 +1,4 @@
-"""Runs features over panels, and keeps their state from one candle to the next.
+"""Computes features over panels, and keeps their state from one candle to the next.
 
 Where a recursive indicator starts decides its last digits. To keep them the same for live, for
 history and after a restart, every value is computed from a start fixed by the calendar: time is
@@ -36,7 +36,7 @@ _PANELS_FOLLOWED = 16
 class FeatureEngine:
     """Computes features for views, and steps them forward when a view follows the one before.
 
-    Safe to use from several threads. All memory of it is a cache: `forget` changes no result.
+    Thread-safe. All its state is a cache: `forget` changes no result.
 
     Args:
         threads: worker threads for panels of many symbols; 0 for one per core.

@@ -1,4 +1,4 @@
-"""Returns of every symbol, and of what each is held against."""
+"""Log returns of every symbol, and of the benchmark or sector they are regressed on."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -38,47 +38,49 @@ _MEMBERS: Final = {
 SECTORS: Final[Mapping[str, str]] = MappingProxyType(
     {asset: sector for sector, assets in _MEMBERS.items() for asset in assets.split()}
 )
-"""Sector of each base asset. One that is not here has the whole market as its peers.
+"""Sector of each base asset; an asset without one has the market as its peers.
 
-Where a coin fits several sectors, it stands in the one whose news moves it most.
+A coin that fits several sectors is in the one whose news moves it most (our judgement).
 """
 
 
 def log_returns(candles: Candles) -> FloatPanel:
-    """Return each close over that of the row before, as a logarithm (time, symbol).
+    """Return the logarithm of each close over the close of the row before (time, symbol).
 
-    NaN where either is missing: no return reaches over a hole, or over a closed market.
+    NaN where either close is missing: no return spans a hole or a closed market.
     """
     returns = np.full(candles.close.shape, np.nan)
     _fill_log_returns(candles.close, returns)
     return returns
 
 
-def others(view: View, returns: FloatPanel, against: Against, benchmark: str) -> FloatPanel:
-    """Return what each symbol's returns are explained by: one column for all, or one for each.
+def benchmark_returns(
+    view: View, returns: FloatPanel, against: Against, benchmark: str
+) -> FloatPanel:
+    """Return the returns that each symbol is regressed on: one column for all, or one for each.
 
-    Each row follows from the returns known on it, and not from which columns there are: a column
-    may be of a symbol that was listed later.
+    Each row depends on the returns known on it, not on which columns there are: a column may belong
+    to a symbol that was listed later.
 
     Args:
-        view: says what is in the columns.
-        returns: of every symbol (time, symbol).
-        against: ``benchmark`` for the mean of the instruments about the asset `benchmark`;
-            ``sector`` for the mean of each symbol's peers, itself left out. On rows on which none
-            of these has a return, and for a symbol of no known sector, it is the mean of all whose
-            market never closes.
+        view: names the instruments in the columns.
+        returns: log returns of every symbol (time, symbol).
+        against: ``benchmark`` for the mean of the instruments of the base asset `benchmark`;
+            ``sector`` for the mean of each symbol's peers without the symbol. On rows where none of
+            these has a return, and for a symbol without a known sector, the mean of all symbols
+            whose market never closes.
         benchmark: a base asset.
     """
     always_open = np.array([i.always_open for i in view.instruments])
     if against == "benchmark":
         about = np.array([i.base.upper() == benchmark.upper() for i in view.instruments])
-        found = _mean(*_add_up(returns, about))
-        return np.where(np.isnan(found), _mean(*_add_up(returns, always_open)), found)
+        mean = _mean(*_add_up(returns, about))
+        return np.where(np.isnan(mean), _mean(*_add_up(returns, always_open)), mean)
     return _mean_of_peers(returns, view.instruments, always_open)
 
 
 def shifted(values: FloatPanel, rows: int) -> FloatPanel:
-    """Return each row's values of `rows` rows before."""
+    """Return values shifted down: each row holds the value of `rows` rows before."""
     if not rows:
         return values
     late = np.full_like(values, np.nan)
@@ -93,42 +95,42 @@ def _mean_of_peers(
     sectors = [SECTORS.get(i.base.upper(), "") if i.always_open else "" for i in instruments]
     means = np.empty_like(returns)
     for sector in sorted(set(sectors)):
-        own = np.array([s == sector for s in sectors])
-        asked = np.flatnonzero(own)
-        means[:, asked] = _mean_without(returns, asked, always_open, *market)
+        members = np.array([s == sector for s in sectors])
+        columns = np.flatnonzero(members)
+        means[:, columns] = _mean_without(returns, columns, always_open, *market)
         if sector:
-            peers = _mean_without(returns, asked, own, *_add_up(returns, own))
-            means[:, asked] = np.where(np.isnan(peers), means[:, asked], peers)
+            peers = _mean_without(returns, columns, members, *_add_up(returns, members))
+            means[:, columns] = np.where(np.isnan(peers), means[:, columns], peers)
     return means
 
 
 def _mean_without(
     returns: FloatPanel,
-    asked: NDArray[np.int64],
+    columns: NDArray[np.int64],
     members: BoolPanel,
     total: FloatPanel,
     count: FloatPanel,
 ) -> FloatPanel:
-    """Return, for each column that is asked for, the mean over the members but for itself."""
-    mine = np.where(members[asked], returns[:, asked], np.nan)
-    return _mean(total - np.nan_to_num(mine), count - ~np.isnan(mine))
+    """Return for each of `columns` the mean over the members without the column itself."""
+    excluded = np.where(members[columns], returns[:, columns], np.nan)
+    return _mean(total - np.nan_to_num(excluded), count - ~np.isnan(excluded))
 
 
 def _mean(total: FloatPanel, count: FloatPanel) -> FloatPanel:
-    """Return the mean, NaN where nothing was counted."""
+    """Return total / count, NaN where the count is 0."""
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
 def _add_up(returns: FloatPanel, members: BoolPanel) -> tuple[FloatPanel, FloatPanel]:
-    """Return sum and number of the members known on each row, as columns."""
+    """Return sum and number of the members' known returns on each row (time, 1)."""
     chosen = returns[:, members]
     total = np.zeros((len(returns), 1))
     count = np.zeros((len(returns), 1))
     for column in range(chosen.shape[1]):
-        # NumPy's own sum adds in an order that depends on the number of rows.
-        one = chosen[:, column : column + 1]
-        total += np.nan_to_num(one)
-        count += ~np.isnan(one)
+        # The order in which np.sum adds depends on the number of rows.
+        values = chosen[:, column : column + 1]
+        total += np.nan_to_num(values)
+        count += ~np.isnan(values)
     return total, count
 
 
