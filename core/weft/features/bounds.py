@@ -67,8 +67,8 @@ def _replaced(value: Any, names: tuple[str, ...], done: dict[Dispatcher, Dispatc
     if isinstance(value, Dispatcher):
         return _checked(value, done)
     if isinstance(value, types.ModuleType):
-        found = {name: vars(value).get(name) for name in names}
-        functions = {n: _checked(f, done) for n, f in found.items() if isinstance(f, Dispatcher)}
+        members = {name: vars(value).get(name) for name in names}
+        functions = {n: _checked(f, done) for n, f in members.items() if isinstance(f, Dispatcher)}
         if functions:
             module = types.ModuleType(value.__name__)
             vars(module).update(vars(value) | functions)

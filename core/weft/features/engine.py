@@ -97,12 +97,12 @@ class FeatureEngine:
             if rows == 1 and (newest := followed.find_newest(feature)) is not None:
                 return newest
             run = self._run(feature)
-            found = followed.find(run, rows)
-            if found is None:
+            panels = followed.find(run, rows)
+            if panels is None:
                 values, state = self._history.compute(run, followed.source, rows)
                 followed.keep(run, values, state)
                 return run.named(values)
-            return found
+            return panels
 
     def _run(self, feature: StepFeature) -> Run:
         """Return a feature bound to its loop, one for all of its objects with equal options."""

@@ -1,6 +1,6 @@
 """Least squares over sliding windows, for panels of many symbols.
 
-Time is cut into blocks as long as the window, where the calendar says. A window reaches over the
+Time is cut into calendar blocks as long as the window. A window reaches over the
 end of one block and the beginning of the next, so that its sum is a sum from some row to the end
 of the earlier block plus a sum from the beginning of the later one. Both sums only ever add: no
 rounding error outlives its window, and a row's result does not depend on where the panel begins

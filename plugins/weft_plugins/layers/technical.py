@@ -44,7 +44,7 @@ _LEAST_RANGE = 1e-6
 
 
 class Technical(Layer):
-    """Scores a symbol by the standard indicators of its own candles.
+    """Scores a symbol by the standard indicators of its candles.
 
     Each part lies between -1 and +1:
 

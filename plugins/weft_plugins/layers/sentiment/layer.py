@@ -76,7 +76,7 @@ class Sentiment(Layer):
         social_dominance: float = Field(default=0.05, ge=-1, le=1, description="weight of a surge")
         alt_rank: float = Field(default=0.07, ge=-1, le=1, description="weight of a better rank")
         history_rows: int = Field(
-            default=720, ge=SAMPLES, description="rows that volume and ranks are held against"
+            default=720, ge=SAMPLES, description="rows of history for volume and ranks"
         )
 
         model: str | None = Field(

@@ -13,7 +13,7 @@ _LEAST = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Wicks:
-    """Reach of candles from the close before, over their move to their own close; NaN if unknown.
+    """Reach of candles from the close before, over their move to the close; NaN if unknown.
 
     Attributes:
         above: reach of the highs (row, symbol).

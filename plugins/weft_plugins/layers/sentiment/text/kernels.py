@@ -300,7 +300,7 @@ def unusual(
     """Fill in how far values lie from their history, in standard deviations.
 
     Args:
-        values: the rows asked for last, their history before them (time, symbol).
+        values: the history, and then the rows of `out` (time, symbol).
         history: rows between two samples, number of samples, and samples that must be known.
         floor: added to the standard deviation.
         out: filled for the last rows; unchanged where too little is known (row, symbol).

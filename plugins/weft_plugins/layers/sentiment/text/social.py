@@ -54,7 +54,7 @@ def parts(values: Mapping[str, FloatPanel], steps: int, spacing: int) -> dict[st
     Args:
         values: by metric, on the decision rows and those before them (time, symbol).
         steps: decision rows.
-        spacing: rows between those of its history that a value is held against.
+        spacing: rows between the samples of the history.
     """
     panels = {name: values[name][-steps:] for name in values if name not in MEASURED}
     scales = {
@@ -88,7 +88,7 @@ def _logarithm(name: str, values: FloatPanel) -> FloatPanel:
 
 
 def _unusual(values: FloatPanel, steps: int, spacing: int) -> FloatPanel:
-    """Return how many standard deviations values lie above their own history."""
+    """Return how many standard deviations values lie above their history."""
     from weft_plugins.layers.sentiment.text.kernels import unusual  # noqa: PLC0415  # numba takes long to import
 
     out = np.full((steps, values.shape[1]), np.nan)

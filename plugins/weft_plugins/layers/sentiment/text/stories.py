@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from weft_plugins.layers.sentiment.text.kernels import Entries, Titles
 
 REPEATS = 3
-"""Windows for the same story that a text which counts may depend on: its own, that of what it
-repeats, and that of an earlier version."""
+"""Windows of one story that a text may depend on: that of the text, of the text that it repeats,
+and of an earlier version."""
 
 
 class Rules(NamedTuple):
