@@ -17,7 +17,7 @@ from weft.domain.instruments import describe
 from weft.foundation.arrays import FloatPanel
 from weft.foundation.times import Interval
 from weft.testing import History
-from weft_plugins.features._regression import fit
+from weft_plugins.features.regression import fit
 from weft_plugins.layers.correlation import Correlation
 
 COINS = 1_000

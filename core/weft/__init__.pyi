@@ -37,6 +37,13 @@ from .components.needs import (
     news,
     regime,
 )
+from .components.portfolio_risk import (
+    CorrelationRepair,
+    PortfolioEstimate,
+    PortfolioLosses,
+    PortfolioRisk,
+    PositionRisk,
+)
 from .components.provider import (
     Batch,
     HttpConfig,
@@ -86,6 +93,7 @@ __all__ = [
     "Candles",
     "Component",
     "ComponentConfig",
+    "CorrelationRepair",
     "Engine",
     "Ensemble",
     "Evaluation",
@@ -103,6 +111,10 @@ __all__ = [
     "Model",
     "PanelFeature",
     "Point",
+    "PortfolioEstimate",
+    "PortfolioLosses",
+    "PortfolioRisk",
+    "PositionRisk",
     "Provider",
     "Regime",
     "RegimeState",

@@ -346,12 +346,14 @@ def risk(
     days: Annotated[
         int | None,
         typer.Option(
-            help="How far back volatility and correlation are measured; 60 where candles are "
-            "short, else as far as they need.",
+            help="Days of returns that are measured (portfolio_risk.days); 60 where candles are "
+            "short, else as many as are needed.",
             min=1,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random numbers.", min=0)] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the random numbers (portfolio_risk.seed).", min=0)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what positions can lose together, and what each of them adds to it."""

@@ -28,7 +28,7 @@ from weft.foundation.errors import (
 from weft.foundation.times import DAY, SECOND, iso, parse_time
 from weft.plugins.records import PluginRecord
 from weft_app.live import LiveService, Published
-from weft_app.portfolio import RiskReport, measure, positions_of, read_history
+from weft_app.portfolio import RiskReport, positions_of, report_portfolio
 from weft_app.status import ProviderState, installation
 
 log = logging.getLogger("weft.server")
@@ -166,10 +166,9 @@ class _Risk:
             if self.of is not published:
                 engine, report = service.engine, published.report
                 held, as_of = positions_of(report.signals), parse_time(report.as_of)
-                # What streams bring meanwhile waits: the market must not change under a view.
+                # Streams store nothing meanwhile: the market must not change under a view.
                 async with engine.collector.turn:
-                    history = await asyncio.to_thread(read_history, engine, held, as_of)
-                measured = await asyncio.to_thread(measure, engine, history)
+                    measured = await asyncio.to_thread(report_portfolio, engine, held, as_of)
                 self.of, self.body = published, to_json(measured)
             return self.body
 

@@ -9,7 +9,7 @@ import pytest
 import weft
 from weft.plugins import hookspecs
 from weft.plugins.records import GROUPS
-from weft.testing import PROVIDER_CHECKS, SINK_CHECKS
+from weft.testing import PORTFOLIO_RISK_CHECKS, PROVIDER_CHECKS, SINK_CHECKS
 from weft.testing.conformance import CHECKS, TRAINED_CHECKS
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,10 @@ def test_every_check_of_the_kit_is_described() -> None:
     named = re.findall(r"^\| `(\w+)` \|", checks, re.MULTILINE)
     assert named == [*CHECKS, *TRAINED_CHECKS]
     assert re.findall(r"^\| `(\w+)` \|", of_providers, re.MULTILINE) == list(PROVIDER_CHECKS)
+    of_sinks, _, of_portfolio_risks = of_sinks.partition("### Portfolio risks")
     assert re.findall(r"^\| `(\w+)` \|", of_sinks, re.MULTILINE) == list(SINK_CHECKS)
+    described = re.findall(r"^\| `(\w+)` \|", of_portfolio_risks, re.MULTILINE)
+    assert described == list(PORTFOLIO_RISK_CHECKS)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,14 @@ import pytest
 from pydantic import SecretStr
 
 from weft.foundation.times import DAY, SECOND, parse_time
-from weft.testing import ProviderCase, StandIn, check_component, check_feature, check_sink
+from weft.testing import (
+    ProviderCase,
+    StandIn,
+    check_component,
+    check_feature,
+    check_portfolio_risk,
+    check_sink,
+)
 from weft.testing.providers import check_provider
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +60,11 @@ def test_the_example_of_a_sink_keeps_to_its_contract(tmp_path: Path) -> None:
     assert path.read_text().startswith('{"symbol": "LONGUSDT", "score": 60.0}\n')
 
 
+def test_the_example_of_a_portfolio_risk_keeps_to_its_contract() -> None:
+    excused = {"imports_light": "a document"}
+    check_portfolio_risk(written()["Historical"](), expected_failures=excused).raise_if_failed()
+
+
 def answer(request: httpx.Request) -> httpx.Response:
     """Tell a value of every day, stamped with its beginning, as the example says its API does."""
     now = parse_time("2026-01-01T12:00:00Z")
@@ -75,8 +87,11 @@ def test_the_example_of_a_provider_keeps_to_its_contract() -> None:
     assert {result.name for result in report.results} > {"steps_equal_backfill", "key_stays_secret"}
 
 
+EXAMPLES = ("test_conformance", "test_provider", "test_sink", "test_portfolio_risk")
+
+
 def test_examples_of_tests_are_parametrised_with_every_check() -> None:
-    tests = [written()[name] for name in ("test_conformance", "test_provider", "test_sink")]
+    tests = [written()[name] for name in EXAMPLES]
     marks = chain.from_iterable(test.pytestmark for test in tests)
     assert all(mark.name == "parametrize" and mark.args[1] for mark in marks)
 

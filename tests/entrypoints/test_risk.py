@@ -15,11 +15,22 @@ from scipy.stats import norm
 from typer.testing import CliRunner
 
 from tests.support import ALONE, ALONE_SET, Weft, make_engine
+from weft.components.base import ComponentConfig
+from weft.components.configured import Configured, Policy
+from weft.components.needs import candles
+from weft.components.portfolio_risk import (
+    PortfolioEstimate,
+    PortfolioLosses,
+    PortfolioRisk,
+    PositionRisk,
+)
 from weft.foundation.arrays import BoolPanel, FloatPanel
-from weft.foundation.errors import NoDataError
+from weft.foundation.errors import ConfigError, NoDataError
+from weft.foundation.times import Interval
+from weft.market.view import View
+from weft.plugins.registry import Registry
 from weft_app.cli import app as command_line
 from weft_app.live import LiveService
-from weft_app.portfolio import PATHS
 from weft_app.server import create_app
 
 END = "2024-03-31T00:00:00Z"
@@ -185,7 +196,7 @@ def test_a_stock_is_measured_on_the_candles_it_has_and_what_it_does_overnight_is
     own = stock[first + 1 :]
     assert position["volatility"] == pytest.approx(np.sqrt(np.nanmean(own**2)), rel=1e-9)
     assert position["returns"] == np.isfinite(own).sum()
-    assert told["notes"] == ["AAPL: the shocks are of coins"]
+    assert "AAPL: the shocks are of coins" in told["notes"]
 
 
 def test_what_a_stock_and_a_coin_have_in_common_shows_over_the_horizon(
@@ -234,8 +245,9 @@ def test_people_read_what_it_was_measured_on(folder: Path, ask: Ask) -> None:
     shown = ask(folder, "BTCUSDT=0.5", "ETHUSDT=-0.3")
     for words in ("VaR 99", "volatility x 5", "no hedge holds", "covid_2020_03", "together"):
         assert words in shown
-    assert f"1,440 returns of 1h candles, from 2024-01-31T00:00:00Z through {END}" in shown
-    assert f"{PATHS:,} paths of 12 candles, seed 0" in shown
+    assert "Losses within 12h, of the equity, by gaussian." in shown
+    assert f"rows 1,440, since 2024-01-31T00:00:00Z, through {END}, paths 10,000, seed 0" in shown
+    assert "interval 1h, horizon candles 12" in shown
 
 
 def test_nothing_later_than_the_instant_asked_for_counts(folder: Path, figures: Figures) -> None:
@@ -353,18 +365,109 @@ def test_each_composition_is_measured_once(tmp_path: Path, folder: Path) -> None
     async def ask() -> None:
         async with _client(service) as client:
             first, same = await asyncio.gather(client.get("/risk"), client.get("/risk"))
-            assert first.json()["measured"]["horizon_candles"] == HORIZON
-            # Whatever is measured from now on looks further ahead.
-            engine.composition = replace(engine.composition, horizon_candles=2 * HORIZON)
+            assert first.json()["component"] == "gaussian"
+            # Everything measured from now on is measured by another component.
+            other = Configured(Historical(), Policy("portfolio_risk"))
+            engine.composition = replace(engine.composition, portfolio_risk=other)
             again = await client.get("/risk")
             assert first.content == same.content == again.content
+            service.published = replace(published)
+            answer = (await client.get("/risk")).raise_for_status().json()
+            assert answer["component"] == "historical"
             service.published = replace(published, report=replace(published.report, signals=()))
-            other = (await client.get("/risk")).raise_for_status().json()
-            assert other["measured"]["horizon_candles"] == 2 * HORIZON
-            assert other["figures"] is None
+            assert (await client.get("/risk")).raise_for_status().json()["figures"] is None
 
     asyncio.run(ask())
     engine.close()
+
+
+class Historical(PortfolioRisk):
+    """The losses of the positions over each of the last candles."""
+
+    name = "historical"
+    needs = (candles(warmup=0),)
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        window: int = 500
+
+    config: Config
+
+    def rows(self, interval: Interval) -> int:
+        return self.config.window + 1
+
+    def measure(self, view: View, positions: Mapping[str, float]) -> PortfolioEstimate:
+        close = view.candles().close
+        columns = [view.symbols.index(symbol) for symbol in positions]
+        returns = np.nan_to_num(close[1:, columns] / close[:-1, columns] - 1.0)
+        lost = -returns * np.array(list(positions.values()))
+        worst = np.argsort(lost.sum(axis=1))[-self.config.window // 20 :]
+        total = lost[worst].sum(axis=1)
+        losses = PortfolioLosses(1, {0.95: total[0]}, {0.95: total.mean()})
+        parts = lost[worst].mean(axis=0)
+        return PortfolioEstimate(
+            losses, {s: PositionRisk(p) for s, p in zip(positions, parts, strict=True)}
+        )
+
+
+def test_another_component_measures_on_the_command_line_and_over_http(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, ask: Ask
+) -> None:
+    monkeypatch.setattr(
+        "weft_app.session.Registry", lambda records: Registry(records, [Historical])
+    )
+    chosen = ("--set", "portfolio_risk.use=historical", "--set", "portfolio_risk.window=400")
+    held = {"BTCUSDT": 0.5, "ETHUSDT": -0.3}
+    texts = [f"{symbol}={fraction}" for symbol, fraction in held.items()]
+    answer = json.loads(ask(folder, *texts, *chosen, "--json"))
+
+    lost = sum(
+        -fraction * np.expm1(made_returns()[-400:, SYMBOLS.index(symbol)])
+        for symbol, fraction in held.items()
+    )
+    worst = np.sort(lost)[-20:]
+    assert answer["component"] == "historical"
+    assert answer["figures"] == {
+        "horizon": "1h",
+        "var_95": pytest.approx(worst[0], rel=1e-9),
+        "cvar_95": pytest.approx(worst.mean(), rel=1e-9),
+    }
+    assert answer["contributions_to"] == "cvar_95"
+    parts = sum(position["contribution"] for position in answer["positions"])
+    assert parts == pytest.approx(worst.mean(), rel=1e-9)
+    assert (answer["stresses"], answer["shocks"], answer["repair"]) == ({}, {}, None)
+    shown = ask(folder, *texts, *chosen)
+    assert "Losses within 1h, of the equity, by historical." in shown
+    assert f"{worst[0]:.2%}" in shown
+
+    engine = make_engine(
+        tmp_path,
+        *ALONE,
+        f"providers.files.path={folder}",
+        "portfolio_risk.use=historical",
+        extra=[Historical],
+    )
+    asyncio.run(engine.update())
+    _, served = asyncio.run(_composed_between(LiveService(engine)))
+    body = served.raise_for_status().json()
+    engine.close()
+    assert (body["component"], body["figures"]["horizon"]) == ("historical", "1h")
+    assert body == json.loads(ask(folder, "--set", "portfolio_risk.use=historical", "--json"))
+
+
+def test_without_a_component_the_configuration_is_named(folder: Path, ask: Ask) -> None:
+    with pytest.raises(ConfigError, match=r"portfolio_risk: no component.*portfolio_risk\.use"):
+        ask(folder, "BTCUSDT=0.5", "--set", "portfolio_risk=null")
+
+
+def test_the_chosen_component_changes_no_signal(tmp_path: Path) -> None:
+    versions = []
+    for number, options in enumerate(([], ["portfolio_risk.seed=3"], ["portfolio_risk=null"])):
+        engine = make_engine(tmp_path / str(number), *ALONE, *options)
+        versions.append(engine.composition.versions)
+        engine.close()
+    assert versions[0] == versions[1] == versions[2]
 
 
 def _client(service: LiveService) -> httpx.AsyncClient:

@@ -16,8 +16,8 @@ from weft.foundation.errors import StorageError
 from weft.foundation.times import Interval
 from weft_app.cli import app as command_line
 from weft_app.live import LiveService
-from weft_app.portfolio import window_days
 from weft_app.server import create_app
+from weft_plugins.risks.portfolio.gaussian import window_days
 
 
 def test_long_candles_are_measured_over_longer(

@@ -225,6 +225,18 @@ def level_of(level: object, title: str) -> float:
     )
 
 
+def finite(number: object, name: str, title: str) -> float:
+    """Return a finite number as a float."""
+    # NumPy's numbers count; True and False do not.
+    if isinstance(number, int | float | np.integer | np.floating) and not isinstance(number, bool):
+        value = float(number)
+        if math.isfinite(value):
+            return value
+    raise ComponentError(
+        f"returned {number!r:.80} as {name}, expected a finite number", where=title
+    )
+
+
 def last_rows(panel: object, view: "View") -> object:
     """Return the last rows of a panel that has more than the view."""
     if isinstance(panel, np.ndarray) and panel.ndim == 2 and len(panel) > view.steps:

@@ -21,6 +21,7 @@ from weft.components.answer_parts import (
     chances_of,
     directions_of,
     expect_none,
+    finite,
     instance_of,
     known,
     last_rows,
@@ -37,8 +38,15 @@ from weft.components.ensemble import Fusion
 from weft.components.layer import Scores
 from weft.components.model import Forecast, RegimeState
 from weft.components.needs import Need
+from weft.components.portfolio_risk import (
+    CorrelationRepair,
+    Fact,
+    PortfolioEstimate,
+    PortfolioLosses,
+    PositionRisk,
+)
 from weft.components.provider import Batch
-from weft.components.risk import Levels, Sizes
+from weft.components.risk import RISK_HORIZON, Levels, Sizes
 from weft.domain.instruments import Instrument
 from weft.foundation.arrays import BoolPanel, FloatPanel, IntPanel
 from weft.foundation.boundary import Raised, attempt
@@ -49,6 +57,8 @@ if TYPE_CHECKING:
     from weft.market.view import View
 
 _NAMES = {1: "LONG", -1: "SHORT"}
+_ROUNDING = 1e-9
+"""Share by which sums and bounds of a portfolio's losses may be off."""
 
 
 def checked_component(make: Callable[[], Component], title: str) -> Component:
@@ -245,7 +255,14 @@ def checked_levels(levels: object, view: "View", title: str, direction: IntPanel
                 f"The {what} of a {name} is {side} its entry",
                 level,
             )
-    return Levels(entry, stop, target, panels_of(said.figures, "figures", view, title))
+    figures = panels_of(said.figures, "figures", view, title)
+    if RISK_HORIZON in figures:
+        raise ComponentError(
+            f"returned a figure named {RISK_HORIZON!r}, where a signal names the horizon",
+            where=title,
+            hint="Give the figure another name",
+        )
+    return Levels(entry, stop, target, figures)
 
 
 def checked_sizes(sizes: object, view: "View", title: str) -> Sizes:
@@ -258,6 +275,179 @@ def checked_sizes(sizes: object, view: "View", title: str) -> Sizes:
     hint = "Sizes are fractions of the equity, 0 or more; the direction gives the sign"
     fraction = within(said.fraction, "size", view, title, (0.0, math.inf), hint)
     return Sizes(fraction, panels_of(said.evidence, "evidence", view, title))
+
+
+def checked_portfolio_estimate(
+    estimate: object, positions: Mapping[str, float], title: str
+) -> PortfolioEstimate:
+    """Return a portfolio risk's answer as a copy that cannot be written to.
+
+    Args:
+        estimate: what the portfolio risk returned.
+        positions: signed fractions of the equity by symbol that it was handed.
+        title: the portfolio risk's, for messages.
+
+    Raises:
+        ComponentError: wrong type, a number that is not finite, a level beyond 0 to 1, losses that
+            fall as the level rises, a position that is neither measured nor left out, or
+            contributions that do not add up to the expected shortfall.
+    """
+    hint = "End measure() with `return PortfolioEstimate(...)`"
+    answer = instance_of(estimate, PortfolioEstimate, title, hint)
+    losses = None if answer.losses is None else _checked_losses(answer.losses, "losses", title)
+    stresses = {
+        str(name): _checked_losses(stress, f"stress {name!r}", title)
+        for name, stress in mapping_of(answer.stresses, "stresses", title).items()
+    }
+    measured = {
+        str(symbol): _checked_position(position, f"position {symbol!r}", title)
+        for symbol, position in mapping_of(answer.positions, "positions", title).items()
+    }
+    left_out = {
+        str(symbol): str(reason)
+        for symbol, reason in mapping_of(answer.left_out, "left_out", title).items()
+    }
+    _expect_each_position_once(measured, left_out, positions, title)
+    shocks = {
+        str(name): finite(loss, f"shock {name!r}", title)
+        for name, loss in mapping_of(answer.shocks, "shocks", title).items()
+    }
+    if answer.repair is not None:
+        instance_of(answer.repair, CorrelationRepair, title, "Set repair to None, or to one")
+    level = level_of(answer.contribution_level, title)
+    _expect_contributions(losses, measured, level, title)
+    return PortfolioEstimate(
+        losses=losses,
+        positions=MappingProxyType(measured),
+        contribution_level=level,
+        left_out=MappingProxyType(left_out),
+        stresses=MappingProxyType(stresses),
+        shocks=MappingProxyType(shocks),
+        repair=answer.repair,
+        basis=MappingProxyType(_checked_facts(answer.basis, title)),
+        notes=tuple(str(note) for note in answer.notes),
+    )
+
+
+def _checked_losses(losses: object, name: str, title: str) -> PortfolioLosses:
+    hint = "Give PortfolioLosses(horizon, value_at_risk, expected_shortfall)"
+    checked = instance_of(losses, PortfolioLosses, title, hint)
+    horizon: object = checked.horizon
+    if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
+        raise ComponentError(
+            f"returned {name} with a horizon of {horizon!r}, expected decision rows, 1 or more",
+            where=title,
+            hint="`view.horizon` is how far ahead signals look",
+        )
+    quantiles = [
+        _checked_levels_of(part, f"{name}: {what}", title)
+        for what, part in (
+            ("value_at_risk", checked.value_at_risk),
+            ("expected_shortfall", checked.expected_shortfall),
+            ("drawdown", checked.drawdown),
+        )
+    ]
+    value_at_risk, shortfall, _ = quantiles
+    if not value_at_risk or value_at_risk.keys() != shortfall.keys():
+        raise ComponentError(
+            f"returned {name} with the levels {sorted(value_at_risk)} of value_at_risk and "
+            f"{sorted(shortfall)} of expected_shortfall, expected the same ones",
+            where=title,
+            hint="Give both for each confidence level",
+        )
+    for level, loss in value_at_risk.items():
+        if shortfall[level] < loss - _ROUNDING * max(1.0, abs(loss)):
+            raise ComponentError(
+                f"returned {name} with an expected_shortfall of {shortfall[level]:g} below the "
+                f"value_at_risk of {loss:g} at {level:g}",
+                where=title,
+                hint="It is the mean of the losses at and beyond the value at risk",
+            )
+    return PortfolioLosses(horizon, *map(MappingProxyType, quantiles))
+
+
+def _checked_levels_of(answer: object, name: str, title: str) -> dict[float, float]:
+    """Return finite numbers by level, ascending; they must not fall as the level rises."""
+    numbers = {
+        level_of(level, title): finite(number, name, title)
+        for level, number in mapping_of(answer, name, title, "Give a dict by level").items()
+    }
+    for low, high in pairwise(sorted(numbers)):
+        if numbers[low] > numbers[high]:
+            raise ComponentError(
+                f"returned {name} of {numbers[low]:g} at {low:g} and {numbers[high]:g} at "
+                f"{high:g}, expected one that does not fall",
+                where=title,
+                hint="A loss at a higher level is exceeded less often, and so is no smaller",
+            )
+    return dict(sorted(numbers.items()))
+
+
+def _checked_position(position: object, name: str, title: str) -> PositionRisk:
+    checked = instance_of(position, PositionRisk, title, "Give PositionRisk(contribution)")
+    volatility, returns = checked.volatility, checked.returns
+    if volatility is not None:
+        volatility = finite(volatility, f"volatility of {name}", title)
+    if volatility is not None and volatility < 0.0:
+        raise ComponentError(
+            f"returned a volatility of {volatility:g} for {name}, expected 0 or more", where=title
+        )
+    return PositionRisk(
+        finite(checked.contribution, f"contribution of {name}", title),
+        volatility,
+        None if returns is None else int(returns),
+    )
+
+
+def _expect_each_position_once(
+    measured: Mapping[str, object],
+    left_out: Mapping[str, object],
+    positions: Mapping[str, float],
+    title: str,
+) -> None:
+    answered = sorted([*measured, *left_out])
+    if answered != sorted(positions):
+        raise ComponentError(
+            f"answered for {answered}, expected each of {sorted(positions)} once",
+            where=title,
+            hint="Name each position in `positions`, or in `left_out` with a reason",
+        )
+
+
+def _expect_contributions(
+    losses: PortfolioLosses | None, measured: Mapping[str, PositionRisk], level: float, title: str
+) -> None:
+    if (losses is None) == bool(measured):
+        raise ComponentError(
+            f"returned {'no losses' if losses is None else 'losses'} with {len(measured)} "
+            "measured positions",
+            where=title,
+            hint="Losses are None where no position could be measured, and only there",
+        )
+    if losses is None:
+        return
+    total = sum(position.contribution for position in measured.values())
+    expected = losses.expected_shortfall.get(level)
+    if expected is None or abs(total - expected) > _ROUNDING * max(1.0, abs(expected)):
+        raise ComponentError(
+            f"returned contributions that add up to {total:g}, expected the expected_shortfall "
+            f"of {expected} at {level:g}",
+            where=title,
+            hint="A contribution is a position's mean loss in the cases of that shortfall",
+        )
+
+
+def _checked_facts(basis: object, title: str) -> dict[str, Fact]:
+    facts: dict[str, Fact] = {}
+    for name, fact in mapping_of(basis, "basis", title, "Give a dict of plain values").items():
+        if not isinstance(name, str) or not isinstance(fact, str | int | float | bool):
+            raise ComponentError(
+                f"returned {fact!r:.80} as {name!r} of its basis, expected a text or a number",
+                where=title,
+                hint="Convert NumPy numbers with .item()",
+            )
+        facts[name] = finite(fact, f"{name} of its basis", title) if type(fact) is float else fact
+    return facts
 
 
 def checked_feature(

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from weft.market.view import View
 
 
+RISK_HORIZON: Final = "horizon"
+"""Key in a signal's block of risk figures under which their horizon stands; no figure's name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Levels:
     """Prices of a signal, in the quote currency (steps, symbol); NaN where there is none.
@@ -23,7 +27,9 @@ class Levels:
         entry: price the signal was composed at.
         stop_loss: where the idea is wrong.
         take_profit: where it has paid.
-        figures: what can be lost, as named panels, such as the value at risk.
+        figures: what can be lost within `View.horizon` decision rows, as named panels, such as
+            the value at risk. A figure of another horizon has that horizon in its name:
+            ``var_99_24h``.
     """
 
     entry: FloatPanel
@@ -57,7 +63,19 @@ class Sizes:
 
 
 class Risk(Component):
-    """Sets the levels of every signal."""
+    """Sets entry, stop loss and take profit of every signal, and states what can be lost.
+
+    Example::
+
+        class Percent(Risk):
+            name = "percent"
+            needs = [candles(warmup=0)]
+
+            def levels(self, view, fusion):
+                close = view.candles().close[-view.steps :]
+                side = np.where(fusion.direction == 0, np.nan, fusion.direction)
+                return Levels(close, close * (1.0 - 0.02 * side), close * (1.0 + 0.03 * side))
+    """
 
     kind: ClassVar[str] = "risk"
 

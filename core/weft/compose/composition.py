@@ -11,6 +11,7 @@ from weft.components.execution import Sink
 from weft.components.layer import Layer
 from weft.components.model import Model, Regime
 from weft.components.needs import CandleNeed, Need
+from weft.components.portfolio_risk import PortfolioRisk
 from weft.components.provider import Provider, SourceKind
 from weft.components.risk import Risk, Sizer
 from weft.components.trained import Trained
@@ -50,6 +51,7 @@ class Composition:
         versions: what goes into every signal.
         weights: base weight of every enabled layer, the missing ones included.
         missing: layers that could not be loaded and may be missing, and why.
+        portfolio_risk: measures what positions lose together; None for none.
         models: in the order of their names.
         regime: tells the state of the market; None for none.
         silent: models or a regime that could not be loaded and may be missing, and why.
@@ -75,6 +77,7 @@ class Composition:
     deadline_seconds: float = 20.0
     models: tuple[Configured[Model], ...] = ()
     regime: Configured[Regime] | None = None
+    portfolio_risk: Configured[PortfolioRisk] | None = None
     silent: Mapping[str, str] = field(default_factory=dict)
     deadlines: Mapping[str, float] = field(default_factory=dict)
 
@@ -133,7 +136,8 @@ class Composition:
         asking: list[Component] = [self.universe, self.ensemble, self.risk, self.sizer]
         asking += [configured.component for configured in self.layers]
         asking += [configured.component for configured in self.models]
-        asking += [self.regime.component] if self.regime is not None else []
+        for single in (self.regime, self.portfolio_risk):
+            asking += [] if single is None else [single.component]
         needs = [need for component in asking for need in component.needs]
         return (*needs, CandleNeed(None, COVERAGE_ROWS))
 

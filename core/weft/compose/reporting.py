@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from weft.components.provider import SourceKind
+from weft.components.risk import RISK_HORIZON, Levels
 from weft.compose.composing import Composed
 from weft.compose.composition import COVERAGE_ROWS, Composition
 from weft.compose.data_notes import notes, stale_notes, status, too_old
@@ -42,7 +43,7 @@ class Reporter:
     def __init__(self, composition: Composition) -> None:
         self._composition = composition
         self._providers = {p.component.source: p.component for p in composition.providers}
-        self._horizon = _times(composition.horizon_candles, composition.interval)
+        self._horizon = span_name(composition.horizon_candles, composition.interval)
 
     def report(self, composed: Composed, row: int = -1) -> Report:
         """Return the signals of one decision row.
@@ -109,7 +110,7 @@ class Reporter:
                 missing_layers=composed.missing,
                 forecasts=self._forecasts(composed, row, column),
                 regime=self._regime(composed, row),
-                risk=_figures(levels.figures, row, column),
+                risk=self._risk(levels, row, column),
                 sizing=_figures(composed.sizes.evidence, row, column),
                 missing_models=composed.silent,
                 data=self._data(composed.view, candles, at, row, column),
@@ -117,6 +118,10 @@ class Reporter:
             )
         )
         return with_id(signal)
+
+    def _risk(self, levels: Levels, row: int, column: int) -> dict[str, float | str | None]:
+        figures = _figures(levels.figures, row, column)
+        return {RISK_HORIZON: self._horizon, **figures} if figures else {}
 
     def _layers(self, composed: Composed, row: int, column: int) -> tuple[LayerReport, ...]:
         found = []
@@ -221,6 +226,7 @@ def _risk_reward(entry: float | None, stop: float | None, take: float | None) ->
     return abs(take - entry) / abs(entry - stop)
 
 
-def _times(count: int, interval: Interval) -> str:
+def span_name(count: int, interval: Interval) -> str:
+    """Return the length of a number of candles: ``12h`` for twelve of an hour."""
     number_of, unit = int(interval.name[:-1]), interval.name[-1]
     return f"{count * number_of}{unit}"

@@ -17,7 +17,7 @@ from weft.foundation.boundary import Raised, attempt
 from weft.foundation.errors import PluginError
 
 _DIGITS = 16
-_CHANGES_NO_SIGNAL = ("sinks", "executor")
+_CHANGES_NO_SIGNAL = ("sinks", "executor", "portfolio_risk")
 
 
 def validate_options(

@@ -227,6 +227,7 @@ class Settings(Section):
     ensemble: TrainedSlot
     risk: TrainedSlot
     sizer: TrainedSlot
+    portfolio_risk: Slot | None = None
     allocator: Slot | None = None
     executor: Slot | None = None
     sinks: dict[str, Slot] = {}

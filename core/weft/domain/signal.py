@@ -175,7 +175,8 @@ class Signal:
         missing_layers: enabled layers that did not answer, and why.
         forecasts: what each trained model that answered forecasts.
         regime: where the market stands; None where nobody says.
-        risk: what can be lost, as named figures.
+        risk: what can be lost within the signal's horizon, as named figures, and that horizon
+            under ``horizon``; empty where the risk component states no figures.
         sizing: what stands behind the size, as named figures.
         missing_models: models, regime or sizer that did not answer or are not trained, by their
             keys in config, and why.
@@ -201,7 +202,7 @@ class Signal:
     missing_layers: Mapping[str, str]
     forecasts: tuple[ForecastReport, ...]
     regime: RegimeReport | None
-    risk: Mapping[str, float | None]
+    risk: Mapping[str, float | str | None]
     sizing: Mapping[str, float | None]
     missing_models: Mapping[str, str]
     data: DataProvenance

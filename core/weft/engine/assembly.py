@@ -13,7 +13,6 @@ from weft.components.base import Component, ComponentConfig
 from weft.components.configured import Configured, Policy
 from weft.components.contract_checks import checked_component
 from weft.components.feature import Feature
-from weft.components.model import Regime
 from weft.components.needs import FeatureNeed
 from weft.components.provider import Provider, SourceKind
 from weft.compose.composition import (
@@ -49,7 +48,8 @@ if TYPE_CHECKING:
     from weft.components.ensemble import Ensemble
     from weft.components.execution import Sink
     from weft.components.layer import Layer
-    from weft.components.model import Model
+    from weft.components.model import Model, Regime
+    from weft.components.portfolio_risk import PortfolioRisk
     from weft.components.risk import Risk, Sizer
     from weft.components.universe import Universe
 
@@ -175,7 +175,14 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
     hooks = _hooks(loaded, registry)
     composition, make_feature = compose_settings(loaded, registry)
     delay = round(settings.decision_delay_seconds * SECOND)
-    plan = make_plan(composition.interval, composition.base, composition.needs, make_feature, delay)
+    plan = make_plan(
+        composition.interval,
+        composition.base,
+        composition.needs,
+        make_feature,
+        delay,
+        composition.horizon_candles,
+    )
     features = FeatureEngine(settings.runtime.threads)
     store = Store(Lake(settings.storage.lake), clock)
     sources = [configured.component.source for configured in composition.providers]
@@ -238,7 +245,10 @@ def compose_settings(
     layers: dict[str, Layer] = builder.many("layer", "layers", settings.layers)
     sinks: dict[str, Sink] = builder.many("sink", "sinks", settings.sinks)
     models: dict[str, Model] = builder.many("model", "models", settings.models)
-    regime = _regime(builder)
+    regime: Configured[Regime] | None = _optional(builder, "regime", settings.regime)
+    portfolio_risk: Configured[PortfolioRisk] | None = _optional(
+        builder, "portfolio_risk", settings.portfolio_risk
+    )
     builder.problems += [
         f"{section}: this version of Weft does not use it yet; leave it out"
         for section in ("allocator", "executor")
@@ -247,7 +257,7 @@ def compose_settings(
     providers = _providers(builder)
     builder.finish()
     for key, why in builder.missing.items():
-        if key.startswith(("sinks.", "providers.")):
+        if key.startswith(("sinks.", "providers.", "portfolio_risk")):
             # No signal tells of these.
             _log.warning("%s is left out: %s", key, why)
     deadline = settings.runtime.deadline_seconds
@@ -274,7 +284,12 @@ def compose_settings(
         versions=Versions(
             weft=__version__,
             config=composition_hash(settings, builder.configs),
-            plugins=dict(sorted(builder.plugins.items())),
+            # What changes no signal is in none: another choice leaves their ids as they are.
+            plugins={
+                key: plugin
+                for key, plugin in sorted(builder.plugins.items())
+                if not key.startswith("portfolio_risk:")
+            },
             artifacts={},
         ),
         weights={n: slot.weight for n, slot in settings.layers.items() if slot.enabled is True},
@@ -289,6 +304,7 @@ def compose_settings(
             for name, model in models.items()
         ),
         regime=regime,
+        portfolio_risk=portfolio_risk,
         silent={
             k: why for k, why in builder.missing.items() if k.startswith(("models.", "regime"))
         },
@@ -302,13 +318,13 @@ def _below(section: str, missing: Mapping[str, str]) -> dict[str, str]:
     return {k.removeprefix(under): why for k, why in missing.items() if k.startswith(under)}
 
 
-def _regime(builder: _Builder) -> Configured[Regime] | None:
-    slot = builder.loaded.settings.regime
+def _optional(builder: _Builder, kind: str, slot: Slot | None) -> Configured[Any] | None:
+    """Return the component of a section that holds one or none."""
     if slot is None or not slot.enabled:
         return None
-    built: Regime | None = builder.one("regime", slot)
+    component = builder.one(kind, slot)
     deadline = builder.loaded.settings.runtime.deadline_seconds
-    return None if built is None else Configured(built, _policy("regime", slot, deadline))
+    return None if component is None else Configured(component, _policy(kind, slot, deadline))
 
 
 def _hooks(loaded: LoadedSettings, registry: Registry) -> HookManager:

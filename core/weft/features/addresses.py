@@ -1,4 +1,4 @@
-"""Arrays and functions by their addresses, as numba has no words for them."""
+"""Intrinsics for arrays and functions given by their addresses, which numba lacks."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def _array_at(dtype: Any) -> Any:  # noqa: ANN401  # numba's types
 
 
 numbers_at: Any = intrinsic(_array_at(numba_types.float64))
-"""``numbers_at(address, count)``: float64 numbers in memory that somebody else owns."""
+"""``numbers_at(address, count)``: float64 numbers in memory owned by another array."""
 
 integers_at: Any = intrinsic(_array_at(numba_types.int64))
 """``integers_at(address, count)``: int64 numbers likewise."""
@@ -85,10 +85,10 @@ def _cells(_typing: Any, array: Any, _first: Any, _count: Any, _stride: Any) -> 
 
 
 cells: Any = intrinsic(_cells)
-"""``cells(array, first, count, stride)``: elements of an array, without a reference of their own.
+"""``cells(array, first, count, stride)``: elements of an array, without reference counting.
 
-A slice would do the same, but its bookkeeping keeps the compiler from taking several symbols at
-once. The memory belongs to an argument of the kernel and so outlives the result.
+A slice would do the same, but its reference counting keeps the compiler from vectorising over
+symbols. The memory belongs to an argument of the kernel and so outlives the result.
 """
 
 
@@ -124,6 +124,6 @@ def _stream(
 stream_lines: Any = intrinsic(_stream)
 """``(target, into, source, begin, lines)``: copy whole lines of the cache past the cache.
 
-A panel larger than the cache is not found there again, and to write it into the cache means to
-read all of its memory first. `into` must begin a line; lines in part would be slower than that.
+A panel larger than the cache is evicted before it is read, and writing it through the cache would
+read all of its memory first. `into` must begin a line; partial lines would be slower still.
 """

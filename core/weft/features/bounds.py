@@ -1,4 +1,4 @@
-"""Runs a step with its bounds checked. The loops of the engine check none, to be fast."""
+"""Checks the bounds of a step; the compiled loops of the engine check none, to be fast."""
 
 import types
 from typing import Any
@@ -45,7 +45,7 @@ def check_bounds(feature: StepFeature, candles: Candles) -> None:
 
 
 def _checked(dispatcher: Dispatcher, done: dict[Dispatcher, Dispatcher]) -> Dispatcher:
-    """Return a function compiled with its bounds checked, and so all compiled ones it calls."""
+    """Return a function compiled with bounds checks, as are the compiled functions it calls."""
     if dispatcher not in done:
         original = dispatcher.py_func
         scope = dict(original.__globals__)
@@ -53,7 +53,7 @@ def _checked(dispatcher: Dispatcher, done: dict[Dispatcher, Dispatcher]) -> Disp
         function = types.FunctionType(
             original.__code__, scope, original.__name__, original.__defaults__, closure
         )
-        # Before those it calls, as they may call it.
+        # Registered before the functions it calls, because they may call it.
         done[dispatcher] = njit(error_model="numpy", boundscheck=True)(function)
         names = original.__code__.co_names
         scope.update({n: _replaced(scope[n], names, done) for n in names if n in scope})
@@ -63,12 +63,12 @@ def _checked(dispatcher: Dispatcher, done: dict[Dispatcher, Dispatcher]) -> Disp
 
 
 def _replaced(value: Any, names: tuple[str, ...], done: dict[Dispatcher, Dispatcher]) -> Any:  # noqa: ANN401  # whatever a global may hold
-    """Return what stands for a global: a function checked, or a module with its functions so."""
+    """Return the replacement of a global: a checked function, or a module of checked ones."""
     if isinstance(value, Dispatcher):
         return _checked(value, done)
     if isinstance(value, types.ModuleType):
-        found = {name: vars(value).get(name) for name in names}
-        functions = {n: _checked(f, done) for n, f in found.items() if isinstance(f, Dispatcher)}
+        members = {name: vars(value).get(name) for name in names}
+        functions = {n: _checked(f, done) for n, f in members.items() if isinstance(f, Dispatcher)}
         if functions:
             module = types.ModuleType(value.__name__)
             vars(module).update(vars(value) | functions)

@@ -1,4 +1,4 @@
-"""Runs features over panels, and keeps their state from one candle to the next.
+"""Computes features over panels, and keeps their state from one candle to the next.
 
 Where a recursive indicator starts decides its last digits. To keep them the same for live, for
 history and after a restart, every value is computed from a start fixed by the calendar: time is
@@ -36,7 +36,7 @@ _PANELS_FOLLOWED = 16
 class FeatureEngine:
     """Computes features for views, and steps them forward when a view follows the one before.
 
-    Safe to use from several threads. All memory of it is a cache: `forget` changes no result.
+    Thread-safe. All its state is a cache: `forget` changes no result.
 
     Args:
         threads: worker threads for panels of many symbols; 0 for one per core.
@@ -97,12 +97,12 @@ class FeatureEngine:
             if rows == 1 and (newest := followed.find_newest(feature)) is not None:
                 return newest
             run = self._run(feature)
-            found = followed.find(run, rows)
-            if found is None:
+            panels = followed.find(run, rows)
+            if panels is None:
                 values, state = self._history.compute(run, followed.source, rows)
                 followed.keep(run, values, state)
                 return run.named(values)
-            return found
+            return panels
 
     def _run(self, feature: StepFeature) -> Run:
         """Return a feature bound to its loop, one for all of its objects with equal options."""

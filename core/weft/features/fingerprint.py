@@ -1,4 +1,4 @@
-"""Tells whether compiled code is still that of a function as it stands now."""
+"""Digests of functions, to find out whether their compiled code is still current."""
 
 import hashlib
 import types
@@ -6,7 +6,11 @@ from typing import Any
 
 
 def fingerprint(*functions: Any) -> str:  # noqa: ANN401  # plain functions or dispatchers
-    """Return a digest of functions' code and of every helper and constant they use."""
+    """Return a digest of functions' code and of every helper and constant they use.
+
+    The modules of the functions count as well: machine code on disk imports them by name, and fails
+    to load once one of them has moved.
+    """
     digest = hashlib.sha256()
     fed: set[types.FunctionType] = set()
     for function in functions:
@@ -23,6 +27,7 @@ def _feed(digest: Any, function: types.FunctionType, fed: set[types.FunctionType
     if function in fed:
         return
     fed.add(function)
+    digest.update(repr(function.__module__).encode())
     names = _feed_code(digest, function.__code__)
     digest.update(repr(function.__defaults__).encode())
     closure = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)

@@ -1,9 +1,9 @@
 """Compiles a feature's step into the loop that runs it over a panel.
 
-There is one loop for all features, and it is copied with the feature's step as a global of the
-copy. Numba then inlines the step, and can keep the machine code on disk, which it cannot do for
-a step that is passed as an argument or held in a closure. The copy's name carries a fingerprint
-of the step, so that an edited step is compiled anew.
+All features share one loop, which is copied with the feature's step as a global of the copy. Numba
+then inlines the step, and can cache the machine code on disk, which it cannot do for a step that is
+passed as an argument or held in a closure. The copy's name carries a fingerprint of the step, so
+that an edited step is compiled again.
 
 A compiled loop is an address; see `jobs` for how it is called.
 """
@@ -45,7 +45,7 @@ _ENTRY = numba_types.int64(*[numba_types.int64] * _NUMBERS)
 
 
 class _Disjoint(Compiler):
-    """Numba's compiler, told that a loop's arguments do not overlap, and that Python calls none."""
+    """Numba's compiler for loops whose arguments do not overlap and that Python never calls."""
 
     def define_pipelines(self) -> Any:  # noqa: ANN401  # a list of numba's pass managers
         self.state.flags.noalias = True
@@ -139,10 +139,10 @@ def is_cached_on_disk() -> bool:
 
 
 def _compile(identity: str, step: Any, outputs: int) -> Any:  # noqa: ANN401  # a dispatcher, and numba's callback
-    # A step that stays a call of its own is taken for one symbol at a time.
+    # A step that is not inlined could not be vectorised over symbols.
     inlined = njit(error_model="numpy", inline="always")(step.py_func)
-    own = _copy(loop, f"_loop_{identity}", _step=inlined, _OUTPUTS=outputs)
-    run_loop = njit(error_model="numpy", pipeline_class=_Disjoint)(own)
+    copied = _copy(loop, f"_loop_{identity}", _step=inlined, _OUTPUTS=outputs)
+    run_loop = njit(error_model="numpy", pipeline_class=_Disjoint)(copied)
     entry = _copy(_enter, f"_enter_{identity}", _run_loop=run_loop)
     try:
         return _jit(entry, cache=True)

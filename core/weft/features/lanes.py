@@ -1,4 +1,4 @@
-"""How the state of many symbols lies in memory, and how a kernel reaches it.
+"""Memory layout of the state of many symbols, and access to it from a kernel.
 
 The state of `LANES` symbols lies in one tile: a row for each cell, a lane for each symbol. The
 rows of a tile are a constant distance apart, so that the compiler can see that they do not
@@ -26,8 +26,8 @@ of the cache; order blocks took four times as long."""
 
 
 def new_state(size: int, symbols: int) -> State:
-    """Return the state of `symbols` symbols that have seen nothing yet, `size` cells each."""
-    # The loop looks at the first cell, whether or not the step has one.
+    """Return the initial state of a number of symbols, with `size` cells each."""
+    # The loop reads the first cell, also of a step without state.
     return np.zeros((-(-symbols // LANES), max(1, size), STRIDE))
 
 
@@ -37,7 +37,7 @@ def new_scratch(outputs: int) -> Floats:
 
 
 def clear_state(state: State, symbols: BoolPanel) -> None:
-    """Let the chosen symbols have seen nothing yet; `symbols` is one flag each (symbol,)."""
+    """Reset the state of the chosen symbols; `symbols` has a flag for each (symbol,)."""
     for tile, begin in enumerate(range(0, len(symbols), LANES)):
         chosen = np.flatnonzero(symbols[begin : begin + LANES])
         state[tile][:, chosen] = 0.0
@@ -56,7 +56,7 @@ def differ(kinds: Any, leading: Any, width: int) -> bool:  # noqa: ANN401  # arr
 
 @njit(error_model="numpy", inline="always")
 def run_end(kinds: Any, leading: Any, start: int, width: int) -> int:  # noqa: ANN401  # numba publishes no types
-    """Return where the lanes end that are like lane `start` in kind and leading cell."""
+    """Return the end of the run of lanes equal to lane `start` in kind and leading cell."""
     stop = start + 1
     while stop < width and kinds[stop] == kinds[start] and leading[stop] == leading[start]:
         stop += 1

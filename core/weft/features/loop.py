@@ -1,11 +1,10 @@
-"""The loop that runs a feature's step over a panel, and is compiled anew for each step.
+"""The loop that runs a feature's step over a panel; it is compiled once for each step.
 
-It is shaped so that the compiler takes one step for several symbols at once, which is worth a
-factor of three to ten. Memory is laid out for it (see `lanes`), and symbols next to each other
-that traded, and whose first state cell is the same, take their step together, with that cell as
-one number for all: a step that keeps its count of candles there then has one weight, and one
-position in a ring of past values, for all of them. That changes no bit of the result, because
-the same operations run on the same numbers.
+Its shape lets the compiler vectorise a step over symbols, which is three to ten times faster. The
+memory layout (see `lanes`) serves that, and adjacent symbols that traded, and whose first state
+cell is equal, are stepped together, with that cell as one number for all: a step that keeps its
+count of candles there then has one weight, and one position in a ring of past values, for all of
+them. No bit of the result changes, because the same operations run on the same numbers.
 """
 
 from math import nan
@@ -85,7 +84,7 @@ def loop(  # noqa: PLR0913, PLR0917  # a kernel takes its arrays one by one
                             volumes[lane],
                         )
                         own = cells(state, corner + start + lane, size, STRIDE)
-                        # It holds this already; written so that the compiler knows it as well.
+                        # A no-op that shows the compiler the common value.
                         own[0] = common
                         filled = cells(scratch, start + lane, _OUTPUTS, STRIDE)
                         _step(own, bar, options, filled)

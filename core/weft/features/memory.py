@@ -1,4 +1,4 @@
-"""Memory for panels, used again once nobody looks at it any more."""
+"""Memory for panels, reused once no view of it is left."""
 
 import math
 import threading
@@ -13,7 +13,7 @@ _CELLS_KEPT = 1 << 26  # half a gigabyte
 
 
 class PanelMemory:
-    """Hands out arrays for panels, and takes their memory back once nobody holds a view of them.
+    """Hands out arrays for panels, and reclaims their memory once no view of them is left.
 
     The operating system zeroes fresh memory page by page, which takes longer than most features.
     """

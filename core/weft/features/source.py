@@ -1,4 +1,4 @@
-"""What goes into a kernel: a candle panel, and a feature with its options."""
+"""Inputs of a kernel: a candle panel, and a feature with its options."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -13,7 +13,7 @@ from weft.foundation.arrays import BoolPanel, FloatPanel, Floats
 
 
 class Source:
-    """A candle panel as kernels take it."""
+    """A candle panel as the arrays that kernels take."""
 
     def __init__(self, candles: Candles) -> None:
         self.candles = candles
@@ -45,16 +45,16 @@ class Run:
 
     @cached_property
     def kernel(self) -> Kernel:
-        """Its compiled loop."""
+        """The feature's compiled loop."""
         return compile_step(self.feature.name, type(self.feature).advance, len(self.outputs))
 
     @cached_property
     def params(self) -> Floats:
-        """Its options."""
+        """The feature's options, as the step reads them."""
         return np.array(self.feature.params, dtype=np.float64)
 
     def new_state(self, symbols: int) -> State:
-        """Return the state of symbols that have seen nothing yet."""
+        """Return the initial state of a number of symbols."""
         return new_state(self.feature.state_size, symbols)
 
     def named(self, values: FloatPanel) -> Mapping[str, FloatPanel]:

@@ -36,6 +36,7 @@ class MarketData:
         read_at: when the store was read, microseconds since 1970; 0 without a store.
         news: texts, with all declared reach.
         delay: time from a close to its decision, microseconds.
+        horizon: how far ahead signals look, in decision rows.
         corrected: candles that were corrected too late for their rows.
         universe: chosen symbols on the decision rows; None before the universe rule has run.
         regime: market regime on the decision rows; None without a regime detector.
@@ -55,6 +56,7 @@ class MarketData:
     read_at: int = 0
     news: News = NO_NEWS
     delay: int = 0
+    horizon: int = 12
     corrected: Corrected = field(default_factory=dict)
     universe: BoolPanel | None = None
     regime: "RegimeState | None" = None

@@ -82,7 +82,9 @@ class Market:
     def planned_for(self, needs: Sequence[Need]) -> "Market":
         """Return this market with other needs."""
         plan = self.plan
-        fresh = make_plan(plan.interval, plan.base, needs, self.make_feature, plan.delay)
+        fresh = make_plan(
+            plan.interval, plan.base, needs, self.make_feature, plan.delay, plan.horizon
+        )
         return self._with(self._store, fresh)
 
     def as_recorded(self, instant: int) -> "Market":
@@ -289,6 +291,7 @@ class Market:
             read_at=read_at,
             news=self._news(first, last),
             delay=self.plan.delay,
+            horizon=self.plan.horizon,
             corrected=self.corrected,
         )
         return View(data, steps)

@@ -28,6 +28,7 @@ class Plan:
         warmups: warm-up of each step feature, in candles.
         delay: time from a close to its decision, microseconds; facts that become known in between
             count.
+        horizon: how far ahead signals look, in decision rows.
     """
 
     interval: Interval
@@ -35,6 +36,7 @@ class Plan:
     needs: tuple[Need, ...]
     warmups: dict[FeatureNeed, int]
     delay: int = 0
+    horizon: int = 12
 
     @property
     def intervals(self) -> tuple[Interval, ...]:
@@ -102,6 +104,7 @@ def make_plan(
     needs: Iterable[Need],
     make_feature: Callable[[FeatureNeed], Feature],
     delay: int = 0,
+    horizon: int = 12,
 ) -> Plan:
     """Return the combined needs of components, those of nested features included.
 
@@ -111,6 +114,7 @@ def make_plan(
         needs: needs of the components.
         make_feature: builds a feature from its name and options.
         delay: time from a close to its decision, microseconds.
+        horizon: how far ahead signals look, in decision rows.
 
     Raises:
         ConfigError: a component needs candles that the base candles cannot be aggregated to.
@@ -137,7 +141,7 @@ def make_plan(
                 where=f"feature {need.name}",
                 hint="Declare it without an interval",
             )
-    plan = Plan(interval, base, tuple(resolved), warmups, delay)
+    plan = Plan(interval, base, tuple(resolved), warmups, delay, horizon)
     for wanted in plan.intervals:
         if not wanted.holds(base):
             raise ConfigError(

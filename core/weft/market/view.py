@@ -89,6 +89,11 @@ class View:
         return self._data.instruments
 
     @property
+    def horizon(self) -> int:
+        """How far ahead signals look, in decision rows: `horizon_candles` of the settings."""
+        return self._data.horizon
+
+    @property
     def universe(self) -> BoolPanel:
         """Whether each symbol was tradable and chosen at each decision row (steps, symbol).
 

@@ -20,6 +20,7 @@ KINDS = {
     "sizer": "weft.components.risk:Sizer",
     "allocator": "weft.components.execution:Allocator",
     "risk": "weft.components.risk:Risk",
+    "portfolio_risk": "weft.components.portfolio_risk:PortfolioRisk",
     "executor": "weft.components.execution:Executor",
     "sink": "weft.components.execution:Sink",
 }

@@ -31,6 +31,11 @@ from weft.testing.conformance import (
 )
 from weft.testing.history import History, random_history
 from weft.testing.made_up import with_forecasts, with_news, with_regime
+from weft.testing.portfolio_risks import (
+    PORTFOLIO_RISK_CHECKS,
+    check_portfolio_risk,
+    parametrize_portfolio_risk_checks,
+)
 from weft.testing.provider_case import ProviderCase, StandIn
 from weft.testing.providers import (
     PROVIDER_CHECKS,
@@ -41,6 +46,7 @@ from weft.testing.recorded import Fact, ParsedRows, Recorded, parse_recorded
 from weft.testing.sinks import SINK_CHECKS, check_sink, parametrize_sink_checks, sample_signals
 
 __all__ = [
+    "PORTFOLIO_RISK_CHECKS",
     "PROVIDER_CHECKS",
     "SINK_CHECKS",
     "CheckResult",
@@ -54,9 +60,11 @@ __all__ = [
     "check_component",
     "check_feature",
     "check_layer",
+    "check_portfolio_risk",
     "check_provider",
     "check_sink",
     "check_trained",
+    "parametrize_portfolio_risk_checks",
     "parametrize_provider_checks",
     "parametrize_sink_checks",
     "parametrize_with_checks",

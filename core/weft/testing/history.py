@@ -166,6 +166,7 @@ class History:
         make_feature: Callable[[FeatureNeed], Feature] = installed_feature,
         engine: FeatureEngine | None = None,
         learned: object = None,
+        horizon: int = 12,
     ) -> View:
         """Return what was known at the last row, cut to what is asked for.
 
@@ -176,8 +177,9 @@ class History:
             make_feature: builds features; the installed ones by default.
             engine: computes features; a new one by default.
             learned: what the component was trained to, as its `load` returned it.
+            horizon: how far ahead signals look, in decision rows.
         """
-        plan = make_plan(self.interval, self.interval, needs, make_feature)
+        plan = make_plan(self.interval, self.interval, needs, make_feature, horizon=horizon)
         last = self.first_close + (self.rows - 1) * self.interval.micros
         first = last - (steps - 1) * self.interval.micros
         sessions = not all(instrument.always_open for instrument in self.instruments)
@@ -212,6 +214,7 @@ class History:
             metrics={name: partial(self._metric, name) for name in plan.metrics},
             make_feature=make_feature,
             engine=engine,
+            horizon=plan.horizon,
             news=self._news_of(plan, int(times[-steps]), last),
             regime=self.regime and self.regime.last(steps),
             outlooks={name: _last(outlook, steps) for name, outlook in self.outlooks.items()},

@@ -160,7 +160,7 @@ def _signal(direction: Direction) -> Signal:
             missing_layers={"sentiment": "layer sentiment: gave no answer within 20 seconds"},
             forecasts=(forecast,) if acts else (),
             regime=regime if acts else None,
-            risk={"var_99": 0.04 if acts else None},
+            risk={"horizon": "12h", "var_99": 0.04 if acts else None},
             sizing={},
             missing_models={"models.transformer": "not trained yet"},
             data=DataProvenance(

@@ -157,6 +157,7 @@ def _not_testable(component: object) -> str:
     where = {
         "provider": "check_provider() and parametrize_provider_checks() test it",
         "sink": "check_sink() tests it",
+        "portfolio_risk": "check_portfolio_risk() tests it",
     }
     nothing = "nothing calls it in this version of Weft, so there is nothing to test it by"
     return f"{component.title()}: {where.get(component.kind, nothing)}"

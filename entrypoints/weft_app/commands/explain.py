@@ -139,7 +139,11 @@ def _print_models(console: Console, told: Explanation) -> None:
             console.print("  " + moved, markup=False)
 
 
-def _print_figures(console: Console, title: str, figures: Mapping[str, float | None]) -> None:
-    known = [f"{name} {value:.4g}" for name, value in figures.items() if value is not None]
+def _print_figures(console: Console, title: str, figures: Mapping[str, float | str | None]) -> None:
+    known = [
+        f"{name} {value}" if isinstance(value, str) else f"{name} {value:.4g}"
+        for name, value in figures.items()
+        if value is not None
+    ]
     if known:
         console.print(f"[bold]{title}[/]  " + escape(", ".join(known)))

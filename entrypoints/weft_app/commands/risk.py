@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -13,7 +13,7 @@ from rich.table import Table
 from weft.domain.signal import to_json
 from weft.engine.engine import Engine
 from weft.foundation.errors import ConfigError, NoDataError
-from weft_app.portfolio import Figures, RiskReport, measure, positions_of, read_history
+from weft_app.portfolio import RiskReport, positions_of, report_portfolio
 from weft_app.session import (
     bring_up_to_date,
     compose_report,
@@ -32,6 +32,7 @@ _NAMES = {
     "correlation_1": "correlation 1",
     "hedges_fail": "no hedge holds",
 }
+_KINDS = {"var": "VaR", "cvar": "CVaR", "drawdown": "DD"}
 
 
 def run(
@@ -41,7 +42,7 @@ def run(
     overrides: Sequence[str],
     *,
     days: int | None,
-    seed: int,
+    seed: int | None,
     as_json: bool,
 ) -> None:
     """Bring the store up to date, and print what the positions can lose together.
@@ -51,8 +52,8 @@ def run(
         config: config file; None for the default one.
         as_of: a past instant; None for the newest close.
         overrides: keys to override, as ``key.path=value``.
-        days: how far back returns reach; None for what the candles need.
-        seed: of the random numbers.
+        days: days of returns that are measured, `portfolio_risk.days`; None for what it says.
+        seed: of the random numbers, `portfolio_risk.seed`; None for what it says.
         as_json: whether to print JSON.
 
     Raises:
@@ -62,12 +63,13 @@ def run(
     """
     asked = parse_positions(positions)
     instant = None if as_of is None else parse_instant(as_of)
-    engine = open_engine(config, overrides)
+    options = {"days": days, "seed": seed}
+    given = [f"portfolio_risk.{key}={n}" for key, n in options.items() if n is not None]
+    engine = open_engine(config, [*overrides, *given])
     try:
         asyncio.run(bring_up_to_date(engine))
         held = asked or _of_signals(engine, instant)
-        history = read_history(engine, held, instant, days)
-        report = measure(engine, history, seed=seed)
+        report = report_portfolio(engine, held, instant)
     finally:
         engine.close()
     if report.left_out and not report.positions:
@@ -130,9 +132,21 @@ def _print_report(console: Console, report: RiskReport) -> None:
     if report.figures is None:
         console.print(f"No positions as of {report.as_of}: nothing can be lost.")
         return
+    # Not as the title of the table, which would be broken at the table's width.
+    console.print(
+        f"Portfolio as of {report.as_of}, gross {report.gross:.1%}, net {report.net:+.1%} of the "
+        f"equity, {report.measured['data']} data",
+        soft_wrap=True,
+    )
     console.print(_losses(report, report.figures))
+    console.print(
+        f"Losses within {report.figures['horizon']}, of the equity, by "
+        f"{escape(report.component)}. DD: deepest fall on the way.",
+        soft_wrap=True,
+    )
     console.print(_parts(report, report.figures))
-    console.print(_shocks(report))
+    if report.shocks:
+        console.print(_shocks(report))
     for symbol, why in report.left_out.items():
         console.print(f"[yellow]{escape(symbol)} is in none of these figures:[/] {escape(why)}")
     for note in report.notes:
@@ -140,42 +154,46 @@ def _print_report(console: Console, report: RiskReport) -> None:
     console.print(f"[dim]{_measured_on(report)}", soft_wrap=True)
 
 
-def _losses(report: RiskReport, figures: Figures) -> Table:
-    table = Table(
-        title=f"Portfolio as of {report.as_of}, gross {report.gross:.1%}, net {report.net:+.1%} "
-        f"of the equity, {report.measured.data} data",
-        title_justify="left",
-        caption="What can be lost by the horizon, of the equity. DD: deepest fall on the way.",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
+def _losses(report: RiskReport, figures: Mapping[str, float | str]) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    names = [name for name, value in figures.items() if isinstance(value, float)]
     table.add_column("", no_wrap=True)
-    for name in ("VaR 95", "VaR 99", "CVaR 95", "CVaR 99", "DD median", "DD 95"):
-        table.add_column(name, justify="right", no_wrap=True)
-    rows = {"as measured": figures, **{_NAMES[n]: f for n, f in report.stresses.items()}}
-    for name, one in rows.items():
-        cells = (one.var_95, one.var_99, one.cvar_95, one.cvar_99)
-        falls = (one.drawdown_median, one.drawdown_95)
-        table.add_row(name, *(f"{value:.2%}" for value in (*cells, *falls)))
+    for name in names:
+        table.add_column(_label(name), justify="right", no_wrap=True)
+    rows = {"as measured": figures, **{_NAMES.get(n, n): f for n, f in report.stresses.items()}}
+    for title, block in rows.items():
+        values = (block.get(name) for name in names)
+        cells = (f"{value:.2%}" if isinstance(value, float) else "" for value in values)
+        table.add_row(escape(title), *cells)
     return table
 
 
-def _parts(report: RiskReport, figures: Figures) -> Table:
-    table = Table(title="What each position adds to CVaR 95", title_justify="left", box=SIMPLE_HEAD)
+def _label(name: str) -> str:
+    """Return how a table heads a figure: ``CVaR 95`` for ``cvar_95``."""
+    kind, _, level = name.partition("_")
+    return f"{_KINDS.get(kind, kind)} {level}"
+
+
+def _parts(report: RiskReport, figures: Mapping[str, float | str]) -> Table:
+    added = _label(report.contributions_to)
+    table = Table(
+        title=f"What each position adds to {added}", title_justify="left", box=SIMPLE_HEAD
+    )
     table.add_column("symbol", no_wrap=True)
     for name in ("fraction", "volatility", "returns", "adds"):
         table.add_column(name, justify="right", no_wrap=True)
-    for one in report.positions:
+    for position in report.positions:
         table.add_row(
-            escape(one.symbol),
-            f"{one.fraction:+.1%}",
-            f"{one.volatility:.2%}",
-            f"{one.returns:,}",
-            f"{one.contribution:+.3%}",
+            escape(position.symbol),
+            f"{position.fraction:+.1%}",
+            "" if position.volatility is None else f"{position.volatility:.2%}",
+            "" if position.returns is None else f"{position.returns:,}",
+            f"{position.contribution:+.3%}",
         )
     table.add_section()
-    table.add_row("together", f"{report.net:+.1%}", "", "", f"{figures.cvar_95:+.3%}")
+    table.add_row(
+        "together", f"{report.net:+.1%}", "", "", f"{figures[report.contributions_to]:+.3%}"
+    )
     return table
 
 
@@ -189,17 +207,15 @@ def _shocks(report: RiskReport) -> Table:
 
 
 def _measured_on(report: RiskReport) -> str:
-    on = report.measured
-    told = (
-        f"Measured on {on.rows:,} returns of {on.interval} candles, from {on.since} through "
-        f"{on.through}; {on.paths:,} paths of {on.horizon_candles} candles, seed {on.seed}. "
-        "Returns are taken as normal, but real tails are heavier: on hourly candles of 2023 to "
-        "2025, VaR 99 was exceeded in 1.4 to 2.2 % of spans."
-    )
+    facts = [
+        f"{name.replace('_', ' ')} {fact:,}" if isinstance(fact, int) else f"{name} {fact}"
+        for name, fact in report.measured.items()
+    ]
+    lines = [f"Measured by {report.component} on {', '.join(facts)}."]
     if report.repair is not None and report.repair.needed:
-        told += (
-            f"\nThe correlations were repaired: their smallest eigenvalue was "
+        lines.append(
+            f"The correlations were repaired: their smallest eigenvalue was "
             f"{report.repair.least_eigenvalue:.2g}; no correlation moved by more than "
             f"{report.repair.largest_change:.2g}."
         )
-    return told
+    return escape("\n".join(lines))

@@ -170,9 +170,9 @@ def _forecast(signal: Signal) -> str:
     return "" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f} %"
 
 
-def _share(figures: Mapping[str, float | None], name: str) -> str:
+def _share(figures: Mapping[str, float | str | None], name: str) -> str:
     value = figures.get(name)
-    return "" if value is None else f"{value:.1%}"
+    return f"{value:.1%}" if isinstance(value, float) else ""
 
 
 def _price(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""How a coin moves with the benchmark, or with its peers: beta, residual, correlation."""
+"""Rolling regression of a coin on the benchmark or its peers: beta, residual, correlation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -11,12 +11,12 @@ from weft.components.feature import PanelFeature
 from weft.components.needs import Need, candles
 from weft.foundation.arrays import FloatPanel
 from weft.market.view import View
-from weft_plugins.features._regression import FITTED, fit
-from weft_plugins.features._returns import Against, log_returns, others, shifted
+from weft_plugins.features.regression import FITTED, fit
+from weft_plugins.features.returns import Against, benchmark_returns, log_returns, shifted
 
 
 class FitConfig(ComponentConfig):
-    """Options of what regresses a symbol's log returns on others'."""
+    """Options of a regression of a symbol's log returns on those of others."""
 
     window: int = Field(default=720, ge=5, description="candles each fit looks back over")
     least: int = Field(
@@ -35,25 +35,25 @@ class FitConfig(ComponentConfig):
 
 
 class Beta(PanelFeature):
-    """Rolling regression of a symbol's log returns on those of the benchmark.
+    """Rolling regression of a symbol's log returns on those of the benchmark (the market model).
 
-    The regression is by least squares with a constant, over the pairs of the last `window`
-    candles in which both returns are known: a return needs two candles in a row, so that none
-    reaches over a hole or a closed market. With fewer than `least` pairs, or where the benchmark
-    has not moved, everything is NaN.
+    Ordinary least squares with a constant (Sharpe 1963, A simplified model for portfolio analysis),
+    over the pairs of the last `window` candles in which both returns are known. A return needs two
+    adjacent candles, so that none spans a hole or a closed market. With fewer than `least` pairs,
+    or where the benchmark has not moved, all outputs are NaN.
 
-    The benchmark is the instrument about `benchmark` (the mean, where several are); where the view
-    has none, the mean of all symbols whose market never closes. Against the ``sector`` it is the
-    mean of the other coins of the symbol's sector, and of all other such symbols where the sector
-    is not known or has no other coin in the view.
+    The benchmark is the mean of the instruments with the base asset `benchmark`; where the view has
+    none, the mean of all symbols whose market never closes. Against the ``sector`` it is the mean
+    of the other coins of the symbol's sector, or of all other symbols whose market never closes
+    where the sector is unknown or has no other coin in the view.
 
     Outputs:
-        beta: slope; how far the symbol moves when the benchmark moves by one.
-        residual: the last return less what the fit makes of the benchmark's; NaN where either
-            is missing on this row.
+        beta: slope: the symbol's expected return for a benchmark return of 1.
+        residual: the last return less the fitted return; NaN where either return is missing on
+            this row.
         correlation: of the pairs, -1 to 1; NaN where the symbol has not moved.
-        alpha: constant, a candle.
-        deviation: standard deviation of the residuals, with two degrees of freedom less; 0 where
+        alpha: constant, per candle.
+        deviation: standard deviation of the residuals, with two degrees of freedom fewer; 0 where
             the fit is exact.
     """
 
@@ -77,7 +77,7 @@ class Beta(PanelFeature):
     def compute(self, view: View) -> Mapping[str, FloatPanel]:
         """Return the fit of each window."""
         returns = log_returns(view.candles())
-        x = others(view, returns, self.config.against, self.config.benchmark)
+        x = benchmark_returns(view, returns, self.config.against, self.config.benchmark)
         return fitted(view, shifted(x, self.config.lag), returns, self.config)
 
 
@@ -87,17 +87,17 @@ def fitted(
     """Return the fits of a view's rows by name, each (steps, symbol).
 
     Args:
-        view: whose own candles' rows the panels have.
-        x: what is regressed on (time, 1 or symbol).
-        y: what is explained (time, symbol).
+        view: has candles on the rows of the panels.
+        x: explanatory returns (time, 1 or symbol).
+        y: explained returns (time, symbol).
         config: window and least pairs.
         window: another window; pairs may then be missing as often as in the config's.
     """
     length = config.window if window is None else window
     least = config.least if window is None else max(4, round(config.least * length / config.window))
-    # Before the first row nothing is known; without that row most columns are whole.
+    # The first row has no return; without it most columns have no hole.
     skip = min(1, len(y) - view.steps)
-    found = fit(
+    panels = fit(
         np.ascontiguousarray(x[skip:]),
         np.ascontiguousarray(y[skip:]),
         window=length,
@@ -105,4 +105,4 @@ def fitted(
         first_index=view.interval.index(int(view.candles().times[skip])),
         rows=view.steps,
     )
-    return dict(zip(FITTED, found, strict=True))
+    return dict(zip(FITTED, panels, strict=True))

@@ -1,4 +1,4 @@
-"""Pairs that drift apart or follow: divergence, loss of correlation, lead of the benchmark."""
+"""Divergence from the benchmark or sector, loss of correlation, lead of the benchmark."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, Self
@@ -10,25 +10,25 @@ from weft.components.feature import PanelFeature
 from weft.components.needs import Need, candles
 from weft.foundation.arrays import FloatPanel
 from weft.market.view import View
-from weft_plugins.features._regression import sums
-from weft_plugins.features._returns import log_returns, others, shifted
 from weft_plugins.features.beta import FitConfig, fitted
+from weft_plugins.features.regression import sums
+from weft_plugins.features.returns import benchmark_returns, log_returns, shifted
 
 _MOST: Final = 1.0 - 1e-6
 
 
 class Divergence(PanelFeature):
-    """How far a symbol has gone its own way, in standard deviations.
+    """Cumulated residual of a symbol against the benchmark, in standard deviations.
 
-    The residuals of the last `horizon` candles but the last `skip` are summed, under the beta and
-    alpha of the whole window as `beta` fits them. Divided by the deviation of the residuals and
+    The residuals of the last `horizon` candles without the last `skip` are summed, under the beta
+    and alpha that `beta` fits over the window. Divided by the deviation of the residuals and
     the root of their number, the sum has about unit variance where residuals are independent.
     It is the s-score of Avellaneda and Lee (2010, Quantitative Finance 10, section 3), but over a
     stated horizon instead of a fitted speed of return.
 
     Outputs:
-        score: the sum in standard deviations; positive for a symbol that gained on the benchmark.
-            NaN where less than half of the horizon is known, or the fit leaves no residual.
+        score: the sum in standard deviations; positive for a symbol that outperformed. NaN where
+            less than half of the horizon is known, or the residuals are all 0.
         change: the sum, a log return.
     """
 
@@ -58,12 +58,12 @@ class Divergence(PanelFeature):
         return [candles(warmup=self.config.window)]
 
     def compute(self, view: View) -> Mapping[str, FloatPanel]:
-        """Return how far each symbol diverges."""
-        own = self.config
+        """Return the divergence of each symbol."""
+        config = self.config
         y = log_returns(view.candles())
-        x = others(view, y, own.against, own.benchmark)
-        line = fitted(view, x, y, own)
-        length = own.horizon - own.skip
+        x = benchmark_returns(view, y, config.against, config.benchmark)
+        line = fitted(view, x, y, config)
+        length = config.horizon - config.skip
         paired = np.where(np.isnan(x * y), np.nan, 1.0)
         known, moved = self._sums(view, y * np.where(np.isnan(x), np.nan, 1.0), length)
         _, led = self._sums(view, x * paired, length)
@@ -80,11 +80,11 @@ class Divergence(PanelFeature):
 
 
 class SectorCorrelation(PanelFeature):
-    """How closely a coin follows the other coins of its sector.
+    """Correlation of a coin with the other coins of its sector.
 
     Outputs:
         correlation: of its log returns with the mean of its peers', -1 to 1, over the last
-            `window` candles; what the peers are, and when it is NaN, is as in `beta`.
+            `window` candles. Peers and unknown values are those of `beta`.
     """
 
     name = "sector_correlation"
@@ -105,18 +105,17 @@ class SectorCorrelation(PanelFeature):
     def compute(self, view: View) -> Mapping[str, FloatPanel]:
         """Return the correlations."""
         returns = log_returns(view.candles())
-        peers = others(view, returns, "sector", self.config.benchmark)
+        peers = benchmark_returns(view, returns, "sector", self.config.benchmark)
         return {"correlation": fitted(view, peers, returns, self.config)["correlation"]}
 
 
 class Decorrelation(PanelFeature):
-    """Whether a symbol has stopped moving with the benchmark, against its own history.
+    """Fall of a symbol's correlation with the benchmark, against its history.
 
-    The correlation of the last `recent` candles is held against that of the `window` candles
-    before them by Fisher's transformation (1921, Metron 1): atanh of a correlation of n pairs is
-    about normal with variance 1 / (n - 3), so that the difference of the two, over the root of
-    the sum of the variances, is about standard normal while nothing changes. Returns with fat
-    tails spread it more.
+    The correlation of the last `recent` candles is compared with that of the `window` candles
+    before by Fisher's transformation (1921, Metron 1): atanh of a correlation of n pairs is about
+    normal with variance 1 / (n - 3), so that the difference over the root of the summed variances
+    is about standard normal while nothing changes. Fat-tailed returns widen it.
 
     Outputs:
         score: positive where the correlation fell, in standard deviations.
@@ -140,18 +139,18 @@ class Decorrelation(PanelFeature):
         return [candles(warmup=self.config.window + self.config.recent)]
 
     def compute(self, view: View) -> Mapping[str, FloatPanel]:
-        """Return how far each correlation fell."""
-        own = self.config
+        """Return the fall of each correlation."""
+        config = self.config
         y = log_returns(view.candles())
-        x = others(view, y, own.against, own.benchmark)
-        late_x, late_y = shifted(x, own.recent), shifted(y, own.recent)
-        recent = fitted(view, x, y, own, window=own.recent)["correlation"]
-        before = fitted(view, late_x, late_y, own)["correlation"]
+        x = benchmark_returns(view, y, config.against, config.benchmark)
+        late_x, late_y = shifted(x, config.recent), shifted(y, config.recent)
+        recent = fitted(view, x, y, config, window=config.recent)["correlation"]
+        before = fitted(view, late_x, late_y, config)["correlation"]
         pairs = np.where(np.isnan(x * y), np.nan, 1.0)
         first = view.interval.index(int(view.candles().times[0]))
-        now, _ = sums(pairs, window=own.recent, first_index=first, rows=view.steps)
+        now, _ = sums(pairs, window=config.recent, first_index=first, rows=view.steps)
         then, _ = sums(
-            shifted(pairs, own.recent), window=own.window, first_index=first, rows=view.steps
+            shifted(pairs, config.recent), window=config.window, first_index=first, rows=view.steps
         )
         variance = 1.0 / np.maximum(now - 3.0, 1.0) + 1.0 / np.maximum(then - 3.0, 1.0)
         # A correlation of 1 has no finite transform.
@@ -162,15 +161,16 @@ class Decorrelation(PanelFeature):
 
 
 class LeadLag(PanelFeature):
-    """What the benchmark's last moves are yet to do to a symbol.
+    """Forecast of a symbol's next return from the benchmark's past returns.
 
-    The symbol's returns are regressed on the benchmark's `lag` candles before, and the fit is
-    applied to the benchmark's return `lag - 1` candles ago, which the symbol's next return then
-    follows. For the benchmark itself this is the persistence of its own returns.
+    The symbol's returns are regressed on the benchmark's returns `lag` candles before (lead-lag in
+    the sense of Lo and MacKinlay 1990, When are contrarian profits due to stock market
+    overreaction?), and the slope is applied to the benchmark's return `lag - 1` candles ago. For
+    the benchmark this is the persistence of its returns.
 
     Outputs:
         score: slope times that return, in deviations of the residuals, damped by 1 - 4 / t^2 and
-            0 where t^2 is below 4: a slope less than two standard errors from 0 says nothing.
+            0 where t^2 is below 4: a slope within two standard errors of 0 is no evidence.
         slope: of the lagged regression.
         t_statistic: slope over its standard error.
     """
@@ -193,9 +193,9 @@ class LeadLag(PanelFeature):
         return [candles(warmup=self.config.window + self.config.lag)]
 
     def compute(self, view: View) -> Mapping[str, FloatPanel]:
-        """Return what is yet to come of the benchmark's moves."""
+        """Return the forecast of each symbol's next return."""
         y = log_returns(view.candles())
-        x = others(view, y, self.config.against, self.config.benchmark)
+        x = benchmark_returns(view, y, self.config.against, self.config.benchmark)
         earlier = shifted(x, self.config.lag)
         line = fitted(view, earlier, y, self.config)
         pairs = np.where(np.isnan(earlier * y), np.nan, 1.0)

@@ -1,49 +1,66 @@
-"""At which prices leveraged positions would be closed by force, and on which side lie more."""
+"""Liquidation levels: prices at which leveraged positions would be closed by force."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 import numpy as np
+from numba import njit
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from weft.components.base import ComponentConfig
 from weft.components.feature import PanelFeature
 from weft.components.needs import Need, candles, metric
-from weft.foundation.arrays import FloatPanel
+from weft.foundation.arrays import FloatPanel, Floats
 from weft.foundation.times import SECOND
 from weft.market.metrics import MetricPanel
 from weft.market.view import View
-from weft_plugins.features._liquidations import OUTPUTS, follow
+
+OUTPUTS: Final = ("balance", "above", "below", "nearest_above", "nearest_below", "tracked")
+"""Outputs, in the order of their panels."""
+
+_BALANCE, _ABOVE, _BELOW, _NEAREST_ABOVE, _NEAREST_BELOW, _TRACKED = range(6)
+_FAINT: Final = 1e-100  # a factor below this is multiplied into the masses before it underflows
+
+_Book: TypeAlias = tuple[FloatPanel, FloatPanel, NDArray[np.int64], Floats]
+"""Levels and masses (queue, position), their number (queue,), and the closest levels (queue,).
+
+Queues are by leverage, each with longs first, then shorts. Levels of longs are kept with a minus,
+so that on both sides the smallest is touched first. The closest is inf where there is none.
+"""
 
 _LEVERAGES: Final = (5, 10, 25, 50, 100)
 _METRICS: Final = ("open_interest", "open_interest_usd", "long_short_ratio")
 
 
 class LiquidationLevels(PanelFeature):
-    """Where open positions would be liquidated, estimated from open interest and prices.
+    """Levels at which open positions would be liquidated, from open interest and prices.
 
-    No venue publishes the leverage or the price of entry of its users' positions. This is the
-    usual estimate, as drawn in public "liquidation maps", and rests on these assumptions:
+    No venue publishes the leverage or the entry price of its users' positions. This is the usual
+    estimate, as drawn in public "liquidation maps". It assumes:
 
-    - What open interest grows by is opened at the candle's typical price, (high + low + close) / 3:
-      half of it long and half short, or r / (1 + r) of it long where the `long_short_ratio` r of
-      accounts is known. What was open before the first known row counts nowhere.
-    - It is opened at leverages of 5, 10, 25, 50 and 100, in the proportions of `share_5x` to
-      `share_100x`. These are a guess.
+    - A rise of open interest opens positions at the candle's typical price,
+      (high + low + close) / 3: half of them long, or r / (1 + r) of them long where the
+      `long_short_ratio` r of accounts is known. Positions from before the first known row are
+      ignored.
+    - Positions are opened at leverages of 5, 10, 25, 50 and 100, in the proportions of `share_5x`
+      to `share_100x`. These proportions are a guess.
     - A long opened at p with leverage L is liquidated at p * (1 - 1 / L + m), a short at
-      p * (1 + 1 / L - m), where m is the maintenance margin: to first order in 1 / L and m, where
-      the loss has eaten the isolated margin but for m. Cross margin is liquidated later.
-    - A position whose level a later candle's low or high reaches is closed by force. What open
-      interest falls by beyond that is taken from all positions alike; what it falls by less than
-      that was opened anew.
-    - Positions fade with a half-life, for as many as are closed and opened by others unseen.
+      p * (1 + 1 / L - m), where m is the maintenance margin: to first order in 1 / L and m, the
+      price at which the loss leaves only m of the isolated margin. Cross margin is liquidated
+      later.
+    - A position whose level a later candle's low or high reaches is closed by force. A fall of open
+      interest beyond these closes shrinks all positions alike; a smaller fall means that new
+      positions were opened.
+    - Positions fade with a half-life: closes and openings that cancel out leave no trace in the
+      open interest.
 
     Open interest is taken in coins, from `open_interest`, or else `open_interest_usd` over the
-    close of when it was measured; counted in USD, a rising price alone would look like positions
-    opened. From one of the two to the other, positions are scaled alike.
+    close at the time of its measurement: in USD, a rising price would look like opened positions.
+    Where one measure replaces the other, all positions are scaled alike.
 
-    Time is cut into blocks of a quarter of the window, where the calendar says, and each is stepped
-    through from `window` rows before it: a row looks over the same rows whoever asks.
+    Time is cut into calendar blocks of a quarter of the window, and each block is stepped through
+    from `window` rows before it, so that a row depends on the same rows in every view.
 
     Outputs:
         balance: (above - below) / (above + below), -1 to 1; NaN where both are 0.
@@ -111,8 +128,8 @@ class LiquidationLevels(PanelFeature):
         return [candles(warmup=rows), *(metric(name, warmup=rows) for name in _METRICS)]
 
     def compute(self, view: View) -> Mapping[str, FloatPanel]:
-        """Return what lies above and below each close."""
-        own = self.config
+        """Return the liquidation levels above and below each close."""
+        config = self.config
         panels = {name: view.metric(name) for name in _METRICS}
         prices = view.candles()
         rows = min(len(prices), *(len(panel.times) for panel in panels.values()))
@@ -122,24 +139,24 @@ class LiquidationLevels(PanelFeature):
         unit = np.where(coins > 0.0, 1.0, 2.0)
         interest = np.where(coins > 0.0, coins, np.where(usd > 0.0, usd, np.nan))
         longs = np.where(ratio > 0.0, ratio / (1.0 + ratio), 0.5)
-        shares = np.array(own.shares) / sum(own.shares)
-        distances = 1.0 / np.array(_LEVERAGES) - own.maintenance_margin
+        shares = np.array(config.shares) / sum(config.shares)
+        distances = 1.0 / np.array(_LEVERAGES) - config.maintenance_margin
         out = np.empty((len(OUTPUTS), view.steps, len(view.symbols)))
-        # A row of the panel is this much further in the calendar.
+        # Calendar index of the panel's first row.
         origin = view.interval.index(int(prices.times[-rows]))
         row = rows - view.steps
         while row < rows:
             begins = (origin + row) // self._block * self._block - origin
-            start, end = max(0, begins - own.window), min(rows, begins + self._block)
+            start, end = max(0, begins - config.window), min(rows, begins + self._block)
             done = row - (rows - view.steps)
             follow(
                 bars[:, start:end], interest[start:end], unit[start:end], longs[start:end],
-                distances, shares, 0.5 ** (1.0 / own.half_life), own.reach, own.cluster,
+                distances, shares, 0.5 ** (1.0 / config.half_life), config.reach, config.cluster,
                 row - start, out[:, done : done + end - row],
             )  # fmt: skip
             row = end
         # Levels from before a split or a redenomination are prices of another unit.
-        out[:, prices.leapt_within(own.window + self._block)[-view.steps :]] = np.nan
+        out[:, prices.leapt_within(config.window + self._block)[-view.steps :]] = np.nan
         return dict(zip(OUTPUTS, out, strict=True))
 
     @property
@@ -162,3 +179,157 @@ class LiquidationLevels(PanelFeature):
         at = np.arange(rows)[:, None] - np.clip(ago, 0, rows).astype(np.int64)
         then = np.take_along_axis(close, np.maximum(at, 0), axis=0)
         return np.where(at >= 0, then, np.nan)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def follow(  # noqa: PLR0913, PLR0917  # numba passes no structures
+    candles: NDArray[np.float64],
+    interest: FloatPanel,
+    unit: FloatPanel,
+    longs: FloatPanel,
+    distances: Floats,
+    shares: Floats,
+    fade: float,
+    reach: float,
+    width: float,
+    first: int,
+    out: NDArray[np.float64],
+) -> None:
+    """Open, fade and close assumed positions, and measure them from row `first` on.
+
+    Each leverage and side has a queue, so that one comparison with its closest level shows whether
+    a candle can have touched any position of it. A common factor holds what shrinks all positions
+    alike; stored masses are multiplied by it when they are read.
+
+    Args:
+        candles: high, low and close (3, time, symbol); NaN where there is none.
+        interest: open interest, above 0 (time, symbol); NaN where unknown.
+        unit: number of the measure of open interest, 1 or more (time, symbol). Where it changes,
+            all positions are scaled alike.
+        longs: long share of the positions opened, 0 to 1 (time, symbol).
+        distances: of a level from the price of opening, a share of it, by leverage.
+        shares: of the positions opened, by leverage; they sum to 1.
+        fade: share of a position that is left a candle later, above 0.
+        reach: distance from the close within which levels count, a share of it.
+        width: of a cluster, likewise.
+        first: row of the first output.
+        out: filled (6, time - first, symbol), in the order of `OUTPUTS`; NaN where the candle or
+            the open interest is unknown.
+    """
+    rows, columns = interest.shape
+    leverages = len(distances)
+    queues = 2 * leverages
+    signed, masses = np.empty((queues, rows)), np.empty((queues, rows))
+    counts, closest = np.zeros(queues, dtype=np.int64), np.empty(queues)
+    book = (signed, masses, counts, closest)
+    clusters = np.zeros((2, 2, int(np.ceil(reach / width))))
+    for k in range(columns):
+        counts[:] = 0
+        closest[:] = np.inf
+        scale, expected, measure = 1.0, np.nan, 0.0
+        for row in range(rows):
+            high, low, close = candles[0, row, k], candles[1, row, k], candles[2, row, k]
+            now = interest[row, k]
+            if row >= first:
+                out[:, row - first, k] = np.nan
+            if np.isnan(close):
+                continue
+            # An empty book has no scale, wherever the panel begins.
+            scale = scale * fade if counts.any() else 1.0
+            if scale < _FAINT:
+                masses *= scale
+                scale = 1.0
+            expected -= scale * _close_touched(book, high, low)
+            if np.isnan(now):
+                continue
+            if measure == unit[row, k] and now > expected:
+                opened = (now - expected) / scale
+                price = (high + low + close) / 3.0
+                _open(book, opened, price, longs[row, k], distances, shares)
+            elif measure > 0.0 and expected > 0.0:
+                scale *= now / expected
+            expected, measure = now, unit[row, k]
+            if row >= first:
+                _measure(book, scale / now, close, reach, width, clusters, out[:, row - first, k])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _open(
+    book: _Book, opened: float, price: float, long: float, distances: Floats, shares: Floats
+) -> None:
+    signed, masses, counts, closest = book
+    for queue in range(len(counts)):
+        side, leverage = queue % 2, queue // 2
+        mass = opened * shares[leverage] * (1.0 - long if side else long)
+        if mass > 0.0:
+            sign = 1.0 if side else -1.0
+            level = sign * price * (1.0 + sign * distances[leverage])
+            signed[queue, counts[queue]], masses[queue, counts[queue]] = level, mass
+            counts[queue] += 1
+            closest[queue] = min(closest[queue], level)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _close_touched(book: _Book, high: float, low: float) -> float:
+    """Remove the positions whose level a candle reached, and return their stored mass."""
+    signed, masses, counts, closest = book
+    closed = 0.0
+    for queue in range(len(counts)):
+        edge = high if queue % 2 else -low
+        if closest[queue] > edge:
+            continue
+        remaining, smallest = 0, np.inf
+        for i in range(counts[queue]):
+            level, mass = signed[queue, i], masses[queue, i]
+            if level <= edge:
+                closed += mass
+                continue
+            signed[queue, remaining], masses[queue, remaining] = level, mass
+            smallest = min(smallest, level)
+            remaining += 1
+        counts[queue], closest[queue] = remaining, smallest
+    return closed
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _measure(
+    book: _Book,
+    scale: float,
+    close: float,
+    reach: float,
+    width: float,
+    clusters: NDArray[np.float64],
+    out: Floats,
+) -> None:
+    signed, masses, counts, closest = book
+    clusters[:] = 0.0
+    near, tracked = np.zeros(2), 0.0
+    for queue in range(len(counts)):
+        side = queue % 2
+        for i in range(counts[queue]):
+            tracked += masses[queue, i]
+        sign = 1.0 if side else -1.0
+        if closest[queue] / close - sign >= reach:
+            continue
+        for i in range(counts[queue]):
+            distance = signed[queue, i] / close - sign
+            if 0.0 < distance < reach:
+                mass = masses[queue, i]
+                near[side] += mass * (1.0 - distance / reach)
+                place = min(int(distance / width), clusters.shape[2] - 1)
+                clusters[side, 0, place] += mass
+                clusters[side, 1, place] += mass * distance
+    out[_BELOW], out[_ABOVE] = scale * near[0], scale * near[1]
+    both = near[0] + near[1]
+    out[_BALANCE] = (near[1] - near[0]) / both if both > 0.0 else np.nan
+    out[_NEAREST_BELOW] = _heaviest(clusters[0])
+    out[_NEAREST_ABOVE] = _heaviest(clusters[1])
+    out[_TRACKED] = scale * tracked
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _heaviest(clusters: FloatPanel) -> float:
+    """Return the mean distance in the cluster of most mass; of equals in the closest."""
+    heaviest = np.argmax(clusters[0])
+    mass = clusters[0, heaviest]
+    return float(clusters[1, heaviest] / mass) if mass > 0.0 else np.nan

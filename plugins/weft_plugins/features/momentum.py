@@ -9,7 +9,7 @@ from weft.components.base import ComponentConfig
 from weft.components.feature import Bar, StepFeature, step, wilder_memory
 from weft.foundation.arrays import Floats
 from weft.foundation.times import DAY, WEEK
-from weft_plugins.features._averages import relative_strength, wilder
+from weft_plugins.features.averages import relative_strength, wilder
 
 _WEEK = float(WEEK)
 _MONDAY = float(4 * DAY)  # 1970-01-01 was a Thursday; weekly candles open on Monday
@@ -20,7 +20,7 @@ class Rsi(StepFeature):
 
     Outputs:
         rsi: 100 times average gain over average gain plus average loss, both smoothed by Wilder;
-            0 where the price has not moved, as TA-Lib has it.
+            0 where the price has not moved, as in TA-Lib.
     """
 
     name = "rsi"
@@ -65,7 +65,7 @@ class Rsi(StepFeature):
 
 @njit(error_model="numpy", forceinline=True)
 def _slow_close(state: Floats, at: int, close: float, window: float, counts: bool) -> None:  # noqa: FBT001  # numba passes no keywords
-    """Let a slow candle's close into the RSI kept at `state[at:]`, if it counts."""
+    """Add a slow candle's close to the RSI at `state[at:]`, if it counts."""
     taken, last, gain, loss = state[at], state[at + 1], state[at + 2], state[at + 3]
     change = close - last
     new_gain = wilder(gain, max(change, 0.0), taken, window)
@@ -78,20 +78,20 @@ def _slow_close(state: Floats, at: int, close: float, window: float, counts: boo
 
 @njit(error_model="numpy", forceinline=True)
 def _end_of_slow(time: float, length: float) -> float:
-    """Return when the slow candle ends that a candle closing at `time` is part of."""
+    """Return the end of the slow candle that contains the candle closing at `time`."""
     origin = _MONDAY if length == _WEEK * floor(length / _WEEK) else 0.0
     return ceil((time - origin) / length) * length + origin
 
 
 class RsiDivergence(StepFeature):
-    """RSI of the candles minus RSI of candles several times as long, -100 to 100.
+    """RSI (Wilder 1978) of the candles minus RSI of candles several times as long, -100 to 100.
 
     A slow candle joins `slow_candles` candles and closes where its close time is a multiple of
     its length, so that slow candles are the same wherever history begins. The slow RSI changes
     only when one closes. A slow candle whose beginning lies before the first candle known, or
     before a hole, is left out.
 
-    Where the market closes for the night, what traded makes up a slow candle, and one that ends
+    In a market with sessions a slow candle joins the candles that traded; a slow candle that ends
     while the market is closed counts from the next candle on.
 
     Outputs:
@@ -121,7 +121,7 @@ class RsiDivergence(StepFeature):
 
     @property
     def state_size(self) -> int:
-        """The fast RSI's four cells; last time, candle length, whole; the slow RSI's four."""
+        """The fast RSI's four cells; last time, candle length, complete; the slow RSI's four."""
         return 11
 
     @property
@@ -143,12 +143,12 @@ class RsiDivergence(StepFeature):
         state[2] = gain
         state[3] = loss
 
-        # A step is not told the interval: it is the shortest time between two candles so far.
-        # Until the second candle nothing about slow candles can be known.
+        # A step does not know the interval: it takes the shortest time between two candles so
+        # far, so that slow candles are unknown until the second candle.
         now = float(bar.time)
         last = state[4]
         known = state[5]
-        was_whole = state[6] > 0.0
+        was_complete = state[6] > 0.0
         passed = now - last
         length = passed if seen >= 1.0 and (known == 0.0 or passed < known) else known
         measured = length != known
@@ -156,17 +156,17 @@ class RsiDivergence(StepFeature):
         last_end = _end_of_slow(last, slow_length)
         end = _end_of_slow(now, slow_length)
         moved = seen >= 1.0 and end != last_end
-        whole = last - length == last_end - slow_length if measured else was_whole
-        late = moved and whole and last != last_end
-        whole = whole or moved
+        complete = last - length == last_end - slow_length if measured else was_complete
+        late = moved and complete and last != last_end
+        complete = complete or moved
         state[4] = now
         state[5] = length
-        state[6] = 1.0 if whole else 0.0
+        state[6] = 1.0 if complete else 0.0
         for k in range(7, 11):
             cell = state[k]
             state[k] = 0.0 if measured else cell
         _slow_close(state, 7, before, window, late)
-        _slow_close(state, 7, bar.close, window, seen >= 1.0 and whole and now == end)
+        _slow_close(state, 7, bar.close, window, seen >= 1.0 and complete and now == end)
 
         fast = relative_strength(gain, loss) if seen >= window else nan
         slow = relative_strength(state[9], state[10]) if state[7] > window else nan

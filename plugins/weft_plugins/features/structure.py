@@ -1,4 +1,4 @@
-"""Price structure: zones that earlier moves left behind."""
+"""Price structure: order blocks and fair value gaps."""
 
 from math import inf, nan
 
@@ -15,7 +15,7 @@ _LONGEST_SWING = 10
 
 @njit(error_model="numpy", forceinline=True)
 def _tick(clock: float, limit: float) -> float:
-    """Return a clock one candle later; it counts from 1, and 0 means that it does not run."""
+    """Return a clock one candle later; it counts from 1 to `limit`, and 0 means stopped."""
     return clock + 1.0 if 0.0 < clock < limit else 0.0
 
 
@@ -53,8 +53,8 @@ def _block_above(  # noqa: PLR0913, PLR0917  # numba passes no keywords
         state[at + 10 + k] = newest
         newest = past
 
-    # A candidate that lasted `swing` candles is a swing. One that is beaten is none, and what
-    # beats it stands out on its left, because the candidate did.
+    # A candidate that lasts `swing` candles is a swing. A higher high replaces a candidate, and
+    # exceeds all highs on its left, because the candidate did.
     peak_clock = peak_clock + 1.0 if peak_clock > 0.0 and high <= peak else 0.0
     confirmed = peak_clock > swing
     swing_high = peak if confirmed else swing_high
@@ -94,16 +94,17 @@ class OrderBlock(StepFeature):
     """Order blocks: the last candle against a move that broke market structure.
 
     A swing high is a high above the `swing` highs before it and not below the `swing` highs after
-    it; it is known, and acts, only once those have closed. The first close above the latest swing
-    high breaks structure upwards, and the last falling candle (close below open) before the
-    breaking one becomes the bullish block, from its low to its high. It stands until a close
-    below it. Swing lows, closes below them and rising candles give bearish blocks likewise.
+    it; it is known, and counts, only once those candles have closed. The first close above the
+    latest swing high breaks structure upwards, and the last falling candle (close below open)
+    before the breaking one becomes the bullish block, from its low to its high. It stands until a
+    close below it. Swing lows, closes below them and rising candles give bearish blocks likewise.
 
     Swings, opposite candles and blocks are forgotten `max_age` candles after they arose, and a
     newer one replaces an older of its kind.
 
-    The terms are those of the inner circle trader: market structure, order block, mitigation.
-    There is no published definition; this one is the common core of the public implementations.
+    The terms (market structure, order block, mitigation) come from the trading courses known as
+    "inner circle trader". There is no published definition; this one is the common core of the
+    public implementations.
 
     Outputs:
         state: +1 where the close lies in a bullish block or above it by no more than the block's
@@ -139,7 +140,7 @@ class OrderBlock(StepFeature):
 
     @property
     def warmup(self) -> int:
-        """The longest chain: a swing, its break, the block that made."""
+        """The longest chain: a swing, its break, and the block from that break."""
         return 2 * self.config.max_age + 2 * self.config.swing + 2
 
     @property
@@ -162,7 +163,7 @@ class OrderBlock(StepFeature):
         top, bottom, clock = _block_above(
             state, 1, seen, bar.open, bar.high, bar.low, close, swing, limit
         )
-        # Upside down, a bearish block is a bullish one.
+        # With prices negated, a bearish block is a bullish one.
         low_end, high_end, bear_clock = _block_above(
             state, 1 + _SIDE_CELLS, seen, -bar.open, -bar.low, -bar.high, -close, swing, limit
         )
@@ -181,6 +182,9 @@ class OrderBlock(StepFeature):
 
 class FairValueGap(StepFeature):
     """Fair value gaps: prices that a fast move of three candles skipped.
+
+    The term comes from the same courses as `OrderBlock`; the definition is that of the public
+    implementations.
 
     A bullish gap arises on candle t where low[t] > high[t - 2] and reaches from the one to the
     other; a bearish one where high[t] < low[t - 2]. It is filled once a later candle trades

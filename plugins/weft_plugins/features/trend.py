@@ -1,4 +1,4 @@
-"""Trend: moving averages, what they say of each other, and how directed a move is."""
+"""Trend: moving averages, their crossings, MACD and ADX."""
 
 from math import nan
 
@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 from weft.components.base import ComponentConfig
 from weft.components.feature import Bar, StepFeature, ema_memory, step, wilder_memory
 from weft.foundation.arrays import Floats
-from weft_plugins.features._averages import ema, true_range, wilder
-from weft_plugins.features._numerics import SUM_CELLS, ring_slot, slide_sum
+from weft_plugins.features.averages import ema, true_range, wilder
+from weft_plugins.features.numerics import SUM_CELLS, ring_slot, slide_sum
 
 _LONGEST_MEMORY = 500.0  # candles a crossing is remembered
 _EQUAL = 1e-12  # averages nearer to each other than this differ by rounding only
@@ -76,7 +76,7 @@ class Ema(StepFeature):
 
 
 class EmaCross(StepFeature):
-    """Where a fast exponential average stands against a slow one, and when it last crossed.
+    """Spread of a fast over a slow exponential average (seeded as in TA-Lib), and its crossings.
 
     Outputs:
         spread: fast / slow - 1, a fraction of the price.
@@ -167,7 +167,7 @@ class Macd(StepFeature):
 
     @property
     def warmup(self) -> int:
-        """Candles until the slow average, and then its average, have forgotten their seeds."""
+        """Candles until the slow average and the signal average have forgotten their seeds."""
         slow, signal = self.config.slow, self.config.signal
         return slow + ema_memory(slow) + signal + ema_memory(signal)
 
@@ -203,7 +203,7 @@ class Macd(StepFeature):
 
 
 class Sma(StepFeature):
-    """Simple moving average of the close, in quote currency.
+    """Simple moving average of the close, in quote currency, as SMA in TA-Lib.
 
     Outputs:
         sma: mean of the last `window` closes.
@@ -292,18 +292,18 @@ class Adx(StepFeature):
         moves = state[0]
         rise = bar.high - state[1]
         fall = state[2] - bar.low
-        # The first candle has nothing to move from; the seed is one move short, as in Wilder.
+        # The first candle has no move; the seed is one move short, as in Wilder (1978).
         counts = 1.0 if moves >= 1.0 else 0.0
-        kept = 1.0 - 1.0 / window if moves >= window else 1.0
-        plus = state[4] * kept + (rise if rise > 0.0 and rise > fall else 0.0) * counts
-        minus = state[5] * kept + (fall if fall > 0.0 and fall > rise else 0.0) * counts
-        span = state[6] * kept + true_range(bar.high, bar.low, state[3]) * counts
+        decay = 1.0 - 1.0 / window if moves >= window else 1.0
+        plus = state[4] * decay + (rise if rise > 0.0 and rise > fall else 0.0) * counts
+        minus = state[5] * decay + (fall if fall > 0.0 and fall > rise else 0.0) * counts
+        span = state[6] * decay + true_range(bar.high, bar.low, state[3]) * counts
         percent = 100.0 / span if span > 0.0 else 0.0
         plus_di = plus * percent
         minus_di = minus * percent
         directed = plus_di + minus_di
         balance = 100.0 * abs(plus_di - minus_di) / directed
-        # Where nothing moved, the average stays as it is; while seeding, that adds nothing.
+        # Without any move the average keeps its value; while seeding, it adds 0.
         seeded = moves >= 2.0 * window
         balance = balance if directed > 0.0 else (state[7] if seeded else 0.0)
         adx = wilder(state[7], balance, moves - (window - 1.0), window)

@@ -7,8 +7,8 @@ from pydantic import Field
 from weft.components.base import ComponentConfig
 from weft.components.feature import Bar, StepFeature, step, wilder_memory
 from weft.foundation.arrays import Floats
-from weft_plugins.features._averages import true_range, wilder
-from weft_plugins.features._numerics import MOMENT_CELLS, log_ratio, ring_slot, slide_moments
+from weft_plugins.features.averages import true_range, wilder
+from weft_plugins.features.numerics import MOMENT_CELLS, log_ratio, ring_slot, slide_moments
 
 
 class Atr(StepFeature):
@@ -115,7 +115,7 @@ class Bollinger(StepFeature):
 
 
 class Volatility(StepFeature):
-    """Volatility of one candle: how much its log return varies.
+    """Close-to-close volatility: the standard deviation of log returns, per candle.
 
     Outputs:
         volatility: sample standard deviation (ddof=1) of the last `window` log returns, per
@@ -152,7 +152,7 @@ class Volatility(StepFeature):
         """Take one candle."""
         window = params[0]
         seen = state[0]
-        # The first candle has no return. It goes where the second one replaces it.
+        # The first candle has no return: its slot is the one that the second candle overwrites.
         change = log_ratio(bar.close, state[1])
         slot = ring_slot(max(seen - 1.0, 0.0), window)
         _, spread = slide_moments(state, 2, slot, change, window)

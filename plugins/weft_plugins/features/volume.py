@@ -1,4 +1,4 @@
-"""What traded volume says about price."""
+"""Volume: on-balance volume, relative volume and VWAP."""
 
 from math import nan
 
@@ -7,14 +7,14 @@ from pydantic import Field
 from weft.components.base import ComponentConfig
 from weft.components.feature import Bar, StepFeature, step
 from weft.foundation.arrays import Floats
-from weft_plugins.features._numerics import SUM_CELLS, ring_slot, slide_sum
+from weft_plugins.features.numerics import SUM_CELLS, ring_slot, slide_sum
 
 
 class Obv(StepFeature):
     """Change of on-balance volume (Granville 1963) over a window.
 
     On-balance volume adds a candle's volume where the close rose and subtracts it where the close
-    fell. Its level depends on where history begins, and so is no feature; its change is.
+    fell. Its level depends on where history begins; its change over a window does not.
 
     Outputs:
         change: on-balance volume now minus `window` candles ago, in base units.
@@ -53,7 +53,7 @@ class Obv(StepFeature):
         window = params[0]
         seen = state[0]
         before = state[1]
-        # The first candle has no direction. It goes where the second one replaces it.
+        # The first candle has no direction: its slot is the one that the second candle overwrites.
         slot = ring_slot(max(seen - 1.0, 0.0), window)
         direction = (1.0 if bar.close > before else 0.0) - (1.0 if bar.close < before else 0.0)
         change = slide_sum(state, 2, slot, direction * bar.volume)
@@ -66,11 +66,11 @@ class Obv(StepFeature):
 
 
 class VolumeRatio(StepFeature):
-    """Volume against its own recent mean.
+    """Volume relative to its recent mean (relative volume).
 
     Outputs:
-        ratio: volume over the mean of the last `window` volumes, this candle's included; 1 is
-            usual, at most `window`; NaN where none of them traded anything.
+        ratio: volume over the mean of the last `window` volumes, this candle's included, 0 to
+            `window`; NaN where all of them are 0.
     """
 
     name = "volume_ratio"
@@ -110,7 +110,7 @@ class VolumeRatio(StepFeature):
 
 
 class Vwap(StepFeature):
-    """Volume-weighted average price over a sliding window.
+    """Volume-weighted average price over a sliding window (Berkowitz, Logue and Noser 1988).
 
     The price of a candle is the typical price, (high + low + close) / 3.
 

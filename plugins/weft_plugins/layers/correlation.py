@@ -1,4 +1,4 @@
-"""The correlation layer: what a coin's relation to Bitcoin and to its peers says about it."""
+"""The correlation layer: scores from a coin's relation to Bitcoin and to its sector."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,33 +17,31 @@ PARTS: Final = ("reversion", "sector", "momentum", "lead")
 
 
 class Correlation(Layer):
-    """Scores a coin by how it moved beside the benchmark and beside its sector.
+    """Scores a coin by its moves relative to the benchmark and to its sector.
 
     Each part lies between -1 and +1:
 
-    - *reversion*: -tanh(z / 2), where z is how many standard deviations the coin has diverged from
-      what its beta to the benchmark makes of the last `reversion_candles`: what ran ahead falls
-      back, and extremes count no more than tanh lets them;
+    - *reversion*: -tanh(z / 2), where z is the `divergence` from the benchmark over the last
+      `reversion_candles`, in standard deviations: a coin that ran ahead of its beta falls back
+      (Avellaneda and Lee 2010, Statistical arbitrage in the US equities market);
     - *sector*: the same against the mean of the other coins of its sector;
     - *momentum*: tanh(z / 2), where z is the divergence from the benchmark over the last
-      `momentum_candles`, without those that *reversion* looks at: who outperformed for long goes
-      on doing so;
-    - *lead*: tanh of what the benchmark's last move is yet to do to the coin, in deviations of
-      its residuals: the slope of the coin's returns on the benchmark's one candle before, times
-      the benchmark's last return. It is damped by 1 - 4 / t^2, and 0 below that, with t the
-      slope's t statistic, so that a slope two standard errors from 0 says nothing yet.
+      `momentum_candles`, without those of *reversion*: long-run outperformance continues
+      (Jegadeesh and Titman 1993, Returns to buying winners and selling losers);
+    - *lead*: tanh of the `lead_lag` score: the coin's next return as forecast from the benchmark's
+      last one (Lo and MacKinlay 1990), 0 where the slope is within two standard errors of 0.
 
-    *reversion* and *sector* hold only while the coin is tied to what it is held against: as the
-    correlation falls against its own history, from one standard error to three, they fade to half.
+    *reversion* and *sector* presume that the coin still follows the benchmark or sector: as the
+    correlation falls below its history by one standard error to three, they fade to half.
 
     The score is the weighted mean of the parts that are known, times 100. The confidence is the
-    share of the weight that is known, times the larger of the correlations with benchmark and
-    sector, sign left out: where nothing moves together, nothing follows. A part is unknown while
-    its window holds too few candles, and for the benchmark itself, which does not diverge from
-    itself: it is scored by its sector and its own last move alone. Where the view has no
-    benchmark, the mean of all symbols whose market never closes stands in; where a sector is not
-    known, all of these but the symbol itself. With a quarter of the weight or less there is no
-    opinion, nor is there one without a close on the row.
+    share of the weight that is known, times the larger absolute correlation with benchmark and
+    sector: a symbol that moves alone cannot be scored by the others. A part is unknown while its
+    window holds too few candles; the benchmark, which cannot diverge from itself, is scored only by
+    its sector and its last return. Where the view has no benchmark, the mean of all symbols whose
+    market never closes replaces it; where a sector is unknown, the mean of all these without the
+    symbol. With a quarter of the weight or less, or without a close on the row, there is no
+    opinion.
 
     The evidence holds each part's points, which add up to the score, and the features behind them.
     """
@@ -53,17 +51,21 @@ class Correlation(Layer):
     class Config(ComponentConfig):
         """Options. Only the ratios of the weights matter."""
 
-        reversion: float = Field(default=0.35, ge=0, description="weight of falling back in line")
-        sector: float = Field(default=0.25, ge=0, description="weight of that beside the sector")
-        momentum: float = Field(default=0.25, ge=0, description="weight of going on")
+        reversion: float = Field(
+            default=0.35, ge=0, description="weight of reversion to the benchmark"
+        )
+        sector: float = Field(default=0.25, ge=0, description="weight of reversion to the sector")
+        momentum: float = Field(default=0.25, ge=0, description="weight of momentum")
         lead: float = Field(default=0.15, ge=0, description="weight of following the benchmark")
 
         benchmark: str = Field(default="BTC", description="base asset of the benchmark")
         window: int = Field(default=720, ge=20, description="candles that betas are fitted to")
         least: int = Field(default=100, ge=10, description="known pairs a window must hold")
-        reversion_candles: int = Field(default=24, ge=1, description="horizon of falling back")
-        momentum_candles: int = Field(default=336, ge=2, description="horizon of going on")
-        recent: int = Field(default=72, ge=8, description="candles in which a tie may have broken")
+        reversion_candles: int = Field(default=24, ge=1, description="candles of the reversion")
+        momentum_candles: int = Field(default=336, ge=2, description="candles of the momentum")
+        recent: int = Field(
+            default=72, ge=8, description="latest candles whose correlation is compared"
+        )
 
         @model_validator(mode="after")
         def _options_fit(self) -> Self:
@@ -88,54 +90,60 @@ class Correlation(Layer):
 
     @property
     def _features(self) -> dict[str, FeatureNeed]:
-        own = self.config
-        fit = partial(feature, window=own.window, least=own.least, benchmark=own.benchmark)
-        near = own.reversion_candles
+        config = self.config
+        fit = partial(feature, window=config.window, least=config.least, benchmark=config.benchmark)
+        near = config.reversion_candles
         return {
             "beta": fit("beta"),
             "lead": fit("lead_lag"),
             "divergence": fit("divergence", horizon=near),
             "sector_divergence": fit("divergence", horizon=near, against="sector"),
-            "trend": fit("divergence", horizon=own.momentum_candles, skip=near),
+            "trend": fit("divergence", horizon=config.momentum_candles, skip=near),
             "sector_correlation": fit("sector_correlation"),
-            "decorrelation": fit("decorrelation", recent=own.recent),
+            "decorrelation": fit("decorrelation", recent=config.recent),
         }
 
     def score(self, view: View) -> Scores:
         """Return the weighted mean of the parts that are known."""
-        found = self._found(view)
-        tied = 1.0 - 0.25 * np.clip(np.nan_to_num(found["decorrelation"]) - 1.0, 0.0, 2.0)
+        features = self._panels(view)
+        still_correlated = 1.0 - 0.25 * np.clip(
+            np.nan_to_num(features["decorrelation"]) - 1.0, 0.0, 2.0
+        )
         parts = {
-            "reversion": -np.tanh(found["divergence"] / 2.0) * tied,
-            "sector": -np.tanh(found["sector_divergence"] / 2.0) * tied,
-            "momentum": np.tanh(found["trend"] / 2.0),
-            "lead": np.tanh(found["lead"]),
+            "reversion": -np.tanh(features["divergence"] / 2.0) * still_correlated,
+            "sector": -np.tanh(features["sector_divergence"] / 2.0) * still_correlated,
+            "momentum": np.tanh(features["trend"] / 2.0),
+            "lead": np.tanh(features["lead"]),
         }
         open_now = ~np.isnan(view.candles().close[-view.steps :])
         weights = {part: float(getattr(self.config, part)) for part in PARTS}
         known = {part: ~np.isnan(panel) & open_now for part, panel in parts.items()}
         weight = sum((weights[p] * known[p] for p in PARTS), np.zeros(open_now.shape))
         share = weight / sum(weights.values())
-        speaks = share > 0.25
+        is_known = share > 0.25
         points = {
             part: np.divide(
                 100.0 * weights[part] * np.nan_to_num(panel),
                 weight,
                 out=np.full(panel.shape, np.nan),
-                where=speaks & known[part],
+                where=is_known & known[part],
             )
             for part, panel in parts.items()
         }
         total = sum((np.nan_to_num(p) for p in points.values()), np.zeros(open_now.shape))
-        tie = np.fmax(np.abs(found["correlation"]), np.abs(found["sector_correlation"]))
+        correlation = np.fmax(
+            np.abs(features["correlation"]), np.abs(features["sector_correlation"])
+        )
         return view.scores(
             # Rounding may carry a sum of points a hair beyond the range of a score.
-            np.where(speaks, np.clip(total, -100.0, 100.0), np.nan),
-            confidence=np.where(speaks, np.clip(share, 0.0, 1.0) * np.nan_to_num(tie), 0.0),
-            evidence={**points, **{f"{name}_value": panel for name, panel in found.items()}},
+            np.where(is_known, np.clip(total, -100.0, 100.0), np.nan),
+            confidence=np.where(
+                is_known, np.clip(share, 0.0, 1.0) * np.nan_to_num(correlation), 0.0
+            ),
+            evidence={**points, **{f"{name}_value": panel for name, panel in features.items()}},
         )
 
-    def _found(self, view: View) -> dict[str, FloatPanel]:
+    def _panels(self, view: View) -> dict[str, FloatPanel]:
         needs = self._features
         return {
             "residual": view.feature(needs["beta"], output="residual"),

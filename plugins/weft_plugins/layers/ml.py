@@ -1,4 +1,4 @@
-"""The ml layer: what the trained models forecast, weighed by what they have shown they know."""
+"""The ml layer: forecasts of the trained models, weighted by their trust."""
 
 from collections.abc import Sequence
 
@@ -14,19 +14,20 @@ from weft.market.view import View
 
 
 class Ml(Layer):
-    """Scores a symbol by the chance of a rise that the trained models give it.
+    """Scores a symbol by the probability of a rise that the trained models forecast.
 
-    A model's say is ``100 * tanh(gain * (2 * chance - 1))``. Says are averaged with the models'
-    trust as weights: 0 for a model that was no better than knowing nothing on what came after its
-    training, so that on a market without an edge this layer has no confidence at all.
+    A model's score is ``100 * tanh(gain * (2 * probability - 1))``. The layer's score is the mean
+    of these, weighted by the models' trust: 0 for a model that forecast no better than the
+    unconditional distribution after its training, so that on a market without an edge this layer
+    has no confidence.
 
-    The state of the market adjusts the mean: a say against the trend is damped by the chance of
-    that trend times `against_trend`.
+    The regime adjusts the mean: a score against the trend is damped by the probability of that
+    trend times `against_trend`.
 
-    The confidence is the highest trust among the models that speak, times how far they agree (1
-    where all point the same way, 0 where they cancel out), times what the state of the market
-    does to positions. Where no model speaks there is no opinion; where none has earned trust, all
-    are averaged alike, with a confidence of 0.
+    The confidence is the highest trust among the models with a forecast, times their agreement (1
+    where all point the same way, 0 where they cancel out), times the regime's position multiplier.
+    Without any forecast there is no opinion; where no model has trust, all have equal weights and
+    the confidence is 0.
     """
 
     name = "ml"
@@ -38,7 +39,10 @@ class Ml(Layer):
             default=3.0, gt=0, description="how steeply the score follows the chance of a rise"
         )
         against_trend: float = Field(
-            default=0.5, ge=0, le=1, description="how much of a say against a sure trend is lost"
+            default=0.5,
+            ge=0,
+            le=1,
+            description="share of a score against a certain trend that is lost",
         )
 
     config: Config
@@ -49,21 +53,21 @@ class Ml(Layer):
         return [forecasts(), regime(), candles(warmup=0)]
 
     def score(self, view: View) -> Scores:
-        """Return the trust-weighted mean of what the models say."""
+        """Return the trust-weighted mean of the models' scores."""
         outlooks = view.forecasts()
         shape = (view.steps, len(view.symbols))
-        says = {name: self._say(outlook) for name, outlook in outlooks.items()}
+        scores = {name: self._score_of(outlook) for name, outlook in outlooks.items()}
         trust = np.zeros(shape)
-        for name, say in says.items():
-            trust = np.where(np.isnan(say), trust, np.maximum(trust, outlooks[name].trust))
+        for name, score in scores.items():
+            trust = np.where(np.isnan(score), trust, np.maximum(trust, outlooks[name].trust))
         total, weight, size = (np.zeros(shape) for _ in range(3))
-        for name, say in says.items():
-            # Where nobody who speaks has earned trust, all count alike, and confidence is 0.
-            earns = np.where(trust > 0.0, outlooks[name].trust, 1.0)
-            earns = np.where(np.isnan(say), 0.0, earns)
-            total += earns * np.nan_to_num(say)
-            size += earns * np.abs(np.nan_to_num(say))
-            weight += earns
+        for name, score in scores.items():
+            # Where no model with a forecast has trust, all count alike, and confidence is 0.
+            share = np.where(trust > 0.0, outlooks[name].trust, 1.0)
+            share = np.where(np.isnan(score), 0.0, share)
+            total += share * np.nan_to_num(score)
+            size += share * np.abs(np.nan_to_num(score))
+            weight += share
         mean = np.divide(total, weight, out=np.full(shape, np.nan), where=weight > 0.0)
         agreement = np.divide(np.abs(total), size, out=np.zeros(shape), where=size > 0.0)
         state = view.regime()
@@ -72,16 +76,16 @@ class Ml(Layer):
         return view.scores(
             adjusted,
             confidence=trust * agreement * calm[:, None],
-            evidence={**says, "agreement": np.where(weight > 0.0, agreement, np.nan)},
+            evidence={**scores, "agreement": np.where(weight > 0.0, agreement, np.nan)},
         )
 
-    def _say(self, outlook: TrustedForecast) -> FloatPanel:
+    def _score_of(self, outlook: TrustedForecast) -> FloatPanel:
         lean = 2.0 * outlook.forecast.probability_up - 1.0
-        say: FloatPanel = 100.0 * np.tanh(self.config.gain * lean)
-        return say
+        score: FloatPanel = 100.0 * np.tanh(self.config.gain * lean)
+        return score
 
     def _with_the_trend(self, score: FloatPanel, state: RegimeState) -> FloatPanel:
-        """Return what is left of each score after what it says against the trend is damped."""
+        """Return the share of each score that is left after damping against the trend."""
         against = np.where(
             score > 0.0, _chance_of(state, "bear")[:, None], _chance_of(state, "bull")[:, None]
         )
@@ -89,7 +93,7 @@ class Ml(Layer):
 
 
 def _chance_of(state: RegimeState, trend: str) -> Floats:
-    """Return the chance of the states whose name begins so; 0 where nothing is known (steps,)."""
+    """Return the probability of the states named after a trend; 0 where unknown (steps,)."""
     named = [i for i, name in enumerate(state.names) if name.startswith(trend)]
     chance: Floats = np.nan_to_num(ordered_sum(state.probability[:, named], axis=1))
     return chance

@@ -38,29 +38,29 @@ _SOURCES: dict[str, tuple[FeatureNeed, str | None]] = {
     "order_block": (feature("order_block"), "state"),
     "fair_value_gap": (feature("fair_value_gap"), "distance"),
 }
-"""Name of each indicator in the evidence, the feature it is, and which output of it."""
+"""Name of each indicator in the evidence, its feature, and the output of that feature."""
 
 _LEAST_RANGE = 1e-6
 
 
 class Technical(Layer):
-    """Scores a symbol by the standard indicators of its own candles.
+    """Scores a symbol by the standard indicators of its candles.
 
     Each part lies between -1 and +1:
 
     - *trend*: EMA 9 over EMA 21, close over SMA 50 and over SMA 200, and the MACD histogram, all
-      in units of the average true range; halved where the ADX says that there is no trend;
-    - *momentum*: RSI 14 and RSI 7 around 50, and RSI 14 against its four-candle twin;
-    - *volatility*: the pull back to the middle of the Bollinger band, where the ADX says that
-      there is no trend;
+      in units of the average true range; halved where the ADX shows no trend;
+    - *momentum*: RSI 14 and RSI 7 around 50, and RSI 14 less the RSI of candles four times as long;
+    - *volatility*: reversion to the middle of the Bollinger band, where the ADX shows no trend;
     - *volume*: on-balance volume of the last 20 candles, and close over VWAP, halved where the
-      market is half as busy as usual;
+      volume is half of its mean or less;
     - *structure*: order blocks and fair value gaps that are still open.
 
     The score is their weighted mean times 100. The evidence holds each part's contribution in
-    points, which add up to the score, and every indicator. Where some indicators still warm up
-    the rest speaks, with a confidence that is the share of the weight that does; with less than
-    half of it there is no opinion, and none of a market that does not move.
+    points, which add up to the score, and every indicator. While some indicators warm up, the
+    score is that of the others, and the confidence is their share of the weight; with less than
+    half of the weight, and for a market that does not move, there is no opinion. Each indicator's
+    feature names its source; the weights and scales are our judgement, fitted to nothing.
     """
 
     name = "technical"
@@ -92,29 +92,29 @@ class Technical(Layer):
     def score(self, view: View) -> Scores:
         """Return the weighted mean of the parts that are known."""
         close = view.candles().close[-view.steps :]
-        found = _indicators(view)
-        parts = _parts(close, found)
+        indicators = _indicators(view)
+        parts = _parts(close, indicators)
         weights = {part: float(getattr(self.config, part)) for part in PARTS}
-        everything = sum(weights.values())
+        all_weights = sum(weights.values())
         known = {part: ~np.isnan(panel) for part, panel in parts.items()}
         weight = sum((weights[p] * known[p] for p in PARTS), np.zeros_like(close))
-        share = weight / everything
-        speaks = (share >= 0.5) & ~np.isnan(close)
+        share = weight / all_weights
+        is_known = (share >= 0.5) & ~np.isnan(close)
         points = {
             part: np.divide(
                 100.0 * weights[part] * np.where(known[part], panel, 0.0),
                 weight,
                 out=np.full_like(panel, np.nan),
-                where=speaks & known[part],
+                where=is_known & known[part],
             )
             for part, panel in parts.items()
         }
         total = sum((np.nan_to_num(p) for p in points.values()), np.zeros_like(close))
         return view.scores(
             # Rounding may carry a sum of points a hair beyond the range of a score.
-            np.where(speaks, np.clip(total, -100.0, 100.0), np.nan),
+            np.where(is_known, np.clip(total, -100.0, 100.0), np.nan),
             confidence=share,
-            evidence={**points, **found},
+            evidence={**points, **indicators},
         )
 
 
@@ -124,8 +124,8 @@ def _indicators(view: View) -> dict[str, FloatPanel]:
 
 def _parts(close: FloatPanel, x: Mapping[str, FloatPanel]) -> dict[str, FloatPanel]:
     """Return each part of the score, -1 to +1; NaN where none of its indicators is known."""
-    # A market that does not move has no range to measure distances in, and no momentum: what is
-    # left of its averages is a memory of moves long past.
+    # A market that does not move has no range to measure distances in, and no momentum: its
+    # averages only decay from moves long past.
     still = x["atr_14"] <= _LEAST_RANGE * close
     reach = np.where(still, np.nan, x["atr_14"])
     trending = np.minimum(x["adx"] / 25.0, 1.0)

@@ -16,8 +16,8 @@ from weft.market.view import View
 class AtrLevels(Risk):
     """Puts the stop and the target a fixed number of average true ranges from the close.
 
-    The average true range is Wilder's (1978). Prices stay positive: a stop or target below zero
-    is cut off at a hundredth of the entry.
+    The average true range is that of Wilder (1978, New Concepts in Technical Trading Systems).
+    Prices stay positive: a level below a hundredth of the entry is moved up to it.
     """
 
     name = "atr_levels"
@@ -51,13 +51,13 @@ class AtrLevels(Risk):
 
 
 def entry_prices(view: View, reach: FloatPanel) -> FloatPanel:
-    """Return the closes one can act on (steps, symbol); NaN where no stop can be placed.
+    """Return the closes as entry prices (steps, symbol); NaN where no stop can be placed.
 
-    Where prices do not move, a stop would lie at the entry; just after a listing the range, and
-    so the stop, is not known yet.
+    Where prices do not move, the stop would lie at the entry; just after a listing the average
+    true range is not known yet.
 
     Args:
-        view: of the candles.
+        view: holds the candles.
         reach: average true range (steps, symbol).
     """
     close = view.candles().close[-view.steps :]
@@ -67,15 +67,15 @@ def entry_prices(view: View, reach: FloatPanel) -> FloatPanel:
 def levels_at(
     close: FloatPanel, direction: IntPanel, stop: FloatPanel, target: FloatPanel
 ) -> tuple[FloatPanel, FloatPanel]:
-    """Return stop loss and take profit at these distances from the close, on the signal's side.
+    """Return stop loss and take profit at given distances from the close, on the signal's side.
 
-    Prices stay positive: below a hundredth of the close they are cut off. NaN for NEUTRAL.
+    Levels below a hundredth of the close are moved up to it. NaN for NEUTRAL.
 
     Args:
         close: (steps, symbol).
         direction: +1 long, -1 short, 0 neutral (steps, symbol).
-        stop: how far the stop is, in units of price (steps, symbol).
-        target: how far the target is, in units of price (steps, symbol).
+        stop: distance of the stop from the close, in units of price (steps, symbol).
+        target: distance of the target from the close, in units of price (steps, symbol).
     """
     side = np.where(direction == 0, np.nan, direction)
     least = 0.01 * close

@@ -1,4 +1,4 @@
-"""Markets that close: what a candle returns over the hours before it, and how many are to come."""
+"""Markets with sessions: returns across closures, and how many candles a horizon holds."""
 
 import numpy as np
 
@@ -10,45 +10,45 @@ _WEEKS = 3
 
 
 def log_returns(candles: Candles) -> FloatPanel:
-    """Return each close over the one before it, as a logarithm (time, symbol).
+    """Return the logarithm of each close over the close before it (time, symbol).
 
-    Over the last one before a market closed, so that what it does overnight is part of its next
-    candle. NaN on the first row, on rows on which a market is closed, and at holes.
+    The first candle of a session is measured from the last close before the market closed, so that
+    it holds the overnight move. NaN on the first row, while a market is closed, and at holes.
     """
-    found = np.full(candles.close.shape, np.nan)
-    found[1:] = np.log(candles.close[1:] / candles.marked_close()[:-1])
-    return found
+    returns = np.full(candles.close.shape, np.nan)
+    returns[1:] = np.log(candles.close[1:] / candles.marked_close()[:-1])
+    return returns
 
 
 def closed(candles: Candles) -> BoolPanel:
-    """Return on which rows a market is closed (time, symbol)."""
-    found: BoolPanel = candles.presence == Presence.CLOSED
-    return found
+    """Return whether the market is closed (time, symbol)."""
+    closed_rows: BoolPanel = candles.presence == Presence.CLOSED
+    return closed_rows
 
 
 def paces(candles: Candles, steps: int, horizon: int, reach: int) -> FloatPanel:
-    """Return how fast the candles of a market follow each other (steps, symbol).
+    """Return the root of the share of the next `horizon` rows that have candles (steps, symbol).
 
-    The root of the share of the `horizon` rows after each decision row on which there will be a
-    candle: what the deviation of one candle has to be multiplied by, so that as many steps as there
-    are rows go as far. 1 for a market that never closes. Otherwise it is the largest that there was
-    on the same rows of one of the three weeks before, as one of them may have had a holiday; where
-    the horizon ends while the market is closed, the candle counts at which one could get out.
+    A candle's deviation times this pace, taken over as many steps as the horizon has rows, gives
+    the deviation over the horizon. 1 for a market that never closes. For a market with sessions it
+    is the largest pace over the same rows of the three weeks before, as one week may have had a
+    holiday; where the horizon ends while the market is closed, the next candle counts, at which a
+    position could be closed.
 
     Args:
         candles: decision rows last.
         steps: decision rows.
         horizon: rows ahead.
-        reach: rows that every panel has before the decision rows. What lies further back is left
-            alone, so that a row follows from the same weeks among many rows as among few.
+        reach: rows that every panel has before the decision rows. Earlier rows are ignored, so
+            that a row uses the same weeks among many rows and among few.
 
     Returns:
-        NaN where `reach` holds not even one week and the horizon.
+        The paces; NaN where `reach` is shorter than one week and the horizon.
     """
-    found = np.ones((steps, len(candles.symbols)))
+    pace = np.ones((steps, len(candles.symbols)))
     sessions = candles.closable > 0
     if not sessions.any():
-        return found
+        return pace
     week = max(1, WEEK // candles.interval.micros)
     nearest = -(-horizon // week)
     traded = ~closed(candles)[:, sessions]
@@ -61,5 +61,5 @@ def paces(candles: Candles, steps: int, horizon: int, reach: int) -> FloatPanel:
         ended = begun + horizon
         out = ~traded[ended - 1]
         counted = np.fmax(counted, so_far[ended] - so_far[begun] + out)
-    found[:, sessions] = np.sqrt(counted / horizon)
-    return found
+    pace[:, sessions] = np.sqrt(counted / horizon)
+    return pace

@@ -69,6 +69,19 @@ def test_a_closure_is_part_of_the_fingerprint() -> None:
     assert fingerprint(over(1.0)) == fingerprint(over(1.0))
 
 
+def test_a_helper_in_another_module_has_another_fingerprint() -> None:
+    # Machine code on disk imports the modules of its helpers by their names.
+    def step_of(module: str) -> object:
+        scope: dict[str, object] = {"njit": njit, "__name__": module}
+        exec(HELPER.format(factor=2.0), scope)
+        scope["__name__"] = "steps"
+        exec(STEP.format(limit=1.0, constant=0.5, inner=3, scale=1.0), scope)
+        return scope["step"]
+
+    assert fingerprint(step_of("before")) == fingerprint(step_of("before"))
+    assert fingerprint(step_of("before")) != fingerprint(step_of("after"))
+
+
 def test_recursion_comes_to_an_end() -> None:
     scope: dict[str, object] = {}
     exec("def step(n):\n    return n and step(n - 1)", scope)

@@ -15,9 +15,9 @@ from tests.plugins.features.planted_pairs import compute, from_returns
 from weft.components.feature import PanelFeature
 from weft.foundation.arrays import FloatPanel
 from weft.testing import parametrize_with_checks
-from weft_plugins.features._regression import fit, sums
 from weft_plugins.features.beta import Beta
 from weft_plugins.features.cross import Decorrelation, Divergence, LeadLag, SectorCorrelation
+from weft_plugins.features.regression import fit, sums
 
 ROWS, WINDOW, LEAST = 260, 30, 12
 

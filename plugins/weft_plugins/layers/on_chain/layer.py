@@ -1,4 +1,4 @@
-"""The on-chain and derivatives layer: each metric held against its own history."""
+"""The on-chain and derivatives layer: each metric ranked among its history."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from weft_plugins.layers.on_chain.metrics import (
     READINGS,
     Reading,
 )
-from weft_plugins.layers.own_history import sample_rows, stand
+from weft_plugins.layers.on_chain.ranks import rank_in_history, sample_rows
 
 _LIQUIDATED: Final = ("long_liquidations_usd", "short_liquidations_usd")
 _OPEN_INTEREST: Final = "open_interest_usd"
@@ -30,13 +30,13 @@ _LEVELS: Final = feature("liquidation_levels")
 
 
 class OnChain(Layer):
-    """Scores a coin by where its on-chain and derivatives metrics stand in their own history.
+    """Scores a coin by the ranks of its on-chain and derivatives metrics in their history.
 
-    Each metric, or the logarithm of its change over `change_rows`, is ranked among its own values
-    of the last `history_rows`, as they were known on rows `sample_rows` apart: from -1, the lowest
-    of all, over 0, the middle, to +1. A restatement counts from when it was known. Times its sign
-    (see `weft_plugins.layers.on_chain.metrics`: which way, how much, and why; `signs` overrides)
-    this is what it says.
+    Each metric, or the logarithm of its change over `change_rows`, is ranked among its values of
+    the last `history_rows`, as they were known on rows `sample_rows` apart: -1 is the lowest, 0 the
+    median, +1 the highest. A restatement counts from when it was known. A metric's score is its
+    rank times its sign (`weft_plugins.layers.on_chain.metrics` has sign, weight and reason; `signs`
+    overrides them).
 
     The metrics make up groups: *valuation*, *flows* to and from exchanges, *positioning* in
     derivatives, *liquidations*, *miners*, *holders*, *smart_money*, *activity* and *order_book*.
@@ -45,21 +45,20 @@ class OnChain(Layer):
     is known. Where nothing is known there is no opinion.
 
     A metric is unknown where its value is older than `stale_after` times its usual interval (or the
-    decision interval, where that is longer), where
-    fewer than `least_samples` of its history are known, and where it has not moved at all. Where
-    sources disagree, the metric loses the share of its weight that their spread covers in its own
-    history.
+    decision interval, where that is longer), where fewer than `least_samples` of its history are
+    known, and where it has never moved. Where sources disagree, the metric loses the share of its
+    weight that their spread covers in its history.
 
     *liquidations* holds two readings. `liquidation_imbalance` is the asymmetry of forced closes
     that happened: the mean of long less short liquidations over `liquidation_rows`, over the open
     interest, or over both together where that is unknown. `liquidation_levels` is the balance of
-    the feature of that name, as it is, from -1 to +1: where more leveraged positions near the price
-    would be closed by force above it than below, it speaks for a rise. That price is drawn to the
-    heavier side is traders' folklore, and the levels are estimates: no published study that we know
-    of confirms it. It has a fifth of the group's weight, and `signs` can turn it or leave it out.
+    the feature of that name, from -1 to +1, unranked: where more leveraged positions near the price
+    would be closed by force above it than below, it favours a rise. That price is drawn to the
+    heavier side is traders' folklore, and the levels are estimates: we know of no published study
+    that confirms it. It has a fifth of the group's weight, and `signs` can invert or exclude it.
 
-    The evidence holds the points of each group, which add up to the score, where each metric
-    stands, by its name, and the prices of the heaviest clusters of liquidation levels near the
+    The evidence holds the points of each group, which add up to the score, the rank of each metric
+    by its name, and the prices of the heaviest clusters of liquidation levels near the
     close, `liquidation_level_above` and `liquidation_level_below`.
     """
 
@@ -118,78 +117,78 @@ class OnChain(Layer):
     @property
     def needs(self) -> Sequence[Need]:
         """Every metric that has a weight, with its history, and the liquidation levels."""
-        own, reach = self.config, dict[str, int]()
+        config, reach = self.config, dict[str, int]()
         for reading in self._readings():
-            back = own.change_rows if reading.form == "change" else 0
+            back = config.change_rows if reading.form == "change" else 0
             names: tuple[str, ...] = (reading.name,)
             if reading.name == LEVELS:
                 continue
             if reading.name == LIQUIDATIONS:
-                back, names = own.liquidation_rows, (*_LIQUIDATED, _OPEN_INTEREST)
+                back, names = config.liquidation_rows, (*_LIQUIDATED, _OPEN_INTEREST)
             for name in names:
-                reach[name] = max(reach.get(name, 0), own.history_rows + back)
+                reach[name] = max(reach.get(name, 0), config.history_rows + back)
         needs: list[Need] = [metric(name, warmup=rows) for name, rows in reach.items()]
         if READINGS[LEVELS] in self._readings():
             needs += [_LEVELS, candles(warmup=0)]
         return needs
 
     def _readings(self) -> list[Reading]:
-        own = self.config
+        config = self.config
         return [
             reading
             for reading in READINGS.values()
-            if getattr(own, reading.group) and own.signs.get(reading.name, reading.sign)
+            if getattr(config, reading.group) and config.signs.get(reading.name, reading.sign)
         ]
 
     def score(self, view: View) -> Scores:
-        """Return the weighted mean of what is known."""
-        own, shape = self.config, (view.steps, len(view.symbols))
+        """Return the weighted mean of the metrics that are known."""
+        config, shape = self.config, (view.steps, len(view.symbols))
         readings = self._readings()
-        everything = {
+        group_weights = {
             group: sum(r.weight for r in readings if r.group == group) for group in GROUPS
         }
-        heard, parts = np.zeros(shape), {group: np.zeros(shape) for group in GROUPS}
-        stands = dict[str, FloatPanel]()
+        known_weight, parts = np.zeros(shape), {group: np.zeros(shape) for group in GROUPS}
+        ranks = dict[str, FloatPanel]()
         for reading in readings:
-            place, doubt = self._stand(view, reading)
-            weight = getattr(own, reading.group) * reading.weight / everything[reading.group]
-            says = np.where(np.isnan(place), 0.0, weight * (1.0 - doubt))
-            sign = own.signs.get(reading.name, reading.sign)
-            parts[reading.group] += sign * says * np.nan_to_num(place)
-            heard += says
-            stands[reading.name] = place
-        speaks = heard > 0.0
+            place, doubt = self._rank_of(view, reading)
+            weight = getattr(config, reading.group) * reading.weight / group_weights[reading.group]
+            weight_known = np.where(np.isnan(place), 0.0, weight * (1.0 - doubt))
+            sign = config.signs.get(reading.name, reading.sign)
+            parts[reading.group] += sign * weight_known * np.nan_to_num(place)
+            known_weight += weight_known
+            ranks[reading.name] = place
+        is_known = known_weight > 0.0
         points = {
-            group: np.divide(100.0 * part, heard, out=np.full(shape, np.nan), where=speaks)
+            group: np.divide(100.0 * part, known_weight, out=np.full(shape, np.nan), where=is_known)
             for group, part in parts.items()
         }
         total = sum(points.values(), np.zeros(shape))
-        weights = sum(getattr(own, group) for group in GROUPS if everything[group])
+        weights = sum(getattr(config, group) for group in GROUPS if group_weights[group])
         return view.scores(
             # Rounding may carry a sum of points a hair beyond the range of a score.
             np.clip(total, -100.0, 100.0),
-            confidence=np.clip(heard / weights, 0.0, 1.0),
+            confidence=np.clip(known_weight / weights, 0.0, 1.0),
             evidence={
                 **{f"{group}_points": p for group, p in points.items()},
-                **stands,
-                **(_clusters(view) if LEVELS in stands else {}),
+                **ranks,
+                **(_clusters(view) if LEVELS in ranks else {}),
             },
         )
 
-    def _stand(self, view: View, reading: Reading) -> tuple[FloatPanel, FloatPanel]:
-        """Return where a metric stands, and the share of its history that its sources span."""
+    def _rank_of(self, view: View, reading: Reading) -> tuple[FloatPanel, FloatPanel]:
+        """Return a metric's rank, and the share of its history that its sources' spread covers."""
         if reading.name == LIQUIDATIONS:
-            rows = _Rows(view, _LIQUIDATED[0], self.config)
-            return rows.stand(self._imbalance(view, rows)), np.zeros(
+            rows = _MetricRows(view, _LIQUIDATED[0], self.config)
+            return rows.ranks(self._imbalance(view, rows)), np.zeros(
                 (view.steps, len(view.symbols))
             )
         if reading.name == LEVELS:
             balance = view.feature(_LEVELS, output="balance")
             return balance, np.zeros(balance.shape)
-        rows = _Rows(view, reading.name, self.config)
-        return rows.stand(rows.read(reading)), rows.doubt(reading)
+        rows = _MetricRows(view, reading.name, self.config)
+        return rows.ranks(rows.read(reading)), rows.doubt(reading)
 
-    def _imbalance(self, view: View, rows: "_Rows") -> FloatPanel:
+    def _imbalance(self, view: View, rows: "_MetricRows") -> FloatPanel:
         longs, shorts = (self._recent(view, name, rows) for name in _LIQUIDATED)
         limit = _patience(view, READINGS[_OPEN_INTEREST], self.config)
         panel = view.metric(_OPEN_INTEREST)
@@ -202,8 +201,8 @@ class OnChain(Layer):
         )
         return asymmetry
 
-    def _recent(self, view: View, name: str, rows: "_Rows") -> FloatPanel:
-        """Return the mean of the last rows before each wanted one, where half are known."""
+    def _recent(self, view: View, name: str, rows: "_MetricRows") -> FloatPanel:
+        """Return the mean of the last rows before each wanted row, where half are known."""
         panel = view.metric(name)
         limit = _patience(view, READINGS[LIQUIDATIONS], self.config)
         skip = len(panel.values) - rows.count
@@ -212,9 +211,9 @@ class OnChain(Layer):
             at = rows.wanted + skip - back
             inside = (at >= 0)[:, None]
             at = np.maximum(at, 0)
-            one = np.where(inside & (panel.age_seconds[at] <= limit), panel.values[at], np.nan)
-            total += np.nan_to_num(one)
-            known += ~np.isnan(one)
+            value = np.where(inside & (panel.age_seconds[at] <= limit), panel.values[at], np.nan)
+            total += np.nan_to_num(value)
+            known += ~np.isnan(value)
         enough = 2.0 * known >= self.config.liquidation_rows
         mean: FloatPanel = np.divide(total, known, out=np.full_like(total, np.nan), where=enough)
         return mean
@@ -230,14 +229,14 @@ def _clusters(view: View) -> dict[str, FloatPanel]:
 
 
 def _patience(view: View, reading: Reading, options: "OnChain.Config") -> float:
-    """Return how old a value may be, seconds. No row can be fresher than rows are long."""
+    """Return the greatest age of a known value, seconds; at least the decision interval's."""
     usual = max(reading.hours * HOUR, view.interval.micros)
     return float(options.stale_after * usual / SECOND)
 
 
 @dataclass
-class _Rows:
-    """The rows of a metric that count: samples of its history, and the decision rows."""
+class _MetricRows:
+    """The rows of a metric that are used: samples of its history, and the decision rows."""
 
     view: View
     name: str
@@ -247,13 +246,13 @@ class _Rows:
         self.panel = self.view.metric(self.name)
         self.count = len(self.panel.values)
         first = self.view.interval.index(int(self.panel.times[0]))
-        # The decision rows come last, whatever part of them are samples as well.
+        # The decision rows come last, also where some of them are samples.
         self.sampled = sample_rows(first, self.count, self.options.sample_rows)
-        self.asked = np.arange(self.count - self.view.steps, self.count)
-        self.wanted: NDArray[np.int64] = np.concatenate([self.sampled, self.asked])
+        self.decision_rows = np.arange(self.count - self.view.steps, self.count)
+        self.wanted: NDArray[np.int64] = np.concatenate([self.sampled, self.decision_rows])
 
-    def stand(self, values: FloatPanel) -> FloatPanel:
-        """Return where the decision rows stand among the samples."""
+    def ranks(self, values: FloatPanel) -> FloatPanel:
+        """Return the ranks of the decision rows among the samples."""
         return self._rank(values[len(self.sampled) :], values)
 
     def read(self, reading: Reading) -> FloatPanel:
@@ -261,30 +260,32 @@ class _Rows:
         return self._formed(reading, self._fresh(reading, self.wanted), self.wanted)
 
     def doubt(self, reading: Reading) -> FloatPanel:
-        """Return which share of its history the sources span on the decision rows."""
-        spread = np.nan_to_num(self.panel.spread[self.asked])
+        """Return the share of the history that the sources' spread covers on the decision rows."""
+        spread = np.nan_to_num(self.panel.spread[self.decision_rows])
         if not spread.any():
             return np.zeros(spread.shape)
         history = self.read(reading)
-        value = self._fresh(reading, self.asked)
+        value = self._fresh(reading, self.decision_rows)
         low, high = (
-            self._rank(self._formed(reading, value + side * spread / 2.0, self.asked), history)
+            self._rank(
+                self._formed(reading, value + side * spread / 2.0, self.decision_rows), history
+            )
             for side in (-1.0, 1.0)
         )
-        # A low end that has no logarithm is lower than all of the history.
+        # A low end without a logarithm is below all of the history.
         low = np.where(np.isnan(low), -1.0, low)
         return np.where(spread > 0.0, np.clip((np.nan_to_num(high) - low) / 2.0, 0.0, 1.0), 0.0)
 
     def _rank(self, values: FloatPanel, history: FloatPanel) -> FloatPanel:
-        own = self.options
+        config = self.options
         past = history[: len(self.sampled)]
-        return stand(
+        return rank_in_history(
             values,
             past,
-            self.asked,
+            self.decision_rows,
             self.sampled,
-            window=own.history_rows,
-            least=own.least_samples,
+            window=config.history_rows,
+            least=config.least_samples,
         )
 
     def _fresh(self, reading: Reading, at: NDArray[np.int64]) -> FloatPanel:

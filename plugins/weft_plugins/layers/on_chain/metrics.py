@@ -1,4 +1,8 @@
-"""What each on-chain and derivatives metric is taken to say, and why. One row each."""
+"""Direction and weight of each on-chain and derivatives metric, and the reason for it.
+
+The signs are the usual reading of these metrics among analysts, not estimates; the option `signs`
+of the layer overrides them.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,24 +12,24 @@ from typing import Final, Literal, TypeAlias
 Form: TypeAlias = Literal["level", "change"]
 
 LIQUIDATIONS: Final = "liquidation_imbalance"
-"""Not a metric of its own: long less short liquidations over open interest."""
+"""Derived from three metrics: long less short liquidations, over open interest."""
 
 LEVELS: Final = "liquidation_levels"
-"""Not a metric of its own: the balance of the feature of that name, which has its own middle."""
+"""The balance of the feature of that name, which is centred at 0 and needs no ranking."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a metric is read.
+    """How a metric enters the score.
 
     Attributes:
         name: canonical metric name.
         group: which part of the score it belongs to.
-        form: its level, or the logarithm of its change over `change_rows`, is held against its
-            own history.
-        sign: +1 where more of it than usual speaks for rising prices, -1 for falling ones.
+        form: whether its level, or the logarithm of its change over `change_rows`, is ranked among
+            its history.
+        sign: +1 where a high rank favours rising prices, -1 where it favours falling ones.
         weight: within its group.
-        hours: usual time between two values, of the slower sources where they differ.
+        hours: usual time between two values; that of the slowest source where they differ.
         why: the reason for the sign.
     """
 
@@ -70,7 +74,7 @@ _ROWS: Final[Mapping[str, tuple[tuple[str, Form, int, float, float, str], ...]]]
     ),
     "liquidations": (
         (LIQUIDATIONS, "level", 1, 1.0, 24, "longs were forced out: who had to sell has sold"),
-        (LEVELS, "level", 1, 0.25, 8, "price is said to be drawn to where more would be closed"),
+        (LEVELS, "level", 1, 0.25, 8, "folklore: price is drawn to where more would be closed"),
     ),
     "miners": (
         ("puell_multiple", "level", -1, 1.5, 24, "mining pays unusually well; miners sell"),

@@ -1,4 +1,4 @@
-"""The sentiment layer: what is written about a coin, and the mood and attention around it."""
+"""The sentiment layer: tone of news and posts about a coin, and measures of mood and attention."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ from weft_plugins.layers.sentiment.text.stories import (
 from weft_plugins.layers.sentiment.text.tone_reader import ToneReader
 
 PARTS: Final = ("texts", *METRICS)
-"""What the score is made of, each with a weight of that name."""
+"""Parts of the score; the option of the same name is the part's weight."""
 
 _ABOUT_NOTHING: Final = Tags({}, is_market=False)
 
@@ -40,24 +40,24 @@ _ABOUT_NOTHING: Final = Tags({}, is_market=False)
 class Sentiment(Layer):
     """Scores a coin by the news about it, and by measures of mood and attention.
 
-    A text counts from when it was first seen, until an edited version replaces it. How it sounds is
-    read by FinBERT, or by a lexicon where there are no weights of FinBERT and `on_missing` allows
-    it. It counts by the credibility of its source and halves in weight every `half_life_hours`. A
-    story that several tell counts once, as credible as the most credible of them by then. One feed
-    counts no more than `feed_cap` fresh stories. News of the whole market counts for every coin,
-    with a smaller share. The part of the texts is their mean tone, drawn towards nothing where they
-    are few and old.
+    A text counts from when it was first seen until an edited version replaces it. FinBERT (Araci
+    2019) gives its tone, or a lexicon where FinBERT's weights are missing and `on_missing` allows
+    it. A text is weighted by the credibility of its source, and its weight halves every
+    `half_life_hours`. A story in several texts counts once, with the credibility of its most
+    credible text so far. A feed counts no more than `feed_cap` fresh stories. News of the market
+    counts for every coin, with a smaller share. The texts' part is their mean tone, shrunk towards
+    0 where they are few and old.
 
     The other parts are metrics (see `weft_plugins.layers.sentiment.text.social`). The score is the
-    mean of the parts that are known, by their weights, times 100; a weight below 0 turns a part
-    round. Confidence is the share of the weight that is known: a metric that is missing, texts that
-    are few, and posts of which many are spam lower it. Where nothing is known there is no opinion.
+    weighted mean of the known parts, times 100; a negative weight inverts a part. The confidence is
+    the known share of the weight: missing metrics, few texts and many spam posts lower it. Where
+    nothing is known there is no opinion.
 
     The evidence holds the points of each part, which add up to the score, the metrics as they came
     (``..._value``), and of the texts: `tone`, `stories`, `tellers`, `feeds`, `age_hours`, whether
-    FinBERT read them (`finbert`), and which share of their weight was published after the reader
-    was made (`after_cutoff`). What was published before, the reader may have learnt from; over
-    history, judge it by the rows where that share is 1.
+    FinBERT read them (`finbert`), and the share of their weight that was published after the
+    reader's knowledge cutoff (`after_cutoff`). The reader may have learnt from earlier texts: over
+    history, judge this layer by the rows where that share is 1.
     """
 
     name = "sentiment"
@@ -76,7 +76,7 @@ class Sentiment(Layer):
         social_dominance: float = Field(default=0.05, ge=-1, le=1, description="weight of a surge")
         alt_rank: float = Field(default=0.07, ge=-1, le=1, description="weight of a better rank")
         history_rows: int = Field(
-            default=720, ge=SAMPLES, description="rows that volume and ranks are held against"
+            default=720, ge=SAMPLES, description="rows of history for volume and ranks"
         )
 
         model: str | None = Field(
@@ -91,7 +91,9 @@ class Sentiment(Layer):
             default="lexicon", description="what to do where the model's weights are not here"
         )
         may_download: bool = Field(default=False, description="whether weights may be fetched")
-        longest_tokens: int = Field(default=128, ge=16, le=512, description="read of each text")
+        longest_tokens: int = Field(
+            default=128, ge=16, le=512, description="tokens read of each text"
+        )
         cache: Annotated[Path | None, Local()] = Field(
             default=None, description="folder in which tones of texts are kept; null for memory"
         )
@@ -131,7 +133,7 @@ class Sentiment(Layer):
     def __init__(self, config: ComponentConfig | None = None) -> None:
         super().__init__(config)
         self._reader = Reader(self.config.longest_text, self.config.names)
-        self._voice = ToneReader(
+        self._tone_reader = ToneReader(
             self.config.model,
             revision=self.config.revision,
             may_fail=self.config.on_missing == "lexicon",
@@ -139,7 +141,7 @@ class Sentiment(Layer):
             longest_tokens=self.config.longest_tokens,
             folder=self.config.cache,
         )
-        # A call that is left behind at its deadline must not disturb the next one.
+        # A call that overran its deadline may still run beside the next one.
         self._lock = threading.Lock()
 
     @property
@@ -191,26 +193,26 @@ class Sentiment(Layer):
         weights = {name: float(getattr(self.config, name)) for name in PARTS}
         shape = (view.steps, len(view.symbols))
         known = {name: ~np.isnan(panel) for name, panel in opinions.items()}
-        heard = {
+        known_weights = {
             name: abs(weights[name]) * np.where(known[name], trusts[name], 0.0) for name in opinions
         }
-        total = sum(heard.values(), np.zeros(shape))
-        speaks = total > 0.0
+        total = sum(known_weights.values(), np.zeros(shape))
+        is_known = total > 0.0
         points = {
             name: np.divide(
-                100.0 * np.sign(weights[name]) * heard[name] * np.nan_to_num(panel),
+                100.0 * np.sign(weights[name]) * known_weights[name] * np.nan_to_num(panel),
                 total,
                 out=np.full(shape, np.nan),
-                where=speaks & known[name],
+                where=is_known & known[name],
             )
             for name, panel in opinions.items()
         }
         score = sum((np.nan_to_num(panel) for panel in points.values()), np.zeros(shape))
-        everything = sum(map(abs, weights.values()))
+        all_weights = sum(map(abs, weights.values()))
         return view.scores(
-            # Rounding may carry a sum of points a hair beyond the range of a score.
-            np.where(speaks, np.clip(score, -100.0, 100.0), np.nan),
-            confidence=np.clip(total / everything, 0.0, 1.0),
+            # Rounding may carry a sum of points slightly beyond the range of a score.
+            np.where(is_known, np.clip(score, -100.0, 100.0), np.nan),
+            confidence=np.clip(total / all_weights, 0.0, 1.0),
             evidence={**points, **evidence},
         )
 
@@ -225,35 +227,35 @@ class Sentiment(Layer):
             market=config.market_share,
         )
         with self._lock:
-            told = self._told(view.news(), view.instruments)
-        return add_up(told, _columns(view.instruments), rules, view.times, view.decided)
+            parsed = self._parsed(view.news(), view.instruments)
+        return add_up(parsed, _columns(view.instruments), rules, view.times, view.decided)
 
-    def _told(self, texts: News, instruments: Sequence[Instrument]) -> ParsedTexts:
+    def _parsed(self, texts: News, instruments: Sequence[Instrument]) -> ParsedTexts:
         stocks = {i.base for i in instruments if i.kind is Kind.EQUITY}
         self._reader.look_for({i.base for i in instruments} - stocks, stocks)
         reads = [
-            self._reader.read(*said) for said in zip(texts.titles, texts.summaries, strict=True)
+            self._reader.read(*text) for text in zip(texts.titles, texts.summaries, strict=True)
         ]
-        said = zip(reads, texts.titles, texts.summaries, texts.assets, strict=True)
+        texts_read = zip(reads, texts.titles, texts.summaries, texts.assets, strict=True)
         tags = [
             self._reader.tags(title, summary, marks) if read.is_readable else _ABOUT_NOTHING
-            for read, title, summary, marks in said
+            for read, title, summary, marks in texts_read
         ]
         about = [bool(tag.assets) or tag.is_market for tag in tags]
-        tones = self._voice.tones(reads, about)
+        tones = self._tone_reader.tones(reads, about)
         late = texts.event_time >= self._cutoff
         return ParsedTexts(texts, reads, tags, tones, late)
 
     @property
     def _cutoff(self) -> int:
-        """From when on the reader can have learnt nothing of a text, microseconds since 1970."""
-        if self._voice.is_finbert:
+        """Instant from which on the reader has learnt from no text, microseconds since 1970."""
+        if self._tone_reader.is_finbert:
             day = datetime.combine(self.config.knowledge_cutoff, datetime.min.time(), UTC)
             return parse_time(day.isoformat()) + 24 * HOUR
         return parse_time(f"{KNOWLEDGE_CUTOFF}T00:00:00Z")
 
     def _of_texts(self, sums: StorySums) -> dict[str, FloatPanel]:
-        finbert = np.full_like(sums.weight, float(self._voice.is_finbert))
+        finbert = np.full_like(sums.weight, float(self._tone_reader.is_finbert))
         return {
             "tone": sums.tone,
             "stories": sums.stories,

@@ -1,4 +1,4 @@
-"""Which of two levels is reached first, by a set of paths that all cells share."""
+"""Chances that one of two levels is reached first, from paths that all cells share."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,15 +8,15 @@ from typing import TypeAlias
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from weft.foundation.arrays import FloatPanel, Floats
 from weft_plugins.risks.monte_carlo.merton import Merton
 from weft_plugins.risks.monte_carlo.mixtures import UNCERTAINTIES, mixed, mixed_chances
 from weft_plugins.risks.monte_carlo.paths import (
     Singles,
-    inverse_normal,
-    inverse_poisson,
     jumps_of,
+    poisson_quantiles,
     spread_points,
 )
 
@@ -30,31 +30,33 @@ SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TILTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 
 Shape: TypeAlias = tuple[int, int, int]
-"""Where on the lattice: of intensities, of the share of the variance that comes from jumps, and of
-their mean over their deviation."""
+"""A point of the lattice: its index in `INTENSITIES`, in `SHARES` (of the variance that comes from
+jumps) and in `TILTS` (mean of a jump over its deviation)."""
 
 NO_JUMPS: Shape = (0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What paths of unit variance per step come to, in log returns, for each of `UNCERTAINTIES`.
+    """Ends, extremes and first passages of paths, for each of `UNCERTAINTIES`.
+
+    Log returns of paths with a variance of 1 per step.
 
     Attributes:
-        worst: the lowest ends, ascending: a twentieth of all and two (uncertainty, tail).
+        worst: the lowest ends, ascending: a twentieth of all paths and two (uncertainty, tail).
         best: the highest ends, ascending (uncertainty, tail).
-        paths: how many paths there are.
+        paths: number of paths.
         falls: median and 95 % quantile of the deepest fall from a high (uncertainty, 2).
-        rises: the same of the highest rise from a low (uncertainty, 2).
-        distances: levels that are looked at, ascending, 0 excluded (level,).
+        rises: the same quantiles of the highest rise from a low (uncertainty, 2).
+        distances: of the levels from the start, ascending, above 0 (level,).
         down_first: share of paths that reach a level below before one above (uncertainty, level
             below, level above).
-        up_first: the other way round.
-        both: share of paths that reach both for the first time within the same step, of which
-            nobody knows which came first.
-        wick_above: how far a step goes up from its start, as a multiple of how far it ends up from
-            it, each in the mean; 1 without jumps, less with them, for they come at the close.
-        wick_below: how far it goes down.
+        up_first: share of paths that reach the level above first.
+        both: share of paths that reach both for the first time within the same step, so that their
+            order is unknown.
+        wick_above: mean reach of a step above its start, over the mean distance of its end from its
+            start; 1 without jumps, less with jumps, which come at the close.
+        wick_below: the same below its start.
     """
 
     worst: FloatPanel
@@ -81,10 +83,10 @@ def shape_model(shape: Shape) -> Merton:
 
 
 def shapes_around(model: Merton) -> dict[Shape, float]:
-    """Return the lattice points around a fit, and how much of it each is; weights add up to 1.
+    """Return the lattice points around a fit with their weights, which add up to 1.
 
-    Linear in the logarithm of the intensity and in the share of the variance; of tilts the
-    closest. Beyond the lattice it is its edge.
+    Weights are linear in the logarithm of the intensity and in the share of the variance; the
+    closest tilt is taken. Fits beyond the lattice are moved to its edge.
     """
     share = model.intensity * (model.jump_mean**2 + model.jump_deviation**2) / model.cumulants[1]
     if share <= 0.0:
@@ -93,13 +95,13 @@ def shapes_around(model: Merton) -> dict[Shape, float]:
     at_rate = float(np.interp(np.log(model.intensity), rates, np.arange(len(rates))))
     at_share = float(np.interp(share, shares, np.arange(len(shares))))
     tilt = int(np.abs(np.array(TILTS) - model.jump_mean / model.jump_deviation).argmin())
-    found: dict[Shape, float] = {}
+    weights: dict[Shape, float] = {}
     for rate, near_rate in _neighbours(at_rate, len(rates)):
         for place, near_share in _neighbours(at_share, len(shares)):
-            # Without a share in the variance it does not matter how often jumps come.
+            # Jumps without a share in the variance are none, however often they come.
             shape = (rate, place, tilt) if place else NO_JUMPS
-            found[shape] = found.get(shape, 0.0) + near_rate * near_share
-    return {shape: weight for shape, weight in found.items() if weight > 0.0}
+            weights[shape] = weights.get(shape, 0.0) + near_rate * near_share
+    return {shape: weight for shape, weight in weights.items() if weight > 0.0}
 
 
 def _neighbours(at: float, count: int) -> tuple[tuple[int, float], tuple[int, float]]:
@@ -109,21 +111,22 @@ def _neighbours(at: float, count: int) -> tuple[tuple[int, float], tuple[int, fl
 
 @lru_cache(maxsize=256)
 def shape_table(shape: Shape, steps: int, paths: int, seed: int) -> Table:
-    """Return what the paths of a lattice point come to.
+    """Simulate the paths of a lattice point and return their ends, extremes and first passages.
 
-    All points share the same normal steps, so that figures of two cells differ by their markets
-    alone (common random numbers). Between two closes the highest and the lowest price are drawn
-    from the Brownian bridge, so that a level counts as reached when it is touched.
+    All points share the same normal steps (common random numbers), so that the figures of two cells
+    differ only by their markets. Between two closes the highest and the lowest price are drawn
+    from the Brownian bridge (Glasserman 2003, Monte Carlo Methods in Financial Engineering, 6.4),
+    so that a level counts as reached when it is touched.
     """
     model = shape_model(shape)
     noise = _noise(steps, paths, seed)
-    counts = inverse_poisson(noise.chances, model.intensity * steps)
+    counts = poisson_quantiles(noise.chances, model.intensity * steps)
     rng = np.random.default_rng([seed, 1, *shape])
     _, where, sizes = jumps_of(model, counts, noise.sums, steps, rng)
     distances = np.geomspace(_NEAREST, _FARTHEST * sqrt(steps), LEVELS)
     ends, falls, rises = (np.empty(paths) for _ in range(3))
     counted, reach = np.zeros((3, LEVELS, LEVELS)), np.zeros(3)
-    _race(
+    _walk_paths(
         noise.normals,
         noise.highs,
         noise.lows,
@@ -140,7 +143,7 @@ def shape_table(shape: Shape, steps: int, paths: int, seed: int) -> Table:
         reach,
     )
     tail = min(paths, paths // 20 + 2)
-    ordered, deepest, highest = (_at_all(of) for of in (ends, falls, rises))
+    ordered, deepest, highest = (_mixed_by_uncertainty(depths) for depths in (ends, falls, rises))
     down, up, both = (
         np.stack([mixed_chances(panel, distances, float(u)) for u in UNCERTAINTIES])
         for panel in counted / paths
@@ -160,20 +163,20 @@ def shape_table(shape: Shape, steps: int, paths: int, seed: int) -> Table:
     )
 
 
-def _at_all(depths: Floats) -> FloatPanel:
+def _mixed_by_uncertainty(depths: Floats) -> FloatPanel:
     return np.stack([mixed(depths, float(uncertainty)) for uncertainty in UNCERTAINTIES])
 
 
 @dataclass(frozen=True, slots=True)
 class _Noise:
-    """The random numbers that all lattice points share.
+    """Random numbers that all lattice points share.
 
     Attributes:
         normals: steps of each path; their sums are spread evenly (path, step).
         highs: exponentials that lift the highest price between two closes (path, step).
-        lows: exponentials that lower the lowest.
-        chances: one for the number of jumps of each path (path,).
-        sums: one for the sum of its jumps, in deviations (path,).
+        lows: exponentials that lower the lowest price (path, step).
+        chances: quantile of each path's number of jumps (path,).
+        sums: standard normals for the sum of each path's jumps (path,).
     """
 
     normals: Singles
@@ -188,17 +191,17 @@ def _noise(steps: int, paths: int, seed: int) -> _Noise:
     rng = np.random.default_rng([seed, 0])
     points = spread_points(paths, rng)
     normals = rng.standard_normal((paths, steps), dtype=np.float32)
-    tilt = inverse_normal(points[0]) * sqrt(steps) - normals.sum(axis=1, dtype=np.float64)
+    tilt = ndtri(points[0]) * sqrt(steps) - normals.sum(axis=1, dtype=np.float64)
     normals += (tilt / steps).astype(np.float32)[:, None]
     highs, lows = rng.standard_exponential((2, paths, steps), dtype=np.float32)
-    return _Noise(normals, highs, lows, points[1], inverse_normal(points[2]))
+    return _Noise(normals, highs, lows, points[1], ndtri(points[2]))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _mark(
     reached: NDArray[np.int64], following: int, distances: Floats, depth: float, when: int
 ) -> int:
-    """Note when levels are reached for the first time; return the next one that is not."""
+    """Record the time at which levels are first reached; return the first level not reached."""
     while following < len(distances) and depth >= distances[following]:
         reached[following] = when
         following += 1
@@ -227,7 +230,7 @@ def _count(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _race(  # noqa: PLR0913, PLR0917  # numba passes no objects
+def _walk_paths(  # noqa: PLR0913, PLR0917  # numba passes no objects
     normals: Singles,
     highs: Singles,
     lows: Singles,
@@ -243,9 +246,9 @@ def _race(  # noqa: PLR0913, PLR0917  # numba passes no objects
     counted: Floats,
     reach: Floats,
 ) -> None:
-    """Fill the ends and extremes of paths, and count which levels are reached first.
+    """Fill the ends and extremes of paths, and count which levels they reach first.
 
-    Add up how far steps go up, how far down, and how far they end up from where they began.
+    `reach` sums how far steps reach above and below their starts, and how far they end from them.
     """
     paths, steps = normals.shape
     levels = len(distances)
@@ -266,8 +269,7 @@ def _race(  # noqa: PLR0913, PLR0917  # numba passes no objects
             apart = (to - at) * (to - at)
             top = 0.5 * (at + to + sqrt(apart + 2.0 * variance * highs[p, step]))
             bottom = 0.5 * (at + to - sqrt(apart + 2.0 * variance * lows[p, step]))
-            # Top and bottom in one step: which came first is not known, so neither counts from
-            # the other.
+            # The order of top and bottom within a step is unknown: neither counts from the other.
             fall = max(fall, high - bottom, top - to)
             rise = max(rise, top - low, to - bottom)
             next_below = _mark(below, next_below, distances, -bottom, 2 * step)

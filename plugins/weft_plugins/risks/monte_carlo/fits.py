@@ -1,4 +1,4 @@
-"""What prices of each cell are like: how wide they move, and how they jump."""
+"""Volatility and jumps of each cell, fitted to the candles before it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,14 +20,15 @@ class Fits:
     """The jump diffusion of each cell, per candle (steps, symbol); NaN where unknown.
 
     Attributes:
-        deviation: of the log return, jumps and all.
+        deviation: of the log return, jumps included.
         pace: see `paces`; 1 where the market never closes.
         intensity: expected number of jumps.
         jump_mean: of a jump's log return; NaN where there are none.
         jump_deviation: of a jump's log return; NaN where there are none.
         uncertainty: deviation of the logarithm of the volatility over the horizon.
-        known: where the above are known.
-        weights: for each lattice point that occurs, how much of each cell it is, 0 where not.
+        known: whether the panels above are known.
+        horizon: decision rows ahead that `pace` and `uncertainty` are of.
+        weights: weight of each lattice point in each cell, for the points that occur.
     """
 
     deviation: FloatPanel
@@ -37,22 +38,23 @@ class Fits:
     jump_deviation: FloatPanel
     uncertainty: FloatPanel
     known: BoolPanel
+    horizon: int
     weights: Mapping[Shape, FloatPanel]
 
     @property
     def width(self) -> FloatPanel:
-        """Deviation of one of as many steps as the horizon has rows (steps, symbol)."""
+        """Deviation of one step of the paths, which have a step for each row (steps, symbol)."""
         return self.deviation * self.pace
 
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """What is looked back over, in candles.
+    """Windows of the estimates, in candles.
 
     Attributes:
-        jumps: how prices jump is told from so many.
-        uncertainty: how sure the volatility is, from so many.
-        horizon: over which it has to be sure.
+        jumps: window of the jumps.
+        uncertainty: window of the uncertainty of the volatility.
+        horizon: how far ahead the volatility is expected.
         refit: candles between two fits.
     """
 
@@ -70,22 +72,22 @@ def fit_cells(
     index: int,
     spans: Spans,
 ) -> Fits:
-    """Return what each cell of the decision rows is like.
+    """Return the fit of each cell of the decision rows.
 
-    How wide prices move follows the volatility of each row. How they jump is told from returns
-    divided by the volatility known a candle before, so that a market that merely moves more does
-    not pass for one that jumps; how sure the volatility is, from what it came to over horizons that
-    have ended (`uncertainty_of`). Both up to the latest candle whose place in the calendar is a
-    multiple of `refit`. Rows on which a market is closed are passed over.
+    The deviation is the volatility expected at each row. Jumps are fitted to returns divided by the
+    volatility known a candle before, so that a rise of volatility does not look like jumps; the
+    uncertainty is estimated over horizons that have ended (`uncertainty_of`). Both use candles up
+    to the latest one whose calendar index is a multiple of `refit`. Rows while a market is closed
+    are skipped.
 
     Args:
         change: log returns, decision rows last (time, symbol).
-        closed: on which of these rows a market is closed (time, symbol).
+        closed: whether the market is closed (time, symbol).
         volatility: expected of the log returns that follow, with as many rows or fewer (time,
             symbol).
         pace: see `paces` (steps, symbol).
-        index: place of the last row in the calendar (`Interval.index`).
-        spans: what is looked back over.
+        index: calendar index of the last row (`Interval.index`).
+        spans: windows of the estimates.
     """
     steps = len(pace)
     rows = min(len(change), len(volatility)) - 1
@@ -104,8 +106,8 @@ def fit_cells(
             unsure[at, column] = market.uncertainty(
                 max(0, stop - spans.uncertainty), stop, spans.horizon
             )
-            # How wide the whole moves is the volatility's to say: in calm times returns tend to be
-            # wider than it, in wild ones narrower, and their mean ratio is mostly that of the calm.
+            # The expected volatility sets the scale: scaled returns are wider than 1 in calm times
+            # and narrower in wild ones, and their overall scale is mostly that of the calm times.
             wide = np.sqrt(fit.cumulants[1])
             intensity[at, column] = fit.intensity
             if fit.intensity > 0.0:
@@ -124,7 +126,8 @@ def fit_cells(
         jump_deviation=jump_deviation * now,
         uncertainty=np.where(known_now, unsure, np.nan),
         known=known_now,
-        # In order, so that what is added up per cell does not depend on the other cells.
+        horizon=spans.horizon,
+        # In a fixed order, so that sums of a cell do not depend on which other cells there are.
         weights={
             point: panel
             for point in sorted(weights)
@@ -138,10 +141,10 @@ class _Market:
     """The rows of one symbol on which its market was open.
 
     Attributes:
-        rows: which they are; that of the first volatility is -1 (candle,).
+        rows: number of the row; -1 for the row of the first volatility (candle,).
         change: log returns (candle,).
-        scaled: the same, divided by the volatility known a candle before (candle,).
-        volatility: what its own return leaves behind (candle,).
+        scaled: log returns over the volatility known a candle before (candle,).
+        volatility: expected after the candle's return (candle,).
     """
 
     rows: NDArray[np.int64]
@@ -151,28 +154,28 @@ class _Market:
 
     @classmethod
     def of(cls, change: Floats, closed: NDArray[np.bool_], volatility: Floats) -> "_Market":
-        """Return the market of rows of which the first only tells a volatility."""
+        """Return the open rows of a market; the first row gives only a volatility."""
         rows = np.flatnonzero(~closed)
         change, volatility = change[rows], volatility[rows]
         before = np.concatenate([[np.nan], volatility[:-1]])
         return cls(rows - 1, change, change / np.where(before > 0.0, before, np.nan), volatility)
 
     def fit(self, start: int, stop: int, window: int) -> Merton | None:
-        """Return how prices jumped between two rows; None where too little is known."""
+        """Return the jump diffusion between two rows; None where too little is known."""
         scaled = self.scaled[self._between(start, stop)]
         share = len(scaled) / max(stop - start, 1)
         if share < 1.0:
-            # The volatility before the first one may lie before all that is known here.
+            # The volatility before the first candle may lie before the panel.
             scaled = scaled[1:]
         known = scaled[np.isfinite(scaled)]
         if len(known) < max(_FEWEST_RETURNS, _LEAST_SHARE * window * share):
             return None
-        found = np.empty(5)
-        fit_into(known, found)
-        return Merton(*found.tolist()) if found[1] > 0.0 else None
+        fitted = np.empty(5)
+        fit_into(known, fitted)
+        return Merton(*fitted.tolist()) if fitted[1] > 0.0 else None
 
     def uncertainty(self, start: int, stop: int, horizon: int) -> float:
-        """Return how unsure the volatility over a horizon was between two rows."""
+        """Return the uncertainty of the volatility over a horizon, between two rows."""
         inside = self._between(start, stop)
         change = self.change[inside]
         candles = max(1, round(horizon * len(change) / max(stop - start, 1)))

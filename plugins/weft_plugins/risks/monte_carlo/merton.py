@@ -1,10 +1,11 @@
 """Merton's jump diffusion: its cumulants, its option price, and its fit to returns."""
 
 from dataclasses import dataclass
-from math import erfc, exp, lgamma, log, sqrt
+from math import exp, lgamma, log, sqrt
 
 import numpy as np
 from numba import njit
+from scipy.special import ndtr
 
 from weft.foundation.arrays import Floats
 from weft.foundation.errors import ComponentError
@@ -39,13 +40,16 @@ class Merton:
     def __post_init__(self) -> None:
         values = (self.mean, self.deviation, self.intensity, self.jump_mean, self.jump_deviation)
         if not np.isfinite(values).all() or min(self.deviation, self.intensity) < 0.0:
-            raise ComponentError(f"no jump diffusion: {self}", where="risk monte_carlo")
+            raise ComponentError(
+                f"expected finite numbers, a deviation and an intensity of 0 or more, got {self}",
+                where="risk monte_carlo",
+            )
 
     @classmethod
     def martingale(
         cls, deviation: float, intensity: float, jump_mean: float, jump_deviation: float
     ) -> "Merton":
-        """Return the one whose price is expected to stay where it is."""
+        """Return the jump diffusion whose expected price stays constant."""
         growth = exp(jump_mean + 0.5 * jump_deviation**2) - 1.0
         mean = -0.5 * deviation**2 - intensity * growth
         return cls(mean, deviation, intensity, jump_mean, jump_deviation)
@@ -67,10 +71,10 @@ def call_price(price: float, strike: float, years: float, rate: float, model: Me
 
     Args:
         price: of the underlying now.
-        strike: price it may be bought at.
-        years: until then.
+        strike: price the call is exercised at.
+        years: until expiry.
         rate: of interest, per year.
-        model: per year; its mean does not matter.
+        model: jump diffusion per year; its mean does not matter.
     """
     m, v = model.jump_mean, model.jump_deviation
     growth = exp(m + 0.5 * v * v) - 1.0
@@ -91,25 +95,20 @@ def _black_scholes(
 ) -> float:
     spread = deviation * sqrt(years)
     above = (log(price / strike) + (rate + 0.5 * deviation**2) * years) / spread
-    return price * _below(above) - strike * exp(-rate * years) * _below(above - spread)
-
-
-def _below(value: float) -> float:
-    """Return the standard normal distribution function."""
-    return 0.5 * erfc(-value / sqrt(2.0))
+    return float(price * ndtr(above) - strike * exp(-rate * years) * ndtr(above - spread))
 
 
 def fit_merton(returns: Floats) -> Merton:
-    """Fit to log returns of single steps; without jumps where fewer than three stand out.
+    """Fit a jump diffusion to log returns of single steps.
 
-    A return stands out where it is beyond four deviations, which bipower variation (Barndorff-
-    Nielsen and Shephard 2004) tells without the jumps in it. From there on by expectation-
-    maximisation over how many jumps each step had, at most three. Jumps vary at least as much as
-    the rest, which keeps the likelihood bounded: a jump component of no width would make it
-    infinite.
+    The fit starts from returns beyond four deviations, with the deviation from bipower variation
+    (Barndorff-Nielsen and Shephard 2004), which jumps hardly change; with fewer than three such
+    returns there are no jumps. Expectation-maximisation over the number of jumps in each step (at
+    most three) follows. Jumps vary at least as much as the rest, which keeps the likelihood
+    bounded: a jump component without width would make it infinite.
 
     Args:
-        returns: NaN is left out.
+        returns: log returns; NaN are skipped (step,).
 
     Raises:
         ComponentError: fewer than 50 returns are known.
@@ -120,19 +119,19 @@ def fit_merton(returns: Floats) -> Merton:
             f"{len(known)} returns are known, expected at least {_FEWEST_RETURNS}",
             where="risk monte_carlo",
         )
-    found = np.empty(5)
-    fit_into(known, found)
-    return Merton(*found.tolist())
+    fitted = np.empty(5)
+    fit_into(known, fitted)
+    return Merton(*fitted.tolist())
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def fit_into(returns: Floats, found: Floats) -> None:  # noqa: C901, PLR0915  # one pass over the data
+def fit_into(returns: Floats, fitted: Floats) -> None:  # noqa: C901, PLR0915  # one pass over the data
     """Fill mean, deviation, intensity, jump mean and jump deviation; see `fit_merton`."""
     count = len(returns)
     mean = returns.mean()
     deviation = returns.std()
-    found[:] = 0.0
-    found[0], found[1] = mean, deviation
+    fitted[:] = 0.0
+    fitted[0], fitted[1] = mean, deviation
     if not deviation > 0.0:
         return
     products = 0.0
@@ -164,12 +163,12 @@ def fit_into(returns: Floats, found: Floats) -> None:  # noqa: C901, PLR0915  # 
                 weight[n] = n * np.log(intensity) - ways
                 weight[n] -= 0.5 * (np.log(wide) + apart * apart / wide)
                 highest = max(highest, weight[n])
-            whole = 0.0
+            total_weight = 0.0
             for n in range(_MOST_AT_ONCE + 1):
                 weight[n] = np.exp(weight[n] - highest)
-                whole += weight[n]
+                total_weight += weight[n]
             for n in range(_MOST_AT_ONCE + 1):
-                share = weight[n] / whole
+                share = weight[n] / total_weight
                 wide = variance + n * jump_variance
                 apart = returns[i] - mean - n * jump_mean
                 # Mean and variance of the sum of n jumps, given the return.
@@ -190,5 +189,5 @@ def fit_into(returns: Floats, found: Floats) -> None:  # noqa: C901, PLR0915  # 
         jump_variance = max(spread / jumped, variance)
     if intensity * count < 1.0:
         return
-    found[0], found[1], found[2] = mean, np.sqrt(variance), intensity
-    found[3], found[4] = jump_mean, np.sqrt(jump_variance)
+    fitted[0], fitted[1], fitted[2] = mean, np.sqrt(variance), intensity
+    fitted[3], fitted[4] = jump_mean, np.sqrt(jump_variance)

@@ -1,13 +1,13 @@
-"""Paths whose volatility over the horizon is not known: mixtures of the same paths, made wider."""
+"""Paths of uncertain volatility: mixtures of the same paths at different volatilities."""
 
 from functools import lru_cache
 from math import exp
 
 import numpy as np
 from numba import njit
+from scipy.special import ndtri
 
 from weft.foundation.arrays import FloatPanel, Floats
-from weft_plugins.risks.monte_carlo.paths import inverse_normal
 
 UNCERTAINTIES = np.array([0.0, 0.175, 0.35, 0.525, 0.7])
 """Deviations of the logarithm of the volatility that paths are mixed for."""
@@ -17,13 +17,13 @@ _NODES = 9
 
 
 def mixed(depths: Floats, uncertainty: float) -> Floats:
-    """Return how far paths go where each has a volatility of its own, ascending (path,).
+    """Return path depths where each path draws its volatility, ascending (path,).
 
     By the mixing theorem (Hull and White 1987, The pricing of options on assets with stochastic
-    volatilities): where volatility varies on its own, the return over a horizon is that of a
-    constant volatility, mixed over what its mean square may come to. That is lognormal here, and 1
-    in the mean. Depths and volatilities are independent: the points of a golden-ratio lattice
-    pair them evenly.
+    volatilities): where volatility is independent of the price, the return over a horizon is that
+    of a constant volatility, mixed over the distribution of the mean square volatility, which is
+    lognormal with mean 1 here. Depths and volatilities are independent: the points of a
+    golden-ratio lattice pair them evenly.
 
     Args:
         depths: of the paths at a volatility of 1, in any order (path,).
@@ -38,14 +38,14 @@ def mixed(depths: Floats, uncertainty: float) -> Floats:
 @lru_cache(maxsize=16)
 def _volatilities(count: int, uncertainty: float) -> Floats:
     shares = np.asarray((np.arange(count) * _GOLDEN + 0.5 / count) % 1.0, dtype=np.float64)
-    scales: Floats = np.exp(uncertainty * inverse_normal(shares) - uncertainty**2)
+    scales: Floats = np.exp(uncertainty * ndtri(shares) - uncertainty**2)
     return scales
 
 
 def mixed_chances(chances: FloatPanel, distances: Floats, uncertainty: float) -> FloatPanel:
-    """Return the chances of reaching levels where each path has a volatility of its own.
+    """Return the chances of reaching levels where each path draws its volatility.
 
-    By Gauss-Hermite quadrature over the volatility: at twice the volatility a level is half as far.
+    By Gauss-Hermite quadrature: at twice the volatility a level is half as far, in deviations.
 
     Args:
         chances: at a volatility of 1 (level below, level above).
@@ -68,25 +68,25 @@ def mixed_chances(chances: FloatPanel, distances: Floats, uncertainty: float) ->
 def look_up(
     table: Floats, distances: Floats, below: Floats, above: Floats, uncertainty: Floats
 ) -> Floats:
-    """Return a table's values between its levels, linear in the logarithm of the distances.
+    """Interpolate a table, linearly in the logarithm of the distances and in the uncertainty.
 
-    Linear in the uncertainty, too. Beyond the first and the last level it stays as it is there; NaN
-    where a distance is NaN.
+    Beyond the first and the last level the value of that level is returned; NaN where a distance is
+    NaN.
 
     Args:
         table: (uncertainty, level below, level above); the first few of `UNCERTAINTIES`.
         distances: of the levels, evenly spaced in their logarithm (level,).
-        below: how far the lower level is from the start (cell,).
-        above: how far the upper level is (cell,).
+        below: distance of the lower level from the start (cell,).
+        above: distance of the upper level from the start (cell,).
         uncertainty: deviation of the logarithm of the volatility (cell,).
     """
-    found = np.empty(len(below))
+    values = np.empty(len(below))
     last = len(distances) - 1
     first = np.log(distances[0])
     apart = (np.log(distances[last]) - first) / last
     for i in range(len(below)):
         if not (below[i] > 0.0 and above[i] > 0.0):
-            found[i] = np.nan
+            values[i] = np.nan
             continue
         y = min(max((np.log(below[i]) - first) / apart, 0.0), float(last))
         x = min(max((np.log(above[i]) - first) / apart, 0.0), float(last))
@@ -101,13 +101,13 @@ def look_up(
                 lower = panel[row, column] * (1.0 - x) + panel[row, column + 1] * x
                 upper = panel[row + 1, column] * (1.0 - x) + panel[row + 1, column + 1] * x
                 value += part * (lower * (1.0 - y) + upper * y)
-        found[i] = value
-    return found
+        values[i] = value
+    return values
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def place(uncertainty: float, count: int) -> tuple[int, float]:
-    """Return the last of the first `count` uncertainties at or below one, and how far it is on."""
+    """Return the grid index at or below an uncertainty, and its share of the way to the next."""
     last = count - 1
     at = min(max(uncertainty / UNCERTAINTIES[1], 0.0), float(last))
     which = min(int(at), max(last - 1, 0))

@@ -1,12 +1,13 @@
-"""Paths of a jump diffusion, and what they say of losses and drawdowns."""
+"""Paths of a jump diffusion: their ends, deepest falls and highest rises."""
 
 from dataclasses import dataclass
-from math import erfc, exp, pi, sqrt
+from math import sqrt
 from typing import TypeAlias
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.special import ndtri, pdtr, pdtrik
 
 from weft.foundation.arrays import Floats
 from weft_plugins.risks.monte_carlo.merton import Merton
@@ -20,12 +21,12 @@ _PLASTIC = 1.32471795724474602596
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """What became of each path, in log returns (path,).
+    """End and extremes of each path, in log returns (path,).
 
     Attributes:
         terminal: from start to end.
-        fall: the deepest fall from an earlier high, 0 or more.
-        rise: the highest rise from an earlier low, 0 or more: the fall of a short position.
+        fall: deepest fall from an earlier high, 0 or more.
+        rise: highest rise from an earlier low, 0 or more; the drawdown of a short position.
     """
 
     terminal: Singles
@@ -40,16 +41,16 @@ def simulate(
 
     Where stratified, the end of each path without its jumps, the number of its jumps and their
     sum are spread evenly over their distributions by a randomly shifted lattice of points in
-    three dimensions; what lies between is drawn as usual, given these. That is exact: a path of
-    normal steps with another end is the same path tilted. Quantiles of the end then vary far less
-    from seed to seed than with independent paths.
+    three dimensions; the steps in between are drawn given these. That is exact: tilting a path of
+    normal steps moves its end and leaves the rest, given the end, as it was. Quantiles of the end
+    then vary far less from seed to seed than with independent paths.
 
     Args:
         model: per step.
         steps: of each path.
-        paths: how many.
-        rng: all of the randomness.
-        stratified: whether to spread them evenly; otherwise paths are independent.
+        paths: number of paths.
+        rng: source of all random numbers.
+        stratified: whether to spread the ends evenly; otherwise paths are independent.
     """
     normals = rng.standard_normal((steps, paths), dtype=np.float32)
     if not stratified:
@@ -58,9 +59,9 @@ def simulate(
         sums = rng.standard_normal(paths)
     else:
         points = spread_points(paths, rng)
-        tilt = (inverse_normal(points[0]) * sqrt(steps)).astype(np.float32)
-        counts = inverse_poisson(points[1], model.intensity * steps)
-        sums = inverse_normal(points[2])
+        tilt = (ndtri(points[0]) * sqrt(steps)).astype(np.float32)
+        counts = poisson_quantiles(points[1], model.intensity * steps)
+        sums = ndtri(points[2])
     terminal, fall, rise = (np.empty(paths, dtype=np.float32) for _ in range(3))
     _walk(
         normals,
@@ -96,55 +97,41 @@ def jumps_of(
     steps: int,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Singles]:
-    """Return path, step and size of every jump.
+    """Return the path, step and size of every jump.
 
     Args:
-        model: what jumps are like.
-        counts: jumps of each path (path,).
-        sums: how far the sum of each path's jumps is from what is expected, in deviations.
+        model: distribution of the jumps.
+        counts: number of jumps of each path (path,).
+        sums: sum of each path's jumps, in deviations from its mean (path,).
         steps: of each path.
-        rng: places the jumps, and divides the sums.
+        rng: source of the steps of the jumps, and of their sizes given the sums.
     """
     path = np.repeat(np.arange(len(counts)), counts)
     where = rng.integers(steps, size=len(path))
-    own = rng.standard_normal(len(path))
+    normals = rng.standard_normal(len(path))
     many = np.maximum(counts, 1)
-    mean = np.bincount(path, own, len(counts)) / many
+    mean = np.bincount(path, normals, len(counts)) / many
     sizes = model.jump_mean + model.jump_deviation * (
-        own - mean[path] + (sums / np.sqrt(many))[path]
+        normals - mean[path] + (sums / np.sqrt(many))[path]
     )
     return path, where, sizes.astype(np.float32)
 
 
-def inverse_poisson(chance: Floats, expected: float) -> NDArray[np.int64]:
-    """Return the quantiles of a Poisson distribution."""
+def poisson_quantiles(chance: Floats, expected: float) -> NDArray[np.int64]:
+    """Return the quantiles of a Poisson distribution, those of `scipy.stats.poisson.ppf`.
+
+    Args:
+        chance: from 0 to 1 (path,).
+        expected: the distribution's mean, 0 or more.
+    """
     if expected <= 0.0:
         return np.zeros(len(chance), dtype=np.int64)
-    most = int(expected + 12.0 * sqrt(expected) + 20.0)
-    logs = np.cumsum(np.log(np.maximum(np.arange(most + 1), 1)))
-    weights = np.exp(np.arange(most + 1) * np.log(expected) - expected - logs)
-    return np.searchsorted(np.cumsum(weights), chance).astype(np.int64)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def inverse_normal(chance: Floats) -> Floats:
-    """Return the quantiles of the standard normal distribution, to within 1e-12.
-
-    Starts from Abramowitz and Stegun 26.2.23, and sharpens it by Newton's method.
-    """
-    found = np.empty(len(chance))
-    for i in range(len(chance)):
-        upper = chance[i] > 0.5
-        tail = min(max(1.0 - chance[i] if upper else chance[i], 1e-300), 0.5)
-        t = sqrt(-2.0 * np.log(tail))
-        value = t - (2.515517 + t * (0.802853 + t * 0.010328)) / (
-            1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308))
-        )
-        for _ in range(3):
-            above = 0.5 * erfc(value / sqrt(2.0))
-            value += (above - tail) * sqrt(2.0 * pi) * exp(0.5 * value * value)
-        found[i] = value if upper else -value
-    return found
+    upper = np.ceil(pdtrik(chance, expected))
+    lower = np.maximum(upper - 1.0, 0.0)
+    counts: NDArray[np.int64] = np.where(pdtr(lower, expected) >= chance, lower, upper).astype(
+        np.int64
+    )
+    return counts
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "ninf", "nsz", "contract"})

@@ -1,4 +1,4 @@
-"""Levels and losses by simulation: how far prices may go, and which level they reach first."""
+"""Stop, target and possible losses of a signal, by simulated paths of a jump diffusion."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,50 +27,58 @@ _STRESSES = tuple(f"stress_{times}x_var_99" for times in STRESSES)
 
 
 class MonteCarlo(Risk):
-    """Simulates Merton's jump diffusion to set levels and to tell what can be lost.
+    """Sets levels and states possible losses by simulating Merton's jump diffusion (1976).
 
-    The stop and the target start a number of average true ranges from the close. Where the stop
-    would be reached first on more than a share `most_stopped` of the paths, both move away from
-    the close by the same factor, so that what is gained to what is lost stays as it was: the
-    smallest of nine factors up to `widest` that is enough, or else the widest.
+    All figures are of the signal's horizon (`View.horizon` decision rows).
 
-    Paths are simulated once for each point of a lattice of kinds of jumps, in units of a candle's
-    volatility, and all cells share them: a cell's figures lie between those of the four points
-    around its own fit, and its volatility only makes the paths wider.
-    So the answer for a row is the same however many rows are asked for, and two cells differ by
-    their markets, not by the draw. Prices have no drift: over a horizon, the error of its estimate
-    is larger than itself.
+    **Levels.** The stop and the target start a number of average true ranges from the close. Where
+    the stop is reached first on more than a share `most_stopped` of the paths, both move away from
+    the close by the same factor, which keeps the ratio of gain to loss: the smallest of nine
+    factors up to `widest` that is enough, or else the widest.
 
-    The volatility expected is halfway, as a variance, between that of now and that of the long run
-    (Corsi 2009). It is not known how it will turn out: each path has one of its own, lognormal
-    around the one expected (Hull and White 1987), and how far it may be off is told from how far it
-    was off over the horizons that had ended by then. The same goes for losses and for which level
-    is reached first. On 16 perpetuals of 2020 to 2025, 24 hours ahead, `var_95` was exceeded in
-    4.3 % of hours on the long side and 5.1 % on the short, `var_99` in 0.9 and 1.2 %.
-    Between closes prices go further than paths do. By how much is told from the highs and lows of
-    the long run, and levels count as that much nearer (`Wicks`). On the same perpetuals the stop
-    was then reached first in 39.5 % of cases where 37.6 % were stated, the target in 21.9 % where
-    20.3 % were; levels below the close more often than stated, those above it hardly.
+    **Paths.** The paths of each point on a lattice of jump shapes are simulated once, in units of a
+    candle's volatility, and all cells share them. A cell interpolates between the four points
+    around its own fit, and its volatility scales the paths. A row therefore has the same figures
+    among few rows and among many, and two cells differ by their markets, not by random draws.
+    Prices have no drift: over a horizon, the error of an estimated drift is larger than the drift.
 
-    Of a market that closes, the candle after the night holds the night's move, and the horizon as
-    many candles as there were on the same rows of a week before (`paces`). On six US stocks, mostly
-    2023 to 2025, 24 hours ahead, got out of at the next opening where the market was closed by
-    then, `var_95` was exceeded in 5.7 % of hours on the long side and 4.5 % on the short, `var_99`
-    in 1.8 and 0.7 %.
+    **Volatility.** The variance expected lies halfway between the recent one and the long-run one
+    (Corsi 2009). Each path draws its volatility, lognormal around the expected one (Hull and
+    White 1987); its spread is estimated from how far past expectations were off over horizons that
+    have ended. On 16 perpetuals of 2020 to 2025, 24 hours ahead, `var_95` was exceeded in 4.3 % of
+    hours on the long side and 5.1 % on the short, `var_99` in 0.9 and 1.2 %.
 
-    Figures are fractions of a position's value on the side of the signal, long where it is
-    NEUTRAL, after `horizon` candles: `var_95`, `var_99`, `cvar_95`, `cvar_99`; `drawdown_median`
-    and `drawdown_95` of the deepest fall on the way; the same with the prefix `gbm_` without jumps
-    and with the volatility that is expected; `stress_2x_var_99` and so on at a multiple of it;
-    `shock_...` the loss if a fall of the market in the past came again, below zero where it would
-    be a gain. `stop_first`, `target_first` and `neither` are chances, NaN for NEUTRAL; a level
-    counts as reached where it is touched between two closes, and the stop where both are within
-    one candle. `volatility`, `jump_intensity`, `jump_mean` and `jump_deviation` are per candle;
-    `volatility_uncertainty` is the deviation of the logarithm of the volatility over the horizon,
-    0.35 where it is often off by a factor of 1.4; `wicks_above` and `wicks_below` say how far
-    candles go to either side, over how far they end up, 1 for Brownian motion and NaN where highs
-    and lows tell nothing; `widened` is the factor. Where too little is known for figures they are
-    NaN, and the levels are those of the ranges.
+    **Wicks.** Between two closes prices go further than the paths do. How much further is estimated
+    from the highs and lows of the long run, and levels count as that much nearer (`Wicks`). On the
+    same perpetuals, 24 hours ahead, the stop was reached first in 39.5 % of cases where 37.6 % were
+    stated, the target in 21.9 % where 20.3 % were; levels below the close more often than stated,
+    those above it hardly.
+
+    **Markets with sessions.** The first candle of a session holds the overnight move, and the
+    horizon has as many candles as the same rows of an earlier week (`paces`). On six US stocks,
+    mostly 2023 to 2025, 24 hours ahead, with an exit at the next opening where the market was
+    closed by then, `var_95` was exceeded in 5.7 % of hours on the long side and 4.5 % on the short,
+    `var_99` in 1.8 and 0.7 %.
+
+    **Figures.** Losses are fractions of the position's value on the side of the signal, long for
+    NEUTRAL, and negative for gains:
+
+    - `var_95`, `var_99`, `cvar_95`, `cvar_99`: value at risk and expected shortfall at the horizon;
+    - `drawdown_median`, `drawdown_95`: quantiles of the deepest fall from a high on the way;
+    - prefix `gbm_`: the same without jumps and at the expected volatility;
+    - `stress_2x_var_99` and so on: `var_99` at a multiple of the volatility;
+    - `shock_...`: the loss if a past fall of the market came again;
+    - `stop_first`, `target_first`, `neither`: chances within the horizon, NaN for NEUTRAL. A level
+      is reached where a price between two closes touches it; where one candle touches both levels,
+      the stop counts.
+    - `volatility`, `jump_intensity`, `jump_mean`, `jump_deviation`: per candle;
+    - `volatility_uncertainty`: deviation of the logarithm of the volatility over the horizon, 0.35
+      where it is often off by a factor of 1.4;
+    - `wicks_above`, `wicks_below`: how far candles reach to either side over how far they close
+      from the close before, 1 for Brownian motion, NaN where highs and lows hold no information;
+    - `widened`: the factor by which the levels moved away.
+
+    Where too little history is known the figures are NaN, and the levels are those of the ranges.
     """
 
     name = "monte_carlo"
@@ -78,7 +86,6 @@ class MonteCarlo(Risk):
     class Config(ComponentConfig):
         """Options."""
 
-        horizon: int = Field(default=24, ge=1, le=2000, description="candles that are simulated")
         paths: int = Field(default=10_000, ge=200, le=200_000, description="simulated paths")
         seed: int = Field(default=0, ge=0, description="of the random numbers")
         window: int = Field(default=720, ge=100, description="candles the jumps are estimated from")
@@ -119,7 +126,7 @@ class MonteCarlo(Risk):
 
     @property
     def _reach(self) -> int:
-        # What was expected at the first row of the window rests on the long run before it.
+        # The volatility expected at the first row of the window needs the long run before it.
         return self._lookback + (self._blocks + 1) * self.config.refit + 1
 
     @property
@@ -136,7 +143,7 @@ class MonteCarlo(Risk):
         return feature("volatility", lookback=self._lookback, window=window)
 
     def levels(self, view: View, fusion: Fusion) -> Levels:
-        """Return levels on the side the signal points to, and what can be lost.
+        """Return levels on the side of the signal, and the figures of its horizon.
 
         Levels are NaN for NEUTRAL and closed markets.
         """
@@ -145,8 +152,8 @@ class MonteCarlo(Risk):
         reach = view.feature("atr", window=config.atr_window)
         close = entry_prices(view, reach)
         factor = self._widened(fits, wicks, close, fusion.direction, reach)
-        stop, target = self._placed(close, fusion.direction, reach, factor)
-        stopped, reached = self._odds(fits, wicks, close, stop, target)
+        stop, target = self._levels(close, fusion.direction, reach, factor)
+        stopped, reached = self._chances(fits, wicks, close, stop, target)
         figures = {
             **self._losses(fits, fusion.direction),
             **_shocks(view, fusion.direction, fits.known),
@@ -173,16 +180,16 @@ class MonteCarlo(Risk):
             change,
             closed(candles_),
             expected_volatility(view.feature(self._volatility), long),
-            paces(candles_, view.steps, config.horizon, self._reach),
+            paces(candles_, view.steps, view.horizon, self._reach),
             index,
-            Spans(config.window, config.uncertainty_window, config.horizon, config.refit),
+            Spans(config.window, config.uncertainty_window, view.horizon, config.refit),
         )
 
     def _wicks(self, view: View) -> Wicks:
         candles_, index = view.candles(), view.interval.index(view.as_of)
-        # Older candles are in no block that counts.
+        # Older candles lie before the blocks of the long run.
         rows = slice(-(view.steps + (self._blocks + 1) * self.config.refit + 1), None)
-        found = wicks_of(
+        wicks = wicks_of(
             candles_.high[rows],
             candles_.low[rows],
             candles_.marked_close()[rows],
@@ -190,12 +197,12 @@ class MonteCarlo(Risk):
             self.config.refit,
             self._blocks,
         )
-        return Wicks(found.above[-view.steps :], found.below[-view.steps :])
+        return Wicks(wicks.above[-view.steps :], wicks.below[-view.steps :])
 
-    def _table(self, shape: Shape) -> Table:
-        return shape_table(shape, self.config.horizon, self.config.paths, self.config.seed)
+    def _table(self, shape: Shape, horizon: int) -> Table:
+        return shape_table(shape, horizon, self.config.paths, self.config.seed)
 
-    def _placed(
+    def _levels(
         self, close: FloatPanel, direction: IntPanel, reach: FloatPanel, factor: FloatPanel
     ) -> tuple[FloatPanel, FloatPanel]:
         ranges = factor * reach
@@ -211,19 +218,19 @@ class MonteCarlo(Risk):
         direction: IntPanel,
         reach: FloatPanel,
     ) -> FloatPanel:
-        """Return by what factor the distances of each cell are multiplied."""
-        found = np.ones_like(close)
-        open_ = fits.known & (direction != 0)
+        """Return the factor that the distances of each cell are multiplied by."""
+        factors = np.ones_like(close)
+        narrow = fits.known & (direction != 0)
         for factor in np.geomspace(1.0, self.config.widest, _FACTORS):
-            found[open_] = factor
-            levels = self._placed(close, direction, reach, np.full_like(close, factor))
-            stopped, _ = self._odds(fits, wicks, close, *levels)
-            open_ &= stopped > self.config.most_stopped
-            if not open_.any():
+            factors[narrow] = factor
+            levels = self._levels(close, direction, reach, np.full_like(close, factor))
+            stopped, _ = self._chances(fits, wicks, close, *levels)
+            narrow &= stopped > self.config.most_stopped
+            if not narrow.any():
                 break
-        return found
+        return factors
 
-    def _odds(
+    def _chances(
         self,
         fits: Fits,
         wicks: Wicks,
@@ -237,23 +244,23 @@ class MonteCarlo(Risk):
         for shape, weights in fits.weights.items():
             cells = priced & (weights > 0.0)
             weight, entry = weights[cells], close[cells]
-            odds = first_passage(
-                self._table(shape),
+            chances = first_passage(
+                self._table(shape, fits.horizon),
                 np.where(target[cells] > stop[cells], 1.0, -1.0),
                 fits.width[cells],
                 fits.uncertainty[cells],
                 np.abs(np.log(stop[cells] / entry)),
                 np.abs(np.log(target[cells] / entry)),
-                # In the paths' steps, as everything else is here.
+                # In units of the paths' steps, like the other distances.
                 (wicks.above / fits.pace)[cells],
                 (wicks.below / fits.pace)[cells],
             )
-            stopped[cells] += weight * odds[0]
-            reached[cells] += weight * odds[1]
+            stopped[cells] += weight * chances[0]
+            reached[cells] += weight * chances[1]
         return stopped, reached
 
     def _losses(self, fits: Fits, direction: IntPanel) -> Mapping[str, FloatPanel]:
-        """Return what can be lost with jumps, without them, and in stress."""
+        """Return the losses with jumps, without jumps, and under stress."""
         nothing = np.where(fits.known, 0.0, np.nan)
         figures = {name: nothing.copy() for name in (*_LOSSES, *_STRESSES)}
         plain = {name: nothing.copy() for name in _LOSSES}
@@ -261,17 +268,27 @@ class MonteCarlo(Risk):
             side = fits.known & ((direction >= 0) == long)
             for shape, weights in fits.weights.items():
                 cells = side & (weights > 0.0)
-                said = losses(self._table(shape), long, fits.width[cells], fits.uncertainty[cells])
+                lost = losses(
+                    self._table(shape, fits.horizon),
+                    long,
+                    fits.width[cells],
+                    fits.uncertainty[cells],
+                )
                 for name, panel in figures.items():
-                    panel[cells] += weights[cells] * said[name]
-            said = losses(self._table(NO_JUMPS), long, fits.width[side], np.zeros(int(side.sum())))
+                    panel[cells] += weights[cells] * lost[name]
+            lost = losses(
+                self._table(NO_JUMPS, fits.horizon),
+                long,
+                fits.width[side],
+                np.zeros(int(side.sum())),
+            )
             for name, panel in plain.items():
-                panel[side] = said[name]
+                panel[side] = lost[name]
         return figures | {f"gbm_{name}": panel for name, panel in plain.items()}
 
 
 def _shocks(view: View, direction: IntPanel, known: BoolPanel) -> Mapping[str, FloatPanel]:
-    """Return what a position would lose if a fall of the market in the past came again."""
+    """Return the loss of a position if a past fall of the market came again."""
     bitcoin = np.array([i.base == _BITCOIN for i in view.instruments], dtype=np.bool_)
     side = np.where(direction >= 0, 1.0, -1.0)
     return {

@@ -1,4 +1,4 @@
-"""Days on which the whole market fell: how far Bitcoin went, and how far a typical other coin."""
+"""Past falls of the crypto market: how far Bitcoin and the typical other coin fell."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ class Shock:
     Measured on Binance's hourly spot candles, for every symbol with a candle in 95 % of the hours.
 
     Attributes:
-        name: for figures.
-        what: what had happened.
-        first_day: of the days looked at, UTC.
-        last_day: of the days looked at, included.
+        name: in the names of figures.
+        what: the event.
+        first_day: first day of the window, UTC.
+        last_day: last day of the window, included.
         bitcoin: return of BTCUSDT.
         others: median return of the other coins, stablecoins left out.
         counted: number of other coins.

@@ -1,6 +1,4 @@
-"""What the tail of a distribution of losses holds."""
-
-from math import exp, pi, sqrt
+"""Value at risk and expected shortfall of a sample of losses."""
 
 import numpy as np
 
@@ -11,10 +9,9 @@ _WHERE = "risk monte_carlo"
 
 
 def value_at_risk(losses: Floats, level: float) -> float:
-    """Return the smallest loss that is exceeded in at most a share 1 - `level` of cases.
+    """Return the smallest loss that at most a share 1 - `level` of the losses exceeds.
 
-    The lower quantile of the losses as they are, without interpolation, so that it is a loss that
-    occurred.
+    This is the lower quantile without interpolation, so that it is one of the losses.
 
     Raises:
         ComponentError: a level outside 0 to 1, or losses that are empty or not finite.
@@ -27,33 +24,25 @@ def value_at_risk(losses: Floats, level: float) -> float:
 def expected_shortfall(losses: Floats, level: float) -> float:
     """Return the mean loss of the worst share 1 - `level` of cases.
 
-    Where that share is no whole number of cases, the loss at its edge counts with the fraction
-    that belongs to it (Acerbi and Tasche 2002, On the coherence of expected shortfall,
-    proposition 4.1); without it the figure is not coherent.
+    Where that share is not an integer number of cases, the loss at its edge counts with its
+    fraction (Acerbi and Tasche 2002, On the coherence of expected shortfall, proposition 4.1);
+    without the fraction the figure would not be coherent.
 
     Raises:
         ComponentError: a level outside 0 to 1, or losses that are empty or not finite.
     """
     _expect_losses(losses, level)
     at = quantile_index(len(losses), level)
-    # In double precision: a sum of singles would lose what the fraction is for.
+    # In double precision: a sum of singles would be less exact than the fraction.
     worst = np.partition(losses, at)[at:].astype(np.float64)
     share = (1.0 - level) * len(losses)
     beyond = len(losses) - 1 - at
     return float((worst[1:].sum() + (share - beyond) * worst[0]) / share)
 
 
-def normal_expected_shortfall(level: float) -> float:
-    """Return the expected shortfall of a standard normal loss: 2.06271 at 0.95."""
-    from statistics import NormalDist  # noqa: PLC0415  # for this figure alone
-
-    quantile = NormalDist().inv_cdf(level)
-    return exp(-0.5 * quantile * quantile) / sqrt(2.0 * pi) / (1.0 - level)
-
-
 def quantile_index(count: int, level: float) -> int:
-    """Return where the quantile of a level is among so many values in ascending order."""
-    # A hair below the product, which rounding may have lifted over a whole number.
+    """Return the index of a level's quantile among `count` values in ascending order."""
+    # Slightly below the product, which rounding may have lifted above an integer.
     return min(max(int(np.ceil(count * level * (1.0 - 1e-12))) - 1, 0), count - 1)
 
 

@@ -1,4 +1,4 @@
-"""How wide prices are expected to move, and how far off that has been."""
+"""Expected volatility, and the uncertainty of that expectation."""
 
 from math import pi, sqrt
 
@@ -8,22 +8,22 @@ from numba import njit
 from weft.foundation.arrays import FloatPanel, Floats
 
 TYPICAL_UNCERTAINTY = 0.35
-"""Of a day of hourly crypto: volatility turns out 1.4 times what was expected, or less, or more."""
+"""Uncertainty for a day of hourly crypto: the volatility is often off by a factor of 1.4."""
 
 _WORTH_HORIZONS = 10.0
 _LEAST_SHARE = 0.25
 
 
 def expected_volatility(short: FloatPanel, long_variance: FloatPanel) -> FloatPanel:
-    """Return the volatility to expect of the candles after each row (row, symbol).
+    """Return the volatility expected after each row (row, symbol).
 
-    The variance halfway between those of now and of the long run, for volatility comes in clusters
-    and then returns to what is usual (Corsi 2009, A simple approximate long-memory model of
+    Its variance is halfway between the recent and the long-run variance: volatility clusters, and
+    then returns to its usual level (Corsi 2009, A simple approximate long-memory model of
     realized volatility; with equal weights, as estimated ones change from year to year).
 
     Args:
-        short: volatility of now; NaN where unknown (time, symbol).
-        long_variance: see `long_run_variance`; the latest row is that of `short` (time, symbol).
+        short: recent volatility; NaN where unknown (time, symbol).
+        long_variance: see `long_run_variance`; ends on the same row as `short` (time, symbol).
     """
     rows = min(len(short), len(long_variance))
     now, usual = short[-rows:], long_variance[-rows:]
@@ -31,36 +31,35 @@ def expected_volatility(short: FloatPanel, long_variance: FloatPanel) -> FloatPa
 
 
 def long_run_variance(change: FloatPanel, index: int, block: int, blocks: int) -> FloatPanel:
-    """Return the mean square of the log returns of the long run, as known at each row.
+    """Return the mean square of the long run's log returns, as known at each row (time, symbol).
 
     Args:
         change: log returns of candles, NaN where there is none (time, symbol).
-        index: place of the last row in the calendar.
-        block: candles in a block of it.
-        blocks: how many.
+        index: calendar index of the last row.
+        block: candles in a block of the calendar.
+        blocks: number of blocks.
     """
     return long_run_mean(change * change, index, block, blocks)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def long_run_mean(values: FloatPanel, index: int, block: int, blocks: int) -> FloatPanel:
-    """Return the mean of the long run, as known at each row (time, symbol).
+    """Return the mean over the latest finished blocks of the calendar (time, symbol).
 
-    Of as many blocks of the calendar, up to the latest that has ended; summed block by block, so
-    that the last digits do not depend on how many rows there are. Of a market that is younger, what
-    is known; NaN where nothing is.
+    Sums are taken block by block, so that the last digits do not depend on the number of rows. A
+    younger market has the mean of its known values; NaN where none is known.
 
     Args:
         values: one for each candle, NaN where there is none (time, symbol).
-        index: place of the last row in the calendar.
-        block: candles in a block; it ends at places that are multiples of it.
-        blocks: how many.
+        index: calendar index of the last row.
+        block: candles in a block; blocks end at indices that are multiples of it.
+        blocks: number of blocks.
     """
     rows, columns = values.shape
     first = -((rows - 1 - index) // block)
     sums = np.zeros((rows // block + 2, columns))
     known = np.zeros((rows // block + 2, columns))
-    found = np.full((rows, columns), np.nan)
+    means = np.full((rows, columns), np.nan)
     for i in range(rows):
         place = index - (rows - 1 - i)
         for c in range(columns):
@@ -72,7 +71,7 @@ def long_run_mean(values: FloatPanel, index: int, block: int, blocks: int) -> Fl
     for i in range(rows):
         place = index - (rows - 1 - i)
         if i > 0 and place % block != 0:
-            found[i] = found[i - 1]
+            means[i] = means[i - 1]
             continue
         last = place // block - first
         for c in range(columns):
@@ -81,18 +80,17 @@ def long_run_mean(values: FloatPanel, index: int, block: int, blocks: int) -> Fl
                 total += sums[at, c]
                 count += known[at, c]
             if count > 0.0:
-                found[i, c] = total / count
-    return found
+                means[i, c] = total / count
+    return means
 
 
 def uncertainty_of(change: Floats, volatility: Floats, horizon: int) -> float:
-    """Return by how much the volatility over a horizon differs from what was expected of it.
+    """Return the deviation of the logarithm of realised over expected volatility.
 
-    The deviation of the logarithm of realised over expected volatility, over all horizons that lie
-    within the rows, less what normal returns of a constant volatility would show by chance. Jumps
-    are not taken off: in real returns most of what is far out comes in clusters, and where it does
-    not, tails are told a little too wide. With few horizons it is mixed, as a variance, with that
-    typical of a day of hourly crypto, which counts as much as ten horizons.
+    It is estimated over all horizons within the rows, less the variance that normal returns of a
+    constant volatility would show by chance. Jumps are not removed: most extreme real returns come
+    in clusters, and where they do not, tails are a little too wide. With few horizons the variance
+    is mixed with `TYPICAL_UNCERTAINTY` squared, which counts as much as ten horizons.
 
     Args:
         change: log returns of candles, NaN where there is none (time,).
@@ -103,30 +101,30 @@ def uncertainty_of(change: Floats, volatility: Floats, horizon: int) -> float:
     count, variance = _spread_of(change, volatility, horizon, noise, _LEAST_SHARE * horizon)
     horizons = count / horizon
     typical = TYPICAL_UNCERTAINTY**2
-    # The logarithm of a volatility varies by a quarter of what that of its square does.
+    # The variance of a log volatility is a quarter of that of the log variance.
     mixed = 0.25 * max(variance, 0.0) * horizons + typical * _WORTH_HORIZONS
     return sqrt(mixed / (horizons + _WORTH_HORIZONS))
 
 
 def _chance_variances(most: int) -> Floats:
-    """Return how the log of a mean of so many squared normals varies, 0 to `most` (count,).
+    """Return the variance of the log of a mean of n squared normals, for n from 0 to `most`.
 
-    The trigamma function at half of them, by its recurrence.
+    It is the trigamma function at n / 2, by its recurrence (Abramowitz and Stegun 6.4.6).
     """
-    found = np.zeros(most + 1)
+    variances = np.zeros(most + 1)
     for count in range(1, most + 1):
         if count <= 2:
-            found[count] = pi**2 / 2.0 if count == 1 else pi**2 / 6.0
+            variances[count] = pi**2 / 2.0 if count == 1 else pi**2 / 6.0
         else:
-            found[count] = found[count - 2] - 1.0 / (0.5 * count - 1.0) ** 2
-    return found
+            variances[count] = variances[count - 2] - 1.0 / (0.5 * count - 1.0) ** 2
+    return variances
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _spread_of(
     change: Floats, volatility: Floats, horizon: int, noise: Floats, fewest: float
 ) -> tuple[int, float]:
-    """Return how many horizons there are, and the variance of log variances less the noise."""
+    """Return the number of horizons, and the variance of log variances less the noise."""
     squares, known = 0.0, 0
     count, total, total_squares, by_chance = 0, 0.0, 0.0, 0.0
     for i in range(1, len(change)):

@@ -15,8 +15,7 @@ from weft.testing.made_up import with_news
 from weft_plugins.layers.sentiment.layer import Sentiment
 from weft_plugins.layers.sentiment.text.finbert import FinBert
 from weft_plugins.layers.sentiment.text.reading import Reader
-from weft_plugins.layers.sentiment.text.tone_cache import ToneCache
-from weft_plugins.layers.sentiment.text.tone_reader import ToneReader
+from weft_plugins.layers.sentiment.text.tone_reader import ToneCache, ToneReader
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

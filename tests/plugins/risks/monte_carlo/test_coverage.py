@@ -33,7 +33,7 @@ def planted(log_returns: FloatPanel) -> History:
 
 
 def asked(history: History, side: int, risk: MonteCarlo) -> Levels:
-    view = history.view(risk.needs, steps=history.rows - WARMUP)
+    view = history.view(risk.needs, steps=history.rows - WARMUP, horizon=HORIZON)
     nothing = np.zeros((view.steps, len(view.symbols)))
     direction = np.full(nothing.shape, side, dtype=np.int8)
     return risk.levels(view, Fusion(nothing, nothing, direction, {}, calibrated=False))

@@ -26,7 +26,6 @@ from weft_plugins.risks.monte_carlo.tails import expected_shortfall, value_at_ri
 SMALL = MonteCarlo(
     MonteCarlo.Config(
         paths=2000,
-        horizon=12,
         window=200,
         volatility_window=24,
         long_volatility_window=100,
@@ -53,8 +52,9 @@ def asked(
     steps: int = 3,
     directions: tuple[int, ...] = (1, -1, 1, -1),
     risk: MonteCarlo = SMALL,
+    horizon: int = 12,
 ) -> dict[str, FloatPanel]:
-    view = history.view(risk.needs, steps=steps)
+    view = history.view(risk.needs, steps=steps, horizon=horizon)
     return panels(risk.levels(view, pointing(view, directions)))
 
 
@@ -248,7 +248,7 @@ def test_shared_paths_come_close_to_those_of_the_fit_itself(side: int) -> None:
     candles = dict.fromkeys(("open", "high", "low", "close"), close) | {"volume": close}
     history = History(Interval.parse("1h"), (describe("AUSDT"),), candles, {})
     risk = MonteCarlo(MonteCarlo.Config(volatility_window=96))
-    found = asked(history, steps=1, directions=(side,), risk=risk)
+    found = asked(history, steps=1, directions=(side,), risk=risk, horizon=24)
     one = {name: float(panel[0, 0]) for name, panel in found.items()}
     rate, mean, deviation = one["jump_intensity"], one["jump_mean"], one["jump_deviation"]
     plain = (one["volatility"] ** 2 - rate * (mean**2 + deviation**2)) ** 0.5
@@ -312,7 +312,6 @@ def test_shocks_are_what_hourly_closes_show(shock: Shock, real_data: Path) -> No
     "options",
     [
         {"paths": 10},
-        {"horizon": 0},
         {"most_stopped": 0.0},
         {"most_stopped": 1.5},
         {"widest": 0.5},

@@ -48,8 +48,10 @@ def panel(history: History, steps: int) -> Candles:
     return history.view([candles(warmup=history.rows - steps)], steps=steps).candles()
 
 
-def asked(history: History, steps: int, side: int, risk: MonteCarlo) -> tuple[View, Levels]:
-    view = history.view(risk.needs, steps=steps)
+def asked(
+    history: History, steps: int, side: int, risk: MonteCarlo, horizon: int = HORIZON
+) -> tuple[View, Levels]:
+    view = history.view(risk.needs, steps=steps, horizon=horizon)
     nothing = np.zeros((view.steps, len(view.symbols)))
     direction = np.full(nothing.shape, side, dtype=np.int8)
     return view, risk.levels(view, Fusion(nothing, nothing, direction, {}, calibrated=False))
@@ -201,8 +203,7 @@ def test_real_days_of_stocks_lose_as_often_as_stated(real_data: Path) -> None:
 
 def check_rates(history: History, steps: int, horizon: int) -> None:
     for side in (1, -1):
-        risk = MonteCarlo(MonteCarlo.Config(horizon=horizon))
-        view, found = asked(history, steps, side, risk)
+        view, found = asked(history, steps, side, MonteCarlo(), horizon)
         lost = losses(view, found, side, horizon)
         for percent in (95, 99):
             stated = found.figures[f"var_{percent}"][:-horizon]

@@ -1,4 +1,4 @@
-"""Texts made plain: one spelling of every character, no markup, and no more than can be read."""
+"""Plain texts: normalised characters, no markup, limited length."""
 
 import html
 import re
@@ -22,10 +22,10 @@ def plain(text: str, longest: int) -> str:
     Unicode's form NFKC.
 
     Args:
-        text: as published; of very long ones only the beginning is looked at.
-        longest: characters that are kept.
+        text: as published; only the beginning of a very long text is used.
+        longest: greatest number of characters returned.
     """
-    # Cut before anything else, so that no text costs more than another of that length.
+    # Cut first, so that a very long text costs no more than a long one.
     text = text[: _READ_BEFORE_CUT * longest]
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text).translate(_ASCII_QUOTES)
@@ -38,11 +38,11 @@ def plain(text: str, longest: int) -> str:
 
 
 def is_readable(text: str, known: int) -> bool:
-    """Return whether a text seems to be English.
+    """Return whether a text is probably English.
 
     Args:
         text: plain, with at least one letter in it.
-        known: how many of its words are known to be English.
+        known: number of its words that are known to be English.
     """
     letters = sum(map(str.isalpha, text))
     latin = sum(c.isascii() for c in text if c.isalpha())
@@ -52,4 +52,4 @@ def is_readable(text: str, known: int) -> bool:
 
 
 _SHORT = 5
-"""Gaps between words below which a headline in English may well have no common word."""
+"""Gaps between words below which an English headline may have no common word."""

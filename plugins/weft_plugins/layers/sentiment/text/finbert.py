@@ -1,4 +1,4 @@
-"""How a text sounds to a language model made for finance: FinBERT, through transformers."""
+"""Tone of texts by FinBERT, a language model for finance, through transformers."""
 
 import math
 import threading
@@ -11,13 +11,13 @@ from weft.foundation.dependencies import require
 from weft.foundation.errors import ComponentError
 
 DECIMALS: Final = 3
-"""Of a tone. What processor reads a text may move the seventh."""
+"""Decimals of a tone: between processors a tone may differ in the seventh."""
 
 _SIGNS: Final = {"positive": 1.0, "bullish": 1.0, "negative": -1.0, "bearish": -1.0, "neutral": 0.0}
 
 
 class FinBert:
-    """A classifier of texts into positive, negative and neutral, loaded from its weights.
+    """Classifies texts as positive, negative or neutral.
 
     The tone of a text is the chance of positive less that of negative (Araci 2019, "FinBERT:
     Financial Sentiment Analysis with Pre-trained Language Models", arXiv:1908.10063), rounded to
@@ -27,7 +27,7 @@ class FinBert:
         model: a name on the Hugging Face hub, or a folder.
         revision: of the model on the hub: a branch, tag or commit.
         may_download: whether weights that are not on this machine may be fetched.
-        longest_tokens: of a text; the rest of it is not read.
+        longest_tokens: tokens of a text that are read; the rest is cut off.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class FinBert:
 
     @property
     def is_here(self) -> bool:
-        """Whether the packages are installed, and the weights here or to be fetched."""
+        """Whether the packages are installed, and the weights on disk or allowed to be fetched."""
         if find_spec("transformers") is None or find_spec("torch") is None:
             return False
         return self._may_download or _has_weights(self.model, self._revision)
@@ -72,7 +72,7 @@ class FinBert:
             return each_apart(self._tone, texts)
 
     def _tone(self, text: str) -> float:
-        """Return the tone of one text, read by itself: no padding, no shape but its own."""
+        """Return the tone of a text, without padding, so that other texts do not change it."""
         import torch  # noqa: PLC0415  # heavy
 
         tokenizer, model, signs = self._ready or self._load()
@@ -107,19 +107,19 @@ class FinBert:
         from transformers.utils import logging  # noqa: PLC0415  # heavy
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # they publish no types
-        here = {"revision": self._revision, "local_files_only": not self._may_download}
+        options = {"revision": self._revision, "local_files_only": not self._may_download}
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self.model, **here)
-            # Weights that are pickled could run anything.
-            model, told = AutoModelForSequenceClassification.from_pretrained(
-                self.model, use_safetensors=True, output_loading_info=True, **here
+            tokenizer = AutoTokenizer.from_pretrained(self.model, **options)
+            # Pickled weights could run arbitrary code.
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                self.model, use_safetensors=True, output_loading_info=True, **options
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise self._unusable(
                 f"cannot be loaded: {str(error).strip().splitlines()[0]}"
             ) from error
-        if told["missing_keys"] or told["mismatched_keys"]:
-            # Those would be made up at random.
+        if loading["missing_keys"] or loading["mismatched_keys"]:
+            # transformers would initialise the missing weights at random.
             raise self._unusable("cannot be loaded: they lack a part of the model")
         model.eval()
         return tokenizer, model, self._signs(model.config.id2label)
@@ -133,7 +133,7 @@ class FinBert:
         )
 
     def _signs(self, labels: "dict[int, str]") -> list[float]:
-        """Return what each output of the model stands for, by the model's own account."""
+        """Return the sign of each output of the model, by the labels in its config."""
         named = [str(labels[number]).casefold() for number in sorted(labels)]
         if not {"positive", "negative"} <= set(named) and not {"bullish", "bearish"} <= set(named):
             raise ComponentError(
@@ -148,14 +148,14 @@ _WEIGHTS: Final = ("model.safetensors", "model.safetensors.index.json")
 
 
 def _has_weights(model: str, revision: str) -> bool:
-    """Return whether weights that hold no code are in a folder, or were fetched before."""
+    """Return whether weights as safetensors are in the folder, or were fetched before."""
     if Path(model).is_dir():
         return any((Path(model) / name).is_file() for name in _WEIGHTS)
     from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415  # comes with transformers
     from huggingface_hub.errors import HFValidationError  # noqa: PLC0415  # as above
 
     try:
-        found = [try_to_load_from_cache(model, name, revision=revision) for name in _WEIGHTS]
+        paths = [try_to_load_from_cache(model, name, revision=revision) for name in _WEIGHTS]
     except HFValidationError:
         return False
-    return any(isinstance(path, str) for path in found)
+    return any(isinstance(path, str) for path in paths)

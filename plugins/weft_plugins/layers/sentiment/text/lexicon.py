@@ -1,4 +1,4 @@
-"""How a text sounds by its words alone, where no language model is at hand."""
+"""Tone of a text from a table of words, where no language model is available."""
 
 import math
 from typing import Final, NamedTuple
@@ -17,16 +17,16 @@ REACH: Final = 3
 """Words over which a negation or an adverb has an effect."""
 
 _SPREAD: Final = 15.0
-"""How slowly a sum of weights nears ±1: the constant of VADER (Hutto & Gilbert 2014)."""
+"""Constant of the normalisation of VADER (Hutto & Gilbert 2014)."""
 
 _SUMMARY: Final = 0.4
-"""What a word of the summary counts beside one of the title."""
+"""Weight of a word in the summary, relative to one in the title."""
 
 _QUESTION: Final = 0.5
-"""What a title that asks counts beside one that tells."""
+"""Weight of a title that is a question."""
 
 _LIFTED: Final = -0.7
-"""What is not good is not as bad as what is bad, and the other way round."""
+"""Factor of a negated word: "not good" is less bad than "bad" (VADER uses -0.74)."""
 
 _COMMON_WORDS: Final = """
 the a an of to in on for and as at by with from is are was were be has have will its it after over
@@ -39,11 +39,11 @@ _OPENINGS: Final = frozenset(phrase.split()[0] for phrase in PHRASES)
 
 
 class Reading(NamedTuple):
-    """What the words of a text say.
+    """Tone of a text by its words.
 
     Attributes:
         tone: -1 (bad news) to +1 (good news).
-        known: how many of its words are English for certain.
+        known: number of its words that are known to be English.
     """
 
     tone: float
@@ -51,7 +51,7 @@ class Reading(NamedTuple):
 
 
 class Lexicon:
-    """Reads texts by a table of words: negations turn them around, adverbs make them stronger.
+    """Reads texts by a table of words; negations invert words, adverbs strengthen them.
 
     The sum x of the weights becomes x / sqrt(x² + 15), as in VADER (Hutto & Gilbert 2014,
     https://doi.org/10.1609/icwsm.v8i1.14550).
@@ -76,32 +76,32 @@ class Lexicon:
         return Reading(total / math.sqrt(total * total + _SPREAD), known)
 
     def _weigh(self, text: str) -> tuple[float, int]:
-        found = [word.lstrip("$") for word in words(text.casefold())]
+        tokens = [word.lstrip("$") for word in words(text.casefold())]
         total, known, place = 0.0, 0, 0
-        while place < len(found):
-            weight, length = self._weight_at(found, place)
+        while place < len(tokens):
+            weight, length = self._weight_at(tokens, place)
             if weight is None:
-                known += found[place] in _COMMON
+                known += tokens[place] in _COMMON
             else:
                 known += 1
-                total += weight * self._turned(found, place) if weight else 0.0
+                total += weight * self._turned(tokens, place) if weight else 0.0
             place += length
         return total, known
 
-    def _weight_at(self, found: list[str], place: int) -> tuple[float | None, int]:
-        """Return the weight of the phrase or word at a place, and over how many words it goes."""
-        if found[place] in _OPENINGS:
-            for length in range(min(_LONGEST_PHRASE, len(found) - place), 0, -1):
-                weight = PHRASES.get(" ".join(found[place : place + length]))
+    def _weight_at(self, tokens: list[str], place: int) -> tuple[float | None, int]:
+        """Return the weight of the phrase or word at a place, and its number of words."""
+        if tokens[place] in _OPENINGS:
+            for length in range(min(_LONGEST_PHRASE, len(tokens) - place), 0, -1):
+                weight = PHRASES.get(" ".join(tokens[place : place + length]))
                 if weight is not None:
                     return weight, length
-        return self._weight(found[place]), 1
+        return self._weight(tokens[place]), 1
 
-    def _turned(self, found: list[str], place: int) -> float:
-        before = found[max(0, place - REACH) : place]
+    def _turned(self, tokens: list[str], place: int) -> float:
+        before = tokens[max(0, place - REACH) : place]
         factor = 1.0
-        if found[place] in BURDENS and not RELIEFS.isdisjoint(
-            before + found[place + 1 : place + 3]
+        if tokens[place] in BURDENS and not RELIEFS.isdisjoint(
+            before + tokens[place + 1 : place + 3]
         ):
             factor = _LIFTED
         for word in before:
@@ -113,7 +113,7 @@ class Lexicon:
 
     def _weight(self, word: str) -> float | None:
         if word not in self._seen:
-            # What strangers write must not fill the memory.
+            # Bounds the memory: texts come from outside.
             if len(self._seen) > 50_000:
                 self._seen.clear()
             self._seen[word] = _look_up(word)
@@ -121,7 +121,7 @@ class Lexicon:
 
 
 def _look_up(word: str) -> float | None:
-    """Return the weight of a word in whatever form; None where it is not in the table."""
+    """Return the weight of a word or of its stem; None where the table has neither."""
     if word in WEIGHTS:
         return WEIGHTS[word]
     for ending in _ENDINGS:

@@ -110,11 +110,11 @@ KNOWLEDGE_CUTOFF: Final = "2026-11-01"
 
 def table(lines: str, separator: str | None = None) -> dict[str, float]:
     """Return a weight for each entry of lines such as ``+2 rise jump``."""
-    found = dict[str, float]()
+    weights = dict[str, float]()
     for line in lines.strip().splitlines():
         weight, rest = line.split(" ", 1)
-        found |= dict.fromkeys(rest.split(separator), float(weight))
-    return found
+        weights |= dict.fromkeys(rest.split(separator), float(weight))
+    return weights
 
 
 WEIGHTS: Final = table(_WORDS)

@@ -1,4 +1,4 @@
-"""What is read off each text, once."""
+"""Reading of each text: tone, language, tokens and figures; each text is read once."""
 
 import re
 import zlib
@@ -15,7 +15,7 @@ from weft_plugins.layers.sentiment.text.lexicon_words import NEGATIONS
 
 _MOST_HELD: Final = 200_000
 _MOOD: Final = 0.2
-"""Tone from which on a text is good or bad news for certain."""
+"""Absolute tone from which on a text counts as good or bad news."""
 _FIGURE: Final = re.compile(r"\d[\d.,]*")
 _EMPTY_WORDS: Final = frozenset(
     ("a", "an", "the", "of", "to", "in", "on", "for", "and", "as", "at", "by", "with", "from", "is")
@@ -26,17 +26,17 @@ bitcoin btc ethereum eth crypto pric market new token us defi blockchain nft tra
 after mor how why up
 """
 _FREQUENT_WORDS: Final = frozenset(_FREQUENT_STEMS.split())
-"""Stems that tell no headline from another: similar ones are looked for by their other words."""
+"""Stems in too many headlines to find similar ones by: other words are compared first."""
 _ENDINGS: Final = ("ing", "ed", "es", "s")
 
 
 class Read(NamedTuple):
-    """What one text says.
+    """A text that was read.
 
     Attributes:
         text: title and summary, plain.
         tone: by the lexicon, -1 to +1.
-        is_readable: whether it seems to be English.
+        is_readable: whether it is probably English.
         tokens: of its title, ascending; the same for words that differ in their endings alone.
         figures: in its title, ascending.
         bits: one bit for each token.
@@ -57,7 +57,7 @@ class Read(NamedTuple):
 
 
 class Reader:
-    """Reads texts, each once, however often it is asked for.
+    """Reads texts, and caches what it read.
 
     Args:
         longest: characters of a title and of a summary that are read.
@@ -73,14 +73,14 @@ class Reader:
         self._tags: dict[tuple[str, str, tuple[str, ...]], Tags] = {}
 
     def read(self, title: str, summary: str) -> Read:
-        """Return what a text says."""
+        """Return a text's tone, tokens and figures, from the cache where it was read before."""
         key = title, summary
-        found = self._read.get(key)
-        if found is None:
+        cached = self._read.get(key)
+        if cached is None:
             if len(self._read) >= _MOST_HELD:
                 self._read = {}
-            found = self._read[key] = self._first_read(title, summary)
-        return found
+            cached = self._read[key] = self._first_read(title, summary)
+        return cached
 
     def look_for(self, assets: Iterable[str], stocks: Iterable[str]) -> None:
         """Set which assets, besides the large coins, texts may be about."""
@@ -90,20 +90,20 @@ class Reader:
             self._tags = {}
 
     def tags(self, title: str, summary: str, marks: tuple[str, ...]) -> Tags:
-        """Return what a text is about."""
+        """Return the assets that a text is about."""
         key = title, summary, marks
-        found = self._tags.get(key)
-        if found is None:
+        cached = self._tags.get(key)
+        if cached is None:
             if len(self._tags) >= _MOST_HELD:
                 self._tags = {}
             tagger = self._tagger[1] if self._tagger else Tagger()
             read = self.read(title, summary)
-            found = self._tags[key] = tagger.tag(read.title, read.summary, marks)
-        return found
+            cached = self._tags[key] = tagger.tag(read.title, read.summary, marks)
+        return cached
 
     def _first_read(self, title: str, summary: str) -> Read:
         headline, rest = plain(title, self._longest), plain(summary, self._longest)
-        said = self._lexicon.read(headline, rest)
+        reading = self._lexicon.read(headline, rest)
         text = f"{headline}. {rest}" if rest else headline
         tokens, figures = _tokens(headline)
         bits = 0
@@ -111,12 +111,12 @@ class Reader:
             bits |= 1 << (token & 63)
         return Read(
             text=text,
-            tone=said.tone,
-            is_readable=is_readable(text, said.known),
+            tone=reading.tone,
+            is_readable=is_readable(text, reading.known),
             tokens=np.array(tokens, dtype=np.int64),
             figures=np.array(figures, dtype=np.int64),
             bits=bits,
-            mood=(said.tone > _MOOD) - (said.tone < -_MOOD),
+            mood=(reading.tone > _MOOD) - (reading.tone < -_MOOD),
             title=headline,
             summary=rest,
         )
@@ -125,13 +125,13 @@ class Reader:
 def _tokens(title: str) -> tuple[list[int], list[int]]:
     """Return numbers for the words of a title and for its figures, each once, ascending."""
     folded = title.casefold()
-    found = {
+    tokens = {
         _number("not" if word in NEGATIONS or word.endswith("n't") else _stem(word))
         for word in words(folded)
         if word not in _EMPTY_WORDS
     }
     figures = {_number(figure.strip(".,").replace(",", "")) for figure in _FIGURE.findall(folded)}
-    return sorted(found), sorted(figures)
+    return sorted(tokens), sorted(figures)
 
 
 def _stem(word: str) -> str:

@@ -1,4 +1,4 @@
-"""Stories: texts that say the same, counted once, with what is known of them at each instant."""
+"""Stories: texts about the same event, counted once, as known at each instant."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,11 +13,11 @@ from weft.text.tagging import Tags
 from weft_plugins.layers.sentiment.text.reading import Read
 
 if TYPE_CHECKING:
-    from weft_plugins.layers.sentiment.text._kernels import Entries, Titles
+    from weft_plugins.layers.sentiment.text.kernels import Entries, Titles
 
 REPEATS = 3
-"""Windows for the same story that a text which counts may depend on: its own, that of what it
-repeats, and that of an earlier version."""
+"""Windows of one story that a text may depend on: that of the text, of the text that it repeats,
+and of an earlier version."""
 
 
 class Rules(NamedTuple):
@@ -53,14 +53,14 @@ class Columns(NamedTuple):
 
 
 class ParsedTexts(NamedTuple):
-    """Texts that can be understood, in the order in which they became known.
+    """Texts with their readings, in the order in which they became known.
 
     Attributes:
         news: the texts.
-        reads: what each says.
-        tags: what each is about.
-        tones: how each sounds, -1 to +1.
-        late: whether each was published after its reader was made.
+        reads: reading of each text.
+        tags: assets that each text is about.
+        tones: of each text, -1 to +1.
+        late: whether each was published after the reader's knowledge cutoff.
     """
 
     news: News
@@ -71,16 +71,16 @@ class ParsedTexts(NamedTuple):
 
 
 class StorySums(NamedTuple):
-    """What the stories come to, on each row and for each column (time, symbol).
+    """Sums over the stories of each row and column (time, symbol).
 
     Attributes:
         weight: of all stories, in fresh ones that are fully credible.
         tone: mean, -1 to +1; NaN where there is no story.
-        stories: how many there are.
-        tellers: how many texts tell them.
+        stories: number of stories.
+        tellers: number of texts that tell them.
         age_hours: mean; NaN where there is no story.
-        after_cutoff: share of the weight that was published after the reader was made.
-        feeds: how many tell them first.
+        after_cutoff: share of the weight published after the reader's knowledge cutoff.
+        feeds: number of feeds that were first to tell them.
     """
 
     weight: FloatPanel
@@ -93,29 +93,29 @@ class StorySums(NamedTuple):
 
 
 def add_up(
-    told: ParsedTexts, columns: Columns, rules: Rules, rows: Times, decided: Times
+    texts: ParsedTexts, columns: Columns, rules: Rules, rows: Times, decided: Times
 ) -> StorySums:
-    """Return what the stories come to on each row.
+    """Return the sums over the stories that count on each row.
 
-    Each row follows from the texts known by its decision and published since `horizon` and
-    `REPEATS` windows before it, whatever other texts there are.
+    A row depends only on the texts known by its decision and published since `horizon` and
+    `REPEATS` windows before it.
 
     Args:
-        told: the texts.
-        columns: what they may be about.
-        rules: how they count.
+        texts: with their readings.
+        columns: that the texts may be about.
+        rules: how stories count.
         rows: decision rows, microseconds since 1970 (time,).
         decided: when each decision is taken (time,).
     """
-    from weft_plugins.layers.sentiment.text import _kernels as kernels  # noqa: PLC0415  # numba takes long to import
+    from weft_plugins.layers.sentiment.text import kernels  # noqa: PLC0415  # numba takes long to import
 
-    found = np.zeros((len(rows), 7, len(columns.takes_market)))
-    if len(told.news):
-        titles = _titles(told)
-        links = tuple(np.empty(len(told.news), dtype=np.int64) for _ in range(3))
+    sums = np.zeros((len(rows), 7, len(columns.takes_market)))
+    if len(texts.news):
+        titles = _titles(texts)
+        links = tuple(np.empty(len(texts.news), dtype=np.int64) for _ in range(3))
         kernels.link(titles, rules.alike, rules.window, *links)
-        feeds = {feed: number for number, feed in enumerate(sorted(set(told.news.feeds)))}
-        entries = _entries(told, links, titles.event, feeds, columns, rules)
+        feeds = {feed: number for number, feed in enumerate(sorted(set(texts.news.feeds)))}
+        entries = _entries(texts, links, titles.event, feeds, columns, rules)
         kernels.weigh(
             np.ascontiguousarray(rows),
             np.ascontiguousarray(decided),
@@ -123,32 +123,32 @@ def add_up(
             columns.takes_market,
             len(feeds),
             (rules.horizon, rules.half_life, rules.feed_cap),
-            found,
+            sums,
         )
-    weight, tones, stories, tellers, ages, late, count = found.transpose(1, 0, 2)
-    speaks = weight > 0.0
+    weight, tones, stories, tellers, ages, late, count = sums.transpose(1, 0, 2)
+    is_known = weight > 0.0
     return StorySums(
         weight=weight,
-        tone=np.divide(tones, weight, out=np.full_like(tones, np.nan), where=speaks),
+        tone=np.divide(tones, weight, out=np.full_like(tones, np.nan), where=is_known),
         stories=stories,
         tellers=tellers,
-        age_hours=np.where(speaks, ages / HOUR, np.nan),
-        after_cutoff=np.where(speaks, np.minimum(late, 1.0), np.nan),
+        age_hours=np.where(is_known, ages / HOUR, np.nan),
+        after_cutoff=np.where(is_known, np.minimum(late, 1.0), np.nan),
         feeds=count,
     )
 
 
-def _titles(told: ParsedTexts) -> "Titles":
-    from weft_plugins.layers.sentiment.text._kernels import Titles  # noqa: PLC0415  # numba takes long to import
+def _titles(texts: ParsedTexts) -> "Titles":
+    from weft_plugins.layers.sentiment.text.kernels import Titles  # noqa: PLC0415  # numba takes long to import
 
-    news, reads = told.news, told.reads
+    news, reads = texts.news, texts.reads
     latest = dict[tuple[str, str], int]()
     earlier = np.empty(len(news), dtype=np.int64)
     for place, key in enumerate(zip(news.sources, news.ids, strict=True)):
         earlier[place] = latest.get(key, -1)
         latest[key] = place
     return Titles(
-        # What is said to be published after it was seen was published then.
+        # A text dated after it was seen is dated when it was seen.
         event=np.minimum(news.event_time, news.known_at),
         known=np.ascontiguousarray(news.known_at),
         earlier=earlier,
@@ -167,34 +167,34 @@ def _begins(lengths: Sequence[int]) -> Times:
     return begins
 
 
-def _is_heard(tags: Tags, columns: Columns) -> bool:
+def _is_about(tags: Tags, columns: Columns) -> bool:
     return tags.is_market or not columns.of_asset.keys().isdisjoint(tags.assets)
 
 
 def _entries(
-    told: ParsedTexts,
+    texts: ParsedTexts,
     links: tuple[Times, ...],
     event: Times,
     feeds: Mapping[str, int],
     columns: Columns,
     rules: Rules,
 ) -> "Entries":
-    """Return the stories: one entry from when each is known, and one from each further teller."""
-    from weft_plugins.layers.sentiment.text._kernels import Entries  # noqa: PLC0415  # numba takes long to import
+    """Return an entry for each story, from when it is known and from each further text on."""
+    from weft_plugins.layers.sentiment.text.kernels import Entries  # noqa: PLC0415  # numba takes long to import
 
-    news = told.news
+    news = texts.news
     first, story, ends = (link.tolist() for link in links)
     known, credibility = news.known_at.tolist(), news.credibility.tolist()
-    retold = dict[int, list[int]]()
-    for place, whose in enumerate(story):
-        if whose >= 0 and whose != first[place]:
-            retold.setdefault(whose, []).append(place)
+    further_texts = dict[int, list[int]]()
+    for place, story_of in enumerate(story):
+        if story_of >= 0 and story_of != first[place]:
+            further_texts.setdefault(story_of, []).append(place)
     rows = list[tuple[int, int, int, float, float]]()
-    for place, whose in enumerate(story):
-        if whose != first[place] or not _is_heard(told.tags[place], columns):
+    for place, story_of in enumerate(story):
+        if story_of != first[place] or not _is_about(texts.tags[place], columns):
             continue
         start, trust, tellers = known[place], credibility[place], 1.0
-        for teller in retold.get(whose, ()):
+        for teller in further_texts.get(story_of, ()):
             if known[teller] > start and start < ends[place]:
                 rows.append((start, place, min(ends[place], known[teller]), trust, tellers))
                 start = known[teller]
@@ -207,27 +207,27 @@ def _entries(
     mentions = [
         [
             (column, share)
-            for asset, share in told.tags[place].assets.items()
+            for asset, share in texts.tags[place].assets.items()
             if share > 0.0
             for column in columns.of_asset.get(asset, ())
         ]
         for place in places
     ]
-    flat = [mention for some in mentions for mention in some]
+    flat = [mention for mentions_of in mentions for mention in mentions_of]
     return Entries(
         starts=np.array([row[0] for row in rows], dtype=np.int64),
         ends=np.array([row[2] for row in rows], dtype=np.int64),
         event=event[places],
         trust=np.array([row[3] for row in rows], dtype=np.float64),
-        tone=np.array([told.tones[place] for place in places], dtype=np.float64),
+        tone=np.array([texts.tones[place] for place in places], dtype=np.float64),
         tellers=np.array([row[4] for row in rows], dtype=np.float64),
-        late=told.late[places].astype(np.float64),
+        late=texts.late[places].astype(np.float64),
         feed=np.array([feeds[news.feeds[place]] for place in places], dtype=np.int64),
         reach=np.array(
-            [rules.market if told.tags[place].is_market else 0.0 for place in places],
+            [rules.market if texts.tags[place].is_market else 0.0 for place in places],
             dtype=np.float64,
         ),
-        mentions_begin=_begins([len(some) for some in mentions]),
+        mentions_begin=_begins([len(mentions_of) for mentions_of in mentions]),
         columns=np.array([column for column, _ in flat], dtype=np.int64),
         shares=np.array([share for _, share in flat], dtype=np.float64),
     )

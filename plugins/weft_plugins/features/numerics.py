@@ -3,8 +3,7 @@
 A window that slides by adding the newest value and subtracting the oldest collects rounding
 errors, and a spike that leaves it takes the small digits of everything else along. The sums here
 carry the error of each addition beside the total (Knuth 1969, TAOCP 2, 4.2.2, theorem B), which
-gives them twice the digits of a float64: what a window says then depends on what is in it, and
-on nothing that was in it before.
+gives them twice the digits of a float64: a window's sum then depends only on the values in it.
 """
 
 from math import floor, inf, nan
@@ -32,13 +31,13 @@ _BIAS = 1023
 
 @njit(error_model="numpy", forceinline=True)
 def ring_slot(seen: float, window: float) -> int:
-    """Return where in a ring of `window` values the candle after `seen` others belongs."""
+    """Return the slot, in a ring of `window` values, of the candle that follows `seen` others."""
     return int(seen - window * floor(seen / window))
 
 
 @njit(error_model="numpy", forceinline=True)
 def two_sum(a: float, b: float) -> tuple[float, float]:
-    """Return a + b and the rounding error of it, exactly."""
+    """Return a + b and its exact rounding error (Knuth's two-sum)."""
     total = a + b
     part = total - a
     return total, (a - (total - part)) + (b - part)
@@ -59,16 +58,16 @@ fma: Any = intrinsic(_fma)
 
 @njit(error_model="numpy", forceinline=True)
 def two_product(a: float, b: float) -> tuple[float, float]:
-    """Return a * b and the rounding error of it, exactly."""
+    """Return a * b and its exact rounding error (Dekker's product, by fma)."""
     product = a * b
     return product, fma(a, b, -product)
 
 
 @njit(error_model="numpy", forceinline=True)
 def slide_sum(state: Floats, at: int, slot: int, value: float) -> float:
-    """Let `value` into the window kept at `state[at:]`, and return the window's sum.
+    """Add `value` to the window at `state[at:]`, drop its oldest value, and return its sum.
 
-    The oldest value leaves. The sum is NaN while a value in the window is not finite.
+    The sum is NaN while a value in the window is not finite.
     """
     newest, oldest, unknown = _exchange(state, at + 2, at + SUM_CELLS + slot, value)
     total, _ = _shift(state, at, newest, oldest, 0.0)
@@ -79,7 +78,7 @@ def slide_sum(state: Floats, at: int, slot: int, value: float) -> float:
 def slide_moments(
     state: Floats, at: int, slot: int, value: float, window: float
 ) -> tuple[float, float]:
-    """Let `value` into the window kept at `state[at:]`; return its sum and its spread.
+    """Add `value` to the window at `state[at:]`; return the window's sum and its spread.
 
     The spread is window * sum of squares - square of the sum, which is window squared times the
     population variance. It is never negative, and 0 where the values are equal. Both are NaN

@@ -1,4 +1,4 @@
-"""The loops over pairs of texts, and over rows and texts, compiled."""
+"""Compiled loops over pairs of texts, and over rows and texts."""
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -15,7 +15,7 @@ ByFeed = tuple[FloatPanel, FloatPanel, Times]
 """Weight and weighted tone (column, feed), and the story that named each column last (column,)."""
 
 Links = tuple[Times, Times]
-"""The first version that told the same, and the text whose story is told, of each text."""
+"""For each text its first version with the same story, and the text that its story began with."""
 
 _compiled: Callable[[Callable[..., Any]], Callable[..., Any]] = njit(cache=True, nogil=True)
 
@@ -150,55 +150,55 @@ def _prefixes(x: Titles, alike: float) -> tuple[Times, Times]:
 
 
 @_compiled
-def _find_stories(x: Titles, alike: float, window: int, whose: Times, links: Links) -> None:
-    """Fill in whose story each text tells: its own, an earlier one, or -1 for a copy of copies."""
-    told, story = links
+def _find_stories(x: Titles, alike: float, window: int, group: Times, links: Links) -> None:
+    """Fill the first text of each text's story: itself, an earlier one, or -1 for a copy's copy."""
+    version, story = links
     begins, before = _prefixes(x, alike)
-    owner, seen = np.empty(len(before), dtype=np.int64), np.full(len(told), -1, dtype=np.int64)
-    for i in range(len(told)):
+    text_of, seen = np.empty(len(before), dtype=np.int64), np.full(len(version), -1, dtype=np.int64)
+    for i in range(len(version)):
         original, first = True, NEVER
         for posting in range(begins[i], begins[i + 1]):
-            owner[posting] = i
+            text_of[posting] = i
             p = before[posting]
-            # What was known so long before was published even longer before.
-            while p >= 0 and x.known[owner[p]] >= x.event[i] - window:
-                j = owner[p]
+            # Texts known so long before were published even longer before.
+            while p >= 0 and x.known[text_of[p]] >= x.event[i] - window:
+                j = text_of[p]
                 p = before[p]
-                if seen[j] == i or whose[j] == whose[i] or told[j] >= told[i]:
+                if seen[j] == i or group[j] == group[i] or version[j] >= version[i]:
                     continue
                 seen[j] = i
                 if abs(x.event[j] - x.event[i]) <= window and _same_story(x, i, j, alike):
                     original = False
-                    # A copy is followed to an original, and no further: where what it copies is
-                    # a copy itself, going on would lead back without end.
-                    if story[j] == told[j]:
-                        first = min(first, told[j])
-        story[i] = told[i] if original else (first if first < NEVER else -1)
+                    # A copy is followed to an original only: following copies of copies could
+                    # chain back without end.
+                    if story[j] == version[j]:
+                        first = min(first, version[j])
+        story[i] = version[i] if original else (first if first < NEVER else -1)
 
 
 @_compiled
-def link(x: Titles, alike: float, window: int, told: Times, story: Times, ends: Times) -> None:
-    """Find out which texts tell anew what another told before.
+def link(x: Titles, alike: float, window: int, version: Times, story: Times, ends: Times) -> None:
+    """Link each text to the earliest text telling the same story.
 
     Args:
         x: the titles.
         alike: least share of tokens that two titles of one story have in common.
         window: furthest apart that two texts of one story are published, microseconds.
-        told: filled with the first version that told the same as each (text,).
-        story: filled with the text whose story each tells; -1 where that is not counted (text,).
+        version: filled with the first version of each text that has the same story (text,).
+        story: filled with the text that the story began with; -1 where it is not counted (text,).
         ends: filled with when a later version replaced each (text,).
     """
-    whose = np.empty(len(told), dtype=np.int64)
-    for i in range(len(told)):
-        told[i], ends[i], j = i, NEVER, x.earlier[i]
-        whose[i] = i if j < 0 else whose[j]
+    group = np.empty(len(version), dtype=np.int64)
+    for i in range(len(version)):
+        version[i], ends[i], j = i, NEVER, x.earlier[i]
+        group[i] = i if j < 0 else group[j]
         while j >= 0:
             if x.event[i] >= x.event[j] - window and ends[j] == NEVER:
                 ends[j] = x.known[i]
             if x.event[j] >= x.event[i] - window and _same_story(x, i, j, alike):
-                told[i] = j
+                version[i] = j
             j = x.earlier[j]
-    _find_stories(x, alike, window, whose, (told, story))
+    _find_stories(x, alike, window, group, (version, story))
 
 
 @_compiled
@@ -209,7 +209,7 @@ def _add(
     weight: float,
     takes_market: NDArray[np.bool_],
     by_feed: ByFeed,
-    found: FloatPanel,
+    sums: FloatPanel,
 ) -> None:
     """Add a story to every column it is about."""
     weights, tones, named = by_feed
@@ -224,29 +224,29 @@ def _add(
         added = weight * (x.shares[m] if m < end else x.reach[e])
         weights[c, x.feed[e]] += added
         tones[c, x.feed[e]] += added * x.tone[e]
-        found[2, c] += 1.0
-        found[3, c] += x.tellers[e]
-        found[4, c] += added * age
-        found[5, c] += added * x.late[e]
+        sums[2, c] += 1.0
+        sums[3, c] += x.tellers[e]
+        sums[4, c] += added * age
+        sums[5, c] += added * x.late[e]
 
 
 @_compiled
-def _sum_feeds(by_feed: ByFeed, cap: float, found: FloatPanel) -> None:
-    """Sum up what the feeds say, none of them counting more than `cap`, and empty the sums."""
+def _sum_feeds(by_feed: ByFeed, cap: float, sums: FloatPanel) -> None:
+    """Sum over the feeds, each with a weight of at most `cap`, and reset their sums."""
     weights, tones, _ = by_feed
     for c in range(weights.shape[0]):
         raw = 0.0
         for f in range(weights.shape[1]):
             if weights[c, f] > 0.0:
-                kept = min(weights[c, f], cap)
+                capped = min(weights[c, f], cap)
                 raw += weights[c, f]
-                found[0, c] += kept
-                found[1, c] += tones[c, f] * (kept / weights[c, f])
-                found[6, c] += 1.0
+                sums[0, c] += capped
+                sums[1, c] += tones[c, f] * (capped / weights[c, f])
+                sums[6, c] += 1.0
                 weights[c, f] = tones[c, f] = 0.0
         if raw > 0.0:
-            found[4, c] /= raw
-            found[5, c] /= raw
+            sums[4, c] /= raw
+            sums[5, c] /= raw
 
 
 @_compiled
@@ -259,7 +259,7 @@ def weigh(
     rule: tuple[int, float, float],
     out: NDArray[np.float64],
 ) -> None:
-    """Sum up for each row and column the stories that count there.
+    """Sum the stories that count on each row, by column.
 
     Args:
         rows: decision rows, microseconds (row,).
@@ -297,13 +297,13 @@ def weigh(
 def unusual(
     values: FloatPanel, history: tuple[int, int, int], floor: float, out: FloatPanel
 ) -> None:
-    """Say how far values lie from their own history, in standard deviations.
+    """Fill in how far values lie from their history, in standard deviations.
 
     Args:
-        values: the rows asked for last, their history before them (time, symbol).
-        history: rows between two that are looked at, how many of them, and how many must be known.
+        values: the history, and then the rows of `out` (time, symbol).
+        history: rows between two samples, number of samples, and samples that must be known.
         floor: added to the standard deviation.
-        out: filled on the last rows; left alone where too little is known (row, symbol).
+        out: filled for the last rows; unchanged where too little is known (row, symbol).
     """
     spacing, samples, least = history
     before = len(values) - len(out)

@@ -30,7 +30,7 @@ from weft.testing import History, parametrize_with_checks
 from weft.testing.history import installed_feature
 from weft_plugins.layers.on_chain.layer import OnChain
 from weft_plugins.layers.on_chain.metrics import GROUPS, LEVELS, LIQUIDATIONS, READINGS
-from weft_plugins.layers.own_history import sample_rows, stand
+from weft_plugins.layers.on_chain.ranks import rank_in_history, sample_rows
 
 ROWS = 2600
 COMPUTED = {LIQUIDATIONS, LEVELS}
@@ -87,7 +87,7 @@ def test_a_stand_is_the_mid_rank_that_scipy_and_pandas_give(
     values = np.round(values) if ties else values
     values[rng.random(values.shape) < holes] = np.nan
     rows = np.arange(60)
-    found = stand(values, values, rows, rows, window=20, least=5)[:, 0]
+    found = rank_in_history(values, values, rows, rows, window=20, least=5)[:, 0]
     for row in rows:
         past = values[max(0, row - 20) : row, 0]
         past = past[~np.isnan(past)]

@@ -1,10 +1,10 @@
 """Least squares over sliding windows, for panels of many symbols.
 
-Time is cut into blocks as long as the window, where the calendar says. A window reaches over the
+Time is cut into calendar blocks as long as the window. A window reaches over the
 end of one block and the beginning of the next, so that its sum is a sum from some row to the end
-of the earlier block plus a sum from the beginning of the later one. Both are built by additions
-alone: nothing is ever taken off, so that no rounding error outlives its window, and what a row
-says does not depend on where the panel begins (van Herk 1992, Pattern Recognition Letters 13).
+of the earlier block plus a sum from the beginning of the later one. Both sums only ever add: no
+rounding error outlives its window, and a row's result does not depend on where the panel begins
+(van Herk 1992, Pattern Recognition Letters 13).
 """
 
 from typing import Final
@@ -16,7 +16,7 @@ from weft.foundation.arrays import FloatPanel, Floats
 from weft.foundation.times import Interval
 
 FITTED: Final = ("beta", "residual", "correlation", "alpha", "deviation")
-"""What a fit gives, in the order of its panels."""
+"""Outputs of a fit, in the order of its panels."""
 
 _TILE: Final = 256  # columns taken together, so that their sums stay in the cache
 _N, _X, _Y, _XX, _XY, _YY = range(6)
@@ -37,13 +37,13 @@ def fit(
     """Regress y on x and a constant over the pairs within each window.
 
     Args:
-        x: what is regressed on: one column for all, or one for each (time, 1 or symbol).
-        y: what is explained (time, symbol); a pair counts where both are known.
+        x: explanatory values: one column for all, or one for each (time, 1 or symbol).
+        y: explained values (time, symbol); a pair counts where both are known.
         window: rows looked back over, the row itself among them.
         least: pairs a window must hold, at least 3.
         first_index: grid index of the first row of the panels.
-        rows: last rows to answer for.
-        outputs: how many of `FITTED` to give, from the first on.
+        rows: number of last rows to return.
+        outputs: number of `FITTED` to return, from the first on.
 
     Returns:
         The outputs (output, rows, symbol); NaN where the window holds fewer pairs, or where x
@@ -56,7 +56,7 @@ def fit(
 
 
 def sums(values: FloatPanel, *, window: int, first_index: int, rows: int) -> FloatPanel:
-    """Return how many values each window holds, and their sum, as (2, rows, symbol)."""
+    """Return the number of known values in each window, and their sum, as (2, rows, symbol)."""
     out = np.empty((2, rows, values.shape[1]))
     _sums(values, window, first_index % window, len(values) - rows, out)
     return out
@@ -69,7 +69,7 @@ def grid_index(interval: Interval, last_close: int, rows: int) -> int:
 
 @njit(error_model="numpy", forceinline=True)
 def _scale(count: float, x: float, squares_x: float, least: int) -> tuple[float, float, float]:
-    """Return 1 / count, the spread of x, and 1 / it: NaN where that says nothing."""
+    """Return 1 / count, the spread of x, and its inverse: NaN where x does not vary enough."""
     each = 1.0 / count
     spread = squares_x - x * x * each
     fits = (count >= least) & (spread > _NO_SPREAD * squares_x)
@@ -97,7 +97,7 @@ def _quality(
     correlation = min(max(correlation, -1.0), 1.0)
     correlation = correlation if varies else np.nan
     left_over = spread_y - slope * together
-    # What the sums of squares cannot tell from an exact fit is one.
+    # A remainder below the precision of the sums of squares is an exact fit.
     left_over = left_over if left_over > _NO_SPREAD * squares_y else 0.0
     return correlation, left_over if not np.isnan(slope) else np.nan
 
@@ -117,16 +117,16 @@ def _fit(
     tail = np.zeros((window + 1, _SUMS, min(_TILE, y.shape[1])))
     for left in range(0, y.shape[1], _TILE):
         tail[:] = 0.0
-        # Trying it costs less than looking for holes first.
-        whole = common and _fit_whole(x, y, left, window, least, phase, first, tail, out)
-        if not whole:
+        # Trying the fast loop costs less than searching for holes first.
+        complete = common and _fit_without_holes(x, y, left, window, least, phase, first, tail, out)
+        if not complete:
             tail[:] = 0.0
             _fit_pairs(x, y, left, window, least, phase, first, tail, out)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _is_whole(total: FloatPanel, columns: int) -> bool:
-    """Return whether nothing unknown has gone into the sums."""
+def _has_no_hole(total: FloatPanel, columns: int) -> bool:
+    """Return whether no unknown value is in the sums."""
     holes = 0.0
     for k in range(columns):
         holes += 1.0 if np.isnan(total[_Y, k]) else 0.0
@@ -145,7 +145,7 @@ def _fit_pairs(  # noqa: PLR0913, PLR0917  # numba passes no keywords
     tail: FloatPanel,
     out: FloatPanel,
 ) -> None:
-    """Fit a tile of columns in which pairs are missing, or that have an x each."""
+    """Fit a tile of columns that have missing pairs, or an x for each column."""
     rows, columns = len(y), min(_TILE, y.shape[1] - left)
     head = np.zeros((_SUMS, tail.shape[2]))
     xs, ys = np.zeros(tail.shape[2]), np.zeros(tail.shape[2])
@@ -205,7 +205,7 @@ def _add(total: FloatPanel, xs: Floats, ys: Floats) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fit_whole(  # noqa: C901, PLR0912, PLR0913, PLR0917  # inner loops apart are several times as fast
+def _fit_without_holes(  # noqa: C901, PLR0912, PLR0913, PLR0917  # inner loops apart are several times as fast
     x: FloatPanel,
     y: FloatPanel,
     left: int,
@@ -216,45 +216,45 @@ def _fit_whole(  # noqa: C901, PLR0912, PLR0913, PLR0917  # inner loops apart ar
     tail: FloatPanel,
     out: FloatPanel,
 ) -> bool:
-    """Fit a tile of columns of which every pair is known, to the same bits in less time.
+    """Fit a tile of columns without missing pairs: the same bits as `_fit_pairs`, faster.
 
     Returns:
-        Whether every pair is known; what was given otherwise is to be thrown away.
+        Whether every pair is known; otherwise the outputs must be discarded.
     """
     rows, columns = len(y), min(_TILE, y.shape[1] - left)
     head = np.zeros((_SUMS, tail.shape[2]))
-    ours, theirs = np.zeros(3), np.zeros((window + 1, 3))
+    sums_x, tail_x = np.zeros(3), np.zeros((window + 1, 3))
     sum_y, products, squares_y = np.zeros(_TILE), np.zeros(_TILE), np.zeros(_TILE)
     slopes, constants, together = np.zeros(_TILE), np.zeros(_TILE), np.zeros(_TILE)
     squared = out.shape[0] > 2
     for row in range(rows):
         place = (phase + row) % window
         if place == 0:
-            if not _is_whole(head, columns):
+            if not _has_no_hole(head, columns):
                 return False
             head[:] = 0.0
-            ours[:] = 0.0
+            sums_x[:] = 0.0
             for back in range(1, window + 1):
                 if row >= back:
-                    _add_whole(head, ours, x[row - back, 0], y, row - back, left, squared)
-                theirs[window - back] = ours
+                    _add_all(head, sums_x, x[row - back, 0], y, row - back, left, squared)
+                tail_x[window - back] = sums_x
                 for k in range(columns):
                     tail[window - back, _Y, k] = head[_Y, k]
                     tail[window - back, _XY, k] = head[_XY, k]
                 if squared:
                     tail[window - back, _YY] = head[_YY]
             head[:] = 0.0
-            ours[:] = 0.0
+            sums_x[:] = 0.0
         at = x[row, 0]
-        _add_whole(head, ours, at, y, row, left, squared)
+        _add_all(head, sums_x, at, y, row, left, squared)
         if row < first:
             continue
         rest = tail[place + 1]
-        count = ours[_N] + theirs[place + 1, _N]
-        sum_x = ours[_X] + theirs[place + 1, _X]
-        squares = ours[2] + theirs[place + 1, 2]
+        count = sums_x[_N] + tail_x[place + 1, _N]
+        sum_x = sums_x[_X] + tail_x[place + 1, _X]
+        squares = sums_x[2] + tail_x[place + 1, 2]
         each, spread, over = _scale(count, sum_x, squares, least)
-        # Loops of few arrays each, which the compiler can prove to be apart.
+        # Loops over few arrays each, which the compiler can prove not to overlap.
         for k in range(columns):
             sum_y[k] = head[_Y, k] + rest[_Y, k]
             products[k] = head[_XY, k] + rest[_XY, k]
@@ -279,22 +279,22 @@ def _fit_whole(  # noqa: C901, PLR0912, PLR0913, PLR0917  # inner loops apart ar
                 out[3, row - first, left + k] = constants[k]
             for k in range(columns):
                 out[4, row - first, left + k] = np.sqrt(squares_y[k] * freedom)
-    return _is_whole(head, columns)
+    return _has_no_hole(head, columns)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _add_whole(
+def _add_all(
     total: FloatPanel,
-    ours: Floats,
+    sums_x: Floats,
     x: float,
     y: FloatPanel,
     row: int,
     left: int,
     squared: bool,  # noqa: FBT001  # numba passes no keywords
 ) -> None:
-    ours[_N] += 1.0
-    ours[_X] += x
-    ours[2] += x * x
+    sums_x[_N] += 1.0
+    sums_x[_X] += x
+    sums_x[2] += x * x
     columns = min(_TILE, y.shape[1] - left)
     for k in range(columns):
         value = y[row, left + k]

@@ -1,4 +1,4 @@
-"""Where a value stands in its own history, as that was known then."""
+"""Mid-ranks of values among their history, as it was known then."""
 
 import numpy as np
 from numba import njit
@@ -8,7 +8,7 @@ from weft.foundation.arrays import FloatPanel
 
 
 def sample_rows(first_index: int, rows: int, spacing: int) -> NDArray[np.int64]:
-    """Return the rows of a panel that serve as history: those the calendar says, ascending.
+    """Return the rows of a panel that are sampled as history, at fixed calendar indices, ascending.
 
     Args:
         first_index: grid index of the panel's first row (`Interval.index` of its time).
@@ -18,7 +18,7 @@ def sample_rows(first_index: int, rows: int, spacing: int) -> NDArray[np.int64]:
     return np.arange(-first_index % spacing, rows, spacing, dtype=np.int64)
 
 
-def stand(
+def rank_in_history(
     values: FloatPanel,
     history: FloatPanel,
     at: NDArray[np.int64],
@@ -27,34 +27,37 @@ def stand(
     window: int,
     least: int,
 ) -> FloatPanel:
-    """Return where each value stands among the samples before it, from -1 to +1.
+    """Return the rank of each value among the samples before it, from -1 to +1.
 
-    It is 2 * u - 1, where u is the mid-rank of the value among the samples of the last `window`
-    rows and itself, over their number: the share that is less, and half of what is equal. 0 is
-    the middle of the history, whatever its distribution; an outlier in it counts as one sample.
+    It is 2 * u - 1, where u is the mid-rank (Kendall 1945, The treatment of ties in ranking
+    problems) of the value among the samples of the last `window` rows and itself, over their
+    number. 0 is the median of the history, whatever its distribution; an outlier counts as one
+    sample.
 
     Args:
-        values: asked about (asked, symbol).
+        values: to be ranked (value, symbol).
         history: the samples (sample, symbol); NaN where unknown.
-        at: the row of each value (asked,), ascending.
-        sampled: the row of each sample (sample,), ascending. Only those before a value's own row
-            count for it.
-        window: rows looked back over.
+        at: the row of each value (value,), ascending.
+        sampled: the row of each sample (sample,), ascending. A value is ranked among samples of
+            earlier rows.
+        window: length of the history, rows.
         least: samples that must be known.
 
     Returns:
-        (asked, symbol); NaN where the value is unknown, where too few samples are known, and where
-        value and samples are all equal: what never moved says nothing.
+        Ranks (value, symbol); NaN where the value is unknown, where too few samples are known, and
+        where value and samples are all equal.
     """
     first = np.searchsorted(sampled, at - window)
     last = np.searchsorted(sampled, at)
     out = np.empty_like(values)
-    _stand(np.ascontiguousarray(values), np.ascontiguousarray(history), first, last, least, out)
+    _fill_ranks(
+        np.ascontiguousarray(values), np.ascontiguousarray(history), first, last, least, out
+    )
     return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _stand(
+def _fill_ranks(
     values: FloatPanel,
     history: FloatPanel,
     first: NDArray[np.int64],
@@ -76,6 +79,6 @@ def _stand(
                 above[k] += 1.0 if past > value else 0.0
                 known[k] += 1.0 if past - past == 0.0 else 0.0
         for k in range(columns):
-            says = (known[k] >= least) & (below[k] + above[k] > 0.0)
-            says &= values[row, k] - values[row, k] == 0.0
-            out[row, k] = (below[k] - above[k]) / (known[k] + 1.0) if says else np.nan
+            is_ranked = (known[k] >= least) & (below[k] + above[k] > 0.0)
+            is_ranked &= values[row, k] - values[row, k] == 0.0
+            out[row, k] = (below[k] - above[k]) / (known[k] + 1.0) if is_ranked else np.nan

@@ -1,0 +1,1 @@
+"""Portfolio risk: correlations, simulated losses, and the component."""
