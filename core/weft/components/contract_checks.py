@@ -184,7 +184,8 @@ def checked_fusion(fusion: object, view: "View", title: str, layers: Iterable[st
     said = instance_of(fusion, Fusion, title, "End fuse() with `return Fusion(...)`")
     hint = "Where no layer has an opinion, everything is 0"
     score = known(said.score, "score", view, title, (-100.0, 100.0), hint)
-    confidence = known(said.confidence, "confidence", view, title, (0.0, 100.0), hint)
+    share = "Confidence is a share, not a percentage; it is 0 where no layer has an opinion"
+    confidence = known(said.confidence, "confidence", view, title, (0.0, 1.0), share)
     direction = directions_of(said.direction, view, title)
     for sign, name in _NAMES.items():
         expect_none(

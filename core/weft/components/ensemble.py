@@ -19,10 +19,10 @@ class Fusion:
 
     Attributes:
         score: -100 to +100, 0 where no layer has an opinion (steps, symbol).
-        confidence: 0 to 100 (steps, symbol).
+        confidence: 0 to 1 (steps, symbol).
         direction: +1 long, -1 short, 0 neutral (steps, symbol).
         weights: each layer's share of the score, rows of which add up to 1 (steps, symbol).
-        calibrated: whether `confidence` was fitted to outcomes, so that 70 means seven in ten.
+        calibrated: whether `confidence` was fitted to outcomes, so that 0.7 means seven in ten.
     """
 
     score: FloatPanel

@@ -29,6 +29,9 @@ from weft.foundation.times import SECOND, Interval, iso
 from weft.market.corrections import note_of
 from weft.market.view import View
 
+PERCENT = 100.0
+"""A signal states its confidence from 0 to 100; components state it from 0 to 1."""
+
 _DIRECTIONS = {1: Direction.LONG, -1: Direction.SHORT, 0: Direction.NEUTRAL}
 
 
@@ -98,7 +101,7 @@ class Reporter:
                 horizon=self._horizon,
                 direction=direction,
                 score=number(fusion.score[row, column]) or 0.0,
-                confidence=number(fusion.confidence[row, column]) or 0.0,
+                confidence=(number(fusion.confidence[row, column]) or 0.0) * PERCENT,
                 calibrated=fusion.calibrated,
                 entry=entry,
                 stop_loss=stop,

@@ -55,7 +55,7 @@ def regime() -> RegimeState:
 
 
 def fusion() -> Fusion:
-    return Fusion(full(80.0), full(40.0), LONG, {"one": full(0.25), "two": full(0.75)}, False)
+    return Fusion(full(80.0), full(0.4), LONG, {"one": full(0.25), "two": full(0.75)}, False)
 
 
 def levels() -> Levels:
@@ -153,7 +153,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("fusion", {"direction": full(1.0)}, "direction of dtype float64, expected whole numbers"),
     ("fusion", {"direction": np.full(SHAPE, 257)}, "direction of 257, expected -1, 0 or 1"),
     ("fusion", {"score": with_cell(np.nan)}, "score that is not a number, for COIN2USDT"),
-    ("fusion", {"confidence": full(101.0)}, "confidence of 101"),
+    ("fusion", {"confidence": full(1.01)}, "confidence of 1.01 for"),
     ("fusion", {"calibrated": "yes"}, "'yes' as `calibrated`, expected True or False"),
     ("fusion", {"weights": None}, "None as its weights"),
     ("fusion", {"weights": {"one": full(1.0)}}, r"weights of \['one'\], expected those of"),

@@ -115,7 +115,7 @@ def one_coin(funding: dict[int, float] | None = None) -> tuple[History, Composed
     levels = Levels(close, close - 5.0, close + 10.0)
     said = np.abs(side).astype(np.float64)
     return history, ComposedDecisions(
-        Fusion(80.0 * said, 60.0 * said, side, {}, calibrated=True), levels
+        Fusion(80.0 * said, 0.6 * said, side, {}, calibrated=True), levels
     )
 
 

@@ -259,7 +259,7 @@ def test_fractional_kelly_goes_by_forecasts_and_pays_costs() -> None:
     expected = expect({"m": outlook_of(0.011, 0.1, 0.5), "n": outlook_of(0.011, 0.1, 0.5)}, (1, 3))
     one = np.ones((1, 3))
     levels = Levels(one, one, one)
-    fusion = fusion_of([1, -1, 0], 60.0, calibrated=False)
+    fusion = fusion_of([1, -1, 0], 0.6, calibrated=False)
     told = fractional_kelly(expected, fusion, levels, share=0.25, cost=0.001, largest=1.0)
     # 0.25 * (0.011 - 0.001) / 0.01; against the forecast, and without a signal, nothing.
     np.testing.assert_allclose(told, [[0.25, 0.0, 0.0]], rtol=1e-6)
@@ -277,7 +277,7 @@ def test_without_forecasts_a_calibrated_chance_is_a_bet_between_stop_and_target(
     levels = Levels(one, 0.9 * one, 1.1 * one)
     long_only = [1, 0, 1]
     for calibrated, told in ((True, 0.25 * 0.2 / 0.1), (False, 0.0)):
-        fusion = fusion_of(long_only, 60.0, calibrated=calibrated)
+        fusion = fusion_of(long_only, 0.6, calibrated=calibrated)
         found = fractional_kelly(
             expect({}, (1, 3)), fusion, levels, share=0.25, cost=0.0, largest=9.0
         )

@@ -90,7 +90,7 @@ def states(
     number               what it is                                                   where none
     ===================  ===========================================================  ==========
     conviction           abs(score) / 100                                             0
-    confidence           confidence / 100                                             0
+    confidence           confidence of the fused score                                0
     edge                 return the models expect in the signal's direction, over     0
                          the volatility of `horizon` candles
     volatility_ratio     log of the recent volatility over the slow one               0
@@ -105,7 +105,7 @@ def states(
     risk = np.abs(levels.entry - levels.stop_loss)
     columns = (
         np.abs(fusion.score) / 100.0,
-        fusion.confidence / 100.0,
+        fusion.confidence,
         fusion.direction * situation.expected.mean / (moving * np.sqrt(horizon)),
         np.log(moving / np.where(slow > 0.0, slow, np.nan)),
         situation.multiplier,
