@@ -41,8 +41,7 @@ from weft.components.provider import Batch
 from weft.components.risk import Levels, Sizes
 from weft.domain.instruments import Instrument
 from weft.foundation.arrays import BoolPanel, FloatPanel, IntPanel
-from weft.foundation.boundary import Raised, attempt
-from weft.foundation.calls import fault
+from weft.foundation.calls import Raised, fault, guarded
 from weft.foundation.errors import ComponentError, WeftError
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def checked_component(make: Callable[[], Component], title: str) -> Component:
     Raises:
         WeftError: making it raised, or its `needs` are no list of needs.
     """
-    made = attempt(lambda: _with_needs(make(), title))
+    made = guarded(lambda: _with_needs(make(), title))
     if not isinstance(made, Raised):
         return made
     if isinstance(made.error, WeftError):

@@ -1,7 +1,7 @@
 """Composing: from a view to signals, by calling the components in their order. Pure."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
@@ -27,7 +27,6 @@ from weft.components.trained import NOT_TRAINED, LoadedArtifact
 from weft.compose.composition import Composition
 from weft.compose.gross_limit import once_per_asset, within_gross
 from weft.foundation.arrays import BoolPanel
-from weft.foundation.calls import attempt, call
 from weft.foundation.errors import NotTrainedError
 from weft.market.view import View
 
@@ -49,7 +48,10 @@ class Composed:
         regime: where the market stands; None where nobody says.
         outlooks: what each model that answered forecasts.
         silent: models, regime or sizer that did not answer or are not trained, and why.
+        lost: layers, models or regime that were called and gave no answer, and why, by key in
+            config: ``layers.technical``.
         artifacts: digest of each artifact that was used, by the component's key in config.
+        not_recorded: why its signals do not go into the ledger; None where they do.
     """
 
     view: View
@@ -62,7 +64,9 @@ class Composed:
     regime: RegimeState | None
     outlooks: Mapping[str, TrustedForecast]
     silent: Mapping[str, str]
+    lost: Mapping[str, str]
     artifacts: Mapping[str, str]
+    not_recorded: str | None = None
 
 
 def compose(
@@ -70,6 +74,7 @@ def compose(
     view: View,
     learned: Mapping[str, LoadedArtifact] = MappingProxyType({}),
     problems: Mapping[str, str] = MappingProxyType({}),
+    skipped: Mapping[str, str] = MappingProxyType({}),
 ) -> Composed:
     """Return what a composition says on the decision rows of a view.
 
@@ -82,15 +87,17 @@ def compose(
         learned: what the trained ones have learnt by the first decision row, by their keys in
             config: ``models.transformer``, ``regime``.
         problems: why some have learnt nothing, or not what they should have, by key.
+        skipped: layers, models or regime that are not called but count as lost, and why, by key:
+            those that a composition to be made again had lost.
 
     Raises:
         ComponentError: a component that must not be missing failed.
     """
     composition = composition.for_rows(view.steps)
     parts = _Parts(
-        composition, learned, dict(composition.missing), {**composition.silent, **problems}
+        composition, learned, skipped, dict(composition.missing), {**composition.silent, **problems}
     )
-    deadline = composition.deadline
+    call, deadline = composition.calls.call, composition.deadline
     rule, ensemble = composition.universe, composition.ensemble
     risk = composition.risk
 
@@ -131,6 +138,7 @@ def compose(
         regime=state,
         outlooks=outlooks,
         silent=parts.silent,
+        lost=parts.lost,
         artifacts={key: one.digest for key, one in sorted(learned.items())},
     )
 
@@ -141,10 +149,14 @@ class _Parts:
 
     composition: Composition
     learned: Mapping[str, LoadedArtifact]
+    skipped: Mapping[str, str]
     missing: dict[str, str]
     silent: dict[str, str]
+    lost: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for key, why in self.skipped.items():
+            self._lose(key, why)
         for key in self.composition.trained.keys() - self.learned.keys():
             self.silent.setdefault(key, NOT_TRAINED)
 
@@ -160,12 +172,11 @@ class _Parts:
             return None
         regime, title = configured.component, configured.component.title()
         seen = self.sees(view, regime, "regime")
-        state = _answer(
+        state = self._answer(
+            "regime",
             title,
             lambda: checked_regime(regime.detect(seen), seen, title),
             configured.policy,
-            self.silent,
-            "regime",
         )
         return state and state.listened_to(self.learned["regime"].trust)
 
@@ -174,8 +185,10 @@ class _Parts:
         sizer, deadline = self.composition.sizer, self.composition.deadline("sizer")
 
         def sized(seen: View) -> Sizes:
-            found = call(sizer.title(), lambda: sizer.size(seen, fusion, levels), deadline)
-            return checked_sizes(found, view, sizer.title())
+            sizes = self.composition.calls.call(
+                sizer.title(), lambda: sizer.size(seen, fusion, levels), deadline
+            )
+            return checked_sizes(sizes, view, sizer.title())
 
         sizes = sized(self.sees(view, sizer, "sizer"))
         if "sizer" not in self.learned:
@@ -196,7 +209,7 @@ class _Parts:
                 continue
             model = configured.component
             predict = partial(_predict, model, self.sees(view, model, key), title)
-            forecast = _answer(title, predict, configured.policy, self.silent, key)
+            forecast = self._answer(key, title, predict, configured.policy)
             if forecast is not None:
                 known = self.learned[key]
                 found[configured.policy.name] = TrustedForecast(forecast, known.trust, known.digest)
@@ -210,22 +223,30 @@ class _Parts:
             title = f"layer {name}"
             seen = self.sees(view, configured.component, f"layers.{name}")
             score = partial(_score, configured.component, seen, title)
-            said = _answer(title, score, configured.policy, self.missing, name)
+            said = self._answer(f"layers.{name}", title, score, configured.policy)
             if said is not None:
                 found[name] = said
         return found
 
+    def _answer(self, key: str, title: str, function: Callable[[], T], policy: Policy) -> T | None:
+        """Return a component's answer; None where it is skipped, or may be missing and failed."""
+        if key in self.skipped:
+            return None
+        calls = self.composition.calls
+        if policy.required:
+            return calls.call(title, function, policy.deadline_seconds)
+        outcome = calls.attempt(title, function, policy.deadline_seconds)
+        if outcome.value is None:
+            self._lose(key, outcome.failure or "gave no reason")
+        return outcome.value
 
-def _answer(
-    title: str, function: Callable[[], T], policy: Policy, missing: dict[str, str], key: str
-) -> T | None:
-    """Return a component's answer; where it may be missing and failed, None and a line why."""
-    if policy.required:
-        return call(title, function, policy.deadline_seconds)
-    outcome = attempt(title, function, policy.deadline_seconds)
-    if outcome.value is None:
-        missing[key] = outcome.failure or "gave no reason"
-    return outcome.value
+    def _lose(self, key: str, why: str) -> None:
+        """Note that a component gave no answer."""
+        self.lost[key] = why
+        if key.startswith("layers."):
+            self.missing[key.removeprefix("layers.")] = why
+        else:
+            self.silent[key] = why
 
 
 def _predict(model: Model, view: View, title: str) -> Forecast:

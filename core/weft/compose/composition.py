@@ -16,6 +16,7 @@ from weft.components.risk import Risk, Sizer
 from weft.components.trained import Trained
 from weft.components.universe import Universe
 from weft.domain.signal import Versions
+from weft.foundation.calls import Calls
 from weft.foundation.times import Interval
 
 C = TypeVar("C", bound=Component)
@@ -55,6 +56,7 @@ class Composition:
         silent: models or a regime that could not be loaded and may be missing, and why.
         deadline_seconds: for components without a deadline of their own.
         deadlines: those of the four in `NEEDED` and of sinks that have one, by key in config.
+        calls: calls the components, and remembers which of them hang.
     """
 
     interval: Interval
@@ -77,6 +79,7 @@ class Composition:
     regime: Configured[Regime] | None = None
     silent: Mapping[str, str] = field(default_factory=dict)
     deadlines: Mapping[str, float] = field(default_factory=dict)
+    calls: Calls = field(default_factory=Calls, repr=False, compare=False)
 
     def deadline(self, key: str) -> float:
         """Return the seconds one call has of what stands under a key of `deadlines`."""

@@ -67,7 +67,7 @@ class Reporter:
             else:
                 omitted[symbol] = reason
         kind = self._composition.data_kind.value
-        return Report(iso(as_of), kind, tuple(signals), omitted)
+        return Report(iso(as_of), kind, tuple(signals), omitted, composed.not_recorded)
 
     def _reason_to_omit(
         self, composed: Composed, candles: Candles, at: int, row: int, column: int

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,6 +27,8 @@ from weft.domain.reconcile import Reconciliation
 from weft.domain.signal import Versions
 from weft.engine.engine import Engine
 from weft.features.engine import FeatureEngine
+from weft.foundation.breadcrumbs import Breadcrumbs, take_left_behind
+from weft.foundation.calls import Calls
 from weft.foundation.clock import Clock, SystemClock
 from weft.foundation.errors import ConfigError, MissingDependencyError, PluginError
 from weft.foundation.times import SECOND, Interval
@@ -54,6 +56,9 @@ if TYPE_CHECKING:
     from weft.components.universe import Universe
 
 _log = logging.getLogger(__name__)
+
+_CALLS = "calls"
+"""Folder beside that of the models, for notes of the plugin calls under way."""
 
 
 @dataclass(slots=True)
@@ -172,8 +177,13 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
     """
     clock = clock or SystemClock()
     settings = loaded.settings
-    hooks = _hooks(loaded, registry)
+    breadcrumbs = _breadcrumbs(Path(settings.storage.models).parent / _CALLS)
+    calls = Calls(clock, breadcrumbs)
+    hooks = _hooks(loaded, registry, calls)
     composition, make_feature = compose_settings(loaded, registry)
+    composition = replace(composition, calls=calls)
+    if breadcrumbs is not None:
+        breadcrumbs.titles = _titles(composition)
     delay = round(settings.decision_delay_seconds * SECOND)
     plan = make_plan(composition.interval, composition.base, composition.needs, make_feature, delay)
     features = FeatureEngine(settings.runtime.threads)
@@ -193,6 +203,7 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
         settings.history_days,
         Connections([configured.component for configured in composition.providers], clock, cache),
     )
+    collector.workers.breadcrumbs = breadcrumbs
     ledger = Ledger(settings.storage.ledger, clock)
     artifacts = Artifacts(Path(settings.storage.models))
     champions = Champions(ledger, artifacts, composition.made_for)
@@ -219,6 +230,35 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
     )
     hooks.engine_ready(EngineContext(settings=settings, plugins=registry.records()))
     return engine
+
+
+def _titles(composition: Composition) -> dict[str, str]:
+    """Return each component's name and distribution, by the name it is called under."""
+    titles = {}
+    for key, dist in composition.versions.plugins.items():
+        kind, _, name = key.partition(":")
+        title = f"{kind} {name.rpartition(':')[2]}"
+        titles[title] = f"{title} ({dist})"
+    return titles
+
+
+def _breadcrumbs(folder: Path) -> Breadcrumbs | None:
+    """Return notes of the plugin calls under way, and warn of those that a crash left behind."""
+    try:
+        left = take_left_behind(folder)
+        breadcrumbs = Breadcrumbs(folder)
+    except OSError as error:
+        _log.info("%s cannot be written; a crash inside a plugin will not be named", error.filename)
+        return None
+    if left:
+        beside = f", beside {', '.join(left[1:])}" if left[1:] else ""
+        _log.warning(
+            "the last run ended inside %s%s. Where nobody stopped it, look at that plugin, or "
+            "switch it off in config.yaml; PYTHONFAULTHANDLER=1 shows where C code crashes",
+            left[0],
+            beside,
+        )
+    return breadcrumbs
 
 
 def compose_settings(
@@ -311,9 +351,10 @@ def _regime(builder: _Builder) -> Configured[Regime] | None:
     return None if built is None else Configured(built, _policy("regime", slot, deadline))
 
 
-def _hooks(loaded: LoadedSettings, registry: Registry) -> HookManager:
+def _hooks(loaded: LoadedSettings, registry: Registry, calls: Calls) -> HookManager:
     """Return the hooks config lists. One that cannot be registered stops the start."""
-    hooks = build_hooks(registry, loaded.settings.hooks, loaded.settings.runtime.deadline_seconds)
+    settings = loaded.settings
+    hooks = build_hooks(registry, settings.hooks, settings.runtime.deadline_seconds, calls)
     if hooks.failures:
         raise ConfigError(
             "not every hook plugin could be registered",

@@ -1,8 +1,10 @@
 """The engine: one composition over one store, for live, for history and for replay alike."""
 
 import asyncio
+import logging
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from weft.collect.collector import Collector, Progress
 from weft.collect.intake import RoundResult
@@ -25,6 +27,8 @@ from weft.market.view import View
 from weft.plugins.hookspecs import CompositionContext
 from weft.plugins.manager import HookManager
 from weft.store.store import Store
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -54,6 +58,7 @@ class Engine:
     clock: Clock
     champions: Champions
     trainer: Trainer
+    _warm: bool = field(default=False, init=False)
 
     async def update(
         self,
@@ -136,11 +141,34 @@ class Engine:
         )
 
     def compose(self, view: View) -> Composed:
-        """Return what the composition says on a view's decision rows. Pure."""
+        """Return what the composition says on a view's decision rows.
+
+        The first composition of an engine reads, computes and loads what later ones find in
+        memory. Where it loses a layer or a model for that, its signals are shown and not recorded:
+        no composition after it would lose the same.
+        """
         # Here, because compiling would count against the deadline of the first layer that asks.
         self.features.compile(self.step_features())
         in_use = self.in_use(view)
-        return compose(self.composition, view, in_use.learned, in_use.problems)
+        composed = compose(self.composition, view, in_use.learned, in_use.problems)
+        warming_up, self._warm = not self._warm, True
+        if warming_up and composed.lost:
+            names = ", ".join(sorted(composed.lost))
+            why = f"{names} gave no answer while warming up"
+            return replace(composed, not_recorded=why)
+        return composed
+
+    def compose_again(self, view: View, skipped: Mapping[str, str]) -> Composed:
+        """Return what a composition said that was made before, however long that takes.
+
+        Args:
+            view: what was known then.
+            skipped: layers, models or regime that gave no answer then, and why, by key in config.
+        """
+        self.features.compile(self.step_features())
+        in_use = self.in_use(view)
+        patient = self.composition.unhurried()
+        return compose(patient, view, in_use.learned, in_use.problems, skipped)
 
     def in_use(self, view: View) -> ActiveArtifacts:
         """Return what the trained components had learnt by a view's first decision row."""
@@ -154,10 +182,15 @@ class Engine:
     def record(self, report: Report, view: View) -> int:
         """Write a report's signals to the ledger, once; return how many were new to it.
 
+        A report that says why it is `not_recorded` is not written.
+
         Args:
             report: the signals.
             view: what they were composed from.
         """
+        if report.not_recorded is not None:
+            _log.warning("the signals of %s: not recorded: %s", report.as_of, report.not_recorded)
+            return 0
         written = self.ledger.record(report.signals, view.loaded.read_at, own_arithmetic())
         context = CompositionContext(
             as_of=report.as_of, data=report.data, config=self.composition.versions.config
@@ -168,10 +201,12 @@ class Engine:
     async def carry_out(self, report: Report) -> dict[str, str]:
         """Hand a report's signals to every sink; return what failed, and why, by sink.
 
+        Signals that are not recorded are carried nowhere.
+
         Each sink runs in a thread of its own: one that fails, overruns its deadline or blocks does
         not keep the signals from the others.
         """
-        names = list(self.composition.sinks)
+        names = list(self.composition.sinks) if report.not_recorded is None else []
         emitted = await asyncio.gather(
             *(self._emit(name, report) for name in names),
             return_exceptions=True,
@@ -202,4 +237,5 @@ class Engine:
     def close(self) -> None:
         """Let go of the ledger's database, and end the threads of providers and sinks."""
         self.collector.workers.close()
+        self.composition.calls.close()
         self.ledger.close()

@@ -9,7 +9,6 @@ from weft.components.model import Model
 from weft.domain.signal import Report, Signal, number
 from weft.engine.engine import Engine
 from weft.foundation.arrays import FloatPanel
-from weft.foundation.calls import attempt
 from weft.foundation.errors import NoDataError
 from weft.market.view import View
 
@@ -60,7 +59,9 @@ def explain(engine: Engine, view: View, symbol: str, top: int = 8) -> Explanatio
         ready = learned[f"models.{name}"].ready
         seen = composed.view.restricted(model.needs, f"model {name}", ready)
         deadline = configured.policy.deadline_seconds
-        outcome = attempt(f"model {name}", partial(_contributions, model, seen, name), deadline)
+        outcome = engine.composition.calls.attempt(
+            f"model {name}", partial(_contributions, model, seen, name), deadline
+        )
         added = {n: number(panel[-1, column]) for n, panel in (outcome.value or {}).items()}
         known = {n: value for n, value in added.items() if value}
         strongest = sorted(known, key=lambda n: -abs(known[n]))[:top]

@@ -23,6 +23,7 @@ from weft.foundation.arithmetic import own_arithmetic
 from weft.foundation.errors import NoDataError
 from weft.foundation.times import parse_time
 from weft.ledger.ledger import Entry
+from weft.market.view import View
 
 TOLERANCE: Final = 1e-6
 """How far two figures may be apart that count as equal, as a share of the larger one.
@@ -108,7 +109,8 @@ def replay(engine: Engine, entries: Iterable[Entry]) -> Iterator[Replayed]:
     """Compose recorded signals again, and yield how each compares.
 
     Every instant is composed from the rows that the store held when the signal was made: what
-    was fetched or corrected later does not count.
+    was fetched or corrected later does not count. A layer or model that gave no answer then is
+    skipped, for the same reason.
 
     Args:
         engine: of the configuration that made them; with another one they differ, and
@@ -117,13 +119,14 @@ def replay(engine: Engine, entries: Iterable[Entry]) -> Iterator[Replayed]:
     """
     notes = engine.ledger.notes("arithmetic")
     by_instant = sorted(entries, key=_instant)
-    for (as_of, known_by), group in groupby(by_instant, key=_instant):
+    for (as_of, known_by, lost), group in groupby(by_instant, key=_instant):
         try:
             view = engine.view(parse_time(as_of), recorded_by=known_by)
         except NoDataError:
             made = {}
         else:
-            made = {s.symbol: s for s in engine.report(engine.compose(view)).signals}
+            composed_again = engine.compose_again(view, _lost_then(engine, view, dict(lost)))
+            made = {s.symbol: s for s in engine.report(composed_again).signals}
         for entry in group:
             signal = made.get(entry.symbol)
             composed = {} if signal is None else orjson.loads(to_json(signal))
@@ -131,8 +134,26 @@ def replay(engine: Engine, entries: Iterable[Entry]) -> Iterator[Replayed]:
             yield Replayed(entry, signal, found, _arithmetic_of(entry, notes))
 
 
-def _instant(entry: Entry) -> tuple[str, int]:
-    return entry.as_of, entry.known_by
+def _instant(entry: Entry) -> tuple[str, int, tuple[tuple[str, str], ...]]:
+    """Return what the signals of one composition have in common."""
+    layers = {f"layers.{name}": why for name, why in entry.body.get("missing_layers", {}).items()}
+    lost = {**entry.body.get("missing_models", {}), **layers}
+    return entry.as_of, entry.known_by, tuple(sorted(lost.items()))
+
+
+def _lost_then(engine: Engine, view: View, missing: Mapping[str, str]) -> dict[str, str]:
+    """Return the components that were called for a recorded signal and gave no answer.
+
+    A model that is missing for the same reason as today, such as not being trained, was not called.
+    """
+    composition, in_use = engine.composition, engine.in_use(view)
+    today = {**composition.silent, **in_use.problems}
+    callable_then = {key for key in in_use.learned if key.startswith(("models.", "regime"))}
+    return {
+        key: why
+        for key, why in missing.items()
+        if key.startswith("layers.") or (key in callable_then and today.get(key) != why)
+    }
 
 
 def _arithmetic_of(entry: Entry, notes: Sequence[Entry]) -> Mapping[str, str]:

@@ -7,6 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from weft.foundation.calls import Raised, guarded
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -57,10 +59,9 @@ class DaemonPool(ThreadPoolExecutor):
         while (call := self._calls.get()) is not None:
             future, function = call
             if future.set_running_or_notify_cancel():
-                try:
-                    result = function()
-                except BaseException as error:  # noqa: BLE001  # whoever awaits the future gets it
-                    future.set_exception(error)
+                result = guarded(function)
+                if isinstance(result, Raised):
+                    future.set_exception(result.error)
                 else:
                     future.set_result(result)
             with self._guard:

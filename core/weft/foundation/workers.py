@@ -7,19 +7,16 @@ before that call has returned, so that no thread is added round by round.
 
 import asyncio
 import os
-import sys
-import sysconfig
 import threading
 import time
-import traceback
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from weft.foundation.calls import fault
+from weft.foundation.breadcrumbs import Breadcrumbs
+from weft.foundation.calls import Raised, fault, place_of
 from weft.foundation.errors import ComponentError, WeftError
 from weft.foundation.threadpool import DaemonPool
 
@@ -44,13 +41,15 @@ class Worker:
 
     Args:
         component: how messages name the plugin.
+        breadcrumbs: note which plugin is being called; None for no notes.
 
     Attributes:
         component: how messages name the plugin.
     """
 
-    def __init__(self, component: str) -> None:
+    def __init__(self, component: str, breadcrumbs: Breadcrumbs | None = None) -> None:
         self.component = component
+        self._breadcrumbs = breadcrumbs
         self._thread: _LoopThread | None = None
         self._left: list[_Job[Any]] = []
 
@@ -84,8 +83,11 @@ class Worker:
         if self._thread is None:
             self._thread = _LoopThread(f"weft-{self.component}")
         job: _Job[T] = _Job(self._thread, work)
+        # A call without a deadline, such as a stream, goes on for days beside all others.
+        breadcrumbs = None if deadline_seconds is None else self._breadcrumbs
         try:
-            failure = await self._overdue(job, patience_seconds, deadline_seconds)
+            with breadcrumbs.note(self.component) if breadcrumbs else nullcontext():
+                failure = await self._overdue(job, patience_seconds, deadline_seconds)
         except asyncio.CancelledError:
             await self._leave(job, grace_seconds)
             raise
@@ -93,7 +95,7 @@ class Worker:
             await self._leave(job, grace_seconds)
             raise failure
         end = job.waiter.result()
-        if isinstance(end, _Raised):
+        if isinstance(end, Raised):
             if isinstance(end.error, WeftError):
                 raise end.error
             raise fault(self.component, end.error) from end.error
@@ -160,9 +162,14 @@ class Worker:
 
 
 class Workers:
-    """A worker for each plugin that awaits, made when the plugin is first called."""
+    """A worker for each plugin that awaits, made when the plugin is first called.
+
+    Attributes:
+        breadcrumbs: of the workers made from now on; None for no notes.
+    """
 
     def __init__(self) -> None:
+        self.breadcrumbs: Breadcrumbs | None = None
         self._workers: dict[str, Worker] = {}
 
     def of(self, component: str) -> Worker:
@@ -171,7 +178,7 @@ class Workers:
         Args:
             component: how messages name the plugin.
         """
-        return self._workers.setdefault(component, Worker(component))
+        return self._workers.setdefault(component, Worker(component, self.breadcrumbs))
 
     def close(self) -> None:
         """End all threads."""
@@ -220,11 +227,6 @@ class _Value(Generic[T]):
     value: T
 
 
-@dataclass(frozen=True, slots=True)
-class _Raised:
-    error: BaseException
-
-
 class _Job(Generic[T]):
     """One call on a worker's loop, and the future on the caller's loop that waits for its end."""
 
@@ -232,8 +234,8 @@ class _Job(Generic[T]):
         self.thread = thread
         self.since = time.monotonic()
         self._caller = asyncio.get_running_loop()
-        self.waiter: asyncio.Future[_Value[T] | _Raised] = self._caller.create_future()
-        self._task: asyncio.Task[_Value[T] | _Raised] | None = None
+        self.waiter: asyncio.Future[_Value[T] | Raised] = self._caller.create_future()
+        self._task: asyncio.Task[_Value[T] | Raised] | None = None
         self._over = self._cancelled = False
         thread.loop.call_soon_threadsafe(self._begin, work)
 
@@ -248,7 +250,7 @@ class _Job(Generic[T]):
 
     def _begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
         if self._cancelled:
-            self._end(_Raised(asyncio.CancelledError()))
+            self._end(Raised(asyncio.CancelledError()))
             return
         self._task = asyncio.get_running_loop().create_task(_caught(work))
         self._task.add_done_callback(self._done)
@@ -258,22 +260,22 @@ class _Job(Generic[T]):
         if self._task is not None:
             self._task.cancel()
 
-    def _done(self, task: "asyncio.Task[_Value[T] | _Raised]") -> None:
+    def _done(self, task: "asyncio.Task[_Value[T] | Raised]") -> None:
         # A task that is cancelled before its first step never reaches the code that catches.
-        self._end(_Raised(asyncio.CancelledError()) if task.cancelled() else task.result())
+        self._end(Raised(asyncio.CancelledError()) if task.cancelled() else task.result())
 
-    def _end(self, end: "_Value[T] | _Raised") -> None:
+    def _end(self, end: "_Value[T] | Raised") -> None:
         self._over = True
         # The caller's loop may be closed by now.
         with suppress(RuntimeError):
             self._caller.call_soon_threadsafe(_settle, self.waiter, end)
 
 
-async def _caught(work: Callable[[], Coroutine[Any, Any, T]]) -> "_Value[T] | _Raised":
+async def _caught(work: Callable[[], Coroutine[Any, Any, T]]) -> "_Value[T] | Raised":
     try:
         return _Value(await work())
     except BaseException as error:  # noqa: BLE001  # a plugin may raise anything, sys.exit() too
-        return _Raised(error)
+        return Raised(error)
 
 
 def _settle(waiter: "asyncio.Future[T]", end: T) -> None:
@@ -320,21 +322,8 @@ class _LoopThread:
         self._thread.join(_GRACE_SECONDS)
 
     def place(self) -> str:
-        """Return where the thread is, as messages add it: the innermost line of the plugin's."""
-        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001  # documented
-        files = [f for f in traceback.extract_stack(frame) if not _is_ours(Path(f.filename))]
-        own = [f for f in files if Path(f.filename).parent == Path(files[0].filename).parent]
-        return f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
-
-
-_STANDARD, _WEFT = Path(sysconfig.get_path("stdlib")).resolve(), Path(__file__).resolve().parent
-
-
-def _is_ours(file: Path) -> bool:
-    """Return whether a file belongs to Python or to the core: no plugin is there."""
-    file = file.resolve()
-    installed = {"site-packages", "dist-packages"} & set(file.parts)
-    return _WEFT in file.parents or (_STANDARD in file.parents and not installed)
+        """Return the innermost line of the plugin that the thread is at, as messages add it."""
+        return place_of(self._thread)
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from weft.components.trained import Artifact, LoadedArtifact, Trained
 from weft.config.resolve import canonical_options
-from weft.foundation.boundary import Raised, attempt
+from weft.foundation.calls import Raised, guarded
 from weft.foundation.errors import ArtifactError, LearningError
 from weft.foundation.times import iso, parse_time
 from weft.learning.artifacts import Artifacts, Signs, StoredArtifact
@@ -231,7 +231,7 @@ def made_ready(component: Trained, artifact: Artifact) -> Any:  # noqa: ANN401  
     Raises:
         ArtifactError: it can make nothing of it, for whatever reason.
     """
-    found = attempt(lambda: component.load(artifact))
+    found = guarded(lambda: component.load(artifact))
     if not isinstance(found, Raised):
         return found
     if isinstance(found.error, LearningError):

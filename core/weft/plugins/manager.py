@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from weft.foundation.calls import attempt
+from weft.foundation.calls import Calls
 from weft.foundation.errors import PluginError
 from weft.plugins import hookspecs
 from weft.plugins.hookspecs import CompositionContext, EngineContext
@@ -55,9 +55,13 @@ class HookManager:
 
     Args:
         deadline_seconds: time for one implementation's answer.
+        calls: calls the implementations, and remembers which of them hang.
     """
 
-    def __init__(self, deadline_seconds: float = _DEADLINE_SECONDS) -> None:
+    def __init__(
+        self, deadline_seconds: float = _DEADLINE_SECONDS, calls: Calls | None = None
+    ) -> None:
+        self._calls = calls or Calls()
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._deadline_seconds = deadline_seconds
@@ -133,7 +137,8 @@ class HookManager:
         for impl in sorted(implementations, key=lambda impl: rank[impl.plugin_name]):
             # Each gets its own, for the figures of a signal stand in dicts.
             answer = partial(impl.function, *(deepcopy(given[name]) for name in impl.argnames))
-            outcome = attempt(f"{impl.plugin_name}.{hook}", answer, self._deadline_seconds)
+            name = f"{impl.plugin_name}.{hook}"
+            outcome = self._calls.attempt(name, answer, self._deadline_seconds)
             if outcome.failure is not None:
                 self.note_failure(impl.plugin_name, hook, outcome.failure)
             else:
@@ -153,7 +158,10 @@ class HookManager:
 
 
 def build_hooks(
-    registry: Registry, uses: Iterable[str], deadline_seconds: float = _DEADLINE_SECONDS
+    registry: Registry,
+    uses: Iterable[str],
+    deadline_seconds: float = _DEADLINE_SECONDS,
+    calls: Calls | None = None,
 ) -> HookManager:
     """Return a manager with the hook plugins that config lists, and offer what they bring.
 
@@ -165,8 +173,9 @@ def build_hooks(
         registry: loads the plugins, and takes in the classes of `weft_components`.
         uses: ``name`` or ``distribution:name``, as in `hooks` of config.yaml.
         deadline_seconds: time for one implementation's answer.
+        calls: calls the implementations; None for calls of their own.
     """
-    manager = HookManager(deadline_seconds)
+    manager = HookManager(deadline_seconds, calls)
     records = {}
     for use in dict.fromkeys(uses):
         try:

@@ -13,8 +13,8 @@ from typing import TypeAlias
 from packaging.utils import canonicalize_name
 
 from weft.components.base import Component
-from weft.foundation import boundary
-from weft.foundation.boundary import Raised, attempt
+from weft.foundation import calls
+from weft.foundation.calls import Raised, guarded
 from weft.foundation.errors import (
     IncompatiblePluginError,
     MissingDependencyError,
@@ -210,7 +210,7 @@ class Registry:
             raise self._failed(record, error)
         point = importlib.metadata.EntryPoint(record.name, record.target, f"weft.{record.kind}s")
         start = time.perf_counter()
-        found = attempt(point.load)
+        found = guarded(point.load)
         if isinstance(found, Raised):
             raise self._failed(record, _import_error(record, found.error)) from found.error
         return found, (time.perf_counter() - start) * 1e3
@@ -294,7 +294,7 @@ def _import_error(record: PluginRecord, error: BaseException) -> PluginError:
 
 def _place(error: BaseException) -> str:
     """Return the last line of the plugin's own code that an error came through."""
-    machinery = (boundary.__file__, importlib.__file__, importlib.metadata.__file__)
+    machinery = (calls.__file__, importlib.__file__, importlib.metadata.__file__)
     frames = [
         frame
         for frame in extract_tb(error.__traceback__)
