@@ -252,12 +252,25 @@ def checked_sizes(sizes: object, view: "View", title: str) -> Sizes:
     """Return a sizer's answer as its own copy.
 
     Raises:
-        ComponentError: wrong type or shape, a negative or an infinite size.
+        ComponentError: wrong type or shape, a negative or an infinite size, or one above its full
+            size.
     """
     said = instance_of(sizes, Sizes, title, "End size() with `return Sizes(...)`")
     hint = "Sizes are fractions of the equity, 0 or more; the direction gives the sign"
     fraction = within(said.fraction, "size", view, title, (0.0, math.inf), hint)
-    return Sizes(fraction, panels_of(said.evidence, "evidence", view, title))
+    evidence = panels_of(said.evidence, "evidence", view, title)
+    if said.full is None:
+        return Sizes(fraction, evidence)
+    full = within(said.full, "full size", view, title, (0.0, math.inf), hint)
+    expect_none(
+        ~(fraction <= full) & ~np.isnan(fraction),
+        "returned a size above its full size",
+        view,
+        title,
+        "The full size is the size before reductions: fraction = full * multiplier",
+        fraction,
+    )
+    return Sizes(fraction, evidence, full)
 
 
 def checked_feature(

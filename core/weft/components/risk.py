@@ -38,22 +38,33 @@ class Sizes:
 
     Attributes:
         fraction: of equity, 0 or more; the direction gives the sign.
-        evidence: what stands behind it, as named panels, such as what other rules would hold.
+        evidence: named panels behind it, such as the sizes of other rules.
+        full: `fraction` before the regime and the sizer's own policy reduced it, never below
+            `fraction`; None where nothing was reduced. `max_gross_exposure` limits the sum of full
+            sizes, so that a reduction reduces what a row holds, also where the limit binds.
     """
 
     fraction: FloatPanel
     evidence: Mapping[str, FloatPanel] = field(default_factory=dict)
+    full: FloatPanel | None = None
+
+    @property
+    def unreduced(self) -> FloatPanel:
+        """Sizes before any reduction (steps, symbol)."""
+        return self.fraction if self.full is None else self.full
 
     def listened_to(self, trust: float, plain: "Sizes") -> "Sizes":
-        """Return sizes between those of a sizer that has learnt nothing and these.
+        """Return sizes between those of the untrained sizer and these.
 
         Args:
-            trust: how far what it learnt is listened to, 0 to 1.
-            plain: what it holds without that; goes into the evidence as ``untrained``.
+            trust: weight of these sizes, 0 to 1.
+            plain: sizes of the untrained sizer; the evidence names them ``untrained``.
         """
-        between = trust * self.fraction + (1.0 - trust) * plain.fraction
-        told = {"untrained": plain.fraction, "trust": np.full_like(between, trust)}
-        return Sizes(between, {**self.evidence, **told})
+        fraction = trust * self.fraction + (1.0 - trust) * plain.fraction
+        full = trust * self.unreduced + (1.0 - trust) * plain.unreduced
+        evidence = {"untrained": plain.fraction, "trust": np.full_like(fraction, trust)}
+        # Of two sums of equal numbers, rounding may make either the larger.
+        return Sizes(fraction, {**self.evidence, **evidence}, np.maximum(full, fraction))
 
 
 class Risk(Component):

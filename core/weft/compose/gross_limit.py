@@ -38,7 +38,9 @@ def once_per_asset(
             total, largest = ordered_sum(ours, axis=1)[:, None], ours.max(axis=1, keepdims=True)
             kept = np.divide(largest, total, out=np.ones_like(total), where=total > 0.0)
             share[:, columns] *= np.where(ours > 0.0, kept, 1.0)
-    return Sizes(sizes.fraction * share, {**sizes.evidence, SAME_ASSET: share})
+    return Sizes(
+        sizes.fraction * share, {**sizes.evidence, SAME_ASSET: share}, sizes.unreduced * share
+    )
 
 
 def _same_asset(instruments: Sequence[Instrument]) -> list[list[int]]:
@@ -50,17 +52,20 @@ def _same_asset(instruments: Sequence[Instrument]) -> list[list[int]]:
 
 
 def within_gross(sizes: Sizes, acts: BoolPanel, most: float) -> Sizes:
-    """Return sizes of which those of one row add up to no more than a limit.
+    """Return sizes scaled down so that the full sizes of a row add up to no more than a limit.
 
-    Where they would, all of that row are scaled down alike: which signal deserves more than
-    another is the sizer's to say. Long and short add up; they do not cancel out.
+    All sizes of a row are scaled alike: which signal deserves more than another is the sizer's to
+    say. Long and short add up; they do not cancel out. The limit acts on the sizes before the
+    regime and the sizer reduced them. On the reduced sizes, it would undo the reduction: symbols
+    together ask for several times the limit, so that half of it still fills the limit.
 
     Args:
         sizes: of each signal, as fractions of the equity.
         acts: which of them can be acted on (steps, symbol); others hold nothing.
         most: largest sum, as a fraction of the equity.
     """
-    held = np.where(acts, np.nan_to_num(sizes.fraction), 0.0)
-    gross = ordered_sum(held, axis=1)[:, None]
+    full = np.where(acts, np.nan_to_num(sizes.unreduced), 0.0)
+    gross = ordered_sum(full, axis=1)[:, None]
     share = np.divide(most, gross, out=np.ones_like(gross), where=gross > most)
-    return Sizes(sizes.fraction * share, {**sizes.evidence, UNLIMITED: sizes.fraction})
+    evidence = {**sizes.evidence, UNLIMITED: sizes.fraction}
+    return Sizes(sizes.fraction * share, evidence, sizes.unreduced * share)

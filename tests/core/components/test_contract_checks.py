@@ -168,6 +168,9 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("levels", {"figures": {"var_99": np.zeros(SYMBOLS)}}, "figures 'var_99' as a panel"),
     ("sizes", {"fraction": with_cell(-0.1)}, "size of -0.1 for COIN2USDT, expected 0 or more"),
     ("sizes", {"fraction": full(np.inf)}, "size of inf"),
+    ("sizes", {"full": full(0.05)}, r"size above its full size \(0.1\), for COIN0USDT"),
+    ("sizes", {"full": full(np.nan)}, "size above its full size"),
+    ("sizes", {"full": full(np.inf)}, "full size of inf"),
 ]
 
 
