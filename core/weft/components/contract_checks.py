@@ -39,6 +39,7 @@ from weft.components.model import Forecast, RegimeState
 from weft.components.needs import Need
 from weft.components.provider import Batch
 from weft.components.risk import Levels, Sizes
+from weft.components.trained import Artifact, Evaluation
 from weft.domain.instruments import Instrument
 from weft.foundation.arrays import BoolPanel, FloatPanel, IntPanel
 from weft.foundation.calls import Raised, fault, guarded
@@ -271,6 +272,50 @@ def checked_sizes(sizes: object, view: "View", title: str) -> Sizes:
         fraction,
     )
     return Sizes(fraction, evidence, full)
+
+
+def checked_artifact(artifact: object, title: str) -> Artifact:
+    """Return what a training returned, made sure that it can be stored.
+
+    Raises:
+        ComponentError: wrong type, a file that is no bytes, or a name that is no text.
+    """
+    answer = instance_of(artifact, Artifact, title, "End fit() with `return Artifact(...)`")
+    hint = "Give files as a dict of bytes by name, and the card as a dict of JSON values by name"
+    files = mapping_of(answer.files, "files", title, hint)
+    card = mapping_of(answer.card, "card", title, hint)
+    for name, content in files.items():
+        if not isinstance(name, str) or not isinstance(content, bytes):
+            raise ComponentError(
+                f"returned a file {name!r} that is {came(content)}, expected bytes",
+                where=title,
+                hint=hint,
+            )
+    if wrong := [name for name in card if not isinstance(name, str)]:
+        raise ComponentError(
+            f"returned a card with the key {wrong[0]!r}, expected a text", where=title, hint=hint
+        )
+    return Artifact(dict(files), dict(card))
+
+
+def checked_evaluation(evaluation: object, view: "View", title: str) -> Evaluation:
+    """Return a trained component's losses as its own copy.
+
+    Raises:
+        ComponentError: wrong type or shape, or an infinite loss.
+    """
+    hint = "End evaluate() with `return Evaluation(...)`: a loss for each decision row, or NaN"
+    answer = instance_of(evaluation, Evaluation, title, hint)
+    losses = {}
+    for name in ("loss", "baseline"):
+        losses[name] = array_of(getattr(answer, name), name, (view.steps,), title, "f", hint)
+        if np.isinf(losses[name]).any():
+            raise ComponentError(
+                f"returned a {name} that is infinite, expected a number or NaN",
+                where=title,
+                hint=hint,
+            )
+    return Evaluation(losses["loss"], losses["baseline"])
 
 
 def checked_feature(

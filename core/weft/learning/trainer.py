@@ -4,11 +4,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 import numpy as np
 
+from weft.components.contract_checks import (
+    checked_artifact,
+    checked_evaluation,
+    checked_universe,
+)
 from weft.components.model import Model, Regime
 from weft.components.trained import (
     Artifact,
@@ -22,7 +27,14 @@ from weft.components.trained import (
 from weft.compose.composition import Composition
 from weft.config.resolve import canonical_options
 from weft.foundation.clock import Clock, SystemClock
-from weft.foundation.errors import ArtifactError, LearningError, TrainingError
+from weft.foundation.errors import (
+    ArtifactError,
+    ComponentError,
+    DataError,
+    LearningError,
+    MissingDependencyError,
+    TrainingError,
+)
 from weft.foundation.times import DAY, iso, parse_time
 from weft.learning.artifacts import Artifacts, FolderCheckpoints
 from weft.learning.cards import about_of
@@ -36,6 +48,8 @@ from weft.learning.under_way import UnderWay, read_under_way, shown_under_way
 from weft.ledger.ledger import Ledger
 from weft.market.market import Market
 from weft.market.view import View
+
+T = TypeVar("T")
 
 _SAME_TRUST = 0.01
 
@@ -292,11 +306,25 @@ class Trainer:
     def _fitted(self, key: str, span: TrainingRows, training: Training) -> Artifact:
         """Return what a component learns on the rows to train on."""
         component, progress = self.composition.trained[key], training.progress
-        if not component.learns_from_opinions:
-            return component.fit(*self._scene(key, span.trained_to, span.rows).shown(training))
-        scene = self._scene(key, span.trained_to, span.rows, first_half(progress))
-        training = replace(training, progress=second_half(progress))
-        return component.fit(*scene.shown(training))
+        if component.learns_from_opinions:
+            scene = self._scene(key, span.trained_to, span.rows, first_half(progress))
+            training = replace(training, progress=second_half(progress))
+        else:
+            scene = self._scene(key, span.trained_to, span.rows)
+        view, training = scene.shown(training)
+        title = component.title()
+        return self._bounded(title, lambda: checked_artifact(component.fit(view, training), title))
+
+    def _bounded(self, title: str, function: Callable[[], T]) -> T:
+        """Return the checked answer of a component's `fit` or `evaluate`, however long it takes.
+
+        Raises:
+            TrainingError: the component raised something, or answered outside its contract.
+        """
+        try:
+            return self.composition.calls.unhurried(title, function)
+        except (ComponentError, MissingDependencyError, DataError) as error:
+            raise TrainingError(error.message, where=error.where, hint=error.hint) from error
 
     def _training(self, key: str) -> Training:
         """Return what a component is given besides its view."""
@@ -322,7 +350,8 @@ class Trainer:
             )
             return TrainingView(component, view, opinions)
         view = self.market.planned_for([*component.needs, *rule.needs]).view(last, rows)
-        members = rule.members(view.restricted(rule.needs, rule.title()))
+        shown, title = view.restricted(rule.needs, rule.title()), rule.title()
+        members = self._bounded(title, lambda: checked_universe(rule.members(shown), shown, title))
         return TrainingView(component, view.with_universe(members))
 
     def _previous(
@@ -347,7 +376,11 @@ class Trainer:
 
     def _judge(self, key: str, scene: TrainingView, ready: Any) -> Evaluation:  # noqa: ANN401  # what the component works with
         """Return how good something a component learnt is on the rows kept for judging."""
-        return scene.component.evaluate(*scene.shown(self._training(key), ready))
+        view, training = scene.shown(self._training(key), ready)
+        component, title = scene.component, scene.component.title()
+        return self._bounded(
+            title, lambda: checked_evaluation(component.evaluate(view, training), view, title)
+        )
 
     def _standing(self, key: str, span: TrainingRows, shadow: TrainingView) -> ChampionScore | None:
         """Return how the champion does on the rows kept for judging that it was not trained on."""
