@@ -1,4 +1,4 @@
-"""Sizers and risk models: how much of a signal to hold, and what can be lost."""
+"""Risk models and sizers: set the levels and the size of each signal."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Prices of a signal, in the quote currency (steps, symbol); NaN where there is none.
+    """Price levels of each signal in the quote currency (steps, symbol); NaN for none.
 
     Attributes:
-        entry: price the signal was composed at.
-        stop_loss: where the idea is wrong.
-        take_profit: where it has paid.
-        figures: what can be lost, as named panels, such as the value at risk.
+        entry: price at which the signal was composed.
+        stop_loss: price at which to give up.
+        take_profit: price at which to take the gain.
+        figures: figures of the risk by name, such as the value at risk.
     """
 
     entry: FloatPanel
@@ -34,10 +34,10 @@ class Levels:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much of each signal to hold (steps, symbol).
+    """Size of each signal (steps, symbol).
 
     Attributes:
-        fraction: of equity, 0 or more; the direction gives the sign.
+        fraction: of equity, 0 or more; the direction of the signal gives the sign.
         evidence: named panels behind it, such as the sizes of other rules.
         full: `fraction` before the regime and the sizer's own policy reduced it, never below
             `fraction`; None where nothing was reduced. `max_gross_exposure` limits the sum of full
@@ -68,7 +68,19 @@ class Sizes:
 
 
 class Risk(Component):
-    """Sets the levels of every signal."""
+    """Sets the levels of every signal.
+
+    Example::
+
+        class Percent(Risk):
+            name = "percent"
+            needs = [candles(warmup=0)]
+
+            def levels(self, view, fusion):
+                close = view.candles().close[-view.steps :]
+                side = np.where(fusion.direction == 0, np.nan, fusion.direction)
+                return Levels(close, close * (1 - 0.02 * side), close * (1 + 0.03 * side))
+    """
 
     kind: ClassVar[str] = "risk"
 
@@ -78,10 +90,19 @@ class Risk(Component):
 
 
 class Sizer(Component):
-    """Decides how much of each signal to hold. One that is trained derives from `Trained` too."""
+    """Decides the size of every signal; a trained sizer derives from `Trained` too.
+
+    Example::
+
+        class Tenth(Sizer):
+            name = "tenth"
+
+            def size(self, view, fusion, levels):
+                return Sizes(np.where(fusion.direction == 0, 0.0, 0.1))
+    """
 
     kind: ClassVar[str] = "sizer"
 
     @abstractmethod
     def size(self, view: "View", fusion: Fusion, levels: Levels) -> Sizes:
-        """Return the fraction of equity to hold of each signal."""
+        """Return the fraction of equity of each signal."""

@@ -61,7 +61,7 @@ def test_what_a_row_holds_is_proportional_to_a_multiplier_of_all_sizes(
 ) -> None:
     def gross(times: float) -> np.ndarray:
         sizes = within_gross(Sizes(times * full, full=full), acts, most)
-        return np.nansum(np.where(acts, sizes.fraction, 0.0), axis=1)
+        return np.asarray(np.nansum(np.where(acts, sizes.fraction, 0.0), axis=1))
 
     np.testing.assert_allclose(gross(multiplier), multiplier * gross(1.0), rtol=1e-12, atol=1e-300)
 
