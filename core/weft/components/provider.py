@@ -131,16 +131,16 @@ class Provider(Component):
 
     Example::
 
-        class Prices(Provider):
-            name = "prices"
-            web = Api("https://api.example.com", limits=(Limit(10, 1.0),))
+        class Folder(Provider):
+            name = "folder"
 
-            class Config(HttpConfig):
-                pass
+            class Config(ComponentConfig):
+                path: Annotated[str, Local()]
 
             async def fetch(self, request, http, clock):
-                rows = await http.get("/candles", {"since": request.since})
-                yield Batch(candles=frame_of(rows, request.interval))
+                for symbol in request.symbols or ("BTCUSDT",):
+                    frame = pl.read_parquet(f"{self.config.path}/{symbol}.parquet")
+                    yield Batch(candles=frame.with_columns(symbol=pl.lit(symbol)))
     """
 
     kind: ClassVar[str] = "provider"

@@ -16,12 +16,12 @@ T = TypeVar("T")
 class DaemonPool(ThreadPoolExecutor):
     """An executor for `asyncio.to_thread` whose threads are daemons.
 
-    The threads of the standard pool are joined when the program ends: one call of a plugin that
-    hangs would keep the program from ending.
+    The standard pool joins its threads at the end of the program, which a plugin's hanging call
+    would prevent.
 
     Args:
         name: of the threads.
-        most: threads at once; further calls wait for one.
+        most: largest number of threads; further calls wait.
     """
 
     def __init__(self, name: str, most: int) -> None:
@@ -39,7 +39,7 @@ class DaemonPool(ThreadPoolExecutor):
         return self._unfinished > 0
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        """Run a function on one of the threads."""
+        """Run a function on a thread of the pool."""
         future: Future[T] = Future()
         self._calls.put((future, partial(fn, *args, **kwargs)))
         with self._guard:
@@ -51,7 +51,7 @@ class DaemonPool(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # the parent's signature
-        """Let the threads end once they are idle; waits for none."""
+        """Let the threads end once they are idle, without waiting for them."""
         for _ in range(self._started):
             self._calls.put(None)
 

@@ -1,8 +1,8 @@
-"""Worker threads: what a plugin awaits runs on an event loop of its own, never on the host's.
+"""Worker threads: each plugin's coroutines run on a separate event loop, never on the host's.
 
-One call that blocks stops every task of its loop. On a loop of its own a plugin stops itself alone:
-the host waits no longer than the deadline, names the plugin, and does not call the plugin again
-before that call has returned, so that no thread is added round by round.
+A call that blocks stops every task of its loop. On a separate loop it stops only its plugin: the
+host waits no longer than the deadline, names the plugin, and does not call it again before that
+call has returned, so that no round adds a thread.
 """
 
 import asyncio
@@ -24,20 +24,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _GRACE_SECONDS = 1.0
-"""Time a call has to end once it is cancelled."""
+"""Time for a cancelled call to end."""
 
 _BEATS = 8
-"""How often a loop is asked for a sign of life within the time it may block."""
+"""Number of checks within the time that a loop may block."""
 
 _THREADS = min(32, (os.cpu_count() or 1) + 4)
-"""Blocking calls of one plugin at once, as many as asyncio allows by itself."""
+"""Largest number of simultaneous blocking calls of a plugin: the default of asyncio."""
 
 
 class Worker:
-    """Runs one plugin's coroutines, all on the same event loop in a thread of their own.
+    """Runs the coroutines of a plugin on a separate event loop and thread.
 
-    The thread starts with the first call and stays, so that what a plugin keeps from call to call,
-    such as a lock or a client, stays on one loop.
+    The thread starts with the first call and stays, so that a plugin's locks and clients stay on
+    the same loop.
 
     Args:
         component: how messages name the plugin.
@@ -55,7 +55,7 @@ class Worker:
 
     @property
     def runs(self) -> bool:
-        """Whether the thread was started, and not ended since."""
+        """Whether the thread runs."""
         return self._thread is not None
 
     async def run(
@@ -69,15 +69,15 @@ class Worker:
         """Return what a coroutine of the plugin returns.
 
         Args:
-            work: makes the coroutine; called in the worker's thread.
-            patience_seconds: how long one step of the coroutine may keep its loop busy.
-            deadline_seconds: how long all of it may take; None for as long as it needs.
-            grace_seconds: how long it has to end once it is cancelled.
+            work: creates the coroutine, in the worker's thread.
+            patience_seconds: longest time that a step of the coroutine may block its loop.
+            deadline_seconds: for the coroutine as a whole; None for no deadline.
+            grace_seconds: for the coroutine to end after it is cancelled.
 
         Raises:
             WeftError: the plugin raised it.
-            ComponentError: the plugin raised something else, blocks, overran its deadline, or has
-                not returned from an earlier call.
+            ComponentError: the plugin raised another exception, blocks, overran its deadline, or
+                has not returned from an earlier call.
         """
         self._refuse_while_left()
         if self._thread is None:
@@ -110,11 +110,11 @@ class Worker:
     async def _overdue(
         self, job: "_Job[Any]", patience_seconds: float, deadline_seconds: float | None
     ) -> ComponentError | None:
-        """Wait for the end of a call; return why the call is waited for no longer, if it is not."""
+        """Wait for a call; return an error if it blocks or overruns, None once it has ended."""
         step, pulse = patience_seconds / _BEATS, _Pulse(job.thread.loop)
         began = time.monotonic()
         while True:
-            pulse.ask()
+            pulse.check()
             passed = time.monotonic() - began
             left = step if deadline_seconds is None else deadline_seconds - passed
             await asyncio.wait([job.waiter], timeout=max(0.0, min(step, left)))
@@ -128,13 +128,13 @@ class Worker:
                 return self._overran(deadline_seconds)
 
     async def _leave(self, job: "_Job[Any]", grace_seconds: float) -> None:
-        """Cancel a call, and remember the call where it does not end."""
+        """Cancel a call, and keep it in mind until it ends."""
         self._left.append(job)
         job.cancel()
         await asyncio.wait([job.waiter], timeout=grace_seconds)
 
     def _refuse_while_left(self) -> None:
-        """Raise where an earlier call was given up and still runs."""
+        """Raise a ComponentError while an abandoned call still runs."""
         self._left = [job for job in self._left if job.runs]
         if self._left:
             since = time.monotonic() - self._left[0].since
@@ -157,15 +157,15 @@ class Worker:
         return ComponentError(
             f"was not done within {seconds:g} seconds",
             where=self.component,
-            hint="What it brought is kept; raise its deadline_seconds, or ask it for less",
+            hint="Data that arrived is stored; raise its deadline_seconds, or request less",
         )
 
 
 class Workers:
-    """A worker for each plugin that awaits, made when the plugin is first called.
+    """A worker for each plugin with coroutines, created by its first call.
 
     Attributes:
-        breadcrumbs: of the workers made from now on; None for no notes.
+        breadcrumbs: for workers created from now on; None for no notes.
     """
 
     def __init__(self) -> None:
@@ -187,16 +187,16 @@ class Workers:
 
 
 class Host:
-    """The event loop that was running when this was made, for code that runs on another one."""
+    """The event loop that is running at creation, for code on other loops."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
 
     async def do(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return what a coroutine returns that runs on the host's loop.
+        """Return the result of a coroutine on the host's loop.
 
         Args:
-            work: makes the coroutine.
+            work: creates the coroutine.
         """
         if asyncio.get_running_loop() is self._loop:
             return await work()
@@ -204,14 +204,14 @@ class Host:
         try:
             under_way = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         except RuntimeError:
-            # The host's loop is closed: nobody waits for this any more.
+            # The host's loop is closed, so that no caller waits for the result.
             coroutine.close()
             raise asyncio.CancelledError from None
         return await asyncio.wrap_future(under_way)
 
 
 def across(host: Host, function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """Return an asynchronous function that runs on the host's loop wherever it is awaited."""
+    """Return an asynchronous function that runs on the host's loop from any loop."""
 
     async def crossing(*args: P.args, **kwargs: P.kwargs) -> T:
         async def work() -> T:
@@ -228,7 +228,7 @@ class _Value(Generic[T]):
 
 
 class _Job(Generic[T]):
-    """One call on a worker's loop, and the future on the caller's loop that waits for its end."""
+    """A call on a worker's loop, with a future for its end on the caller's loop."""
 
     def __init__(self, thread: "_LoopThread", work: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self.thread = thread
@@ -241,7 +241,7 @@ class _Job(Generic[T]):
 
     @property
     def runs(self) -> bool:
-        """Whether the call, or a blocking call it made in a thread, has not returned yet."""
+        """Whether the call, or one of its blocking calls in a thread, has not returned yet."""
         return not self._over or self.thread.pool.busy
 
     def cancel(self) -> None:
@@ -261,12 +261,12 @@ class _Job(Generic[T]):
             self._task.cancel()
 
     def _done(self, task: "asyncio.Task[_Value[T] | Raised]") -> None:
-        # A task that is cancelled before its first step never reaches the code that catches.
+        # A task that is cancelled before its first step never runs `_caught`.
         self._end(Raised(asyncio.CancelledError()) if task.cancelled() else task.result())
 
     def _end(self, end: "_Value[T] | Raised") -> None:
         self._over = True
-        # The caller's loop may be closed by now.
+        # The caller's loop may be closed already.
         with suppress(RuntimeError):
             self._caller.call_soon_threadsafe(_settle, self.waiter, end)
 
@@ -284,29 +284,29 @@ def _settle(waiter: "asyncio.Future[T]", end: T) -> None:
 
 
 class _Pulse:
-    """Tells how long a loop has not come round."""
+    """Measures how long a loop has been blocked."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._heard = time.monotonic()
-        self._asked = False
+        self._answered = time.monotonic()
+        self._pending = False
 
     @property
     def silent_seconds(self) -> float:
-        return time.monotonic() - self._heard
+        return time.monotonic() - self._answered
 
-    def ask(self) -> None:
-        if not self._asked:
-            self._asked = True
-            self._loop.call_soon_threadsafe(self._hear)
+    def check(self) -> None:
+        if not self._pending:
+            self._pending = True
+            self._loop.call_soon_threadsafe(self._answer)
 
-    def _hear(self) -> None:
-        self._heard = time.monotonic()
-        self._asked = False
+    def _answer(self) -> None:
+        self._answered = time.monotonic()
+        self._pending = False
 
 
 class _LoopThread:
-    """A daemon thread that runs an event loop until it is closed or collected."""
+    """A daemon thread with an event loop, until it is closed or garbage-collected."""
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
@@ -314,7 +314,7 @@ class _LoopThread:
         self.loop.set_default_executor(self.pool)
         self._thread = threading.Thread(target=_serve, args=(self.loop,), name=name, daemon=True)
         self._thread.start()
-        # The thread knows the loop alone, so that nothing it holds keeps this object alive.
+        # The thread refers to the loop only, so that this object can be collected.
         self._stop = weakref.finalize(self, _stop, self.loop)
 
     def close(self) -> None:
@@ -330,7 +330,7 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     stopped = False
     while not stopped:
-        # sys.exit() in a task ends the loop's run besides the task; the other tasks go on.
+        # sys.exit() in a task also ends run_forever(); the other tasks must go on.
         with suppress(BaseException):
             loop.run_forever()
             stopped = True
@@ -340,7 +340,7 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _finish(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel what is left on a loop, and let it end."""
+    """Cancel the remaining tasks of a loop, and wait for their end."""
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()

@@ -1,4 +1,4 @@
-"""Whether an imported class is what its record promises."""
+"""Checks that an imported class fulfils its record."""
 
 import inspect
 from importlib import import_module
@@ -12,49 +12,51 @@ from weft.plugins.records import KINDS, PluginRecord
 T = TypeVar("T")
 
 
-def is_class_of(found: object, base: type[T]) -> TypeGuard[type[T]]:
-    """Return whether something is a class derived from `base`."""
-    return inspect.isclass(found) and issubclass(found, base)
+def is_class_of(imported: object, base: type[T]) -> TypeGuard[type[T]]:
+    """Return whether an object is a class derived from `base`."""
+    return inspect.isclass(imported) and issubclass(imported, base)
 
 
-def check_class(record: PluginRecord, found: object) -> type[Component]:
-    """Return what was imported, having made sure that it is a class of the record's kind.
+def check_class(record: PluginRecord, imported: object) -> type[Component]:
+    """Return an imported object that is a class of the record's kind.
 
     Raises:
-        IncompatiblePluginError: it was written for another version of the contracts.
-        PluginError: wrong base class, wrong name, or something is missing from it.
+        IncompatiblePluginError: the class is for another version of the contracts.
+        PluginError: wrong base class or name, an abstract method, or a wrong Config.
     """
     module, _, attribute = KINDS[record.kind].partition(":")
     base: type[Component] = getattr(import_module(module), attribute)
-    if not is_class_of(found, base):
-        shown = found.__qualname__ if inspect.isclass(found) else f"a {type(found).__name__}"
+    if not is_class_of(imported, base):
+        shown = (
+            imported.__qualname__ if inspect.isclass(imported) else f"a {type(imported).__name__}"
+        )
         raise PluginError(
             f"{record.target} is {shown}, expected a class derived from weft.{attribute}",
             where=record.title,
             hint="Correct the entry point or the base class",
         )
-    name = getattr(found, "name", None)
+    name = getattr(imported, "name", None)
     if name != record.name:
         raise PluginError(
             f"{record.target} calls itself {name!r}, its entry point {record.name!r}",
             where=record.title,
             hint="Give both the same name",
         )
-    _check_api(record, found.api)
-    if missing := sorted(getattr(found, "__abstractmethods__", ())):
+    _check_api(record, imported.api)
+    if missing := sorted(getattr(imported, "__abstractmethods__", ())):
         raise PluginError(
             f"{record.target} lacks {', '.join(missing)}",
             where=record.title,
             hint=f"Every {record.kind} has to define what weft.{attribute} leaves open",
         )
-    config = found.Config
+    config = imported.Config
     if not is_class_of(config, ComponentConfig):
         raise PluginError(
             f"{record.target}.Config is not derived from weft.ComponentConfig",
             where=record.title,
             hint="Write `class Config(ComponentConfig):`",
         )
-    return found
+    return imported
 
 
 def _check_api(record: PluginRecord, api: object) -> None:

@@ -1,4 +1,4 @@
-"""What a distribution requires: a version of Weft, and optional packages behind extras."""
+"""Requirements of a distribution: a version of Weft, and optional packages behind extras."""
 
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-# Modules that go by another name than the distribution that brings them.
+# Distributions of modules whose names differ from them.
 _DISTRIBUTIONS = {
     "bs4": {"beautifulsoup4"},
     "cv2": {"opencv-python"},
@@ -19,7 +19,7 @@ _DISTRIBUTIONS = {
 
 
 def refuses(dist: str, package: str, version: str) -> str | None:
-    """Return the requirement of `dist` that a version of a package does not meet, or None."""
+    """Return the requirement of a distribution that a package's version violates, or None."""
     for requirement, extras in _requirements(dist):
         unmet = not requirement.specifier.contains(version, prereleases=True)
         if not extras and canonicalize_name(requirement.name) == package and unmet:
@@ -28,10 +28,9 @@ def refuses(dist: str, package: str, version: str) -> str | None:
 
 
 def extra_that_brings(dist: str, module: str) -> str | None:
-    """Return the extra of `dist` that brings a module which is not installed.
+    """Return the extra of a distribution that installs a missing module.
 
-    None where the module is there, or where `dist` does not declare it as optional: then its
-    absence is a fault, not a choice.
+    None if the module is installed, or if no extra of the distribution declares it.
     """
     top = module.partition(".")[0]
     if find_spec(top) is not None:
@@ -44,20 +43,20 @@ def extra_that_brings(dist: str, module: str) -> str | None:
 
 
 def _requirements(dist: str) -> tuple[tuple[Requirement, list[str]], ...]:
-    """Return what applies here: each requirement, and the extras it takes (none: always)."""
+    """Return the applicable requirements, each with its extras (none: always required)."""
     try:
-        found = distribution(dist)
+        dist_info = distribution(dist)
     except PackageNotFoundError:
         return ()
-    offered = tuple(found.metadata.get_all("Provides-Extra") or ())
-    return _read(tuple(found.requires or ()), offered)
+    offered = tuple(dist_info.metadata.get_all("Provides-Extra") or ())
+    return _parse(tuple(dist_info.requires or ()), offered)
 
 
 @lru_cache(maxsize=256)
-def _read(
+def _parse(
     lines: tuple[str, ...], offered: tuple[str, ...]
 ) -> tuple[tuple[Requirement, list[str]], ...]:
-    # Once for all plugins of a distribution: reading dozens of requirements takes milliseconds.
+    # Cached for all plugins of a distribution: parsing dozens of requirements takes milliseconds.
     applying: list[tuple[Requirement, list[str]]] = []
     for line in lines:
         try:
