@@ -24,8 +24,7 @@ from weft.foundation.errors import (
     nearest,
 )
 from weft.foundation.version import __version__
-from weft.plugins.checks import check_class, is_class_of
-from weft.plugins.dependencies import extra_that_brings, refuses
+from weft.plugins.checks import check_class, extra_that_brings, is_class_of, refuses
 from weft.plugins.records import BUILT_IN, HOOK, IN_PROCESS, KINDS, PluginRecord, Status
 
 _Key: TypeAlias = tuple[str, str, str]
