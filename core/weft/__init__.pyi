@@ -70,7 +70,7 @@ from .domain.instruments import (
 )
 from .domain.signal import Signal
 from .engine.engine import Engine
-from .engine.session import Session, open
+from .engine.session import Session, open  # noqa: A004  # users write weft.open
 from .foundation.times import Interval
 from .foundation.version import (
     API_VERSION,

@@ -85,7 +85,7 @@ def compare(folder: Path) -> dict[str, object]:
     return {
         "outcomes": Counter(one.outcome for one in made),
         "different": sorted({path for one in made for path in one.differences}),
-        "largest": max((d.gap or 0.0 for one in made for d in one.found), default=0.0),
+        "largest": max((d.gap or 0.0 for one in made for d in one.fields), default=0.0),
         "apart": apart,
     }
 

@@ -1,1 +1,1 @@
-"""The contracts: one small base class for every kind of component a plugin can bring."""
+"""The contracts: one small base class for every kind of component."""

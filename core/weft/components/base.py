@@ -1,4 +1,4 @@
-"""What every component is: a name, a config that refuses unknown keys, and what it needs."""
+"""The base of every component: its name, its options and the data it needs."""
 
 from abc import ABC
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from weft.foundation.version import API_VERSION
 
 
 class _LocalMark:
-    """Marks a config field that says where something is, not what is computed from it."""
+    """Marks a config field that is a place, on which no computed value depends."""
 
     def __repr__(self) -> str:
         return "Local()"
 
 
 Local = _LocalMark
-"""Annotate a config field with ``Local()`` when it names a place: a path, a URL, a port.
+"""Annotation ``Local()`` of a config field that names a place: a path, a URL, a port.
 
-Such fields, and secrets, stay out of the composition hash: the same market read from another
-folder composes the same signals.
+Such fields, and secrets, stay out of the digest of the composition: the same market read from
+another folder composes the same signals.
 """
 
 
@@ -41,10 +41,24 @@ class Component(ABC):
     """Base of every plugin class.
 
     Attributes:
-        kind: which contract it fulfils; set by the base classes, never by a plugin.
-        name: how config.yaml calls it; the entry point carries the same name.
+        kind: the contract it fulfils; set by the base classes, never by a plugin.
+        name: its name in config.yaml; the entry point has the same name.
         api: the version of the contracts it was written for.
         Config: its options, a nested class.
+
+    Example::
+
+        class Momentum(Layer):
+            name = "momentum"
+            needs = [candles(warmup=24)]
+
+            class Config(ComponentConfig):
+                scale: float = 10.0
+
+            def score(self, view):
+                close = view.candles().close
+                change = np.log(close[24:] / close[:-24])
+                return view.scores(100 * np.tanh(self.config.scale * change))
     """
 
     kind: ClassVar[str]
@@ -54,8 +68,8 @@ class Component(ABC):
     class Config(ComponentConfig):
         """No options."""
 
-    # Any, so that a plugin may use its own options without repeating their type; a plugin that
-    # wants them checked declares `config: Config` in its body.
+    # Any, so that a plugin can read its options without repeating their type. A plugin whose
+    # options mypy should check declares `config: Config` in its body.
     config: Any
 
     def __init__(self, config: ComponentConfig | None = None) -> None:
@@ -63,10 +77,10 @@ class Component(ABC):
 
     @classmethod
     def title(cls) -> str:
-        """Return kind and name, as messages say them: ``layer technical``."""
+        """Return kind and name as messages write them: ``layer technical``."""
         return f"{cls.kind} {cls.name}"
 
     @property
     def needs(self) -> Sequence[Need]:
-        """What it asks its view for; a plain list in the class body does as well."""
+        """Data that its view must contain; a plain list in the class body works too."""
         return ()

@@ -1,4 +1,4 @@
-"""A component as one config.yaml uses it."""
+"""A component together with the options of its slot in config.yaml."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -14,8 +14,8 @@ class Policy:
 
     Attributes:
         name: its key in config.yaml.
-        required: whether its failure stops the composition; otherwise the signal says so.
-        deadline_seconds: time for one call.
+        required: whether a failure stops the composition; otherwise signals name the failure.
+        deadline_seconds: for one call.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Configured(Generic[C_co]):
-    """A component, and how a composition uses it."""
+    """A component and its policy."""
 
     component: C_co
     policy: Policy

@@ -1,8 +1,7 @@
-"""What components answer, checked against their contracts before anybody uses it.
+"""Checks of components' answers against their contracts, before the core uses them.
 
-Every check says which component answered, what was expected, what came and how to mend it. A check
-returns a copy of the answer that can neither be written to nor be made writable: what a component
-keeps, and changes later, changes no signal.
+A check that fails names the component, the expected and the actual value, and how to mend it. A
+check that passes returns a read-only copy: what a component changes later changes no signal.
 """
 
 import math
@@ -17,7 +16,6 @@ import numpy as np
 from weft.components.answer_parts import (
     ANY,
     array_of,
-    came,
     chances_of,
     directions_of,
     expect_none,
@@ -30,6 +28,7 @@ from weft.components.answer_parts import (
     panel_of,
     panels_of,
     prices_of,
+    type_name,
     weights_of,
     within,
 )
@@ -47,10 +46,10 @@ from weft.components.portfolio_risk import (
 )
 from weft.components.provider import Batch
 from weft.components.risk import RISK_HORIZON, Levels, Sizes
+from weft.components.trained import Artifact, Evaluation
 from weft.domain.instruments import Instrument
 from weft.foundation.arrays import BoolPanel, FloatPanel, IntPanel
-from weft.foundation.boundary import Raised, attempt
-from weft.foundation.calls import fault
+from weft.foundation.calls import Raised, fault, guarded
 from weft.foundation.errors import ComponentError, WeftError
 
 if TYPE_CHECKING:
@@ -62,21 +61,21 @@ _ROUNDING = 1e-9
 
 
 def checked_component(make: Callable[[], Component], title: str) -> Component:
-    """Return a component that was just made, and says in a list what it needs.
+    """Return a new component, whose `needs` are a list of needs.
 
     Args:
-        make: makes it.
-        title: how messages call it.
+        make: creates the component.
+        title: its name in messages.
 
     Raises:
-        WeftError: making it raised, or its `needs` are no list of needs.
+        WeftError: creating it raised, or its `needs` are no list of needs.
     """
-    made = attempt(lambda: _with_needs(make(), title))
-    if not isinstance(made, Raised):
-        return made
-    if isinstance(made.error, WeftError):
-        raise made.error
-    raise fault(title, made.error) from made.error
+    component = guarded(lambda: _with_needs(make(), title))
+    if not isinstance(component, Raised):
+        return component
+    if isinstance(component.error, WeftError):
+        raise component.error
+    raise fault(title, component.error) from component.error
 
 
 def _with_needs(component: Component, title: str) -> Component:
@@ -91,27 +90,27 @@ def _with_needs(component: Component, title: str) -> Component:
 
 
 def checked_universe(members: object, view: "View", title: str) -> BoolPanel:
-    """Return a universe's answer as its own copy.
+    """Return a read-only copy of a universe's members.
 
     Raises:
         ComponentError: no panel of the view's shape, or not of True and False.
     """
     hint = "End members() with a panel of True and False: `.astype(bool)`"
-    found: BoolPanel = panel_of(members, "members", view, title, "?", hint)
-    return found
+    checked: BoolPanel = panel_of(members, "members", view, title, "?", hint)
+    return checked
 
 
 def checked_scores(scores: object, view: "View", title: str) -> Scores:
-    """Return a layer's answer as its own copy.
+    """Return a read-only copy of a layer's scores.
 
     Raises:
         ComponentError: wrong type or shape, a score beyond ±100, a confidence beyond 0 to 1 or
             missing where there is a score.
     """
-    said = instance_of(scores, Scores, title, "End score() with `return view.scores(...)`")
+    answer = instance_of(scores, Scores, title, "End score() with `return view.scores(...)`")
     hint = "Scale it, for instance with 100 * np.tanh(...)"
-    score = within(said.score, "score", view, title, (-100.0, 100.0), hint)
-    confidence = within(said.confidence, "confidence", view, title, (0.0, 1.0), hint)
+    score = within(answer.score, "score", view, title, (-100.0, 100.0), hint)
+    confidence = within(answer.confidence, "confidence", view, title, (0.0, 1.0), hint)
     expect_none(
         np.isnan(confidence) & ~np.isnan(score),
         "returned a confidence of NaN with a score",
@@ -119,23 +118,23 @@ def checked_scores(scores: object, view: "View", title: str) -> Scores:
         title,
         "Where there is a score there is a confidence; return a score of NaN for no opinion",
     )
-    return Scores(score, confidence, panels_of(said.evidence, "evidence", view, title))
+    return Scores(score, confidence, panels_of(answer.evidence, "evidence", view, title))
 
 
 def checked_forecast(forecast: object, view: "View", title: str) -> Forecast:
-    """Return a model's answer as its own copy.
+    """Return a read-only copy of a model's forecast.
 
     Raises:
         ComponentError: wrong type or shape, a chance beyond 0 to 1, an infinite return, or
             quantiles that cross.
     """
-    said = instance_of(forecast, Forecast, title, "End predict() with `return Forecast(...)`")
+    answer = instance_of(forecast, Forecast, title, "End predict() with `return Forecast(...)`")
     hint = "Return NaN where no forecast can be given"
-    chance = within(said.probability_up, "probability_up", view, title, (0.0, 1.0), hint)
-    mean = within(said.mean, "mean", view, title, ANY, hint)
+    chance = within(answer.probability_up, "probability_up", view, title, (0.0, 1.0), hint)
+    mean = within(answer.mean, "mean", view, title, ANY, hint)
     quantiles = {
         level_of(level, title): within(panel, f"quantile {level}", view, title, ANY, hint)
-        for level, panel in mapping_of(said.quantiles, "quantiles", title).items()
+        for level, panel in mapping_of(answer.quantiles, "quantiles", title).items()
     }
     for low, high in pairwise(sorted(quantiles)):
         expect_none(
@@ -147,19 +146,19 @@ def checked_forecast(forecast: object, view: "View", title: str) -> Forecast:
         )
     evidence = {
         name: within(panel, f"evidence {name!r}", view, title, ANY, hint)
-        for name, panel in panels_of(said.evidence, "evidence", view, title).items()
+        for name, panel in panels_of(answer.evidence, "evidence", view, title).items()
     }
     return Forecast(mean, chance, MappingProxyType(quantiles), MappingProxyType(evidence))
 
 
 def checked_regime(state: object, view: "View", title: str) -> RegimeState:
-    """Return a regime's answer as its own copy.
+    """Return a read-only copy of a regime's state.
 
     Raises:
-        ComponentError: wrong type or shape, or something that is no probability.
+        ComponentError: wrong type or shape, or rows that are no probabilities.
     """
-    said = instance_of(state, RegimeState, title, "End detect() with `return RegimeState(...)`")
-    names: object = said.names
+    answer = instance_of(state, RegimeState, title, "End detect() with `return RegimeState(...)`")
+    names: object = answer.names
     if not isinstance(names, tuple) or not names or not all(isinstance(n, str) for n in names):
         raise ComponentError(
             f"returned names {names!r}, expected a tuple of texts, one a state", where=title
@@ -168,9 +167,9 @@ def checked_regime(state: object, view: "View", title: str) -> RegimeState:
         raise ComponentError(f"returned the names {names}, two of them alike", where=title)
     count = len(names)
     hint = "A row adds up to 1; leave it NaN where nothing is known of the market"
-    probability = chances_of(said.probability, "probability", (view.steps, count), title, hint)
-    transition = chances_of(said.transition, "transition", (count, count), title, hint)
-    multipliers = array_of(said.multipliers, "multipliers", (count,), title, "f", hint)
+    probability = chances_of(answer.probability, "probability", (view.steps, count), title, hint)
+    transition = chances_of(answer.transition, "transition", (count, count), title, hint)
+    multipliers = array_of(answer.multipliers, "multipliers", (count,), title, "f", hint)
     if not ((multipliers >= 0.0) & (multipliers <= 1.0)).all():
         raise ComponentError(
             f"returned multipliers {multipliers}, expected {count} from 0 to 1", where=title
@@ -179,11 +178,11 @@ def checked_regime(state: object, view: "View", title: str) -> RegimeState:
 
 
 def checked_fusion(fusion: object, view: "View", title: str, layers: Iterable[str]) -> Fusion:
-    """Return an ensemble's answer as its own copy.
+    """Return a read-only copy of an ensemble's fusion.
 
     Args:
-        fusion: what the ensemble returned.
-        view: that the ensemble was handed.
+        fusion: the ensemble's answer.
+        view: the ensemble's.
         title: the ensemble's, for messages.
         layers: names of the layers that answered.
 
@@ -191,11 +190,12 @@ def checked_fusion(fusion: object, view: "View", title: str, layers: Iterable[st
         ComponentError: wrong type or shape, a number that is missing or out of bounds, a direction
             against its score, or weights that do not add up.
     """
-    said = instance_of(fusion, Fusion, title, "End fuse() with `return Fusion(...)`")
+    answer = instance_of(fusion, Fusion, title, "End fuse() with `return Fusion(...)`")
     hint = "Where no layer has an opinion, everything is 0"
-    score = known(said.score, "score", view, title, (-100.0, 100.0), hint)
-    confidence = known(said.confidence, "confidence", view, title, (0.0, 100.0), hint)
-    direction = directions_of(said.direction, view, title)
+    score = known(answer.score, "score", view, title, (-100.0, 100.0), hint)
+    share = "Confidence is a share, not a percentage; it is 0 where no layer has an opinion"
+    confidence = known(answer.confidence, "confidence", view, title, (0.0, 1.0), share)
+    direction = directions_of(answer.direction, view, title)
     for sign, name in _NAMES.items():
         expect_none(
             (direction == sign) & (sign * score < 0.0),
@@ -205,32 +205,32 @@ def checked_fusion(fusion: object, view: "View", title: str, layers: Iterable[st
             "The direction is the sign of the score, or 0 where the score is too small to act on",
             score,
         )
-    if not isinstance(said.calibrated, bool | np.bool_):
+    if not isinstance(answer.calibrated, bool | np.bool_):
         raise ComponentError(
-            f"returned {said.calibrated!r} as `calibrated`, expected True or False", where=title
+            f"returned {answer.calibrated!r} as `calibrated`, expected True or False", where=title
         )
-    weights = weights_of(said.weights, view, title, set(layers))
+    weights = weights_of(answer.weights, view, title, set(layers))
     shares = MappingProxyType(weights)
-    return Fusion(score, confidence, direction, shares, bool(said.calibrated))
+    return Fusion(score, confidence, direction, shares, bool(answer.calibrated))
 
 
 def checked_levels(levels: object, view: "View", title: str, direction: IntPanel) -> Levels:
-    """Return a risk model's answer as its own copy.
+    """Return a read-only copy of a risk model's levels.
 
     Args:
-        levels: what the risk model returned.
-        view: that the risk model was handed.
+        levels: the risk model's answer.
+        view: the risk model's.
         title: the risk model's, for messages.
         direction: +1 long, -1 short, 0 neutral (steps, symbol).
 
     Raises:
-        ComponentError: wrong type or shape, a price that is none, or a level that is missing or on
+        ComponentError: wrong type or shape, a price of 0 or less, or a level that is missing or on
             the wrong side of the entry.
     """
-    said = instance_of(levels, Levels, title, "End levels() with `return Levels(...)`")
+    answer = instance_of(levels, Levels, title, "End levels() with `return Levels(...)`")
     hint = "Prices are above 0; return NaN where there is none"
     entry, stop, target = (
-        prices_of(getattr(said, name), name, view, title, hint)
+        prices_of(getattr(answer, name), name, view, title, hint)
         for name in ("entry", "stop_loss", "take_profit")
     )
     for sign, name in _NAMES.items():
@@ -255,7 +255,7 @@ def checked_levels(levels: object, view: "View", title: str, direction: IntPanel
                 f"The {what} of a {name} is {side} its entry",
                 level,
             )
-    figures = panels_of(said.figures, "figures", view, title)
+    figures = panels_of(answer.figures, "figures", view, title)
     if RISK_HORIZON in figures:
         raise ComponentError(
             f"returned a figure named {RISK_HORIZON!r}, where a signal names the horizon",
@@ -266,15 +266,72 @@ def checked_levels(levels: object, view: "View", title: str, direction: IntPanel
 
 
 def checked_sizes(sizes: object, view: "View", title: str) -> Sizes:
-    """Return a sizer's answer as its own copy.
+    """Return a read-only copy of a sizer's sizes.
 
     Raises:
-        ComponentError: wrong type or shape, a negative or an infinite size.
+        ComponentError: wrong type or shape, a negative or an infinite size, or one above its full
+            size.
     """
-    said = instance_of(sizes, Sizes, title, "End size() with `return Sizes(...)`")
+    answer = instance_of(sizes, Sizes, title, "End size() with `return Sizes(...)`")
     hint = "Sizes are fractions of the equity, 0 or more; the direction gives the sign"
-    fraction = within(said.fraction, "size", view, title, (0.0, math.inf), hint)
-    return Sizes(fraction, panels_of(said.evidence, "evidence", view, title))
+    fraction = within(answer.fraction, "size", view, title, (0.0, math.inf), hint)
+    evidence = panels_of(answer.evidence, "evidence", view, title)
+    if answer.full is None:
+        return Sizes(fraction, evidence)
+    full = within(answer.full, "full size", view, title, (0.0, math.inf), hint)
+    expect_none(
+        ~(fraction <= full) & ~np.isnan(fraction),
+        "returned a size above its full size",
+        view,
+        title,
+        "The full size is the size before reductions: fraction = full * multiplier",
+        fraction,
+    )
+    return Sizes(fraction, evidence, full)
+
+
+def checked_artifact(artifact: object, title: str) -> Artifact:
+    """Return a training's artifact, once its files and card are of the right types.
+
+    Raises:
+        ComponentError: wrong type, a file that is no bytes, or a name that is no text.
+    """
+    answer = instance_of(artifact, Artifact, title, "End fit() with `return Artifact(...)`")
+    hint = "Give files as a dict of bytes by name, and the card as a dict of JSON values by name"
+    files = mapping_of(answer.files, "files", title, hint)
+    card = mapping_of(answer.card, "card", title, hint)
+    for name, content in files.items():
+        if not isinstance(name, str) or not isinstance(content, bytes):
+            raise ComponentError(
+                f"returned a file {name!r} that is {type_name(content)}, expected bytes",
+                where=title,
+                hint=hint,
+            )
+    if wrong := [name for name in card if not isinstance(name, str)]:
+        raise ComponentError(
+            f"returned a card with the key {wrong[0]!r}, expected a text", where=title, hint=hint
+        )
+    return Artifact(dict(files), dict(card))
+
+
+def checked_evaluation(evaluation: object, view: "View", title: str) -> Evaluation:
+    """Return a read-only copy of a trained component's losses.
+
+    Raises:
+        ComponentError: wrong type or shape, or an infinite loss.
+    """
+    hint = "End evaluate() with `return Evaluation(...)`: a loss for each decision row, or NaN"
+    answer = instance_of(evaluation, Evaluation, title, hint)
+    losses = {}
+    for name in ("loss", "baseline"):
+        losses[name] = array_of(getattr(answer, name), name, (view.steps,), title, "f", hint)
+        if np.isinf(losses[name]).any():
+            raise ComponentError(
+                f"returned a {name} that is infinite, expected a number or NaN",
+                where=title,
+                hint=hint,
+            )
+    return Evaluation(losses["loss"], losses["baseline"])
 
 
 def checked_portfolio_estimate(
@@ -453,33 +510,33 @@ def _checked_facts(basis: object, title: str) -> dict[str, Fact]:
 def checked_feature(
     panels: object, names: Iterable[str], view: "View", title: str
 ) -> Mapping[str, FloatPanel]:
-    """Return a panel feature's answer, cut to the view's rows, as its own copy.
+    """Return read-only copies of a panel feature's outputs, cut to the view's decision rows.
 
     Args:
-        panels: what the feature returned.
-        names: its `outputs`.
-        view: that the feature was handed.
+        panels: the feature's answer.
+        names: the feature's `outputs`.
+        view: the feature's.
         title: the feature's, for messages.
 
     Raises:
         ComponentError: wrong type or shape, or an output is missing.
     """
     hint = "End compute() with a dict that has a panel for each name in `outputs`"
-    said = mapping_of(panels, "answer", title, hint)
+    answer = mapping_of(panels, "answer", title, hint)
     wanted = list(names)
-    if set(said) != set(wanted):
+    if set(answer) != set(wanted):
         raise ComponentError(
-            f"returned the outputs {sorted(map(str, said))}, expected {sorted(wanted)}",
+            f"returned the outputs {sorted(map(str, answer))}, expected {sorted(wanted)}",
             where=title,
             hint=hint,
         )
     return {
-        name: panel_of(last_rows(said[name], view), f"{name!r}", view, title) for name in wanted
+        name: panel_of(last_rows(answer[name], view), f"{name!r}", view, title) for name in wanted
     }
 
 
 def checked_contributions(panels: object, view: "View", title: str) -> Mapping[str, FloatPanel]:
-    """Return what a model says its features add, as its own copy.
+    """Return read-only copies of a model's feature contributions.
 
     Raises:
         ComponentError: wrong type or shape.
@@ -488,53 +545,53 @@ def checked_contributions(panels: object, view: "View", title: str) -> Mapping[s
 
 
 def checked_batches(batches: object, title: str) -> AsyncIterator[Batch]:
-    """Return what a provider's `fetch` returned, if batches can be taken from it.
+    """Return the asynchronous generator of batches that a provider's `fetch` returned.
 
     Raises:
-        ComponentError: it is no asynchronous generator.
+        ComponentError: another type.
     """
     if isinstance(batches, AsyncIterator):
         return batches
     raise ComponentError(
-        f"fetch() returned {came(batches)}, expected an asynchronous generator",
+        f"fetch() returned {type_name(batches)}, expected an asynchronous generator",
         where=title,
         hint="Write `async def fetch(self, request, http, clock)` with `yield Batch(...)` in it",
     )
 
 
 def checked_batch(batch: object, title: str) -> Batch:
-    """Return a batch that a provider yielded.
+    """Return a batch that a provider yielded, once its parts are of the right types.
 
     Raises:
-        ComponentError: it is none, or a part of it is of the wrong type.
+        ComponentError: another type, or a part of the wrong type.
     """
     import polars as pl  # noqa: PLC0415  # composing from memory needs no frames
 
-    said = instance_of(
+    answer = instance_of(
         batch, Batch, title, "Yield `Batch(candles=..., observations=...)`", "yielded"
     )
     for name in ("candles", "observations", "texts"):
-        frame = getattr(said, name)
+        frame = getattr(answer, name)
         if frame is not None and not isinstance(frame, pl.DataFrame):
             raise ComponentError(
-                f"yielded {name} that are {came(frame)}, expected a polars DataFrame",
+                f"yielded {name} that are {type_name(frame)}, expected a polars DataFrame",
                 where=title,
                 hint="Collect a LazyFrame; pl.from_pandas() makes one of a pandas frame",
             )
     for name, kind in (("instruments", Instrument), ("problems", str)):
-        parts = getattr(said, name)
+        parts = getattr(answer, name)
         if not isinstance(parts, tuple | list) or not all(isinstance(p, kind) for p in parts):
             raise ComponentError(
                 f"yielded {name} {parts!r:.80}, expected a tuple of {kind.__name__}", where=title
             )
-    if said.cursor is not None and not isinstance(said.cursor, str):
+    if answer.cursor is not None and not isinstance(answer.cursor, str):
         raise ComponentError(
-            f"yielded a cursor that is {came(said.cursor)}, expected a text", where=title
+            f"yielded a cursor that is {type_name(answer.cursor)}, expected a text", where=title
         )
-    return said
+    return answer
 
 
-async def checked_awaitable(answer: object, title: str, method: str) -> Any:  # noqa: ANN401  # whatever it gives
+async def checked_awaitable(answer: object, title: str, method: str) -> Any:  # noqa: ANN401  # any type
     """Await what an asynchronous method of a component returned.
 
     Raises:
@@ -543,7 +600,7 @@ async def checked_awaitable(answer: object, title: str, method: str) -> Any:  # 
     if isawaitable(answer):
         return await answer
     raise ComponentError(
-        f"{method}() returned {came(answer)}, expected something to await",
+        f"{method}() returned {type_name(answer)}, expected something to await",
         where=title,
         hint=f"Write `async def {method}`",
     )

@@ -1,4 +1,4 @@
-"""Allocators, executors and sinks: what happens to signals once they are composed."""
+"""Allocators, executors and sinks: act on composed signals."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Allocator(Component):
-    """Turns all signals of an instant into target weights, looking at them together."""
+    """Turns all signals of an instant together into target weights."""
 
     kind: ClassVar[str] = "allocator"
 
@@ -24,20 +24,30 @@ class Allocator(Component):
 
 
 class Executor(Component):
-    """Carries target positions to a paper or live venue, behind limits it cannot loosen."""
+    """Moves an account on a paper or live venue towards target positions."""
 
     kind: ClassVar[str] = "executor"
 
     @abstractmethod
     async def execute(self, targets: Mapping[str, float]) -> None:
-        """Move the account towards `targets`, signed fractions of equity by symbol."""
+        """Move the account towards `targets`: signed fractions of equity by symbol."""
 
 
 class Sink(Component):
-    """Carries signals out: an alert, a webhook, a file."""
+    """Delivers signals: as an alert, to a webhook, into a file.
+
+    Example::
+
+        class Lines(Sink):
+            name = "lines"
+
+            async def emit(self, signals):
+                for signal in signals:
+                    print(signal.symbol, signal.direction, signal.confidence)
+    """
 
     kind: ClassVar[str] = "sink"
 
     @abstractmethod
     async def emit(self, signals: "Sequence[Signal]") -> None:
-        """Deliver the signals of one composition, or raise to have the failure recorded."""
+        """Deliver the signals of a composition; an exception is reported as a failed delivery."""

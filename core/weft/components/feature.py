@@ -1,4 +1,4 @@
-"""Features: named, causal transformations of panels, computed once and shared by all."""
+"""Features: named, causal transformations of panels, computed once and shared."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Bar(NamedTuple):
-    """One candle as a step sees it."""
+    """One candle, as a step gets it."""
 
     time: int
     """Close of the candle, microseconds since 1970."""
@@ -27,10 +27,10 @@ Step: TypeAlias = Callable[[Floats, Bar, Floats, Floats], None]
 
 
 class Feature(Component):
-    """Base of both sorts of features; derive from `PanelFeature` or `StepFeature`.
+    """Base of the two kinds of features; derive from `PanelFeature` or `StepFeature`.
 
     Attributes:
-        outputs: names of the panels it gives; the first is the one meant when none is named.
+        outputs: names of its panels; the first is the default of `View.feature`.
     """
 
     kind: ClassVar[str] = "feature"
@@ -38,7 +38,7 @@ class Feature(Component):
 
 
 class PanelFeature(Feature):
-    """A feature given by array arithmetic over a declared warm-up."""
+    """A feature computed with array arithmetic over a declared warm-up."""
 
     @abstractmethod
     def compute(self, view: "View") -> Mapping[str, FloatPanel]:
@@ -46,25 +46,25 @@ class PanelFeature(Feature):
 
 
 class StepFeature(Feature):
-    """A feature given by one O(1) step on a small state.
+    """A feature computed by an O(1) step on a small state.
 
-    History loops the step over a panel; live composition calls it once a candle. Both run the
-    same compiled code from the same starting row, so they agree to the last bit.
+    History loops the step over a panel; live composition calls it for each new candle. Both run
+    the same compiled code from the same first row, so they agree to the last bit.
 
-    A state of zeros means that nothing has been seen yet. Missing candles never reach the step.
+    The state starts as zeros. Missing candles never reach the step.
 
-    To be fast, count the candles taken in `state[0]`: symbols side by side take their step
-    together where that cell is the same. Read each cell into a variable once, always, and before
-    it is written; choose between variables afterwards (``a if ready else b``), not between reads.
+    For speed, count the candles in `state[0]`: symbols with the same count step together. Read
+    each cell into a variable once, unconditionally, and before writing it; choose between
+    variables (``a if ready else b``), not between reads.
 
-    The compiled step checks no index. One that is not below `state_size`, or the number of params
-    or of outputs, corrupts memory; `weft.testing` runs the step with checks first.
+    The compiled step checks no index: an index beyond `state_size`, the number of params or of
+    outputs corrupts memory. `weft.testing` runs the step with checks first.
 
     Attributes:
-        advance: the step, decorated with `step`. It takes the symbol's state, the candle, the
-            options as floats, and one cell per output to fill; all four are one-dimensional
-            float64 arrays but the candle, which is a `Bar`. It must fill every output, leave
-            the options as they are, and give NaN rather than raise.
+        advance: the step, decorated with `step`. Its arguments are the symbol's state, the
+            candle as a `Bar`, the options, and a cell to fill for each output; all but the candle
+            are one-dimensional float64 arrays. It fills every output, does not change the options,
+            and writes NaN instead of raising.
     """
 
     advance: ClassVar[Any]
@@ -72,7 +72,7 @@ class StepFeature(Feature):
     @property
     @abstractmethod
     def warmup(self) -> int:
-        """Candles after which the starting row no longer shows in the outputs (to 1e-13)."""
+        """Candles after which the first row no longer affects the outputs (to 1e-13)."""
 
     @property
     @abstractmethod
@@ -81,7 +81,7 @@ class StepFeature(Feature):
 
     @property
     def params(self) -> tuple[float, ...]:
-        """The options the step reads, as floats."""
+        """Options of the step, as floats."""
         return ()
 
 
@@ -96,16 +96,16 @@ def step(function: Step) -> Any:  # noqa: ANN401  # a numba dispatcher; numba pu
 
 
 def ema_memory(window: float) -> int:
-    """Return after how many candles an EMA of `window` has forgotten its start (to 1e-13).
+    """Return the candles after which the start of an EMA of `window` weighs less than 1e-13.
 
-    The weight of the start decays as (1 - 2 / (window + 1)) ** n.
+    After n candles it weighs (1 - 2 / (window + 1)) ** n.
     """
     return int(15.0 * (window + 1)) + 1
 
 
 def wilder_memory(window: float) -> int:
-    """Return after how many candles Wilder's average has forgotten its start (to 1e-13).
+    """Return the candles after which the start of Wilder's average weighs less than 1e-13.
 
-    The weight of the start decays as (1 - 1 / window) ** n.
+    After n candles it weighs (1 - 1 / window) ** n.
     """
     return int(30.0 * window) + 1

@@ -1,4 +1,4 @@
-"""Layers: each scores every symbol from -100 to +100 and says why."""
+"""Layers: score every symbol from -100 to +100, with evidence."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a layer says; build it with `View.scores`.
+    """The answer of a layer; build it with `View.scores`.
 
     Attributes:
-        score: -100 (surely down) to +100 (surely up); NaN for no opinion (steps, symbol).
-        confidence: how much the layer trusts its score, 0 to 1 (steps, symbol).
-        evidence: named panels behind the score (steps, symbol).
+        score: -100 (surely down) to +100 (surely up), NaN for no opinion (steps, symbol).
+        confidence: 0 to 1 (steps, symbol).
+        evidence: panels behind the score, by name (steps, symbol).
     """
 
     score: FloatPanel
@@ -30,13 +30,23 @@ class Scores:
 class Layer(Component):
     """Scores every symbol of a view.
 
-    One implementation serves live and history: compute over the time axis, hand everything to
-    `View.scores`, and the last `view.steps` rows are kept. No row may depend on a later one;
-    `weft.testing.check_layer` proves that none does.
+    The same implementation serves live and history: compute over the time axis, and `View.scores`
+    keeps the last `view.steps` rows. No row may depend on a later row; `weft.testing.check_layer`
+    tests that.
+
+    Example::
+
+        class Trend(Layer):
+            name = "trend"
+            needs = [feature("ema", window=48), candles(warmup=0)]
+
+            def score(self, view):
+                close, ema = view.candles().close[-view.steps :], view.feature("ema", window=48)
+                return view.scores(100 * np.tanh(20 * (close / ema - 1)), evidence={"ema": ema})
     """
 
     kind: ClassVar[str] = "layer"
 
     @abstractmethod
     def score(self, view: "View") -> Scores:
-        """Return scores for the view's decision rows."""
+        """Return scores for each decision row and symbol."""

@@ -1,4 +1,4 @@
-"""Models and regimes: what is trained on history, and says what is ahead or what is now."""
+"""Models and regimes: trained on history, they forecast returns and detect market states."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """A distribution of the return over the horizon (steps, symbol); NaN where none is given.
+    """A distribution of the return over the horizon (steps, symbol); NaN for no forecast.
 
     Attributes:
         mean: expected log return.
-        probability_up: chance that the return is positive, 0 to 1.
+        probability_up: probability of a positive return, 0 to 1.
         quantiles: log return at each level, for instance 0.05, 0.5 and 0.95; never crossing.
-        evidence: further named panels, such as how far repeated passes disagree.
+        evidence: further panels by name, such as the spread of repeated passes.
     """
 
     mean: FloatPanel
@@ -33,12 +33,12 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class TrustedForecast:
-    """A model's forecast, and how far it has earned to be listened to.
+    """A model's forecast with the trust in its artifact.
 
     Attributes:
-        forecast: what it says.
-        trust: 0 (not better than knowing nothing, on what came after its training) to 1.
-        artifact: digest of the artifact it says it with.
+        forecast: of the model.
+        trust: 0 (no better than the baseline on rows after its training) to 1.
+        artifact: digest of the artifact behind the forecast.
     """
 
     forecast: Forecast
@@ -48,15 +48,14 @@ class TrustedForecast:
 
 @dataclass(frozen=True, slots=True)
 class RegimeState:
-    """Where the market stands.
+    """Probabilities of the states of the market.
 
     Attributes:
-        names: one for each state.
-        probability: of each state at each decision row, given the past alone (steps, state).
-        transition: chance of going from a state (row) to another (column) within one candle.
-        multipliers: what each state does to position sizes, 0 to 1 (state,).
-        trust: how far it has earned to be listened to, 0 to 1; chances and multipliers are as far
-            from those of a market in which nothing is known.
+        names: of the states.
+        probability: of each state at each decision row, given only the past (steps, state).
+        transition: probability of going from a state (row) to another (column) in one candle.
+        multipliers: factor of position sizes in each state, 0 to 1 (state,).
+        trust: in the artifact, 0 to 1; `probability` and `multipliers` are shrunk by it already.
     """
 
     names: tuple[str, ...]
@@ -66,11 +65,11 @@ class RegimeState:
     trust: float = 1.0
 
     def listened_to(self, trust: float) -> "RegimeState":
-        """Return the state weighed by a trust of 0 to 1.
+        """Return the state shrunk by a trust of 0 to 1.
 
-        Probabilities are shrunk towards equal ones, multipliers towards 1: at a trust of 0 no state
-        is likelier than another, and no size changes. Equal probabilities and not the share of time
-        in each state, because those shares come from the same fit that is not trusted.
+        Probabilities shrink towards equal probabilities, multipliers towards 1: at a trust of 0 no
+        state is likelier than another and no size changes. They do not shrink towards each state's
+        share of time, because these shares come from the same untrusted fit.
         """
         equal = 1.0 / len(self.names)
         return replace(
@@ -82,18 +81,18 @@ class RegimeState:
 
     @property
     def position_multiplier(self) -> Floats:
-        """What the mixture of states does to position sizes at each decision row (steps,)."""
-        # What is taken off, so that the result is 1 to the last bit where no state takes any.
+        """Factor of position sizes at each decision row, over the mixture of states (steps,)."""
+        # Mixes the reductions, so that the factor is exactly 1 where no state reduces.
         return 1.0 - _mixture(self.probability, 1.0 - self.multipliers)
 
     @property
     def change_probability(self) -> Floats:
-        """Chance that the next candle is in another state than this one (steps,)."""
+        """Probability that the next candle is in another state (steps,)."""
         return _mixture(self.probability, 1.0 - np.diag(self.transition))
 
     @property
     def expected_duration(self) -> Floats:
-        """Candles each state lasts on average once it is entered (state,)."""
+        """Mean number of candles in each state once it is entered (state,)."""
         leaving = 1.0 - np.diag(self.transition)
         endless = np.full_like(leaving, np.inf)
         duration: Floats = np.divide(1.0, leaving, out=endless, where=leaving > 0.0)
@@ -101,35 +100,53 @@ class RegimeState:
 
     def last(self, rows: int) -> "RegimeState":
         """Return the state at the last `rows` decision rows."""
-        kept = self.probability[len(self.probability) - rows :]
-        return replace(self, probability=kept)
+        first = len(self.probability) - rows
+        return replace(self, probability=self.probability[first:])
 
 
 class Model(Trained):
-    """Something that is trained on history and forecasts returns."""
+    """Forecasts the return over the horizon; trained on history.
+
+    Example::
+
+        class BaseRate(Model):
+            name = "base_rate"
+            needs = [candles(warmup=0)]
+
+            def fit(self, view, training):
+                rose = outcomes(view, training.horizon) > 0
+                return Artifact({"rate.json": json.dumps(rose.mean()).encode()}, {})
+
+            def load(self, artifact):
+                return json.loads(artifact.files["rate.json"])
+
+            def predict(self, view):
+                rate = np.full((view.steps, len(view.symbols)), view.learned)
+                return Forecast(np.zeros_like(rate), rate, quantiles={})
+    """
 
     kind: ClassVar[str] = "model"
 
     @abstractmethod
     def predict(self, view: "View") -> Forecast:
-        """Return a forecast for each decision row and symbol, by `view.learned`."""
+        """Return a forecast for each decision row and symbol, from the artifact `view.learned`."""
 
     def contributions(self, view: "View") -> Mapping[str, FloatPanel]:
-        """Return what each feature adds to the forecast of each decision row and symbol.
+        """Return the contribution of each feature to each forecast (steps, symbol), by name.
 
-        In the model's own units, such as log-odds; empty where the model cannot say.
+        In units of the model, such as log-odds; empty for a model without contributions.
         """
         return {}
 
     def evaluate(self, view: "View", training: Training) -> Evaluation:
-        """Return the log loss of the chance of a rise, and that of saying one half."""
-        from weft.components.outcomes import direction_losses  # noqa: PLC0415  # made when training
+        """Return the log loss of the probability of a rise, with that of one half as baseline."""
+        from weft.components.outcomes import direction_losses  # noqa: PLC0415  # imports only for training
 
         return direction_losses(view, self.predict(view), training.horizon)
 
 
 class Regime(Trained):
-    """Tells the state of the market. Trained like a model; inferred without looking ahead."""
+    """Detects the state of the market from the past; trained like a model."""
 
     kind: ClassVar[str] = "regime"
 
@@ -140,7 +157,7 @@ class Regime(Trained):
 
 def _mixture(probability: FloatPanel, values: Floats) -> Floats:
     """Return each row's mean of the states' values (steps,)."""
-    # One state after the other: a matrix product has other last bits for other numbers of rows.
+    # No matrix product: its last bits depend on the number of rows.
     total = np.zeros(len(probability))
     for chance, value in zip(probability.T, values, strict=True):
         total = total + chance * value

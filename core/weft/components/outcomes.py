@@ -1,4 +1,4 @@
-"""Outcomes: what came of a row, known only once its horizon has passed."""
+"""Outcomes: the return after each row, known once the horizon has passed."""
 
 from typing import TYPE_CHECKING
 
@@ -20,44 +20,43 @@ def forward_returns(
     worth: FloatPanel | None = None,
     leapt: BoolPanel | None = None,
 ) -> FloatPanel:
-    """Return the log return from each row's close to what that is worth `horizon` rows later.
+    """Return the log return from each row's close over the next `horizon` rows (time, symbol).
 
-    NaN in the last `horizon` rows, whose outcome is not known, wherever one of the two is missing,
-    where nothing was traded in between, and where the series started afresh (time, symbol).
+    NaN in the last `horizon` rows, where either price is missing, where nothing was traded in
+    between, and where the series started afresh in between.
 
     Args:
-        close: last price of each row's candle, NaN where there is none.
+        close: of each row's candle, NaN without a candle.
         horizon: rows ahead.
-        worth: what a holding is worth on each row (`Candles.marked_close`), which for a market
-            with sessions goes on being known while it is closed; None for the close.
+        worth: price at which a position is marked on each row (`Candles.marked_close`): in a
+            market with sessions, the last close while it is closed. None for `close`.
         leapt: where the series started afresh within the `horizon` rows up to each row
             (`Candles.leapt_within`); None for nowhere.
     """
-    found = np.full_like(close, np.nan)
+    returns = np.full_like(close, np.nan)
     if 0 < horizon < len(close):
         later = (close if worth is None else worth)[horizon:]
         traded = np.cumsum(~np.isnan(close), axis=0)
         since = traded[horizon:] > traded[:-horizon]
         if leapt is not None:
             since &= ~leapt[horizon:]
-        found[:-horizon] = np.where(since, np.log(later / close[:-horizon]), np.nan)
-    return found
+        returns[:-horizon] = np.where(since, np.log(later / close[:-horizon]), np.nan)
+    return returns
 
 
 def outcomes(view: "View", horizon: int) -> FloatPanel:
-    """Return what came of each decision row of a view: see `forward_returns` (steps, symbol)."""
+    """Return the `forward_returns` of each decision row of a view (steps, symbol)."""
     panel, rows = view.candles(), slice(-view.steps, None)
     leapt = panel.leapt_within(horizon)[rows]
     return forward_returns(panel.close[rows], horizon, panel.marked_close()[rows], leapt)
 
 
 def uniqueness(labelled: FloatPanel, horizon: int) -> FloatPanel:
-    """Return how much of each outcome's span it has for itself, 0 to 1 (time, symbol).
+    """Return the average uniqueness of each outcome, 0 to 1 (time, symbol), as a sample weight.
 
     The outcome of a row spans the `horizon` rows after it. Its uniqueness is the mean, over these
-    rows, of one over the number of outcomes of the same symbol that span the row; overlapping
-    outcomes tell the same story and must not count as many. Inside a series with an outcome on
-    each row it is 1 / horizon. López de Prado, Advances in Financial Machine Learning (2018),
+    rows, of one over the number of outcomes of the same symbol that span the row. With an outcome
+    on each row it is 1 / horizon. López de Prado, Advances in Financial Machine Learning (2018),
     section 4.3.
 
     Args:
@@ -66,7 +65,7 @@ def uniqueness(labelled: FloatPanel, horizon: int) -> FloatPanel:
     """
     there = ~np.isnan(labelled)
     ahead = np.zeros((len(there) + horizon + 1, there.shape[1]))
-    # An outcome of row r is alive on rows r + 1 to r + horizon.
+    # The outcome of row r spans rows r + 1 to r + horizon.
     ahead[1 : len(there) + 1] += there
     ahead[horizon + 1 : len(there) + horizon + 1] -= there
     alive = np.cumsum(ahead, axis=0)[:-1]
@@ -78,10 +77,9 @@ def uniqueness(labelled: FloatPanel, horizon: int) -> FloatPanel:
 
 
 def direction_losses(view: "View", forecast: "Forecast", horizon: int) -> Evaluation:
-    """Return the log loss of a forecast's chance of a rise, and that of saying one half.
+    """Return the log loss of a forecast's probability of a rise; the baseline is one half.
 
-    Each row's loss is the mean over the symbols that are in the universe, have a forecast, and
-    whose outcome is known.
+    A row's loss is the mean over the symbols in the universe with a forecast and a known outcome.
     """
     outcome = np.where(view.universe, outcomes(view, horizon), np.nan)
     rose = outcome > 0.0
@@ -92,7 +90,7 @@ def direction_losses(view: "View", forecast: "Forecast", horizon: int) -> Evalua
 
 
 def _row_means(values: FloatPanel, counts: BoolPanel) -> Floats:
-    """Return the mean of each row's values that count; NaN where none does."""
+    """Return the mean of each row's counted values; NaN for a row without any."""
     number = counts.sum(axis=1)
     total = np.where(counts, values, 0.0).sum(axis=1)
     mean: Floats = np.divide(total, number, out=np.full(len(values), np.nan), where=number > 0)

@@ -1,4 +1,4 @@
-"""Providers: each brings candles or observations from one source."""
+"""Providers: bring candles, observations or texts from one source."""
 
 import hashlib
 import re
@@ -26,7 +26,7 @@ _FOR_TRYING = re.compile("test|demo|sandbox|paper")
 
 
 class SourceKind(StrEnum):
-    """What the data of a source is. It travels with every signal made from it."""
+    """Whether data is of a real market. Every signal names the kind of its data."""
 
     REAL = "real"
     SYNTHETIC = "synthetic"
@@ -34,7 +34,7 @@ class SourceKind(StrEnum):
 
 
 class FactKey(NamedTuple):
-    """Which series of observations is meant."""
+    """The key of a series of observations."""
 
     metric: str
     scope: str
@@ -42,10 +42,10 @@ class FactKey(NamedTuple):
 
 
 class Whole(NamedTuple):
-    """A stretch of which a batch holds every candle that its source has.
+    """A span of which a batch contains every candle of its source.
 
     Attributes:
-        symbol: whose candles.
+        symbol: of the candles.
         first: earliest open time, microseconds since 1970.
         last: latest open time.
     """
@@ -57,18 +57,18 @@ class Whole(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the engine asks of a provider.
+    """A request of the engine to a provider.
 
     Attributes:
-        interval: candles wanted.
-        symbols: instruments wanted; empty for everything the provider has.
-        since: earliest open time wanted of symbols that nothing is known of yet, microseconds
-            since 1970; a source that is read whole, such as a folder, may give more.
-        known: latest open time already stored, by symbol.
-        known_facts: latest event time already stored, by series of observations.
-        assets: what the instruments known so far are about, such as ``BTC``.
-        cursor: what the provider returned with its last batch, kept for each source and
-            interval, to tell what has changed since.
+        interval: of the candles.
+        symbols: instruments; empty for all of the provider's.
+        since: earliest open time of symbols without stored candles, microseconds since 1970; a
+            source that is always read completely, such as a folder, may bring more.
+        known: latest stored open time, by symbol.
+        known_facts: latest stored event time, by series of observations.
+        assets: base assets of the stored instruments, such as ``BTC``.
+        cursor: that of the provider's last batch, stored by source and interval: marks what has
+            changed since.
     """
 
     interval: Interval
@@ -82,7 +82,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a provider brings in one go.
+    """A part of a provider's answer, stored on arrival.
 
     Attributes:
         candles: columns symbol, interval, open_time (µs, UTC), open, high, low, close, volume,
@@ -90,11 +90,11 @@ class Batch:
         observations: columns metric, scope, entity, event_time, known_at, value.
         texts: columns id, event_time (when it was published), known_at, title, summary, url,
             feed (who published it), assets (a list of what it is about) and credibility (0 to 1).
-        instruments: what is known about the instruments in the batch.
-        problems: what was refused or repaired on the way, one readable line each.
-        cursor: handed back in the next `Request`; None to leave the last one in place.
-        whole: stretches of which `candles` is all there is: a candle stored in one that is not
-            among them is no longer in the source.
+        instruments: descriptions of the instruments in the batch.
+        problems: a readable line for each value refused or repaired.
+        cursor: for the next `Request`; None keeps the last cursor.
+        whole: spans of which `candles` is complete: a stored candle in such a span that is not in
+            the batch is no longer in the source.
     """
 
     candles: "pl.DataFrame | None" = None
@@ -107,7 +107,7 @@ class Batch:
 
 
 class HttpConfig(ComponentConfig):
-    """Options every source that is asked over HTTP has."""
+    """Options of a source with an HTTP API."""
 
     base_url: Annotated[str | None, Local()] = Field(
         default=None,
@@ -120,15 +120,27 @@ class HttpConfig(ComponentConfig):
 class Provider(Component):
     """Brings data from one source.
 
-    The module of a provider holds only what is particular to that source: paths, parameters,
-    parsing, units, and the rule that says when each row became known.
+    The module of a provider contains only what is particular to the source: paths, parameters,
+    parsing, units, and the rule for when each row became known.
 
     Attributes:
-        web: the HTTP API it asks; None for a source that is not asked over HTTP. Its `Config` then
-            derives from `HttpConfig`.
+        web: its HTTP API; None without one. With an API, `Config` derives from `HttpConfig`.
         metrics: canonical metrics it can bring (see `weft.domain.vocabulary`).
-        streamed_metrics: those that only its live streams bring.
-        fallback: used on its own accord only when no other provider is.
+        streamed_metrics: metrics that only its live streams bring.
+        fallback: with ``enabled: auto``, used only when no other provider is.
+
+    Example::
+
+        class Folder(Provider):
+            name = "folder"
+
+            class Config(ComponentConfig):
+                path: Annotated[str, Local()]
+
+            async def fetch(self, request, http, clock):
+                for symbol in request.symbols or ("BTCUSDT",):
+                    frame = pl.read_parquet(f"{self.config.path}/{symbol}.parquet")
+                    yield Batch(candles=frame.with_columns(symbol=pl.lit(symbol)))
     """
 
     kind: ClassVar[str] = "provider"
@@ -140,9 +152,9 @@ class Provider(Component):
 
     @property
     def key(self) -> str:
-        """Its key in config.yaml, by which messages and status name it.
+        """Its key in config.yaml, the name in messages and status; `name` outside a composition.
 
-        Two providers of one class have two keys; one built without a config goes by its name.
+        Two providers of the same class have two keys.
         """
         return self._key or self.name
 
@@ -152,16 +164,16 @@ class Provider(Component):
 
     @property
     def base_url(self) -> str | None:
-        """Where it is asked; None for a source that is not asked over HTTP."""
-        own = getattr(self.config, "base_url", None)
-        return own or (self.web.base_url if self.web else None)
+        """Address of its API; None without an HTTP API."""
+        configured = getattr(self.config, "base_url", None)
+        return configured or (self.web.base_url if self.web else None)
 
     @property
     def source_kind(self) -> SourceKind:
-        """What its data is; a plain value in the class body does as well.
+        """Kind of its data; a plain value in the class body works too.
 
-        A source that is asked over HTTP is real at the host its `web` names, and at others of the
-        same domain but for those whose name says that they are for trying things out.
+        A source with an HTTP API is real at the host of `web`, and at other hosts of the same
+        domain unless their name marks them as test systems (test, demo, sandbox, paper).
         """
         if self.web is None or not self.base_url:
             return SourceKind.REAL
@@ -172,34 +184,34 @@ class Provider(Component):
 
     @property
     def brings_candles(self) -> bool:
-        """Whether it brings candles, as some source has to."""
+        """Whether it brings candles; a composition needs a source that does."""
         return True
 
     def ready(self) -> bool:
-        """Whether ``enabled: auto`` switches it on: it has the path or key it needs."""
+        """Return whether ``enabled: auto`` switches it on: its path or key is set."""
         return self.web is None or self.web.key is None or bool(self.config.api_key)
 
     @property
     def source(self) -> str:
-        """Name under which its rows are stored; differs wherever the rows may differ."""
-        asked = (self.base_url or "").rstrip("/")
-        if self.web is None or asked == self.web.base_url.rstrip("/"):
+        """Name under which its rows are stored; another address is another source."""
+        address = (self.base_url or "").rstrip("/")
+        if self.web is None or address == self.web.base_url.rstrip("/"):
             return self.name
-        return f"{self.name}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+        return f"{self.name}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
 
     @abstractmethod
     def fetch(self, request: Request, http: "Http", clock: "Clock") -> AsyncIterator[Batch]:
-        """Yield batches until everything asked for, and closed by now, has been given.
+        """Yield batches of everything the request names that has closed by now.
 
-        What was yielded is stored within seconds, and in any case before the fetch ends or fails,
-        so a long download that is cut off resumes where it stopped.
+        Each batch is stored within seconds, and before the fetch ends or fails, so an interrupted
+        download resumes where it stopped.
 
         Args:
-            request: what is wanted, and what is there already.
-            http: asks the API that `web` declares, within its limits and with its key.
-            clock: tells what is closed by now.
+            request: the data to bring, and the data stored already.
+            http: the client of the API that `web` declares, with its limits and key.
+            clock: the time, to tell which candles have closed.
 
         Raises:
             ProviderError: the source could not be read.
-            DataError: what it gave cannot be used.
+            DataError: its answer cannot be used.
         """

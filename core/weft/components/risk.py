@@ -1,4 +1,4 @@
-"""Sizers and risk models: how much of a signal to hold, and what can be lost."""
+"""Risk models and sizers: set the levels and the size of each signal."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -21,15 +21,14 @@ RISK_HORIZON: Final = "horizon"
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Prices of a signal, in the quote currency (steps, symbol); NaN where there is none.
+    """Price levels of each signal in the quote currency (steps, symbol); NaN for none.
 
     Attributes:
-        entry: price the signal was composed at.
-        stop_loss: where the idea is wrong.
-        take_profit: where it has paid.
-        figures: what can be lost within `View.horizon` decision rows, as named panels, such as
-            the value at risk. A figure of another horizon has that horizon in its name:
-            ``var_99_24h``.
+        entry: price at which the signal was composed.
+        stop_loss: price at which to give up.
+        take_profit: price at which to take the gain.
+        figures: figures of the risk within `View.horizon` decision rows by name, such as the value
+            at risk. A figure of another horizon has it in its name: ``var_99_24h``.
     """
 
     entry: FloatPanel
@@ -40,30 +39,41 @@ class Levels:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much of each signal to hold (steps, symbol).
+    """Size of each signal (steps, symbol).
 
     Attributes:
-        fraction: of equity, 0 or more; the direction gives the sign.
-        evidence: what stands behind it, as named panels, such as what other rules would hold.
+        fraction: of equity, 0 or more; the direction of the signal gives the sign.
+        evidence: named panels behind it, such as the sizes of other rules.
+        full: `fraction` before the regime and the sizer's own policy reduced it, never below
+            `fraction`; None where nothing was reduced. `max_gross_exposure` limits the sum of full
+            sizes, so that a reduction reduces what a row holds, also where the limit binds.
     """
 
     fraction: FloatPanel
     evidence: Mapping[str, FloatPanel] = field(default_factory=dict)
+    full: FloatPanel | None = None
+
+    @property
+    def unreduced(self) -> FloatPanel:
+        """Sizes before any reduction (steps, symbol)."""
+        return self.fraction if self.full is None else self.full
 
     def listened_to(self, trust: float, plain: "Sizes") -> "Sizes":
-        """Return sizes between those of a sizer that has learnt nothing and these.
+        """Return sizes between those of the untrained sizer and these.
 
         Args:
-            trust: how far what it learnt is listened to, 0 to 1.
-            plain: what it holds without that; goes into the evidence as ``untrained``.
+            trust: weight of these sizes, 0 to 1.
+            plain: sizes of the untrained sizer; the evidence names them ``untrained``.
         """
-        between = trust * self.fraction + (1.0 - trust) * plain.fraction
-        told = {"untrained": plain.fraction, "trust": np.full_like(between, trust)}
-        return Sizes(between, {**self.evidence, **told})
+        fraction = trust * self.fraction + (1.0 - trust) * plain.fraction
+        full = trust * self.unreduced + (1.0 - trust) * plain.unreduced
+        evidence = {"untrained": plain.fraction, "trust": np.full_like(fraction, trust)}
+        # Of two sums of equal numbers, rounding may make either the larger.
+        return Sizes(fraction, {**self.evidence, **evidence}, np.maximum(full, fraction))
 
 
 class Risk(Component):
-    """Sets entry, stop loss and take profit of every signal, and states what can be lost.
+    """Sets the levels of every signal.
 
     Example::
 
@@ -74,7 +84,7 @@ class Risk(Component):
             def levels(self, view, fusion):
                 close = view.candles().close[-view.steps :]
                 side = np.where(fusion.direction == 0, np.nan, fusion.direction)
-                return Levels(close, close * (1.0 - 0.02 * side), close * (1.0 + 0.03 * side))
+                return Levels(close, close * (1 - 0.02 * side), close * (1 + 0.03 * side))
     """
 
     kind: ClassVar[str] = "risk"
@@ -85,10 +95,19 @@ class Risk(Component):
 
 
 class Sizer(Component):
-    """Decides how much of each signal to hold. One that is trained derives from `Trained` too."""
+    """Decides the size of every signal; a trained sizer derives from `Trained` too.
+
+    Example::
+
+        class Tenth(Sizer):
+            name = "tenth"
+
+            def size(self, view, fusion, levels):
+                return Sizes(np.where(fusion.direction == 0, 0.0, 0.1))
+    """
 
     kind: ClassVar[str] = "sizer"
 
     @abstractmethod
     def size(self, view: "View", fusion: Fusion, levels: Levels) -> Sizes:
-        """Return the fraction of equity to hold of each signal."""
+        """Return the fraction of equity of each signal."""

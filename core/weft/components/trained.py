@@ -1,4 +1,4 @@
-"""What is trained: kept as an artifact in safe formats, and known as of an instant."""
+"""Trained components: fit, stored as artifacts in safe formats, used as of an instant."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 NOT_TRAINED: Final = (
     "not trained yet; `weft train` trains it, `weft models list` shows a training under way"
 )
-"""What is said of a component that has learnt nothing, where no other reason is known."""
+"""Message for a trained component without an artifact, where no other reason is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """What a training leaves behind.
+    """The result of a training.
 
     Attributes:
-        files: file names and contents, in safe formats only: ``.json``, ``.ubj`` (XGBoost) and
-            ``.safetensors``; no pickle, which could run code when it is read.
-        card: what there is to say of it, as JSON values: features in their order, what they were
-            scaled by, figures of the training.
+        files: contents by file name, in safe formats only: ``.json``, ``.ubj`` (XGBoost) and
+            ``.safetensors``; no pickle, which could run code when it is loaded.
+        card: description as JSON values by name, such as the order of features, their scales and
+            figures of the training.
     """
 
     files: Mapping[str, bytes]
@@ -39,13 +39,12 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class LoadedArtifact:
-    """A component's artifact in use.
+    """The artifact in use of a component.
 
     Attributes:
         digest: of the artifact.
-        ready: what the component's `load` made of it.
-        trust: how far it has shown, on rows that came after its training, that it knows more
-            than nothing: 0 to 1.
+        ready: result of the component's `load`.
+        trust: 0 (no better than the baseline on rows after its training) to 1.
     """
 
     digest: str
@@ -55,11 +54,11 @@ class LoadedArtifact:
 
 @dataclass(frozen=True, slots=True)
 class ComposedDecisions:
-    """What a composition said on the decision rows of a view, for those who act on it.
+    """Decisions of a composition on the rows of a training, for components that learn from them.
 
     Attributes:
-        fusion: score, confidence and direction; weights of layers are left out.
-        levels: entry, stop loss and take profit; figures are left out.
+        fusion: score, confidence and direction; without weights of layers.
+        levels: entry, stop loss and take profit; without figures.
     """
 
     fusion: Fusion
@@ -67,49 +66,49 @@ class ComposedDecisions:
 
 
 class TrainingProgress(Protocol):
-    """Told how far a training has come, to draw a bar with."""
+    """Callback with the progress of a training."""
 
     def __call__(self, done: float, total: float, **figures: float) -> None:
-        """Take note that `done` of `total` parts are done, and of figures such as the loss."""
+        """Report that `done` of `total` parts are done, with figures such as the loss."""
 
 
 class Checkpoints(Protocol):
-    """Keeps a training's state, so that one that was stopped goes on where it was."""
+    """Stores the state of a training, so that an interrupted training can resume."""
 
     def load(self) -> Mapping[str, bytes] | None:
-        """Return the files saved last by a training of the same kind on the same rows, or None."""
+        """Return the files saved last by a training with the same options and rows, or None."""
 
     def save(self, files: Mapping[str, bytes]) -> None:
-        """Keep these files, in place of those saved before."""
+        """Save files in place of those saved before."""
 
 
 class NoCheckpoints:
-    """Keeps nothing."""
+    """Checkpoints that store nothing."""
 
     def load(self) -> None:
-        """Return None: nothing was kept."""
+        """Return None: there is nothing to resume."""
 
     def save(self, files: Mapping[str, bytes]) -> None:
-        """Drop the files."""
+        """Discard the files."""
 
 
 def ignore_progress(done: float, total: float, **figures: float) -> None:
-    """Take no note of how far a training has come."""
+    """Discard a report of progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What a training is given besides its view.
+    """The inputs of a training besides its view.
 
     Attributes:
-        rng: all of its randomness.
-        horizon: decision rows from a row to the close its outcome is measured at.
-        progress: told how far it has come.
-        checkpoints: keep its state, for a training of more than a minute.
-        opinions: what the composition said on the view's decision rows; None where the component
-            does not say that it `learns_from_opinions`.
-        previous: what the latest training before this one left behind, with the same options, to
-            go on from or to match with; None where there is none.
+        rng: the only source of randomness.
+        horizon: decision rows from a row to the close of its outcome.
+        progress: callback with the progress.
+        checkpoints: for a training of more than a minute.
+        opinions: decisions of the composition on the view's decision rows; None unless the
+            component sets `learns_from_opinions`.
+        previous: artifact of the latest earlier training with the same options, to continue from;
+            None for the first.
     """
 
     rng: np.random.Generator
@@ -122,12 +121,12 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How good an artifact is on rows it was not trained on; smaller is better.
+    """Losses of an artifact on rows after its training; smaller is better.
 
     Attributes:
-        loss: of the artifact on each decision row, NaN where nothing can be said (steps,).
-        baseline: of the best that can be said without it, such as how often prices rose over
-            the rows it was trained on (steps,).
+        loss: of the artifact on each decision row, NaN where unknown (steps,).
+        baseline: of the best answer without the artifact on each decision row, such as the base
+            rate of a rise in the training rows (steps,).
     """
 
     loss: Floats
@@ -135,17 +134,16 @@ class Evaluation:
 
 
 class Trained(Component, ABC):
-    """A component that is trained on history. Its artifact reaches it as `View.learned`.
+    """A component that is trained on history; its loaded artifact is `View.learned`.
 
-    The decision rows of the view given to `fit` are the rows to train on; nothing after them is
-    in it, so an outcome that lies beyond its last row is not known, and such rows have no label.
-    The same component, view and `rng` give the same artifact.
+    `fit` trains on the decision rows of its view, which contains nothing after them: rows whose
+    outcome lies beyond the last row have no label. The same component, view and `rng` must give
+    the same artifact.
 
     Attributes:
         learns_from_opinions: whether `fit` and `evaluate` need `Training.opinions`.
-        seconds_per_row: rough time a training takes for a row of history on two cores. Components
-            that take less are trained first, and `weft guide` estimates by it until a training
-            has been measured.
+        seconds_per_row: rough training time for a row of history on two cores, in seconds. The
+            fastest components are trained first; `weft guide` uses it until a training was timed.
     """
 
     learns_from_opinions: bool = False
@@ -153,12 +151,12 @@ class Trained(Component, ABC):
 
     @property
     def least_rows(self) -> int:
-        """Decision rows without which no training is worth while."""
+        """Smallest number of decision rows for a training."""
         return 1000
 
     @property
     def most_rows(self) -> int:
-        """Decision rows beyond which older ones are left out."""
+        """Largest number of decision rows for a training; older rows are left out."""
         return 20_000
 
     @abstractmethod
@@ -166,22 +164,21 @@ class Trained(Component, ABC):
         """Train on the decision rows of a view.
 
         Raises:
-            TrainingError: nothing can be learnt from them, for instance because a class is
-                absent, or the training diverged.
+            TrainingError: the rows allow no training, for instance because a class is absent, or
+                the training diverged.
         """
 
     @abstractmethod
-    def load(self, artifact: Artifact) -> Any:  # noqa: ANN401  # whatever the component works with
-        """Return an artifact made ready for use, which views then hand out as `learned`.
+    def load(self, artifact: Artifact) -> Any:  # noqa: ANN401  # any object of the component
+        """Return the object that views give the component as `learned`.
 
         Raises:
-            ArtifactError: it was made by another version, or for other features.
+            ArtifactError: the artifact is of another version, or for other features.
         """
 
     @abstractmethod
     def evaluate(self, view: "View", training: Training) -> Evaluation:
-        """Return how good `view.learned` is on the decision rows of a view.
+        """Return the losses of `view.learned` on the decision rows of a view.
 
-        Later rows of the view serve as outcomes; where an outcome lies beyond its last row the
-        loss is NaN.
+        A row whose outcome lies beyond the last row has a loss of NaN.
         """

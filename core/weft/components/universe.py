@@ -1,4 +1,4 @@
-"""Universe rules: which instruments could be traded and were chosen, at each instant."""
+"""Universe rules: choose the instruments of each decision row."""
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
@@ -11,14 +11,27 @@ if TYPE_CHECKING:
 
 
 class Universe(Component):
-    """Chooses instruments as of each row, with the ones that later died still in it."""
+    """Chooses the instruments of each row from what was known then, later delisted ones included.
+
+    Example::
+
+        class Liquid(Universe):
+            name = "liquid"
+            needs = [candles(warmup=24)]
+
+            def members(self, view):
+                candles = view.candles()
+                traded = np.nan_to_num(candles.volume * candles.close)
+                windows = np.lib.stride_tricks.sliding_window_view(traded, 25, axis=0)
+                return windows.sum(axis=-1)[-view.steps :] > 1e6
+    """
 
     kind: ClassVar[str] = "universe"
 
     def named(self) -> tuple[str, ...]:
-        """Return the symbols that its options name, for a warning where no source brings one."""
+        """Return the symbols in its options, for a warning about symbols without a source."""
         return ()
 
     @abstractmethod
     def members(self, view: "View") -> BoolPanel:
-        """Return which symbols belong to the universe at each decision row (steps, symbol)."""
+        """Return the membership of each symbol at each decision row (steps, symbol)."""

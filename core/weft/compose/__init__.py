@@ -1,1 +1,1 @@
-"""Composing: from a view to signals. Pure."""
+"""Composing: turns a view into signals, without I/O."""

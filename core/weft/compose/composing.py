@@ -1,7 +1,7 @@
-"""Composing: from a view to signals, by calling the components in their order. Pure."""
+"""Composing: turns a view into decisions by calling the components in order, without I/O."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
@@ -27,7 +27,6 @@ from weft.components.trained import NOT_TRAINED, LoadedArtifact
 from weft.compose.composition import Composition
 from weft.compose.gross_limit import once_per_asset, within_gross
 from weft.foundation.arrays import BoolPanel
-from weft.foundation.calls import attempt, call
 from weft.foundation.errors import NotTrainedError
 from weft.market.view import View
 
@@ -36,20 +35,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """What a composition says on every decision row of a view; panels are (steps, symbol).
+    """Decisions on every decision row of a view; panels are (steps, symbol).
 
     Attributes:
-        view: what was known.
-        universe: which symbols were chosen.
-        scores: what each layer that answered said.
-        missing: layers that did not answer, and why.
-        fusion: what the ensemble made of them.
-        levels: entry, stop loss, take profit, and what can be lost.
-        sizes: fractions of equity, and what stands behind them.
-        regime: where the market stands; None where nobody says.
-        outlooks: what each model that answered forecasts.
-        silent: models, regime or sizer that did not answer or are not trained, and why.
-        artifacts: digest of each artifact that was used, by the component's key in config.
+        view: the data they rest on.
+        universe: which symbols the universe rule chose.
+        scores: of each layer that answered, by name.
+        missing: layers without an answer, and why, by name.
+        fusion: of the scores.
+        levels: entry, stop loss, take profit, and figures of risk.
+        sizes: fractions of equity, and the evidence behind them.
+        regime: state of the market; None without a regime, or while it is not trained.
+        outlooks: forecast of each model that answered, by name.
+        silent: models, regime or sizer without an answer or an artifact, and why, by key in config.
+        lost: layers, models or regime that failed or overran when they were called, and why, by
+            key in config: ``layers.technical``.
+        artifacts: digest of each artifact in use, by the component's key in config.
+        not_recorded: why the signals do not go into the ledger; None where they do.
     """
 
     view: View
@@ -62,7 +64,9 @@ class Composed:
     regime: RegimeState | None
     outlooks: Mapping[str, TrustedForecast]
     silent: Mapping[str, str]
+    lost: Mapping[str, str]
     artifacts: Mapping[str, str]
+    not_recorded: str | None = None
 
 
 def compose(
@@ -70,31 +74,36 @@ def compose(
     view: View,
     learned: Mapping[str, LoadedArtifact] = MappingProxyType({}),
     problems: Mapping[str, str] = MappingProxyType({}),
+    skipped: Mapping[str, str] = MappingProxyType({}),
 ) -> Composed:
-    """Return what a composition says on the decision rows of a view.
+    """Return the decisions of a composition on the decision rows of a view.
 
-    The same view, options and artifacts give the same result to the last bit: no clock, no
-    random number and nothing remembered from call to call goes in.
+    The same view, options and artifacts give the same result to the last bit: it depends on no
+    clock, no random number and no earlier call.
 
     Args:
         composition: the components.
-        view: what was known.
-        learned: what the trained ones have learnt by the first decision row, by their keys in
-            config: ``models.transformer``, ``regime``.
-        problems: why some have learnt nothing, or not what they should have, by key.
+        view: the data.
+        learned: artifacts in use as of the first decision row, by the component's key in config:
+            ``models.transformer``, ``regime``.
+        problems: why a component has no artifact, or not its latest, by key.
+        skipped: layers, models or regime to count as lost instead of calling them, and why, by
+            key: a replay skips those that the recorded composition lost.
 
     Raises:
-        ComponentError: a component that must not be missing failed.
+        ComponentError: a required component failed or overran its deadline.
     """
     composition = composition.for_rows(view.steps)
     parts = _Parts(
-        composition, learned, dict(composition.missing), {**composition.silent, **problems}
+        composition, learned, skipped, dict(composition.missing), {**composition.silent, **problems}
     )
-    deadline = composition.deadline
+    call, deadline = composition.calls.call, composition.deadline
     rule, ensemble = composition.universe, composition.ensemble
     risk = composition.risk
 
-    chosen = call(rule.title(), lambda: rule.members(parts.sees(view, rule)), deadline("universe"))
+    chosen = call(
+        rule.title(), lambda: rule.members(parts.shown_to(view, rule)), deadline("universe")
+    )
     members = checked_universe(chosen, view, rule.title())
     view = view.with_universe(members)
     state = parts.regime(view)
@@ -106,7 +115,7 @@ def compose(
     fused = call(
         ensemble.title(),
         lambda: ensemble.fuse(
-            parts.sees(view, ensemble, "ensemble"),
+            parts.shown_to(view, ensemble, "ensemble"),
             MappingProxyType(scores),
             MappingProxyType(composition.weights),
         ),
@@ -114,7 +123,9 @@ def compose(
     )
     fusion = checked_fusion(fused, view, ensemble.title(), scores)
     answer = call(
-        risk.title(), lambda: risk.levels(parts.sees(view, risk, "risk"), fusion), deadline("risk")
+        risk.title(),
+        lambda: risk.levels(parts.shown_to(view, risk, "risk"), fusion),
+        deadline("risk"),
     )
     levels = checked_levels(answer, view, risk.title(), fusion.direction)
     sizes = parts.sizes(view, fusion, levels)
@@ -131,101 +142,117 @@ def compose(
         regime=state,
         outlooks=outlooks,
         silent=parts.silent,
-        artifacts={key: one.digest for key, one in sorted(learned.items())},
+        lost=parts.lost,
+        artifacts={key: artifact.digest for key, artifact in sorted(learned.items())},
     )
 
 
 @dataclass(slots=True)
 class _Parts:
-    """Asks the components of a composition that come in numbers, or may be missing."""
+    """Calls the components that may be missing: regime, models, layers and a trained sizer."""
 
     composition: Composition
     learned: Mapping[str, LoadedArtifact]
+    skipped: Mapping[str, str]
     missing: dict[str, str]
     silent: dict[str, str]
+    lost: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for key, why in self.skipped.items():
+            self._lose(key, why)
         for key in self.composition.trained.keys() - self.learned.keys():
             self.silent.setdefault(key, NOT_TRAINED)
 
-    def sees(self, view: View, component: Component, key: str = "") -> View:
-        """Return a view as a component may see it, with what it has learnt."""
+    def shown_to(self, view: View, component: Component, key: str = "") -> View:
+        """Return the part of a view that a component declared, with its loaded artifact."""
         ready = self.learned[key].ready if key in self.learned else None
         return view.restricted(component.needs, component.title(), ready)
 
     def regime(self, view: View) -> RegimeState | None:
-        """Return where the market stands; None where nobody says."""
+        """Return the state of the market; None without a regime or its artifact."""
         configured = self.composition.regime
         if configured is None or "regime" not in self.learned:
             return None
         regime, title = configured.component, configured.component.title()
-        seen = self.sees(view, regime, "regime")
-        state = _answer(
+        seen = self.shown_to(view, regime, "regime")
+        state = self._answer(
+            "regime",
             title,
             lambda: checked_regime(regime.detect(seen), seen, title),
             configured.policy,
-            self.silent,
-            "regime",
         )
         return state and state.listened_to(self.learned["regime"].trust)
 
     def sizes(self, view: View, fusion: Fusion, levels: Levels) -> Sizes:
-        """Return what to hold; of one that is trained, as far as it is trusted."""
+        """Return sizes; those of a trained sizer are blended with untrained ones by its trust."""
         sizer, deadline = self.composition.sizer, self.composition.deadline("sizer")
 
         def sized(seen: View) -> Sizes:
-            found = call(sizer.title(), lambda: sizer.size(seen, fusion, levels), deadline)
-            return checked_sizes(found, view, sizer.title())
+            sizes = self.composition.calls.call(
+                sizer.title(), lambda: sizer.size(seen, fusion, levels), deadline
+            )
+            return checked_sizes(sizes, view, sizer.title())
 
-        sizes = sized(self.sees(view, sizer, "sizer"))
+        sizes = sized(self.shown_to(view, sizer, "sizer"))
         if "sizer" not in self.learned:
             return sizes
         try:
             plain = sized(view.restricted(sizer.needs, sizer.title()))
         except NotTrainedError:
-            # It holds nothing without what it learnt, so that there is nothing to lean on.
+            # This sizer has no untrained sizes to blend with.
             return sizes
         return sizes.listened_to(self.learned["sizer"].trust, plain)
 
     def outlooks(self, view: View) -> dict[str, TrustedForecast]:
-        """Return what the models that are trained forecast."""
-        found = {}
+        """Return the forecast of each trained model, by name."""
+        outlooks = {}
         for configured in self.composition.models:
             key, title = f"models.{configured.policy.name}", f"model {configured.policy.name}"
             if key not in self.learned:
                 continue
             model = configured.component
-            predict = partial(_predict, model, self.sees(view, model, key), title)
-            forecast = _answer(title, predict, configured.policy, self.silent, key)
+            predict = partial(_predict, model, self.shown_to(view, model, key), title)
+            forecast = self._answer(key, title, predict, configured.policy)
             if forecast is not None:
-                known = self.learned[key]
-                found[configured.policy.name] = TrustedForecast(forecast, known.trust, known.digest)
-        return found
+                artifact = self.learned[key]
+                outlooks[configured.policy.name] = TrustedForecast(
+                    forecast, artifact.trust, artifact.digest
+                )
+        return outlooks
 
     def scores(self, view: View) -> dict[str, Scores]:
-        """Return what the layers say."""
-        found = {}
+        """Return the scores of each layer that answers, by name."""
+        answers = {}
         for configured in self.composition.layers:
             name = configured.policy.name
             title = f"layer {name}"
-            seen = self.sees(view, configured.component, f"layers.{name}")
+            seen = self.shown_to(view, configured.component, f"layers.{name}")
             score = partial(_score, configured.component, seen, title)
-            said = _answer(title, score, configured.policy, self.missing, name)
-            if said is not None:
-                found[name] = said
-        return found
+            scores = self._answer(f"layers.{name}", title, score, configured.policy)
+            if scores is not None:
+                answers[name] = scores
+        return answers
 
+    def _answer(self, key: str, title: str, function: Callable[[], T], policy: Policy) -> T | None:
+        """Return a component's answer; None where it is skipped, or may be missing and failed."""
+        if key in self.skipped:
+            return None
+        calls = self.composition.calls
+        if policy.required:
+            return calls.call(title, function, policy.deadline_seconds)
+        outcome = calls.attempt(title, function, policy.deadline_seconds)
+        if outcome.value is None:
+            self._lose(key, outcome.failure or "gave no reason")
+        return outcome.value
 
-def _answer(
-    title: str, function: Callable[[], T], policy: Policy, missing: dict[str, str], key: str
-) -> T | None:
-    """Return a component's answer; where it may be missing and failed, None and a line why."""
-    if policy.required:
-        return call(title, function, policy.deadline_seconds)
-    outcome = attempt(title, function, policy.deadline_seconds)
-    if outcome.value is None:
-        missing[key] = outcome.failure or "gave no reason"
-    return outcome.value
+    def _lose(self, key: str, why: str) -> None:
+        """Note that a component gave no answer."""
+        self.lost[key] = why
+        if key.startswith("layers."):
+            self.missing[key.removeprefix("layers.")] = why
+        else:
+            self.silent[key] = why
 
 
 def _predict(model: Model, view: View, title: str) -> Forecast:

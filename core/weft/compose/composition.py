@@ -17,6 +17,7 @@ from weft.components.risk import Risk, Sizer
 from weft.components.trained import Trained
 from weft.components.universe import Universe
 from weft.domain.signal import Versions
+from weft.foundation.calls import Calls
 from weft.foundation.times import Interval
 
 C = TypeVar("C", bound=Component)
@@ -25,38 +26,39 @@ COVERAGE_ROWS = 200
 """Decision rows over which a signal's coverage is counted."""
 
 ROWS_OF_A_DEADLINE = 64
-"""Decision rows that a deadline of the settings is for."""
+"""Decision rows up to which a deadline of the settings holds as it is."""
 
 NEEDED = ("universe", "ensemble", "risk", "sizer")
-"""Keys in config of the components without which nothing can be composed."""
+"""Keys in config of the components that every composition needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """Everything an engine needs to know to compose.
+    """The components of one config.yaml, and how they are used.
 
     Attributes:
         interval: the decision interval.
-        base: candles that are fetched; coarser ones are joined from them.
+        base: interval of the candles that are fetched; coarser ones are joined from them.
         horizon_candles: how far ahead signals look.
         max_age_candles: symbols whose latest candle is older get no signal.
-        max_gross_exposure: most that the sizes of one row's signals add up to, of the equity.
-        providers: in the order of their preference.
+        max_gross_exposure: largest sum of the sizes of one row, as a fraction of equity.
+        providers: the preferred ones first.
         universe: chooses the symbols.
-        layers: in the order of their names, so that installing order changes nothing.
-        ensemble: fuses them.
+        layers: by name, so that the order of installation changes nothing.
+        ensemble: fuses the layers' scores.
         risk: sets levels.
         sizer: sets sizes.
         sinks: carry signals out, by name.
-        versions: what goes into every signal.
+        versions: of Weft, the settings and the plugins, for every signal.
         weights: base weight of every enabled layer, the missing ones included.
-        missing: layers that could not be loaded and may be missing, and why.
+        missing: optional layers that could not be loaded, and why, by name.
         portfolio_risk: measures what positions lose together; None for none.
-        models: in the order of their names.
-        regime: tells the state of the market; None for none.
-        silent: models or a regime that could not be loaded and may be missing, and why.
-        deadline_seconds: for components without a deadline of their own.
-        deadlines: those of the four in `NEEDED` and of sinks that have one, by key in config.
+        models: by name.
+        regime: detects the state of the market; None for none.
+        silent: optional models or regime that could not be loaded, and why, by key in config.
+        deadline_seconds: for components whose slot sets none.
+        deadlines: set in the slots of the four in `NEEDED` and of sinks, by key in config.
+        calls: calls the components, and remembers which of them hang.
     """
 
     interval: Interval
@@ -80,19 +82,20 @@ class Composition:
     portfolio_risk: Configured[PortfolioRisk] | None = None
     silent: Mapping[str, str] = field(default_factory=dict)
     deadlines: Mapping[str, float] = field(default_factory=dict)
+    calls: Calls = field(default_factory=Calls, repr=False, compare=False)
 
     def deadline(self, key: str) -> float:
-        """Return the seconds one call has of what stands under a key of `deadlines`."""
+        """Return the seconds for one call of the component under a key of `deadlines`."""
         return self.deadlines.get(key, self.deadline_seconds)
 
     @property
     def made_for(self) -> dict[str, object]:
-        """What an artifact has to have been trained for, as it stands on its card."""
+        """Return what the card of an artifact must state for this composition to use it."""
         return {"interval": self.interval.name, "horizon_candles": self.horizon_candles}
 
     @property
     def trained(self) -> dict[str, Trained]:
-        """Every component that is trained, by its key in config: ``models.transformer``."""
+        """Return every trained component by its key in config, such as ``models.transformer``."""
         slots: dict[str, Component] = {
             f"models.{model.policy.name}": model.component for model in self.models
         }
@@ -100,12 +103,12 @@ class Composition:
             slots["regime"] = self.regime.component
         slots |= {f"layers.{layer.policy.name}": layer.component for layer in self.layers}
         slots |= {"ensemble": self.ensemble, "risk": self.risk, "sizer": self.sizer}
-        return {key: one for key, one in slots.items() if isinstance(one, Trained)}
+        return {key: part for key, part in slots.items() if isinstance(part, Trained)}
 
     def for_rows(self, rows: int) -> "Composition":
-        """Return this composition with deadlines for a view of so many decision rows.
+        """Return this composition with deadlines for a view of `rows` decision rows.
 
-        The deadlines of the settings are for up to `ROWS_OF_A_DEADLINE` rows; a longer view gets
+        The deadlines of the settings hold for up to `ROWS_OF_A_DEADLINE` rows; a longer view gets
         proportionally more time.
         """
         if rows <= ROWS_OF_A_DEADLINE:
@@ -113,13 +116,13 @@ class Composition:
         return self._with_deadlines(lambda seconds: seconds * rows / ROWS_OF_A_DEADLINE)
 
     def unhurried(self) -> "Composition":
-        """Return this composition with an hour for each call: for history, which may take long."""
+        """Return this composition with an hour for each call, for long history and replays."""
         return self._with_deadlines(lambda _: 3600.0)
 
     def _with_deadlines(self, seconds: Callable[[float], float]) -> "Composition":
-        def patient(one: Configured[C]) -> Configured[C]:
-            policy = replace(one.policy, deadline_seconds=seconds(one.policy.deadline_seconds))
-            return replace(one, policy=policy)
+        def patient(part: Configured[C]) -> Configured[C]:
+            policy = replace(part.policy, deadline_seconds=seconds(part.policy.deadline_seconds))
+            return replace(part, policy=policy)
 
         return replace(
             self,
@@ -127,12 +130,12 @@ class Composition:
             models=tuple(patient(model) for model in self.models),
             regime=None if self.regime is None else patient(self.regime),
             deadline_seconds=seconds(self.deadline_seconds),
-            deadlines={key: seconds(own) for key, own in self.deadlines.items()},
+            deadlines={key: seconds(deadline) for key, deadline in self.deadlines.items()},
         )
 
     @property
     def needs(self) -> tuple[Need, ...]:
-        """What all components together ask the view for, and what a signal says of its data."""
+        """Return the needs of all components, and the candles behind a signal's data status."""
         asking: list[Component] = [self.universe, self.ensemble, self.risk, self.sizer]
         asking += [configured.component for configured in self.layers]
         asking += [configured.component for configured in self.models]
@@ -143,7 +146,7 @@ class Composition:
 
     @property
     def data_kind(self) -> SourceKind:
-        """What the data is: synthetic or sandbox as soon as one provider is."""
+        """Return the kind of the data: synthetic or sandbox as soon as one provider is."""
         kinds = {configured.component.source_kind for configured in self.providers}
         unreal = (SourceKind.SYNTHETIC, SourceKind.SANDBOX)
         return next((kind for kind in unreal if kind in kinds), SourceKind.REAL)

@@ -1,4 +1,4 @@
-"""What is wrong with the candles behind a signal from now on, in words, with the way out."""
+"""Notes on the data behind a signal: what is wrong with it, in words, and what to do."""
 
 from collections.abc import Iterator, Mapping
 
@@ -16,7 +16,7 @@ _STATUS = {Presence.TRADED: "live", Presence.CLOSED: "closed", Presence.HOLE: "s
 
 
 def status(candles: Candles, at: int, column: int) -> str:
-    """Return how a symbol's market stands on a row: see `weft.domain.signal.DataProvenance`."""
+    """Return the status of a symbol's market on a row: see `weft.domain.signal.DataProvenance`."""
     match int(candles.aside[at, column]):
         case Aside.LEAP:
             return "broken"
@@ -27,13 +27,13 @@ def status(candles: Candles, at: int, column: int) -> str:
 
 
 def notes(candles: Candles, at: int, column: int, instrument: Instrument) -> tuple[str, ...]:
-    """Return a line for everything about a symbol's candles that a reader has to know.
+    """Return a line for each leap, halt or hole in a symbol's latest `COVERAGE_ROWS` candles.
 
     Args:
         candles: of the decision interval.
         at: the row.
         column: of the symbol.
-        instrument: what it is.
+        instrument: the symbol's, for notes on what its listing leaves open.
     """
     first = max(0, at + 1 - COVERAGE_ROWS)
     window = candles.slice(first, at + 1)
@@ -46,9 +46,9 @@ def notes(candles: Candles, at: int, column: int, instrument: Instrument) -> tup
 
 
 def too_old(view: View) -> dict[str, FloatPanel]:
-    """Return the metrics that are unknown for their age, by name, in seconds (steps, symbol).
+    """Return the age in seconds of each metric that is too old to count (steps, symbol), by name.
 
-    NaN where a metric counts, or was never known. Metrics of which nothing is too old are left out.
+    NaN where a metric counts, or was never known. Metrics that count everywhere are left out.
     """
     data = view.loaded
     if not data.old:
@@ -59,10 +59,10 @@ def too_old(view: View) -> dict[str, FloatPanel]:
 
 
 def stale_notes(stale: Mapping[str, float | None]) -> tuple[str, ...]:
-    """Return a line that names metrics that are too old to count, if there are any.
+    """Return a line that names the metrics that are too old to count; none for no metrics.
 
     Args:
-        stale: age of each, in seconds.
+        stale: age of each metric in seconds, by name.
     """
     if not stale:
         return ()

@@ -1,4 +1,4 @@
-"""From composed panels to signals that people and programs read."""
+"""Reporting: turns composed panels into signals."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,14 +30,17 @@ from weft.foundation.times import SECOND, Interval, iso
 from weft.market.corrections import note_of
 from weft.market.view import View
 
+PERCENT = 100.0
+"""A signal states its confidence from 0 to 100; components state it from 0 to 1."""
+
 _DIRECTIONS = {1: Direction.LONG, -1: Direction.SHORT, 0: Direction.NEUTRAL}
 
 
 class Reporter:
-    """Turns what a composition says into signals.
+    """Turns the decisions of a composition into signals.
 
     Args:
-        composition: what composed them.
+        composition: that took the decisions.
     """
 
     def __init__(self, composition: Composition) -> None:
@@ -49,7 +52,7 @@ class Reporter:
         """Return the signals of one decision row.
 
         Args:
-            composed: what the composition says.
+            composed: the decisions.
             row: which decision row; the last by default.
         """
         view = composed.view
@@ -65,7 +68,7 @@ class Reporter:
             else:
                 omitted[symbol] = reason
         kind = self._composition.data_kind.value
-        return Report(iso(as_of), kind, tuple(signals), omitted)
+        return Report(iso(as_of), kind, tuple(signals), omitted, composed.not_recorded)
 
     def _reason_to_omit(
         self, composed: Composed, candles: Candles, at: int, row: int, column: int
@@ -84,7 +87,7 @@ class Reporter:
         symbol = candles.symbols[column]
         fusion, levels = composed.fusion, composed.levels
         entry = number(levels.entry[row, column])
-        # A direction nobody can act on, the market being closed or silent, is no direction.
+        # Without an entry, such as in a closed market, a direction cannot be acted on.
         direction = _DIRECTIONS[int(fusion.direction[row, column])] if entry else Direction.NEUTRAL
         acts = direction is not Direction.NEUTRAL
         stop = number(levels.stop_loss[row, column]) if acts else None
@@ -99,7 +102,7 @@ class Reporter:
                 horizon=self._horizon,
                 direction=direction,
                 score=number(fusion.score[row, column]) or 0.0,
-                confidence=number(fusion.confidence[row, column]) or 0.0,
+                confidence=(number(fusion.confidence[row, column]) or 0.0) * PERCENT,
                 calibrated=fusion.calibrated,
                 entry=entry,
                 stop_loss=stop,
@@ -124,10 +127,10 @@ class Reporter:
         return {RISK_HORIZON: self._horizon, **figures} if figures else {}
 
     def _layers(self, composed: Composed, row: int, column: int) -> tuple[LayerReport, ...]:
-        found = []
+        reports = []
         for name, scores in composed.scores.items():
             score = number(scores.score[row, column])
-            found.append(
+            reports.append(
                 LayerReport(
                     name=name,
                     score=score,
@@ -138,7 +141,7 @@ class Reporter:
                 )
             )
         absent = [LayerReport(n, None, 0.0, None, LayerStatus.FAILED, {}) for n in composed.missing]
-        return tuple(sorted(found + absent, key=lambda layer: layer.name))
+        return tuple(sorted(reports + absent, key=lambda layer: layer.name))
 
     def _forecasts(self, composed: Composed, row: int, column: int) -> tuple[ForecastReport, ...]:
         return tuple(
@@ -199,7 +202,7 @@ class Reporter:
 
 
 def _corrections(view: View, candles: Candles, at: int, column: int) -> tuple[str, ...]:
-    """Return the corrections that came too late for the rows that components could see."""
+    """Return a note on corrections that became known after the rows of the view."""
     as_of = int(candles.times[at])
     series = view.loaded.listings[column].at(as_of)
     if series is None:
@@ -215,7 +218,7 @@ def _figures(panels: Mapping[str, FloatPanel], row: int, column: int) -> dict[st
 
 
 def _last_close(candles: Candles, at: int, column: int) -> int | None:
-    """Return the close of a symbol's latest candle, None where it is too long ago to be known."""
+    """Return the close of a symbol's latest candle; None where it is older than the view."""
     missed = int(candles.rows_since_traded[at, column])
     return None if missed >= NEVER else int(candles.times[at]) - missed * candles.interval.micros
 

@@ -13,7 +13,7 @@ from weft.config.problems import check, config_error
 from weft.config.secrets import holds_secret
 from weft.config.settings import LayerSlot, Settings, Slot
 from weft.config.tree import Origins
-from weft.foundation.boundary import Raised, attempt
+from weft.foundation.calls import Raised, guarded
 from weft.foundation.errors import PluginError
 
 _DIGITS = 16
@@ -43,7 +43,7 @@ def validate_options(
             hint="Its authors have to rename the option",
         )
     under = tuple(key.split("."))
-    checked = attempt(
+    checked = guarded(
         lambda: check(cls.Config, slot.options, origins, under=under, also_known=own_keys)
     )
     if isinstance(checked, Raised):

@@ -272,12 +272,14 @@ class Report:
         data: kind of the data: real, synthetic or sandbox.
         signals: one for each symbol of the universe that has data, by symbol.
         omitted: symbols that have data but get no signal, and why.
+        not_recorded: why the signals do not go into the ledger; None where they do.
     """
 
     as_of: str
     data: str
     signals: tuple[Signal, ...]
     omitted: Mapping[str, str]
+    not_recorded: str | None = None
 
     @property
     def missing_layers(self) -> Mapping[str, str]:

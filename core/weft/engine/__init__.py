@@ -1,1 +1,1 @@
-"""The engine: one composition over one store, and what reports on it."""
+"""The engine: one composition over one store, and reports on its parts."""

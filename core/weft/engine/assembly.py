@@ -1,8 +1,8 @@
-"""Assembling: from settings and installed plugins to an engine that is ready to compose."""
+"""Assembling: builds an engine from settings and installed plugins."""
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +26,8 @@ from weft.domain.reconcile import Reconciliation
 from weft.domain.signal import Versions
 from weft.engine.engine import Engine
 from weft.features.engine import FeatureEngine
+from weft.foundation.breadcrumbs import Breadcrumbs, take_left_behind
+from weft.foundation.calls import Calls
 from weft.foundation.clock import Clock, SystemClock
 from weft.foundation.errors import ConfigError, MissingDependencyError, PluginError
 from weft.foundation.times import SECOND, Interval
@@ -55,10 +57,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_CALLS = "calls"
+"""Folder beside that of the models, for notes of the plugin calls under way."""
+
 
 @dataclass(slots=True)
 class _Builder:
-    """Loads components one by one, and gathers every mistake before giving up."""
+    """Builds components one by one, and collects every mistake before it raises."""
 
     loaded: LoadedSettings
     registry: Registry
@@ -68,7 +73,7 @@ class _Builder:
     missing: dict[str, str] = field(default_factory=dict)
 
     def build(self, kind: str, key: str, name: str, slot: Slot) -> Component | None:
-        """Return the component of a slot, or None where it has a mistake or may be missing."""
+        """Return the component of a slot; None after a mistake, or for an optional one."""
         try:
             cls = self.registry.load(kind, slot.use)
             config = validate_options(cls, slot, key, self.loaded.origins)
@@ -76,7 +81,7 @@ class _Builder:
             self.problems += error.problems or [str(error)]
             return None
         except MissingDependencyError as error:
-            # A provider nobody switched on by name needs no packages.
+            # `auto` switches a provider on only where its packages are installed.
             if slot.enabled != "auto":
                 self._lacks(key, slot, error)
             return None
@@ -104,7 +109,7 @@ class _Builder:
         self.problems.append(f"{key}{self._origin(*key.split('.'), 'use')}: {error}")
 
     def lacking(self, provider: str) -> str:
-        """Return what a provider needs that config does not give: its key, or a path."""
+        """Return the name of the missing variable or option of a provider: its key, or its path."""
         options = self.configs[f"providers.{provider}"]
         missing = "api_key" if "api_key" in type(options).model_fields else "path"
         path = ("providers", provider, missing)
@@ -112,25 +117,25 @@ class _Builder:
         return (origin and origin.variable) or ".".join(path)
 
     def _origin(self, *path: str) -> str:
-        """Return where a key was set, as messages add it."""
+        """Return the place where a key was set, as messages append it."""
         origin = self.loaded.origins.at(path)
         return f" ({origin.place})" if origin else ""
 
-    def one(self, kind: str, slot: Slot) -> Any:  # noqa: ANN401  # of the kind the key names
-        """Return the component of a section that holds just one and is called by its kind."""
+    def single(self, kind: str, slot: Slot) -> Any:  # noqa: ANN401  # a component of that kind
+        """Return the component of a section with a single slot, named by its kind."""
         return self.build(kind, kind, slot.use, slot)
 
-    def needed(self, kind: str, slot: Slot) -> Any:  # noqa: ANN401  # of the kind the key names
-        """Return the component of a section that no composition can do without."""
+    def needed(self, kind: str, slot: Slot) -> Any:  # noqa: ANN401  # a component of that kind
+        """Return the component of a section that every composition needs."""
         for key, value in (("enabled", False), ("on_error", "degrade")):
             if getattr(slot, key) == value:
-                told = f"nothing can be composed without one; leave {key} out"
-                self.problems.append(f"{kind}.{key}: {told}{self._origin(kind, key)}")
-        # A None is never used: `finish` raises first.
+                problem = f"nothing can be composed without one; leave {key} out"
+                self.problems.append(f"{kind}.{key}: {problem}{self._origin(kind, key)}")
+        # A None is never used, because `finish` raises first.
         return self.build(kind, kind, slot.use, slot.model_copy(update={"on_error": "fail"}))
 
     def deadlines(self, section: str, slots: Mapping[str, Slot]) -> dict[str, float]:
-        """Return the deadlines that slots have of their own, by key in config."""
+        """Return the deadlines that slots set, by key in config."""
         return {
             f"{section}{name}": slot.deadline_seconds
             for name, slot in slots.items()
@@ -148,7 +153,7 @@ class _Builder:
         return {name: component for name, component in built.items() if component is not None}
 
     def finish(self) -> None:
-        """Raise where there was any mistake."""
+        """Raise a ConfigError if there was any mistake."""
         if self.problems:
             count = len(self.problems)
             raise ConfigError(
@@ -162,9 +167,9 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
     """Return an engine for the given settings.
 
     Args:
-        loaded: settings, and where each came from.
+        loaded: settings, and the place of each.
         registry: the installed plugins.
-        clock: tells the time; the machine's clock by default.
+        clock: the machine's clock by default.
 
     Raises:
         ConfigError: one line per mistake, with its key.
@@ -172,8 +177,13 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
     """
     clock = clock or SystemClock()
     settings = loaded.settings
-    hooks = _hooks(loaded, registry)
+    breadcrumbs = _breadcrumbs(Path(settings.storage.models).parent / _CALLS)
+    calls = Calls(clock, breadcrumbs)
+    hooks = _hooks(loaded, registry, calls)
     composition, make_feature = compose_settings(loaded, registry)
+    composition = replace(composition, calls=calls)
+    if breadcrumbs is not None:
+        breadcrumbs.titles = _titles(composition)
     delay = round(settings.decision_delay_seconds * SECOND)
     plan = make_plan(
         composition.interval,
@@ -200,6 +210,7 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
         settings.history_days,
         Connections([configured.component for configured in composition.providers], clock, cache),
     )
+    collector.workers.breadcrumbs = breadcrumbs
     ledger = Ledger(settings.storage.ledger, clock)
     artifacts = Artifacts(Path(settings.storage.models))
     champions = Champions(ledger, artifacts, composition.made_for)
@@ -226,6 +237,35 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
     )
     hooks.engine_ready(EngineContext(settings=settings, plugins=registry.records()))
     return engine
+
+
+def _titles(composition: Composition) -> dict[str, str]:
+    """Return each component's name and distribution, by the name it is called under."""
+    titles = {}
+    for key, dist in composition.versions.plugins.items():
+        kind, _, name = key.partition(":")
+        title = f"{kind} {name.rpartition(':')[2]}"
+        titles[title] = f"{title} ({dist})"
+    return titles
+
+
+def _breadcrumbs(folder: Path) -> Breadcrumbs | None:
+    """Return notes of the plugin calls under way, and warn of those that a crash left behind."""
+    try:
+        left = take_left_behind(folder)
+        breadcrumbs = Breadcrumbs(folder)
+    except OSError as error:
+        _log.info("%s cannot be written; a crash inside a plugin will not be named", error.filename)
+        return None
+    if left:
+        beside = f", beside {', '.join(left[1:])}" if left[1:] else ""
+        _log.warning(
+            "the last run ended inside %s%s. Where nobody stopped it, look at that plugin, or "
+            "switch it off in config.yaml; PYTHONFAULTHANDLER=1 shows where C code crashes",
+            left[0],
+            beside,
+        )
+    return breadcrumbs
 
 
 def compose_settings(
@@ -258,7 +298,7 @@ def compose_settings(
     builder.finish()
     for key, why in builder.missing.items():
         if key.startswith(("sinks.", "providers.", "portfolio_risk")):
-            # No signal tells of these.
+            # Signals name missing layers and models only.
             _log.warning("%s is left out: %s", key, why)
     deadline = settings.runtime.deadline_seconds
     make_feature = _FeatureMaker(registry, settings.features)
@@ -313,7 +353,7 @@ def compose_settings(
 
 
 def _below(section: str, missing: Mapping[str, str]) -> dict[str, str]:
-    """Return the entries of a section, by what stands in their keys after it."""
+    """Return the entries of a section, by their keys without the section's name."""
     under = f"{section}."
     return {k.removeprefix(under): why for k, why in missing.items() if k.startswith(under)}
 
@@ -322,14 +362,15 @@ def _optional(builder: _Builder, kind: str, slot: Slot | None) -> Configured[Any
     """Return the component of a section that holds one or none."""
     if slot is None or not slot.enabled:
         return None
-    component = builder.one(kind, slot)
+    component = builder.single(kind, slot)
     deadline = builder.loaded.settings.runtime.deadline_seconds
     return None if component is None else Configured(component, _policy(kind, slot, deadline))
 
 
-def _hooks(loaded: LoadedSettings, registry: Registry) -> HookManager:
-    """Return the hooks config lists. One that cannot be registered stops the start."""
-    hooks = build_hooks(registry, loaded.settings.hooks, loaded.settings.runtime.deadline_seconds)
+def _hooks(loaded: LoadedSettings, registry: Registry, calls: Calls) -> HookManager:
+    """Return the hooks that config lists, or raise where one cannot be registered."""
+    settings = loaded.settings
+    hooks = build_hooks(registry, settings.hooks, settings.runtime.deadline_seconds, calls)
     if hooks.failures:
         raise ConfigError(
             "not every hook plugin could be registered",
@@ -346,8 +387,8 @@ def _policy(name: str, slot: Slot, deadline_seconds: float) -> Policy:
 def _providers(builder: _Builder) -> dict[str, Provider]:
     """Return the providers that are on, in config order.
 
-    One that is set to ``auto`` is on when it has what it needs; a fallback only when no other
-    one is, so that made-up data never stands beside real data.
+    ``auto`` switches a provider on that has its key or path, and a fallback only when no other
+    provider is on, so that made-up data is never mixed with real data.
     """
     slots = builder.loaded.settings.providers
     on: dict[str, Provider] = {}
@@ -386,15 +427,15 @@ def _providers(builder: _Builder) -> dict[str, Provider]:
 
 
 class _FeatureMaker:
-    """Builds features by name, each combination of options once."""
+    """Builds each feature once for each combination of options."""
 
     def __init__(self, registry: Registry, slots: Mapping[str, Slot]) -> None:
         self._registry = registry
         self._slots = slots
-        self._made: dict[FeatureNeed, Feature] = {}
+        self._features: dict[FeatureNeed, Feature] = {}
 
     def __call__(self, need: FeatureNeed) -> Feature:
-        if need not in self._made:
+        if need not in self._features:
             slot = self._slots.get(need.name)
             cls = self._registry.load(Feature.kind, slot.use if slot else need.name)
             try:
@@ -406,5 +447,5 @@ class _FeatureMaker:
                     where=f"feature {need.name}",
                     hint="The layer or model that asks for it has to ask for something else",
                 ) from error
-            self._made[need] = cast("Feature", cls(options))
-        return self._made[need]
+            self._features[need] = cast("Feature", cls(options))
+        return self._features[need]

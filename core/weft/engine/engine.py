@@ -1,8 +1,10 @@
-"""The engine: one composition over one store, for live, for history and for replay alike."""
+"""The engine: one composition over one store, for live, history and replay."""
 
 import asyncio
+import logging
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from weft.collect.collector import Collector, Progress
 from weft.collect.intake import RoundResult
@@ -26,6 +28,8 @@ from weft.plugins.hookspecs import CompositionContext
 from weft.plugins.manager import HookManager
 from weft.store.store import Store
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(slots=True)
 class Engine:
@@ -33,15 +37,15 @@ class Engine:
 
     Attributes:
         composition: the components and how they are used.
-        store: what was known, and since when.
-        ledger: every signal that was recorded.
+        store: data with the time it became known.
+        ledger: the recorded signals.
         market: views of the store.
         collector: brings the store up to date.
-        features: computes features; holds nothing but caches.
-        hooks: told of every composition that was recorded.
-        clock: tells the time.
-        champions: which artifacts are in use.
-        trainer: trains the components that are trained.
+        features: computes features; its only state is caches.
+        hooks: notified of every recorded composition.
+        clock: the time.
+        champions: the artifacts in use.
+        trainer: trains the trained components.
     """
 
     composition: Composition
@@ -54,6 +58,7 @@ class Engine:
     clock: Clock
     champions: Champions
     trainer: Trainer
+    _warm: bool = field(default=False, init=False)
 
     async def update(
         self,
@@ -66,7 +71,7 @@ class Engine:
         return await self.collector.collect(progress, since=since, in_time=in_time)
 
     def awaited(self, patience_seconds: float) -> list[str]:
-        """Return the symbols whose candle for the newest decision row may still come.
+        """Return the symbols whose candle for the newest decision row is still awaited.
 
         Args:
             patience_seconds: how long after its decision is due a row waits for its candles.
@@ -78,10 +83,10 @@ class Engine:
         return self.market.awaited(row, self.composition.max_age_candles)
 
     def latest_close(self) -> int:
-        """Return the newest decision row there is to compose at, microseconds since 1970.
+        """Return the newest decision row to compose at, microseconds since 1970.
 
-        That is the last close of the decision interval whose decision is due, or the last one
-        the candles reach where they end earlier.
+        That is the last close of the decision interval whose decision is due, or an earlier one
+        where the stored candles end earlier.
         """
         now = self.composition.interval.floor(self.clock.now() - self.market.plan.delay)
         last = self.market.last_close
@@ -90,13 +95,13 @@ class Engine:
     def view(
         self, as_of: int | None = None, steps: int = 1, recorded_by: int | None = None
     ) -> View:
-        """Return what was known at a close, when its decision is taken.
+        """Return the data known at a close, when its decision is taken.
 
         Args:
             as_of: microseconds since 1970; None for the newest decision row.
             steps: decision rows, the last of them at or before `as_of`.
-            recorded_by: leave out what the store wrote later than this, microseconds since 1970:
-                what a composition at that instant could see. None for everything.
+            recorded_by: leave out rows that the store wrote later, microseconds since 1970: the
+                view of a composition at that instant. None for all rows.
 
         Raises:
             LookAheadError: `as_of` lies in the future, or its decision does.
@@ -123,7 +128,7 @@ class Engine:
         return market.view(row, steps)
 
     def _expect_candles(self) -> None:
-        """Raise where no source that is on could ever bring a candle."""
+        """Raise a NoDataError if no provider that is on brings candles."""
         providers = [configured.component for configured in self.composition.providers]
         if any(provider.brings_candles for provider in providers):
             return
@@ -136,14 +141,37 @@ class Engine:
         )
 
     def compose(self, view: View) -> Composed:
-        """Return what the composition says on a view's decision rows. Pure."""
-        # Here, because compiling would count against the deadline of the first layer that asks.
+        """Return the decisions of the composition on a view's decision rows.
+
+        The first composition of an engine fills caches. If it loses a layer or a model while doing
+        so, its signals are shown but not recorded, because a later composition of the same view
+        would not lose it.
+        """
+        # Compiled here, outside of the deadline of the layer that uses a feature first.
         self.features.compile(self.step_features())
         in_use = self.in_use(view)
-        return compose(self.composition, view, in_use.learned, in_use.problems)
+        composed = compose(self.composition, view, in_use.learned, in_use.problems)
+        warming_up, self._warm = not self._warm, True
+        if warming_up and composed.lost:
+            names = ", ".join(sorted(composed.lost))
+            why = f"{names} gave no answer while warming up"
+            return replace(composed, not_recorded=why)
+        return composed
+
+    def compose_again(self, view: View, skipped: Mapping[str, str]) -> Composed:
+        """Return the decisions of an earlier composition, without its deadlines.
+
+        Args:
+            view: the data known then.
+            skipped: layers, models or regime that gave no answer then, and why, by key in config.
+        """
+        self.features.compile(self.step_features())
+        in_use = self.in_use(view)
+        patient = self.composition.unhurried()
+        return compose(patient, view, in_use.learned, in_use.problems, skipped)
 
     def in_use(self, view: View) -> ActiveArtifacts:
-        """Return what the trained components had learnt by a view's first decision row."""
+        """Return the artifacts in use as of a view's first decision row."""
         recorded_by = view.loaded.read_at or None
         return self.champions.at(self.composition.trained, int(view.times[0]), recorded_by)
 
@@ -152,12 +180,17 @@ class Engine:
         return Reporter(self.composition).report(composed, row)
 
     def record(self, report: Report, view: View) -> int:
-        """Write a report's signals to the ledger, once; return how many were new to it.
+        """Write a report's signals to the ledger once; return the number of new ones.
+
+        A report with a reason in `not_recorded` is not written.
 
         Args:
             report: the signals.
-            view: what they were composed from.
+            view: the data they were composed from.
         """
+        if report.not_recorded is not None:
+            _log.warning("the signals of %s: not recorded: %s", report.as_of, report.not_recorded)
+            return 0
         written = self.ledger.record(report.signals, view.loaded.read_at, own_arithmetic())
         context = CompositionContext(
             as_of=report.as_of, data=report.data, config=self.composition.versions.config
@@ -166,12 +199,12 @@ class Engine:
         return written
 
     async def carry_out(self, report: Report) -> dict[str, str]:
-        """Hand a report's signals to every sink; return what failed, and why, by sink.
+        """Hand a report's signals to every sink; return the failures by sink.
 
-        Each sink runs in a thread of its own: one that fails, overruns its deadline or blocks does
-        not keep the signals from the others.
+        Signals that are not recorded go to no sink. Each sink runs in its own thread: a sink that
+        fails, overruns its deadline or blocks does not keep the signals from the others.
         """
-        names = list(self.composition.sinks)
+        names = list(self.composition.sinks) if report.not_recorded is None else []
         emitted = await asyncio.gather(
             *(self._emit(name, report) for name in names),
             return_exceptions=True,
@@ -187,19 +220,20 @@ class Engine:
         sink, worker = self.composition.sinks[name], self.collector.workers.of(f"sink {name}")
 
         async def emit() -> None:
-            # Its own, for the figures of a signal stand in dicts that a sink could write to.
+            # A copy, because a sink could write to the dicts of a signal.
             signals = deepcopy(report.signals)
             await checked_awaitable(sink.emit(signals), f"sink {name}", "emit")
 
         await worker.run(emit, patience_seconds=deadline, deadline_seconds=deadline)
 
     def step_features(self) -> list[StepFeature]:
-        """Return the compiled features that composing will use, each once."""
-        made = (self.market.make_feature(need) for need in self.market.plan.features())
-        unique = {(f.name, f.config): f for f in made if isinstance(f, StepFeature)}
+        """Return the compiled features of the composition, each once."""
+        features = (self.market.make_feature(need) for need in self.market.plan.features())
+        unique = {(f.name, f.config): f for f in features if isinstance(f, StepFeature)}
         return list(unique.values())
 
     def close(self) -> None:
-        """Let go of the ledger's database, and end the threads of providers and sinks."""
+        """Close the ledger's database, and end the threads of providers and sinks."""
         self.collector.workers.close()
+        self.composition.calls.close()
         self.ledger.close()

@@ -1,4 +1,4 @@
-"""Explaining: what stands behind one signal, down to the features of each model."""
+"""Explaining: the evidence behind a signal, down to the features of each model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,20 +9,19 @@ from weft.components.model import Model
 from weft.domain.signal import Report, Signal, number
 from weft.engine.engine import Engine
 from weft.foundation.arrays import FloatPanel
-from weft.foundation.calls import attempt
 from weft.foundation.errors import NoDataError
 from weft.market.view import View
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One signal, and what moved each model's forecast.
+    """A signal, and the features behind each model's forecast.
 
     Attributes:
         report: all signals of the row.
-        signal: the one explained.
-        features: for each model, what its strongest features add to its forecast, in its own
-            units, the strongest first.
+        signal: the explained signal.
+        features: contributions of the strongest features to each model's forecast, in units of
+            the model, the strongest first.
     """
 
     report: Report
@@ -31,20 +30,20 @@ class Explanation:
 
 
 def explain(engine: Engine, view: View, symbol: str, top: int = 8) -> Explanation:
-    """Return what stands behind a symbol's signal at the last decision row of a view.
+    """Return the explanation of a symbol's signal at the last decision row of a view.
 
     Args:
-        engine: composes.
-        view: what was known.
-        symbol: whose signal.
-        top: features of each model at most.
+        engine: that composes.
+        view: the data.
+        symbol: of the signal.
+        top: largest number of features of each model.
 
     Raises:
         NoDataError: the symbol has no signal at that row.
     """
     composed = engine.compose(view)
     report = engine.report(composed)
-    signal = next((one for one in report.signals if one.symbol == symbol), None)
+    signal = next((s for s in report.signals if s.symbol == symbol), None)
     if signal is None:
         raise NoDataError(
             f"{symbol} has no signal at {report.as_of}: "
@@ -60,7 +59,9 @@ def explain(engine: Engine, view: View, symbol: str, top: int = 8) -> Explanatio
         ready = learned[f"models.{name}"].ready
         seen = composed.view.restricted(model.needs, f"model {name}", ready)
         deadline = configured.policy.deadline_seconds
-        outcome = attempt(f"model {name}", partial(_contributions, model, seen, name), deadline)
+        outcome = engine.composition.calls.attempt(
+            f"model {name}", partial(_contributions, model, seen, name), deadline
+        )
         added = {n: number(panel[-1, column]) for n, panel in (outcome.value or {}).items()}
         known = {n: value for n, value in added.items() if value}
         strongest = sorted(known, key=lambda n: -abs(known[n]))[:top]

@@ -1,4 +1,4 @@
-"""How the trained components are doing: for `weft models list` and `GET /models/status`."""
+"""Status of the trained components, for `weft models list` and `GET /models/status`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """How one component that is trained is doing.
+    """Status of a trained component.
 
     Attributes:
         key: its key in config.
         component: kind and name.
-        artifact: digest of what it uses now; None where it has learnt nothing yet.
-        effective_at: since which decision row, ISO 8601 UTC.
-        trained_through: last row that artifact was trained on, ISO 8601 UTC.
-        trust: how far it is listened to, 0 to 1.
-        skill_t: its gain over knowing nothing on rows that came after, in standard errors.
-        trainings: how often it was trained.
-        promotions: how many of these trainings were taken into use when they were done.
-        last_training: what the latest training came to, in words.
-        seconds: how long that took.
-        problem: why it has no artifact, or not the latest; None where all is well.
-        training: since when a training is under way and how far it is; None where none is.
+        artifact: digest of the artifact in use; None without one.
+        effective_at: first decision row that uses it, ISO 8601 UTC.
+        trained_through: last row of its training, ISO 8601 UTC.
+        trust: in the artifact, 0 to 1.
+        skill_t: its gain over the baseline on rows after its training, in standard errors.
+        trainings: number of trainings.
+        promotions: number of trainings whose artifact was promoted at once.
+        last_training: result of the latest training, in words.
+        seconds: duration of the latest training.
+        problem: why there is no artifact, or not the latest; None without a problem.
+        training: start and progress of a training under way; None without one.
     """
 
     key: str
@@ -50,19 +50,19 @@ class ModelStatus:
 
 
 def model_status(engine: "Engine") -> list[ModelStatus]:
-    """Return how each trained component of an engine is doing, by its key in config."""
+    """Return the status of each trained component of an engine, by key in config."""
     trained = engine.composition.trained
     now = engine.clock.now()
     in_use = engine.champions.at(trained, now)
     trainings = engine.trainer.trainings.by_key()
     under_way = engine.trainer.under_way()
-    found = []
+    rows = []
     for key, component in sorted(trained.items()):
-        own = trainings.get(key)
+        history = trainings.get(key)
         learned = in_use.learned.get(key)
         ranked = engine.champions.ranked(key, now)
         about = _about(engine, key, learned.digest) if learned else None
-        found.append(
+        rows.append(
             ModelStatus(
                 key=key,
                 component=component.title(),
@@ -71,21 +71,21 @@ def model_status(engine: "Engine") -> list[ModelStatus]:
                 trained_through=str(about["trained_through"]) if about else None,
                 trust=learned.trust if learned else None,
                 skill_t=float(about["skill_t"]) if about else None,
-                trainings=own.count if own else 0,
-                promotions=own.promoted if own else 0,
-                last_training=str(own.last["why"]) if own else None,
-                seconds=float(own.last["seconds"]) if own else None,
+                trainings=history.count if history else 0,
+                promotions=history.promoted if history else 0,
+                last_training=str(history.last["why"]) if history else None,
+                seconds=float(history.last["seconds"]) if history else None,
                 problem=in_use.problems.get(key) or (None if learned else NOT_TRAINED),
                 training=str(under_way[key]) if key in under_way else None,
             )
         )
-    return found
+    return rows
 
 
 def _since(ranked: "Sequence[Promotion]", digest: str) -> str | None:
-    """Return since when an artifact is used without a break: one judged anew is promoted anew."""
-    from_it = dropwhile(lambda one: one.digest != digest, ranked)
-    run = list(takewhile(lambda one: one.digest == digest, from_it))
+    """Return the first decision row of an artifact's current use, over repeated promotions."""
+    from_use = dropwhile(lambda promotion: promotion.digest != digest, ranked)
+    run = list(takewhile(lambda promotion: promotion.digest == digest, from_use))
     return iso(run[-1].effective_at) if run else None
 
 
@@ -93,5 +93,5 @@ def _about(engine: "Engine", key: str, digest: str) -> Mapping[str, Any] | None:
     try:
         return engine.trainer.artifacts.about(key, digest)
     except ArtifactError:
-        # What is in memory is used all the same.
+        # The artifact in memory stays in use without its card on disk.
         return None

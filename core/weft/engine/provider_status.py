@@ -1,4 +1,4 @@
-"""How every source of a composition is doing: for the API and the command line."""
+"""Status of the providers of a composition, for the API and the command line."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,26 +11,25 @@ from weft.sources.http.status import SourceState, SourceStatus
 
 @dataclass(frozen=True, slots=True)
 class ProviderStatus:
-    """How one provider is doing. Instants are microseconds since 1970.
+    """Status of a provider. Instants are microseconds since 1970.
 
     Attributes:
         name: its key in config.yaml.
         kind: real, sandbox or synthetic.
-        source: name its rows are stored under.
-        state: of its API (see `weft.sources.http.status.SourceState`); ``local`` where it has none.
-        last_success: when it last answered; None where it has not, or has no API.
+        source: name under which its rows are stored.
+        state: of its API (see `weft.sources.http.status.SourceState`); ``local`` without an API.
+        last_success: time of its last answer; None before the first, or without an API.
         latency_seconds: median of its last answers.
-        left: units left of each rate limit.
-        requests: asked for since the start.
-        stale: answered with an older answer than asked for, from the cache or one on the way.
-        newest_candle: close of its newest candle that is stored.
-        newest_fact: event time of its newest observation that is stored.
-        new: facts it brought in the last round.
-        restated: facts it brought with another value than before in the last round.
-        problems: which stored candles it says otherwise about by now, what the source refuses for
-            longer, what was refused or repaired in the last round, then the latest of what was in
-            the data of its streams, or missed by them.
-        error: why it stopped early, or its last request failed; None where neither.
+        left: units left of each rate limit, by name.
+        requests: number since the start.
+        stale: requests served with an older answer, from the cache or from a request under way.
+        newest_candle: close of its newest stored candle.
+        newest_fact: event time of its newest stored observation.
+        new: facts of the last round.
+        restated: facts of the last round that replaced another value.
+        problems: corrections of stored candles, standing refusals of the source, values refused
+            or repaired in the last round, then the latest problems of its streams.
+        error: why the last round or request failed; None without a failure.
     """
 
     name: str
@@ -51,19 +50,19 @@ class ProviderStatus:
 
 
 def provider_status(engine: Engine) -> list[ProviderStatus]:
-    """Return how each provider of a composition is doing, in the order of their preference."""
-    asked = {status.name: status for status in engine.collector.connections.status()}
+    """Return the status of each provider of a composition, the preferred ones first."""
+    by_name = {status.name: status for status in engine.collector.connections.status()}
     return [
-        _status(engine, configured.component, asked.get(configured.component.key))
+        _status(engine, configured.component, by_name.get(configured.component.key))
         for configured in engine.composition.providers
     ]
 
 
-def _status(engine: Engine, provider: Provider, asked: SourceStatus | None) -> ProviderStatus:
+def _status(engine: Engine, provider: Provider, api: SourceStatus | None) -> ProviderStatus:
     latest = engine.collector.latest.get(provider.key)
     error = latest.error if latest else None
-    if error is None and asked and asked.state is not SourceState.OK:
-        error = asked.last_error
+    if error is None and api and api.state is not SourceState.OK:
+        error = api.last_error
     state = "local" if provider.web is None else "idle"
     opens = [span.last for span in engine.market.known_spans(provider.source).values()]
     base = engine.composition.base.micros
@@ -74,12 +73,12 @@ def _status(engine: Engine, provider: Provider, asked: SourceStatus | None) -> P
         name=provider.key,
         kind=provider.source_kind.value,
         source=provider.source,
-        state=asked.state.value if asked else state,
-        last_success=asked.last_success if asked else None,
-        latency_seconds=asked.latency_seconds if asked else None,
-        left=asked.left if asked else {},
-        requests=asked.requests if asked else 0,
-        stale=asked.stale if asked else 0,
+        state=api.state.value if api else state,
+        last_success=api.last_success if api else None,
+        latency_seconds=api.latency_seconds if api else None,
+        left=api.left if api else {},
+        requests=api.requests if api else 0,
+        stale=api.stale if api else 0,
         newest_candle=max(opens) + base if opens else None,
         newest_fact=engine.collector.newest_fact(provider.source),
         new=latest.new if latest else 0,
@@ -95,7 +94,7 @@ def _status(engine: Engine, provider: Provider, asked: SourceStatus | None) -> P
 
 
 def _corrections(engine: Engine, source: str) -> list[str]:
-    """Return a line for each symbol with candles that the source corrected after they were used."""
+    """Return a line for each symbol with candles that the source corrected after their use."""
     return [
         f"{symbol}: {len(late.opened)} candle{'s' * (len(late.opened) != 1)} changed later in the "
         f"source, or vanished from it, first at {iso(int(late.opened[0]))}; "

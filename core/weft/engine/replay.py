@@ -1,11 +1,10 @@
-"""Replay: composes recorded signals again, from what the store held when they were made.
+"""Replay: composes recorded signals again, from the rows stored when they were composed.
 
-What it promises: under the arithmetic that recorded a signal (`weft.foundation.arithmetic`), the
-same signal to the last byte. Under another one, another processor or another version of a library,
-the same signal to the last byte nearly always, because figures are rounded before they are sealed;
-where a figure lies on the edge between two roundings, one that agrees within `TOLERANCE`. What
-chooses by a figure, a threshold or a branch of a tree, may choose otherwise where the figure lies
-on its edge: such a signal differs, and the fields that differ are named.
+Under the arithmetic that recorded a signal (`weft.foundation.arithmetic`), a replay gives the same
+signal to the last byte. Under another processor or version of a library it nearly always does,
+because figures are rounded before they are sealed; a figure on the edge between two roundings
+agrees within `TOLERANCE`. A threshold or a branch of a tree may decide otherwise for a figure on
+its edge: then the signal differs, and the replay names the fields.
 """
 
 from bisect import bisect
@@ -23,11 +22,13 @@ from weft.foundation.arithmetic import own_arithmetic
 from weft.foundation.errors import NoDataError
 from weft.foundation.times import parse_time
 from weft.ledger.ledger import Entry
+from weft.market.view import View
 
 TOLERANCE: Final = 1e-6
-"""How far two figures may be apart that count as equal, as a share of the larger one.
+"""Largest relative difference of two figures that count as equal.
 
-A price may be as small as it likes; any other figure below `SMALLEST` counts as that large.
+The difference is relative to the larger figure, or to `SMALLEST` if that is larger still and the
+figure is no price.
 """
 
 SMALLEST: Final = 1e-3
@@ -35,24 +36,24 @@ _PRICES: Final = frozenset({"entry", "stop_loss", "take_profit"})
 
 
 class Outcome(StrEnum):
-    """How a signal that was composed again compares with the recorded one."""
+    """Result of comparing a signal composed again with the recorded signal."""
 
     IDENTICAL = "identical"
     """To the last byte."""
     EQUAL = "equal within the tolerance"
-    """Computed under another arithmetic, and no figure is further off than `TOLERANCE`."""
+    """Computed under another arithmetic, with every figure within `TOLERANCE`."""
     DIFFERENT = "different"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One field that differs.
+    """A field that differs.
 
     Attributes:
         path: of the field, such as ``layers.technical.score``.
         recorded: its value in the ledger.
         composed: its value now.
-        gap: how far two figures are apart, as `TOLERANCE` counts; None where one is no figure.
+        gap: relative difference of two figures, as in `TOLERANCE`; None for other values.
     """
 
     path: str
@@ -63,86 +64,105 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A recorded signal, and what composing again gave.
+    """A recorded signal, and the same signal composed again.
 
     Attributes:
-        entry: as it was recorded.
-        signal: what is composed now; None where the symbol gets no signal.
-        found: fields that differ; empty where all are alike.
-        recorded_under: arithmetic that the ledger notes for the entry; empty where it notes none.
+        entry: the recorded signal.
+        signal: the signal composed again; None where the symbol gets no signal now.
+        fields: that differ.
+        recorded_under: arithmetic noted in the ledger for the entry; empty without a note.
     """
 
     entry: Entry
     signal: Signal | None
-    found: tuple[Difference, ...]
+    fields: tuple[Difference, ...]
     recorded_under: Mapping[str, str]
 
     @property
     def same(self) -> bool:
-        """Whether the signal was made again, to the last byte."""
+        """Whether the signals are equal to the last byte."""
         return self.signal is not None and self.signal.id == self.entry.key
 
     @property
     def outcome(self) -> Outcome:
-        """How the two compare. The tolerance is granted to another arithmetic alone."""
+        """Result of the comparison; only another arithmetic is granted the tolerance."""
         if self.same:
             return Outcome.IDENTICAL
-        if self.signal is None or not self.found or self.recorded_under == own_arithmetic():
+        if self.signal is None or not self.fields or self.recorded_under == own_arithmetic():
             return Outcome.DIFFERENT
-        within = all(d.gap is not None and d.gap <= TOLERANCE for d in self.found)
+        within = all(d.gap is not None and d.gap <= TOLERANCE for d in self.fields)
         return Outcome.EQUAL if within else Outcome.DIFFERENT
 
     @property
     def differences(self) -> tuple[str, ...]:
         """Paths of the fields that differ, such as ``data.provider``."""
-        return tuple(difference.path for difference in self.found)
+        return tuple(difference.path for difference in self.fields)
 
     @property
     def largest(self) -> Difference | None:
-        """The figure that is furthest off; None where all figures are alike."""
-        figures = [d for d in self.found if d.gap is not None]
+        """The difference with the largest gap; None where no figure differs."""
+        figures = [d for d in self.fields if d.gap is not None]
         return max(figures, key=lambda d: d.gap or 0.0, default=None)
 
 
 def replay(engine: Engine, entries: Iterable[Entry]) -> Iterator[Replayed]:
-    """Compose recorded signals again, and yield how each compares.
+    """Compose recorded signals again, and yield each comparison.
 
-    Every instant is composed from the rows that the store held when the signal was made: what
-    was fetched or corrected later does not count.
+    Every instant is composed from the rows stored when the signal was composed, without rows that
+    were fetched or corrected later. A layer or model that gave no answer then is skipped.
 
     Args:
-        engine: of the configuration that made them; with another one they differ, and
-            ``versions.config`` among the differences says so.
+        engine: of the configuration that recorded the signals; under another configuration they
+            differ, among others in ``versions.config``.
         entries: of the ledger.
     """
     notes = engine.ledger.notes("arithmetic")
     by_instant = sorted(entries, key=_instant)
-    for (as_of, known_by), group in groupby(by_instant, key=_instant):
+    for (as_of, known_by, lost), group in groupby(by_instant, key=_instant):
         try:
             view = engine.view(parse_time(as_of), recorded_by=known_by)
         except NoDataError:
-            made = {}
+            signals = {}
         else:
-            made = {s.symbol: s for s in engine.report(engine.compose(view)).signals}
+            composed_again = engine.compose_again(view, _lost_then(engine, view, dict(lost)))
+            signals = {s.symbol: s for s in engine.report(composed_again).signals}
         for entry in group:
-            signal = made.get(entry.symbol)
+            signal = signals.get(entry.symbol)
             composed = {} if signal is None else orjson.loads(to_json(signal))
-            found = tuple(_differences(entry.body, composed))
-            yield Replayed(entry, signal, found, _arithmetic_of(entry, notes))
+            differing = tuple(_differences(entry.body, composed))
+            yield Replayed(entry, signal, differing, _arithmetic_of(entry, notes))
 
 
-def _instant(entry: Entry) -> tuple[str, int]:
-    return entry.as_of, entry.known_by
+def _instant(entry: Entry) -> tuple[str, int, tuple[tuple[str, str], ...]]:
+    """Return the row, the latest known data and the lost components of a composition."""
+    layers = {f"layers.{name}": why for name, why in entry.body.get("missing_layers", {}).items()}
+    lost = {**entry.body.get("missing_models", {}), **layers}
+    return entry.as_of, entry.known_by, tuple(sorted(lost.items()))
+
+
+def _lost_then(engine: Engine, view: View, missing: Mapping[str, str]) -> dict[str, str]:
+    """Return the components that a recorded composition called without an answer, and why.
+
+    A model that is missing for the same reason today, such as not being trained, was not called.
+    """
+    composition, in_use = engine.composition, engine.in_use(view)
+    today = {**composition.silent, **in_use.problems}
+    callable_then = {key for key in in_use.learned if key.startswith(("models.", "regime"))}
+    return {
+        key: why
+        for key, why in missing.items()
+        if key.startswith("layers.") or (key in callable_then and today.get(key) != why)
+    }
 
 
 def _arithmetic_of(entry: Entry, notes: Sequence[Entry]) -> Mapping[str, str]:
-    """Return what the last note before an entry says."""
+    """Return the arithmetic of the last note before an entry."""
     place = bisect(notes, entry.seq, key=lambda note: note.seq)
     return notes[place - 1].body if place else {}
 
 
 def _differences(recorded: object, composed: object, path: str = "") -> Iterator[Difference]:
-    """Yield where two plain values differ, but for the id, which follows from the rest."""
+    """Yield the fields in which two plain values differ, without the id, a digest of the rest."""
     recorded, composed = _by_name(recorded), _by_name(composed)
     if isinstance(recorded, Mapping) and isinstance(composed, Mapping):
         for key in sorted({*recorded, *composed}):
@@ -154,7 +174,7 @@ def _differences(recorded: object, composed: object, path: str = "") -> Iterator
 
 
 def _by_name(value: object) -> object:
-    """Return a list of layers or forecasts as a mapping by name, anything else as it is."""
+    """Return a list of layers or forecasts as a mapping by name, other values unchanged."""
     if not isinstance(value, list):
         return value
     names = [

@@ -1,4 +1,4 @@
-"""What training needs: rows of history, time to gather them, and time to train."""
+"""Requirements of training: rows of history, and training time."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,18 +17,17 @@ CANDLES: Final = (500, 1_000, 2_000, 5_000, 10_000, 20_000)
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What one component needs to be trained.
+    """Requirements of the training of a component.
 
     Attributes:
         key: its key in config.
-        least_rows: rows to train on without which it is not trained.
-        most_rows: rows beyond which older ones are left out.
-        rows: decision rows there are.
+        least_rows: smallest number of rows for a training.
+        most_rows: largest number of rows; older ones are left out.
+        rows: available decision rows.
         ready: whether it can be trained now.
-        note: why not, and when; or what the training would use.
-        seconds_per_row: how long the latest training on this machine took for a row, or what the
-            component expects where there was none.
-        measured: whether that was measured here.
+        note: the rows that a training would use; or why it cannot be trained, and from when on.
+        seconds_per_row: of the latest training on this machine, or the component's estimate.
+        measured: whether `seconds_per_row` was measured here.
     """
 
     key: str
@@ -41,17 +40,17 @@ class Requirement:
     measured: bool
 
     def seconds(self, candles: int) -> float:
-        """Return how long training on so many candles takes, at that pace."""
+        """Return the estimated duration of a training on a number of candles, in seconds."""
         return min(candles, self.most_rows) * self.seconds_per_row
 
 
 def requirements(engine: "Engine") -> list[Requirement]:
-    """Return what each trained component of an engine needs, by its key in config."""
+    """Return the requirements of each trained component of an engine, by key in config."""
     last = engine.latest_close()
     trainings = engine.ledger.notes(TRAINING)
-    found = []
+    rows = []
     for key, component in sorted(engine.composition.trained.items()):
-        own = [entry.body for entry in trainings if entry.symbol == key]
+        earlier = [entry.body for entry in trainings if entry.symbol == key]
         try:
             span = engine.trainer.span(key, last)
         except TrainingError as error:
@@ -66,9 +65,9 @@ def requirements(engine: "Engine") -> list[Requirement]:
             if spans < FEWEST_SPANS:
                 note += f": {spans} horizons, of {FEWEST_SPANS} from which on it is trusted at all"
         pace = component.seconds_per_row
-        if own:
-            pace = own[-1]["seconds"] / own[-1]["figures"]["rows"]
-        found.append(
+        if earlier:
+            pace = earlier[-1]["seconds"] / earlier[-1]["figures"]["rows"]
+        rows.append(
             Requirement(
                 key=key,
                 least_rows=component.least_rows,
@@ -77,7 +76,7 @@ def requirements(engine: "Engine") -> list[Requirement]:
                 ready=ready,
                 note=note,
                 seconds_per_row=pace,
-                measured=bool(own),
+                measured=bool(earlier),
             )
         )
-    return found
+    return rows

@@ -1,1 +1,1 @@
-"""What knows nothing of markets: errors, times, clocks, arrays, and calls of plugin code."""
+"""The foundation, without any notion of markets: errors, times, clocks, arrays, plugin calls."""

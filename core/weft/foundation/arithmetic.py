@@ -1,8 +1,8 @@
-"""The arithmetic of a machine: what the last bits of its numbers depend on.
+"""The arithmetic of a machine: everything that the last bits of its numbers depend on.
 
-Sums that a library takes in another order, and functions such as exp, differ in their last bits
-between processors and between versions of the libraries. Figures of a signal are therefore rounded
-before they are sealed, and the ledger notes under which arithmetic they were computed.
+The order of a library's sums and functions such as exp differ in their last bits between processors
+and between versions of libraries. Figures of a signal are therefore rounded before they are sealed,
+and the ledger notes the arithmetic they were computed under.
 """
 
 import os
@@ -17,10 +17,10 @@ from typing import Final
 import numpy as np
 
 SIGNIFICANT_DIGITS: Final = 9
-"""Of every figure of a signal.
+"""Number of digits of every figure of a signal.
 
-Between instruction sets, figures were seen to differ by up to 6e-15 of their size. One that is
-rounded to nine digits then comes out otherwise once in some hundred thousand times.
+Between instruction sets, measured figures differed by up to 6e-15 of their size. Rounded to nine
+digits, about one figure in some hundred thousand still differs.
 """
 
 _PACKAGES: Final = ("numpy", "scipy", "numba", "llvmlite", "torch", "xgboost", "xgboost-cpu")
@@ -47,7 +47,7 @@ def rounded(value: float) -> float:
 
 @cache
 def own_arithmetic() -> Mapping[str, str]:
-    """Return what the last bits of this process's numbers depend on, by name."""
+    """Return the arithmetic of this process: processor, instructions, libraries and settings."""
     parts = {
         "processor": _processor(),
         "instructions": " ".join(np.show_config(mode="dicts")["SIMD Extensions"]["found"]),
@@ -66,7 +66,7 @@ def _version(package: str) -> str:
 
 
 def _processor() -> str:
-    """Return the kind of processor: libraries choose by it, even among equal instructions."""
+    """Return the model of the processor, by which libraries choose their code."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
     except OSError:

@@ -16,14 +16,14 @@ Floats: TypeAlias = NDArray[np.float64]
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """Return a view of `array` that can neither be written to nor be made writable.
 
-    NumPy lets ``setflags(write=True)`` through where an array below the view is writable. Below
-    this view stands a read-only buffer, so NumPy itself refuses.
+    NumPy allows ``setflags(write=True)`` where the base of a view is writable. The base of this
+    view is a read-only buffer, so NumPy refuses.
     """
     return array if is_read_only(array) else np.asarray(memoryview(array.data).toreadonly())
 
 
 def is_read_only(array: NDArray[Any]) -> bool:
-    """Return whether an array is such as `read_only` returns, or a part of one."""
+    """Return whether an array, like those of `read_only`, lies over a read-only buffer."""
     base: object = array
     while isinstance(base, np.ndarray):
         base = base.base
@@ -31,10 +31,10 @@ def is_read_only(array: NDArray[Any]) -> bool:
 
 
 def ordered_sum(values: Floats, axis: int) -> Floats:
-    """Return sums along an axis, in which each number is added to the sum of those before it.
+    """Return sums along an axis, adding the numbers one after the other.
 
-    The order in which `numpy.sum` adds depends on the shape and on the layout in memory, so that a
-    row among many may get other last bits than the same row alone.
+    The order of `numpy.sum` depends on the shape and the layout in memory, so that the sum of a row
+    among many rows may have other last bits than the sum of the same row alone.
     """
     if values.shape[axis] == 0:
         return np.zeros(np.delete(values.shape, axis))

@@ -1,4 +1,4 @@
-"""The only place that asks what time it is: everything else is handed a clock."""
+"""Clocks: the only access to the time; all other code gets a clock as an argument."""
 
 import asyncio
 import time
@@ -10,19 +10,19 @@ _SHORTEST_NAP, _LONGEST_NAP = 0.001, 1.0
 
 
 class Clock(Protocol):
-    """Tells the time in microseconds since 1970, and waits for an instant."""
+    """Gives the time in microseconds since 1970, and waits for an instant."""
 
     def now(self) -> int:
         """Return the present instant."""
         ...
 
     async def sleep_until(self, instant: int) -> None:
-        """Return once `instant` has passed; at once if it already has."""
+        """Return once `instant` has passed; immediately if it has passed already."""
         ...
 
 
 class SystemClock:
-    """The machine's clock, kept from running backwards when the system clock is set back."""
+    """The machine's clock; it stands still while the system clock is set back."""
 
     def __init__(self) -> None:
         self._latest = 0
@@ -34,13 +34,13 @@ class SystemClock:
 
     async def sleep_until(self, instant: int) -> None:
         """Return once the machine's clock has passed `instant`."""
-        # The wall clock may be set, and the machine suspended, while asleep: look now and then.
-        while (remaining := instant - self.now()) > 0:  # noqa: ASYNC110  # waits for a time, no event
+        # Sleeps in short naps: the clock may be set, or the machine suspended, meanwhile.
+        while (remaining := instant - self.now()) > 0:  # noqa: ASYNC110  # waits for a time, not for an event
             await asyncio.sleep(min(max(remaining / SECOND, _SHORTEST_NAP), _LONGEST_NAP))
 
 
 class SimulatedClock:
-    """A clock that moves only when told to: for replay, walk-forward and tests.
+    """A clock that moves only by `advance_to` and `sleep_until`, for replay and tests.
 
     Args:
         start: the first instant, in microseconds since 1970.
@@ -64,6 +64,6 @@ class SimulatedClock:
         self._now = instant
 
     async def sleep_until(self, instant: int) -> None:
-        """Jump to `instant`, letting other tasks run first."""
+        """Jump to `instant`, after other tasks have run."""
         await asyncio.sleep(0)
         self._now = max(self._now, instant)

@@ -1,6 +1,6 @@
-"""Measures how long numba compiles in each thread, so that deadlines do not count that time.
+"""The time that numba compiles in each thread, which deadlines do not count.
 
-Import this module only where numba is imported already: it imports numba itself.
+Importing this module imports numba; import it only where numba is imported already.
 """
 
 import threading
@@ -19,13 +19,13 @@ class CompileClock(event.Listener):
         self._began: dict[int, list[float]] = {}
 
     def start(self, thread: int) -> None:
-        """Begin to count for a thread, from zero."""
+        """Start to count for a thread, from zero."""
         with self._lock:
             self._spent[thread] = 0.0
             self._began[thread] = []
 
     def seconds(self, thread: int) -> float:
-        """Return the seconds that a thread compiled, a compilation under way included."""
+        """Return the seconds that a thread has compiled, with the compilation under way."""
         with self._lock:
             began = self._began.get(thread)
             under_way = time.monotonic() - began[0] if began else 0.0
@@ -38,14 +38,14 @@ class CompileClock(event.Listener):
             self._began.pop(thread, None)
 
     def on_start(self, event: Any) -> None:  # noqa: ANN401  # numba ships no types
-        """Note when a compilation begins; compilations nest where kernels call kernels."""
+        """Note the start of a compilation; compilations nest where kernels call kernels."""
         with self._lock:
             began = self._began.get(threading.get_ident())
             if began is not None:
                 began.append(time.monotonic())
 
     def on_end(self, event: Any) -> None:  # noqa: ANN401  # numba ships no types
-        """Add a compilation that ended, unless it is part of another one."""
+        """Add the duration of a compilation that is not part of another."""
         thread = threading.get_ident()
         with self._lock:
             began = self._began.get(thread)

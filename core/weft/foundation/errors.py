@@ -1,4 +1,4 @@
-"""Every error Weft raises on purpose, drawn as one tree.
+"""The errors that Weft raises on purpose, as one tree.
 
 ::
 
@@ -10,20 +10,20 @@
     │   ├── IncompatiblePluginError   written for another version of the contracts
     │   ├── MissingDependencyError    installed, but something it imports is not
     │   └── ComponentError            raised, overran its deadline or returned nonsense
-    ├── LearningError             a component that is trained
-    │   ├── NotTrainedError           there is no artifact of it yet
-    │   ├── TrainingError             nothing can be learnt from what there is
-    │   └── ArtifactError             an artifact is damaged, or made by something else
-    ├── DataError                 data that came in, or is asked for, is unusable
+    ├── LearningError             a trained component
+    │   ├── NotTrainedError           it has no artifact yet
+    │   ├── TrainingError             the history allows no training
+    │   └── ArtifactError             an artifact is damaged, or of another version
+    ├── DataError                 data is unusable or absent
     │   ├── SchemaError               a column is missing or has the wrong type
-    │   ├── NoDataError               nothing is there: an empty folder, an empty window
+    │   ├── NoDataError               an empty folder, an empty window
     │   ├── UnknownSymbolError        no provider has brought this symbol
-    │   └── LookAheadError            something asked for what was not yet known
+    │   └── LookAheadError            a request for data that was not yet known
     ├── ProviderError             a source could not be read
     └── StorageError              the lake or the ledger
         └── LedgerTamperedError       the hash chain does not add up
 
-Each message says which component, what was expected, what came, and what to do next.
+Each message names the component, the expected and the actual value, and what to do next.
 """
 
 from collections.abc import Sequence
@@ -31,19 +31,19 @@ from difflib import get_close_matches
 
 
 def nearest(name: str, known: Sequence[str]) -> str | None:
-    """Return the entry of `known` that `name` was most likely meant to be, or None."""
+    """Return the entry of `known` closest to a misspelt `name`, or None."""
     folded = {candidate.casefold(): candidate for candidate in known}
     matches = get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
     return folded[matches[0]] if matches else None
 
 
 class WeftError(Exception):
-    """Base of every error raised on purpose: catch it to show the message and carry on.
+    """Base of every error raised on purpose: catch it to show the message and go on.
 
     Args:
-        message: what was expected and what came.
-        where: the component, file or config key concerned; leads the rendered message.
-        hint: what to do next; closes the rendered message.
+        message: the expected and the actual value.
+        where: component, file or config key; the rendered message begins with it.
+        hint: what to do next; the rendered message ends with it.
     """
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
@@ -54,11 +54,11 @@ class WeftError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{text}. {self.hint}" if self.hint else text
+        return f"{text.rstrip('.')}. {self.hint}" if self.hint else text
 
 
 class ConfigError(WeftError):
-    """Configuration is wrong. `problems` holds one readable line per mistake."""
+    """Configuration is wrong. `problems` has a readable line for each mistake."""
 
     def __init__(
         self,
@@ -105,23 +105,23 @@ class ComponentError(PluginError):
 
 
 class LearningError(WeftError):
-    """A component that is trained cannot be trained or used."""
+    """A component cannot be trained, or its artifact cannot be used."""
 
 
 class NotTrainedError(LearningError):
-    """There is no artifact of a component that is known at the instant in question."""
+    """A component has no artifact as of an instant."""
 
 
 class TrainingError(LearningError):
-    """Nothing can be learnt from what there is, or the training diverged."""
+    """The history allows no training, or the training failed or diverged."""
 
 
 class ArtifactError(LearningError):
-    """An artifact is damaged, was tampered with, or was made by another version."""
+    """An artifact is damaged, was tampered with, or is of another version."""
 
 
 class DataError(WeftError):
-    """Data that came in, or that is asked for, is unusable."""
+    """Data is unusable or absent."""
 
 
 class SchemaError(DataError):
@@ -129,7 +129,7 @@ class SchemaError(DataError):
 
 
 class NoDataError(DataError):
-    """There is nothing to work on: an empty folder, or no candle in the window asked for."""
+    """There is no data: an empty folder, or no candle in a window."""
 
 
 class UnknownSymbolError(DataError):
@@ -137,7 +137,7 @@ class UnknownSymbolError(DataError):
 
 
 class LookAheadError(DataError):
-    """Something asked for data later than the instant it may know about."""
+    """A request for data later than the instant of the view or clock."""
 
 
 class ProviderError(WeftError):

@@ -22,13 +22,13 @@ _MONDAY = 4 * DAY
 
 
 class TimeError(WeftError, ValueError):
-    """A text is not an instant or an interval. Raised while config and arguments are parsed."""
+    """A text is no instant or no interval; raised while config and arguments are parsed."""
 
 
 def parse_time(text: str) -> int:
-    """Return the instant an ISO 8601 text names, in microseconds since 1970.
+    """Return the instant of an ISO 8601 text, in microseconds since 1970.
 
-    A text without a zone is refused: guessing one would move every candle.
+    A text without a zone is refused, because a wrong guess would move every candle.
 
     Raises:
         TimeError: the text is no ISO 8601 instant, or it has no zone.
@@ -68,7 +68,7 @@ def to_datetime(micros: int) -> datetime:
         TimeError: the instant lies outside the years 1 to 9999.
     """
     try:
-        # A NumPy integer is no timedelta's idea of a number.
+        # timedelta takes no NumPy integers.
         return _1970 + timedelta(microseconds=int(micros))
     except OverflowError:
         raise TimeError(f"{micros} microseconds lie outside the years 1 to 9999") from None
@@ -83,12 +83,11 @@ def iso(micros: int) -> str:
 class Interval:
     """The length of a candle, aligned to 1970-01-01 UTC (weeks to Monday).
 
-    Intervals of one length are equal and share one name, however they were written: ``60m`` is
-    ``1h``.
+    Intervals of the same length are equal and have the same name: ``60m`` is ``1h``.
 
     Attributes:
         micros: length in microseconds.
-        name: a whole number of the largest unit that measures it, for instance ``1h``.
+        name: a whole number of the largest unit that divides it, for instance ``1h``.
     """
 
     micros: int
@@ -96,7 +95,7 @@ class Interval:
 
     @staticmethod
     def parse(text: "str | Interval") -> "Interval":
-        """Return the interval that a text such as ``5m``, ``1h``, ``4h`` or ``1d`` names.
+        """Return the interval of a text such as ``5m``, ``1h``, ``4h`` or ``1d``.
 
         Raises:
             TimeError: the text is no whole number followed by s, m, h, d or w, or is too long.
@@ -113,11 +112,11 @@ class Interval:
         return self.floor(micros + self.micros - 1)
 
     def index(self, micros: int) -> int:
-        """Return which boundary since 1970 an instant on the grid is."""
+        """Return the number of a boundary on the grid, counted from 1970."""
         return (micros - self._offset) // self.micros
 
     def holds(self, finer: "Interval") -> bool:
-        """Whether candles of this length are made of whole `finer` ones, or are just those."""
+        """Return whether candles of this length consist of whole candles of `finer`."""
         boundary = self.floor(0)
         return self.micros % finer.micros == 0 and finer.floor(boundary) == boundary
 

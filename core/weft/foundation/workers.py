@@ -1,62 +1,63 @@
-"""Worker threads: what a plugin awaits runs on an event loop of its own, never on the host's.
+"""Worker threads: each plugin's coroutines run on a separate event loop, never on the host's.
 
-One call that blocks stops every task of its loop. On a loop of its own a plugin stops itself alone:
-the host waits no longer than the deadline, names the plugin, and does not call the plugin again
-before that call has returned, so that no thread is added round by round.
+A call that blocks stops every task of its loop. On a separate loop it stops only its plugin: the
+host waits no longer than the deadline, names the plugin, and does not call it again before that
+call has returned, so that no round adds a thread.
 """
 
 import asyncio
 import os
-import sys
-import sysconfig
+import queue
 import threading
 import time
-import traceback
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from weft.foundation.calls import fault
+from weft.foundation.breadcrumbs import Breadcrumbs
+from weft.foundation.calls import Raised, fault, guarded, place_of
 from weft.foundation.errors import ComponentError, WeftError
-from weft.foundation.threadpool import DaemonPool
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _GRACE_SECONDS = 1.0
-"""Time a call has to end once it is cancelled."""
+"""Time for a cancelled call to end."""
 
 _BEATS = 8
-"""How often a loop is asked for a sign of life within the time it may block."""
+"""Number of checks within the time that a loop may block."""
 
 _THREADS = min(32, (os.cpu_count() or 1) + 4)
-"""Blocking calls of one plugin at once, as many as asyncio allows by itself."""
+"""Largest number of simultaneous blocking calls of a plugin: the default of asyncio."""
 
 
 class Worker:
-    """Runs one plugin's coroutines, all on the same event loop in a thread of their own.
+    """Runs the coroutines of a plugin on a separate event loop and thread.
 
-    The thread starts with the first call and stays, so that what a plugin keeps from call to call,
-    such as a lock or a client, stays on one loop.
+    The thread starts with the first call and stays, so that a plugin's locks and clients stay on
+    the same loop.
 
     Args:
         component: how messages name the plugin.
+        breadcrumbs: note which plugin is being called; None for no notes.
 
     Attributes:
         component: how messages name the plugin.
     """
 
-    def __init__(self, component: str) -> None:
+    def __init__(self, component: str, breadcrumbs: Breadcrumbs | None = None) -> None:
         self.component = component
+        self._breadcrumbs = breadcrumbs
         self._thread: _LoopThread | None = None
         self._left: list[_Job[Any]] = []
 
     @property
     def runs(self) -> bool:
-        """Whether the thread was started, and not ended since."""
+        """Whether the thread runs."""
         return self._thread is not None
 
     async def run(
@@ -70,22 +71,25 @@ class Worker:
         """Return what a coroutine of the plugin returns.
 
         Args:
-            work: makes the coroutine; called in the worker's thread.
-            patience_seconds: how long one step of the coroutine may keep its loop busy.
-            deadline_seconds: how long all of it may take; None for as long as it needs.
-            grace_seconds: how long it has to end once it is cancelled.
+            work: creates the coroutine, in the worker's thread.
+            patience_seconds: longest time that a step of the coroutine may block its loop.
+            deadline_seconds: for the coroutine as a whole; None for no deadline.
+            grace_seconds: for the coroutine to end after it is cancelled.
 
         Raises:
             WeftError: the plugin raised it.
-            ComponentError: the plugin raised something else, blocks, overran its deadline, or has
-                not returned from an earlier call.
+            ComponentError: the plugin raised another exception, blocks, overran its deadline, or
+                has not returned from an earlier call.
         """
         self._refuse_while_left()
         if self._thread is None:
             self._thread = _LoopThread(f"weft-{self.component}")
         job: _Job[T] = _Job(self._thread, work)
+        # A call without a deadline, such as a stream, goes on for days beside all others.
+        breadcrumbs = None if deadline_seconds is None else self._breadcrumbs
         try:
-            failure = await self._overdue(job, patience_seconds, deadline_seconds)
+            with breadcrumbs.note(self.component) if breadcrumbs else nullcontext():
+                failure = await self._overdue(job, patience_seconds, deadline_seconds)
         except asyncio.CancelledError:
             await self._leave(job, grace_seconds)
             raise
@@ -93,7 +97,7 @@ class Worker:
             await self._leave(job, grace_seconds)
             raise failure
         end = job.waiter.result()
-        if isinstance(end, _Raised):
+        if isinstance(end, Raised):
             if isinstance(end.error, WeftError):
                 raise end.error
             raise fault(self.component, end.error) from end.error
@@ -108,11 +112,11 @@ class Worker:
     async def _overdue(
         self, job: "_Job[Any]", patience_seconds: float, deadline_seconds: float | None
     ) -> ComponentError | None:
-        """Wait for the end of a call; return why the call is waited for no longer, if it is not."""
+        """Wait for a call; return an error if it blocks or overruns, None once it has ended."""
         step, pulse = patience_seconds / _BEATS, _Pulse(job.thread.loop)
         began = time.monotonic()
         while True:
-            pulse.ask()
+            pulse.check()
             passed = time.monotonic() - began
             left = step if deadline_seconds is None else deadline_seconds - passed
             await asyncio.wait([job.waiter], timeout=max(0.0, min(step, left)))
@@ -126,13 +130,13 @@ class Worker:
                 return self._overran(deadline_seconds)
 
     async def _leave(self, job: "_Job[Any]", grace_seconds: float) -> None:
-        """Cancel a call, and remember the call where it does not end."""
+        """Cancel a call, and keep it in mind until it ends."""
         self._left.append(job)
         job.cancel()
         await asyncio.wait([job.waiter], timeout=grace_seconds)
 
     def _refuse_while_left(self) -> None:
-        """Raise where an earlier call was given up and still runs."""
+        """Raise a ComponentError while an abandoned call still runs."""
         self._left = [job for job in self._left if job.runs]
         if self._left:
             since = time.monotonic() - self._left[0].since
@@ -155,14 +159,19 @@ class Worker:
         return ComponentError(
             f"was not done within {seconds:g} seconds",
             where=self.component,
-            hint="What it brought is kept; raise its deadline_seconds, or ask it for less",
+            hint="Data that arrived is stored; raise its deadline_seconds, or request less",
         )
 
 
 class Workers:
-    """A worker for each plugin that awaits, made when the plugin is first called."""
+    """A worker for each plugin with coroutines, created by its first call.
+
+    Attributes:
+        breadcrumbs: for workers created from now on; None for no notes.
+    """
 
     def __init__(self) -> None:
+        self.breadcrumbs: Breadcrumbs | None = None
         self._workers: dict[str, Worker] = {}
 
     def of(self, component: str) -> Worker:
@@ -171,7 +180,7 @@ class Workers:
         Args:
             component: how messages name the plugin.
         """
-        return self._workers.setdefault(component, Worker(component))
+        return self._workers.setdefault(component, Worker(component, self.breadcrumbs))
 
     def close(self) -> None:
         """End all threads."""
@@ -180,16 +189,16 @@ class Workers:
 
 
 class Host:
-    """The event loop that was running when this was made, for code that runs on another one."""
+    """The event loop that is running at creation, for code on other loops."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
 
     async def do(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return what a coroutine returns that runs on the host's loop.
+        """Return the result of a coroutine on the host's loop.
 
         Args:
-            work: makes the coroutine.
+            work: creates the coroutine.
         """
         if asyncio.get_running_loop() is self._loop:
             return await work()
@@ -197,14 +206,14 @@ class Host:
         try:
             under_way = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         except RuntimeError:
-            # The host's loop is closed: nobody waits for this any more.
+            # The host's loop is closed, so that no caller waits for the result.
             coroutine.close()
             raise asyncio.CancelledError from None
         return await asyncio.wrap_future(under_way)
 
 
 def across(host: Host, function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """Return an asynchronous function that runs on the host's loop wherever it is awaited."""
+    """Return an asynchronous function that runs on the host's loop from any loop."""
 
     async def crossing(*args: P.args, **kwargs: P.kwargs) -> T:
         async def work() -> T:
@@ -220,26 +229,21 @@ class _Value(Generic[T]):
     value: T
 
 
-@dataclass(frozen=True, slots=True)
-class _Raised:
-    error: BaseException
-
-
 class _Job(Generic[T]):
-    """One call on a worker's loop, and the future on the caller's loop that waits for its end."""
+    """A call on a worker's loop, with a future for its end on the caller's loop."""
 
     def __init__(self, thread: "_LoopThread", work: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self.thread = thread
         self.since = time.monotonic()
         self._caller = asyncio.get_running_loop()
-        self.waiter: asyncio.Future[_Value[T] | _Raised] = self._caller.create_future()
-        self._task: asyncio.Task[_Value[T] | _Raised] | None = None
+        self.waiter: asyncio.Future[_Value[T] | Raised] = self._caller.create_future()
+        self._task: asyncio.Task[_Value[T] | Raised] | None = None
         self._over = self._cancelled = False
         thread.loop.call_soon_threadsafe(self._begin, work)
 
     @property
     def runs(self) -> bool:
-        """Whether the call, or a blocking call it made in a thread, has not returned yet."""
+        """Whether the call, or one of its blocking calls in a thread, has not returned yet."""
         return not self._over or self.thread.pool.busy
 
     def cancel(self) -> None:
@@ -248,7 +252,7 @@ class _Job(Generic[T]):
 
     def _begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
         if self._cancelled:
-            self._end(_Raised(asyncio.CancelledError()))
+            self._end(Raised(asyncio.CancelledError()))
             return
         self._task = asyncio.get_running_loop().create_task(_caught(work))
         self._task.add_done_callback(self._done)
@@ -258,22 +262,22 @@ class _Job(Generic[T]):
         if self._task is not None:
             self._task.cancel()
 
-    def _done(self, task: "asyncio.Task[_Value[T] | _Raised]") -> None:
-        # A task that is cancelled before its first step never reaches the code that catches.
-        self._end(_Raised(asyncio.CancelledError()) if task.cancelled() else task.result())
+    def _done(self, task: "asyncio.Task[_Value[T] | Raised]") -> None:
+        # A task that is cancelled before its first step never runs `_caught`.
+        self._end(Raised(asyncio.CancelledError()) if task.cancelled() else task.result())
 
-    def _end(self, end: "_Value[T] | _Raised") -> None:
+    def _end(self, end: "_Value[T] | Raised") -> None:
         self._over = True
-        # The caller's loop may be closed by now.
+        # The caller's loop may be closed already.
         with suppress(RuntimeError):
             self._caller.call_soon_threadsafe(_settle, self.waiter, end)
 
 
-async def _caught(work: Callable[[], Coroutine[Any, Any, T]]) -> "_Value[T] | _Raised":
+async def _caught(work: Callable[[], Coroutine[Any, Any, T]]) -> "_Value[T] | Raised":
     try:
         return _Value(await work())
     except BaseException as error:  # noqa: BLE001  # a plugin may raise anything, sys.exit() too
-        return _Raised(error)
+        return Raised(error)
 
 
 def _settle(waiter: "asyncio.Future[T]", end: T) -> None:
@@ -282,29 +286,29 @@ def _settle(waiter: "asyncio.Future[T]", end: T) -> None:
 
 
 class _Pulse:
-    """Tells how long a loop has not come round."""
+    """Measures how long a loop has been blocked."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._heard = time.monotonic()
-        self._asked = False
+        self._answered = time.monotonic()
+        self._pending = False
 
     @property
     def silent_seconds(self) -> float:
-        return time.monotonic() - self._heard
+        return time.monotonic() - self._answered
 
-    def ask(self) -> None:
-        if not self._asked:
-            self._asked = True
-            self._loop.call_soon_threadsafe(self._hear)
+    def check(self) -> None:
+        if not self._pending:
+            self._pending = True
+            self._loop.call_soon_threadsafe(self._answer)
 
-    def _hear(self) -> None:
-        self._heard = time.monotonic()
-        self._asked = False
+    def _answer(self) -> None:
+        self._answered = time.monotonic()
+        self._pending = False
 
 
 class _LoopThread:
-    """A daemon thread that runs an event loop until it is closed or collected."""
+    """A daemon thread with an event loop, until it is closed or garbage-collected."""
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
@@ -312,7 +316,7 @@ class _LoopThread:
         self.loop.set_default_executor(self.pool)
         self._thread = threading.Thread(target=_serve, args=(self.loop,), name=name, daemon=True)
         self._thread.start()
-        # The thread knows the loop alone, so that nothing it holds keeps this object alive.
+        # The thread refers to the loop only, so that this object can be collected.
         self._stop = weakref.finalize(self, _stop, self.loop)
 
     def close(self) -> None:
@@ -320,28 +324,15 @@ class _LoopThread:
         self._thread.join(_GRACE_SECONDS)
 
     def place(self) -> str:
-        """Return where the thread is, as messages add it: the innermost line of the plugin's."""
-        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001  # documented
-        files = [f for f in traceback.extract_stack(frame) if not _is_ours(Path(f.filename))]
-        own = [f for f in files if Path(f.filename).parent == Path(files[0].filename).parent]
-        return f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
-
-
-_STANDARD, _WEFT = Path(sysconfig.get_path("stdlib")).resolve(), Path(__file__).resolve().parent
-
-
-def _is_ours(file: Path) -> bool:
-    """Return whether a file belongs to Python or to the core: no plugin is there."""
-    file = file.resolve()
-    installed = {"site-packages", "dist-packages"} & set(file.parts)
-    return _WEFT in file.parents or (_STANDARD in file.parents and not installed)
+        """Return the innermost line of the plugin that the thread is at, as messages add it."""
+        return place_of(self._thread)
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     stopped = False
     while not stopped:
-        # sys.exit() in a task ends the loop's run besides the task; the other tasks go on.
+        # sys.exit() in a task also ends run_forever(); the other tasks must go on.
         with suppress(BaseException):
             loop.run_forever()
             stopped = True
@@ -351,7 +342,7 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _finish(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel what is left on a loop, and let it end."""
+    """Cancel the remaining tasks of a loop, and wait for their end."""
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
@@ -363,3 +354,58 @@ def _finish(loop: asyncio.AbstractEventLoop) -> None:
 def _stop(loop: asyncio.AbstractEventLoop) -> None:
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(loop.stop)
+
+
+class DaemonPool(ThreadPoolExecutor):
+    """An executor for `asyncio.to_thread` whose threads are daemons.
+
+    The standard pool joins its threads at the end of the program, which a plugin's hanging call
+    would prevent.
+
+    Args:
+        name: of the threads.
+        most: largest number of threads; further calls wait.
+    """
+
+    def __init__(self, name: str, most: int) -> None:
+        super().__init__(max_workers=most, thread_name_prefix=name)
+        self._name, self._most = name, most
+        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._guard = threading.Lock()
+        self._started = self._unfinished = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call has not returned yet."""
+        return self._unfinished > 0
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """Run a function on a thread of the pool."""
+        future: Future[T] = Future()
+        self._calls.put((future, partial(fn, *args, **kwargs)))
+        with self._guard:
+            self._unfinished += 1
+            starts = self._started < min(self._most, self._unfinished)
+            self._started += starts
+        if starts:
+            threading.Thread(target=self._serve, name=self._name, daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # the parent's signature
+        """Let the threads end once they are idle, without waiting for them."""
+        for _ in range(self._started):
+            self._calls.put(None)
+
+    def _serve(self) -> None:
+        while (call := self._calls.get()) is not None:
+            future, function = call
+            if future.set_running_or_notify_cancel():
+                result = guarded(function)
+                if isinstance(result, Raised):
+                    future.set_exception(result.error)
+                else:
+                    future.set_result(result)
+            with self._guard:
+                self._unfinished -= 1

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from weft.components.trained import Artifact, LoadedArtifact, Trained
 from weft.config.resolve import canonical_options
-from weft.foundation.boundary import Raised, attempt
+from weft.foundation.calls import Raised, guarded
 from weft.foundation.errors import ArtifactError, LearningError
 from weft.foundation.times import iso, parse_time
 from weft.learning.artifacts import Artifacts, Signs, StoredArtifact
@@ -237,7 +237,7 @@ def load_artifact(component: Trained, artifact: Artifact) -> Any:  # noqa: ANN40
     Raises:
         ArtifactError: loading failed.
     """
-    loaded = attempt(lambda: component.load(artifact))
+    loaded = guarded(lambda: component.load(artifact))
     if not isinstance(loaded, Raised):
         return loaded
     if isinstance(loaded.error, LearningError):

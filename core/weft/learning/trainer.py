@@ -4,11 +4,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 import numpy as np
 
+from weft.components.contract_checks import (
+    checked_artifact,
+    checked_evaluation,
+    checked_universe,
+)
 from weft.components.model import Model, Regime
 from weft.components.trained import (
     Artifact,
@@ -22,7 +27,14 @@ from weft.components.trained import (
 from weft.compose.composition import Composition
 from weft.config.resolve import canonical_options
 from weft.foundation.clock import Clock, SystemClock
-from weft.foundation.errors import ArtifactError, LearningError, TrainingError
+from weft.foundation.errors import (
+    ArtifactError,
+    ComponentError,
+    DataError,
+    LearningError,
+    MissingDependencyError,
+    TrainingError,
+)
 from weft.foundation.times import DAY, iso, parse_time
 from weft.learning.artifacts import Artifacts, FolderCheckpoints
 from weft.learning.cards import about_of
@@ -44,6 +56,7 @@ from weft.market.market import Market
 from weft.market.view import View
 
 _SMALLEST_CHANGE = 0.01
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,11 +318,25 @@ class Trainer:
     def _fitted(self, key: str, span: TrainingRows, training: Training) -> Artifact:
         """Return the artifact of a component trained on the training rows."""
         component, progress = self.composition.trained[key], training.progress
-        if not component.learns_from_opinions:
-            return component.fit(*self._view(key, span.trained_to, span.rows).arguments(training))
-        rows = self._view(key, span.trained_to, span.rows, first_half(progress))
-        training = replace(training, progress=second_half(progress))
-        return component.fit(*rows.arguments(training))
+        if component.learns_from_opinions:
+            rows = self._view(key, span.trained_to, span.rows, first_half(progress))
+            training = replace(training, progress=second_half(progress))
+        else:
+            rows = self._view(key, span.trained_to, span.rows)
+        view, training = rows.arguments(training)
+        title = component.title()
+        return self._bounded(title, lambda: checked_artifact(component.fit(view, training), title))
+
+    def _bounded(self, title: str, function: Callable[[], T]) -> T:
+        """Return the checked answer of a component's `fit` or `evaluate`, however long it takes.
+
+        Raises:
+            TrainingError: the component raised something, or answered outside its contract.
+        """
+        try:
+            return self.composition.calls.unhurried(title, function)
+        except (ComponentError, MissingDependencyError, DataError) as error:
+            raise TrainingError(error.message, where=error.where, hint=error.hint) from error
 
     def _training(self, key: str) -> Training:
         """Return the arguments of a training besides the view."""
@@ -335,7 +362,8 @@ class Trainer:
             )
             return TrainingView(component, view, opinions)
         view = self.market.planned_for([*component.needs, *rule.needs]).view(last, rows)
-        members = rule.members(view.restricted(rule.needs, rule.title()))
+        shown, title = view.restricted(rule.needs, rule.title()), rule.title()
+        members = self._bounded(title, lambda: checked_universe(rule.members(shown), shown, title))
         return TrainingView(component, view.with_universe(members))
 
     def _previous(
@@ -360,7 +388,11 @@ class Trainer:
 
     def _judge(self, key: str, rows: TrainingView, ready: Any) -> Evaluation:  # noqa: ANN401  # what the component works with
         """Return the losses of a loaded artifact on the judging rows."""
-        return rows.component.evaluate(*rows.arguments(self._training(key), ready))
+        view, training = rows.arguments(self._training(key), ready)
+        component, title = rows.component, rows.component.title()
+        return self._bounded(
+            title, lambda: checked_evaluation(component.evaluate(view, training), view, title)
+        )
 
     def _champion_score(
         self, key: str, span: TrainingRows, shadow: TrainingView

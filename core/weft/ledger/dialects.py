@@ -1,8 +1,8 @@
-"""What SQLite and PostgreSQL each need to keep a ledger.
+"""Dialects: the statements that SQLite and PostgreSQL need for a ledger.
 
-Both give the same: a commit that returned is on disk, one writer at a time while others wait up
-to half a minute, and a table that the database itself lets grow at its end and in no other way.
-Whoever owns the database can still take the guards away; the seals are there to show it.
+Both guarantee the same: a commit that returned is on disk, writers wait for each other up to half a
+minute, and the database itself refuses every change of the table except appending. The owner of the
+database can remove these guards; the seals show that.
 """
 
 import sqlite3
@@ -28,10 +28,10 @@ _SQLITE_TRIGGERS = {
     "OR EXISTS (SELECT 1 FROM entries WHERE kind = NEW.kind AND key = NEW.key)",
 }
 
-# Writers of all ledgers in one database share it.
+# Key of the advisory lock that all writers of a database share.
 _LOCK = 0x7765_6674_6C65_6467
-# The table is read by its full name, since a search path could lead to another one; the percent
-# signs are doubled for the driver.
+# The full name of the table, because a search path could lead to another table; percent signs are
+# doubled for the driver.
 _POSTGRES_GUARD = """
 CREATE OR REPLACE FUNCTION ledger_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -55,13 +55,13 @@ _POSTGRES_TRIGGERS = {
 
 
 class Dialect(ABC):
-    """One kind of database."""
+    """A kind of database."""
 
     @abstractmethod
     def connect(self, url: sa.URL) -> sa.Engine:
-        """Return an engine whose transactions are safe to write a ledger in.
+        """Return an engine whose transactions are safe for writing a ledger.
 
-        Those begun with the execution option ``writing`` wait for each other.
+        Transactions with the execution option ``writing`` wait for each other.
 
         Raises:
             StorageError: there is no place for the database.
@@ -70,18 +70,18 @@ class Dialect(ABC):
 
     @abstractmethod
     def version(self, connection: sa.Connection) -> int:
-        """Return the schema version written in the database, 0 where there is none."""
+        """Return the schema version written in the database, 0 for none."""
 
     @abstractmethod
     def guard(self, connection: sa.Connection, version: int) -> None:
-        """Make the table refuse everything but appending, and write the schema version."""
+        """Create the guards that allow only appending, and write the schema version."""
 
 
 def dialect_of(url: sa.URL) -> Dialect:
-    """Return how to treat the database a URL leads to.
+    """Return the dialect of a database URL.
 
     Raises:
-        StorageError: Weft keeps no ledger in databases of that kind.
+        StorageError: a kind of database that Weft does not support.
     """
     name = url.get_backend_name()
     if name not in _DIALECTS:
@@ -94,10 +94,10 @@ def dialect_of(url: sa.URL) -> Dialect:
 
 
 class SQLite(Dialect):
-    """A file, read while it is written."""
+    """SQLite: a file, in write-ahead mode."""
 
     def connect(self, url: sa.URL) -> sa.Engine:
-        """Return an engine; makes the file's folder where there is none."""
+        """Return an engine, and create the file's folder if it is missing."""
         engine = sa.create_engine(url)
         if url.database and "uri" not in url.query:
             try:
@@ -110,8 +110,8 @@ class SQLite(Dialect):
                 ) from error
 
         @sa.event.listens_for(engine, "connect")
-        def set_up(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's own type
-            # The driver would begin transactions by itself, too late and never IMMEDIATE.
+        def set_up(connection: Any, _record: object) -> None:  # noqa: ANN401  # a type of the driver
+            # Otherwise the driver would begin transactions too late, and never IMMEDIATE.
             connection.isolation_level = None
             wait = f"busy_timeout={_WAIT_SECONDS * 1000}"
             for pragma in (wait, "synchronous=FULL"):
@@ -125,7 +125,7 @@ class SQLite(Dialect):
         return engine
 
     def version(self, connection: sa.Connection) -> int:
-        """Return what the file's header says."""
+        """Return the user version in the file's header."""
         return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
 
     def guard(self, connection: sa.Connection, version: int) -> None:
@@ -139,10 +139,10 @@ class SQLite(Dialect):
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch a database to its write-ahead log, where it is not yet.
+    """Switch a database to write-ahead mode.
 
-    While another process is switching it SQLite says at once that it is locked, whatever the
-    timeout is.
+    While another process switches it, SQLite reports a lock without waiting for the timeout, so
+    the attempts are repeated here.
     """
     for left in reversed(range(_WAIT_SECONDS * _TRIES_A_SECOND)):
         try:
@@ -156,18 +156,18 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 class PostgreSQL(Dialect):
-    """A server; the tables lie in the first schema of the connection's search path."""
+    """PostgreSQL: tables in the first schema of the connection's search path."""
 
     def connect(self, url: sa.URL) -> sa.Engine:
-        """Return an engine; nothing is asked of the server yet."""
+        """Return an engine, without connecting yet."""
         if url.drivername == "postgresql":
             url = url.set(drivername="postgresql+psycopg")
         require(url.get_driver_name(), extra="postgres", where="storage.ledger")
         engine = sa.create_engine(
             url,
-            # A writer has to see what was committed while it waited for its turn.
+            # A writer must see the commits made while it waited for the lock.
             isolation_level="READ COMMITTED",
-            # A server may have been started anew since the last signal.
+            # The server may have been restarted since the last signal.
             pool_pre_ping=True,
             connect_args={"client_encoding": "utf8"},
         )
@@ -177,25 +177,25 @@ class PostgreSQL(Dialect):
             if not _writes(connection):
                 return
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'")
-            # Only where it is off: the other values wait for the disk too, or for more.
+            # Only if it is off: all other values wait at least for the disk.
             connection.exec_driver_sql(
                 "SELECT set_config('synchronous_commit', 'on', true) "
                 "WHERE current_setting('synchronous_commit') = 'off'"
             )
-            # Not LOCK TABLE: that takes a right to change rows, which a writer need not have.
+            # Not LOCK TABLE, which needs the right to change rows.
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
         return engine
 
     def version(self, connection: sa.Connection) -> int:
-        """Return what the table of the version says."""
+        """Return the version in the table `ledger_schema`."""
         if not sa.inspect(connection).has_table("ledger_schema"):
             return 0
         query = "SELECT version FROM ledger_schema"
         return int(connection.exec_driver_sql(query).scalar_one())
 
     def guard(self, connection: sa.Connection, version: int) -> None:
-        """Create the triggers; they hold in a session that plays the replica as well."""
+        """Create the triggers, which also apply to sessions in replica mode."""
         connection.exec_driver_sql(_POSTGRES_GUARD)
         for trigger, condition in _POSTGRES_TRIGGERS.items():
             connection.exec_driver_sql(

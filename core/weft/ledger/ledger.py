@@ -1,9 +1,9 @@
-"""Writes signals to a SQL table that is only ever added to, each row sealed by the one before.
+"""The ledger: an append-only SQL table of signals, whose rows form a hash chain.
 
-The seal of a row is the SHA-256 of the seal before it and of everything the row says. Changing,
-removing or inserting a row breaks every seal after it. Cutting off the end of the table does not,
-nor does sealing all of it anew; note the seal that `Ledger.verify` returns somewhere else, and
-hand it in later, to notice that as well.
+The seal of a row is the SHA-256 of the previous seal and the row's content. Changing, removing or
+inserting a row breaks every later seal. Cutting off the end of the table, or computing all seals
+again, breaks none: to detect that, store the seal that `Ledger.verify` returns elsewhere, and pass
+it to a later `verify`.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ _entries = sa.Table(
     _metadata,
     sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
     sa.Column("kind", sa.String(16), nullable=False),
-    # Byte order, so that the ids with one beginning lie side by side.
+    # Byte order, so that ids with the same beginning are adjacent.
     sa.Column(
         "key",
         sa.String(64).with_variant(sa.String(64, collation="C"), "postgresql"),
@@ -52,20 +52,19 @@ _entries = sa.Table(
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of the ledger.
+    """A row of the ledger.
 
     Attributes:
-        seq: its place, from 1.
-        kind: what it records: ``signal``, ``training``, ``promotion`` or ``arithmetic``.
-        key: the signal's id.
-        symbol: what it is about; of a training or promotion, the component's key in config.
+        seq: row number, from 1.
+        kind: ``signal``, ``training``, ``promotion`` or ``arithmetic``.
+        key: id of the signal, or a digest of the note.
+        symbol: of the signal; of a training or promotion, the component's key in config.
         as_of: the decision row, ISO 8601 UTC.
-        known_by: rows of the store recorded after it were not looked at when the signal was
-            composed, microseconds since 1970.
-        recorded_at: when it was written, microseconds since 1970. A signal written long after
-            its `as_of` was made in hindsight, and proves nothing.
-        body: the signal as it was, as plain values.
-        seal: SHA-256 over the seal before it and all of the above.
+        known_by: time up to which the store was read for the signal, microseconds since 1970.
+        recorded_at: time of writing, microseconds since 1970. A signal written long after its
+            `as_of` was composed in hindsight, and proves nothing.
+        body: the signal or note, as plain values.
+        seal: SHA-256 over the previous seal and all of the above.
     """
 
     seq: int
@@ -89,15 +88,15 @@ class _Row:
 
 
 class Ledger:
-    """The record of one engine's signals, and of what its models were trained to.
+    """The append-only record of an engine's signals, trainings and promotions.
 
     Args:
-        url: where the database is, as SQLAlchemy writes it: ``sqlite:///path/ledger.db``, or
+        url: of the database for SQLAlchemy: ``sqlite:///path/ledger.db``, or
             ``postgresql://user:password@host/database`` with the extra ``postgres``.
-        clock: tells when a row is written.
+        clock: for the time of writing.
 
     Raises:
-        StorageError: the database cannot be opened, or is not of this Weft's schema.
+        StorageError: the database cannot be opened, or has another schema.
     """
 
     def __init__(self, url: str, clock: Clock) -> None:
@@ -115,17 +114,16 @@ class Ledger:
         known_by: int,
         arithmetic: Mapping[str, str] | None = None,
     ) -> int:
-        """Write signals that are not there yet, all of them or none; return how many.
+        """Write the signals that are not in the ledger yet, all or none; return their number.
 
-        Recording the same signals again writes nothing, whatever `known_by` says, so a
-        composition may be repeated.
+        Recording the same signals again writes nothing, for any `known_by`, so a composition may
+        be repeated.
 
         Args:
-            signals: what was composed.
-            known_by: rows of the store recorded after it were not looked at, microseconds since
-                1970.
-            arithmetic: under which they were computed. A row of its own notes it before the
-                signals where those before them were computed under another one.
+            signals: composed signals.
+            known_by: time up to which the store was read, microseconds since 1970.
+            arithmetic: under which they were computed. Where it differs from that of the signals
+                before, a separate row notes it first.
 
         Raises:
             StorageError: the database refused; nothing was written.
@@ -134,13 +132,13 @@ class Ledger:
         return self._write("signal", rows, arithmetic)
 
     def note(self, kind: str, about: str, as_of: str, body: Mapping[str, Any]) -> str:
-        """Write down something else than a signal, and return its key.
+        """Write a note, and return its key.
 
         Args:
-            kind: what it is: ``training`` or ``promotion``.
+            kind: ``training`` or ``promotion``.
             about: the component's key in config.
-            as_of: the decision row up to which all that it rests on was known, ISO 8601 UTC.
-            body: what there is to say, as plain values.
+            as_of: latest decision row of the data behind the note, ISO 8601 UTC.
+            body: content of the note, as plain values.
 
         Raises:
             StorageError: the database refused; nothing was written.
@@ -158,10 +156,10 @@ class Ledger:
     def _write(
         self, kind: str, rows: Sequence[_Row], arithmetic: Mapping[str, str] | None = None
     ) -> int:
-        """Write those rows that are not there yet, all of them or none; return how many."""
+        """Write the rows that are not in the ledger yet, all or none; return their number."""
         with self._transaction(writing=True) as connection:
             known = self._known(connection, kind, [row.key for row in rows])
-            # Of equal keys the first counts.
+            # Of rows with equal keys, the first is written.
             new = {row.key: row for row in reversed(rows) if row.key not in known}
             pairs = [(kind, row) for row in rows if new.get(row.key) is row]
             if pairs and arithmetic and arithmetic != self._last_arithmetic(connection):
@@ -171,7 +169,7 @@ class Ledger:
             return len(new)
 
     def _append(self, connection: sa.Connection, pairs: Sequence[tuple[str, _Row]]) -> None:
-        """Seal rows, each with its kind, and write them at the end of the table."""
+        """Seal rows, and append them to the table."""
         seq, seal = self._head(connection)
         sealed = []
         for place, (kind, row) in enumerate(pairs, start=seq + 1):
@@ -190,14 +188,14 @@ class Ledger:
     def _last_arithmetic(connection: sa.Connection) -> dict[str, Any] | None:
         query = sa.select(_entries).where(_entries.c.kind == "arithmetic")
         row = connection.execute(query.order_by(_entries.c.seq.desc()).limit(1)).mappings().first()
-        return None if row is None else _read_body(row)
+        return None if row is None else _parse_body(row)
 
     def notes(self, kind: str, after: int = 0) -> list[Entry]:
-        """Return the rows of one kind, the oldest first.
+        """Return the notes of a kind, the oldest first.
 
         Args:
             kind: ``training``, ``promotion`` or ``arithmetic``.
-            after: only rows whose place is beyond this one.
+            after: only rows with a larger row number.
         """
         query = (
             sa.select(_entries)
@@ -211,15 +209,15 @@ class Ledger:
         """Yield recorded signals, the newest first.
 
         Args:
-            symbol: only those about this symbol.
-            limit: at most so many.
+            symbol: only signals of this symbol.
+            limit: largest number of signals.
         """
         query = (
             sa.select(_entries).where(_entries.c.kind == "signal").order_by(_entries.c.seq.desc())
         )
         if symbol is not None:
             query = query.where(_entries.c.symbol == symbol)
-        # A page at a time, so that a slow reader holds no transaction open.
+        # Page by page, so that a slow reader keeps no transaction open.
         page, left = query, limit
         while left is None or left > 0:
             size = _PAGE if left is None else min(_PAGE, left)
@@ -233,10 +231,10 @@ class Ledger:
             left = None if left is None else left - size
 
     def find(self, key: str) -> Entry | None:
-        """Return the row of one signal, None where there is none.
+        """Return the row of a signal, or None.
 
         Args:
-            key: the signal's id, or at least its first 6 characters.
+            key: id of the signal, or at least its first 6 characters.
 
         Raises:
             WeftError: `key` is too short, or several ids begin with it.
@@ -247,13 +245,13 @@ class Ledger:
                 where="ledger",
                 hint=f"Give its id, or at least the first {SHORTEST_PREFIX} characters of it",
             )
-        # What no id holds, a database may refuse to look for.
+        # Ids are alphanumeric ASCII; other input would be an error in PostgreSQL.
         if not (key.isascii() and key.isalnum()):
             return None
         beginning = _entries.c.key.between(key, key + "~")
         query = sa.select(_entries).where(_entries.c.kind == "signal", beginning)
         with self._transaction(writing=False) as connection:
-            # An id that is `key` itself comes before all that are longer.
+            # Sorted, an id equal to `key` comes before longer ones.
             rows = connection.execute(query.order_by(_entries.c.key).limit(2)).mappings().all()
         if len(rows) > 1 and rows[0]["key"] != key:
             raise WeftError(
@@ -268,17 +266,17 @@ class Ledger:
         """Check every seal, and return the number of rows and the last seal.
 
         Args:
-            noted: a seal returned earlier. The chain has to hold it; without one, nothing shows
-                that the end was cut off or that all was sealed anew.
+            noted: a seal that an earlier call returned. The chain must contain it, which shows
+                that its end was not cut off and its seals were not computed again.
 
         Raises:
-            LedgerTamperedError: a row was changed, removed or inserted, and which; or the noted
-                seal is none of the chain.
+            LedgerTamperedError: a row was changed, removed or inserted, with its number; or the
+                chain does not contain the noted seal.
             WeftError: `noted` is no seal.
         """
-        sought = None if noted is None else _read_seal(noted)
+        sought = None if noted is None else _parse_seal(noted)
         seal, count = _GENESIS, 0
-        held = sought in {None, _GENESIS}
+        seen = sought in {None, _GENESIS}
         query = sa.select(_entries).order_by(_entries.c.seq).execution_options(yield_per=1000)
         with (
             self._transaction(writing=False) as connection,
@@ -289,8 +287,8 @@ class Ledger:
                 seal = _seal(seal, row)
                 if row["seq"] != count or row["seal"] != seal:
                     raise _tampered(f"row {count} does not follow from the rows before it")
-                held = held or seal == sought
-        if not held:
+                seen = seen or seal == sought
+        if not seen:
             raise _tampered(
                 f"none of the {count} rows has the noted seal {sought}: the end was cut off, or "
                 "all was sealed anew"
@@ -298,7 +296,7 @@ class Ledger:
         return count, seal
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._engine.dispose()
 
     def _prepare(self) -> None:
@@ -306,38 +304,38 @@ class Ledger:
             if self._is_complete(connection):
                 return
         with self._transaction(writing=True) as connection:
-            # Another process may have been first.
+            # Another process may have created the schema in the meantime.
             if not self._is_complete(connection):
                 _metadata.create_all(connection)
                 self._dialect.guard(connection, SCHEMA_VERSION)
 
     def _is_complete(self, connection: sa.Connection) -> bool:
-        """Whether the database is of this Weft's schema already; False where it is empty.
+        """Return whether the database has this version's schema; False for an empty database.
 
         Raises:
-            StorageError: it is of another schema.
+            StorageError: it has another schema.
         """
         written = self._dialect.version(connection)
         if written == SCHEMA_VERSION:
             return True
         if written == 0 and not sa.inspect(connection).has_table("entries"):
             return False
-        found = f"has schema {written}" if written else "has a table 'entries' that is no ledger's"
+        schema = f"has schema {written}" if written else "has a table 'entries' of another program"
         hint = "Point storage.ledger at another database"
         if written > SCHEMA_VERSION:
             hint = f"Upgrade Weft, or p{hint[1:]}"
         raise StorageError(
-            f"the database {found}; this Weft writes schema {SCHEMA_VERSION} and reads no other",
+            f"the database {schema}; this Weft writes schema {SCHEMA_VERSION} and reads no other",
             where="ledger",
             hint=hint,
         )
 
     @staticmethod
     def _known(connection: sa.Connection, kind: str, keys: Sequence[str]) -> set[str]:
-        """Return those of `keys` that are there."""
+        """Return the keys that are in the ledger."""
         query = sa.select(_entries.c.key).where(_entries.c.kind == kind)
         known: set[str] = set()
-        # A statement takes only so many parameters.
+        # In pages, because the number of parameters of a statement is limited.
         for start in range(0, len(keys), _PAGE):
             page = query.where(_entries.c.key.in_(keys[start : start + _PAGE]))
             known.update(connection.scalars(page))
@@ -366,12 +364,12 @@ def _seal(previous: str, row: "Mapping[str, Any] | sa.RowMapping") -> str:
     try:
         sealed = orjson.dumps([previous, *(row[name] for name in _SEALED)])
     except TypeError:
-        # Weft writes texts and whole numbers only.
+        # Weft writes only texts and integers.
         raise _tampered(f"row {row['seq']} holds what Weft does not write") from None
     return hashlib.sha256(sealed).hexdigest()
 
 
-def _read_seal(text: str) -> str:
+def _parse_seal(text: str) -> str:
     seal = text.strip().lower()
     if not re.fullmatch(r"[0-9a-f]{64}", seal):
         raise WeftError(
@@ -383,10 +381,10 @@ def _read_seal(text: str) -> str:
 
 
 def _entry(row: sa.RowMapping) -> Entry:
-    return Entry(**{**row, "body": _read_body(row)})
+    return Entry(**{**row, "body": _parse_body(row)})
 
 
-def _read_body(row: sa.RowMapping) -> dict[str, Any]:
+def _parse_body(row: sa.RowMapping) -> dict[str, Any]:
     try:
         body = orjson.loads(row["body"])
     except orjson.JSONDecodeError:
@@ -402,7 +400,7 @@ def _tampered(message: str) -> LedgerTamperedError:
 
 
 def _reason(error: sa.exc.SQLAlchemyError) -> str:
-    # What a server says further down is about its own functions.
+    # Further lines of a server's message are about its functions.
     return str(error.__cause__ or error).strip().split("\n")[0]
 
 
@@ -411,7 +409,7 @@ def _open(url: str) -> tuple[Dialect, sa.Engine]:
     try:
         address = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
-        # Not what they say: that may hold the password.
+        # Without the cause's message, which may contain the password.
         raise StorageError("is no database URL", where="storage.ledger", hint=hint) from None
     dialect = dialect_of(address)
     try:

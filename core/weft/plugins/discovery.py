@@ -1,4 +1,4 @@
-"""Listing the installed plugins from their metadata, importing none of them."""
+"""Discovery: lists the installed plugins from their metadata, without importing them."""
 
 import logging
 from functools import cache
@@ -15,20 +15,20 @@ _log = logging.getLogger(__name__)
 def discover() -> tuple[PluginRecord, ...]:
     """Return every installed plugin, sorted by kind, name and distribution.
 
-    The environment is scanned once in a process; ``discover.cache_clear()`` has it scanned
-    again. A distribution whose metadata cannot be read is left out, with a warning in the log.
+    The environment is scanned once for each process; ``discover.cache_clear()`` makes the next call
+    scan again. A distribution with unreadable metadata is left out, with a warning in the log.
     """
-    names = {name for found in distributions() if (name := _name_if_it_has_plugins(found))}
+    names = {name for dist in distributions() if (name := _name_if_it_has_plugins(dist))}
     records = [record for name in names for record in _records(name)]
     return tuple(sorted(records, key=lambda r: (r.kind, r.name, r.dist)))
 
 
-def _name_if_it_has_plugins(found: Distribution) -> str | None:
-    # Most distributions have nothing to do with Weft; a text search spares parsing their metadata.
-    text = found.read_text("entry_points.txt") or ""
+def _name_if_it_has_plugins(dist: Distribution) -> str | None:
+    # A text search is much faster than parsing the metadata of every distribution.
+    text = dist.read_text("entry_points.txt") or ""
     if not any(f"[{group}]" in text for group in GROUPS):
         return None
-    name = found.metadata["Name"]
+    name = dist.metadata["Name"]
     if not name:
         _log.warning("A distribution with plugins has no name in its metadata; reinstall it")
         return None
@@ -36,15 +36,15 @@ def _name_if_it_has_plugins(found: Distribution) -> str | None:
 
 
 def _records(name: str) -> list[PluginRecord]:
-    """Return the plugins of a distribution: of the one that an import would find first.
+    """Return the plugins of the first distribution of a name on the path.
 
-    Asking by name makes one of a distribution that is seen twice, through a link or on two
-    entries of the path.
+    Looking up by name merges a distribution that is listed twice, through a link or on two entries
+    of the path.
     """
     try:
-        found = distribution(name)
-        points = found.entry_points
-        version = found.version
+        dist = distribution(name)
+        points = dist.entry_points
+        version = dist.version
     except (PackageNotFoundError, TypeError, ValueError, KeyError) as error:
         # importlib.metadata checks nothing; a line without `=` surfaces as a TypeError.
         _log.warning("The metadata of %s cannot be read (%r); reinstall it", name, error)

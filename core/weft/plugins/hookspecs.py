@@ -1,9 +1,8 @@
-"""The hooks: how a plugin brings components in code, and hears of what the engine does.
+"""The hooks: through them a plugin adds components in code, and is notified of events.
 
-Implement one by decorating a function of the same name with `hookimpl`, name the module or
-object that holds it in the entry-point group ``weft.hooks``, and list it under `hooks` in
-config.yaml. An implementation may take fewer arguments than the hook gives. Hooks register and
-notify; nothing they return enters a signal.
+To implement a hook, decorate a function of the same name with `hookimpl`, name its module or object
+in the entry-point group ``weft.hooks``, and list it under `hooks` in config.yaml. An implementation
+may take fewer arguments than the hook. Hooks register and notify; their results enter no signal.
 """
 
 from dataclasses import dataclass
@@ -33,8 +32,8 @@ class EngineContext:
     """An engine that is ready to compose.
 
     Attributes:
-        settings: what it was built from.
-        plugins: every installed plugin, and which are active.
+        settings: of the engine.
+        plugins: all installed plugins with their status.
     """
 
     settings: "Settings"
@@ -47,7 +46,7 @@ class CompositionContext:
 
     Attributes:
         as_of: the decision row, ISO 8601 UTC.
-        data: what its data is: real, synthetic or sandbox.
+        data: kind of its data: real, synthetic or sandbox.
         config: digest of every setting that can change a signal.
     """
 
@@ -58,19 +57,18 @@ class CompositionContext:
 
 @hookspec
 def weft_components() -> "Sequence[type[Component]]":
-    """Return component classes that have no entry point of their own.
+    """Return component classes without an entry point.
 
-    Called once, while plugins are loaded. The classes are offered like any other and take part
-    when config.yaml names them.
+    Called once, while plugins are loaded. The classes take part when config.yaml names them.
     """
     return ()
 
 
 @hookspec
 def weft_engine_ready(context: EngineContext) -> None:
-    """Hear that an engine has been built and can compose."""
+    """Notify that an engine is built and can compose."""
 
 
 @hookspec
 def weft_signals_composed(signals: "Sequence[Signal]", context: CompositionContext) -> None:
-    """Hear of new signals, after they were written to the ledger."""
+    """Notify of new signals, after they were written to the ledger."""

@@ -1,4 +1,4 @@
-"""A typed face for pluggy: registers hook plugins one by one, and calls them one by one."""
+"""A typed interface to pluggy: registers and calls hook plugins one by one."""
 
 import inspect
 import logging
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from weft.foundation.calls import attempt
+from weft.foundation.calls import Calls
 from weft.foundation.errors import PluginError
 from weft.plugins import hookspecs
 from weft.plugins.hookspecs import CompositionContext, EngineContext
@@ -48,16 +48,20 @@ class _Answer:
 
 
 class HookManager:
-    """Holds hook implementations and notifies them. Build it with `build_hooks`.
+    """Registers and calls hook implementations. Build it with `build_hooks`.
 
     An implementation that raises or overruns its deadline is logged and listed in `failures`;
-    the others are called all the same.
+    the others are called nevertheless.
 
     Args:
         deadline_seconds: time for one implementation's answer.
+        calls: calls the implementations, and remembers which of them hang.
     """
 
-    def __init__(self, deadline_seconds: float = _DEADLINE_SECONDS) -> None:
+    def __init__(
+        self, deadline_seconds: float = _DEADLINE_SECONDS, calls: Calls | None = None
+    ) -> None:
+        self._calls = calls or Calls()
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._deadline_seconds = deadline_seconds
@@ -70,15 +74,15 @@ class HookManager:
 
     @property
     def plugins(self) -> tuple[str, ...]:
-        """Names of the registered plugins, in the order they are called."""
+        """Names of the registered plugins, in calling order."""
         return tuple(name for name, plugin in self._manager.list_name_plugin() if plugin)
 
     def register(self, name: str, plugin: object) -> None:
-        """Take in a plugin's hook implementations, all or none.
+        """Register all hook implementations of a plugin, or none.
 
         Raises:
-            PluginError: it implements no hook, or one that does not exist, or asks for an
-                argument the hook does not give, or is asynchronous or a wrapper.
+            PluginError: it implements no hook or an unknown hook, takes an unknown argument, or is
+                asynchronous or a wrapper.
         """
         problem = None
         try:
@@ -97,24 +101,24 @@ class HookManager:
             )
 
     def components(self) -> tuple[tuple[str, Sequence[Any]], ...]:
-        """Ask for component classes; return each plugin's name and what it brought."""
-        brought = []
+        """Return the component classes of each plugin, with its name."""
+        offers = []
         for answer in self._call("weft_components"):
             if isinstance(answer.value, list | tuple):
-                brought.append((answer.plugin, answer.value))
+                offers.append((answer.plugin, answer.value))
             else:
-                came = type(answer.value).__name__
-                what = f"returned {came}, expected a list of component classes"
-                self.note_failure(answer.plugin, "weft_components", what)
-        return tuple(brought)
+                name = type(answer.value).__name__
+                problem = f"returned {name}, expected a list of component classes"
+                self.note_failure(answer.plugin, "weft_components", problem)
+        return tuple(offers)
 
     def engine_ready(self, context: EngineContext) -> None:
-        """Tell that an engine can compose."""
+        """Notify of an engine that can compose."""
         for _ in self._call("weft_engine_ready", context=context):
             pass
 
     def signals_composed(self, signals: "Sequence[Signal]", context: CompositionContext) -> None:
-        """Tell of signals that were recorded."""
+        """Notify of recorded signals."""
         for _ in self._call("weft_signals_composed", signals=signals, context=context):
             pass
 
@@ -124,16 +128,17 @@ class HookManager:
         self._failures.append(HookFailure(plugin, hook, error))
 
     def _call(self, hook: str, **given: object) -> Iterator[_Answer]:
-        """Call each implementation by itself, in the order plugins were registered.
+        """Call each implementation separately, in the order of registration.
 
-        pluggy's own call stops at the first that raises and loses the answers of the others.
+        The call of pluggy stops at the first exception and loses the other answers.
         """
         implementations = getattr(self._manager.hook, hook).get_hookimpls()
         rank = {name: position for position, name in enumerate(self.plugins)}
         for impl in sorted(implementations, key=lambda impl: rank[impl.plugin_name]):
-            # Each gets its own, for the figures of a signal stand in dicts.
+            # A copy for each, because a plugin could write to the dicts of a signal.
             answer = partial(impl.function, *(deepcopy(given[name]) for name in impl.argnames))
-            outcome = attempt(f"{impl.plugin_name}.{hook}", answer, self._deadline_seconds)
+            name = f"{impl.plugin_name}.{hook}"
+            outcome = self._calls.attempt(name, answer, self._deadline_seconds)
             if outcome.failure is not None:
                 self.note_failure(impl.plugin_name, hook, outcome.failure)
             else:
@@ -153,20 +158,23 @@ class HookManager:
 
 
 def build_hooks(
-    registry: Registry, uses: Iterable[str], deadline_seconds: float = _DEADLINE_SECONDS
+    registry: Registry,
+    uses: Iterable[str],
+    deadline_seconds: float = _DEADLINE_SECONDS,
+    calls: Calls | None = None,
 ) -> HookManager:
-    """Return a manager with the hook plugins that config lists, and offer what they bring.
+    """Return a manager with the hook plugins that config lists, and register their components.
 
     A plugin that cannot be loaded or registered is recorded in the registry and listed in
-    `failures`; the others are registered all the same. Whether to start without it is for the
-    caller to say.
+    `failures`; the others are registered nevertheless. The caller decides whether to start.
 
     Args:
-        registry: loads the plugins, and takes in the classes of `weft_components`.
+        registry: loads the plugins, and registers the classes of `weft_components`.
         uses: ``name`` or ``distribution:name``, as in `hooks` of config.yaml.
         deadline_seconds: time for one implementation's answer.
+        calls: calls the implementations; None for calls of their own.
     """
-    manager = HookManager(deadline_seconds)
+    manager = HookManager(deadline_seconds, calls)
     records = {}
     for use in dict.fromkeys(uses):
         try:

@@ -1,13 +1,13 @@
-"""What is known about each installed plugin."""
+"""Records of installed plugins."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 BUILT_IN = "weft"
-"""The distribution whose plugins need no `use: dist:name`, whatever else is installed."""
+"""The distribution whose plugins take precedence over others of the same name."""
 
 IN_PROCESS = "in-process"
-"""Stands for the distribution of classes that a program or a test brings itself."""
+"""Distribution name of classes that a program or a test registers."""
 
 KINDS = {
     "provider": "weft.components.provider:Provider",
@@ -34,24 +34,24 @@ GROUPS = {f"weft.{kind}s": kind for kind in (*KINDS, HOOK)}
 
 
 class Status(StrEnum):
-    """How far a plugin has come."""
+    """Status of a plugin."""
 
     DISCOVERED = "discovered"
-    """Its metadata was seen; nothing of it was imported."""
+    """Listed from its metadata; not imported."""
     DISABLED = "disabled"
-    """Config names it and switches it off."""
+    """Switched off in config."""
     BLOCKED = "blocked"
-    """Config names it, and another distribution offers the same; neither was taken."""
+    """Named in config, but offered by several distributions; none was loaded."""
     INCOMPATIBLE = "incompatible"
     """Written for another version of Weft or of its contracts."""
     MISSING_DEPS = "missing-deps"
-    """Something it imports is not installed."""
+    """A package that it imports is not installed."""
     FAILED = "failed"
-    """It could not be imported, or is not what it should be."""
+    """It cannot be imported, or does not fulfil its contract."""
     WAITING = "waiting"
-    """Loaded and in order, and not used until it has what it needs."""
+    """Loaded, and waiting for its key or path."""
     ACTIVE = "active"
-    """Loaded and in order."""
+    """Loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,13 @@ class PluginRecord:
 
     Attributes:
         kind: layer, provider, ... or hook.
-        name: how config.yaml calls it.
-        dist: the distribution that brings it, normalised.
-        version: that distribution's version.
-        target: where it is, ``module:attribute``.
-        status: how far it has come.
-        error: why it came no further.
-        import_ms: time its import took, in milliseconds.
+        name: in config.yaml.
+        dist: normalised name of its distribution.
+        version: of its distribution.
+        target: its place, ``module:attribute``.
+        status: whether it is loaded.
+        error: why it is not loaded; None without an error.
+        import_ms: duration of its import in milliseconds.
         used_as: keys in config.yaml that use it, such as ``models.xgboost_majors``.
     """
 
@@ -82,5 +82,5 @@ class PluginRecord:
 
     @property
     def title(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return f"{self.kind} {self.name} ({self.dist} {self.version})"

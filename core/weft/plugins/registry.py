@@ -1,4 +1,4 @@
-"""The registry: finds the plugins config names, loads them one by one, and records how it went."""
+"""The registry: finds and loads the plugins that config names, and records their status."""
 
 import importlib
 import importlib.metadata
@@ -13,8 +13,8 @@ from typing import TypeAlias
 from packaging.utils import canonicalize_name
 
 from weft.components.base import Component
-from weft.foundation import boundary
-from weft.foundation.boundary import Raised, attempt
+from weft.foundation import calls
+from weft.foundation.calls import Raised, guarded
 from weft.foundation.errors import (
     IncompatiblePluginError,
     MissingDependencyError,
@@ -24,22 +24,21 @@ from weft.foundation.errors import (
     nearest,
 )
 from weft.foundation.version import __version__
-from weft.plugins.checks import check_class, is_class_of
-from weft.plugins.dependencies import extra_that_brings, refuses
+from weft.plugins.checks import check_class, extra_that_brings, is_class_of, refuses
 from weft.plugins.records import BUILT_IN, HOOK, IN_PROCESS, KINDS, PluginRecord, Status
 
 _Key: TypeAlias = tuple[str, str, str]
 
 
 class Registry:
-    """The plugins there are, and the ones that were loaded.
+    """The installed plugins, and the loaded classes.
 
-    Nothing is imported before `load` or `load_hook` asks for it, and a plugin nobody asks for
-    can harm nobody. What loaded is kept; what failed is tried again when it is asked for again.
+    Only `load` and `load_hook` import, so that an unused plugin cannot do harm. A loaded class is
+    cached; a plugin that failed is tried again by the next `load`.
 
     Args:
         records: the installed plugins, from `weft.plugins.discovery.discover`.
-        extra: classes that this program brings itself.
+        extra: component classes without an entry point.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class Registry:
         self._brought: dict[_Key, type[Component]] = {}
         self._classes: dict[_Key, type[Component]] = {}
         self._hooks: dict[_Key, object] = {}
-        # Guards the dicts only: held during an import, it could meet the import lock head on.
+        # Guards the dicts only: during an import it could deadlock with the import lock.
         self._lock = threading.Lock()
         self.add(extra)
 
@@ -59,10 +58,10 @@ class Registry:
         dist: str = IN_PROCESS,
         version: str = __version__,
     ) -> None:
-        """Offer classes that come without an entry point.
+        """Register component classes without an entry point.
 
         Raises:
-            PluginError: something that is no component class, or has no name.
+            PluginError: an object that is no component class, or has no name.
         """
         for cls in classes:
             if not is_class_of(cls, Component):
@@ -82,12 +81,12 @@ class Registry:
                 self._classes.pop(_key(record), None)
 
     def records(self) -> tuple[PluginRecord, ...]:
-        """Return every plugin as it stands now, sorted by kind, name and distribution."""
+        """Return the records of all plugins, sorted by kind, name and distribution."""
         with self._lock:
             return tuple(self._records[key] for key in sorted(self._records))
 
     def find(self, kind: str, use: str) -> PluginRecord:
-        """Return the plugin that config means.
+        """Return the record of a plugin in config.
 
         Args:
             kind: layer, provider, ...
@@ -99,30 +98,30 @@ class Registry:
         """
         dist, _, name = use.rpartition(":")
         known = [record for record in self.records() if record.kind == kind]
-        found = [
+        matches = [
             record
             for record in known
             if record.name == name and (not dist or record.dist == canonicalize_name(dist))
         ]
-        if not found:
+        if not matches:
             raise _unknown(kind, use, known)
-        if len(found) > 1 and (own := [r for r in found if r.dist == BUILT_IN]):
-            # Who only installs something must not find every config broken, or a built-in replaced.
-            self._note_hidden(kind, name, found)
-            return own[0]
-        if len(found) > 1:
-            raise self._conflict(kind, name, found)
-        return found[0]
+        if len(matches) > 1 and (built_in := [r for r in matches if r.dist == BUILT_IN]):
+            # Installing a distribution must neither break a config nor replace a built-in.
+            self._note_hidden(kind, name, matches)
+            return built_in[0]
+        if len(matches) > 1:
+            raise self._conflict(kind, name, matches)
+        return matches[0]
 
     def note_use(self, record: PluginRecord, key: str) -> None:
-        """Record that a key in config uses a plugin that loaded."""
+        """Record that a key in config uses a loaded plugin."""
         with self._lock:
             noted = self._records[_key(record)]
             used_as = (*noted.used_as, key)
             self._records[_key(record)] = replace(noted, used_as=used_as, status=Status.ACTIVE)
 
     def note_waiting(self, kind: str, use: str, key: str, why: str) -> None:
-        """Record that a key in config would use a plugin that loaded, and what it waits for."""
+        """Record that a loaded plugin waits for its key or path."""
         record = self.find(kind, use)
         used_as = tuple(other for other in record.used_as if other != key)
         status = Status.ACTIVE if used_as else Status.WAITING
@@ -132,9 +131,9 @@ class Registry:
             )
 
     def disable(self, kind: str, use: str) -> None:
-        """Record that config switches a plugin off; one that is not installed needs no record.
+        """Record that config switches a plugin off.
 
-        One that another key of config uses stays active.
+        A plugin that another key in config uses stays active; one that is not installed is ignored.
         """
         try:
             record = self.find(kind, use)
@@ -144,7 +143,7 @@ class Registry:
             self._note(record, Status.DISABLED)
 
     def load(self, kind: str, use: str) -> type[Component]:
-        """Return a component's class, imported and checked.
+        """Return the imported and checked class of a component.
 
         Args:
             kind: layer, provider, ...
@@ -155,7 +154,7 @@ class Registry:
             PluginConflictError: several distributions offer one.
             IncompatiblePluginError: it was written for another version of Weft.
             MissingDependencyError: an optional package it needs is not installed.
-            PluginError: it cannot be imported, or is no class of that kind.
+            PluginError: it cannot be imported, or is not a class of that kind.
         """
         record = self.find(kind, use)
         with self._lock:
@@ -163,23 +162,23 @@ class Registry:
         return self._load_class(record) if cls is None else cls
 
     def load_hook(self, use: str) -> object:
-        """Return the module or object that holds a plugin's hook implementations.
+        """Return the module or object with a plugin's hook implementations.
 
         Raises:
             PluginError: as `load`.
         """
         record = self.find(HOOK, use)
         with self._lock:
-            found = self._hooks.get(_key(record))
-        if found is None:
-            found, import_ms = self._import(record)
+            target = self._hooks.get(_key(record))
+        if target is None:
+            target, import_ms = self._import(record)
             with self._lock:
-                self._hooks[_key(record)] = found
+                self._hooks[_key(record)] = target
             self._note(record, Status.ACTIVE, import_ms=import_ms)
-        return found
+        return target
 
     def report_failure(self, record: PluginRecord, error: PluginError) -> None:
-        """Record that a plugin that loaded turned out not to work."""
+        """Record that a loaded plugin does not work, and unload it."""
         with self._lock:
             self._hooks.pop(_key(record), None)
             self._classes.pop(_key(record), None)
@@ -188,9 +187,9 @@ class Registry:
     def _load_class(self, record: PluginRecord) -> type[Component]:
         with self._lock:
             brought = self._brought.get(_key(record))
-        found, import_ms = self._import(record) if brought is None else (brought, None)
+        target, import_ms = self._import(record) if brought is None else (brought, None)
         try:
-            cls = check_class(record, found)
+            cls = check_class(record, target)
         except PluginError as error:
             raise self._failed(record, error) from None
         with self._lock:
@@ -199,7 +198,7 @@ class Registry:
         return cls
 
     def _import(self, record: PluginRecord) -> tuple[object, float]:
-        """Return what a record points to, and how many milliseconds its import took."""
+        """Return the target of a record, and the milliseconds of its import."""
         refused = refuses(record.dist, "weft", __version__)
         if refused is not None:
             error = IncompatiblePluginError(
@@ -210,10 +209,10 @@ class Registry:
             raise self._failed(record, error)
         point = importlib.metadata.EntryPoint(record.name, record.target, f"weft.{record.kind}s")
         start = time.perf_counter()
-        found = attempt(point.load)
-        if isinstance(found, Raised):
-            raise self._failed(record, _import_error(record, found.error)) from found.error
-        return found, (time.perf_counter() - start) * 1e3
+        target = guarded(point.load)
+        if isinstance(target, Raised):
+            raise self._failed(record, _import_error(record, target.error)) from target.error
+        return target, (time.perf_counter() - start) * 1e3
 
     def _failed(self, record: PluginRecord, error: PluginError) -> PluginError:
         if isinstance(error, IncompatiblePluginError):
@@ -225,20 +224,20 @@ class Registry:
         self._note(record, status, error=str(error))
         return error
 
-    def _note_hidden(self, kind: str, name: str, found: list[PluginRecord]) -> None:
-        for record in found:
+    def _note_hidden(self, kind: str, name: str, matches: list[PluginRecord]) -> None:
+        for record in matches:
             if record.dist != BUILT_IN and record.status is Status.DISCOVERED:
                 why = f"the built-in {kind} is used; `use: {record.dist}:{name}` chooses this one"
                 self._note(record, Status.DISCOVERED, error=why)
 
-    def _conflict(self, kind: str, name: str, found: list[PluginRecord]) -> PluginConflictError:
-        offers = " and ".join(f"{record.dist} {record.version}" for record in found)
+    def _conflict(self, kind: str, name: str, matches: list[PluginRecord]) -> PluginConflictError:
+        offers = " and ".join(f"{record.dist} {record.version}" for record in matches)
         error = PluginConflictError(
             f"offered by {offers}",
             where=f"{kind} {name}",
-            hint=f"Say which one you mean: `use: {found[0].dist}:{name}`",
+            hint=f"Say which one you mean: `use: {matches[0].dist}:{name}`",
         )
-        for record in found:
+        for record in matches:
             if record.status is Status.DISCOVERED:
                 self._note(record, Status.BLOCKED, error=str(error))
         return error
@@ -284,17 +283,17 @@ def _import_error(record: PluginRecord, error: BaseException) -> PluginError:
                 where=record.title,
                 hint=f"pip install '{record.dist}[{extra}]'",
             )
-    said = " ".join(f"{type(error).__name__}: {error}".split())
+    problem = " ".join(f"{type(error).__name__}: {error}".split())
     return PluginError(
-        f"importing {record.target} failed with {said}{_place(error)}",
+        f"importing {record.target} failed with {problem}{_place(error)}",
         where=record.title,
         hint="This is a fault in the plugin or its installation; the others are not affected",
     )
 
 
 def _place(error: BaseException) -> str:
-    """Return the last line of the plugin's own code that an error came through."""
-    machinery = (boundary.__file__, importlib.__file__, importlib.metadata.__file__)
+    """Return the last line of plugin code in an error's traceback."""
+    machinery = (calls.__file__, importlib.__file__, importlib.metadata.__file__)
     frames = [
         frame
         for frame in extract_tb(error.__traceback__)

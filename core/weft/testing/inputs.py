@@ -39,7 +39,7 @@ def fusion_of(view: View) -> Fusion:
     direction = np.where(np.abs(score) < _ACTS, 0.0, np.sign(score)).astype(np.int8)
     return Fusion(
         score=read_only(score),
-        confidence=read_only(np.abs(score)),
+        confidence=read_only(np.abs(score) / 100.0),
         direction=read_only(direction),
         weights={"first": read_only(np.ones(score.shape))},
         calibrated=False,

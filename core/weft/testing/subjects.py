@@ -263,7 +263,7 @@ def _sizer_subject(sizer: Sizer) -> Subject:
         sizes = checked_sizes(
             sizer.size(view, fusion, levels_of(view, fusion)), view, sizer.title()
         )
-        return {"size": sizes.fraction, **sizes.evidence}
+        return {"size": sizes.fraction, "full size": sizes.unreduced, **sizes.evidence}
 
     return Subject(sizer, sizer.needs, evaluate, may_be_silent=False)
 

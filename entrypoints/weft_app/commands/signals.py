@@ -105,6 +105,8 @@ def _print_table(report: Report, under_way: Mapping[str, str] = MappingProxyType
         console.print(_reasons(signals))
     for note in dict.fromkeys(note for signal in report.signals for note in signal.data.notes):
         console.print(f"[yellow]{escape(note)}", soft_wrap=True)
+    if report.not_recorded is not None:
+        console.print(f"[yellow]not recorded: {escape(report.not_recorded)}", soft_wrap=True)
     for line in _omitted(report):
         console.print(f"[dim]{escape(line)}", soft_wrap=True)
 

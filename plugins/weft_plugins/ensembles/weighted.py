@@ -18,7 +18,7 @@ class Weighted(Ensemble):
     The score is the mean of the layers' scores under those weights, over the layers that have an
     opinion. The confidence is the size of that score, times how far the layers agree (1 when all
     point the same way), times the coverage: the sum of base weight times own confidence, over
-    the sum of all base weights. In percent. A layer of confidence 0 counts as one without an
+    the sum of all base weights, from 0 to 1. A layer of confidence 0 counts as one without an
     opinion. The confidence is a ranking, not a probability, and `calibrated` says so.
     """
 
@@ -60,7 +60,7 @@ class Weighted(Ensemble):
         direction[(score <= self.config.short_below) & (score < 0.0)] = -1
         return Fusion(
             score=score,
-            confidence=np.minimum(np.abs(score) * agreement * coverage, 100.0),
+            confidence=np.minimum(np.abs(score) * agreement * coverage / 100.0, 1.0),
             direction=direction,
             weights=shares,
             calibrated=False,

@@ -55,7 +55,7 @@ def regime() -> RegimeState:
 
 
 def fusion() -> Fusion:
-    return Fusion(full(80.0), full(40.0), LONG, {"one": full(0.25), "two": full(0.75)}, False)
+    return Fusion(full(80.0), full(0.4), LONG, {"one": full(0.25), "two": full(0.75)}, False)
 
 
 def levels() -> Levels:
@@ -153,7 +153,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("fusion", {"direction": full(1.0)}, "direction of dtype float64, expected whole numbers"),
     ("fusion", {"direction": np.full(SHAPE, 257)}, "direction of 257, expected -1, 0 or 1"),
     ("fusion", {"score": with_cell(np.nan)}, "score that is not a number, for COIN2USDT"),
-    ("fusion", {"confidence": full(101.0)}, "confidence of 101"),
+    ("fusion", {"confidence": full(1.01)}, "confidence of 1.01 for"),
     ("fusion", {"calibrated": "yes"}, "'yes' as `calibrated`, expected True or False"),
     ("fusion", {"weights": None}, "None as its weights"),
     ("fusion", {"weights": {"one": full(1.0)}}, r"weights of \['one'\], expected those of"),
@@ -168,6 +168,9 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("levels", {"figures": {"var_99": np.zeros(SYMBOLS)}}, "figures 'var_99' as a panel"),
     ("sizes", {"fraction": with_cell(-0.1)}, "size of -0.1 for COIN2USDT, expected 0 or more"),
     ("sizes", {"fraction": full(np.inf)}, "size of inf"),
+    ("sizes", {"full": full(0.05)}, r"size above its full size \(0.1\), for COIN0USDT"),
+    ("sizes", {"full": full(np.nan)}, "size above its full size"),
+    ("sizes", {"full": full(np.inf)}, "full size of inf"),
 ]
 
 

@@ -55,6 +55,28 @@ def test_a_row_alone_is_sized_as_among_others(wanted: FloatPanel, acts: np.ndarr
         np.testing.assert_array_equal(alone, together[kept])
 
 
+@given(fractions, arrays(np.bool_, SHAPE), st.floats(0.01, 5), st.floats(0, 1))
+def test_what_a_row_holds_is_proportional_to_a_multiplier_of_all_sizes(
+    full: FloatPanel, acts: np.ndarray, most: float, multiplier: float
+) -> None:
+    def gross(times: float) -> np.ndarray:
+        sizes = within_gross(Sizes(times * full, full=full), acts, most)
+        return np.asarray(np.nansum(np.where(acts, sizes.fraction, 0.0), axis=1))
+
+    np.testing.assert_allclose(gross(multiplier), multiplier * gross(1.0), rtol=1e-12, atol=1e-300)
+
+
+@given(fractions, arrays(np.float64, SHAPE, elements=st.floats(0, 1)), st.floats(0.01, 5))
+def test_a_smaller_share_of_one_signal_changes_no_other(
+    full: FloatPanel, shares: FloatPanel, most: float
+) -> None:
+    acts, fewer = np.ones(SHAPE, dtype=np.bool_), shares.copy()
+    fewer[:, 0] = 0.0
+    before, after = (within_gross(Sizes(full * s, full=full), acts, most) for s in (shares, fewer))
+    np.testing.assert_array_equal(after.fraction[:, 1:], before.fraction[:, 1:])
+    assert (np.nansum(after.fraction, axis=1) <= most * (1 + 1e-12)).all()
+
+
 def test_without_symbols_there_is_nothing_to_hold() -> None:
     empty = np.empty((3, 0))
     assert within_gross(Sizes(empty), empty.astype(np.bool_), 1.0).fraction.shape == (3, 0)
@@ -90,6 +112,33 @@ class Wild(Sizer):
 
     def size(self, view: View, fusion: Fusion, levels: Levels) -> Sizes:
         return Sizes(np.full(fusion.score.shape, float(self.config.says)))
+
+
+class Reduces(Sizer):
+    """Wants the whole equity in each signal, and holds a share of that."""
+
+    name = "reduces"
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        share: float = 1.0
+
+    def size(self, view: View, fusion: Fusion, levels: Levels) -> Sizes:
+        full = np.abs(fusion.direction).astype(np.float64)
+        return Sizes(self.config.share * full, full=full)
+
+
+def test_half_of_a_size_is_half_of_the_exposure_where_the_limit_binds(tmp_path: Path) -> None:
+    exposure = {}
+    for share in (1.0, 0.5, 0.1):
+        options = (*ALONE, f"sizer={{use: reduces, share: {share}}}")
+        engine = make_engine(
+            tmp_path / str(share), *options, extra=[Reduces], clock=SimulatedClock(NOW)
+        )
+        signals = fetch(engine).report(engine.compose(engine.view(NOW))).signals
+        exposure[share] = sum(signal.position_size for signal in signals)
+    assert exposure == pytest.approx({1.0: 1.0, 0.5: 0.5, 0.1: 0.1})
 
 
 @pytest.mark.parametrize("says", ["inf", "-0.1"])

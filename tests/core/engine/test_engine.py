@@ -404,11 +404,11 @@ class TooSure(Weighted):
         self, view: View, scores: Mapping[str, Scores], weights: Mapping[str, float]
     ) -> Fusion:
         fusion = super().fuse(view, scores, weights)
-        return replace(fusion, confidence=np.full_like(fusion.confidence, 100.5))
+        return replace(fusion, confidence=np.full_like(fusion.confidence, 1.005))
 
 
 @pytest.mark.parametrize(
-    ("ensemble", "said"), [(NotANumber, "not a number"), (TooSure, "expected 0 to 100")]
+    ("ensemble", "said"), [(NotANumber, "not a number"), (TooSure, "expected 0 to 1")]
 )
 def test_an_ensemble_keeps_to_its_contract_or_is_refused(
     ensemble: type[Weighted], said: str, tmp_path: Path
@@ -417,3 +417,13 @@ def test_an_ensemble_keeps_to_its_contract_or_is_refused(
     engine = fetch(make_engine(tmp_path, use, extra=[ensemble], clock=SimulatedClock(NOW)))
     with pytest.raises(ComponentError, match=said):
         engine.compose(engine.view(NOW))
+
+
+def test_a_signal_states_confidence_as_percent_of_the_fused_share(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path, NOW, *ALONE)
+    composed = engine.compose(engine.view())
+    share = dict(zip(composed.view.symbols, composed.fusion.confidence[-1], strict=True))
+    signals = engine.report(composed).signals
+    assert max(signal.confidence for signal in signals) > 1.0
+    for signal in signals:
+        assert signal.confidence == pytest.approx(100.0 * share[signal.symbol], rel=1e-8)

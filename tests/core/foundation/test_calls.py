@@ -7,7 +7,8 @@ import time
 import pytest
 from numba.core import event
 
-from weft.foundation.calls import attempt, call
+from weft.foundation.calls import Calls, call
+from weft.foundation.clock import SimulatedClock
 from weft.foundation.errors import ComponentError, NoDataError
 
 
@@ -62,7 +63,7 @@ def test_an_answer_that_comes_too_late_is_never_used() -> None:
         answered.set()
         return 7
 
-    outcome = attempt("layer slow", late, 0.05)
+    outcome = Calls().attempt("layer slow", late, 0.05)
     release.set()
     assert answered.wait(10.0)
     assert outcome.value is None
@@ -86,8 +87,8 @@ def test_a_call_that_hangs_is_left_behind() -> None:
 
 
 def test_an_attempt_turns_failures_into_text() -> None:
-    assert attempt("x", lambda: 1, 5.0).value == 1
-    failed = attempt("x", lambda: 1 / 0, 5.0)
+    assert Calls().attempt("x", lambda: 1, 5.0).value == 1
+    failed = Calls().attempt("x", lambda: 1 / 0, 5.0)
     assert failed.value is None
     assert "ZeroDivisionError" in str(failed.failure)
 
@@ -112,3 +113,43 @@ def test_a_call_that_hangs_after_compiling_overruns_its_deadline() -> None:
     with pytest.raises(ComponentError, match=r"gave no answer within 0\.2 seconds"):
         call("layer x", compile_then_hang, 0.2)
     ended.set()
+
+
+def test_a_component_that_hangs_is_called_again_only_once_it_has_returned() -> None:
+    calls, release, called = Calls(SimulatedClock(90_000_000)), threading.Event(), []
+
+    def hang() -> int:
+        called.append(1)
+        release.wait(60.0)
+        return 1
+
+    with pytest.raises(ComponentError, match="gave no answer within"):
+        calls.call("layer stuck", hang, 0.05)
+    for _ in range(5):
+        with pytest.raises(ComponentError, match="busy since 1970-01-01T00:01:30Z") as caught:
+            calls.call("layer stuck", hang, 0.05)
+        assert "(test_calls.py:" in str(caught.value)
+    assert called == [1]
+    threads = [thread for thread in threading.enumerate() if thread.name == "weft-layer stuck"]
+    assert len(threads) == 1
+    assert calls.call("layer other", lambda: 7, 5.0) == 7
+    release.set()
+    threads[0].join(60.0)
+    assert calls.call("layer stuck", hang, 60.0) == 1
+
+
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, Panic])
+def test_a_call_without_a_deadline_names_the_component_too(kind: type[BaseException]) -> None:
+    def fail() -> None:
+        raise kind("oh")
+
+    with pytest.raises(ComponentError, match=f"model x: raised {kind.__name__}"):
+        Calls().unhurried("model x", fail)
+
+
+def test_the_users_interrupt_is_no_fault_of_a_plugin() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Calls().unhurried("model x", interrupt)

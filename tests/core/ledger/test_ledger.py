@@ -119,7 +119,7 @@ def test_a_ledger_of_an_older_weft_is_refused_and_left_alone(place: Place, ledge
 
 def test_a_table_of_somebody_else_is_refused_and_left_alone(place: Place) -> None:
     place.raw("CREATE TABLE entries (title varchar(9))")
-    with pytest.raises(StorageError, match=r"'entries' that is no ledger's.*Point storage\.ledger"):
+    with pytest.raises(StorageError, match=r"'entries' of another program.*Point storage\.ledger"):
         place.opened()
     assert place.raw("SELECT title FROM entries") == []
 

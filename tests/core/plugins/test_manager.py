@@ -279,4 +279,12 @@ def test_hookspecs_import_next_to_nothing() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "['weft', 'weft.plugins', 'weft.plugins.hookspecs']"
+    assert done.stdout.strip() == str(
+        [
+            "weft",
+            "weft.foundation",
+            "weft.foundation.version",
+            "weft.plugins",
+            "weft.plugins.hookspecs",
+        ]
+    )

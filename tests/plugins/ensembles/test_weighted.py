@@ -25,24 +25,24 @@ def fuse(scores: dict[str, float], weights: dict[str, float], confidence: float 
 def test_the_score_is_the_weighted_mean_and_the_confidence_falls_with_disagreement() -> None:
     agreed = fuse({"a": 60.0, "b": 30.0}, {"a": 2.0, "b": 1.0})
     assert agreed.score[0, 0] == pytest.approx(50.0)
-    assert agreed.confidence[0, 0] == pytest.approx(50.0)
+    assert agreed.confidence[0, 0] == pytest.approx(0.5)
     split = fuse({"a": 60.0, "b": -30.0}, {"a": 2.0, "b": 1.0})
     assert split.score[0, 0] == pytest.approx(30.0)
-    assert split.confidence[0, 0] == pytest.approx(30.0 * (120 - 30) / (120 + 30))
+    assert split.confidence[0, 0] == pytest.approx(0.3 * (120 - 30) / (120 + 30))
     assert split.weights["a"][0, 0] == pytest.approx(2 / 3)
 
 
 def test_a_layer_without_an_opinion_leaves_the_score_and_lowers_the_confidence() -> None:
     partly = fuse({"a": 60.0, "b": np.nan}, {"a": 1.0, "b": 3.0})
     assert partly.score[0, 0] == pytest.approx(60.0)
-    assert partly.confidence[0, 0] == pytest.approx(15.0)
+    assert partly.confidence[0, 0] == pytest.approx(0.15)
     assert partly.weights["b"][0, 0] == 0.0
 
 
 def test_a_layer_that_is_half_sure_covers_half_of_its_weight() -> None:
     half = fuse({"a": 60.0, "b": 60.0}, {"a": 1.0, "b": 3.0}, confidence=0.5)
     assert half.score[0, 0] == pytest.approx(60.0)
-    assert half.confidence[0, 0] == pytest.approx(30.0)
+    assert half.confidence[0, 0] == pytest.approx(0.3)
 
 
 @given(
@@ -100,7 +100,7 @@ def test_whatever_layers_say_the_result_keeps_to_its_range(
     weights = {f"layer{n}": weight for n, (_, weight, _) in enumerate(layers)}
     fusion = Weighted().fuse(VIEW, said, weights)
     assert (np.abs(fusion.score) <= 100 + 1e-9).all()
-    assert ((fusion.confidence >= 0) & (fusion.confidence <= 100 + 1e-9)).all()
+    assert ((fusion.confidence >= 0) & (fusion.confidence <= 1.0)).all()
     assert set(np.unique(fusion.direction)) <= {-1, 0, 1}
     total = sum((panel[0, 0] for panel in fusion.weights.values()), 0.0)
     assert total == pytest.approx(1.0) or total == 0.0

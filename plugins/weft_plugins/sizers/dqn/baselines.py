@@ -102,7 +102,7 @@ def fractional_kelly(
     by_forecast = kelly_of_return(fusion.direction * expected.mean - cost, expected.variance)
     gain = fusion.direction * (levels.take_profit / levels.entry - 1.0) - cost
     loss = fusion.direction * (1.0 - levels.stop_loss / levels.entry) + cost
-    by_bet = kelly_of_bet(fusion.confidence / 100.0, gain, loss)
+    by_bet = kelly_of_bet(fusion.confidence, gain, loss)
     if not fusion.calibrated:
         by_bet = np.full_like(by_bet, np.nan)
     fraction = share * np.where(np.isfinite(by_forecast), by_forecast, by_bet)

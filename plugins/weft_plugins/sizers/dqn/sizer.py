@@ -105,6 +105,7 @@ class DqnSizer(Trained, Sizer):
         )
         return Sizes(
             fraction=chosen * situation.full_size,
+            full=situation.volatility_target,
             evidence={
                 "trained": np.full(shape, float(view.is_trained)),
                 "policy_is_constant": np.full(shape, float(is_constant)),

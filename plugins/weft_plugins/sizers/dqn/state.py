@@ -90,9 +90,9 @@ def states(
     number               meaning                                                      if unknown
     ===================  ===========================================================  ==========
     conviction           abs(score) / 100                                             0
-    confidence           confidence / 100                                             0
-    edge                 expected return in the signal's direction, over the          0
-                         volatility of `horizon` candles
+    confidence           confidence of the fused score                                0
+    edge                 return the models expect in the signal's direction, over     0
+                         the volatility of `horizon` candles
     volatility_ratio     log of the recent volatility over the slow one               0
     position_multiplier  multiplier of sizes in the regime                            1
     regime_change        probability that the regime changes with the next candle     0
@@ -105,7 +105,7 @@ def states(
     risk = np.abs(levels.entry - levels.stop_loss)
     columns = (
         np.abs(fusion.score) / 100.0,
-        fusion.confidence / 100.0,
+        fusion.confidence,
         fusion.direction * situation.expected.mean / (moving * np.sqrt(horizon)),
         np.log(moving / np.where(slow > 0.0, slow, np.nan)),
         situation.multiplier,

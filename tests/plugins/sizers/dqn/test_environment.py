@@ -115,7 +115,7 @@ def one_coin(funding: dict[int, float] | None = None) -> tuple[History, Composed
     levels = Levels(close, close - 5.0, close + 10.0)
     output = np.abs(side).astype(np.float64)
     return history, ComposedDecisions(
-        Fusion(80.0 * output, 60.0 * output, side, {}, calibrated=True), levels
+        Fusion(80.0 * output, 0.6 * output, side, {}, calibrated=True), levels
     )
 
 

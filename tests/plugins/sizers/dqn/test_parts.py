@@ -261,7 +261,7 @@ def test_fractional_kelly_uses_forecasts_and_deducts_costs() -> None:
     )
     item = np.ones((1, 3))
     levels = Levels(item, item, item)
-    fusion = fusion_of([1, -1, 0], 60.0, calibrated=False)
+    fusion = fusion_of([1, -1, 0], 0.6, calibrated=False)
     reports = fractional_kelly(expected, fusion, levels, share=0.25, cost=0.001, largest=1.0)
     # 0.25 * (0.011 - 0.001) / 0.01; against the forecast, and without a signal, nothing.
     np.testing.assert_allclose(reports, [[0.25, 0.0, 0.0]], rtol=1e-6)
@@ -281,7 +281,7 @@ def test_fractional_kelly_without_forecasts_uses_calibrated_confidence() -> None
     levels = Levels(item, 0.9 * item, 1.1 * item)
     long_only = [1, 0, 1]
     for calibrated, reports in ((True, 0.25 * 0.2 / 0.1), (False, 0.0)):
-        fusion = fusion_of(long_only, 60.0, calibrated=calibrated)
+        fusion = fusion_of(long_only, 0.6, calibrated=calibrated)
         result = fractional_kelly(
             expected_return({}, (1, 3)), fusion, levels, share=0.25, cost=0.0, largest=9.0
         )

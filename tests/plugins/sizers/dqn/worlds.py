@@ -95,7 +95,9 @@ def opinions(history: History, steps: int, *, calibrated: bool = True) -> Compos
     direction = np.where(known & (np.abs(body) > 0.002), np.sign(body), 0.0)
     score = np.where(known, 100.0 * np.tanh(body / 0.01), 0.0)
     with np.errstate(invalid="ignore"):
-        fusion = Fusion(score, np.abs(score), direction.astype(np.int8), {}, calibrated=calibrated)
+        fusion = Fusion(
+            score, np.abs(score) / 100.0, direction.astype(np.int8), {}, calibrated=calibrated
+        )
     side = np.where(direction == 0, np.nan, direction)
     levels = Levels(close, close * (1 - 0.02 * side), close * (1 + 0.03 * side))
     return ComposedDecisions(fusion, levels)
