@@ -5,7 +5,7 @@ schema. Every refusal is counted and located in a line that a person can act on.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from types import MappingProxyType
 from typing import Final
@@ -71,6 +71,11 @@ TEXT_SCHEMA: Final = pl.Schema(
 )
 """Columns of checked texts."""
 
+REFUSED_SCHEMA: Final = pl.Schema(
+    {"symbol": pl.String(), "open_time": pl.Int64(), "line": pl.UInt32(), "reason": pl.String()}
+)
+"""Columns of refused candles: `open_time` in microseconds since 1970, `line` of the file."""
+
 LONGEST_TEXT = 20_000
 """Characters of a title or summary that are kept."""
 
@@ -86,11 +91,13 @@ class CheckedCandles:
         frame: `CANDLE_SCHEMA`, sorted by symbol, open_time and known_at, one row for each.
         problems: what was refused or assumed on the way, one readable line each.
         early: rows refused only because `now` is too soon for them: worth asking for again.
+        refused: the rows left out, on `REFUSED_SCHEMA`; `line` is null where `frame` had none.
     """
 
     frame: pl.DataFrame
     problems: tuple[str, ...]
     early: int = 0
+    refused: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REFUSED_SCHEMA))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +197,16 @@ def clean_candles(
         ("known_at before its close", pl.col("known_at") < close_time),
         (UNKNOWN, pl.col("known_at") > now),
     ]
-    rows, early, refused = refuse(rows, rules, "open_time", "candle")
-    rows, told = settle(rows, ("symbol", "open_time", "known_at"), FIELDS, "candle")
-    rows, waiting, far = _refuse_far_off(rows, before)
-    early += waiting
-    problems = (*columns.notes, *refused, *told, *far)
-    return CheckedCandles(finish(rows, CANDLE_SCHEMA), problems, early)
+    passed = refuse(rows.with_row_index("row"), rules, "open_time", "candle")
+    single, settled = settle(passed.rows, ("symbol", "open_time", "known_at"), FIELDS, "candle")
+    kept, far, jumps = _refuse_far_off(single, before)
+    refused = (passed.refused, _dropped(passed.rows, single), far)
+    return CheckedCandles(
+        finish(kept, CANDLE_SCHEMA),
+        (*columns.notes, *passed.problems, *settled, *jumps),
+        passed.early + far.filter(pl.col("reason") == WAITS).height,
+        pl.concat([_as_refused(part) for part in refused]),
+    )
 
 
 def clean_observations(
@@ -253,11 +264,11 @@ def clean_observations(
         (UNKNOWN, pl.col("known_at") > now),
     ]
     rules += _beyond(rows["metric"])
-    rows, early, refused = refuse(rows, rules, "event_time", "observation")
+    passed = refuse(rows, rules, "event_time", "observation")
     keys = ("metric", "scope", "entity", "event_time", "known_at")
-    rows, told = settle(rows, keys, ("value",), "observation")
-    problems = (*columns.notes, *refused, *told)
-    return CheckedObservations(finish(rows, OBSERVATION_SCHEMA), problems, early)
+    single, settled = settle(passed.rows, keys, ("value",), "observation")
+    problems = (*columns.notes, *passed.problems, *settled)
+    return CheckedObservations(finish(single, OBSERVATION_SCHEMA), problems, passed.early)
 
 
 def clean_texts(frame: pl.DataFrame, now: int, source: str) -> CheckedTexts:
@@ -294,9 +305,11 @@ def clean_texts(frame: pl.DataFrame, now: int, source: str) -> CheckedTexts:
         (UNKNOWN, pl.col("known_at") > now),
         ("credibility beyond 0 to 1", ~pl.col("credibility").is_between(0, 1)),
     ]
-    rows, _, refused = refuse(rows, rules, "event_time", "text")
-    rows, told = settle(rows, ("id", "event_time", "known_at"), ("title", "summary"), "text")
-    return CheckedTexts(finish(rows, TEXT_SCHEMA), (*columns.notes, *refused, *told))
+    passed = refuse(rows, rules, "event_time", "text")
+    keys = ("id", "event_time", "known_at")
+    single, settled = settle(passed.rows, keys, ("title", "summary"), "text")
+    problems = (*columns.notes, *passed.problems, *settled)
+    return CheckedTexts(finish(single, TEXT_SCHEMA), problems)
 
 
 def _beyond(metrics: pl.Series) -> list[tuple[str, pl.Expr]]:
@@ -318,13 +331,32 @@ def _beyond(metrics: pl.Series) -> list[tuple[str, pl.Expr]]:
 
 def _refuse_far_off(
     rows: pl.DataFrame, before: Mapping[str, LastClose]
-) -> tuple[pl.DataFrame, int, list[str]]:
-    """Return the rows that may follow each other, how many wait, and what is told of jumps."""
-    rows, told = rows.with_columns(far=far_off(rows, before)), list[str]()
-    if rows["far"].null_count() == len(rows):
-        return rows, 0, told
-    for what in (ALONE, WAITS, SHIFTED, WICK):
-        noted = what if what in {SHIFTED, WICK} else f"refused, {what}"
-        told += lines_about(rows.filter(pl.col("far") == what), noted, "open_time", "candle")
-    waiting = rows.filter(pl.col("far") == WAITS).height
-    return rows.filter(~pl.col("far").is_in([ALONE, WAITS]).fill_null(value=False)), waiting, told
+) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
+    """Return the rows whose prices may follow each other, the refused rows, and one line a jump."""
+    rows, problems = rows.with_columns(reason=far_off(rows, before)), list[str]()
+    if rows["reason"].null_count() == len(rows):
+        return rows, rows.clear(), problems
+    for reason in (ALONE, WAITS, SHIFTED, WICK):
+        outcome = reason if reason in {SHIFTED, WICK} else f"refused, {reason}"
+        part = rows.filter(pl.col("reason") == reason)
+        problems += lines_about(part, outcome, "open_time", "candle")
+    far = pl.col("reason").is_in([ALONE, WAITS]).fill_null(value=False)
+    return rows.filter(~far), rows.filter(far), problems
+
+
+def _dropped(rows: pl.DataFrame, single: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that are not among the single ones, with the reason."""
+    if len(rows) == len(single):
+        return rows.clear().with_columns(reason=pl.lit("", pl.String))
+    keys = ["symbol", "open_time", "known_at"]
+    repeated = single.select(keys).with_columns(reason=pl.lit("repeats another line"))
+    dropped = rows.join(single, on="row", how="anti", maintain_order="left")
+    clash = "same open_time as another line, with different values"
+    return dropped.join(repeated, on=keys, how="left", maintain_order="left").with_columns(
+        pl.col("reason").fill_null(clash)
+    )
+
+
+def _as_refused(rows: pl.DataFrame) -> pl.DataFrame:
+    line = pl.col("line") if "line" in rows.columns else pl.lit(None, pl.UInt32)
+    return rows.select("symbol", pl.col("open_time").to_physical(), line.alias("line"), "reason")

@@ -1,6 +1,7 @@
 """Refusing rows: every refusal is counted and located in a line that a person can act on."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
@@ -16,30 +17,48 @@ _EARLY = (FUTURE, UNCLOSED, UNKNOWN)
 _MOST_LINES = 20
 
 
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """Rows after a set of rules.
+
+    Attributes:
+        rows: the rows that break no rule.
+        refused: the other rows, with the first rule that each breaks as `reason`.
+        problems: one line for each rule and label, with the count and the first row.
+    """
+
+    rows: pl.DataFrame
+    refused: pl.DataFrame
+    problems: list[str]
+
+    @property
+    def early(self) -> int:
+        """Number of rows that came too early, and may be asked for again."""
+        return self.refused.filter(pl.col("reason").is_in(_EARLY)).height
+
+
 def refuse(
     rows: pl.DataFrame, rules: Sequence[tuple[str, pl.Expr]], time: str, noun: str
-) -> tuple[pl.DataFrame, int, list[str]]:
-    """Return the rows that break no rule, how many came too early, and what was refused.
+) -> RuleResult:
+    """Return the rows that break no rule, and the others with their reason.
 
     Args:
-        rows: with a column `label` that says whose each is.
-        rules: what is told of rows that break one, and the rule; the first one that is broken
-            counts. `FUTURE`, `UNCLOSED` and `UNKNOWN` are of rows that came too early.
-        time: the column with the rows' own time.
-        noun: what a row is.
+        rows: with a column `label`: the symbol or series of each row.
+        rules: a reason, and the expression that is true for rows it refuses; the first true one
+            counts. Rows refused as `FUTURE`, `UNCLOSED` or `UNKNOWN` came too early.
+        time: the column with the time of each row.
+        noun: what a row is, for messages.
     """
-    broken = pl.coalesce(
-        pl.when(rule).then(pl.lit(number, pl.Int16)) for number, (_, rule) in enumerate(rules)
-    )
-    rows = rows.with_columns(broken=broken)
-    early, told = 0, list[str]()
-    if rows["broken"].null_count() == len(rows):
-        return rows, early, told
-    for number, (reason, _) in enumerate(rules):
-        part = rows.filter(pl.col("broken") == number)
-        told += lines_about(part, f"refused, {reason}", time, noun)
-        early += len(part) if reason in _EARLY else 0
-    return rows.filter(pl.col("broken").is_null()), early, told
+    reason = pl.coalesce(pl.when(rule).then(pl.lit(reason)) for reason, rule in rules)
+    rows = rows.with_columns(reason=reason)
+    refused = rows.filter(pl.col("reason").is_not_null())
+    problems = list[str]()
+    if len(refused):
+        for reason_text, _ in rules:
+            part = refused.filter(pl.col("reason") == reason_text)
+            problems += lines_about(part, f"refused, {reason_text}", time, noun)
+        rows = rows.filter(pl.col("reason").is_null())
+    return RuleResult(rows.drop("reason"), refused, problems)
 
 
 def settle(
