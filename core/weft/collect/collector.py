@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weft.collect.batching import BatchBuffer, merge_batches
 from weft.collect.fetching import Fetching
 from weft.collect.intake import Intake, RoundResult
+from weft.collect.outages import Outages
 from weft.components.configured import Configured, Policy
 from weft.components.provider import Batch, Provider, Request
 from weft.foundation.calls import fault
@@ -70,6 +71,7 @@ class Collector:
         self._clock = clock
         self.history_days = history_days
         self._intake = Intake(base, store, market, clock)
+        self._outages = Outages(log)
         self._turn: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
     @property
@@ -145,19 +147,23 @@ class Collector:
         async with self.connections:
             rounds = [self._ask(p, turn, told, since, in_time=in_time) for p in self._providers]
             answers = await asyncio.gather(*rounds, return_exceptions=True)
-        collected, needed = [], []
+        results, fatal = list[RoundResult](), list[BaseException]()
         for configured, answer in zip(self._providers, answers, strict=True):
             if isinstance(answer, BaseException):
-                needed.append(answer)
+                fatal.append(answer)
                 continue
-            one, error = answer
-            self.latest[one.provider] = one
+            result, error = answer
+            self.latest[result.provider] = result
+            if in_time:
+                # A single command prints what failed; a server asks again every few seconds.
+                name = f"provider {result.provider}"
+                self._outages.note(name, result.error, self._clock.now())
             if error is not None and configured.policy.required:
-                needed.append(error)
-            collected.append(one)
-        if needed:
-            raise needed[0]
-        return collected
+                fatal.append(error)
+            results.append(result)
+        if fatal:
+            raise fatal[0]
+        return results
 
     async def _ask(
         self,
@@ -231,8 +237,41 @@ class Collector:
             finally:
                 async with turn:
                     await _to_the_end(asyncio.to_thread(self._market.take_in, source, added))
+        if since is not None or self._history_start(source) is None:
+            async with turn:
+                await _to_the_end(
+                    asyncio.to_thread(self._note_history, source, request.since, since)
+                )
+
+    def _note_history(self, source: str, asked: int, since: int | None) -> None:
+        """Note from which instant a source was asked, once all that it gave is stored."""
         if since is not None:
             self._store.save_cursor(_reaching(source), self._base, str(since))
+        start = self._history_start(source)
+        earliest = asked if start is None else min(asked, start)
+        self._store.save_cursor(_history(source), self._base, str(earliest))
+
+    def missing_history(self) -> dict[str, int]:
+        """Return providers whose stored history is shorter than `history_days`.
+
+        That is so where `history_days` was raised after a provider was asked first: a round goes
+        on where the series end, and only a round with `since` asks for what lies before them.
+
+        Returns:
+            By provider, the instant its history was asked from, microseconds since 1970.
+        """
+        wanted = self._clock.now() - self.history_days * DAY
+        starts = {
+            configured.component.key: self._history_start(configured.component.source)
+            for configured in self._providers
+            if not configured.component.full_history
+        }
+        return {key: at for key, at in starts.items() if at is not None and at > wanted + DAY}
+
+    def _history_start(self, source: str) -> int | None:
+        """Return the earliest instant from which all series of a source were asked for."""
+        start = self._store.cursor(_history(source), self._base)
+        return None if start is None else int(start)
 
     def _request(self, source: str, since: int | None, cursor: str | None) -> Request:
         known = self._market.known_spans(source)
@@ -300,6 +339,11 @@ class Collector:
     def newest_fact(self, source: str) -> int | None:
         """Return the event time of a source's newest observation, None where it has none."""
         return self._intake.newest_fact(source)
+
+
+def _history(source: str) -> str:
+    """Return the cursor's name for the instant a source's history was asked from."""
+    return f"{source} history from"
 
 
 def _reaching(source: str) -> str:

@@ -129,6 +129,8 @@ class Provider(Component):
         metrics: canonical metrics it can bring (see `weft.domain.vocabulary`).
         streamed_metrics: those that only its live streams bring.
         fallback: used on its own accord only when no other provider is.
+        full_history: brings all it has, whatever `Request.since` asks for, such as a folder of
+            files.
     """
 
     kind: ClassVar[str] = "provider"
@@ -136,6 +138,7 @@ class Provider(Component):
     metrics: ClassVar[tuple[str, ...]] = ()
     streamed_metrics: ClassVar[tuple[str, ...]] = ()
     fallback: ClassVar[bool] = False
+    full_history: ClassVar[bool] = False
     _key: str = ""
 
     @property

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ from weft.collect.intake import RoundResult
 from weft.domain.instruments import describe
 from weft.foundation.clock import Clock, SimulatedClock
 from weft.foundation.errors import ComponentError, LookAheadError
-from weft.foundation.times import HOUR, MINUTE, parse_time
+from weft.foundation.times import DAY, HOUR, MINUTE, parse_time
 from weft.sources.http import Http
 from weft.store.tables import CANDLES
 
@@ -112,6 +112,30 @@ def test_a_batch_that_cannot_be_used_costs_none_that_came_before_it(tmp_path: Pa
     mended = make_engine(tmp_path, *options, extra=[Pages], clock=clock)
     (rest,) = asyncio.run(mended.update())
     assert (rest.new, rest.error) == (10, None)
+
+
+def history(
+    folder: Path, days: int, *, since: int | None = None, **attributes: Any
+) -> dict[str, int]:
+    """Collect once with some days of history, and return what is missing before it."""
+    extra = type("Pages", (Pages,), {"__module__": __name__, **attributes})
+    options = ["providers.pages.enabled=true", f"history_days={days}"]
+    engine = make_engine(folder, *options, extra=[extra], clock=SimulatedClock(NOW))
+    asyncio.run(engine.update(since=since))
+    return engine.collector.missing_history()
+
+
+def test_history_that_was_asked_for_later_is_missing_until_it_is_filled(tmp_path: Path) -> None:
+    assert history(tmp_path, 10) == {}
+    assert history(tmp_path, 5) == {}
+    assert history(tmp_path, 30) == {"pages": NOW - 10 * DAY}
+    assert history(tmp_path, 30, since=NOW - 30 * DAY) == {}
+    assert history(tmp_path, 20) == {}
+
+
+def test_a_source_read_in_full_never_lacks_history(tmp_path: Path) -> None:
+    assert history(tmp_path, 10, full_history=True) == {}
+    assert history(tmp_path, 30, full_history=True) == {}
 
 
 class Impatient(Provider):
