@@ -351,7 +351,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     ),
     "days of a spreadsheet": (
         lines([HEADER], lambda t: repr(45_292 + (t - START) / DAY)),
-        "it looks like days as a spreadsheet counts them. Set time_format: excel",
+        "which looks like the days of a spreadsheet. Set time_format: excel",
     ),
     "a decimal or a thousand": (
         lines(
@@ -373,7 +373,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     ),
     "times in no known form": (
         lines([HEADER], lambda t: at(t).strftime("%H:%M %d/%m/%y")),
-        "expected times like 2025-03-01T00:00:00Z. Tell how they are written with time_format",
+        "expected times like 2025-03-01T00:00:00Z. State how they are written with time_format",
     ),
 }
 
@@ -476,7 +476,7 @@ def test_folders_may_name_symbol_and_interval(tmp_path: Path) -> None:
 
 def test_names_of_dates_alone_ask_for_the_symbol(tmp_path: Path) -> None:
     (tmp_path / "2024-01.csv").write_text(lines([HEADER], iso))
-    with pytest.raises(SchemaError, match=r"neither a column nor its name says.*Set symbol"):
+    with pytest.raises(SchemaError, match=r"neither a column nor the file name gives.*Set symbol"):
         fetch(tmp_path)
 
 

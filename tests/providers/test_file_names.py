@@ -2,7 +2,7 @@
 
 import pytest
 
-from weft_providers.files.names import name_pattern, read_name
+from weft_providers.files.names import name_pattern, parse_name
 
 NAMES = {
     "BTCUSDT.csv": ("BTCUSDT", None, "", ""),
@@ -39,7 +39,7 @@ NAMES = {
 
 @pytest.mark.parametrize("path", NAMES)
 def test_what_a_name_says(path: str) -> None:
-    said = read_name(path)
+    said = parse_name(path)
     assert said is not None
     interval = said.interval.name if said.interval else None
     assert (said.symbol, interval, said.venue, said.kind) == NAMES[path]
@@ -57,5 +57,5 @@ def test_what_a_name_says(path: str) -> None:
     ],
 )
 def test_a_stated_pattern_is_followed(pattern: str, path: str, symbol: str | None) -> None:
-    said = read_name(path, name_pattern(pattern))
+    said = parse_name(path, name_pattern(pattern))
     assert (said and said.symbol) == symbol

@@ -83,6 +83,7 @@ class FileForm:
         width: fields in a line.
         series: which columns are read, one entry for each symbol that has columns of its own.
         notes: what had to be assumed, one readable line each.
+        header_line: number of the line that names the columns, from 1; None without one.
     """
 
     encoding: str
@@ -93,6 +94,7 @@ class FileForm:
     width: int
     series: tuple[Series, ...]
     notes: tuple[str, ...] = ()
+    header_line: int | None = None
 
 
 def find_encoding(head: bytes) -> str:
@@ -219,7 +221,10 @@ def _with_header(
     notes = (*notes, *([skipped] if top else []))
     if not any(line.strip() for line in lines[below:]):
         raise NoDataError("the file holds no rows", where=source)
-    return FileForm(encoding, separator, ".", tuple(header), below, len(header), series, notes)
+    width = len(header)
+    return FileForm(
+        encoding, separator, ".", tuple(header), below, width, series, notes, header_line=top + 1
+    )
 
 
 def check_columns(header: Sequence[str], columns: Mapping[str, int], source: str) -> None:

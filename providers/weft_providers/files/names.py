@@ -190,7 +190,7 @@ def _field(name: str, seen: set[str]) -> str:
     return _FIELDS[name]
 
 
-def read_name(path: str, pattern: re.Pattern[str] | None = None) -> NameParts | None:
+def parse_name(path: str, pattern: re.Pattern[str] | None = None) -> NameParts | None:
     """Return what a file's path within its folder says; None where a pattern does not fit it.
 
     Without a pattern, ``BTCUSDT-1h-2026-10``, ``BTC_USDT_USDT-1h-futures``,
