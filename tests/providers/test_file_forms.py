@@ -365,7 +365,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     ),
     "names in no language": (
         lines(["p,q,r,s,u,w"], iso),
-        "column 'open' is missing; found 'p', 'q', 'r', 's', 'u', 'w'. Tell its name",
+        "column 'open' is missing; found 'p', 'q', 'r', 's', 'u', 'w'. Name it",
     ),
     "prices in no known order": (
         "".join(f"{iso(t)},9{i},{i + 1},3{i % 9},7\n" for i, (t, *_) in enumerate(rows())),
@@ -425,13 +425,31 @@ def test_the_newest_may_come_first(tmp_path: Path) -> None:
     expect(only(fetch(tmp_path)), "BTCUSDT")
 
 
-def test_stamps_of_two_units_are_read_each_by_its_own(tmp_path: Path) -> None:
-    text = lines([HEADER], lambda t: str(t if t > START + 9 * HOUR else t // 1000))
-    (tmp_path / "BTCUSDT.csv").write_text(text)
+SCALES = {"seconds": 10**6, "milliseconds": 1000, "microseconds": 1}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("milliseconds", "microseconds"),
+        ("seconds", "milliseconds"),
+        ("microseconds", "seconds"),
+    ],
+)
+@pytest.mark.parametrize("change", [3, 20, 37])
+def test_stamps_of_two_units_are_parsed_each_by_its_own(
+    tmp_path: Path, before: str, after: str, change: int
+) -> None:
+    def stamp(t: int) -> str:
+        return str(t // SCALES[before if t < START + change * HOUR else after])
+
+    (tmp_path / "BTCUSDT.csv").write_text(lines([HEADER], stamp))
     batches = fetch(tmp_path)
     expect(only(batches), "BTCUSDT")
-    (told,) = problems(batches)
-    assert "open_time mixes milliseconds and microseconds since 1970" in told
+    (problem,) = problems(batches)
+    assert "open_time mixes " in problem
+    assert before in problem
+    assert after in problem
 
 
 def test_an_hour_that_comes_twice_is_left_out(tmp_path: Path) -> None:
