@@ -44,10 +44,10 @@ class TableOptions:
     """What config states about candle files.
 
     Attributes:
-        form: of text.
-        times: how times are written.
-        interval: of candles whose length neither a column nor their spacing tells.
-        venue: chooses rows where a file names venues; empty for the only one.
+        form: form of text files.
+        times: form of times.
+        interval: length of candles where neither a column nor their spacing gives it.
+        venue: venue whose rows are read; empty where files name at most one.
     """
 
     form: FormOptions = field(default_factory=FormOptions)
@@ -281,7 +281,7 @@ def _empty(columns: Mapping[str, int]) -> pl.DataFrame:
 
 
 def _number(text: pl.Expr, decimal: str) -> pl.Expr:
-    """Return texts as numbers; thousands may be apart by the other sign, blanks or apostrophes."""
+    """Parse numbers; thousands may be separated by the other sign, spaces or apostrophes."""
     other = "," if decimal == "." else "."
     plain = text.str.replace_all(_CLUTTER, "").str.replace_all(other, "", literal=True)
     plain = plain.str.replace(decimal, ".", literal=True)
@@ -289,7 +289,7 @@ def _number(text: pl.Expr, decimal: str) -> pl.Expr:
 
 
 def _volume(columns: Mapping[str, int], decimal: str) -> pl.Expr:
-    """Return the volume, of which some write 12.3K; 0 where there is no column of it."""
+    """Parse the volume, which may be written like 12.3K; 0 where there is no such column."""
     if "volume" not in columns:
         return pl.lit(0.0)
     text = pl.col("volume").str.to_uppercase()
@@ -497,7 +497,7 @@ def fetch_hint(interval: Interval, step: int) -> str | None:
 
 
 def usual_step(frame: pl.DataFrame, source: str) -> int | None:
-    """Return the most common time between two candles of a symbol, microseconds."""
+    """Return the most common step between two candles of a symbol, microseconds."""
     times, _ = read_times(frame["open_time"], source)
     step = pl.col("time").diff().over("symbol")
     steps = pl.DataFrame({"symbol": frame["symbol"], "time": times}).drop_nulls()

@@ -162,6 +162,15 @@ def test_a_file_that_is_gone_is_reported_and_one_renamed_is_not(tmp_path: Path, 
     )
 
 
+def test_a_jump_in_a_file_is_reported_once_with_its_line(tmp_path: Path) -> None:
+    prices = [pl.col(name) / 1000 for name in ("open", "high", "low", "close")]
+    frame = pl.concat([plain()[:-20], plain()[-20:].with_columns(*prices)])
+    write(frame, tmp_path / "data" / "BTCUSDT.csv")
+    (line,) = update(tmp_path).problems
+    assert line.startswith("BTCUSDT.csv: BTCUSDT: 1 candle kept, although 50 times off")
+    assert line.endswith("(line 282)")
+
+
 def test_a_file_that_grew_says_nothing(tmp_path: Path, file: Path) -> None:
     write(plain(ROWS + 1), file)
     grown = update(tmp_path, NOW + HOUR)

@@ -8,11 +8,11 @@ import pytest
 
 from weft.config.editing import set_keys
 from weft.config.loading import load_settings
-from weft.config.tree import plain
+from weft.config.tree import KeyPath, plain
 from weft.config.yaml_text import read_document
 
-PATH = ("providers", "files", "path")
-CHANGES: dict[tuple[str, ...], Any] = {
+PATH: KeyPath = ("providers", "files", "path")
+CHANGES: dict[KeyPath, Any] = {
     PATH: "/data/x",
     ("providers", "files", "columns"): {"Datum": "date"},
     ("providers", "files", "time_format"): "%d.%m.%Y",

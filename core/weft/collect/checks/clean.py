@@ -1,7 +1,7 @@
-"""The one gate that every provider's candles and observations pass before they are stored.
+"""Check candles, observations and texts of every provider before they are stored.
 
-Rows are refused, never repaired: what comes out is what came in, less what cannot be true, on one
-schema. Every refusal is counted and located in a line that a person can act on.
+Rows are refused, never repaired: the result is the input without the rows that cannot be true, on
+one schema. Every refusal is counted and located in a line that a person can act on.
 """
 
 from collections.abc import Mapping
@@ -77,10 +77,10 @@ REFUSED_SCHEMA: Final = pl.Schema(
 """Columns of refused candles: `open_time` in microseconds since 1970, `line` of the file."""
 
 LONGEST_TEXT = 20_000
-"""Characters of a title or summary that are kept."""
+"""Characters of a title or summary that are stored."""
 
 _ROUNDING = 1e-9
-"""How far beyond its range a value may lie that was computed in floating point."""
+"""How far a value may lie beyond its range, for errors of floating point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ class CheckedCandles:
 
     Attributes:
         frame: `CANDLE_SCHEMA`, sorted by symbol, open_time and known_at, one row for each.
-        problems: what was refused or assumed on the way, one readable line each.
-        early: rows refused only because `now` is too soon for them: worth asking for again.
+        problems: refusals and assumptions, one readable line each.
+        early: rows refused only because they lie after `now`: worth asking for again.
         refused: the rows left out, on `REFUSED_SCHEMA`; `line` is null where `frame` had none.
     """
 
@@ -106,7 +106,7 @@ class CheckedTexts:
 
     Attributes:
         frame: `TEXT_SCHEMA`, sorted by id, event_time and known_at, one row for each.
-        problems: what was refused on the way, one readable line each.
+        problems: refusals, one readable line each.
     """
 
     frame: pl.DataFrame
@@ -119,8 +119,8 @@ class CheckedObservations:
 
     Attributes:
         frame: `OBSERVATION_SCHEMA`, sorted by metric, scope, entity, event_time and known_at.
-        problems: what was refused or assumed on the way, one readable line each.
-        early: rows refused only because `now` is too soon for them: worth asking for again.
+        problems: refusals and assumptions, one readable line each.
+        early: rows refused only because they lie after `now`: worth asking for again.
     """
 
     frame: pl.DataFrame
@@ -136,29 +136,29 @@ def clean_candles(
     before: Mapping[str, LastClose] = MappingProxyType({}),
     written: int | None = None,
 ) -> CheckedCandles:
-    """Return the candles of `frame` that can be true, on the fixed schema, and what was refused.
+    """Return the candles that can be true, on `CANDLE_SCHEMA`, and the refused rows.
 
-    A bar stands on its symbol's grid when it is as far off the interval's as most of the
-    symbol's bars are, in steps of a quarter of an hour: stock bars may start at half past. Where
-    the market rests at weekends, a whole day may be one hour further off: daylight saving. The
-    same open time with another `known_at` is a correction and stays.
+    A candle is on the grid of its symbol if its offset from the interval's grid equals that of
+    most candles of the symbol, in steps of 15 minutes: candles of stocks may open at half past.
+    Where a market rests at weekends, the candles of a day may be one hour further off: daylight
+    saving. Rows with the same open time and another `known_at` are corrections, and stay.
 
-    A candle whose open or close is far off (`weft.collect.checks.jumps.FAR`) both the close before
-    and the open after it is refused. The last one that is far off the close before waits until
-    another one follows; where that one agrees, both are kept, and the jump is told.
+    A candle whose open or close is `weft.collect.checks.jumps.FAR` times off both the close before
+    and the open after it is refused. The newest candle that is so far off the close before waits
+    for the next one; where that one agrees, both are stored, and the jump is reported.
 
     Args:
-        frame: columns as in `weft.components.provider.Batch`, and perhaps `line`: where each stands
-            in its file. Others are ignored.
-        interval: what the candles are to be; rows of another are refused.
-        now: present instant, microseconds; nothing later can be known.
-        source: who brought them, for messages.
-        before: the newest candle kept of each symbol, where known.
-        written: when all of it was written down, microseconds; a candle that closes later was not
-            whole by then. None where that is now.
+        frame: columns as in `weft.components.provider.Batch`, and optionally `line`, the number of
+            the line in a file; other columns are ignored.
+        interval: length of the candles; rows of another interval are refused.
+        now: present instant, microseconds since 1970; nothing later can be known.
+        source: name of the source, for messages.
+        before: the newest stored candle of each symbol, where known.
+        written: when the file was written, microseconds since 1970; a candle that closes later was
+            incomplete by then. None for `now`.
 
     Raises:
-        SchemaError: a column is missing, or cannot be what it claims.
+        SchemaError: a column is missing or has the wrong type.
     """
     columns = Columns(frame, source)
     rows = pl.DataFrame(
@@ -212,21 +212,21 @@ def clean_candles(
 def clean_observations(
     frame: pl.DataFrame, now: int, source: str, lag: Interval | None = None
 ) -> CheckedObservations:
-    """Return the observations of `frame` that can be true, and what was refused.
+    """Return the observations that can be true, on `OBSERVATION_SCHEMA`, and the refusals.
 
-    A value of a canonical metric has to lie in the range that `weft.domain.vocabulary` states; what
-    other metrics mean, and so which values they can have, is their provider's to say.
+    A value of a canonical metric has to lie in the range that `weft.domain.vocabulary` states. The
+    range of other metrics is unknown.
 
     Args:
         frame: columns metric, scope, entity, event_time, known_at and value; others are ignored.
-            A fact of the whole market has no entity.
-        now: present instant, microseconds; nothing later can be known.
-        source: who brought them, for messages.
-        lag: where `known_at` is absent, how long after its event a fact became known.
+            A fact about the market as a whole has no entity.
+        now: present instant, microseconds since 1970; nothing later can be known.
+        source: name of the source, for messages.
+        lag: how long after its event a fact became known, where `known_at` is absent.
 
     Raises:
-        SchemaError: a column is missing, or cannot be what it claims; or `known_at` is absent
-            and no `lag` says what it would be.
+        SchemaError: a column is missing or has the wrong type; or `known_at` is absent and there
+            is no `lag`.
     """
     columns = Columns(frame, source)
     if "known_at" not in frame.columns and lag is None:
@@ -272,15 +272,15 @@ def clean_observations(
 
 
 def clean_texts(frame: pl.DataFrame, now: int, source: str) -> CheckedTexts:
-    """Return the texts of `frame` that can be what they claim, and what was refused.
+    """Return the texts that can be true, on `TEXT_SCHEMA`, and the refusals.
 
     Args:
-        frame: columns as in `weft.components.provider.Batch`; assets are a list of names.
-        now: present instant, microseconds; nothing later can be known.
-        source: who brought them, for messages.
+        frame: columns as in `weft.components.provider.Batch`; `assets` is a list of names.
+        now: present instant, microseconds since 1970; nothing later can be known.
+        source: name of the source, for messages.
 
     Raises:
-        SchemaError: a column is missing, or cannot be what it claims.
+        SchemaError: a column is missing or has the wrong type.
     """
     columns = Columns(frame, source)
     if "assets" not in frame.columns or frame["assets"].dtype != pl.List(pl.String()):
@@ -313,19 +313,19 @@ def clean_texts(frame: pl.DataFrame, now: int, source: str) -> CheckedTexts:
 
 
 def _beyond(metrics: pl.Series) -> list[tuple[str, pl.Expr]]:
-    """Return a rule for each range that canonical metrics among these have."""
+    """Return one rule for each range of the canonical metrics among these."""
     value, names = pl.col("value"), dict[str, list[Metric]]()
     for name in metrics.drop_nulls().unique():
         metric = METRICS.get(name)
         if metric is not None and metric.range:
             names.setdefault(metric.range, []).append(metric)
     rules = []
-    for told, alike in sorted(names.items()):
-        lowest, highest = alike[0].lowest, alike[0].highest
+    for limits, metrics_within in sorted(names.items()):
+        lowest, highest = metrics_within[0].lowest, metrics_within[0].highest
         below = value < (-inf if lowest is None else lowest - _ROUNDING)
         above = value > (inf if highest is None else highest + _ROUNDING)
-        ours = pl.col("metric").is_in([metric.name for metric in alike])
-        rules.append((f"value not {told}", ours & (below | above)))
+        concerned = pl.col("metric").is_in([metric.name for metric in metrics_within])
+        rules.append((f"value not {limits}", concerned & (below | above)))
     return rules
 
 

@@ -1,4 +1,4 @@
-"""Refusing rows: every refusal is counted and located in a line that a person can act on."""
+"""Refuse rows, and count and locate each refusal in a line that a person can act on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,13 +64,13 @@ def refuse(
 def settle(
     rows: pl.DataFrame, keys: Sequence[str], values: Sequence[str], noun: str
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Return rows in order, one for each key, and what was sorted, dropped or refused.
+    """Return sorted rows, one for each key, and lines about rows sorted, dropped or refused.
 
     Args:
-        rows: with a column `label` that says whose each is.
-        keys: the last but one is the row's own time.
-        values: what rows that are the same have to agree in; where they do not, all are refused.
-        noun: what a row is.
+        rows: with a column `label`: the symbol or series of each row.
+        keys: columns that identify a row; the last but one is its time.
+        values: columns in which rows of one key have to agree; where they differ, all are refused.
+        noun: what a row is, for messages.
     """
     time, problems = keys[-2], list[str]()
     if not rows.select(_at_or_after_previous(keys).all()).item():
@@ -82,8 +82,8 @@ def settle(
         value=False
     )
     if rows.select(again.any()).item():
-        rows, told = _single(rows.with_columns(again=again), keys, values, noun)
-        problems += told
+        rows, lines = _single(rows.with_columns(again=again), keys, values, noun)
+        problems += lines
     return rows, problems
 
 
@@ -98,25 +98,25 @@ def _at_or_after_previous(keys: Sequence[str]) -> pl.Expr:
 def _single(
     rows: pl.DataFrame, keys: Sequence[str], values: Sequence[str], noun: str
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Keep one of rows that are wholly alike; refuse all that share a key but not the values."""
+    """Keep one of identical rows; refuse all rows that share a key but not the values."""
     time = keys[-2]
     rows = rows.with_columns(group=(~pl.col("again")).cum_sum())
     twins = rows.filter(pl.col("again") | pl.col("again").shift(-1, fill_value=False))
     alike = pl.struct(values).n_unique().over("group") == 1
     clashing = twins.filter(~alike)
     repeated = twins.filter(alike & pl.col("again"))
-    told = lines_about(repeated, "repeated, one of each kept", time, noun)
-    told += lines_about(clashing, f"refused, same {time} with different values", time, noun)
+    lines = lines_about(repeated, "repeated, one of each kept", time, noun)
+    lines += lines_about(clashing, f"refused, same {time} with different values", time, noun)
     rows = rows.filter(~pl.col("again")).join(
         clashing, on="group", how="anti", maintain_order="left"
     )
-    return rows, told
+    return rows, lines
 
 
 def lines_about(rows: pl.DataFrame, what: str, time: str, noun: str) -> list[str]:
-    """Return one line for each label: how many rows, what became of them, and where they start.
+    """Return one line for each label: number of rows, outcome, and first row.
 
-    Rows with a column `line` came from a file, and the first one's number is given.
+    Where rows have a column `line`, the number of the first line in its file is given.
     """
     if rows.is_empty():
         return []
@@ -131,8 +131,8 @@ def lines_about(rows: pl.DataFrame, what: str, time: str, noun: str) -> list[str
     rest = counts.slice(_MOST_LINES)
     if len(rest):
         first, line = rest.sort("first", nulls_last=True).select("first", "line").row(0)
-        told = _line(int(rest["len"].sum()), noun, what, first, line)
-        lines.append(f"and {len(rest)} more like these: {told}")
+        about = _line(int(rest["len"].sum()), noun, what, first, line)
+        lines.append(f"and {len(rest)} more like these: {about}")
     return lines
 
 
@@ -144,16 +144,16 @@ def _line(count: int, noun: str, what: str, first: int | None, line: int | None)
 
 
 def finish(rows: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
-    """Return rows on a schema, with what only the checks needed left out."""
+    """Return rows on a schema, without the columns of the checks."""
     times = [name for name, kind in schema.items() if kind == UTC_MICROS]
     return rows.with_columns(pl.col(times).cast(UTC_MICROS)).select(list(schema))
 
 
 def blank(name: str) -> pl.Expr:
-    """Return the rule that a text is absent, or nothing but spaces."""
+    """Return the rule that a text is absent or blank."""
     return pl.col(name).fill_null("").str.strip_chars() == ""
 
 
 def all_finite(columns: Sequence[pl.Expr]) -> pl.Expr:
-    """Return whether numbers are all there, and finite."""
+    """Return the rule that all numbers are present and finite."""
     return pl.all_horizontal(c.is_finite().fill_null(value=False) for c in columns)
