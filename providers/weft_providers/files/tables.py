@@ -12,8 +12,8 @@ import polars as pl
 from weft.domain.columns import UTC_MICROS, read_times
 from weft.foundation.errors import NoDataError, SchemaError, nearest
 from weft.foundation.times import Interval, TimeError
-from weft_providers.files.bytes import as_csv, is_text, read_lines, read_table, unpack
 from weft_providers.files.columns import NEEDED, OPTIONAL, PRICES, Series, find_columns
+from weft_providers.files.contents import as_csv, is_text, read_lines, read_table, unpack
 from weft_providers.files.forms import (
     HEAD,
     FileForm,

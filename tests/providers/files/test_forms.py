@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from tests.providers.candle_files import START, fetch, only, problems
+from tests.providers.files.candle_files import START, fetch, only, problems
 from weft.domain.instruments import Kind
 from weft.foundation.errors import DataError, NoDataError, SchemaError
 from weft.foundation.times import DAY, HOUR, MINUTE

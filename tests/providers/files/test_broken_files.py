@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.providers.candle_files import START, candles, fetch, only, problems, write
+from tests.providers.files.candle_files import START, candles, fetch, only, problems, write
 from weft.foundation.errors import DataError, SchemaError
 from weft.foundation.times import HOUR
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tests.providers.candle_files import START, candles, fetch, only, problems, write
+from tests.providers.files.candle_files import START, candles, fetch, only, problems, write
 from weft.foundation.times import DAY, HOUR
 
 

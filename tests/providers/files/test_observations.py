@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.providers.candle_files import START, candles, fetch, write
+from tests.providers.files.candle_files import START, candles, fetch, write
 from weft.foundation.errors import SchemaError, WeftError
 from weft.foundation.times import DAY
 from weft_providers.files.provider import Files

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.providers.candle_files import START, candles, fetch, only, problems, write
+from tests.providers.files.candle_files import START, candles, fetch, only, problems, write
 from weft.collect.checks.clean import CANDLE_SCHEMA
 from weft.domain.instruments import SESSIONS, Kind
 from weft.foundation.errors import ConfigError, NoDataError, SchemaError
