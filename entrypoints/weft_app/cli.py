@@ -149,7 +149,7 @@ def import_files(  # noqa: PLR0913  # one parameter for each option
     ] = None,
     columns: Annotated[
         str | None,
-        typer.Option(help="What columns are: '{Datum: date}', or '[open_time, open, ...]'."),
+        typer.Option(help="Weft's names of columns: '{Datum: date}', or a list in their order."),
     ] = None,
     symbol: Annotated[
         str | None, typer.Option(help="A symbol, or where names have it: '{symbol}-{interval}'.")

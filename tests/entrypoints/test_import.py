@@ -209,6 +209,26 @@ def test_import_shows_gaps_across_files(home: Path) -> None:
     assert "5 candles missing: 5 between 2024-01-01 23:00" in " ".join(run(home).stdout.split())
 
 
+def test_import_shows_candles_that_files_contradict_each_other_in(home: Path) -> None:
+    (home / "BTCUSDT.csv").write_text(text(HEADER, iso))
+    other = text(HEADER, iso, rows=range(40, ROWS)).replace("1121.25", "1121.5")
+    (home / "BTCUSDT-1h.csv").write_text(other)
+    (series,) = survey(home)["series"]
+    assert (series["files"], series["rows"], series["conflicts"]) == (2, ROWS, 1)
+    assert "1 candle with different values in several files" in run(home).stdout
+
+
+def test_table_fits_80_columns_however_many_symbols_and_intervals(home: Path) -> None:
+    for name in ("1000000MOGUSDT", "BTC_USDT_USDT-1h-futures", "EURUSD", "AAPL"):
+        (home / f"{name}.csv").write_text(text(HEADER, iso))
+    rows = "".join(f"{at(d, timedelta(days=1)):%Y-%m-%d},10,11,9,10.5,7\n" for d in range(40))
+    (home / "SPY-1d.csv").write_text(f"{HEADER}\n{rows}")
+    shown = run(home)
+    lines = shown.stdout.split("To keep this reading")[0].splitlines()
+    assert max(map(len, lines)) <= 80
+    assert {"spot", "perpetual", "equity", "1h", "1d"} <= set(shown.stdout.split())
+
+
 def test_import_shows_a_closed_market_without_gaps(home: Path) -> None:
     days = [START + timedelta(days=d) for d in range(40)]
     open_days = [day for day in days if day.weekday() < 5]

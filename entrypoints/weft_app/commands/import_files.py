@@ -188,17 +188,23 @@ def _print_survey(answer: Console, survey: Survey) -> None:
 
 
 def _series_table(series: Sequence[SeriesReport]) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    """Return a row for each series; what all of them share stands in the title."""
+    kinds, intervals = {one.kind for one in series}, {one.interval for one in series}
+    shared = [f"taken for {kind}" for kind in kinds if len(kinds) == 1]
+    shared += [f"candles of {interval}" for interval in intervals if len(intervals) == 1]
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+    table.title = ", ".join(shared) or None
     table.add_column("symbol", overflow="fold")
-    for name in ("taken for", "interval", "first (UTC)", "last (UTC)"):
+    extra = {"kind": len(kinds) > 1, "interval": len(intervals) > 1}
+    for name in (*(name for name in extra if extra[name]), "first (UTC)", "last (UTC)"):
         table.add_column(name, no_wrap=True)
     for name in ("rows", "gaps"):
         table.add_column(name, no_wrap=True, justify="right")
     for one in series:
         table.add_row(
             escape(one.symbol),
-            one.kind,
-            one.interval,
+            *([one.kind] if extra["kind"] else []),
+            *([one.interval] if extra["interval"] else []),
             _open(one.first, one.interval),
             _open(one.last, one.interval),
             f"{one.rows:,}",
@@ -222,7 +228,8 @@ def _print_holes(answer: Console, series: Sequence[SeriesReport]) -> None:
     for one in [one for one in series if one.conflicts][:_MOST_FILES]:
         answer.print(
             f"[yellow]{escape(one.symbol)} {one.interval}[/]: {_count(one.conflicts, 'candle')} "
-            "with different values in several files; the file that is read first counts"
+            "with different values in several files: refused where the files are read together, "
+            "else the first file counts. Keep one of the files, or choose with --pattern."
         )
 
 

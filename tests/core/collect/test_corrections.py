@@ -81,10 +81,10 @@ def replayed(folder: Path, now: int) -> Signal:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A file of candles that was read once."""
-    made = tmp_path / "data" / "BTCUSDT.csv"
-    write(plain(), made)
+    file = tmp_path / "data" / "BTCUSDT.csv"
+    write(plain(), file)
     assert update(tmp_path).new == ROWS
-    return made
+    return file
 
 
 def changed(frame: pl.DataFrame, row: int, close: float) -> pl.DataFrame:
@@ -95,14 +95,14 @@ def changed(frame: pl.DataFrame, row: int, close: float) -> pl.DataFrame:
     )
 
 
-def test_a_candle_that_came_otherwise_is_reported_and_not_used(tmp_path: Path, file: Path) -> None:
+def test_restated_candle_is_reported_and_not_used(tmp_path: Path, file: Path) -> None:
     write(changed(plain(), ROWS - 1, 130.0), file)
     collected = update(tmp_path, NOW + HOUR)
     assert (collected.new, collected.restated) == (0, 1)
-    (told,) = collected.problems
-    assert told.startswith("BTCUSDT: 1 candle differs from what is stored, first at 2024-01-13T11")
-    assert "(close 130, stored " in told
-    assert "`weft providers start-over files`" in told
+    (line,) = collected.problems
+    assert line.startswith("BTCUSDT: 1 candle differs from what is stored, first at 2024-01-13T11")
+    assert "(close 130, stored " in line
+    assert "`weft providers start-over files`" in line
     newest, earlier = signal(tmp_path, NOW + HOUR), replayed(tmp_path, NOW + HOUR)
     assert newest == earlier
     assert newest.entry == pytest.approx(plain()["close"][-1], rel=1e-8)
@@ -121,15 +121,15 @@ def test_signals_of_later_rows_note_the_correction(tmp_path: Path, file: Path) -
     assert note.endswith("came otherwise later, or went from the source; what came first counts")
 
 
-def test_what_was_corrected_shows_in_status_for_good(tmp_path: Path, file: Path) -> None:
+def test_correction_stays_in_status(tmp_path: Path, file: Path) -> None:
     write(changed(plain(), 5, 130.0), file)
     update(tmp_path, NOW + HOUR)
     assert update(tmp_path, NOW + HOUR).problems == []
     engine = open_engine(tmp_path, NOW + 2 * HOUR)
     (state,) = provider_status(engine)
     engine.close()
-    (told,) = state.problems
-    assert told == (
+    (line,) = state.problems
+    assert line == (
         "BTCUSDT: 1 candle came otherwise later, or went from the source, first at "
         "2024-01-01T05:00:00Z; what came first counts"
     )
@@ -138,8 +138,8 @@ def test_what_was_corrected_shows_in_status_for_good(tmp_path: Path, file: Path)
 def test_candles_taken_out_of_a_file_are_reported_once(tmp_path: Path, file: Path) -> None:
     write(plain()[:-40], file)
     collected = update(tmp_path, NOW + HOUR)
-    (told,) = collected.problems
-    assert told.startswith("BTCUSDT: 40 candles that are stored are no longer in the source, first")
+    (line,) = collected.problems
+    assert line.startswith("BTCUSDT: 40 candles that are stored are no longer in the source, first")
     write(plain()[:-40].with_columns(volume=pl.lit(10.0)), file)
     assert update(tmp_path, NOW + 2 * HOUR).problems == []
     assert signal(tmp_path, NOW + 2 * HOUR) == replayed(tmp_path, NOW + 2 * HOUR)
@@ -150,7 +150,7 @@ def test_candles_taken_out_of_a_file_are_reported_once(tmp_path: Path, file: Pat
     assert later.data.notes[0].startswith("40 candles since ")
 
 
-def test_a_file_that_is_gone_is_reported_and_one_renamed_is_not(tmp_path: Path, file: Path) -> None:
+def test_removed_file_is_reported_and_renamed_file_is_not(tmp_path: Path, file: Path) -> None:
     file.rename(file.with_name("BTCUSDT-1h.csv"))
     assert update(tmp_path, NOW + HOUR).problems == ["BTCUSDT.csv: no longer there"]
     write(plain(), file.with_name("ETHUSDT.csv"))
@@ -171,7 +171,7 @@ def test_a_jump_in_a_file_is_reported_once_with_its_line(tmp_path: Path) -> None
     assert line.endswith("(line 282)")
 
 
-def test_a_file_that_grew_says_nothing(tmp_path: Path, file: Path) -> None:
+def test_longer_file_reports_nothing(tmp_path: Path, file: Path) -> None:
     write(plain(ROWS + 1), file)
     grown = update(tmp_path, NOW + HOUR)
     assert (grown.new, grown.problems) == (1, [])
@@ -182,18 +182,16 @@ def adjusted() -> pl.DataFrame:
     return plain().with_columns(*prices, volume=pl.col("volume") * 4)
 
 
-def test_a_file_adjusted_anew_is_reported_as_such(tmp_path: Path, file: Path) -> None:
+def test_readjusted_file_is_reported_with_its_factor(tmp_path: Path, file: Path) -> None:
     write(adjusted(), file)
-    (told,) = update(tmp_path, NOW + HOUR).problems
-    assert told.startswith(
+    (line,) = update(tmp_path, NOW + HOUR).problems
+    assert line.startswith(
         f"BTCUSDT: {ROWS} candles differ from what is stored, first at 2024-01-01"
     )
-    assert "all by a factor of 0.25: adjusted anew, as after a split or dividend" in told
+    assert "all by a factor of 0.25: adjusted anew, as after a split or dividend" in line
 
 
-def test_a_source_started_over_is_taken_as_it_is_and_replays_stay(
-    tmp_path: Path, file: Path
-) -> None:
+def test_start_over_uses_the_present_file_and_replays_stay(tmp_path: Path, file: Path) -> None:
     before = signal(tmp_path)
     write(adjusted(), file)
     update(tmp_path, NOW + HOUR)
