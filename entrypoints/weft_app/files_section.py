@@ -1,4 +1,4 @@
-"""Set down in a config file how candle files were read: the section of the files provider."""
+"""Write the options with which candle files were read into a config file."""
 
 import os
 import shutil
@@ -29,10 +29,10 @@ def write_readings(
 
     A reading goes to the provider that has its path, else to ``files`` where that has no path,
     else to a new provider. Keys at the top level that the file sets stay as they are. The new
-    text has to load, with the very options of the readings, before it replaces the old one.
+    text has to load, with exactly the options of the readings, before it replaces the old text.
 
     Args:
-        file: the config file; made where there is none.
+        file: the config file; a missing file is created.
         readings: options of the files provider, each with a path.
         settings: keys of the top level to add.
 
@@ -56,9 +56,9 @@ def write_readings(
     return [".".join(map(str, path)) for path in changes]
 
 
-def same_place(one: Path, other: Path) -> bool:
+def same_place(first: Path, second: Path) -> bool:
     """Whether two paths are the same file or folder."""
-    return one.expanduser().resolve() == other.expanduser().resolve()
+    return first.expanduser().resolve() == second.expanduser().resolve()
 
 
 def _read(file: Path) -> str:
@@ -83,7 +83,7 @@ def _sets(text: str, name: str) -> bool:
 def _slot_key(
     config: Files.Config, slots: Mapping[str, ProviderSlot], taken: Mapping[str, object]
 ) -> str:
-    """Return the key of the provider that is to hold a reading."""
+    """Return the key of the provider that gets a reading."""
     path = config.path or Path()
     for key, slot in slots.items():
         place = slot.options.get("path")

@@ -243,22 +243,22 @@ class Collector:
                     asyncio.to_thread(self._note_history, source, request.since, since)
                 )
 
-    def _note_history(self, source: str, asked: int, since: int | None) -> None:
-        """Note from which instant a source was asked, once all that it gave is stored."""
+    def _note_history(self, source: str, start: int, since: int | None) -> None:
+        """Record the start of a request to a source, after all its rows are stored."""
         if since is not None:
             self._store.save_cursor(_reaching(source), self._base, str(since))
-        start = self._history_start(source)
-        earliest = asked if start is None else min(asked, start)
+        known = self._history_start(source)
+        earliest = start if known is None else min(start, known)
         self._store.save_cursor(_history(source), self._base, str(earliest))
 
     def missing_history(self) -> dict[str, int]:
         """Return providers whose stored history is shorter than `history_days`.
 
-        That is so where `history_days` was raised after a provider was asked first: a round goes
-        on where the series end, and only a round with `since` asks for what lies before them.
+        This happens when `history_days` was raised after the first round: a round continues the
+        series at their ends, and only a round with `since` requests older rows.
 
         Returns:
-            By provider, the instant its history was asked from, microseconds since 1970.
+            Start of the stored history by provider, microseconds since 1970.
         """
         wanted = self._clock.now() - self.history_days * DAY
         starts = {
@@ -269,7 +269,7 @@ class Collector:
         return {key: at for key, at in starts.items() if at is not None and at > wanted + DAY}
 
     def _history_start(self, source: str) -> int | None:
-        """Return the earliest instant from which all series of a source were asked for."""
+        """Return the earliest start of a complete request to a source; None before the first."""
         start = self._store.cursor(_history(source), self._base)
         return None if start is None else int(start)
 

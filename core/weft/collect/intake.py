@@ -78,7 +78,7 @@ class Intake:
             now = self._clock.now()
             before = self._closes.setdefault(source, {})
             checked = clean_candles(batch.candles, self._base, now, result.provider, before)
-            # A provider that checks its own rows, as files do, has reported them with their place.
+            # The files provider has checked and reported its rows already, with line numbers.
             reported = "\n".join(batch.problems)
             result.problems += [line for line in checked.problems if line not in reported]
             for symbol, last in last_closes(checked.frame).items():

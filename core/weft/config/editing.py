@@ -36,15 +36,15 @@ def set_keys(text: str, changes: Mapping[KeyPath, Any]) -> str:
     document = yaml.load(text)
     if not document:
         # An empty map, or comments only, which no value could carry.
-        kept = "\n".join(line for line in text.splitlines() if line.lstrip().startswith("#"))
+        comments = "\n".join(line for line in text.splitlines() if line.lstrip().startswith("#"))
         document = CommentedMap()
-        unchanged = text = f"{kept}\n\n" if kept else ""
+        unchanged = text = f"{comments}\n\n" if comments else ""
     else:
-        unchanged, kept = _dump(yaml, document), ""
+        unchanged, comments = _dump(yaml, document), ""
     for path, value in changes.items():
         _put(document, path, value)
     changed = _dump(yaml, document)
-    return _merge(text, unchanged, f"{text}{changed}" if kept else changed)
+    return _merge(text, unchanged, f"{text}{changed}" if comments else changed)
 
 
 def _round_trip(text: str) -> YAML:
@@ -92,7 +92,7 @@ def _put(section: CommentedMap, path: KeyPath, value: Any) -> None:  # noqa: ANN
         _set(section, key, _in_one_line(value))
         return
     if not section.get(key):
-        # A section that is not empty from the start can take over the comment below it.
+        # ruamel.yaml attaches the comment below a section to its last value: set a value now.
         first, *rest = below
         _set(section, key, CommentedMap({first: CommentedMap() if rest else _in_one_line(value)}))
     _put(section[key], tuple(below), value)
@@ -103,10 +103,10 @@ def _set(section: CommentedMap, key: str | int, value: Any) -> None:  # noqa: AN
     section[key] = value
     if last is None:
         return
-    # The comment above the next section is kept behind the last value of this one: move it.
+    # ruamel.yaml stores the comment above the next section behind the last value of this section.
     container, place = last
     tokens = container.ca.items.get(place, [])
-    token = next((one for one in tokens if isinstance(one, CommentToken)), None)
+    token = next((item for item in tokens if isinstance(item, CommentToken)), None)
     if token is not None:
         line, _, below = token.value.partition("\n")
         token.value = f"{line}\n"

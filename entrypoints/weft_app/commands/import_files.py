@@ -104,7 +104,7 @@ def _as_overrides(options: Mapping[str, object | None]) -> Iterator[str]:
 def _read(
     path: Path, loaded: LoadedSettings, overrides: Sequence[str], interval: Interval
 ) -> _Reading:
-    """Read one path with the options that config, environment and command line give for it."""
+    """Read one path with its options from config, environment and command line."""
     slot = loaded.settings.providers[SLOT]
     configured = slot.options.get("path")
     if configured is not None and not same_place(Path(str(configured)), path):
@@ -130,14 +130,14 @@ def _read(
 
 
 def _needed_settings(loaded: LoadedSettings, readings: Sequence[_Reading]) -> dict[str, str]:
-    """Return the intervals to set where the files hold no candles of the configured one."""
-    series = [one for reading in readings for one in reading.survey.series]
-    if not series or any(one.used for one in series):
+    """Return the intervals to set where no file holds candles of the configured interval."""
+    series = [item for reading in readings for item in reading.survey.series]
+    if not series or any(item.used for item in series):
         return {}
     rows: dict[Interval, int] = {}
-    for one in series:
-        length = Interval.parse(one.interval)
-        rows[length] = rows.get(length, 0) + one.rows
+    for item in series:
+        length = Interval.parse(item.interval)
+        rows[length] = rows.get(length, 0) + item.rows
     decided = Interval.parse(loaded.settings.interval)
     finer = [length for length in rows if decided.holds(length) and length != decided]
     if finer:
@@ -153,8 +153,8 @@ def _needed_settings(loaded: LoadedSettings, readings: Sequence[_Reading]) -> di
 
 def _print_survey(answer: Console, survey: Survey) -> None:
     read = [report for report in survey.files if report.status == "read"]
-    candles = sum(one.rows for one in survey.series)
-    symbols = len({one.symbol for one in survey.series})
+    candles = sum(item.rows for item in survey.series)
+    symbols = len({item.symbol for item in survey.series})
     answer.print(
         f"[bold]{escape(survey.path)}[/]: {_count(len(read), 'file')} of {len(survey.files)} read, "
         f"{_count(candles, 'candle')} of {_count(symbols, 'symbol')}"
@@ -180,7 +180,7 @@ def _print_survey(answer: Console, survey: Survey) -> None:
         more = f" and {len(passed) - _MOST_LINES} more" if len(passed) > _MOST_LINES else ""
         answer.print(f"[dim]Without candles, passed over: {escape(names)}{more}.[/]")
     if not survey.series and passed and not unread:
-        report = next(one for one in survey.files if one.status == "no candles")
+        report = next(item for item in survey.files if item.status == "no candles")
         answer.print(
             f"[red]{escape(report.name)}[/]: {escape(report.problem or '')}. "
             f"[bold]{escape(report.hint or '')}.[/]"
@@ -188,8 +188,8 @@ def _print_survey(answer: Console, survey: Survey) -> None:
 
 
 def _series_table(series: Sequence[SeriesReport]) -> Table:
-    """Return a row for each series; what all of them share stands in the title."""
-    kinds, intervals = {one.kind for one in series}, {one.interval for one in series}
+    """Return a table with a row for each series; the title holds what all series share."""
+    kinds, intervals = {item.kind for item in series}, {item.interval for item in series}
     shared = [f"taken for {kind}" for kind in kinds if len(kinds) == 1]
     shared += [f"candles of {interval}" for interval in intervals if len(intervals) == 1]
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
@@ -200,34 +200,34 @@ def _series_table(series: Sequence[SeriesReport]) -> Table:
         table.add_column(name, no_wrap=True)
     for name in ("rows", "gaps"):
         table.add_column(name, no_wrap=True, justify="right")
-    for one in series:
+    for item in series:
         table.add_row(
-            escape(one.symbol),
-            *([one.kind] if extra["kind"] else []),
-            *([one.interval] if extra["interval"] else []),
-            _open(one.first, one.interval),
-            _open(one.last, one.interval),
-            f"{one.rows:,}",
-            f"{len(one.gaps):,}",
-            style="" if one.used else "dim",
+            escape(item.symbol),
+            *([item.kind] if extra["kind"] else []),
+            *([item.interval] if extra["interval"] else []),
+            _open(item.first, item.interval),
+            _open(item.last, item.interval),
+            f"{item.rows:,}",
+            f"{len(item.gaps):,}",
+            style="" if item.used else "dim",
         )
     return table
 
 
 def _print_holes(answer: Console, series: Sequence[SeriesReport]) -> None:
-    holed = [one for one in series if one.gaps]
-    for one in holed[:_MOST_FILES]:
-        missing = "" if one.missing is None else f", {_count(one.missing, 'candle')} missing"
-        spans = [_gap(gap.after, gap.before, gap.candles) for gap in one.gaps[:_MOST_LINES]]
-        more = ", ..." if len(one.gaps) > _MOST_LINES else ""
+    holed = [item for item in series if item.gaps]
+    for item in holed[:_MOST_FILES]:
+        missing = "" if item.missing is None else f", {_count(item.missing, 'candle')} missing"
+        spans = [_gap(gap.after, gap.before, gap.candles) for gap in item.gaps[:_MOST_LINES]]
+        more = ", ..." if len(item.gaps) > _MOST_LINES else ""
         answer.print(
-            f"[yellow]{escape(one.symbol)} {one.interval}[/]: {_count(len(one.gaps), 'gap')}"
+            f"[yellow]{escape(item.symbol)} {item.interval}[/]: {_count(len(item.gaps), 'gap')}"
             f"{missing}: {'; '.join(spans)}{more}"
         )
     _print_rest(answer, len(holed) - _MOST_FILES, "series with gaps")
-    for one in [one for one in series if one.conflicts][:_MOST_FILES]:
+    for item in [item for item in series if item.conflicts][:_MOST_FILES]:
         answer.print(
-            f"[yellow]{escape(one.symbol)} {one.interval}[/]: {_count(one.conflicts, 'candle')} "
+            f"[yellow]{escape(item.symbol)} {item.interval}[/]: {_count(item.conflicts, 'candle')} "
             "with different values in several files: refused where the files are read together, "
             "else the first file counts. Keep one of the files, or choose with --pattern."
         )
@@ -300,19 +300,21 @@ _ORIGINS: Final = {
 
 
 def _print_refused(answer: Console, reports: Sequence[FileReport]) -> None:
-    """Print the lines that are left out, with those of one reason together."""
+    """Print the lines that are left out, grouped by reason."""
     refused = [report for report in reports if report.refused]
     for report in refused[:_MOST_FILES]:
         answer.print(
             f"\n[yellow]{escape(report.name)}[/]: {_count(report.refused, 'row')} left out"
         )
         by_reason = groupby(
-            sorted(report.refused_lines, key=lambda one: one.reason), key=lambda one: one.reason
+            sorted(report.refused_lines, key=lambda item: item.reason), key=lambda item: item.reason
         )
         for reason, lines in by_reason:
             places = [
-                f"line {one.line}" if one.line is not None else _minute(one.open_time or "no time")
-                for one in lines
+                f"line {item.line}"
+                if item.line is not None
+                else _minute(item.open_time or "no time")
+                for item in lines
             ]
             more = f" and {len(places) - _MOST_LINES:,} more" if len(places) > _MOST_LINES else ""
             answer.print(f"  {', '.join(places[:_MOST_LINES])}{more}: {escape(reason)}")

@@ -108,7 +108,7 @@ class ReadFiles:
         return missing
 
     def whole_spans(self, name: str, frame: pl.DataFrame | None) -> list[Whole]:
-        """Replace the spans of a file; return the spans of which it alone holds every candle.
+        """Replace the spans of a file; return the spans that only this file covers.
 
         A returned span covers the file before and now, so that a stored candle of the span that
         is not in the file is no longer in the source.
@@ -116,14 +116,16 @@ class ReadFiles:
         before, now = self._spans.pop(name, {}), _spans(frame)
         if now:
             self._spans[name] = now
-        whole = []
+        spans = []
         for symbol, (first, last) in before.items():
             start, end = now.get(symbol, [first, last])
             span = Whole(symbol, min(first, start), max(last, end))
-            others = [spans.get(symbol) for n, spans in self._spans.items() if n != name]
+            others = [
+                others_spans.get(symbol) for n, others_spans in self._spans.items() if n != name
+            ]
             if not any(_overlaps(span, other) for other in others):
-                whole.append(span)
-        return whole
+                spans.append(span)
+        return spans
 
     def cursor(self) -> str:
         """Return all states and spans as text."""

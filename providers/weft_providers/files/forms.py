@@ -56,7 +56,7 @@ class FormOptions:
     """What config states about the form of files; None where the lines of each file decide.
 
     Attributes:
-        columns: Weft's names by the file's own or by position from 1, or all in their order.
+        columns: Weft's names by names in the file or by position from 1, or all in their order.
         separator: between fields.
         decimal: sign before decimals: a point or a comma.
         encoding: of the text.
@@ -81,8 +81,8 @@ class FileForm:
         header: names of the columns; empty where the file has none.
         skip_rows: lines before the first candle, the header among them.
         width: fields in a line.
-        series: which columns are read, one entry for each symbol that has columns of its own.
-        notes: what had to be assumed, one readable line each.
+        series: the columns that are read; one entry for each symbol with separate columns.
+        notes: assumptions, one readable line each.
         header_line: number of the line that names the columns, from 1; None without one.
     """
 

@@ -68,7 +68,7 @@ _Reader = Callable[[str, Path], _Outcome]
 
 
 class Files(Provider):
-    """A folder of candle files, one for each symbol or one for all, or a single such file.
+    """Candle files in a folder, one for each symbol or one for all; or a single file.
 
     The first lines of a file show how it is written: separator, encoding, decimals, header, the
     order of columns, the form of times. A file that can be read in two ways is left out, and the
@@ -101,29 +101,29 @@ class Files(Provider):
         )
         columns: dict[str, str] | list[str] = Field(
             default={},
-            description="the files' own column names, or positions from 1, and what Weft calls "
+            description="names of columns in the files, or positions from 1, and Weft's names for "
             "them: {date: open_time}; or Weft's names for all columns in their order",
         )
         symbol: str | None = Field(
             default=None,
-            description="what files are of: a name, or where it stands in theirs: "
+            description="symbol of the files, or its place in their names: "
             "{symbol}-{interval}-{year}-{month}, or a regular expression with (?P<symbol>...)",
         )
         interval: str | None = Field(
             default=None,
-            description="length of candles where neither a column, spacing nor name tells: 1h",
+            description="length of candles, where column, spacing and file name do not give it: 1h",
         )
         separator: str | None = Field(
             default=None,
             min_length=1,
             max_length=1,
-            description="between fields of a line; null for what each file's lines tell",
+            description="between fields of a line; null to find it in each file",
         )
         decimal: Literal[".", ","] | None = Field(
-            default=None, description="sign before decimals; null for what the numbers tell"
+            default=None, description="sign before decimals; null to find it in each file"
         )
         encoding: str | None = Field(
-            default=None, description="of text files, such as cp1252; null for what bytes tell"
+            default=None, description="of text files, such as cp1252; null to find it in each file"
         )
         skip_rows: int | None = Field(
             default=None, ge=0, description="lines above the header, or above the first candle"
@@ -141,7 +141,7 @@ class Files(Provider):
         )
         observation_lag: str | None = Field(
             default=None,
-            description="how long after its event a fact is known where no known_at says: 1d",
+            description="how long after its event a fact is known, without a column known_at: 1d",
         )
 
         @field_validator("columns")
@@ -210,7 +210,7 @@ class Files(Provider):
 
         Raises:
             ConfigError: a path is not set, or nothing is there.
-            DataError: no file can be used, for the first one's reason.
+            DataError: no file can be used; the message gives the reason of the first file.
         """
         read_before = ReadFiles(request)
         candles = partial(self._candles, request, clock.now())
@@ -319,7 +319,7 @@ class Files(Provider):
         return tuple(instruments[symbol] for symbol in sorted(instruments))
 
     def instrument(self, symbol: str, parts: NameParts) -> Instrument:
-        """Describe a symbol: by the options, then by the name of its file, then by its own name."""
+        """Describe a symbol by the options, else by its file name, else by the symbol itself."""
         parts = parts if parts.symbol == symbol else NameParts(symbol)
         market = parts.kind if self.config.market == "auto" else self.config.market
         kind = Kind(market) if market else None

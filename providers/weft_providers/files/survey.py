@@ -49,7 +49,7 @@ class RefusedLine:
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What Weft reads in one file.
+    """Reading of one file.
 
     Attributes:
         name: path within the folder.
@@ -63,11 +63,11 @@ class FileReport:
         symbol_from: ``column``, ``name`` (of file or folder) or ``option``.
         intervals: lengths of the candles.
         interval_from: ``column``, ``spacing``, ``name``, ``option``, or ``config`` where nothing
-            in the file tells.
+            in the file gives it.
         rows: candles that can be used.
         refused: number of lines or rows that are left out.
         refused_lines: the first 1,000 of them.
-        notes: what had to be assumed, one readable line each.
+        notes: assumptions, one readable line each.
         problem: why the file is not read; None where it is.
         hint: what to do about the problem, with the option that decides.
     """
@@ -94,7 +94,7 @@ class FileReport:
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """What files that are written alike share."""
+        """Everything that is equal for files written in the same way."""
         columns = tuple((c.name, c.position, c.header, c.form) for c in self.columns)
         text = (self.format, self.encoding, self.separator, self.decimal, self.header_line)
         return (*text, columns, self.unread, self.symbol_from, self.interval_from)
@@ -131,7 +131,7 @@ class SeriesReport:
             12 days.
         missing: number of candles missing in the gaps; None for a market with sessions.
         conflicts: open times that two files give with different values.
-        used: whether the interval is the one that Weft reads with this configuration.
+        used: whether Weft reads this interval with the present configuration.
     """
 
     symbol: str
@@ -149,7 +149,7 @@ class SeriesReport:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What Weft reads at one path.
+    """Reading of all files at one path.
 
     Attributes:
         path: file or folder.
@@ -169,7 +169,7 @@ class _CheckedRows:
     Attributes:
         interval: length of the candles.
         origin: as in `FileReport.interval_from`.
-        parts: what the file name says.
+        parts: parts of the file name.
         frame: candles that can be used.
         refused: the other rows, on `weft.collect.checks.clean.REFUSED_SCHEMA`.
         problems: what the checks report.
@@ -239,10 +239,10 @@ def _survey_file(
 
 
 def _length(rows: IntervalRows, interval: Interval, source: str) -> Interval:
-    """Return the interval of rows, or that of the configuration where nothing tells.
+    """Return the interval of rows, or the configured interval where nothing gives it.
 
     Raises:
-        DataError: the rows name an interval, or have a spacing, that is none.
+        DataError: the named interval or the spacing is no valid interval.
     """
     if not rows.origin:
         return interval
@@ -252,9 +252,9 @@ def _length(rows: IntervalRows, interval: Interval, source: str) -> Interval:
     except TimeError:
         pass
     raise DataError(
-        f"its interval, {rows.name}, is none that Weft knows",
+        f"Weft does not support the interval {rows.name}",
         where=source,
-        hint="Name the length of its candles with interval, as in 1h",
+        hint="Set interval to the length of the candles, as in 1h",
     )
 
 
@@ -308,7 +308,7 @@ def _series(
     frames: dict[tuple[str, Interval], list[pl.DataFrame]] = {}
     parts: dict[str, NameParts] = {}
     for rows in checked:
-        # Of several versions of one candle in a file, the one known last counts.
+        # A file may hold several versions of a candle: the latest known version counts.
         single = rows.frame.unique(["symbol", "open_time"], keep="last", maintain_order=True)
         for (symbol,), frame in single.group_by("symbol", maintain_order=True):
             frames.setdefault((str(symbol), rows.interval), []).append(frame)

@@ -115,7 +115,7 @@ def candle_table(
         source: how errors name the file.
         interval: length of the candles.
         symbols: symbols to return; empty for all.
-        name: what the file name says, used where no column does; None where it says nothing.
+        name: parts of the file name, used where no column gives symbol or interval; None without.
         options: what config states about the file.
 
     Raises:
@@ -398,7 +398,7 @@ def _of_venue(frame: pl.DataFrame, wanted: str, source: str) -> pl.DataFrame:
     listed = ", ".join(names[:8])
     if not wanted and len(names) > 1:
         raise SchemaError(
-            f"mixes venues ({listed})", where=source, hint="Choose one with the key venue"
+            f"mixes venues ({listed})", where=source, hint="Choose a venue with the option venue"
         )
     chosen = frame.filter(venue.str.to_lowercase() == wanted.lower()) if wanted else frame
     if chosen.is_empty():
@@ -440,7 +440,7 @@ class IntervalRows:
 
     Attributes:
         name: the interval, as the file or its spacing gives it.
-        micros: length in microseconds; None where neither column, spacing nor name tells.
+        micros: length in microseconds; None where neither column, spacing nor name gives it.
         origin: ``column``, ``spacing``, ``name`` (the file name or the option `interval`), or
             empty where `micros` is None.
         frame: the candles, without their column `interval`.
@@ -459,7 +459,7 @@ def split_intervals(
 
     Args:
         frame: all candles of a file.
-        stated: the interval by the file name or by option, used where nothing else tells.
+        stated: interval by the file name or the option, used without a column and a spacing.
         source: how errors name the file.
     """
     if "interval" in frame.columns:

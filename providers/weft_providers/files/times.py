@@ -64,7 +64,7 @@ class Stamps:
     Attributes:
         micros: microseconds since 1970; null where a text is no time.
         form: how the times are written: ``ISO 8601``, ``%d.%m.%Y``, ``milliseconds since 1970``.
-        notes: what had to be assumed, one readable line each.
+        notes: assumptions, one readable line each.
     """
 
     micros: pl.Series
@@ -146,8 +146,8 @@ def _numbers(texts: pl.Series, numeric: pl.Series, options: TimeOptions, source:
             where=source,
             hint=f"Set time_format: {EXCEL} if it is, or export dates as text",
         )
-    whole = digits.str.replace(r"\.0*$", "").cast(pl.Int64, strict=False).alias(name)
-    micros, note = read_times(whole, source)
+    counts_in_unit = digits.str.replace(r"\.0*$", "").cast(pl.Int64, strict=False).alias(name)
+    micros, note = read_times(counts_in_unit, source)
     unit = _UNIT.search(note or "")
     form = f"{unit['unit'] if unit else 'milliseconds'} since 1970"
     return Stamps(micros, form, (note,) if note else ())

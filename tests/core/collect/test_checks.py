@@ -1,4 +1,4 @@
-"""What may be stored and what is refused, and that each refusal is counted and located."""
+"""Checks of candles: sound rows pass; each refusal is counted and located."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -59,7 +59,7 @@ def opens(checked: CheckedCandles) -> list[int]:
     return checked.frame["open_time"].to_physical().to_list()
 
 
-# What comes out
+# Results
 
 
 def test_sound_candles_pass_unchanged_on_the_fixed_schema() -> None:
@@ -94,7 +94,7 @@ def test_missing_interval_is_filled_in() -> None:
     assert clean(candles().drop("interval")).frame["interval"].unique().to_list() == ["1h"]
 
 
-# Columns and times, as far as they are not the matter of test_columns.py
+# Columns and times; test_columns.py has the rest
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_timestamps_in_the_wrong_unit_raise() -> None:
         clean(candles(2, open_time=times))
 
 
-# Rows refused
+# Refused rows
 
 
 @pytest.mark.parametrize(

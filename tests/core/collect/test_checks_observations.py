@@ -1,4 +1,4 @@
-"""Which observations may be stored, and which are refused."""
+"""Checks of observations: sound rows pass; each refusal is named."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -121,7 +121,7 @@ def test_a_value_beyond_the_range_of_its_metric_is_refused_and_named(
         ("unlock_share", 1.4),
         ("news_sentiment", -1.0),
         ("treasury_10y", -0.004),
-        # Of three shares that are the whole, computed in floating point.
+        # The sum of three shares that make up all, with a rounding error.
         ("tvl_share", 0.1 + 0.2 + 0.7000000000000002),
         ("active_addresses", 0.0),
         ("unheard_of", -5.0),
@@ -134,7 +134,7 @@ def test_value_within_the_range_of_its_metric_passes(metric: str, value: float) 
 
 
 def test_every_canonical_metric_has_a_range_unless_both_signs_are_sound() -> None:
-    # Which may be negative is decided here by hand, not derived from units once more.
+    # This list is written by hand, independent of the units in the vocabulary.
     signed = {name for name, metric in METRICS.items() if metric.lowest is None}
     assert signed == {
         "funding_rate",

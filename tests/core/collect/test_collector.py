@@ -1,4 +1,4 @@
-"""Collecting: what is said of what a provider brings."""
+"""The collector: rounds, deadlines, history, and reports about them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -63,7 +63,7 @@ def test_candles_known_too_late_for_their_row_are_reported_once(tmp_path: Path, 
 
 
 class Pages(Provider):
-    """One coin, an hour a batch; the last one is spoilt on demand."""
+    """One coin, an hour in each batch; a later batch can be made unusable."""
 
     name = "pages"
 
@@ -93,7 +93,7 @@ def test_small_batches_share_a_commit(tmp_path: Path) -> None:
     engine = make_engine(tmp_path, *options, extra=[Pages], clock=SimulatedClock(NOW))
     (collected,) = asyncio.run(engine.update())
     assert collected.new == 30
-    assert engine.store.lake.snapshot(CANDLES).version == 1  # 0 makes the table
+    assert engine.store.lake.snapshot(CANDLES).version == 1  # version 0 creates the table
     assert engine.store.cursor("pages", engine.composition.base) == "29"
     (again,) = asyncio.run(engine.update())
     assert again.new == 0
@@ -139,7 +139,7 @@ def test_source_with_full_history_never_lacks_history(tmp_path: Path) -> None:
 
 
 class Impatient(Provider):
-    """Gives up by itself, with an error that is no error of ours."""
+    """Raises its own TimeoutError."""
 
     name = "impatient"
     patient: ClassVar[bool] = False
@@ -162,7 +162,7 @@ def test_timeout_raised_by_a_plugin_is_its_fault(tmp_path: Path, in_time: bool) 
 
 
 class Stuck(Provider):
-    """Brings a candle, and then nothing more, for ever."""
+    """Yields a single candle, and then hangs."""
 
     name = "stuck"
 

@@ -1,4 +1,4 @@
-"""A source that says otherwise than before: what was decided stays, and it is reported."""
+"""Restated candles: earlier decisions stay, and each restatement is reported."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ def plain(rows: int = ROWS) -> pl.DataFrame:
 
 
 def write(frame: pl.DataFrame, file: Path) -> None:
-    """Write a file so that it shows as changed, however coarse the clock of the disk is."""
+    """Write a file with a later time of change, however coarse the clock of the disk is."""
     turn = file.stat().st_mtime_ns + 10**9 if file.exists() else None
     file.parent.mkdir(exist_ok=True)
     frame.write_csv(file)
@@ -64,7 +64,7 @@ def update(folder: Path, now: int = NOW) -> RoundResult:
 def signal(
     folder: Path, now: int = NOW, recorded_by: int | None = None, rows: int = ROWS
 ) -> Signal:
-    """Return the signal of the row at which so many of the plain candles have closed."""
+    """Return the signal of the row at which the given number of plain candles have closed."""
     engine = open_engine(folder, now)
     try:
         view = engine.view(START + rows * HOUR, recorded_by=recorded_by)
@@ -74,13 +74,13 @@ def signal(
 
 
 def replayed(folder: Path, now: int) -> Signal:
-    """Return the signal of that row from what was stored before anything was corrected."""
+    """Return the signal of that row from the rows stored before the correction."""
     return signal(folder, now, NOW + HOUR // 2)
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A file of candles that was read once."""
+    """A file of candles that the engine has read."""
     file = tmp_path / "data" / "BTCUSDT.csv"
     write(plain(), file)
     assert update(tmp_path).new == ROWS

@@ -1,4 +1,4 @@
-"""Candles far off their neighbours: refused alone, waiting at the end, told where they stay."""
+"""Candles far off their neighbours: single ones are refused, lasting shifts are reported."""
 
 import polars as pl
 import pytest
@@ -16,7 +16,7 @@ START = H1.floor(1_710_000_000_000_000)
 def checked(
     prices: list[float], before: dict[str, LastClose] | None = None, symbol: str = "A"
 ) -> CheckedCandles:
-    """Check candles that open and close at a price each, one an hour."""
+    """Check hourly candles, each with a single price."""
     frame = pl.DataFrame(
         {
             "symbol": symbol,

@@ -1,4 +1,4 @@
-"""Candle files of markets that rest, stop or split: what a whole engine makes of them."""
+"""Files of sparse, halted and split markets, through a complete engine."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import DAY, HOUR, MINUTE, iso, parse_time
 
 END = parse_time("2026-03-02T00:00:00Z")
-"""A Monday: the newest candles of a stock are of Friday or of this day."""
+"""Close of the newest candle."""
 
 PRICES = ("open", "high", "low", "close")
 Change = Callable[[pl.DataFrame], pl.DataFrame]

@@ -1,4 +1,4 @@
-"""Candle files that are broken: each is named, and the others are used."""
+"""Broken candle files: each is named, and the others are used."""
 
 import json
 from collections.abc import Callable

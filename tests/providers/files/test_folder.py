@@ -1,4 +1,4 @@
-"""Candle files read before: what is read again, and what is not."""
+"""Cursor of the files provider: changed files are read again, others are not."""
 
 import os
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_candle_that_closed_after_its_file_was_written_waits(tmp_path: Path) -> 
         "BTCUSDT.csv: BTCUSDT: 1 candle refused, closed after the file was written, waits until it "
         "is written again, first at 2024-01-01T04:00:00Z (line 6)"
     )
-    # Nothing changes by waiting alone.
+    # Waiting does not complete the candle.
     assert fetch(tmp_path, cursor=batches[-1].cursor) == []
     write(candles(close=[101.0, 102.0, 103.0, 104.0, 105.5]), file)
     assert only(fetch(tmp_path, cursor=batches[-1].cursor))["close"][-1] == 105.5

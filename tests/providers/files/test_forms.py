@@ -1,4 +1,4 @@
-"""Files as people have them: each kind is read to the very same candles, or the option is named."""
+"""Forms of candle files: each gives the same candles, or names the option that decides."""
 
 import gzip
 import io
@@ -35,7 +35,7 @@ def rows(
 
 
 def expect(frame: pl.DataFrame, symbol: str, step: int = HOUR, *, volume: bool = True) -> None:
-    """Check that a frame holds the plain candles to the last bit."""
+    """Check that a frame holds exactly the plain candles."""
     assert frame["symbol"].unique().to_list() == [symbol]
     plain = rows(step)
     assert frame["open_time"].to_physical().to_list() == [row[0] for row in plain]
@@ -345,7 +345,7 @@ def test_a_header_with_the_ticker_above(tmp_path: Path) -> None:
     expect(only(fetch(tmp_path, "1d")), "AAPL", DAY)
 
 
-# What can be read in two ways
+# Ambiguous files
 
 
 REFUSED: dict[str, tuple[str, str]] = {

@@ -1,4 +1,4 @@
-"""What names of files say: symbol, interval, venue and kind."""
+"""Parts of file names: symbol, interval, venue and kind."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Candle files: where they are looked for, and what is read of them."""
+"""The files provider: which files it reads, and what it returns."""
 
 import gzip
 from pathlib import Path
@@ -14,7 +14,7 @@ from weft.foundation.errors import ConfigError, NoDataError, SchemaError
 from weft.foundation.times import DAY, MINUTE, parse_time
 from weft_providers.files.provider import Files
 
-# What is read
+# Content
 
 
 def test_a_folder_of_parquet_files(tmp_path: Path) -> None:

@@ -199,10 +199,10 @@ def clean_candles(
     ]
     passed = refuse(rows.with_row_index("row"), rules, "open_time", "candle")
     single, settled = settle(passed.rows, ("symbol", "open_time", "known_at"), FIELDS, "candle")
-    kept, far, jumps = _refuse_far_off(single, before)
+    passing, far, jumps = _refuse_far_off(single, before)
     refused = (passed.refused, _dropped(passed.rows, single), far)
     return CheckedCandles(
-        finish(kept, CANDLE_SCHEMA),
+        finish(passing, CANDLE_SCHEMA),
         (*columns.notes, *passed.problems, *settled, *jumps),
         passed.early + far.filter(pl.col("reason") == WAITS).height,
         pl.concat([_as_refused(part) for part in refused]),
@@ -231,7 +231,7 @@ def clean_observations(
     columns = Columns(frame, source)
     if "known_at" not in frame.columns and lag is None:
         raise SchemaError(
-            "column 'known_at' is missing, and without it nothing says when a fact became known",
+            "column 'known_at' is missing: the time when a fact became known is unknown",
             where=source,
             hint="Add the column, or state a lag after event_time",
         )
@@ -332,7 +332,7 @@ def _beyond(metrics: pl.Series) -> list[tuple[str, pl.Expr]]:
 def _refuse_far_off(
     rows: pl.DataFrame, before: Mapping[str, LastClose]
 ) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
-    """Return the rows whose prices may follow each other, the refused rows, and one line a jump."""
+    """Return the rows without refused jumps, the refused rows, and a line for each kind of jump."""
     rows, problems = rows.with_columns(reason=far_off(rows, before)), list[str]()
     if rows["reason"].null_count() == len(rows):
         return rows, rows.clear(), problems

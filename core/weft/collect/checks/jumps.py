@@ -47,16 +47,16 @@ def far_off(rows: pl.DataFrame, before: Mapping[str, LastClose]) -> pl.Series:
     wick = _above(pl.col("high"), outer[0]) | _above(outer[1], pl.col("low"))
     if not rows.select((jumps | wick).any()).item():
         return pl.repeat(None, len(rows), dtype=pl.String, eager=True)
-    alone = pl.any_horizontal(
+    slip = pl.any_horizontal(
         (_above(price, previous) & _above(price, following))
         | (_above(previous, price) & _above(following, price))
         for price in (open_, close)
     )
-    rows = rows.with_row_index("row").with_columns(alone=alone)
+    rows = rows.with_row_index("row").with_columns(slip=slip)
     # The candle after a slipped one is compared with the candle before it.
-    rest = _between(rows.filter(~pl.col("alone")), before).select(
+    rest = _between(rows.filter(~pl.col("slip")), before).select(
         "row",
-        what=pl.when(jumps & following.is_null())
+        fault=pl.when(jumps & following.is_null())
         .then(pl.lit(WAITS))
         .when(_far(open_, previous))
         .then(pl.lit(SHIFTED))
@@ -64,7 +64,7 @@ def far_off(rows: pl.DataFrame, before: Mapping[str, LastClose]) -> pl.Series:
         .then(pl.lit(WICK)),
     )
     joined = rows.join(rest, on="row", how="left", maintain_order="left")
-    return joined.select(pl.when("alone").then(pl.lit(ALONE)).otherwise("what")).to_series()
+    return joined.select(pl.when("slip").then(pl.lit(ALONE)).otherwise("fault")).to_series()
 
 
 def last_closes(rows: pl.DataFrame) -> dict[str, LastClose]:
