@@ -271,10 +271,13 @@ def test_import_names_the_option_that_decides(home: Path) -> None:
     assert reports["BTCUSDT.csv"]["status"] == "not read"
     assert "is it day or month first?" in reports["BTCUSDT.csv"]["problem"]
     assert 'time_format: "%m/%d/%Y %H:%M"' in reports["BTCUSDT.csv"]["hint"]
-    decided = survey(home / "BTCUSDT.csv", "--time-format", "%m/%d/%Y %H:%M")
+    option = ("--time-format", "%m/%d/%Y %H:%M")
+    decided = survey(home / "BTCUSDT.csv", *option)
     assert decided["series"][0]["rows"] == 24
-    again = survey(home / "BTCUSDT.csv", "--set", "providers.files.time_format=%m/%d/%Y %H:%M")
-    assert again == decided
+    again = run(home / "BTCUSDT.csv", *option).stdout.strip().splitlines()[-1]
+    assert again.endswith("BTCUSDT.csv --time-format '%m/%d/%Y %H:%M' --write config.yaml")
+    by_key = survey(home / "BTCUSDT.csv", "--set", "providers.files.time_format=%m/%d/%Y %H:%M")
+    assert by_key == decided
 
 
 OPTIONS = {
@@ -378,7 +381,7 @@ def test_finer_candles_are_joined_by_a_base_interval(home: Path) -> None:
     shown = run(home, "--set", "interval=4h")
     assert "Set base_interval: 1h" in " ".join(shown.stdout.split())
     written = run(home, "--set", "interval=4h", "--write", "config.yaml")
-    assert written.exit_code == 0
+    assert "Next: weft signals --set interval=4h\n" in written.stdout
     assert load_settings(home / "config.yaml", environ={}).settings.base_interval == "1h"
 
 

@@ -89,7 +89,11 @@ def run(
     for reading in readings:
         _print_survey(answer, reading.survey)
     if usable:
-        _print_next(answer, paths, write, changed, settings, config, given)
+        again = ["weft", "import", *map(str, paths), *_flags(options), *_set(overrides)]
+        if changed is None or write is None:
+            _print_how_to_write(answer, [*again, "--write", str(config or DEFAULT_FILE)], settings)
+        else:
+            _print_next(answer, write, changed, settings, overrides)
     return usable
 
 
@@ -326,16 +330,10 @@ def _print_rest(answer: Console, count: int, noun: str) -> None:
         answer.print(f"[dim]and {count:,} more {noun}; --json lists all[/]")
 
 
-def _print_next(
-    answer: Console,
-    paths: Iterable[Path],
-    write: Path | None,
-    changed: Sequence[str] | None,
-    settings: Mapping[str, str],
-    config: Path | None,
-    overrides: Sequence[str],
+def _print_how_to_write(
+    answer: Console, command: Sequence[str], settings: Mapping[str, str]
 ) -> None:
-    """Print what the configuration needs, and the next command to run."""
+    """Print what the configuration lacks, and the command that writes this reading."""
     answer.print()
     if settings:
         keys = " and ".join(f"{name}: {value}" for name, value in settings.items())
@@ -343,21 +341,32 @@ def _print_next(
             f"[yellow]The files hold no candles of the configured interval. Set {escape(keys)} to "
             "use them.[/]"
         )
-    file = write or config
-    named = [] if file is None or file == DEFAULT_FILE else ["-c", str(file)]
-    if changed is None:
-        words = ["weft", "import", *map(str, paths)]
-        target = str(config or DEFAULT_FILE)
-        again = shlex.join([*words, *named, *_set(overrides), "--write", target])
-        answer.print(
-            f"Nothing is stored yet. To keep this reading: {escape(again)}", soft_wrap=True
-        )
-        return
+    line = f"Nothing is stored yet. To keep this reading: {escape(shlex.join(command))}"
+    answer.print(line, soft_wrap=True)
+
+
+def _print_next(
+    answer: Console,
+    file: Path,
+    changed: Sequence[str],
+    settings: Mapping[str, str],
+    overrides: Sequence[str],
+) -> None:
+    """Print which keys changed, and the next command, with all that the file does not hold."""
     keys = ", ".join(changed) or "nothing, as it reads the files so already"
-    answer.print(f"Changed in {escape(str(write))}: {escape(keys)}", soft_wrap=True)
-    needed = [f"{name}={value}" for name, value in settings.items() if name not in changed]
-    after = shlex.join(["weft", "signals", *named, *_set(needed)])
-    answer.print(f"Next: {escape(after)}", soft_wrap=True)
+    answer.print(f"\nChanged in {escape(str(file))}: {escape(keys)}", soft_wrap=True)
+    needed = [text for text in overrides if not text.startswith(f"providers.{SLOT}.")]
+    needed += [f"{name}={value}" for name, value in settings.items() if name not in changed]
+    named = [] if file == DEFAULT_FILE else ["-c", str(file)]
+    command = shlex.join(["weft", "signals", *named, *_set(needed)])
+    answer.print(f"Next: {escape(command)}", soft_wrap=True)
+
+
+def _flags(options: Mapping[str, object | None]) -> Iterator[str]:
+    """Yield the options as they stand on the command line."""
+    for name, value in options.items():
+        if value is not None:
+            yield from (f"--{name.replace('_', '-')}", str(value))
 
 
 def _set(overrides: Iterable[str]) -> list[str]:
