@@ -211,7 +211,7 @@ def test_import_shows_gaps_across_files(home: Path) -> None:
 
 def test_import_shows_candles_that_files_contradict_each_other_in(home: Path) -> None:
     (home / "BTCUSDT.csv").write_text(text(HEADER, iso))
-    other = text(HEADER, iso, rows=range(40, ROWS)).replace("1121.25", "1121.5")
+    other = text(HEADER, iso, rows=range(40, ROWS)).replace(",50.5\n", ",51.5\n")
     (home / "BTCUSDT-1h.csv").write_text(other)
     (series,) = survey(home)["series"]
     assert (series["files"], series["rows"], series["conflicts"]) == (2, ROWS, 1)
