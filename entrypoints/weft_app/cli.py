@@ -133,6 +133,69 @@ def backfill(
         raise typer.Exit(1)
 
 
+@app.command("import")
+def import_files(  # noqa: PLR0913  # one parameter for each option
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(help="Candle files, or folders of candle files.")],
+    *,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            "--write", help="Config file that gets the section providers.files of this reading."
+        ),
+    ] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="Which files of a folder: '**/*.csv'.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Weft's names of columns: '{Datum: date}', or a list in their order."),
+    ] = None,
+    symbol: Annotated[
+        str | None, typer.Option(help="A symbol, or where names have it: '{symbol}-{interval}'.")
+    ] = None,
+    interval: Annotated[
+        str | None, typer.Option(help="Length of the candles, where nothing else tells: 1h.")
+    ] = None,
+    separator: Annotated[str | None, typer.Option(help="Between fields: ';', or tab.")] = None,
+    decimal: Annotated[str | None, typer.Option(help="Sign before decimals: . or ,")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of text files: cp1252.")] = None,
+    skip_rows: Annotated[
+        int | None, typer.Option(help="Lines above the header, or above the first candle.", min=0)
+    ] = None,
+    time_format: Annotated[
+        str | None, typer.Option(help="How times are written: '%d.%m.%Y %H:%M', or excel.")
+    ] = None,
+    time_zone: Annotated[
+        str | None, typer.Option(help="Of times that name none: America/New_York.")
+    ] = None,
+    venue: Annotated[str | None, typer.Option(help="Where the instruments trade.")] = None,
+    market: Annotated[str | None, typer.Option(help="spot, perpetual or equity.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what Weft reads in your own candle files, and what not; store nothing."""
+    with loading():
+        from weft_app.commands import import_files as command
+
+    options = {
+        "pattern": pattern,
+        "columns": columns,
+        "symbol": symbol,
+        "interval": interval,
+        "separator": separator,
+        "decimal": decimal,
+        "encoding": encoding,
+        "skip_rows": skip_rows,
+        "time_format": time_format,
+        "time_zone": time_zone,
+        "venue": venue,
+        "market": market,
+    }
+    profile = profile_of(context)
+    if not command.run(paths, write, options, profile.config, profile.overrides, as_json=as_json):
+        raise typer.Exit(1)
+
+
 @app.command()
 def metrics(
     context: typer.Context,

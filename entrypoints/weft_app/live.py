@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from weft.collect.intake import RoundResult
+from weft.collect.outages import Outages
 from weft.domain.signal import Report, to_json
 from weft.engine.engine import Engine
 from weft.foundation.errors import WeftError
@@ -19,6 +20,9 @@ log = logging.getLogger("weft.live")
 
 _SETTLE = 2 * SECOND
 """Time given to a venue after a close until its candle can be asked for."""
+
+_ROUNDS = "composing"
+"""Name of the rounds in the log."""
 
 _POLL = 5 * SECOND
 """Time between two questions while a candle that is due has not come."""
@@ -64,6 +68,7 @@ class LiveService:
     awaited: list[str] = field(default_factory=list)
     wait_seconds: float = 60.0
     streamer: Streamer | None = None
+    _outages: Outages = field(default_factory=lambda: Outages(log))
 
     def compose(self) -> Published:
         """Compose at the newest close, record the signals and publish them."""
@@ -168,13 +173,15 @@ class LiveService:
                 self.failure = "; ".join(failed.values())
         except WeftError as error:
             self.failure = str(error)
-            log.warning("round failed: %s", error)
+            self._outages.note(_ROUNDS, self.failure, self.engine.clock.now())
             return False
         except Exception as error:
             # Whatever it was: signals that quietly stay as they are would be the worst answer.
             self.failure = f"a fault: {type(error).__name__}: {error}"
-            log.exception("round failed")
+            if self._outages.note(_ROUNDS, self.failure, self.engine.clock.now()):
+                log.warning("where the fault is:", exc_info=error)
             return False
+        self._outages.note(_ROUNDS, None, self.engine.clock.now())
         return parse_time(published.report.as_of) >= row
 
     def _is_news(self) -> bool:

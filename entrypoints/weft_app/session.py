@@ -17,7 +17,7 @@ from weft.engine.assembly import assemble
 from weft.engine.engine import Engine
 from weft.features.kernels import is_cached_on_disk
 from weft.foundation.errors import StorageError, nearest
-from weft.foundation.times import SECOND, parse_instant, parse_time, to_datetime
+from weft.foundation.times import DAY, SECOND, parse_instant, parse_time, to_datetime
 from weft.market.view import View
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
@@ -100,7 +100,21 @@ async def bring_up_to_date(engine: Engine, wait_seconds: float = 0.0) -> list[Ro
             await engine.clock.sleep_until(engine.clock.now() + _PAUSE)
             collected = await engine.update(show)
     print_round(engine, collected)
+    _print_missing_history(engine)
     return collected
+
+
+def _print_missing_history(engine: Engine) -> None:
+    """Print how to fetch what lies before the stored history, where `history_days` was raised."""
+    missing = engine.collector.missing_history()
+    if missing:
+        wanted = engine.clock.now() - engine.collector.history_days * DAY
+        since, start = (f"{to_datetime(at):%Y-%m-%d}" for at in (wanted, max(missing.values())))
+        console.print(
+            f"[yellow]history_days reaches back to {since}; {escape(', '.join(missing))} was asked "
+            f"from {start} on.[/] `weft backfill --since {since}` fetches the rest.",
+            soft_wrap=True,
+        )
 
 
 def compile_features(engine: Engine) -> None:

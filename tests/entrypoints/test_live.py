@@ -93,6 +93,24 @@ def test_a_round_that_fails_is_told_and_the_last_signals_stay(service: LiveServi
     assert Flaky.asked > 3
 
 
+def test_a_source_that_is_down_is_logged_once_and_once_when_it_is_back(
+    service: LiveService, caplog: pytest.LogCaptureFixture
+) -> None:
+    Flaky.cut = True
+    asyncio.run(run_until(service, CLOSE + 10 * MINUTE))
+    assert Flaky.asked > 20
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("weft")]
+    assert lines == [
+        "provider flaky: down: the line is cut",
+        "composing: down: provider flaky: the line is cut",
+    ]
+    Flaky.cut = False
+    asyncio.run(run_until(service, CLOSE + 2 * HOUR))
+    back = [record.getMessage() for record in caplog.records if record.name.startswith("weft")]
+    assert back[2:] == ["provider flaky: back after 1:00:00", "composing: back after 1:00:00"]
+    assert service.failure is None
+
+
 def test_a_round_that_fails_in_a_way_nobody_foresaw_is_told_and_tried_again(
     service: LiveService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

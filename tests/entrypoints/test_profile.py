@@ -243,11 +243,12 @@ def test_what_is_not_recorded_needs_no_ledger(
     engine.close()
 
 
+@pytest.mark.parametrize("health", [{"installation": "another"}, {"status": "ok"}, ["no map"]])
 def test_a_stranger_on_the_port_is_not_taken_for_this_installation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, health: object
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with _Answering({"/health": {"installation": "another"}, "/providers/status": []}) as port:
+    with _Answering({"/health": health, "/providers/status": []}) as port:
         line = ["providers", "status", "--set", f"server.port={port}", *ALONE_SET]
         done = CliRunner().invoke(command_line, line)
     assert done.exit_code == 0

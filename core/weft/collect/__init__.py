@@ -1,1 +1,1 @@
-"""Collecting: asks providers, checks what they bring, and stores it."""
+"""Collect: ask providers for data, check the rows, and store them."""

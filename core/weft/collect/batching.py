@@ -1,4 +1,4 @@
-"""Batches that come quickly one after the other, joined so that they are stored in one go."""
+"""Join batches that arrive in quick succession, so that one commit stores them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
@@ -9,17 +9,17 @@ from weft.components.provider import Batch
 
 _FRAMES = ("candles", "observations", "texts")
 _ROWS_AT_ONCE = 20_000
-_SECONDS_HELD = 2.0
+_SECONDS_BUFFERED = 2.0
 
 
 class BatchBuffer:
-    """Batches waiting to be stored.
+    """Batches that wait to be stored.
 
-    Every commit of the store costs about the same, however few rows it brings, so a source that
-    pages through its history in small steps would spend most of its time there.
+    A commit to the store costs about the same for few rows as for many, so a source that pages
+    through its history in small steps would spend most of its time in commits.
 
     Args:
-        time: tells seconds from any start on.
+        time: returns monotonic seconds.
     """
 
     def __init__(self, time: Callable[[], float]) -> None:
@@ -29,25 +29,25 @@ class BatchBuffer:
         self._since = 0.0
 
     def add(self, batch: Batch) -> bool:
-        """Hold a batch; return whether it is time to store what is held."""
+        """Add a batch; return whether it is time to store the batches."""
         if not self._batches:
             self._since = self._time()
         self._batches.append(batch)
         frames = (getattr(batch, name) for name in _FRAMES)
         self._rows += sum(len(frame) for frame in frames if frame is not None)
-        return self._rows >= _ROWS_AT_ONCE or self._time() - self._since >= _SECONDS_HELD
+        return self._rows >= _ROWS_AT_ONCE or self._time() - self._since >= _SECONDS_BUFFERED
 
     def take(self) -> list[Batch]:
-        """Return what is held, and hold nothing any more."""
-        taken, self._batches, self._rows = self._batches, [], 0
-        return taken
+        """Return the batches, and empty the buffer."""
+        batches, self._batches, self._rows = self._batches, [], 0
+        return batches
 
     def __bool__(self) -> bool:
         return bool(self._batches)
 
 
 def merge_batches(batches: Iterable[Batch]) -> Iterator[tuple[Batch, Sequence[Batch]]]:
-    """Yield batches whose frames have the same columns as one, and what each is made of."""
+    """Join adjacent batches whose frames have the same columns; yield each with its parts."""
     for _, group in groupby(batches, key=_columns):
         same = list(group)
         cursors = [batch.cursor for batch in same if batch.cursor is not None]
@@ -59,7 +59,7 @@ def merge_batches(batches: Iterable[Batch]) -> Iterator[tuple[Batch, Sequence[Ba
                 instruments=tuple(i for batch in same for i in batch.instruments),
                 problems=tuple(line for batch in same for line in batch.problems),
                 cursor=cursors[-1] if cursors else None,
-                whole=tuple(one for batch in same for one in batch.whole),
+                whole=tuple(span for batch in same for span in batch.whole),
             ),
             same,
         )
@@ -71,5 +71,5 @@ def _columns(batch: Batch) -> list[pl.Schema | None]:
 
 
 def _joined(frames: Sequence[pl.DataFrame | None]) -> pl.DataFrame | None:
-    there = [frame for frame in frames if frame is not None]
-    return pl.concat(there) if there else None
+    present = [frame for frame in frames if frame is not None]
+    return pl.concat(present) if present else None

@@ -1,4 +1,4 @@
-"""Collecting: asks every provider for what is new, and hands on what comes."""
+"""Ask every provider for new data, and store the answers."""
 
 import asyncio
 import logging
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weft.collect.batching import BatchBuffer, merge_batches
 from weft.collect.fetching import Fetching
 from weft.collect.intake import Intake, RoundResult
+from weft.collect.outages import Outages
 from weft.components.configured import Configured, Policy
 from weft.components.provider import Batch, Provider, Request
 from weft.foundation.calls import fault
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("weft.collect.collector")
 
 _MOST_STREAMED = 20
-"""Lines about one provider's streams that are kept for status."""
+"""Lines about the streams of one provider that its status shows."""
 
 Progress = Callable[[RoundResult], None]
 
@@ -34,19 +35,19 @@ class Collector:
     """Brings the store of one composition up to date.
 
     Args:
-        providers: whom to ask.
-        base: candles to ask for.
-        store: where they are kept.
-        market: learns of every row stored.
-        clock: tells what is closed by now.
-        history_days: how far back the first round reaches where a source has to be asked piece
-            by piece.
-        connections: the providers' clients.
+        providers: the providers of the composition.
+        base: interval of the candles to ask for.
+        store: receives the rows.
+        market: receives every stored row.
+        clock: gives the present instant, which decides what is closed.
+        history_days: how far back the first round reaches, for providers that honour
+            `Request.since`.
+        connections: the HTTP clients of the providers.
 
     Attributes:
-        connections: open them for as long as rounds follow each other.
-        latest: what each provider brought when it was asked last, by name.
-        streamed: the latest problems of what each provider's streams brought, by name.
+        connections: keep them open as long as rounds follow each other.
+        latest: result of the latest round, by provider.
+        streamed: latest problems of the streams, by provider.
         history_days: how far back the first round reaches.
     """
 
@@ -70,6 +71,7 @@ class Collector:
         self._clock = clock
         self.history_days = history_days
         self._intake = Intake(base, store, market, clock)
+        self._outages = Outages(log)
         self._turn: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
     @property
@@ -79,38 +81,38 @@ class Collector:
 
     @property
     def turn(self) -> asyncio.Lock:
-        """Held by whoever writes to the store or the market, or needs them to stand still."""
+        """Lock for writing to the store or the market, or for reading them unchanged."""
         loop = asyncio.get_running_loop()
         if self._turn is None or self._turn[0] is not loop:
-            # A lock belongs to the loop in which somebody waited for it.
+            # A lock belongs to one event loop.
             self._turn = loop, asyncio.Lock()
         return self._turn[1]
 
     async def keep(self, provider: Provider, batch: Batch) -> None:
-        """Store what a provider's streams brought between rounds.
+        """Store a batch of a provider's streams, between rounds.
 
         Raises:
-            WeftError: it cannot be stored.
+            WeftError: the batch cannot be stored.
         """
-        source, collected = provider.source, RoundResult(provider.key)
+        source, result = provider.source, RoundResult(provider.key)
         added: list[pl.DataFrame] = []
 
         def keep() -> None:
             self._intake.facts_of(source)
-            added.append(self._intake.take(source, batch, collected))
+            added.append(self._intake.take(source, batch, result))
 
         async with self.turn:
             try:
                 await _to_the_end(asyncio.to_thread(keep))
             finally:
                 await _to_the_end(asyncio.to_thread(self._market.take_in, source, added))
-        told = (*self.streamed.get(provider.key, ()), *collected.problems)
-        self.streamed[provider.key] = told[-_MOST_STREAMED:]
-        for line in collected.problems:
+        problems = (*self.streamed.get(provider.key, ()), *result.problems)
+        self.streamed[provider.key] = problems[-_MOST_STREAMED:]
+        for line in result.problems:
             log.info("provider %s, streams: %s", provider.key, line)
 
     def request(self, provider: Provider) -> Request:
-        """Return what a provider is asked for now."""
+        """Return the request that a provider would get now."""
         source = provider.source
         return self._request(source, None, self._store.cursor(source, self._base))
 
@@ -126,38 +128,42 @@ class Collector:
         since: int | None = None,
         in_time: bool = False,
     ) -> list[RoundResult]:
-        """Ask every provider at once, and return what each brought.
+        """Ask all providers concurrently, and return the result of each.
 
         Args:
-            progress: called after every batch that was stored.
-            since: how far back every series is to reach, microseconds since 1970; None to go
-                on where each ends, and to begin a new one `history_days` ago.
-            in_time: whether each provider has to be done within its deadline, as in a live
-                round. What it brought by then is kept.
+            progress: called after every stored batch.
+            since: start of every series, microseconds since 1970; None to continue each series
+                at its end, and to start a new one `history_days` ago.
+            in_time: whether each provider has to finish within its deadline, as in a live round.
+                Batches that arrived by then are stored.
 
         Raises:
-            WeftError: a provider that must not be missing failed. The others have finished.
+            WeftError: a required provider failed. The others have finished.
         """
-        # The store is written by one provider at a time, in a thread of its own, so that
-        # waiting for the disk keeps nobody from listening to the network.
+        # One provider writes to the store at a time, in a thread, so that waiting for the disk
+        # does not stop the network.
         turn = self.turn
-        told = progress or _ignore
+        show = progress or _ignore
         async with self.connections:
-            rounds = [self._ask(p, turn, told, since, in_time=in_time) for p in self._providers]
+            rounds = [self._ask(p, turn, show, since, in_time=in_time) for p in self._providers]
             answers = await asyncio.gather(*rounds, return_exceptions=True)
-        collected, needed = [], []
+        results, fatal = list[RoundResult](), list[BaseException]()
         for configured, answer in zip(self._providers, answers, strict=True):
             if isinstance(answer, BaseException):
-                needed.append(answer)
+                fatal.append(answer)
                 continue
-            one, error = answer
-            self.latest[one.provider] = one
+            result, error = answer
+            self.latest[result.provider] = result
+            if in_time:
+                # A single command prints what failed; a server asks again every few seconds.
+                name = f"provider {result.provider}"
+                self._outages.note(name, result.error, self._clock.now())
             if error is not None and configured.policy.required:
-                needed.append(error)
-            collected.append(one)
-        if needed:
-            raise needed[0]
-        return collected
+                fatal.append(error)
+            results.append(result)
+        if fatal:
+            raise fatal[0]
+        return results
 
     async def _ask(
         self,
@@ -168,24 +174,24 @@ class Collector:
         *,
         in_time: bool,
     ) -> tuple[RoundResult, WeftError | None]:
-        """Return what a provider brought, and why it stopped early if it did."""
+        """Return the result of one provider, and the error that ended it early."""
         provider = configured.component
-        collected = RoundResult(provider.key)
+        result = RoundResult(provider.key)
         fetching = Fetching(
             self.workers.of(f"provider {provider.key}"),
             patience_seconds=configured.policy.deadline_seconds,
             deadline_seconds=configured.policy.deadline_seconds if in_time else None,
         )
         try:
-            await self._gather(provider, turn, progress, since, collected, fetching)
+            await self._gather(provider, turn, progress, since, result, fetching)
         except WeftError as error:
             failed = error
         except Exception as error:  # noqa: BLE001  # a plugin may raise anything
             failed = fault(f"provider {provider.key}", error)
         else:
-            return collected, None
-        collected.error = str(failed)
-        return collected, failed
+            return result, None
+        result.error = str(failed)
+        return result, failed
 
     async def _gather(
         self,
@@ -193,7 +199,7 @@ class Collector:
         turn: asyncio.Lock,
         progress: Progress,
         since: int | None,
-        collected: RoundResult,
+        result: RoundResult,
         fetching: Fetching,
     ) -> None:
         source = provider.source
@@ -203,42 +209,75 @@ class Collector:
         added: list[pl.DataFrame] = []
         http = self.connections.client(provider)
 
-        held = BatchBuffer(asyncio.get_running_loop().time)
+        buffer = BatchBuffer(asyncio.get_running_loop().time)
 
         def keep(batches: list[Batch]) -> None:
-            for whole, parts in merge_batches(batches):
+            for merged, parts in merge_batches(batches):
                 try:
-                    added.append(self._intake.take(source, whole, collected))
+                    added.append(self._intake.take(source, merged, result))
                 except DataError:
-                    # One that cannot be used must not cost those that came before it.
-                    added.extend(self._intake.take(source, part, collected) for part in parts)
+                    # A batch that cannot be used must not cost the batches before it.
+                    added.extend(self._intake.take(source, part, result) for part in parts)
 
         async def store() -> None:
             async with turn:
-                await _to_the_end(asyncio.to_thread(keep, held.take()))
-            progress(collected)
+                await _to_the_end(asyncio.to_thread(keep, buffer.take()))
+            progress(result)
 
         async def take(batch: Batch) -> None:
-            if held.add(batch):
+            if buffer.add(batch):
                 await store()
 
         try:
             await fetching.run(provider.fetch, request, http, self._clock, take)
         finally:
             try:
-                if held:
+                if buffer:
                     await store()
             finally:
                 async with turn:
                     await _to_the_end(asyncio.to_thread(self._market.take_in, source, added))
+        if since is not None or self._history_start(source) is None:
+            async with turn:
+                await _to_the_end(
+                    asyncio.to_thread(self._note_history, source, request.since, since)
+                )
+
+    def _note_history(self, source: str, start: int, since: int | None) -> None:
+        """Record the start of a request to a source, after all its rows are stored."""
         if since is not None:
             self._store.save_cursor(_reaching(source), self._base, str(since))
+        known = self._history_start(source)
+        earliest = start if known is None else min(start, known)
+        self._store.save_cursor(_history(source), self._base, str(earliest))
+
+    def missing_history(self) -> dict[str, int]:
+        """Return providers whose stored history is shorter than `history_days`.
+
+        This happens when `history_days` was raised after the first round: a round continues the
+        series at their ends, and only a round with `since` requests older rows.
+
+        Returns:
+            Start of the stored history by provider, microseconds since 1970.
+        """
+        wanted = self._clock.now() - self.history_days * DAY
+        starts = {
+            configured.component.key: self._history_start(configured.component.source)
+            for configured in self._providers
+            if not configured.component.full_history
+        }
+        return {key: at for key, at in starts.items() if at is not None and at > wanted + DAY}
+
+    def _history_start(self, source: str) -> int | None:
+        """Return the earliest start of a complete request to a source; None before the first."""
+        start = self._store.cursor(_history(source), self._base)
+        return None if start is None else int(start)
 
     def _request(self, source: str, since: int | None, cursor: str | None) -> Request:
         known = self._market.known_spans(source)
         facts = self._intake.facts_of(source)
         if since is not None and not self._reaches(source, since):
-            # Series that begin too late are asked for anew. What is there already is stored once.
+            # Ask again for series that begin too late; rows that are stored already stay single.
             soon = since + 2 * max(self._base.micros, DAY)
             known = {symbol: span for symbol, span in known.items() if span.first <= soon}
             facts = {key: span for key, span in facts.items() if span.first <= soon}
@@ -256,24 +295,24 @@ class Collector:
         )
 
     def _reaches(self, source: str, since: int) -> bool:
-        """Whether a source was asked in full as far back as `since` before."""
+        """Whether a round asked a source for everything since `since` or earlier."""
         reached = self._store.cursor(_reaching(source), self._base)
         return reached is not None and int(reached) <= since
 
     def read_facts(self) -> None:
-        """Learn from the store how far each source's observations reach."""
+        """Load from the store how far the observations of each source reach."""
         for configured in self._providers:
             self._intake.facts_of(configured.component.source)
 
     async def probe(self, provider: Provider, span: int) -> str:
-        """Ask a provider for the recent past, store nothing, and return what came in words.
+        """Ask a provider for the recent past, store nothing, and return the counts in words.
 
         Args:
-            provider: whom to ask.
-            span: how far back, microseconds.
+            provider: the provider to ask.
+            span: how far back to ask, microseconds.
 
         Raises:
-            WeftError: it failed, or what it gave cannot be used.
+            WeftError: the provider failed, or gave data that cannot be used.
         """
         now = self._clock.now()
         assets = tuple(sorted({i.base for i in self._market.instruments}))
@@ -290,8 +329,8 @@ class Collector:
         await fetching.run(
             provider.fetch, request, self.connections.client(provider), self._clock, take
         )
-        told = [f"{count:,} {what}" for what, count in counts.items() if count]
-        return ", ".join(told) or "nothing new"
+        parts = [f"{count:,} {what}" for what, count in counts.items() if count]
+        return ", ".join(parts) or "nothing new"
 
     def _patience(self, provider: Provider) -> float:
         policies = (p.policy for p in self._providers if p.component is provider)
@@ -302,8 +341,13 @@ class Collector:
         return self._intake.newest_fact(source)
 
 
+def _history(source: str) -> str:
+    """Return the cursor's name for the instant a source's history was asked from."""
+    return f"{source} history from"
+
+
 def _reaching(source: str) -> str:
-    """Return under which name it is kept how far back a source was asked for in full."""
+    """Return the cursor's name for how far back a round asked a source in full."""
     return f"{source} reaching back"
 
 

@@ -1,4 +1,4 @@
-"""Fetching: a provider's code runs in its worker, and what it brings crosses to the host."""
+"""Run the fetch of a provider in its worker thread, and hand its batches to the host."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ Take: TypeAlias = Callable[[Batch], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True, slots=True)
 class Fetching:
-    """How one provider is asked.
+    """Worker and deadlines of one provider.
 
     Attributes:
-        worker: runs the provider's code.
+        worker: runs the code of the provider.
         patience_seconds: how long one step may block.
-        deadline_seconds: how long all of a fetch may take; None for as long as it needs.
+        deadline_seconds: how long a fetch may take in total; None for no limit.
     """
 
     worker: Worker
@@ -34,23 +34,23 @@ class Fetching:
     async def run(
         self, fetch: Fetch, request: Request, http: "Http", clock: "Clock", take: Take
     ) -> None:
-        """Hand every batch of a fetch to `take`, which runs where this is awaited.
+        """Hand every batch of a fetch to `take`, which runs on the loop of the caller.
 
         Args:
-            fetch: the provider's.
-            request: what is asked for.
-            http: the provider's client.
-            clock: tells the time.
-            take: what becomes of a batch; the fetch goes on once it has returned.
+            fetch: method `fetch` of the provider.
+            request: passed to `fetch`.
+            http: HTTP client of the provider, passed to `fetch`.
+            clock: passed to `fetch`.
+            take: receives each batch; the fetch continues after `take` has returned.
 
         Raises:
-            WeftError: the provider failed, blocks, was not done in time, or gave no batches.
+            WeftError: the provider failed, blocked, missed its deadline, or gave no batches.
         """
         host = Host()
         waits = True
 
         async def hand_over(batch: Batch) -> None:
-            # What comes from a fetch that was given up comes too late.
+            # A batch that arrives after the deadline is dropped.
             if waits:
                 await take(batch)
 
@@ -61,7 +61,7 @@ class Fetching:
                     checked = checked_batch(batch, self.worker.component)
                     await host.do(partial(hand_over, checked))
             finally:
-                # At once, and not when its memory is collected.
+                # Close now, not when the garbage collector finds the generator.
                 if isinstance(batches, AsyncGenerator):
                     await batches.aclose()
 

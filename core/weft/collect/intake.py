@@ -1,4 +1,4 @@
-"""Taking in: what a provider brought is checked, stored, and made known."""
+"""Check the batches of providers, store them, and update the market."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ from weft.store.tables import CANDLES
 
 @dataclass(slots=True)
 class RoundResult:
-    """What one provider brought in one round.
+    """Result of one provider in one round.
 
     Attributes:
-        provider: its name.
-        new: facts not known before.
-        restated: facts that came with another value than before.
-        problems: what was refused or repaired, one line each.
-        error: why the provider stopped early; None where it did not.
+        provider: key of the provider in config.
+        new: number of rows that were not stored before.
+        restated: number of rows that came with another value than the stored one.
+        problems: refused or repaired rows, one readable line each.
+        error: why the provider ended early; None where it did not.
         reached: latest open or event time of the last batch, microseconds since 1970.
     """
 
@@ -39,13 +39,13 @@ class RoundResult:
 
 
 class Intake:
-    """The way of every batch into the store, and how far each source's facts reach there.
+    """Checks and stores batches, and tracks how far the stored facts of each source reach.
 
     Args:
-        base: the candles that are stored.
-        store: where rows are kept.
-        market: learns of every fact and text stored.
-        clock: tells what can be known by now.
+        base: interval of the candles.
+        store: receives the rows.
+        market: receives every stored fact and text.
+        clock: gives the present instant, later than which nothing can be known.
     """
 
     def __init__(self, base: Interval, store: Store, market: Market, clock: Clock) -> None:
@@ -56,74 +56,76 @@ class Intake:
         self._facts: dict[str, dict[FactKey, Span]] = {}
         self._closes: dict[str, dict[str, LastClose]] = {}
 
-    def take(self, source: str, batch: Batch, collected: RoundResult) -> pl.DataFrame:
-        """Store a batch: the facts before the cursor that says they need not be asked again.
+    def take(self, source: str, batch: Batch, result: RoundResult) -> pl.DataFrame:
+        """Store a batch: first the rows, then the cursor, so that no row is skipped after a crash.
 
         Args:
-            source: under whose name.
-            batch: what came.
-            collected: counts what was stored, and takes a line for all that was refused.
+            source: name under which the rows are stored.
+            batch: the rows.
+            result: receives the counts, and a line for everything refused.
 
         Returns:
-            The candles that were added; the market is told of them by the caller, at its time.
+            The candles that were added; the caller passes them on to the market.
 
         Raises:
-            WeftError: it cannot be stored.
+            WeftError: the batch cannot be stored.
         """
         added = pl.DataFrame(schema=CANDLES.schema)
-        collected.problems += batch.problems
+        result.problems += batch.problems
         if batch.instruments:
             self._store.describe_instruments(source, batch.instruments)
         if batch.candles is not None:
             now = self._clock.now()
             before = self._closes.setdefault(source, {})
-            checked = clean_candles(batch.candles, self._base, now, collected.provider, before)
-            collected.problems += checked.problems
+            checked = clean_candles(batch.candles, self._base, now, result.provider, before)
+            # The files provider has checked and reported its rows already, with line numbers.
+            reported = "\n".join(batch.problems)
+            result.problems += [line for line in checked.problems if line not in reported]
             for symbol, last in last_closes(checked.frame).items():
                 before[symbol] = max(last, before.get(symbol, last))
-            came = [checked.frame, *self._withdrawn(source, batch.whole, checked.frame)]
-            stored = self._store.append_candles(source, pl.concat(came))
-            collected.reached = _latest(checked.frame["open_time"]) or collected.reached
+            rows = [checked.frame, *self._withdrawn(source, batch.whole, checked.frame)]
+            stored = self._store.append_candles(source, pl.concat(rows))
+            result.reached = _latest(checked.frame["open_time"]) or result.reached
             added = stored.rows
-            collected.problems += self._late(stored)
+            result.problems += self._late(stored)
             if stored.restated:
                 restated = stored.rows.filter(~stored.is_new), stored.was.filter(~stored.is_new)
-                collected.problems += about_restated(*restated, collected.provider)
-            collected.new += stored.new
-            collected.restated += stored.restated
+                result.problems += about_restated(*restated, result.provider)
+            result.new += stored.new
+            result.restated += stored.restated
         if batch.observations is not None:
             now = self._clock.now()
-            facts = clean_observations(batch.observations, now, collected.provider)
-            collected.problems += facts.problems
-            noted = self._store.append_observations(source, facts.frame)
-            collected.reached = _latest(facts.frame["event_time"]) or collected.reached
-            collected.new += noted.new
-            collected.restated += noted.restated
-            self._note(source, noted.rows)
-            self._market.take_in_facts(noted.rows)
+            facts = clean_observations(batch.observations, now, result.provider)
+            result.problems += facts.problems
+            appended = self._store.append_observations(source, facts.frame)
+            result.reached = _latest(facts.frame["event_time"]) or result.reached
+            result.new += appended.new
+            result.restated += appended.restated
+            self._note(source, appended.rows)
+            self._market.take_in_facts(appended.rows)
         if batch.texts is not None:
-            texts = clean_texts(batch.texts, self._clock.now(), collected.provider)
-            collected.problems += texts.problems
-            kept = self._store.append_texts(source, texts.frame)
-            collected.new += kept.new
-            collected.restated += kept.restated
-            self._market.take_in_texts(kept.rows)
+            texts = clean_texts(batch.texts, self._clock.now(), result.provider)
+            result.problems += texts.problems
+            appended = self._store.append_texts(source, texts.frame)
+            result.new += appended.new
+            result.restated += appended.restated
+            self._market.take_in_texts(appended.rows)
         if batch.cursor is not None:
             self._store.save_cursor(source, self._base, batch.cursor)
         return added
 
     def facts_of(self, source: str) -> dict[FactKey, Span]:
-        """Return how far a source's observations reach, read from the store the first time."""
+        """Return the span of each stored series of observations of a source."""
         if source not in self._facts:
             self._facts[source] = self._store.known_facts(source)
         return self._facts[source]
 
     def newest_fact(self, source: str) -> int | None:
-        """Return the event time of a source's newest observation, None where it has none."""
+        """Return the event time of the newest observation of a source; None without any."""
         return max((span.last for span in self._facts.get(source, {}).values()), default=None)
 
     def _note(self, source: str, rows: pl.DataFrame) -> None:
-        """Remember from where to where the series of a source reach."""
+        """Extend the known spans of a source by new rows."""
         time = pl.col("event_time").to_physical()
         spans = rows.group_by("metric", "scope", "entity").agg(first=time.min(), last=time.max())
         known = self._facts.setdefault(source, {})
@@ -132,25 +134,25 @@ class Intake:
             known[key] = span.union(known.get(key, span))
 
     def _withdrawn(
-        self, source: str, whole: Sequence[Whole], came: pl.DataFrame
+        self, source: str, whole: Sequence[Whole], candles: pl.DataFrame
     ) -> Iterator[pl.DataFrame]:
-        """Yield the stored candles that are no longer in their source, with nothing for values.
+        """Yield the stored candles that are no longer in their source, with NaN values.
 
-        Kept as a correction like any other, each says from now on that there is no such candle.
+        Stored as a correction, such a row means: from now on there is no such candle.
         """
         for symbol, first, last in whole:
             stored = self._store.candles({source: [symbol]}, self._base, first, last)
-            here = came.filter(pl.col("symbol") == symbol)
+            present = candles.filter(pl.col("symbol") == symbol)
             gone = stored.unique("open_time", keep="last", maintain_order=True).join(
-                here, on="open_time", how="anti", maintain_order="left"
+                present, on="open_time", how="anti", maintain_order="left"
             )
             nothing = [pl.lit(float("nan")).alias(name) for name in FIELDS]
-            yield gone.with_columns(nothing).select(came.columns)
+            yield gone.with_columns(nothing).select(candles.columns)
 
     def _late(self, stored: Appended) -> list[str]:
-        """Return a line for each symbol with candles known too late for their own row."""
+        """Return a line for each symbol with candles that were known too late for their row."""
         base, delay = self._base, self._market.plan.delay
-        found = (
+        late = (
             stored.rows.filter(stored.is_new)
             .with_columns(late=late_by(base, delay))
             .filter(pl.col("late") > 0)
@@ -163,7 +165,7 @@ class Intake:
             f"{symbol}: {count} candles, the first at {iso(first)}, became known up to "
             f"{most / SECOND:g} seconds after their row, and will not be seen; "
             "raise decision_delay_seconds to have them"
-            for symbol, count, most, first in found.iter_rows()
+            for symbol, count, most, first in late.iter_rows()
         ]
 
 

@@ -128,6 +128,7 @@ class Provider(Component):
         metrics: canonical metrics it can bring (see `weft.domain.vocabulary`).
         streamed_metrics: metrics that only its live streams bring.
         fallback: with ``enabled: auto``, used only when no other provider is.
+        full_history: brings all of its rows, whatever `Request.since` is, as a folder of files does.
 
     Example::
 
@@ -148,6 +149,7 @@ class Provider(Component):
     metrics: ClassVar[tuple[str, ...]] = ()
     streamed_metrics: ClassVar[tuple[str, ...]] = ()
     fallback: ClassVar[bool] = False
+    full_history: ClassVar[bool] = False
     _key: str = ""
 
     @property

@@ -1,4 +1,4 @@
-"""What the columns of candle files are called, by header names or by position."""
+"""Find the columns of candle files by their header names or positions."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ PRICES: Final = ("open", "high", "low", "close")
 NEEDED: Final = ("open_time", *PRICES, "volume")
 OPTIONAL: Final = ("symbol", "interval", "known_at", "venue")
 NAMES: Final = (*NEEDED, *OPTIONAL, "date", "time")
-"""What a column can be read as; `date` and `time` together are the open time."""
+"""Names that a column can have; `date` and `time` together give the open time."""
 
 _TIMES = (
     *("open_time", "opentime", "kline_open_time", "starttime", "start_time", "time_period_start"),
@@ -62,11 +62,11 @@ _ACCENTS = str.maketrans("äöüéèêôßáíóú", "aoueeeosaiou")
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Where one symbol's candles stand among the columns of a file.
+    """The columns of a file that hold the candles of one symbol.
 
     Attributes:
-        columns: position of each column that is read, from 0, by Weft's name for it.
-        symbol: what they are of, where the header says so; else None.
+        columns: position from 0 of each column that is read, by Weft's name.
+        symbol: the symbol where the header names it; None where a column or the file name does.
     """
 
     columns: Mapping[str, int]
@@ -74,7 +74,7 @@ class Series:
 
 
 def plain(header: str) -> str:
-    """Return a header name in lower case, with underscores for all signs: ``<OPEN>`` is open."""
+    """Normalise a header name to lower case and underscores: ``<OPEN>`` becomes ``open``."""
     name = header.strip().lower().translate(_ACCENTS)
     name = re.sub(r"[^a-z0-9]+", "_", name).strip("_")
     return re.sub(r"^\d+[a-z]?_(?=[a-z])", "", name)
@@ -83,12 +83,12 @@ def plain(header: str) -> str:
 def find_columns(
     header: Sequence[str], renames: Mapping[str, str] | Sequence[str] = ()
 ) -> dict[str, int]:
-    """Return which column of a header is which; those that are not there are left out.
+    """Return the position of each column that Weft reads, by Weft's name.
 
     Args:
-        header: names as the file has them.
-        renames: what Weft calls the file's own names, or positions counted from 1; or Weft's names
-            for all columns in their order.
+        header: names of the columns in the file.
+        renames: Weft's names by the file's names or by position from 1; or Weft's names for all
+            columns in their order.
     """
     stated = stated_columns(header, renames)
     names = {
@@ -96,46 +96,45 @@ def find_columns(
         for place, name in reversed(list(enumerate(header)))
         if place not in stated.values()
     }
-    found: dict[str, int] = {}
+    columns: dict[str, int] = {}
     for name, aliases in _ALIASES.items():
         if (alias := _first(aliases, names)) is not None:
-            found[name] = names[alias]
+            columns[name] = names[alias]
     if (volume := _volume(names)) is not None:
-        found["volume"] = names[volume]
+        columns["volume"] = names[volume]
     if (time := _first(_TIMES, names)) is not None:
-        found["open_time"] = names[time]
-    if (date := _first(_DATES, names)) is not None and found.get("open_time") != names[date]:
-        found["date"] = names[date]
-    found |= stated
+        columns["open_time"] = names[time]
+    if (date := _first(_DATES, names)) is not None and columns.get("open_time") != names[date]:
+        columns["date"] = names[date]
+    columns |= stated
     if "open_time" in stated:
-        found.pop("date", None)
+        columns.pop("date", None)
     elif "date" in stated and "time" in stated:
-        found.pop("open_time", None)
-    return found
+        columns.pop("open_time", None)
+    return columns
 
 
 def stated_columns(
     header: Sequence[str], renames: Mapping[str, str] | Sequence[str]
 ) -> dict[str, int]:
-    """Return the columns that the option `columns` names, by Weft's name for them."""
+    """Return the positions that the option `columns` states, by Weft's name."""
     if not isinstance(renames, Mapping):
         return {name: place for place, name in enumerate(renames) if name in NAMES}
-    own = {name.strip(): place for place, name in reversed(list(enumerate(header)))}
+    places = {name.strip(): place for place, name in reversed(list(enumerate(header)))}
     stated = {}
-    for name, ours in renames.items():
-        if name in own:
-            stated[ours] = own[name]
+    for name, weft_name in renames.items():
+        if name in places:
+            stated[weft_name] = places[name]
         elif name.isdecimal() and int(name) >= 1:
-            stated[ours] = int(name) - 1
+            stated[weft_name] = int(name) - 1
     return stated
 
 
 def is_header(fields: Sequence[str], renames: Mapping[str, str] | Sequence[str] = ()) -> bool:
-    """Whether a line names columns of prices: at least three, and holds no number itself."""
-    there = set(find_columns(fields, renames if isinstance(renames, Mapping) else ()))
-    return len(there & set(PRICES)) >= 3 and not any(
-        looks_like_number(f) for f in fields
-    )  # of four
+    """Whether a line names at least three of the four prices, and holds no number."""
+    columns = set(find_columns(fields, renames if isinstance(renames, Mapping) else ()))
+    named = len(columns & set(PRICES)) >= len(PRICES) - 1
+    return named and not any(looks_like_number(field) for field in fields)
 
 
 def looks_like_number(field: str) -> bool:
@@ -148,7 +147,7 @@ def _first(wanted: Sequence[str], names: Mapping[str, int]) -> str | None:
 
 
 def _volume(names: Mapping[str, int]) -> str | None:
-    """Return the column of volume in units of what is traded; one of a quote currency is none."""
+    """Return the column of volume in the base asset; a volume in the quote currency is no match."""
     if (exact := _first(_VOLUMES, names)) is not None:
         return exact
     for name in sorted(names, key=names.__getitem__):
@@ -159,7 +158,7 @@ def _volume(names: Mapping[str, int]) -> str | None:
 
 
 def tick_volume(header: Sequence[str]) -> int | None:
-    """Return the column that counts ticks, which stands in where no volume is recorded."""
+    """Return the position of the column that counts ticks, used where no volume is recorded."""
     names = {plain(name): place for place, name in enumerate(header)}
-    found = _first(_TICKS, names)
-    return None if found is None else names[found]
+    name = _first(_TICKS, names)
+    return None if name is None else names[name]

@@ -1,4 +1,4 @@
-"""Tells from the first lines of a text file how it is written: the form in which it is read."""
+"""Find out from the first lines of a text file how it is written."""
 
 import codecs
 import csv
@@ -21,10 +21,10 @@ from weft_providers.files.columns import (
 )
 
 HEAD: Final = 1 << 16
-"""Bytes of a file that its form is told from."""
+"""Bytes at the beginning of a file from which its form is found."""
 
 BLANKS: Final = " "
-"""Separator of files whose fields stand apart by one or more spaces."""
+"""Separator of files whose fields are separated by one or more spaces."""
 
 _FEWEST_FIELDS = 5
 _MOST_PREAMBLE = 60
@@ -39,24 +39,24 @@ _LAYOUTS = (
     ("open", "close", "high", "low"),
     ("low", "high", "open", "close"),
 )
-"""Orders of prices in files without a header; the first is nearly everybody's."""
+"""Orders of prices in files without a header, the most common first."""
 
 _CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?")
 _STAMP = re.compile(r"\d{4}[-./]?\d\d[-./]?\d\d.*|\d{1,2}[-./]\d{1,2}[-./]\d{4}.*|\d{9,19}(\.0+)?")
 _BY_POSITION = "Name its columns in their order, as in columns: [open_time, open, high, low, close]"
-_BY_NAME = "Tell its name with the key columns, as in {date: open_time}"
+_BY_NAME = "Name it with the option columns, as in {date: open_time}"
 
 
 class NotCandlesError(SchemaError):
-    """A file is no candle file; that is reported only where no file is."""
+    """A file holds no candles; reported only if no file does."""
 
 
 @dataclass(frozen=True, slots=True)
 class FormOptions:
-    """What config states about the form of files; None for what each file's own lines tell.
+    """What config states about the form of files; None where the lines of each file decide.
 
     Attributes:
-        columns: Weft's names by the file's own or by position from 1, or all in their order.
+        columns: Weft's names by names in the file or by position from 1, or all in their order.
         separator: between fields.
         decimal: sign before decimals: a point or a comma.
         encoding: of the text.
@@ -81,8 +81,9 @@ class FileForm:
         header: names of the columns; empty where the file has none.
         skip_rows: lines before the first candle, the header among them.
         width: fields in a line.
-        series: which columns are read, one entry for each symbol that has columns of its own.
-        notes: what had to be assumed, one readable line each.
+        series: the columns that are read; one entry for each symbol with separate columns.
+        notes: assumptions, one readable line each.
+        header_line: number of the line that names the columns, from 1; None without one.
     """
 
     encoding: str
@@ -93,17 +94,18 @@ class FileForm:
     width: int
     series: tuple[Series, ...]
     notes: tuple[str, ...] = ()
+    header_line: int | None = None
 
 
 def find_encoding(head: bytes) -> str:
-    """Return the encoding of a text: by its mark, by zero bytes, UTF-8, or else Windows'."""
+    """Return the encoding of a text: by its byte order mark, zero bytes, or UTF-8; else cp1252."""
     for mark, name in _BOMS:
         if head.startswith(mark):
             return name
     even, odd = head[0:400:2].count(0), head[1:400:2].count(0)
     if max(even, odd) > len(head[:400]) // 5:
         return "utf-16-be" if even > odd else "utf-16-le"
-    # A character may be cut in two where the head ends.
+    # The head may end in the middle of a character.
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         decoder.decode(head)
@@ -113,7 +115,7 @@ def find_encoding(head: bytes) -> str:
 
 
 def split_line(line: str, separator: str) -> list[str]:
-    """Return the fields of one line, without quotes and the space around them."""
+    """Split a line into fields, without quotes and surrounding spaces."""
     if separator == BLANKS:
         return line.split()
     if '"' in line:
@@ -122,17 +124,17 @@ def split_line(line: str, separator: str) -> list[str]:
 
 
 def sniff(head: bytes, options: FormOptions, source: str) -> FileForm:
-    """Return the form of a file.
+    """Find out how a file is written.
 
     Args:
-        head: its first bytes; a last line that is cut off does no harm.
-        options: what is stated about it.
+        head: the first bytes of the file; the last line may be incomplete.
+        options: what config states about the form.
         source: how errors name the file.
 
     Raises:
-        NotCandlesError: nothing in it looks like candles.
-        SchemaError: it looks like candles, but a column is missing or the notation is ambiguous.
-        NoDataError: it has a header and nothing below it.
+        NotCandlesError: nothing in the file looks like candles.
+        SchemaError: a column is missing, or the notation is ambiguous.
+        NoDataError: the file has a header and nothing below it.
     """
     encoding = options.encoding or find_encoding(head)
     lines = head.decode(encoding, errors="replace").splitlines()
@@ -152,7 +154,7 @@ def sniff(head: bytes, options: FormOptions, source: str) -> FileForm:
 
 
 def plain_form(head: bytes) -> FileForm:
-    """Return the form of a text whose first line names its columns, whatever they are."""
+    """Return the form of a text whose first line names its columns."""
     encoding = find_encoding(head)
     lines = head.decode(encoding, errors="replace").splitlines()
     separator = _find_separator(lines)
@@ -161,8 +163,8 @@ def plain_form(head: bytes) -> FileForm:
 
 
 def _find_separator(lines: Sequence[str]) -> str:
-    """Return the sign that splits most lines into one same number of fields."""
-    # The last lines are candles, whatever stands above them.
+    """Return the sign that splits most lines into the same number of fields."""
+    # Lines above the header may contain any signs; the last lines are candles.
     sample = [line for line in lines if line.strip()][-_SAMPLE:]
     for separator in ("\t", ";", "|"):
         if _is_split_by(sample, separator):
@@ -179,18 +181,16 @@ def _is_split_by(sample: Sequence[str], separator: str) -> bool:
 def _find_header(
     lines: Sequence[str], start: int, separator: str, options: FormOptions
 ) -> int | None:
-    """Return the number of the line that names the columns, from 0; None where none does."""
+    """Return the index of the line that names the columns; None where no line does."""
     fields = [split_line(line, separator) for line in lines[start : start + _MOST_PREAMBLE]]
-    for number, one in enumerate(fields):
-        if is_header(one, options.columns):
+    for number, line in enumerate(fields):
+        if is_header(line, options.columns):
             return start + number
-    first = next((n for n, one in enumerate(fields) if _is_data(one)), None)
+    first = next((n for n, line in enumerate(fields) if _is_data(line)), None)
     if first is None:
-        # With no candle in sight the widest line is the best to show.
+        # Without any candle, the error message shows the widest line.
         widest = max(range(len(fields)), key=lambda n: len(fields[n]), default=None)
-        return (
-            None if widest is None or len(fields[widest]) < 2 else start + widest
-        )  # a pair at least
+        return None if widest is None or len(fields[widest]) == 1 else start + widest
     above = fields[first - 1] if first else []
     named = len(above) == len(fields[first]) and not any(map(looks_like_number, above))
     return start + first - 1 if named else None
@@ -219,15 +219,18 @@ def _with_header(
     notes = (*notes, *([skipped] if top else []))
     if not any(line.strip() for line in lines[below:]):
         raise NoDataError("the file holds no rows", where=source)
-    return FileForm(encoding, separator, ".", tuple(header), below, len(header), series, notes)
+    width = len(header)
+    return FileForm(
+        encoding, separator, ".", tuple(header), below, width, series, notes, header_line=top + 1
+    )
 
 
 def check_columns(header: Sequence[str], columns: Mapping[str, int], source: str) -> None:
-    """Raise where a header lacks a column that candles need.
+    """Check that a header has every column that candles need.
 
     Raises:
-        NotCandlesError: it names no price at all.
-        SchemaError: it names some of them, or its volume may be money.
+        NotCandlesError: the header names no price at all.
+        SchemaError: a column is missing, or the volume may be in the quote currency.
     """
     listed = ", ".join(repr(name) for name in list(header)[:20])
     if not set(PRICES) & set(columns):
@@ -246,27 +249,25 @@ def check_columns(header: Sequence[str], columns: Mapping[str, int], source: str
 
 
 def _expect_volume(header: Sequence[str], columns: Mapping[str, int], source: str) -> None:
-    """Raise where volume is stated in money alone: which column is meant, only a person can say."""
+    """Raise where every column of volume may be in the quote currency: the user has to choose."""
     alike = [name for name in header if "vol" in name.lower()]
     if "volume" not in columns and alike:
         raise SchemaError(
             f"column 'volume' is missing; {', '.join(map(repr, alike))} may be in the quote "
             "currency",
             where=source,
-            hint=f"Tell which it is with the key columns, as in {{{alike[0]}: volume}}",
+            hint=f"Choose it with the option columns, as in {{{alike[0]}: volume}}",
         )
 
 
 def _yahoo(lines: Sequence[str], top: int, separator: str) -> tuple[tuple[Series, ...], int]:
-    """Return the series below a header of two levels, price and ticker, and where they begin."""
+    """Return the series below a header of two levels, price and ticker, and their first line."""
     rows = [split_line(line, separator) for line in lines[top : top + 2]]
     if top and is_header(rows[0]):
         before = split_line(lines[top - 1], separator)
         if before[0].lower() in {"ticker", ""} and len(before) == len(rows[0]) and before[-1]:
             return _by_ticker(rows[0], before), _first_data(lines, top + 1, separator)
-    if (
-        len(rows) < 2 or len(rows[0]) != len(rows[1]) or rows[1][0].lower() not in {"ticker", ""}
-    ):  # levels
+    if len(rows) == 1 or len(rows[0]) != len(rows[1]) or rows[1][0].lower() not in {"ticker", ""}:
         return (), top + 1
     if any(map(looks_like_number, rows[-1])) or not all(rows[-1][1:]):
         return (), top + 1
@@ -274,17 +275,17 @@ def _yahoo(lines: Sequence[str], top: int, separator: str) -> tuple[tuple[Series
 
 
 def _by_ticker(prices: Sequence[str], tickers: Sequence[str]) -> tuple[Series, ...]:
-    found = []
+    series = []
     for ticker in dict.fromkeys(tickers[1:]):
-        own = [name if t == ticker else "" for name, t in zip(prices, tickers, strict=True)]
-        columns = {**find_columns(own), "open_time": 0}
+        header = [name if t == ticker else "" for name, t in zip(prices, tickers, strict=True)]
+        columns = {**find_columns(header), "open_time": 0}
         if set(PRICES) <= set(columns):
-            found.append(Series(columns, ticker))
-    return tuple(found)
+            series.append(Series(columns, ticker))
+    return tuple(series)
 
 
 def _first_data(lines: Sequence[str], start: int, separator: str) -> int:
-    """Return the first line from `start` on that holds numbers, past one that names the dates."""
+    """Return the first line from `start` on that holds numbers; one above may name the dates."""
     for number in range(start, min(start + 3, len(lines))):
         if any(looks_like_number(field) for field in split_line(lines[number], separator)[1:]):
             return number
@@ -302,11 +303,11 @@ def _without_header(
     rows = [split_line(line, separator) for line in lines]
     first = next((n for n in range(start, len(rows)) if _is_data(rows[n])), None)
     if first is None:
-        found = next((line.strip() for line in lines[start:] if line.strip()), "")
+        begin = next((line.strip() for line in lines[start:] if line.strip()), "")
         raise NotCandlesError(
-            f"no candle file: no line holds a time and prices; it begins with {found[:60]!r}",
+            f"no candle file: no line holds a time and prices; it begins with {begin[:60]!r}",
             where=source,
-            hint="Set separator, encoding or skip_rows if it is one",
+            hint="If it is, set separator, encoding or skip_rows",
         )
     width = len(rows[first])
     columns = stated_columns((), options.columns)
@@ -314,18 +315,18 @@ def _without_header(
         sample = [row for row in rows[first : first + _SAMPLE] if len(row) == width]
         columns = _by_position(sample, source) | columns
     names = sorted((place + 1, name) for name, place in columns.items())
-    told = ", ".join(f"{place} {name}" for place, name in names)
-    notes = [f"no header row: its columns are read as {told}"]
+    listed = ", ".join(f"{place} {name}" for place, name in names)
+    notes = [f"no header row: its columns are read as {listed}"]
     if "volume" not in columns:
         notes.append("no column of volume: read as 0")
     return FileForm(encoding, separator, ".", (), first, width, (Series(columns),), tuple(notes))
 
 
 def _by_position(sample: Sequence[Sequence[str]], source: str) -> dict[str, int]:
-    """Return which column is which in lines without a header.
+    """Find the columns of lines without a header.
 
     Raises:
-        SchemaError: no order of prices that is in use fits the numbers.
+        SchemaError: no usual order of prices fits the numbers.
     """
     width, row = len(sample[0]), sample[0]
     at = next((n for n, text in enumerate(row) if _STAMP.fullmatch(text)), None)
@@ -370,7 +371,7 @@ def _fits(sample: Sequence[Sequence[str]], layout: Sequence[str], after: int) ->
 
 
 def _rough(text: str) -> float | None:
-    """Return a number in whatever notation, for comparing with others of the same notation."""
+    """Parse a number of any notation, precise enough to compare numbers of one notation."""
     try:
         return float(re.sub(r"[\s$€']", "", text).replace(",", "."))
     except ValueError:
@@ -383,7 +384,7 @@ def _sample(lines: Sequence[str], form: FileForm) -> list[list[str]]:
 
 
 def _joined_clock(form: FileForm, sample: Sequence[Sequence[str]]) -> FileForm:
-    """Return a form that reads date and time from two columns where the time is but a clock's."""
+    """Return a form that joins date and time from two columns, where the time has no date."""
     (first, *_), row = form.series, sample[0] if sample else []
     at, date = first.columns.get("open_time"), first.columns.get("date")
     if at is None or date is None or len(form.series) > 1:
@@ -397,7 +398,7 @@ def _joined_clock(form: FileForm, sample: Sequence[Sequence[str]]) -> FileForm:
 
 
 def _with_ticks(form: FileForm, sample: Sequence[Sequence[str]]) -> FileForm:
-    """Return a form that reads the count of ticks where the volume is 0 throughout."""
+    """Return a form that reads the count of ticks as volume, where the volume is always 0."""
     ticks, (first, *_) = tick_volume(form.header), form.series
     place = first.columns.get("volume")
     if ticks is None or place is None or len(form.series) > 1:
@@ -407,7 +408,7 @@ def _with_ticks(form: FileForm, sample: Sequence[Sequence[str]]) -> FileForm:
     if any(place < len(row) and (_rough(row[place]) or 0) != 0 for row in sample):
         return form
     columns = {**first.columns, "volume": ticks}
-    notes = (*form.notes, "its volume is 0 throughout: ticks are counted instead")
+    notes = (*form.notes, "its volume is always 0: the count of ticks is read instead")
     return replace(form, series=(Series(columns, first.symbol),), notes=notes)
 
 
@@ -415,9 +416,9 @@ def _find_decimal(sample: Sequence[Sequence[str]], form: FileForm, source: str) 
     """Return the sign before decimals.
 
     Raises:
-        SchemaError: it may be either: all commas stand before three digits.
+        SchemaError: commas may be decimals or thousands: each stands before three digits.
     """
-    places = [one.columns[name] for one in form.series for name in PRICES if name in one.columns]
+    places = [s.columns[name] for s in form.series for name in PRICES if name in s.columns]
     texts = [row[place] for row in sample for place in places if place < len(row)]
     commas = [text for text in texts if "," in text]
     if not commas:

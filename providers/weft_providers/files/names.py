@@ -1,4 +1,4 @@
-"""What the names of candle files and of their folders say: symbol, interval, venue."""
+"""Parse the names of candle files and folders: symbol, interval, venue."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ SUFFIXES: Final = (
     *(stem + packed for stem in _TEXTS for packed in (".gz", ".zip", "")),
     *(".zip", ".parquet", ".pq", ".feather", ".arrow", ".ipc"),
 )
-"""How the names of files end that can be read."""
+"""Endings of the names of files that can be read."""
 
 _UNITS = {
     **dict.fromkeys(("s", "sec", "second", "seconds"), SECOND),
@@ -137,13 +137,13 @@ _FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class NameParts:
-    """What a file's name says.
+    """The parts of a file name.
 
     Attributes:
-        symbol: what its candles are of.
-        interval: how long they are; None where the name does not say.
-        venue: where they traded; empty where the name does not say.
-        kind: spot or perpetual; empty where the name does not say.
+        symbol: symbol of the candles; empty where the name has none.
+        interval: length of the candles; None where the name has none.
+        venue: where the instrument trades; empty where the name has none.
+        kind: spot or perpetual; empty where the name has neither.
     """
 
     symbol: str
@@ -153,10 +153,10 @@ class NameParts:
 
 
 def name_pattern(text: str) -> re.Pattern[str]:
-    """Return the pattern of an option `symbol`: a regular expression, or one with {fields}.
+    """Compile the option `symbol`: a symbol, a pattern with {fields}, or a regular expression.
 
     Raises:
-        ValueError: it has no place for a symbol, or is no regular expression.
+        ValueError: the pattern has no place for a symbol, or is no regular expression.
     """
     if "(?P<" not in text:
         parts = re.split(r"\{(\w+)\}", text)
@@ -166,10 +166,9 @@ def name_pattern(text: str) -> re.Pattern[str]:
                 f"unknown field {{{unknown[0]}}}; these are known: {', '.join(_FIELDS)}"
             )
         if len(parts) == 1:
-            return re.compile(f"(?P<whole>{re.escape(text)})")
+            return re.compile(f"(?P<literal>{re.escape(text)})")
         seen: set[str] = set()
-        made = [_field(p, seen) if n % 2 else re.escape(p) for n, p in enumerate(parts)]
-        text = "".join(made)
+        text = "".join(_field(p, seen) if n % 2 else re.escape(p) for n, p in enumerate(parts))
     try:
         pattern = re.compile(text)
     except re.error as error:
@@ -190,55 +189,54 @@ def _field(name: str, seen: set[str]) -> str:
     return _FIELDS[name]
 
 
-def read_name(path: str, pattern: re.Pattern[str] | None = None) -> NameParts | None:
-    """Return what a file's path within its folder says; None where a pattern does not fit it.
+def parse_name(path: str, pattern: re.Pattern[str] | None = None) -> NameParts | None:
+    """Parse the path of a file within its folder; return None where a pattern does not fit.
 
-    Without a pattern, ``BTCUSDT-1h-2026-10``, ``BTC_USDT_USDT-1h-futures``,
-    ``BINANCE_BTCUSDT, 60`` and the like are understood, and folders as in
-    ``BTCUSDT/1h/2026-10``. Where nothing of the kind is in the name, all of it is the symbol; where
-    nothing but dates and intervals is, the symbol is empty.
+    Without a pattern, names such as ``BTCUSDT-1h-2026-10``, ``BTC_USDT_USDT-1h-futures`` and
+    ``BINANCE_BTCUSDT, 60`` are understood, and folders as in ``BTCUSDT/1h/2026-10``. A name
+    without any known part is the symbol; a name of dates and intervals only has no symbol.
     """
     stem = strip_suffix(path)
     if pattern is not None:
         return _by_pattern(stem, pattern)
     parts = PurePosixPath(stem).parts
-    own = _by_words(parts[-1])
-    if own.symbol:
-        return own
+    name = _by_words(parts[-1])
+    if name.symbol:
+        return name
     for folder in reversed(parts[:-1]):
         above = _by_words(folder, is_folder=True)
         likely = split_pair(above.symbol) or re.fullmatch(r"[A-Z0-9.^=-]{1,12}", above.symbol)
-        own = NameParts(
+        name = NameParts(
             above.symbol if likely else "",
-            own.interval or above.interval,
-            own.venue or above.venue,
-            own.kind or above.kind,
+            name.interval or above.interval,
+            name.venue or above.venue,
+            name.kind or above.kind,
         )
-        if own.symbol:
-            return own
-    return own
+        if name.symbol:
+            return name
+    return name
 
 
 def strip_suffix(path: str) -> str:
-    """Return a path without the ending that tells its format."""
+    """Return a path without the ending of its format."""
     lower = path.lower()
     ends = [suffix for suffix in SUFFIXES if lower.endswith(suffix)]
     return path[: -max(map(len, ends))] if ends else path
 
 
 def _by_pattern(stem: str, pattern: re.Pattern[str]) -> NameParts | None:
-    if "whole" in pattern.groupindex:
-        return NameParts(pattern.pattern.removeprefix("(?P<whole>")[:-1].replace("\\", ""))
+    if "literal" in pattern.groupindex:
+        return NameParts(pattern.pattern.removeprefix("(?P<literal>")[:-1].replace("\\", ""))
     match = pattern.fullmatch(stem) or pattern.fullmatch(PurePosixPath(stem).name)
     if match is None:
         return None
-    said = match.groupdict()
-    symbol = said.get("symbol") or f"{said.get('base') or ''}{said.get('quote') or ''}"
-    return NameParts(symbol, _interval(said.get("interval") or ""), said.get("venue") or "")
+    groups = match.groupdict()
+    symbol = groups.get("symbol") or f"{groups.get('base') or ''}{groups.get('quote') or ''}"
+    return NameParts(symbol, _interval(groups.get("interval") or ""), groups.get("venue") or "")
 
 
 def _by_words(stem: str, *, is_folder: bool = False) -> NameParts:
-    """Return what one name says; its symbol is empty where it holds only dates and intervals."""
+    """Parse one name by its words; the symbol is empty where all words are dates or intervals."""
     if (match := _TRADING_VIEW.fullmatch(stem)) is not None:
         symbol = match["symbol"].removesuffix(".P")
         kind = "perpetual" if symbol != match["symbol"] else ""
@@ -250,10 +248,10 @@ def _by_words(stem: str, *, is_folder: bool = False) -> NameParts:
     rest, interval, venue, kind = list[str](), None, "", ""
     for place, word in enumerate(words):
         low = word.lower()
-        # A letter or number alone is an interval only behind a symbol.
-        found = _strict(word) or (_loose(word) if rest and place == len(words) - 1 else None)
-        if found is not None or _is_month(word):
-            interval = interval or found
+        # A bare letter or number is an interval only after a symbol.
+        length = _strict(word) or (_loose(word) if rest and place == len(words) - 1 else None)
+        if length is not None or _is_month(word):
+            interval = interval or length
         elif low in _KINDS:
             kind = _KINDS[low]
         elif low in _VENUES and len(words) > 1:
@@ -267,7 +265,7 @@ def _by_words(stem: str, *, is_folder: bool = False) -> NameParts:
 
 
 def _words(stem: str) -> Iterator[str]:
-    """Yield the words of a name, dates such as 2026-10 and 01.02.2023 in one piece."""
+    """Yield the words of a name; a date such as 2026-10 or 01.02.2023 is one word."""
     dated = re.sub(r"(?<!\d)(\d\d)\.(\d\d)\.(\d{4})(?!\d)", r"\3\2\1", stem)
     dated = re.sub(r"(?<!\d)(\d{4})[-_](\d\d)[-_](\d\d)(?!\d)", r"\1\2\3", dated)
     dated = re.sub(r"(?<!\d)(\d{4})[-_](\d\d)(?!\d)", r"\1\2", dated)
@@ -277,7 +275,7 @@ def _words(stem: str) -> Iterator[str]:
 
 
 def _symbol(rest: Sequence[str], stem: str) -> tuple[str, str]:
-    """Return the symbol that the words left over make, and perpetual where a settlement is one."""
+    """Join the remaining words to a symbol; a third word, the settlement, means perpetual."""
     if not rest:
         return "", ""
     if len(rest) == 1:
@@ -285,17 +283,17 @@ def _symbol(rest: Sequence[str], stem: str) -> tuple[str, str]:
     if _is_pair(rest):
         base, quote = rest[0], rest[1]
         joint = "-" if f"{base}-{quote}" in stem else ""
-        return f"{base}{joint}{quote}", "perpetual" if len(rest) > 2 else ""  # base and quote
+        return f"{base}{joint}{quote}", "perpetual" if len(rest) > len((base, quote)) else ""
     return stem, ""
 
 
 def _is_pair(words: Sequence[str]) -> bool:
-    """Whether words are base and quote, and perhaps what it is settled in."""
+    """Whether words are base and quote, with or without the settlement asset."""
     return len(words) in {2, 3} and all(word.upper() in _SETTLED for word in words[1:])
 
 
 def _is_date(stem: str) -> bool:
-    """Whether a name is but a date; six digits alone, or four, may be a share's number."""
+    """Whether a name is only a date; six or four digits may be the number of a stock."""
     return re.fullmatch(r"\d{4}[-_.]\d\d([-_.]\d\d)?|\d{8}", stem) is not None and (
         _DATE.fullmatch(stem.replace("_", "-")) is not None
     )
@@ -306,7 +304,7 @@ def _is_month(word: str) -> bool:
 
 
 def _strict(word: str) -> Interval | None:
-    """Return the interval that a word with number and unit names: 1h, 15min, M15, H4."""
+    """Parse an interval with number and unit: 1h, 15min, M15, H4."""
     if match := re.fullmatch(r"(\d+)([A-Za-z]+)", word):
         if match[2] == "M":
             return None
@@ -317,7 +315,7 @@ def _strict(word: str) -> Interval | None:
 
 
 def _loose(word: str) -> Interval | None:
-    """Return the interval that a last word may name: d, hour, daily, 60."""
+    """Parse an interval that a last word may name: d, hour, daily, 60."""
     if word.isdecimal():
         return _minutes(word)
     return _length(1, word.lower()) if word.lower() == word or len(word) > 1 else None
@@ -328,7 +326,7 @@ def _interval(text: str) -> Interval | None:
 
 
 def _minutes(text: str) -> Interval | None:
-    """Return the interval that charts and exports name by minutes alone, or by 1D."""
+    """Parse an interval in minutes, as charts name it, or a text such as 1D."""
     if text.isdecimal():
         usual = {1, 2, 3, 5, 10, 15, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 1440, 10080}
         return _length(int(text), "m") if int(text) in usual else None

@@ -4,7 +4,7 @@ import asyncio
 import codecs
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,16 @@ from pydantic import Field, field_validator
 
 from weft.collect.checks.clean import CANDLE_SCHEMA, clean_candles, clean_observations
 from weft.components.base import ComponentConfig, Local
-from weft.components.provider import Batch, Provider, Request, Whole
+from weft.components.provider import Batch, Provider, Request
 from weft.domain.instruments import Instrument, Kind, describe, unsettled
 from weft.foundation.clock import Clock
-from weft.foundation.errors import ConfigError, DataError, NoDataError, SchemaError, nearest
+from weft.foundation.errors import DataError, NoDataError, SchemaError, nearest
 from weft.foundation.times import Interval
 from weft.sources.http import Http
 from weft_providers.files.columns import NAMES
+from weft_providers.files.folder import TOP, ReadFiles, file_state, find_files, resolved
 from weft_providers.files.forms import FormOptions, NotCandlesError
-from weft_providers.files.names import SUFFIXES, NameParts, name_pattern, read_name
+from weft_providers.files.names import NameParts, name_pattern, parse_name
 from weft_providers.files.tables import (
     OtherIntervalError,
     TableOptions,
@@ -33,30 +34,27 @@ from weft_providers.files.tables import (
 from weft_providers.files.times import TimeOptions, zoned
 
 _FILES_AT_ONCE = 16
-_TOP = "*"
-"""The pattern of files directly in a folder; where there are none, those in folders below count."""
-
 _CHOOSING = (
     *("pattern", "venue", "columns", "symbol", "interval", "separator", "decimal", "encoding"),
     *("skip_rows", "time_format", "time_zone"),
 )
-"""Options that decide what is read from the files, and so are part of the source's name."""
+"""Options that change what is read from the files, and so are part of the source's name."""
 _ASIDE = (OtherIntervalError, NotCandlesError)
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What reading one file came to: a checked frame, or an error."""
+    """The result of reading one file: a checked frame, or an error."""
 
     name: str
     frame: pl.DataFrame | None = None
     problems: Sequence[str] = ()
     error: DataError | None = None
     early: int = 0
-    said: NameParts = field(default_factory=partial(NameParts, ""))
+    parts: NameParts = field(default_factory=partial(NameParts, ""))
 
     def lines(self) -> list[str]:
-        """Return what is reported of the file, without its name."""
+        """Return the lines to report about the file, without its name."""
         lines = list(self.problems)
         if isinstance(self.error, _ASIDE):
             return []
@@ -70,17 +68,18 @@ _Reader = Callable[[str, Path], _Outcome]
 
 
 class Files(Provider):
-    """A folder of candle files, one for each symbol or one for all, or a single such file.
+    """Candle files in a folder, one for each symbol or one for all; or a single file.
 
-    How a file is written is told from its first lines: separator, encoding, decimals, header,
-    which column is which, how times are written. Where that can be read in two ways, the file is
-    left out and the option named that decides. Without a symbol column the file's name says the
-    symbol; without an interval column the most common step between two candles is the interval.
-    Files are read whole, however far back they reach, and again whenever they change. A file that
-    cannot be used, or a line of one, is reported and left out.
+    The first lines of a file show how it is written: separator, encoding, decimals, header, the
+    order of columns, the form of times. A file that can be read in two ways is left out, and the
+    message names the option that decides. Without a symbol column the file name gives the symbol;
+    without an interval column the most common step between two candles is the interval. Files are
+    read in full, however far back they reach, and again whenever they change. A file or a line
+    that cannot be used is reported and left out.
     """
 
     name = "files"
+    full_history = True
 
     class Config(ComponentConfig):
         """Options."""
@@ -89,7 +88,7 @@ class Files(Provider):
             default=None, description="candle file, or folder of candle files"
         )
         pattern: str = Field(
-            default=_TOP,
+            default=TOP,
             description="which files of the folder, for instance **/*.csv; * means those in "
             "folders below where the folder itself holds none",
         )
@@ -102,29 +101,29 @@ class Files(Provider):
         )
         columns: dict[str, str] | list[str] = Field(
             default={},
-            description="the files' own column names, or positions from 1, and what Weft calls "
+            description="names of columns in the files, or positions from 1, and Weft's names for "
             "them: {date: open_time}; or Weft's names for all columns in their order",
         )
         symbol: str | None = Field(
             default=None,
-            description="what files are of: a name, or where it stands in theirs: "
+            description="symbol of the files, or its place in their names: "
             "{symbol}-{interval}-{year}-{month}, or a regular expression with (?P<symbol>...)",
         )
         interval: str | None = Field(
             default=None,
-            description="length of candles where neither a column, spacing nor name tells: 1h",
+            description="length of candles, where column, spacing and file name do not give it: 1h",
         )
         separator: str | None = Field(
             default=None,
             min_length=1,
             max_length=1,
-            description="between fields of a line; null for what each file's lines tell",
+            description="between fields of a line; null to find it in each file",
         )
         decimal: Literal[".", ","] | None = Field(
-            default=None, description="sign before decimals; null for what the numbers tell"
+            default=None, description="sign before decimals; null to find it in each file"
         )
         encoding: str | None = Field(
-            default=None, description="of text files, such as cp1252; null for what bytes tell"
+            default=None, description="of text files, such as cp1252; null to find it in each file"
         )
         skip_rows: int | None = Field(
             default=None, ge=0, description="lines above the header, or above the first candle"
@@ -142,7 +141,7 @@ class Files(Provider):
         )
         observation_lag: str | None = Field(
             default=None,
-            description="how long after its event a fact is known where no known_at says: 1d",
+            description="how long after its event a fact is known, without a column known_at: 1d",
         )
 
         @field_validator("columns")
@@ -196,7 +195,7 @@ class Files(Provider):
     @property
     def source(self) -> str:
         """Differs by folder, and by the options that choose rows and columns in it."""
-        place = str(_resolved(self.config.path)) if self.config.path else ""
+        place = str(resolved(self.config.path)) if self.config.path else ""
         options = self.config.model_dump(include=set(_CHOOSING), exclude_defaults=True)
         text = place + (json.dumps(options, sort_keys=True) if options else "")
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -211,52 +210,54 @@ class Files(Provider):
 
         Raises:
             ConfigError: a path is not set, or nothing is there.
-            DataError: no file can be used, for the first one's reason.
+            DataError: no file can be used; the message gives the reason of the first file.
         """
-        progress = _Progress(request)
+        read_before = ReadFiles(request)
         candles = partial(self._candles, request, clock.now())
-        files = _files_at(self.config.path, "path", self.config.pattern)
-        async for outcomes in _read_changed(files, "candles", candles, progress):
-            read = [outcome for outcome in outcomes if outcome.frame is not None]
-            whole = [w for one in read for w in progress.whole(one.name, one.frame)]
+        files = find_files(self.config.path, "path", self.config.pattern)
+        async for outcomes in _read_changed(files, "candles", candles, read_before):
+            used = [outcome for outcome in outcomes if outcome.frame is not None]
+            whole = [w for o in used for w in read_before.whole_spans(o.name, o.frame)]
             instruments = self._instruments(outcomes)
             unclear = (f"{self.name}: {line}" for line in unsettled(instruments))
             yield Batch(
                 candles=_joined(outcomes),
                 instruments=instruments,
                 problems=(*_lines(outcomes), *unclear),
-                cursor=progress.cursor(),
+                cursor=read_before.cursor(),
                 whole=tuple(whole),
             )
-        if missing := progress.gone(files):
-            whole = [w for name in missing for w in progress.whole(name, None)]
-            lines = tuple(f"{name}: no longer there" for name in missing)
-            nothing = pl.DataFrame(schema=CANDLE_SCHEMA)
+        if missing := read_before.forget_missing(files):
+            whole = [w for name in missing for w in read_before.whole_spans(name, None)]
             yield Batch(
-                candles=nothing, problems=lines, cursor=progress.cursor(), whole=tuple(whole)
+                candles=pl.DataFrame(schema=CANDLE_SCHEMA),
+                problems=tuple(f"{name}: no longer there" for name in missing),
+                cursor=read_before.cursor(),
+                whole=tuple(whole),
             )
         if self.config.observations is not None:
             facts = partial(self._facts, clock.now())
-            files = _files_at(self.config.observations, "observations", "*")
-            async for outcomes in _read_changed(files, "observations", facts, progress):
-                lines = _lines(outcomes)
+            files = find_files(self.config.observations, "observations", "*")
+            async for outcomes in _read_changed(files, "observations", facts, read_before):
                 yield Batch(
-                    observations=_joined(outcomes), problems=lines, cursor=progress.cursor()
+                    observations=_joined(outcomes),
+                    problems=_lines(outcomes),
+                    cursor=read_before.cursor(),
                 )
 
     def _candles(self, request: Request, now: int, name: str, file: Path) -> _Outcome:
         source = f"{self.name}: {name}"
         problems: tuple[str, ...] = ()
         try:
-            said = self._said(name, source)
+            parts = self.name_parts(name)
             written = file.stat().st_mtime_ns // 1_000
             table = candle_table(
                 file,
                 source,
                 interval=request.interval,
                 symbols=request.symbols,
-                name=said,
-                options=self._options,
+                name=parts,
+                options=self.table_options,
             )
             checked = clean_candles(table.frame, request.interval, now, source, written=written)
             problems = (*table.notes, *checked.problems)
@@ -267,35 +268,37 @@ class Files(Provider):
                 )
         except DataError as error:
             return _Outcome(name, problems=problems, error=error)
-        return _Outcome(name, checked.frame, problems, early=checked.early, said=said)
+        return _Outcome(name, checked.frame, problems, early=checked.early, parts=parts)
 
-    def _said(self, name: str, source: str) -> NameParts:
-        """Return what a file's path says.
+    def name_parts(self, name: str) -> NameParts:
+        """Return the symbol, interval, venue and kind that the path of a file gives.
 
         Raises:
-            SchemaError: it does not fit the pattern of the option `symbol`.
+            SchemaError: the path does not fit the option `symbol`.
         """
         pattern = self.config.symbol
-        root = _resolved(self.config.path) if self.config.path else Path()
+        root = resolved(self.config.path) if self.config.path else Path()
         path = f"{root.name}/{name}" if root.is_dir() and pattern is None else name
-        said = read_name(path, name_pattern(pattern) if pattern else None)
-        if said is None:
+        parts = parse_name(path, name_pattern(pattern) if pattern else None)
+        if parts is None:
             raise SchemaError(
                 f"its name does not fit symbol: {pattern}",
-                where=source,
+                where=f"{self.name}: {name}",
                 hint="Choose files with pattern, or correct providers.files.symbol",
             )
-        return said
+        return parts
 
     @property
-    def _options(self) -> TableOptions:
-        own = self.config
-        form = FormOptions(own.columns, own.separator, own.decimal, own.encoding, own.skip_rows)
+    def table_options(self) -> TableOptions:
+        """What the config states about how the files are written."""
+        config = self.config
         return TableOptions(
-            form,
-            TimeOptions(own.time_format, own.time_zone),
-            Interval.parse(own.interval) if own.interval else None,
-            own.venue,
+            FormOptions(
+                config.columns, config.separator, config.decimal, config.encoding, config.skip_rows
+            ),
+            TimeOptions(config.time_format, config.time_zone),
+            Interval.parse(config.interval) if config.interval else None,
+            config.venue,
         )
 
     def _facts(self, now: int, name: str, file: Path) -> _Outcome:
@@ -308,100 +311,31 @@ class Files(Provider):
         return _Outcome(name, checked.frame, checked.problems, early=checked.early)
 
     def _instruments(self, outcomes: Sequence[_Outcome]) -> tuple[Instrument, ...]:
-        """Describe what was read: by the options, then by the files' names."""
-        stated = None if self.config.market == "auto" else Kind(self.config.market)
-        found: dict[str, Instrument] = {}
+        instruments: dict[str, Instrument] = {}
         for outcome in outcomes:
-            if outcome.frame is None:
-                continue
-            for symbol in outcome.frame["symbol"].unique():
-                said = outcome.said if outcome.said.symbol == symbol else NameParts(symbol)
-                kind = stated or (Kind(said.kind) if said.kind else None)
-                found[symbol] = describe(symbol, venue=self.config.venue or said.venue, kind=kind)
-        return tuple(found[symbol] for symbol in sorted(found))
+            if outcome.frame is not None:
+                for symbol in outcome.frame["symbol"].unique():
+                    instruments[symbol] = self.instrument(symbol, outcome.parts)
+        return tuple(instruments[symbol] for symbol in sorted(instruments))
 
-
-class _Progress:
-    """Which files were given, in which state, and from where to where; the cursor is this in JSON.
-
-    Args:
-        request: with the cursor of the round before.
-    """
-
-    def __init__(self, request: Request) -> None:
-        # What was given for other candles or fewer symbols does not answer this request.
-        self._asked = {"interval": request.interval.name, "symbols": sorted(request.symbols)}
-        self._given: dict[str, list[int]] = {}
-        self._spans: dict[str, dict[str, list[int]]] = {}
-        try:
-            written = json.loads(request.cursor or "{}")
-        except ValueError:
-            return
-        if isinstance(written, dict) and written.get("asked") == self._asked:
-            self._given = dict(written.get("files", {}))
-            self._spans = dict(written.get("spans", {}))
-
-    def has(self, name: str, state: list[int]) -> bool:
-        """Whether a file was given in this state."""
-        return self._given.get(name) == state
-
-    def add(self, name: str, state: list[int]) -> None:
-        """Note that a file was given in a state."""
-        self._given[name] = state
-
-    def gone(self, files: Collection[str]) -> list[str]:
-        """Return the files given earlier that are not there any more, and forget them."""
-        missing = [name for name in self._spans if name not in files]
-        for name in missing:
-            self._given.pop(name, None)
-        return missing
-
-    def whole(self, name: str, frame: pl.DataFrame | None) -> list[Whole]:
-        """Note from where to where a file reaches; return the stretches that it alone holds.
-
-        Those are the stretches that it held when it was given before, and holds now: a candle
-        stored in one is in this file, or in none.
-        """
-        before, now = self._spans.pop(name, {}), _spans(frame)
-        if now:
-            self._spans[name] = now
-        found = []
-        for symbol, (first, last) in before.items():
-            own = now.get(symbol, [first, last])
-            stretch = Whole(symbol, min(first, own[0]), max(last, own[1]))
-            others = [spans.get(symbol) for n, spans in self._spans.items() if n != name]
-            if not any(_overlaps(stretch, span) for span in others):
-                found.append(stretch)
-        return found
-
-    def cursor(self) -> str:
-        """Return all this as text."""
-        state = {"asked": self._asked, "files": self._given, "spans": self._spans}
-        return json.dumps(state, sort_keys=True)
-
-
-def _spans(frame: pl.DataFrame | None) -> dict[str, list[int]]:
-    if frame is None:
-        return {}
-    time = pl.col("open_time").to_physical()
-    spans = frame.group_by("symbol").agg(first=time.min(), last=time.max())
-    return {symbol: [first, last] for symbol, first, last in spans.iter_rows()}
-
-
-def _overlaps(stretch: Whole, span: Sequence[int] | None) -> bool:
-    return span is not None and span[0] <= stretch.last and span[1] >= stretch.first
+    def instrument(self, symbol: str, parts: NameParts) -> Instrument:
+        """Describe a symbol by the options, else by its file name, else by the symbol itself."""
+        parts = parts if parts.symbol == symbol else NameParts(symbol)
+        market = parts.kind if self.config.market == "auto" else self.config.market
+        kind = Kind(market) if market else None
+        return describe(symbol, venue=self.config.venue or parts.venue, kind=kind)
 
 
 async def _read_changed(
-    files: Mapping[str, Path], what: str, read: _Reader, progress: _Progress
+    files: Mapping[str, Path], what: str, read: _Reader, read_before: ReadFiles
 ) -> AsyncIterator[list[_Outcome]]:
-    """Read files not given yet in their present state, several at once.
+    """Read the files that changed since they were read, several at once.
 
     Raises:
-        DataError: not one of all files can be used.
+        DataError: no file at all can be used.
     """
-    states = {name: _state(file) for name, file in files.items()}
-    due = [name for name in files if not progress.has(f"{what}/{name}", states[name])]
+    states = {name: file_state(file) for name, file in files.items()}
+    due = [name for name in files if not read_before.has(f"{what}/{name}", states[name])]
     errors: list[DataError] = []
     for start in range(0, len(due), _FILES_AT_ONCE):
         names = due[start : start + _FILES_AT_ONCE]
@@ -412,7 +346,7 @@ async def _read_changed(
             if outcome.error is not None:
                 errors.append(outcome.error)
             if (outcome.error is None and not outcome.early) or isinstance(outcome.error, _ASIDE):
-                progress.add(f"{what}/{outcome.name}", states[outcome.name])
+                read_before.add(f"{what}/{outcome.name}", states[outcome.name])
         if any(outcome.frame is not None or outcome.lines() for outcome in outcomes):
             yield outcomes
     if errors and len(errors) == len(files):
@@ -420,68 +354,18 @@ async def _read_changed(
 
 
 def _verdict(errors: Sequence[DataError]) -> DataError:
-    """Return the error that best says why not one file can be used."""
-    telling = [e for e in errors if not isinstance(e, _ASIDE)]
-    telling = telling or [e for e in errors if isinstance(e, OtherIntervalError)] or list(errors)
-    first = telling[0]
+    """Return the error that best explains why no file can be used."""
+    specific = [e for e in errors if not isinstance(e, _ASIDE)]
+    specific = specific or [e for e in errors if isinstance(e, OtherIntervalError)] or list(errors)
+    first = specific[0]
     if len(errors) == 1:
         return first
     message = f"{first.message}; none of the {len(errors)} files can be used"
     return type(first)(message, where=first.where, hint=first.hint)
 
 
-def _resolved(place: Path) -> Path:
-    return place.expanduser().resolve()
-
-
-def _files_at(place: Path | None, key: str, pattern: str) -> dict[str, Path]:
-    """Return the files at a configured place, by their name within it.
-
-    Raises:
-        ConfigError: nothing is there.
-        NoDataError: it is a folder without a file of a known kind.
-    """
-    where = f"providers.files.{key}"
-    if place is None:
-        raise ConfigError("no path is set", where=where, hint="Name a candle file or a folder")
-    root = _resolved(place)
-    if root.is_file():
-        return {root.name: root}
-    if not root.is_dir():
-        raise ConfigError(
-            f"expected a file or a folder, found nothing at {str(place)!r}",
-            where=where,
-            hint="Correct the path; it is taken relative to the working directory",
-        )
-    found = _matching(root, pattern)
-    if not found and pattern == _TOP:
-        found = _matching(root, f"**/{_TOP}")
-    if not found:
-        raise NoDataError(
-            f"no file in {str(place)!r} matches {pattern!r} and ends in {', '.join(SUFFIXES)}",
-            where=where,
-            hint="Put Parquet or CSV files there, or name another folder",
-        )
-    return found
-
-
-def _matching(root: Path, pattern: str) -> dict[str, Path]:
-    return {
-        file.relative_to(root).as_posix(): file
-        for file in sorted(root.glob(pattern))
-        if file.name.lower().endswith(SUFFIXES)
-        and not any(part.startswith(".") for part in file.relative_to(root).parts)
-        and file.is_file()
-    }
-
-
-def _state(file: Path) -> list[int]:
-    stat = file.stat()
-    return [stat.st_mtime_ns, stat.st_size]
-
-
 def _lines(outcomes: Sequence[_Outcome]) -> tuple[str, ...]:
-    """Return one line for each thing to report, however many files it is the same in."""
+    """Return the lines to report, each once, with the number of files that share it."""
     files: dict[str, list[str]] = {}
     for outcome in outcomes:
         for line in outcome.lines():

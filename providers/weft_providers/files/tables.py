@@ -1,4 +1,4 @@
-"""Reads one file into the columns of candles or observations."""
+"""Parse one file into the columns of candles or observations."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -12,8 +12,8 @@ import polars as pl
 from weft.domain.columns import UTC_MICROS, read_times
 from weft.foundation.errors import NoDataError, SchemaError, nearest
 from weft.foundation.times import Interval, TimeError
-from weft_providers.files.bytes import as_csv, is_text, read_lines, read_table, unpack
 from weft_providers.files.columns import NEEDED, OPTIONAL, PRICES, Series, find_columns
+from weft_providers.files.contents import as_csv, is_text, read_lines, read_table, unpack
 from weft_providers.files.forms import (
     HEAD,
     FileForm,
@@ -23,7 +23,7 @@ from weft_providers.files.forms import (
     sniff,
 )
 from weft_providers.files.names import NameParts
-from weft_providers.files.times import TimeOptions, join_clock, read_stamps, zoned
+from weft_providers.files.times import TimeOptions, join_clock, parse_stamps, zoned
 
 _FACTS_NEED = ("metric", "scope", "entity", "event_time", "value")
 _CLUTTER = r"[\s'_$€\u00a0\u202f]"
@@ -32,8 +32,11 @@ _UNKNOWN = ["", "nan", "null", "none", "n/a", "na", "-", "--"]
 _SHORT: Final = {"K": 1e3, "M": 1e6, "B": 1e9}
 
 
+_BAD_LINES: Final = pl.Schema({"line": pl.UInt32(), "reason": pl.String()})
+
+
 class OtherIntervalError(NoDataError):
-    """A file holds other candles than those asked for; reported only if no file holds those."""
+    """A file holds only candles of other intervals; reported only if every file does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +44,10 @@ class TableOptions:
     """What config states about candle files.
 
     Attributes:
-        form: of text.
-        times: how times are written.
-        interval: of candles whose length neither a column nor their spacing tells.
-        venue: chooses rows where a file names venues; empty for the only one.
+        form: form of text files.
+        times: form of times.
+        interval: length of candles where neither a column nor their spacing gives it.
+        venue: venue whose rows are read; empty where files name at most one.
     """
 
     form: FormOptions = field(default_factory=FormOptions)
@@ -54,20 +57,46 @@ class TableOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnReading:
+    """How one column of a file is read.
+
+    Attributes:
+        name: Weft's name for the column.
+        position: from 1.
+        header: the name in the file; empty where the file has no header.
+        sample: the first value, as written.
+        form: how the values are written, such as ``milliseconds since 1970``; empty for plain
+            numbers and texts.
+        symbol: the symbol whose candles the column holds, where a file has columns for each.
+    """
+
+    name: str
+    position: int
+    header: str = ""
+    sample: str = ""
+    form: str = ""
+    symbol: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CandleTable:
-    """What a file holds.
+    """The content of one candle file.
 
     Attributes:
         frame: columns of candles, and `line` where the file has lines.
-        unread: the file's own names of columns that are not read.
+        columns: how each column is read.
+        unread: names, in the file, of the columns that are not read.
         form: of a text file; None for other files.
-        notes: what was assumed, and how many lines were left out, one readable line each.
+        notes: assumptions, and the number of lines left out, one readable line each.
+        bad_lines: `line` and `reason` of every line that cannot be read.
     """
 
     frame: pl.DataFrame
+    columns: tuple[ColumnReading, ...] = ()
     unread: tuple[str, ...] = ()
     form: FileForm | None = None
     notes: tuple[str, ...] = ()
+    bad_lines: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_BAD_LINES))
 
 
 def candle_table(
@@ -79,21 +108,21 @@ def candle_table(
     name: NameParts | None,
     options: TableOptions,
 ) -> CandleTable:
-    """Return a file's candles of one interval.
+    """Parse the candles of one interval in a file.
 
     Args:
-        file: where it is.
-        source: how errors name it.
-        interval: the candles' length.
-        symbols: only these; none for all.
-        name: what the file's name says, used where no column does; None where it says nothing.
-        options: what is stated about the file.
+        file: path of the file.
+        source: how errors name the file.
+        interval: length of the candles.
+        symbols: symbols to return; empty for all.
+        name: parts of the file name, used where no column gives symbol or interval; None without.
+        options: what config states about the file.
 
     Raises:
-        NotCandlesError: it holds no column of prices.
-        OtherIntervalError: it holds candles of other intervals only.
+        NotCandlesError: the file has no column of prices.
+        OtherIntervalError: the file holds only candles of other intervals.
         SchemaError: a needed column is missing, or several venues are mixed.
-        DataError: it is empty, cannot be read or holds nothing of what is asked for.
+        DataError: the file is empty, cannot be read, or holds no such candles.
     """
     table = whole_table(file, source, name, options)
     frame = table.frame
@@ -106,7 +135,7 @@ def candle_table(
 def whole_table(
     file: Path, source: str, name: NameParts | None, options: TableOptions
 ) -> CandleTable:
-    """Return all candles of a file, whatever their interval and symbol; see `candle_table`."""
+    """Parse all candles of a file, of every interval and symbol; see `candle_table`."""
     table = _text_table(file, source, options) if is_text(file) else _typed(file, source, options)
     frame = table.frame
     if frame.is_empty():
@@ -114,7 +143,7 @@ def whole_table(
     if "symbol" not in frame.columns:
         if name is None or not name.symbol:
             raise SchemaError(
-                "neither a column nor its name says what its candles are of",
+                "neither a column nor the file name gives the symbol",
                 where=source,
                 hint="Set symbol under providers.files, as in {symbol}-{interval}-{year}-{month}",
             )
@@ -123,26 +152,25 @@ def whole_table(
 
 
 def fact_table(file: Path, source: str) -> pl.DataFrame:
-    """Return a file's observations; errors name it `source`.
+    """Parse the observations in a file; errors name the file `source`.
 
     Raises:
         SchemaError: a needed column is missing.
-        DataError: it is empty or cannot be read.
+        DataError: the file is empty or cannot be read.
     """
     if is_text(file):
         data = unpack(file, source)
         form = plain_form(data[:HEAD])
         lines = read_lines(data, form, source)
-        names = [(one, place) for place, one in enumerate(form.header)]
-        frame = lines.select(_field(place).alias(one) for one, place in names)
+        frame = lines.select(_field(n).alias(header) for n, header in enumerate(form.header))
     else:
         frame = read_table(file, source)
         frame = frame.rename({name: name.strip() for name in frame.columns})
-    for one in _FACTS_NEED:
-        if one not in frame.columns:
-            close = nearest(one, frame.columns)
+    for column in _FACTS_NEED:
+        if column not in frame.columns:
+            close = nearest(column, frame.columns)
             raise SchemaError(
-                f"column {one!r} is missing; found {_listed(frame.columns)}",
+                f"column {column!r} is missing; found {_listed(frame.columns)}",
                 where=source,
                 hint=f"Did you mean {close!r}?" if close else "Rename or add the column",
             )
@@ -158,20 +186,26 @@ def _text_table(file: Path, source: str, options: TableOptions) -> CandleTable:
     data = unpack(file, source)
     form = sniff(data[:HEAD], options.form, source)
     lines = read_lines(data, form, source)
-    parts, notes = list[pl.DataFrame](), list(form.notes)
-    for series in form.series:
-        part, told = _series(lines, series, form, options, source)
-        parts.append(part)
-        notes += [line for line in told if line not in notes]
+    parts = [_series(lines, series, form, options, source) for series in form.series]
     used = {place for series in form.series for place in series.columns.values()}
     unread = tuple(h for n, h in enumerate(form.header) if n not in used and h)
-    return CandleTable(pl.concat(parts), unread, form, tuple(notes))
+    notes = dict.fromkeys(
+        line for notes in (form.notes, *(p.notes for p in parts)) for line in notes
+    )
+    return CandleTable(
+        pl.concat([part.frame for part in parts]),
+        tuple(column for part in parts for column in part.columns),
+        unread,
+        form,
+        tuple(notes),
+        pl.concat([part.bad_lines for part in parts]),
+    )
 
 
 def _series(
     lines: pl.DataFrame, series: Series, form: FileForm, options: TableOptions, source: str
-) -> tuple[pl.DataFrame, list[str]]:
-    """Return one symbol's, or all symbols', candles, and what was assumed and left out."""
+) -> CandleTable:
+    """Parse the candles of one symbol, or of all symbols where a column names them."""
     columns = dict(series.columns)
     texts = lines.select(
         "line",
@@ -179,32 +213,60 @@ def _series(
         _field(form.width).alias("beyond"),
         *(_field(n).alias(c) for c, n in columns.items()),
     )
+    sample = texts.select(*columns)
     if {"date", "time"} <= set(columns):
         joined = join_clock(texts["date"], texts["time"]).alias("open_time")
         texts = texts.with_columns(joined).drop("date", "time")
-    # Minutes without a trade: what there is to say is in no line.
+    # A minute without a trade may be a line without prices: not a bad line.
     silent = pl.all_horizontal(pl.col(p).str.to_lowercase().is_in(_UNKNOWN) for p in PRICES)
     texts = texts.with_columns(silent=silent.fill_null(value=False) & pl.col("open").is_not_null())
     quiet = texts.filter("silent")
     texts = texts.filter(~pl.col("silent"))
     notes = [_about(quiet["line"], "without prices passed over")] if len(quiet) else []
     if texts.is_empty():
-        return _empty(columns), notes
-    stamps, told = read_stamps(texts["open_time"], options.times, source)
+        readings = _readings(columns, form.header, sample, "", series.symbol)
+        return CandleTable(_empty(columns), readings, notes=tuple(notes))
+    stamps = parse_stamps(texts["open_time"], options.times, source)
     utc = form.header and re.search("gmt|utc", form.header[columns.get("open_time", 0)].lower())
-    notes += [line for line in told if not (utc and "no time zone" in line)]
+    notes += [line for line in stamps.notes if not (utc and "no time zone" in line)]
     values = texts.with_columns(
-        open_time=stamps.cast(UTC_MICROS),
+        open_time=stamps.micros.cast(UTC_MICROS),
         **{name: _number(pl.col(name), form.decimal) for name in PRICES},
         volume=_volume(columns, form.decimal),
     )
     if series.symbol is not None:
         values = values.with_columns(symbol=pl.lit(series.symbol))
     if "known_at" in columns:
-        known, _ = read_stamps(texts["known_at"], options.times, source)
-        values = values.with_columns(known_at=known.cast(UTC_MICROS))
-    kept, left_out = _without_bad(texts, values, form, source)
-    return kept, [*notes, *left_out]
+        known = parse_stamps(texts["known_at"], options.times, source)
+        values = values.with_columns(known_at=known.micros.cast(UTC_MICROS))
+    frame, bad_lines = _without_bad(texts, values, form, source)
+    if len(bad_lines):
+        about = _about(bad_lines["line"], "that cannot be read left out")
+        notes.append(f"{about}: {bad_lines['reason'][0]}")
+    readings = _readings(columns, form.header, sample, stamps.form, series.symbol)
+    return CandleTable(frame, readings, notes=tuple(notes), bad_lines=bad_lines)
+
+
+def _readings(
+    columns: Mapping[str, int],
+    header: Sequence[str],
+    sample: pl.DataFrame,
+    time_form: str,
+    symbol: str | None = None,
+) -> tuple[ColumnReading, ...]:
+    """Describe how columns are read, in their order in the file, with their first values."""
+    first = sample.row(0, named=True) if len(sample) else {}
+    return tuple(
+        ColumnReading(
+            name,
+            place + 1,
+            header[place] if place < len(header) else "",
+            "" if first.get(name) is None else str(first[name]),
+            time_form if name in {"open_time", "date", "time"} else "",
+            symbol,
+        )
+        for name, place in sorted(columns.items(), key=lambda item: item[1])
+    )
 
 
 def _field(place: int) -> pl.Expr:
@@ -219,7 +281,7 @@ def _empty(columns: Mapping[str, int]) -> pl.DataFrame:
 
 
 def _number(text: pl.Expr, decimal: str) -> pl.Expr:
-    """Return texts as numbers; thousands may be apart by the other sign, blanks or apostrophes."""
+    """Parse numbers; thousands may be separated by the other sign, spaces or apostrophes."""
     other = "," if decimal == "." else "."
     plain = text.str.replace_all(_CLUTTER, "").str.replace_all(other, "", literal=True)
     plain = plain.str.replace(decimal, ".", literal=True)
@@ -227,7 +289,7 @@ def _number(text: pl.Expr, decimal: str) -> pl.Expr:
 
 
 def _volume(columns: Mapping[str, int], decimal: str) -> pl.Expr:
-    """Return the volume, of which some write 12.3K; 0 where there is no column of it."""
+    """Parse the volume, which may be written like 12.3K; 0 where there is no such column."""
     if "volume" not in columns:
         return pl.lit(0.0)
     text = pl.col("volume").str.to_uppercase()
@@ -237,11 +299,11 @@ def _volume(columns: Mapping[str, int], decimal: str) -> pl.Expr:
 
 def _without_bad(
     texts: pl.DataFrame, values: pl.DataFrame, form: FileForm, source: str
-) -> tuple[pl.DataFrame, list[str]]:
-    """Return the candles of lines that can be read, and what is told of the others.
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the candles of the lines that can be read, and the other lines with their reasons.
 
     Raises:
-        SchemaError: not one can be read.
+        SchemaError: no line can be read.
     """
     names = ("open_time", *PRICES, *({"volume"} & set(texts.columns)))
     reasons = [
@@ -258,20 +320,17 @@ def _without_bad(
             pl.when(pl.col(name).is_null()).then(unreadable),
         ]
     joined = values.with_columns(texts[name].alias(f"{name}_text") for name in names)
-    joined = joined.with_columns(why=pl.coalesce(reasons))
-    bad = joined.filter(pl.col("why").is_not_null())
+    joined = joined.with_columns(reason=pl.coalesce(reasons))
+    bad = joined.filter(pl.col("reason").is_not_null()).select("line", "reason")
     chosen = ["line", *NEEDED, *(n for n in OPTIONAL if n in values.columns)]
-    kept = joined.filter(pl.col("why").is_null()).select(chosen)
-    if bad.is_empty():
-        return kept, []
-    line, reason = bad["line"][0], bad["why"][0]
-    if kept.is_empty():
+    kept = joined.filter(pl.col("reason").is_null()).select(chosen)
+    if kept.is_empty() and len(bad):
         raise SchemaError(
-            f"none of its {len(bad)} lines can be read; line {line}: {reason}",
+            f"none of its {len(bad)} lines can be read; line {bad['line'][0]}: {bad['reason'][0]}",
             where=source,
             hint="Set columns, separator, decimal or time_format under providers.files",
         )
-    return kept, [f"{_about(bad['line'], 'that cannot be read left out')}: {reason}"]
+    return kept, bad
 
 
 def _about(lines: pl.Series, what: str) -> str:
@@ -282,54 +341,68 @@ def _about(lines: pl.Series, what: str) -> str:
 # Tables with types
 
 
+def _type_name(kind: pl.DataType) -> str:
+    if isinstance(kind, pl.Datetime):
+        return f"timestamps in {kind.time_zone or 'UTC'}"
+    return "dates" if kind == pl.Date else str(kind).lower()
+
+
 def _typed(file: Path, source: str, options: TableOptions) -> CandleTable:
-    """Return the candles of a Parquet, Arrow or JSON file."""
+    """Parse the candles of a Parquet, Arrow or JSON file."""
     frame = read_table(file, source)
-    own, names = frame.columns, [name.strip() for name in frame.columns]
-    if all(name.isdecimal() for name in names):
+    names = [name.strip() for name in frame.columns]
+    without_names = all(name.isdecimal() for name in names)
+    if without_names:
         columns = dict(sniff(as_csv(frame), options.form, source).series[0].columns)
     else:
         columns = find_columns(names, options.form.columns)
         check_columns(names, columns, source)
     notes = [] if "volume" in columns else ["no column of volume: read as 0"]
-    used = {name: frame[own[place]].alias(name) for name, place in columns.items()}
+    used = {name: frame[frame.columns[place]].alias(name) for name, place in columns.items()}
+    sample = pl.DataFrame(list(used.values())).head(1)
     if {"date", "time"} <= set(used):
         used["open_time"] = join_clock(used["date"], used["time"]).alias("open_time")
     time = used["open_time"]
+    form = _type_name(time.dtype)
     if time.dtype == pl.String:
-        micros, told = read_stamps(time, options.times, source)
-        used["open_time"] = micros.cast(UTC_MICROS)
-        notes += told
+        stamps = parse_stamps(time, options.times, source)
+        used["open_time"], form = stamps.micros.cast(UTC_MICROS), stamps.form
+        notes += stamps.notes
+    elif time.dtype.is_integer():
+        stamps = parse_stamps(time.cast(pl.String), TimeOptions(), source)
+        form = stamps.form
     elif options.times.zone and isinstance(time.dtype, pl.Datetime) and not time.dtype.time_zone:
         used["open_time"] = zoned(time, options.times.zone).cast(UTC_MICROS)
+        form = f"timestamps in {options.times.zone}"
     table = pl.DataFrame([s for name, s in used.items() if name not in {"date", "time"}])
     if "volume" not in columns:
         table = table.with_columns(volume=pl.lit(0.0))
     unread = tuple(n for place, n in enumerate(names) if place not in columns.values())
-    return CandleTable(table, unread, notes=tuple(notes))
+    readings = _readings(columns, () if without_names else names, sample, form)
+    return CandleTable(table, readings, () if without_names else unread, notes=tuple(notes))
 
 
 # Rows
 
 
 def _of_venue(frame: pl.DataFrame, wanted: str, source: str) -> pl.DataFrame:
-    """Return the rows of the venue chosen.
+    """Return the rows of the chosen venue.
 
     Raises:
-        DataError: there are none, or none is chosen and there are several venues.
+        DataError: there are no such rows; or no venue is chosen, and the rows name several.
     """
     if "venue" not in frame.columns:
         return frame
     venue = pl.col("venue").cast(pl.String)
     names = frame.select(venue.drop_nulls().unique().sort()).to_series()
-    found = ", ".join(names[:8])
+    listed = ", ".join(names[:8])
     if not wanted and len(names) > 1:
         raise SchemaError(
-            f"mixes venues ({found})", where=source, hint="Choose one with the key venue"
+            f"mixes venues ({listed})", where=source, hint="Choose a venue with the option venue"
         )
     chosen = frame.filter(venue.str.to_lowercase() == wanted.lower()) if wanted else frame
     if chosen.is_empty():
-        raise NoDataError(f"holds no rows of venue {wanted!r}, only of {found}", where=source)
+        raise NoDataError(f"holds no rows of venue {wanted!r}, only of {listed}", where=source)
     return chosen
 
 
@@ -339,48 +412,92 @@ def _of_interval(
     """Return the rows of one interval.
 
     Raises:
-        NoDataError: there are only candles of others.
+        NoDataError: the rows are candles of other intervals.
     """
-    if "interval" not in frame.columns:
-        step = usual_step(frame, source) or (stated.micros if stated else None)
-        if step is None or step == interval.micros:
-            return frame
-        hint = fetch_hint(interval, step)
-        if stated is not None and step == stated.micros:
-            raise OtherIntervalError(
-                f"holds no {interval} candles, only {stated}", where=source, hint=hint
-            )
+    parts = split_intervals(frame, stated, source)
+    for part in parts:
+        if part.micros == interval.micros or not part.origin:
+            return part.frame
+    finer = [part.micros for part in parts if part.micros and interval.micros % part.micros == 0]
+    hint = fetch_hint(interval, max(finer)) if finer else None
+    if parts[0].origin == "spacing":
         raise NoDataError(
-            f"has no interval column, and most of its candles are {timedelta(microseconds=step)} "
+            f"has no interval column, and most of its candles are {parts[0].name} "
             f"apart, not {interval}",
             where=source,
             hint=hint,
         )
-    lengths = pl.col("interval").cast(pl.String)
-    found = frame.select(lengths.drop_nulls().unique().sort()).to_series().to_list()
-    same = [name for name in found if _micros(name) == interval.micros]
-    if found and not same:
-        finer = [m for name in found if (m := _micros(name)) and interval.micros % m == 0]
-        raise OtherIntervalError(
-            f"holds no {interval} candles, only {', '.join(found[:8])}",
-            where=source,
-            hint=fetch_hint(interval, max(finer)) if finer else None,
-        )
-    return frame.filter(lengths.is_in(same)).drop("interval")
+    raise OtherIntervalError(
+        f"holds no {interval} candles, only {', '.join(part.name for part in parts[:8])}",
+        where=source,
+        hint=hint,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalRows:
+    """The candles of one length in a file.
+
+    Attributes:
+        name: the interval, as the file or its spacing gives it.
+        micros: length in microseconds; None where neither column, spacing nor name gives it.
+        origin: ``column``, ``spacing``, ``name`` (the file name or the option `interval`), or
+            empty where `micros` is None.
+        frame: the candles, without their column `interval`.
+    """
+
+    name: str
+    micros: int | None
+    origin: str
+    frame: pl.DataFrame
+
+
+def split_intervals(
+    frame: pl.DataFrame, stated: Interval | None, source: str
+) -> list[IntervalRows]:
+    """Split candles by interval: by column, else by the usual step between two of a symbol.
+
+    Args:
+        frame: all candles of a file.
+        stated: interval by the file name or the option, used without a column and a spacing.
+        source: how errors name the file.
+    """
+    if "interval" in frame.columns:
+        names = pl.col("interval").cast(pl.String)
+        lengths: dict[int | str, list[str]] = {}
+        for name in frame.select(names.drop_nulls().unique().sort()).to_series():
+            lengths.setdefault(_micros(name) or name, []).append(name)
+        if lengths:
+            return [
+                IntervalRows(
+                    same[0],
+                    length if isinstance(length, int) else None,
+                    "column",
+                    frame.filter(names.is_in(same)).drop("interval"),
+                )
+                for length, same in lengths.items()
+            ]
+        frame = frame.drop("interval")
+    step = usual_step(frame, source)
+    if stated is not None and step in {None, stated.micros}:
+        return [IntervalRows(stated.name, stated.micros, "name", frame)]
+    if step is None:
+        return [IntervalRows("", None, "", frame)]
+    return [IntervalRows(str(timedelta(microseconds=step)), step, "spacing", frame)]
 
 
 def fetch_hint(interval: Interval, step: int) -> str | None:
-    """Return how to have candles of an interval made of finer ones; None where they cannot be."""
+    """Return how to join candles of an interval from finer ones; None where that is impossible."""
     if step % 1_000_000 or step >= interval.micros:
         return None
     finer = Interval.parse(f"{step // 1_000_000}s")
     if not interval.holds(finer):
         return None
-    return f"Set base_interval: {finer} beside interval: {interval}, and they are joined from these"
+    return f"Set base_interval: {finer} beside interval: {interval}: Weft joins them from these"
 
 
 def usual_step(frame: pl.DataFrame, source: str) -> int | None:
-    """Return the most common time between two candles of a symbol, microseconds."""
+    """Return the most common step between two candles of a symbol, microseconds."""
     times, _ = read_times(frame["open_time"], source)
     step = pl.col("time").diff().over("symbol")
     steps = pl.DataFrame({"symbol": frame["symbol"], "time": times}).drop_nulls()

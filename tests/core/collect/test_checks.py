@@ -1,4 +1,4 @@
-"""What may be stored and what is refused, and that each refusal is counted and located."""
+"""Checks of candles: sound rows pass; each refusal is counted and located."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -59,7 +59,7 @@ def opens(checked: CheckedCandles) -> list[int]:
     return checked.frame["open_time"].to_physical().to_list()
 
 
-# What comes out
+# Results
 
 
 def test_sound_candles_pass_unchanged_on_the_fixed_schema() -> None:
@@ -70,7 +70,7 @@ def test_sound_candles_pass_unchanged_on_the_fixed_schema() -> None:
     assert_frame_equal(checked.frame.drop("known_at"), candles())
 
 
-def test_a_candle_is_known_at_its_close_unless_the_source_says_later() -> None:
+def test_candle_is_known_at_its_close_or_at_a_later_stated_time() -> None:
     known = clean(candles(2)).frame["known_at"].to_physical().to_list()
     assert known == [START + HOUR, START + 2 * HOUR]
     stated = [datetime(2024, 1, 1, 1, 5, tzinfo=UTC), datetime(2024, 1, 1, 2, 0, tzinfo=UTC)]
@@ -78,23 +78,23 @@ def test_a_candle_is_known_at_its_close_unless_the_source_says_later() -> None:
     assert known == [START + HOUR + 5 * MINUTE, START + 2 * HOUR]
 
 
-def test_an_empty_frame_is_fine() -> None:
+def test_empty_frame_gives_an_empty_frame() -> None:
     checked = clean(candles().clear())
     assert checked.frame.schema == CANDLE_SCHEMA
     assert checked.frame.is_empty()
     assert checked.problems == ()
 
 
-def test_columns_that_mean_nothing_here_are_ignored() -> None:
+def test_unknown_columns_are_ignored() -> None:
     checked = clean(candles(trades=[1] * 6, source=["x"] * 6))
     assert checked.frame.columns == list(CANDLE_SCHEMA)
 
 
-def test_interval_is_filled_in_where_absent() -> None:
+def test_missing_interval_is_filled_in() -> None:
     assert clean(candles().drop("interval")).frame["interval"].unique().to_list() == ["1h"]
 
 
-# Columns and times, as far as they are not the matter of test_columns.py
+# Columns and times; test_columns.py has the rest
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_missing_column_is_named(column: str) -> None:
     assert "'interval'" in str(caught.value)
 
 
-def test_text_that_is_empty_or_not_a_number_refuses_the_row_only() -> None:
+def test_empty_text_or_nan_refuses_only_its_row() -> None:
     checked = clean(candles(3, close=["101", "", "NaN"]))
     assert opens(checked) == [START]
     assert checked.problems == (
@@ -114,14 +114,14 @@ def test_text_that_is_empty_or_not_a_number_refuses_the_row_only() -> None:
     )
 
 
-def test_what_had_to_be_assumed_is_said() -> None:
+def test_assumed_unit_of_times_is_reported() -> None:
     seconds = [START // SECOND + i * 3600 for i in range(3)]
     checked = clean(candles(3, open_time=seconds))
     assert opens(checked) == [START, START + HOUR, START + 2 * HOUR]
     assert checked.problems == ("open_time holds integers: read as seconds since 1970",)
 
 
-def test_a_time_that_is_none_refuses_the_row_only() -> None:
+def test_missing_time_refuses_only_its_row() -> None:
     counts: list[int | None] = [(START + i * HOUR) // 1000 for i in range(5)]
     counts[3] = None
     checked = clean(candles(5, open_time=counts))
@@ -129,13 +129,13 @@ def test_a_time_that_is_none_refuses_the_row_only() -> None:
     assert checked.problems == ("BTCUSDT: 1 candle refused, no usable open_time",)
 
 
-def test_timestamps_read_in_the_wrong_unit_stop_it() -> None:
+def test_timestamps_in_the_wrong_unit_raise() -> None:
     times = pl.Series([START // SECOND, START // SECOND + 3600]).cast(pl.Datetime("ms", "UTC"))
     with pytest.raises(SchemaError, match="column 'open_time' lies before 1971"):
         clean(candles(2, open_time=times))
 
 
-# Rows refused
+# Refused rows
 
 
 @pytest.mark.parametrize(
@@ -159,9 +159,7 @@ def test_timestamps_read_in_the_wrong_unit_stop_it() -> None:
         ({"interval": None}, "interval is not 1h"),
     ],
 )
-def test_a_row_that_cannot_be_true_is_refused_counted_and_located(
-    values: dict[str, Any], reason: str
-) -> None:
+def test_impossible_row_is_refused_counted_and_located(values: dict[str, Any], reason: str) -> None:
     checked = clean(at(candles(), 3, **values))
     assert opens(checked) == [START + i * HOUR for i in (0, 1, 2, 4, 5)]
     assert checked.problems == (
@@ -169,7 +167,7 @@ def test_a_row_that_cannot_be_true_is_refused_counted_and_located(
     )
 
 
-def test_refusals_are_told_for_each_symbol() -> None:
+def test_refusals_are_reported_for_each_symbol() -> None:
     frame = pl.concat([candles(), candles(symbol="ETHUSDT")]).with_columns(
         high=pl.when(pl.col("open") > 102).then(1.0).otherwise("high")
     )
@@ -179,7 +177,7 @@ def test_refusals_are_told_for_each_symbol() -> None:
     )
 
 
-def test_many_symbols_with_one_fault_do_not_drown_the_reader() -> None:
+def test_one_fault_of_many_symbols_is_summarised() -> None:
     frame = pl.concat([candles(2, symbol=f"C{i:03}USDT", volume=[-1.0, 1.0]) for i in range(50)])
     problems = clean(frame).problems
     assert len(problems) == 21
@@ -195,7 +193,7 @@ def test_a_row_without_symbol_is_refused() -> None:
     assert checked.problems[0].startswith("(unnamed): 1 candle refused, no symbol")
 
 
-def test_what_is_not_closed_by_now_is_refused_and_counted_as_early() -> None:
+def test_open_candles_are_refused_and_counted_as_early() -> None:
     now = START + 3 * HOUR + 30 * MINUTE
     checked = clean(candles(), now=now)
     assert opens(checked) == [START, START + HOUR, START + 2 * HOUR]
@@ -232,14 +230,14 @@ def shifted(frame: pl.DataFrame, row: int, by: int) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("by", [7 * SECOND, 30 * MINUTE, -1])
-def test_a_bar_off_the_grid_its_symbol_stands_on_is_refused(by: int) -> None:
+def test_candle_off_the_grid_of_its_symbol_is_refused(by: int) -> None:
     checked = clean(shifted(candles(), 2, by))
     assert len(checked.frame) == 5
     where = iso(START + 2 * HOUR + by)
     assert checked.problems == (f"BTCUSDT: 1 candle refused, off the 1h grid, first at {where}",)
 
 
-def test_stock_bars_may_start_at_half_past() -> None:
+def test_stock_candles_may_open_at_half_past() -> None:
     frame = candles().with_columns(pl.col("open_time") + timedelta(minutes=30))
     assert clean(frame).problems == ()
     mixed = pl.concat([frame.with_columns(symbol=pl.lit("AAPL")), candles()])
@@ -266,12 +264,12 @@ def session_bars(first: date, days: int, hour: Any) -> pl.DataFrame:
     return candles(len(times), open_time=times, interval=["4h"] * len(times))
 
 
-def test_daylight_saving_moves_whole_days_of_a_market_that_rests_at_weekends() -> None:
+def test_daylight_saving_shifts_all_candles_of_a_day() -> None:
     frame = session_bars(date(2024, 1, 1), 40, lambda d: -1 if d >= date(2024, 2, 1) else 0)
     assert clean(frame, H4).problems == ()
 
 
-def test_one_stray_bar_is_no_daylight_saving() -> None:
+def test_single_shifted_candle_is_no_daylight_saving() -> None:
     frame = session_bars(date(2024, 1, 1), 10, lambda d: 0)
     checked = clean(shifted(frame, 3, -HOUR), H4)
     assert checked.problems == (
@@ -279,7 +277,7 @@ def test_one_stray_bar_is_no_daylight_saving() -> None:
     )
 
 
-def test_a_market_that_never_rests_has_no_daylight_saving() -> None:
+def test_market_without_weekends_has_no_daylight_saving() -> None:
     times = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=n) for n in range(14)]
     times[8] += timedelta(hours=1)
     checked = clean(candles(14, open_time=times, interval=["1d"] * 14), D1)
@@ -293,14 +291,14 @@ def test_weeks_open_on_monday() -> None:
     weeks = candles(3, open_time=times, interval=["1w"] * 3)
     assert clean(weeks, W1).problems == ()
     assert opens(clean(shifted(weeks, 2, DAY), W1)) == [START, START + 7 * DAY]
-    # Of two bars that cannot both be right, the one on the interval's own grid is.
+    # Of two candles on different grids, the one on the grid of the interval is right.
     assert opens(clean(shifted(weeks[:2], 1, 3 * DAY), W1)) == [START]
 
 
 # Order and duplicates
 
 
-def test_candles_out_of_order_are_sorted_and_say_so() -> None:
+def test_candles_out_of_order_are_sorted_and_reported() -> None:
     checked = clean(candles()[[0, 2, 1, 3, 4, 5]])
     assert_frame_equal(checked.frame, clean(candles()).frame)
     assert checked.problems == (
@@ -308,14 +306,14 @@ def test_candles_out_of_order_are_sorted_and_say_so() -> None:
     )
 
 
-def test_symbols_in_turn_are_no_disorder() -> None:
+def test_interleaved_symbols_count_as_ordered() -> None:
     frame = pl.concat([candles(), candles(symbol="ETHUSDT")]).sort("open_time", "symbol")
     checked = clean(frame)
     assert checked.problems == ()
     assert checked.frame["symbol"].is_sorted()
 
 
-def test_one_of_exact_duplicates_is_kept() -> None:
+def test_identical_rows_leave_a_single_row() -> None:
     checked = clean(pl.concat([candles(), candles()[2:4], candles()[2:3]]))
     assert_frame_equal(checked.frame, clean(candles()).frame)
     assert checked.problems[1:] == (
@@ -323,21 +321,21 @@ def test_one_of_exact_duplicates_is_kept() -> None:
     )
 
 
-def test_both_of_two_candles_that_contradict_each_other_are_refused() -> None:
+def test_contradicting_candles_are_both_refused() -> None:
     other = candles()[2:3].with_columns(volume=pl.lit(11.0))
     checked = clean(pl.concat([candles()[:3], other, candles()[3:]]))
     assert opens(checked) == [START + i * HOUR for i in (0, 1, 3, 4, 5)]
     assert checked.problems == (f"BTCUSDT: 2 candles {CLASH}, first at 2024-01-01T02:00:00Z",)
 
 
-def test_a_correction_with_its_own_known_at_stays() -> None:
+def test_correction_with_another_known_at_stays() -> None:
     first = candles(1, known_at=[datetime(2024, 1, 1, 1, tzinfo=UTC)])
     later = candles(1, known_at=[datetime(2024, 1, 2, tzinfo=UTC)], volume=[11.0])
     checked = clean(pl.concat([later, first]))
     assert checked.frame["volume"].to_list() == [10.0, 11.0]
 
 
-def test_an_impossible_twin_does_not_cost_the_sound_one() -> None:
+def test_impossible_duplicate_does_not_cost_the_sound_row() -> None:
     twin = at(candles(), 2, close=None)[2:3]
     checked = clean(pl.concat([candles()[:3], twin, candles()[3:]]))
     assert len(checked.frame) == 6
@@ -386,10 +384,12 @@ def test_the_order_of_rows_changes_nothing(rows: list[dict[str, Any]], data: st.
 
 @settings(max_examples=80, deadline=None)
 @given(rows=ROWS)
-def test_what_passes_keeps_every_rule_and_passes_again(rows: list[dict[str, Any]]) -> None:
+def test_result_keeps_every_rule_and_passes_again(rows: list[dict[str, Any]]) -> None:
     checked = clean(as_frame(rows))
     frame = checked.frame
     assert frame.schema == CANDLE_SCHEMA
+    assert len(frame) + len(checked.refused) == len(rows)
+    assert checked.refused["reason"].null_count() == 0
     prices = frame.select("open", "high", "low", "close").to_numpy()
     assert ((prices > 0) & (prices < float("inf"))).all()
     assert (frame["high"] >= frame.select(pl.max_horizontal("open", "close")).to_series()).all()
@@ -407,7 +407,7 @@ def test_what_passes_keeps_every_rule_and_passes_again(rows: list[dict[str, Any]
 # Real data
 
 
-def test_real_perpetuals_pass_whole(real_data: Path) -> None:
+def test_real_perpetuals_pass_completely(real_data: Path) -> None:
     frame = pl.read_parquet(real_data / "crypto_perp_1h" / "*.parquet", columns=candles().columns)
     checked = clean(frame, now=parse_time("2026-01-01T00:00:00Z"))
     assert len(checked.frame) == len(frame) > 600_000

@@ -1,4 +1,4 @@
-"""Which observations may be stored, and which are refused."""
+"""Checks of observations: sound rows pass; each refusal is named."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -76,9 +76,7 @@ def test_without_known_at_a_lag_must_be_stated() -> None:
         ),
     ],
 )
-def test_an_observation_that_cannot_be_true_is_refused(
-    row: int, values: dict[str, Any], line: str
-) -> None:
+def test_impossible_observation_is_refused(row: int, values: dict[str, Any], line: str) -> None:
     checked = clean_observations(at(facts(), row, **values), NOW, "test")
     assert len(checked.frame) == 2
     assert checked.problems[0].startswith(line)
@@ -86,7 +84,7 @@ def test_an_observation_that_cannot_be_true_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("metric", "value", "told"),
+    ("metric", "value", "limits"),
     [
         ("active_addresses", -5.0, "0 or more"),
         ("open_interest", -1e-3, "0 or more"),
@@ -102,12 +100,12 @@ def test_an_observation_that_cannot_be_true_is_refused(
     ],
 )
 def test_a_value_beyond_the_range_of_its_metric_is_refused_and_named(
-    metric: str, value: float, told: str
+    metric: str, value: float, limits: str
 ) -> None:
     checked = clean_observations(at(facts(), 1, metric=metric, value=value), NOW, "test")
     assert checked.frame["metric"].to_list() == ["funding_rate", "vix"]
     assert checked.problems == (
-        f"{metric} BTC: 1 observation refused, value not {told}, first at 2024-01-02T00:00:00Z",
+        f"{metric} BTC: 1 observation refused, value not {limits}, first at 2024-01-02T00:00:00Z",
     )
 
 
@@ -123,20 +121,20 @@ def test_a_value_beyond_the_range_of_its_metric_is_refused_and_named(
         ("unlock_share", 1.4),
         ("news_sentiment", -1.0),
         ("treasury_10y", -0.004),
-        # Of three shares that are the whole, computed in floating point.
+        # The sum of three shares that make up all, with a rounding error.
         ("tvl_share", 0.1 + 0.2 + 0.7000000000000002),
         ("active_addresses", 0.0),
         ("unheard_of", -5.0),
     ],
 )
-def test_a_value_within_the_range_of_its_metric_is_kept(metric: str, value: float) -> None:
+def test_value_within_the_range_of_its_metric_passes(metric: str, value: float) -> None:
     checked = clean_observations(at(facts(), 1, metric=metric, value=value), NOW, "test")
     assert checked.problems == ()
     assert value in checked.frame["value"].to_list()
 
 
 def test_every_canonical_metric_has_a_range_unless_both_signs_are_sound() -> None:
-    # Which may be negative is decided here by hand, not derived from units once more.
+    # This list is written by hand, independent of the units in the vocabulary.
     signed = {name for name, metric in METRICS.items() if metric.lowest is None}
     assert signed == {
         "funding_rate",
@@ -163,7 +161,7 @@ def test_every_canonical_metric_has_a_range_unless_both_signs_are_sound() -> Non
     }
 
 
-def test_observations_that_contradict_each_other_are_refused_and_restatements_stay() -> None:
+def test_contradicting_observations_are_refused_and_restatements_stay() -> None:
     row = facts()[:1]
     other = row.with_columns(value=pl.lit(0.5))
     restated = row.with_columns(

@@ -1,9 +1,9 @@
-"""Collecting: what is said of what a provider brings."""
+"""The collector: rounds, deadlines, history, and reports about them."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ from weft.collect.intake import RoundResult
 from weft.domain.instruments import describe
 from weft.foundation.clock import Clock, SimulatedClock
 from weft.foundation.errors import ComponentError, LookAheadError
-from weft.foundation.times import HOUR, MINUTE, parse_time
+from weft.foundation.times import DAY, HOUR, MINUTE, parse_time
 from weft.sources.http import Http
 from weft.store.tables import CANDLES
 
@@ -42,7 +42,7 @@ class Delayed(Provider):
 
 
 @pytest.mark.parametrize("delay", [0, 60])
-def test_candles_known_too_late_for_their_row_are_told_once(tmp_path: Path, delay: int) -> None:
+def test_candles_known_too_late_for_their_row_are_reported_once(tmp_path: Path, delay: int) -> None:
     overrides = ["providers.delayed.enabled=true", f"decision_delay_seconds={delay}"]
     clock = SimulatedClock(NOW)
     engine = make_engine(tmp_path, *overrides, extra=[Delayed], clock=clock)
@@ -63,7 +63,7 @@ def test_candles_known_too_late_for_their_row_are_told_once(tmp_path: Path, dela
 
 
 class Pages(Provider):
-    """One coin, an hour a batch; the last one is spoilt on demand."""
+    """One coin, an hour in each batch; a later batch can be made unusable."""
 
     name = "pages"
 
@@ -88,18 +88,18 @@ class Pages(Provider):
             yield Batch(candles=frame, instruments=(describe("XCOINUSDT"),), cursor=str(hour))
 
 
-def test_many_small_batches_are_one_commit(tmp_path: Path) -> None:
+def test_small_batches_share_a_commit(tmp_path: Path) -> None:
     options = ["providers.pages.enabled=true"]
     engine = make_engine(tmp_path, *options, extra=[Pages], clock=SimulatedClock(NOW))
     (collected,) = asyncio.run(engine.update())
     assert collected.new == 30
-    assert engine.store.lake.snapshot(CANDLES).version == 1  # 0 makes the table
+    assert engine.store.lake.snapshot(CANDLES).version == 1  # version 0 creates the table
     assert engine.store.cursor("pages", engine.composition.base) == "29"
     (again,) = asyncio.run(engine.update())
     assert again.new == 0
 
 
-def test_a_batch_that_cannot_be_used_costs_none_that_came_before_it(tmp_path: Path) -> None:
+def test_unusable_batch_does_not_cost_earlier_batches(tmp_path: Path) -> None:
     options = ["providers.pages.enabled=true", "providers.pages.on_error=degrade"]
     spoilt = [*options, "providers.pages.spoilt=true"]
     clock = SimulatedClock(NOW)
@@ -114,8 +114,32 @@ def test_a_batch_that_cannot_be_used_costs_none_that_came_before_it(tmp_path: Pa
     assert (rest.new, rest.error) == (10, None)
 
 
+def history(
+    folder: Path, days: int, *, since: int | None = None, **attributes: Any
+) -> dict[str, int]:
+    """Collect once with some days of history, and return what is missing before it."""
+    extra = type("Pages", (Pages,), {"__module__": __name__, **attributes})
+    options = ["providers.pages.enabled=true", f"history_days={days}"]
+    engine = make_engine(folder, *options, extra=[extra], clock=SimulatedClock(NOW))
+    asyncio.run(engine.update(since=since))
+    return engine.collector.missing_history()
+
+
+def test_raised_history_days_leave_history_missing_until_a_backfill(tmp_path: Path) -> None:
+    assert history(tmp_path, 10) == {}
+    assert history(tmp_path, 5) == {}
+    assert history(tmp_path, 30) == {"pages": NOW - 10 * DAY}
+    assert history(tmp_path, 30, since=NOW - 30 * DAY) == {}
+    assert history(tmp_path, 20) == {}
+
+
+def test_source_with_full_history_never_lacks_history(tmp_path: Path) -> None:
+    assert history(tmp_path, 10, full_history=True) == {}
+    assert history(tmp_path, 30, full_history=True) == {}
+
+
 class Impatient(Provider):
-    """Gives up by itself, with an error that is no error of ours."""
+    """Raises its own TimeoutError."""
 
     name = "impatient"
     patient: ClassVar[bool] = False
@@ -127,20 +151,18 @@ class Impatient(Provider):
 
 
 @pytest.mark.parametrize("in_time", [False, True])
-def test_a_timeout_of_the_plugins_own_is_its_fault_and_nobody_elses(
-    tmp_path: Path, in_time: bool
-) -> None:
+def test_timeout_raised_by_a_plugin_is_its_fault(tmp_path: Path, in_time: bool) -> None:
     options = ["providers.pages.enabled=true", "providers.impatient.enabled=true"]
     engine = make_engine(tmp_path, *options, extra=[Pages, Impatient], clock=SimulatedClock(NOW))
     with pytest.raises(ComponentError, match="raised TimeoutError: the venue took too long"):
         asyncio.run(engine.update(in_time=in_time))
-    # The status of each is that of this round, whatever came of the others.
+    # The status of each provider is that of this round.
     assert engine.collector.latest["pages"].new == 30
     assert "the venue took too long" in str(engine.collector.latest["impatient"].error)
 
 
 class Stuck(Provider):
-    """Brings a candle, and then nothing more, for ever."""
+    """Yields a single candle, and then hangs."""
 
     name = "stuck"
 
@@ -157,7 +179,7 @@ class Stuck(Provider):
         await asyncio.Event().wait()
 
 
-def test_a_source_that_hangs_delays_a_live_round_by_no_more_than_its_deadline(
+def test_hanging_source_delays_a_live_round_only_to_its_deadline(
     tmp_path: Path,
 ) -> None:
     options = [
@@ -173,9 +195,9 @@ def test_a_source_that_hangs_delays_a_live_round_by_no_more_than_its_deadline(
         async with asyncio.timeout(30):
             return await engine.update(in_time=True)
 
-    brought = {one.provider: one for one in asyncio.run(live())}
-    assert "was not done within 1 seconds" in str(brought["stuck"].error)
-    assert brought["pages"].error is None
-    # What it brought before it hung is kept, and seen.
+    results = {result.provider: result for result in asyncio.run(live())}
+    assert "was not done within 1 seconds" in str(results["stuck"].error)
+    assert results["pages"].error is None
+    # The candle that came before the provider hung is stored.
     assert set(engine.market.listings) == {"XCOINUSDT", "STUCKUSDT"}
     assert engine.market.view(NOW).candles().close[-1].tolist() == [1.0, 1.0]

@@ -1,4 +1,4 @@
-"""A source that says otherwise than before: what was decided stays, and it is reported."""
+"""Restated candles: earlier decisions stay, and each restatement is reported."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ def plain(rows: int = ROWS) -> pl.DataFrame:
 
 
 def write(frame: pl.DataFrame, file: Path) -> None:
-    """Write a file so that it shows as changed, however coarse the clock of the disk is."""
+    """Write a file with a later time of change, however coarse the clock of the disk is."""
     turn = file.stat().st_mtime_ns + 10**9 if file.exists() else None
     file.parent.mkdir(exist_ok=True)
     frame.write_csv(file)
@@ -64,7 +64,7 @@ def update(folder: Path, now: int = NOW) -> RoundResult:
 def signal(
     folder: Path, now: int = NOW, recorded_by: int | None = None, rows: int = ROWS
 ) -> Signal:
-    """Return the signal of the row at which so many of the plain candles have closed."""
+    """Return the signal of the row at which the given number of plain candles have closed."""
     engine = open_engine(folder, now)
     try:
         view = engine.view(START + rows * HOUR, recorded_by=recorded_by)
@@ -74,17 +74,17 @@ def signal(
 
 
 def replayed(folder: Path, now: int) -> Signal:
-    """Return the signal of that row from what was stored before anything was corrected."""
+    """Return the signal of that row from the rows stored before the correction."""
     return signal(folder, now, NOW + HOUR // 2)
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A file of candles that was read once."""
-    made = tmp_path / "data" / "BTCUSDT.csv"
-    write(plain(), made)
+    """A file of candles that the engine has read."""
+    file = tmp_path / "data" / "BTCUSDT.csv"
+    write(plain(), file)
     assert update(tmp_path).new == ROWS
-    return made
+    return file
 
 
 def changed(frame: pl.DataFrame, row: int, close: float) -> pl.DataFrame:
@@ -95,16 +95,16 @@ def changed(frame: pl.DataFrame, row: int, close: float) -> pl.DataFrame:
     )
 
 
-def test_a_candle_that_came_otherwise_is_reported_and_not_used(tmp_path: Path, file: Path) -> None:
+def test_restated_candle_is_reported_and_not_used(tmp_path: Path, file: Path) -> None:
     write(changed(plain(), ROWS - 1, 130.0), file)
     collected = update(tmp_path, NOW + HOUR)
     assert (collected.new, collected.restated) == (0, 1)
-    (told,) = collected.problems
-    assert told.startswith(
+    (line,) = collected.problems
+    assert line.startswith(
         "BTCUSDT: 1 candle differs from the stored version, first at 2024-01-13T11"
     )
-    assert "(close 130, stored " in told
-    assert "`weft providers start-over files`" in told
+    assert "(close 130, stored " in line
+    assert "`weft providers start-over files`" in line
     newest, earlier = signal(tmp_path, NOW + HOUR), replayed(tmp_path, NOW + HOUR)
     assert newest == earlier
     assert newest.entry == pytest.approx(plain()["close"][-1], rel=1e-8)
@@ -125,15 +125,15 @@ def test_signals_of_later_rows_note_the_correction(tmp_path: Path, file: Path) -
     )
 
 
-def test_what_was_corrected_shows_in_status_for_good(tmp_path: Path, file: Path) -> None:
+def test_correction_stays_in_status(tmp_path: Path, file: Path) -> None:
     write(changed(plain(), 5, 130.0), file)
     update(tmp_path, NOW + HOUR)
     assert update(tmp_path, NOW + HOUR).problems == []
     engine = open_engine(tmp_path, NOW + 2 * HOUR)
     (state,) = provider_status(engine)
     engine.close()
-    (told,) = state.problems
-    assert told == (
+    (line,) = state.problems
+    assert line == (
         "BTCUSDT: 1 candle changed later in the source, or vanished from it, first at "
         "2024-01-01T05:00:00Z; the first version counts"
     )
@@ -142,8 +142,8 @@ def test_what_was_corrected_shows_in_status_for_good(tmp_path: Path, file: Path)
 def test_candles_taken_out_of_a_file_are_reported_once(tmp_path: Path, file: Path) -> None:
     write(plain()[:-40], file)
     collected = update(tmp_path, NOW + HOUR)
-    (told,) = collected.problems
-    assert told.startswith("BTCUSDT: 40 stored candles are no longer in the source, first")
+    (line,) = collected.problems
+    assert line.startswith("BTCUSDT: 40 stored candles are no longer in the source, first")
     write(plain()[:-40].with_columns(volume=pl.lit(10.0)), file)
     assert update(tmp_path, NOW + 2 * HOUR).problems == []
     assert signal(tmp_path, NOW + 2 * HOUR) == replayed(tmp_path, NOW + 2 * HOUR)
@@ -154,7 +154,7 @@ def test_candles_taken_out_of_a_file_are_reported_once(tmp_path: Path, file: Pat
     assert later.data.notes[0].startswith("40 candles since ")
 
 
-def test_a_file_that_is_gone_is_reported_and_one_renamed_is_not(tmp_path: Path, file: Path) -> None:
+def test_removed_file_is_reported_and_renamed_file_is_not(tmp_path: Path, file: Path) -> None:
     file.rename(file.with_name("BTCUSDT-1h.csv"))
     assert update(tmp_path, NOW + HOUR).problems == ["BTCUSDT.csv: no longer there"]
     write(plain(), file.with_name("ETHUSDT.csv"))
@@ -164,7 +164,16 @@ def test_a_file_that_is_gone_is_reported_and_one_renamed_is_not(tmp_path: Path, 
     assert candles.startswith(f"BTCUSDT: {ROWS} stored candles are no longer in the source")
 
 
-def test_a_file_that_grew_says_nothing(tmp_path: Path, file: Path) -> None:
+def test_a_jump_in_a_file_is_reported_once_with_its_line(tmp_path: Path) -> None:
+    prices = [pl.col(name) / 1000 for name in ("open", "high", "low", "close")]
+    frame = pl.concat([plain()[:-20], plain()[-20:].with_columns(*prices)])
+    write(frame, tmp_path / "data" / "BTCUSDT.csv")
+    (line,) = update(tmp_path).problems
+    assert line.startswith("BTCUSDT.csv: BTCUSDT: 1 candle kept, although 50 times off")
+    assert line.endswith("(line 282)")
+
+
+def test_longer_file_reports_nothing(tmp_path: Path, file: Path) -> None:
     write(plain(ROWS + 1), file)
     grown = update(tmp_path, NOW + HOUR)
     assert (grown.new, grown.problems) == (1, [])
@@ -175,18 +184,16 @@ def adjusted() -> pl.DataFrame:
     return plain().with_columns(*prices, volume=pl.col("volume") * 4)
 
 
-def test_a_file_adjusted_anew_is_reported_as_such(tmp_path: Path, file: Path) -> None:
+def test_readjusted_file_is_reported_with_its_factor(tmp_path: Path, file: Path) -> None:
     write(adjusted(), file)
-    (told,) = update(tmp_path, NOW + HOUR).problems
-    assert told.startswith(
+    (line,) = update(tmp_path, NOW + HOUR).problems
+    assert line.startswith(
         f"BTCUSDT: {ROWS} candles differ from the stored version, first at 2024-01-01"
     )
-    assert "all by a factor of 0.25: adjusted, as after a split or dividend" in told
+    assert "all by a factor of 0.25: adjusted, as after a split or dividend" in line
 
 
-def test_a_source_started_over_is_taken_as_it_is_and_replays_stay(
-    tmp_path: Path, file: Path
-) -> None:
+def test_start_over_uses_the_present_file_and_replays_stay(tmp_path: Path, file: Path) -> None:
     before = signal(tmp_path)
     write(adjusted(), file)
     update(tmp_path, NOW + HOUR)

@@ -45,9 +45,17 @@ def test_other_dollars_stay(load: Load, written: str, meant: str) -> None:
     assert token.get_secret_value() == meant
 
 
-def test_a_space_that_is_none_is_named(load: Load) -> None:
-    (line,) = _problems(load, "server:\n\u00a0 port: 8400\n")
-    assert "no-break space, U+00A0" in line
+@pytest.mark.parametrize(
+    ("space", "name"),
+    [
+        ("\u00a0", "no-break space, U+00A0"),
+        ("\u2009", "thin space, U+2009"),
+        ("\u3000", "ideographic space, U+3000"),
+    ],
+)
+def test_odd_space_before_a_key_is_named(load: Load, space: str, name: str) -> None:
+    (line,) = _problems(load, f"server:\n{space} port: 8400\n")
+    assert name in line
     assert "(config.yaml:2:1)" in line
 
 

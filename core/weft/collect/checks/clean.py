@@ -1,11 +1,11 @@
-"""The one gate that every provider's candles and observations pass before they are stored.
+"""Check candles, observations and texts of every provider before they are stored.
 
-Rows are refused, never repaired: what comes out is what came in, less what cannot be true, on one
-schema. Every refusal is counted and located in a line that a person can act on.
+Rows are refused, never repaired: the result is the input without the rows that cannot be true, on
+one schema. Every refusal is counted and located in a line that a person can act on.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from types import MappingProxyType
 from typing import Final
@@ -71,11 +71,16 @@ TEXT_SCHEMA: Final = pl.Schema(
 )
 """Columns of checked texts."""
 
+REFUSED_SCHEMA: Final = pl.Schema(
+    {"symbol": pl.String(), "open_time": pl.Int64(), "line": pl.UInt32(), "reason": pl.String()}
+)
+"""Columns of refused candles: `open_time` in microseconds since 1970, `line` of the file."""
+
 LONGEST_TEXT = 20_000
-"""Characters of a title or summary that are kept."""
+"""Characters of a title or summary that are stored."""
 
 _ROUNDING = 1e-9
-"""How far beyond its range a value may lie that was computed in floating point."""
+"""How far a value may lie beyond its range, for errors of floating point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +89,15 @@ class CheckedCandles:
 
     Attributes:
         frame: `CANDLE_SCHEMA`, sorted by symbol, open_time and known_at, one row for each.
-        problems: what was refused or assumed on the way, one readable line each.
-        early: rows refused only because `now` is too soon for them: worth asking for again.
+        problems: refusals and assumptions, one readable line each.
+        early: rows refused only because they lie after `now`: worth asking for again.
+        refused: the rows left out, on `REFUSED_SCHEMA`; `line` is null where `frame` had none.
     """
 
     frame: pl.DataFrame
     problems: tuple[str, ...]
     early: int = 0
+    refused: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REFUSED_SCHEMA))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,7 @@ class CheckedTexts:
 
     Attributes:
         frame: `TEXT_SCHEMA`, sorted by id, event_time and known_at, one row for each.
-        problems: what was refused on the way, one readable line each.
+        problems: refusals, one readable line each.
     """
 
     frame: pl.DataFrame
@@ -112,8 +119,8 @@ class CheckedObservations:
 
     Attributes:
         frame: `OBSERVATION_SCHEMA`, sorted by metric, scope, entity, event_time and known_at.
-        problems: what was refused or assumed on the way, one readable line each.
-        early: rows refused only because `now` is too soon for them: worth asking for again.
+        problems: refusals and assumptions, one readable line each.
+        early: rows refused only because they lie after `now`: worth asking for again.
     """
 
     frame: pl.DataFrame
@@ -129,29 +136,29 @@ def clean_candles(
     before: Mapping[str, LastClose] = MappingProxyType({}),
     written: int | None = None,
 ) -> CheckedCandles:
-    """Return the candles of `frame` that can be true, on the fixed schema, and what was refused.
+    """Return the candles that can be true, on `CANDLE_SCHEMA`, and the refused rows.
 
-    A bar stands on its symbol's grid when it is as far off the interval's as most of the
-    symbol's bars are, in steps of a quarter of an hour: stock bars may start at half past. Where
-    the market rests at weekends, a whole day may be one hour further off: daylight saving. The
-    same open time with another `known_at` is a correction and stays.
+    A candle is on the grid of its symbol if its offset from the interval's grid equals that of
+    most candles of the symbol, in steps of 15 minutes: candles of stocks may open at half past.
+    Where a market rests at weekends, the candles of a day may be one hour further off: daylight
+    saving. Rows with the same open time and another `known_at` are corrections, and stay.
 
-    A candle whose open or close is far off (`weft.collect.checks.jumps.FAR`) both the close before
-    and the open after it is refused. The last one that is far off the close before waits until
-    another one follows; where that one agrees, both are kept, and the jump is told.
+    A candle whose open or close is `weft.collect.checks.jumps.FAR` times off both the close before
+    and the open after it is refused. The newest candle that is so far off the close before waits
+    for the next one; where that one agrees, both are stored, and the jump is reported.
 
     Args:
-        frame: columns as in `weft.components.provider.Batch`, and perhaps `line`: where each stands
-            in its file. Others are ignored.
-        interval: what the candles are to be; rows of another are refused.
-        now: present instant, microseconds; nothing later can be known.
-        source: who brought them, for messages.
-        before: the newest candle kept of each symbol, where known.
-        written: when all of it was written down, microseconds; a candle that closes later was not
-            whole by then. None where that is now.
+        frame: columns as in `weft.components.provider.Batch`, and optionally `line`, the number of
+            the line in a file; other columns are ignored.
+        interval: length of the candles; rows of another interval are refused.
+        now: present instant, microseconds since 1970; nothing later can be known.
+        source: name of the source, for messages.
+        before: the newest stored candle of each symbol, where known.
+        written: when the file was written, microseconds since 1970; a candle that closes later was
+            incomplete by then. None for `now`.
 
     Raises:
-        SchemaError: a column is missing, or cannot be what it claims.
+        SchemaError: a column is missing or has the wrong type.
     """
     columns = Columns(frame, source)
     rows = pl.DataFrame(
@@ -190,37 +197,41 @@ def clean_candles(
         ("known_at before its close", pl.col("known_at") < close_time),
         (UNKNOWN, pl.col("known_at") > now),
     ]
-    rows, early, refused = refuse(rows, rules, "open_time", "candle")
-    rows, told = settle(rows, ("symbol", "open_time", "known_at"), FIELDS, "candle")
-    rows, waiting, far = _refuse_far_off(rows, before)
-    early += waiting
-    problems = (*columns.notes, *refused, *told, *far)
-    return CheckedCandles(finish(rows, CANDLE_SCHEMA), problems, early)
+    passed = refuse(rows.with_row_index("row"), rules, "open_time", "candle")
+    single, settled = settle(passed.rows, ("symbol", "open_time", "known_at"), FIELDS, "candle")
+    passing, far, jumps = _refuse_far_off(single, before)
+    refused = (passed.refused, _dropped(passed.rows, single), far)
+    return CheckedCandles(
+        finish(passing, CANDLE_SCHEMA),
+        (*columns.notes, *passed.problems, *settled, *jumps),
+        passed.early + far.filter(pl.col("reason") == WAITS).height,
+        pl.concat([_as_refused(part) for part in refused]),
+    )
 
 
 def clean_observations(
     frame: pl.DataFrame, now: int, source: str, lag: Interval | None = None
 ) -> CheckedObservations:
-    """Return the observations of `frame` that can be true, and what was refused.
+    """Return the observations that can be true, on `OBSERVATION_SCHEMA`, and the refusals.
 
-    A value of a canonical metric has to lie in the range that `weft.domain.vocabulary` states; what
-    other metrics mean, and so which values they can have, is their provider's to say.
+    A value of a canonical metric has to lie in the range that `weft.domain.vocabulary` states. The
+    range of other metrics is unknown.
 
     Args:
         frame: columns metric, scope, entity, event_time, known_at and value; others are ignored.
-            A fact of the whole market has no entity.
-        now: present instant, microseconds; nothing later can be known.
-        source: who brought them, for messages.
-        lag: where `known_at` is absent, how long after its event a fact became known.
+            A fact about the market as a whole has no entity.
+        now: present instant, microseconds since 1970; nothing later can be known.
+        source: name of the source, for messages.
+        lag: how long after its event a fact became known, where `known_at` is absent.
 
     Raises:
-        SchemaError: a column is missing, or cannot be what it claims; or `known_at` is absent
-            and no `lag` says what it would be.
+        SchemaError: a column is missing or has the wrong type; or `known_at` is absent and there
+            is no `lag`.
     """
     columns = Columns(frame, source)
     if "known_at" not in frame.columns and lag is None:
         raise SchemaError(
-            "column 'known_at' is missing, and without it nothing says when a fact became known",
+            "column 'known_at' is missing: the time when a fact became known is unknown",
             where=source,
             hint="Add the column, or state a lag after event_time",
         )
@@ -253,23 +264,23 @@ def clean_observations(
         (UNKNOWN, pl.col("known_at") > now),
     ]
     rules += _beyond(rows["metric"])
-    rows, early, refused = refuse(rows, rules, "event_time", "observation")
+    passed = refuse(rows, rules, "event_time", "observation")
     keys = ("metric", "scope", "entity", "event_time", "known_at")
-    rows, told = settle(rows, keys, ("value",), "observation")
-    problems = (*columns.notes, *refused, *told)
-    return CheckedObservations(finish(rows, OBSERVATION_SCHEMA), problems, early)
+    single, settled = settle(passed.rows, keys, ("value",), "observation")
+    problems = (*columns.notes, *passed.problems, *settled)
+    return CheckedObservations(finish(single, OBSERVATION_SCHEMA), problems, passed.early)
 
 
 def clean_texts(frame: pl.DataFrame, now: int, source: str) -> CheckedTexts:
-    """Return the texts of `frame` that can be what they claim, and what was refused.
+    """Return the texts that can be true, on `TEXT_SCHEMA`, and the refusals.
 
     Args:
-        frame: columns as in `weft.components.provider.Batch`; assets are a list of names.
-        now: present instant, microseconds; nothing later can be known.
-        source: who brought them, for messages.
+        frame: columns as in `weft.components.provider.Batch`; `assets` is a list of names.
+        now: present instant, microseconds since 1970; nothing later can be known.
+        source: name of the source, for messages.
 
     Raises:
-        SchemaError: a column is missing, or cannot be what it claims.
+        SchemaError: a column is missing or has the wrong type.
     """
     columns = Columns(frame, source)
     if "assets" not in frame.columns or frame["assets"].dtype != pl.List(pl.String()):
@@ -294,37 +305,58 @@ def clean_texts(frame: pl.DataFrame, now: int, source: str) -> CheckedTexts:
         (UNKNOWN, pl.col("known_at") > now),
         ("credibility beyond 0 to 1", ~pl.col("credibility").is_between(0, 1)),
     ]
-    rows, _, refused = refuse(rows, rules, "event_time", "text")
-    rows, told = settle(rows, ("id", "event_time", "known_at"), ("title", "summary"), "text")
-    return CheckedTexts(finish(rows, TEXT_SCHEMA), (*columns.notes, *refused, *told))
+    passed = refuse(rows, rules, "event_time", "text")
+    keys = ("id", "event_time", "known_at")
+    single, settled = settle(passed.rows, keys, ("title", "summary"), "text")
+    problems = (*columns.notes, *passed.problems, *settled)
+    return CheckedTexts(finish(single, TEXT_SCHEMA), problems)
 
 
 def _beyond(metrics: pl.Series) -> list[tuple[str, pl.Expr]]:
-    """Return a rule for each range that canonical metrics among these have."""
+    """Return one rule for each range of the canonical metrics among these."""
     value, names = pl.col("value"), dict[str, list[Metric]]()
     for name in metrics.drop_nulls().unique():
         metric = METRICS.get(name)
         if metric is not None and metric.range:
             names.setdefault(metric.range, []).append(metric)
     rules = []
-    for told, alike in sorted(names.items()):
-        lowest, highest = alike[0].lowest, alike[0].highest
+    for limits, metrics_within in sorted(names.items()):
+        lowest, highest = metrics_within[0].lowest, metrics_within[0].highest
         below = value < (-inf if lowest is None else lowest - _ROUNDING)
         above = value > (inf if highest is None else highest + _ROUNDING)
-        ours = pl.col("metric").is_in([metric.name for metric in alike])
-        rules.append((f"value not {told}", ours & (below | above)))
+        concerned = pl.col("metric").is_in([metric.name for metric in metrics_within])
+        rules.append((f"value not {limits}", concerned & (below | above)))
     return rules
 
 
 def _refuse_far_off(
     rows: pl.DataFrame, before: Mapping[str, LastClose]
-) -> tuple[pl.DataFrame, int, list[str]]:
-    """Return the rows that may follow each other, how many wait, and what is told of jumps."""
-    rows, told = rows.with_columns(far=far_off(rows, before)), list[str]()
-    if rows["far"].null_count() == len(rows):
-        return rows, 0, told
-    for what in (ALONE, WAITS, SHIFTED, WICK):
-        noted = what if what in {SHIFTED, WICK} else f"refused, {what}"
-        told += lines_about(rows.filter(pl.col("far") == what), noted, "open_time", "candle")
-    waiting = rows.filter(pl.col("far") == WAITS).height
-    return rows.filter(~pl.col("far").is_in([ALONE, WAITS]).fill_null(value=False)), waiting, told
+) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
+    """Return the rows without refused jumps, the refused rows, and a line for each kind of jump."""
+    rows, problems = rows.with_columns(reason=far_off(rows, before)), list[str]()
+    if rows["reason"].null_count() == len(rows):
+        return rows, rows.clear(), problems
+    for reason in (ALONE, WAITS, SHIFTED, WICK):
+        outcome = reason if reason in {SHIFTED, WICK} else f"refused, {reason}"
+        part = rows.filter(pl.col("reason") == reason)
+        problems += lines_about(part, outcome, "open_time", "candle")
+    far = pl.col("reason").is_in([ALONE, WAITS]).fill_null(value=False)
+    return rows.filter(~far), rows.filter(far), problems
+
+
+def _dropped(rows: pl.DataFrame, single: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that are not among the single ones, with the reason."""
+    if len(rows) == len(single):
+        return rows.clear().with_columns(reason=pl.lit("", pl.String))
+    keys = ["symbol", "open_time", "known_at"]
+    repeated = single.select(keys).with_columns(reason=pl.lit("repeats another line"))
+    dropped = rows.join(single, on="row", how="anti", maintain_order="left")
+    clash = "same open_time as another line, with different values"
+    return dropped.join(repeated, on=keys, how="left", maintain_order="left").with_columns(
+        pl.col("reason").fill_null(clash)
+    )
+
+
+def _as_refused(rows: pl.DataFrame) -> pl.DataFrame:
+    line = pl.col("line") if "line" in rows.columns else pl.lit(None, pl.UInt32)
+    return rows.select("symbol", pl.col("open_time").to_physical(), line.alias("line"), "reason")

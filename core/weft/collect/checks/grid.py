@@ -1,4 +1,4 @@
-"""Where the candles of a symbol open: on the grid of most of them, as `clean_candles` states."""
+"""Find candles that open off the grid of their symbol, as `clean_candles` defines it."""
 
 from math import gcd
 
@@ -8,11 +8,11 @@ from weft.foundation.times import DAY, HOUR, MINUTE, Interval
 
 
 def off_grid(rows: pl.DataFrame, interval: Interval) -> pl.Series:
-    """Return which candles open off their symbol's grid.
+    """Return for each candle whether it opens off the grid of its symbol.
 
     Args:
-        rows: with `symbol`, and `open_time` in microseconds since 1970.
-        interval: their length.
+        rows: columns `symbol`, and `open_time` in microseconds since 1970.
+        interval: length of the candles.
     """
     open_time = pl.col("open_time")
     offset = (open_time - interval.floor(0)) % interval.micros

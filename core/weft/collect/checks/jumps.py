@@ -1,8 +1,8 @@
-"""Candles far off their neighbours: a slipped decimal, another unit, a coin that was redenominated.
+"""Find candles far off their neighbours: a slipped decimal, another unit, a redenomination.
 
-Prices move within a candle, however wildly: the next one opens about where it closed. A price that
-is `FAR` times off both the close before and the open after it is no price. Where it stays, the
-source counts in something else from then on, and nobody but a person can say in what.
+Prices move within a candle; the next candle opens near its close. A price that is `FAR` times off
+both the close before and the open after it is an error. If all later prices agree with it, the
+source may count in another unit from then on, and only a person can decide that.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 FAR: Final = 50.0
-"""Factor between two prices of which one cannot follow the other; cents for dollars are beyond."""
+"""Factor by which a price cannot change from one candle to the next; cents for dollars is 100."""
 
 ALONE: Final = f"{FAR:g} times off the close before and the open after it"
 WAITS: Final = f"{FAR:g} times off the close before, until the next one agrees with it"
@@ -22,20 +22,21 @@ WICK: Final = f"kept, although its high or low is {FAR:g} times beyond its open 
 
 
 class LastClose(NamedTuple):
-    """The newest candle of a symbol that was kept: when it opened, and its close."""
+    """Open time and close of the newest stored candle of a symbol."""
 
     open_time: int
     close: float
 
 
 def far_off(rows: pl.DataFrame, before: Mapping[str, LastClose]) -> pl.Series:
-    """Return what is the matter with each candle: `ALONE`, `WAITS`, `SHIFTED`, `WICK` or null.
+    """Return the fault of each candle: `ALONE`, `WAITS`, `SHIFTED`, `WICK` or null.
 
-    Rows that are `ALONE` or `WAITS` are not to be stored.
+    Rows marked `ALONE` or `WAITS` must not be stored.
 
     Args:
         rows: candles with prices above zero, sorted by symbol and open_time.
-        before: what was kept earlier; used for a symbol's first row if it opened before that.
+        before: the newest stored candle of each symbol; compared with the first row of the symbol
+            if that row opens later.
     """
     rows = _between(rows.select("symbol", "open_time", "open", "high", "low", "close"), before)
     open_, close, previous, following = (
@@ -46,16 +47,16 @@ def far_off(rows: pl.DataFrame, before: Mapping[str, LastClose]) -> pl.Series:
     wick = _above(pl.col("high"), outer[0]) | _above(outer[1], pl.col("low"))
     if not rows.select((jumps | wick).any()).item():
         return pl.repeat(None, len(rows), dtype=pl.String, eager=True)
-    alone = pl.any_horizontal(
+    slip = pl.any_horizontal(
         (_above(price, previous) & _above(price, following))
         | (_above(previous, price) & _above(following, price))
         for price in (open_, close)
     )
-    rows = rows.with_row_index("row").with_columns(alone=alone)
-    # What follows a slip is compared with what came before it.
-    rest = _between(rows.filter(~pl.col("alone")), before).select(
+    rows = rows.with_row_index("row").with_columns(slip=slip)
+    # The candle after a slipped one is compared with the candle before it.
+    rest = _between(rows.filter(~pl.col("slip")), before).select(
         "row",
-        what=pl.when(jumps & following.is_null())
+        fault=pl.when(jumps & following.is_null())
         .then(pl.lit(WAITS))
         .when(_far(open_, previous))
         .then(pl.lit(SHIFTED))
@@ -63,7 +64,7 @@ def far_off(rows: pl.DataFrame, before: Mapping[str, LastClose]) -> pl.Series:
         .then(pl.lit(WICK)),
     )
     joined = rows.join(rest, on="row", how="left", maintain_order="left")
-    return joined.select(pl.when("alone").then(pl.lit(ALONE)).otherwise("what")).to_series()
+    return joined.select(pl.when("slip").then(pl.lit(ALONE)).otherwise("fault")).to_series()
 
 
 def last_closes(rows: pl.DataFrame) -> dict[str, LastClose]:
@@ -75,7 +76,7 @@ def last_closes(rows: pl.DataFrame) -> dict[str, LastClose]:
 
 
 def _between(rows: pl.DataFrame, before: Mapping[str, LastClose]) -> pl.DataFrame:
-    """Return rows with the close before each and the open after it, null where there is none."""
+    """Add to each row the close before it and the open after it; null where there is none."""
     symbol = pl.col("symbol")
     rows = rows.with_columns(
         previous=pl.when(symbol == symbol.shift(1)).then(pl.col("close").shift(1)),
@@ -87,14 +88,14 @@ def _between(rows: pl.DataFrame, before: Mapping[str, LastClose]) -> pl.DataFram
 
 
 def _earlier(rows: pl.DataFrame, before: Mapping[str, LastClose]) -> pl.Series:
-    kept = pl.DataFrame(
+    stored = pl.DataFrame(
         [(symbol, *close) for symbol, close in before.items()],
-        {"symbol": pl.String(), "kept_open": pl.Int64(), "kept": pl.Float64()},
+        {"symbol": pl.String(), "stored_open": pl.Int64(), "stored": pl.Float64()},
         orient="row",
     )
-    joined = rows.join(kept, on="symbol", how="left", maintain_order="left")
-    follows = pl.col("kept_open") < pl.col("open_time")
-    return joined.select(pl.when(follows).then(pl.col("kept"))).to_series()
+    joined = rows.join(stored, on="symbol", how="left", maintain_order="left")
+    follows = pl.col("stored_open") < pl.col("open_time")
+    return joined.select(pl.when(follows).then(pl.col("stored"))).to_series()
 
 
 def _above(price: pl.Expr, other: pl.Expr) -> pl.Expr:

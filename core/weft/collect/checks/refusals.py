@@ -1,6 +1,7 @@
-"""Refusing rows: every refusal is counted and located in a line that a person can act on."""
+"""Refuse rows, and count and locate each refusal in a line that a person can act on."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
@@ -16,42 +17,65 @@ _EARLY = (FUTURE, UNCLOSED, UNKNOWN)
 _MOST_LINES = 20
 
 
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """Rows after a set of rules.
+
+    Attributes:
+        rows: the rows that break no rule.
+        refused: the other rows, with the first rule that each breaks as `reason`.
+        problems: one line for each rule and label, with the count and the first row.
+    """
+
+    rows: pl.DataFrame
+    refused: pl.DataFrame
+    problems: list[str]
+
+    @property
+    def early(self) -> int:
+        """Number of rows that came too early, and may be asked for again."""
+        return self.refused.filter(pl.col("reason").is_in(_EARLY)).height
+
+
 def refuse(
     rows: pl.DataFrame, rules: Sequence[tuple[str, pl.Expr]], time: str, noun: str
-) -> tuple[pl.DataFrame, int, list[str]]:
-    """Return the rows that break no rule, how many came too early, and what was refused.
+) -> RuleResult:
+    """Return the rows that break no rule, and the others with their reason.
 
     Args:
-        rows: with a column `label` that says whose each is.
-        rules: what is told of rows that break one, and the rule; the first one that is broken
-            counts. `FUTURE`, `UNCLOSED` and `UNKNOWN` are of rows that came too early.
-        time: the column with the rows' own time.
-        noun: what a row is.
+        rows: with a column `label`: the symbol or series of each row.
+        rules: a reason, and the expression that is true for rows it refuses; the first true one
+            counts. Rows refused as `FUTURE`, `UNCLOSED` or `UNKNOWN` came too early.
+        time: the column with the time of each row.
+        noun: what a row is, for messages.
     """
+    # Most rows break no rule: numbers are cheaper than a text for every row.
     broken = pl.coalesce(
         pl.when(rule).then(pl.lit(number, pl.Int16)) for number, (_, rule) in enumerate(rules)
     )
     rows = rows.with_columns(broken=broken)
-    early, told = 0, list[str]()
-    if rows["broken"].null_count() == len(rows):
-        return rows, early, told
-    for number, (reason, _) in enumerate(rules):
-        part = rows.filter(pl.col("broken") == number)
-        told += lines_about(part, f"refused, {reason}", time, noun)
-        early += len(part) if reason in _EARLY else 0
-    return rows.filter(pl.col("broken").is_null()), early, told
+    reasons = dict(enumerate(reason for reason, _ in rules))
+    reason = pl.col("broken").replace_strict(reasons, return_dtype=pl.String)
+    refused = rows.filter(pl.col("broken").is_not_null()).with_columns(reason=reason)
+    problems = list[str]()
+    if len(refused):
+        for text in reasons.values():
+            part = refused.filter(pl.col("reason") == text)
+            problems += lines_about(part, f"refused, {text}", time, noun)
+        rows = rows.filter(pl.col("broken").is_null())
+    return RuleResult(rows.drop("broken"), refused, problems)
 
 
 def settle(
     rows: pl.DataFrame, keys: Sequence[str], values: Sequence[str], noun: str
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Return rows in order, one for each key, and what was sorted, dropped or refused.
+    """Return sorted rows, one for each key, and lines about rows sorted, dropped or refused.
 
     Args:
-        rows: with a column `label` that says whose each is.
-        keys: the last but one is the row's own time.
-        values: what rows that are the same have to agree in; where they do not, all are refused.
-        noun: what a row is.
+        rows: with a column `label`: the symbol or series of each row.
+        keys: columns that identify a row; the last but one is its time.
+        values: columns in which rows of one key have to agree; where they differ, all are refused.
+        noun: what a row is, for messages.
     """
     time, problems = keys[-2], list[str]()
     if not rows.select(_at_or_after_previous(keys).all()).item():
@@ -63,8 +87,8 @@ def settle(
         value=False
     )
     if rows.select(again.any()).item():
-        rows, told = _single(rows.with_columns(again=again), keys, values, noun)
-        problems += told
+        rows, lines = _single(rows.with_columns(again=again), keys, values, noun)
+        problems += lines
     return rows, problems
 
 
@@ -79,25 +103,25 @@ def _at_or_after_previous(keys: Sequence[str]) -> pl.Expr:
 def _single(
     rows: pl.DataFrame, keys: Sequence[str], values: Sequence[str], noun: str
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Keep one of rows that are wholly alike; refuse all that share a key but not the values."""
+    """Keep one of identical rows; refuse all rows that share a key but not the values."""
     time = keys[-2]
     rows = rows.with_columns(group=(~pl.col("again")).cum_sum())
     twins = rows.filter(pl.col("again") | pl.col("again").shift(-1, fill_value=False))
     alike = pl.struct(values).n_unique().over("group") == 1
     clashing = twins.filter(~alike)
     repeated = twins.filter(alike & pl.col("again"))
-    told = lines_about(repeated, "repeated, one of each kept", time, noun)
-    told += lines_about(clashing, f"refused, same {time} with different values", time, noun)
+    lines = lines_about(repeated, "repeated, one of each kept", time, noun)
+    lines += lines_about(clashing, f"refused, same {time} with different values", time, noun)
     rows = rows.filter(~pl.col("again")).join(
         clashing, on="group", how="anti", maintain_order="left"
     )
-    return rows, told
+    return rows, lines
 
 
 def lines_about(rows: pl.DataFrame, what: str, time: str, noun: str) -> list[str]:
-    """Return one line for each label: how many rows, what became of them, and where they start.
+    """Return one line for each label: number of rows, outcome, and first row.
 
-    Rows with a column `line` came from a file, and the first one's number is given.
+    Where rows have a column `line`, the number of the first line in its file is given.
     """
     if rows.is_empty():
         return []
@@ -112,8 +136,8 @@ def lines_about(rows: pl.DataFrame, what: str, time: str, noun: str) -> list[str
     rest = counts.slice(_MOST_LINES)
     if len(rest):
         first, line = rest.sort("first", nulls_last=True).select("first", "line").row(0)
-        told = _line(int(rest["len"].sum()), noun, what, first, line)
-        lines.append(f"and {len(rest)} more like these: {told}")
+        about = _line(int(rest["len"].sum()), noun, what, first, line)
+        lines.append(f"and {len(rest)} more like these: {about}")
     return lines
 
 
@@ -125,16 +149,16 @@ def _line(count: int, noun: str, what: str, first: int | None, line: int | None)
 
 
 def finish(rows: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
-    """Return rows on a schema, with what only the checks needed left out."""
+    """Return rows on a schema, without the columns of the checks."""
     times = [name for name, kind in schema.items() if kind == UTC_MICROS]
     return rows.with_columns(pl.col(times).cast(UTC_MICROS)).select(list(schema))
 
 
 def blank(name: str) -> pl.Expr:
-    """Return the rule that a text is absent, or nothing but spaces."""
+    """Return the rule that a text is absent or blank."""
     return pl.col(name).fill_null("").str.strip_chars() == ""
 
 
 def all_finite(columns: Sequence[pl.Expr]) -> pl.Expr:
-    """Return whether numbers are all there, and finite."""
+    """Return the rule that all numbers are present and finite."""
     return pl.all_horizontal(c.is_finite().fill_null(value=False) for c in columns)

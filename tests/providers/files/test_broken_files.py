@@ -1,4 +1,4 @@
-"""Candle files that are broken: each is named, and the others are used."""
+"""Broken candle files: each is named, and the others are used."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.providers.candle_files import START, candles, fetch, only, problems, write
+from tests.providers.files.candle_files import START, candles, fetch, only, problems, write
 from weft.foundation.errors import DataError, SchemaError
 from weft.foundation.times import HOUR
 
@@ -63,20 +63,20 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_bad_file_is_named_and_the_rest_goes_on(tmp_path: Path, fault: str) -> None:
-    break_it, said = FAULTS[fault]
+def test_bad_file_is_named_and_other_files_are_read(tmp_path: Path, fault: str) -> None:
+    break_it, message = FAULTS[fault]
     break_it(tmp_path / "bad")
     write(candles(), tmp_path / "good.parquet")
     batches = fetch(tmp_path)
     assert only(batches)["symbol"].unique().to_list() == ["BTCUSDT"]
     lines = problems(batches)
     assert lines[0].startswith("bad.")
-    assert said in lines[0]
+    assert message in lines[0]
     assert list(json.loads(batches[-1].cursor or "")["files"]) == ["candles/good.parquet"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_if_all_files_are_bad_the_first_error_is_raised(tmp_path: Path, fault: str) -> None:
+def test_only_bad_files_raise_the_first_error(tmp_path: Path, fault: str) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         FAULTS[fault][0](tmp_path / folder / "bad")
@@ -84,7 +84,7 @@ def test_if_all_files_are_bad_the_first_error_is_raised(tmp_path: Path, fault: s
         fetch(tmp_path, pattern="*/*")
 
 
-def test_rows_refused_are_told_with_their_file(tmp_path: Path) -> None:
+def test_refused_rows_are_reported_with_their_file(tmp_path: Path) -> None:
     bad = candles(high=[102.0, 98.0, 104.0, 105.0, 106.0], close=[101.0, 102.0, None, 104.0, 105.0])
     write(pl.concat([bad, bad[4:]]), tmp_path / "BTCUSDT.csv")
     batches = fetch(tmp_path)
@@ -118,7 +118,7 @@ def test_epochs_in_any_unit_are_understood(tmp_path: Path, scale: int) -> None:
     ]
 
 
-def test_files_that_are_plainly_no_candles_are_passed_over(tmp_path: Path) -> None:
+def test_files_without_candles_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "coverage.csv").write_text("symbol,rows,from,to\nBTCUSDT,5,2024,2025\n")
     (tmp_path / "README.md").write_text("hello")
     with pytest.raises(

@@ -1,8 +1,8 @@
-"""What names of files say: symbol, interval, venue and kind."""
+"""Parts of file names: symbol, interval, venue and kind."""
 
 import pytest
 
-from weft_providers.files.names import name_pattern, read_name
+from weft_providers.files.names import name_pattern, parse_name
 
 NAMES = {
     "BTCUSDT.csv": ("BTCUSDT", None, "", ""),
@@ -38,11 +38,11 @@ NAMES = {
 
 
 @pytest.mark.parametrize("path", NAMES)
-def test_what_a_name_says(path: str) -> None:
-    said = read_name(path)
-    assert said is not None
-    interval = said.interval.name if said.interval else None
-    assert (said.symbol, interval, said.venue, said.kind) == NAMES[path]
+def test_name_gives_symbol_interval_venue_and_kind(path: str) -> None:
+    parts = parse_name(path)
+    assert parts is not None
+    interval = parts.interval.name if parts.interval else None
+    assert (parts.symbol, interval, parts.venue, parts.kind) == NAMES[path]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,6 @@ def test_what_a_name_says(path: str) -> None:
         ("{symbol}-{interval}", "prices.csv", None),
     ],
 )
-def test_a_stated_pattern_is_followed(pattern: str, path: str, symbol: str | None) -> None:
-    said = read_name(path, name_pattern(pattern))
-    assert (said and said.symbol) == symbol
+def test_pattern_gives_the_symbol(pattern: str, path: str, symbol: str | None) -> None:
+    parts = parse_name(path, name_pattern(pattern))
+    assert (parts and parts.symbol) == symbol

@@ -1,4 +1,4 @@
-"""Candle files: where they are looked for, and what is read of them."""
+"""The files provider: which files it reads, and what it returns."""
 
 import gzip
 from pathlib import Path
@@ -7,14 +7,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.providers.candle_files import START, candles, fetch, only, problems, write
+from tests.providers.files.candle_files import START, candles, fetch, only, problems, write
 from weft.collect.checks.clean import CANDLE_SCHEMA
 from weft.domain.instruments import SESSIONS, Kind
 from weft.foundation.errors import ConfigError, NoDataError, SchemaError
 from weft.foundation.times import DAY, MINUTE, parse_time
 from weft_providers.files.provider import Files
 
-# What is read
+# Content
 
 
 def test_a_folder_of_parquet_files(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_a_folder_of_parquet_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv"])
-def test_one_file_for_all(tmp_path: Path, ending: str) -> None:
+def test_single_file_of_several_symbols(tmp_path: Path, ending: str) -> None:
     both = pl.concat([candles(), candles("AAPL")])
     file = write(both, tmp_path / f"all.{ending}")
     batches = fetch(file)
@@ -58,25 +58,27 @@ def test_the_file_names_the_symbol_where_no_column_does(tmp_path: Path) -> None:
 
 
 def test_columns_may_have_other_names(tmp_path: Path) -> None:
-    own = candles().rename({"open_time": "Date", "close": "Close"}).with_columns(close=pl.lit(7.0))
-    file = write(own, tmp_path / "a.csv")
+    renamed = (
+        candles().rename({"open_time": "Date", "close": "Close"}).with_columns(close=pl.lit(7.0))
+    )
+    file = write(renamed, tmp_path / "a.csv")
     frame = only(fetch(file, columns={"Date": "open_time", "Close": "close"}))
     assert frame["close"].to_list() == candles()["close"].to_list()
 
 
-def test_only_the_interval_asked_for_is_taken(tmp_path: Path) -> None:
+def test_only_the_requested_interval_is_returned(tmp_path: Path) -> None:
     days = candles(step=DAY, interval=["1d"] * 5)
     file = write(pl.concat([candles(), days]), tmp_path / "a.parquet")
     assert len(only(fetch(file))) == 5
     assert only(fetch(file, "1d"))["open_time"].to_physical()[1] == START + DAY
 
 
-def test_an_interval_is_known_by_its_length(tmp_path: Path) -> None:
+def test_intervals_of_equal_length_are_equal(tmp_path: Path) -> None:
     file = write(candles(interval=["60m"] * 5), tmp_path / "a.parquet")
     assert only(fetch(file))["interval"].unique().to_list() == ["1h"]
 
 
-def test_files_of_another_interval_are_passed_over_in_silence(tmp_path: Path) -> None:
+def test_files_of_another_interval_are_passed_over(tmp_path: Path) -> None:
     write(candles(), tmp_path / "hours.parquet")
     write(candles(step=DAY, interval=["1d"] * 5), tmp_path / "days.parquet")
     batches = fetch(tmp_path)
@@ -86,7 +88,7 @@ def test_files_of_another_interval_are_passed_over_in_silence(tmp_path: Path) ->
         fetch(tmp_path, "4h")
 
 
-def test_without_interval_column_the_spacing_tells(tmp_path: Path) -> None:
+def test_spacing_gives_the_interval_without_a_column(tmp_path: Path) -> None:
     gaps = candles(rows=30).drop("interval").filter(pl.int_range(pl.len()) % 7 != 0)
     write(gaps, tmp_path / "BTCUSDT.csv")
     write(candles("ETHUSDT", step=5 * MINUTE).drop("interval"), tmp_path / "ETHUSDT.csv")
@@ -98,7 +100,7 @@ def test_without_interval_column_the_spacing_tells(tmp_path: Path) -> None:
     assert "0:05:00 apart, not 1h" in line
 
 
-def test_only_symbols_asked_for_are_given(tmp_path: Path) -> None:
+def test_only_requested_symbols_are_returned(tmp_path: Path) -> None:
     for symbol in ("BTCUSDT", "ETHUSDT"):
         write(candles(symbol), tmp_path / f"{symbol}.parquet")
     assert only(fetch(tmp_path, symbols=("ETHUSDT",)))["symbol"].unique().to_list() == ["ETHUSDT"]
@@ -138,7 +140,7 @@ def test_many_files_come_in_several_batches(tmp_path: Path) -> None:
 # Places
 
 
-def test_no_path_no_fetch() -> None:
+def test_fetch_without_a_path_raises() -> None:
     assert not Files().ready()
     assert Files(Files.Config(path=Path("x"))).ready()
     with pytest.raises(ConfigError, match=r"providers.files.path: no path is set"):
@@ -151,7 +153,7 @@ def test_a_path_to_nothing_names_key_and_value(tmp_path: Path) -> None:
     assert caught.value.hint
 
 
-def test_an_empty_folder_is_said_to_be_one(tmp_path: Path) -> None:
+def test_empty_folder_raises(tmp_path: Path) -> None:
     (tmp_path / ".hidden.parquet").touch()
     with pytest.raises(NoDataError, match=r"providers.files.path: no file in .* matches"):
         fetch(tmp_path)
@@ -173,7 +175,7 @@ def test_two_folders_never_share_a_source(tmp_path: Path, monkeypatch: pytest.Mo
 # Real data
 
 
-def test_the_real_perpetuals_are_read_whole(real_data: Path) -> None:
+def test_real_perpetuals_are_read_completely(real_data: Path) -> None:
     batches = fetch(real_data / "crypto_perp_1h", now=parse_time("2026-01-01T00:00:00Z"))
     frames = [b.candles for b in batches if b.candles is not None]
     assert sum(map(len, frames)) == 629_130
@@ -181,7 +183,7 @@ def test_the_real_perpetuals_are_read_whole(real_data: Path) -> None:
     assert problems(batches) == []
 
 
-def test_real_daily_stocks_are_read_as_they_are(real_data: Path) -> None:
+def test_real_daily_stocks_are_read_without_options(real_data: Path) -> None:
     later = parse_time("2026-01-01T00:00:00Z")
     place = real_data / "equities_1d" / "equities_1d.parquet"
     frame = only(fetch(place, "1d", now=later))

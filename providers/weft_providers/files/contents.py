@@ -1,4 +1,4 @@
-"""What is in a file: its bytes unpacked, its lines in columns, or its table."""
+"""Open candle files: unpack bytes, split lines into fields, load tables."""
 
 import csv
 import gzip
@@ -17,15 +17,15 @@ from weft.foundation.errors import DataError, NoDataError, SchemaError
 from weft_providers.files.forms import BLANKS, FileForm, split_line
 
 _MARK: Final = "\x1f"
-"""Between the fields of lines whose quotes have been taken off."""
+"""Separates the fields of a line after its quotes are removed; no text holds this character."""
 
 _TEXT_SUFFIXES = (".csv", ".txt", ".tsv")
 _ARROW_SUFFIXES = (".feather", ".arrow", ".ipc")
 
 
 @contextmanager
-def reading(source: str) -> Iterator[None]:
-    """Turn whatever a library raises about a damaged file into a `DataError`."""
+def as_data_error(source: str) -> Iterator[None]:
+    """Raise a `DataError` in place of the errors that libraries raise for a damaged file."""
     try:
         yield
     except (
@@ -44,24 +44,24 @@ def reading(source: str) -> Iterator[None]:
 
 
 def is_text(file: Path) -> bool:
-    """Whether a file holds lines of text, packed or not."""
+    """Whether a file holds lines of text, compressed or not."""
     name = file.name.lower().removesuffix(".gz")
     return name.endswith((*_TEXT_SUFFIXES, ".zip")) and not name.endswith(".json.zip")
 
 
 def is_json(file: Path) -> bool:
-    """Whether a file holds JSON, packed or not."""
+    """Whether a file holds JSON, compressed or not."""
     return file.name.lower().endswith((".json", ".json.gz", ".json.zip"))
 
 
 def unpack(file: Path, source: str) -> bytes:
-    """Return the bytes of a file, unpacked where it is packed.
+    """Return the bytes of a file, decompressed.
 
     Raises:
-        NoDataError: there are none.
-        DataError: it cannot be read, or an archive holds several files.
+        NoDataError: the file is empty.
+        DataError: the file cannot be read, or an archive holds several files.
     """
-    with reading(source):
+    with as_data_error(source):
         data = file.read_bytes()
         if file.name.lower().endswith(".gz"):
             data = gzip.decompress(data)
@@ -74,7 +74,7 @@ def unpack(file: Path, source: str) -> bytes:
 
 def _only_member(data: bytes, source: str) -> bytes:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        names = [one.filename for one in archive.infolist() if not one.is_dir()]
+        names = [member.filename for member in archive.infolist() if not member.is_dir()]
         names = [name for name in names if not name.startswith(("__MACOSX", "."))]
         if len(names) != 1:
             raise DataError(
@@ -86,13 +86,13 @@ def _only_member(data: bytes, source: str) -> bytes:
 
 
 def read_lines(data: bytes, form: FileForm, source: str) -> pl.DataFrame:
-    """Return the lines below the header, split into fields.
+    """Split the lines below the header into fields.
 
     Returns:
-        `line` (number in the file, from 1), `fields` (a list of texts) and `count` of them;
-        blank lines and comments are left out.
+        Columns `line` (number in the file, from 1), `fields` (a list of texts) and `count` (their
+        number). Blank lines and comments are left out.
     """
-    with reading(source):
+    with as_data_error(source):
         text = data.decode(form.encoding)
     lines = pl.DataFrame({"raw": [text]}).select(pl.col("raw").str.split("\n").explode())
     lines = lines.with_row_index("line", 1).slice(form.skip_rows)
@@ -118,16 +118,16 @@ def _split(raw: pl.Expr, separator: str, *, quoted: bool) -> pl.Expr:
 
 
 def read_table(file: Path, source: str) -> pl.DataFrame:
-    """Return a file that holds a table: Parquet, Arrow, or JSON.
+    """Load a file that holds a table: Parquet, Arrow or JSON.
 
     A JSON list of lists has columns named by their position from 1.
 
     Raises:
-        DataError: it is empty or cannot be read.
+        DataError: the file is empty or cannot be read.
     """
     if is_json(file):
         return _json_table(unpack(file, source), source)
-    with reading(source):
+    with as_data_error(source):
         if file.stat().st_size == 0:
             raise NoDataError("the file is empty", where=source)
         if file.name.lower().endswith(_ARROW_SUFFIXES):
@@ -136,7 +136,7 @@ def read_table(file: Path, source: str) -> pl.DataFrame:
 
 
 def _json_table(data: bytes, source: str) -> pl.DataFrame:
-    with reading(source):
+    with as_data_error(source):
         rows = orjson.loads(data)
         if isinstance(rows, dict):
             lists = [value for value in rows.values() if isinstance(value, list)]
@@ -150,7 +150,7 @@ def _json_table(data: bytes, source: str) -> pl.DataFrame:
 
 
 def as_csv(frame: pl.DataFrame) -> bytes:
-    """Return a table without names for its columns as the lines it would be in a text file."""
+    """Write the first rows of a table as CSV without a header, for finding its columns."""
     out = io.StringIO()
     csv.writer(out).writerows(frame.head(200).iter_rows())
     return out.getvalue().encode()

@@ -1,4 +1,4 @@
-"""Files as people have them: each kind is read to the very same candles, or the option is named."""
+"""Forms of candle files: each gives the same candles, or names the option that decides."""
 
 import gzip
 import io
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from tests.providers.candle_files import START, fetch, only, problems
+from tests.providers.files.candle_files import START, fetch, only, problems
 from weft.domain.instruments import Kind
 from weft.foundation.errors import DataError, NoDataError, SchemaError
 from weft.foundation.times import DAY, HOUR, MINUTE
@@ -27,15 +27,15 @@ def rows(
     step: int = HOUR, count: int = ROWS
 ) -> list[tuple[int, float, float, float, float, float]]:
     """Return plain candles: open time in microseconds, open, high, low, close, volume."""
-    made = []
+    candles = []
     for i in range(count):
         opened, closed = 1000.0 + 3 * i, 1001.25 + 3 * i + (i % 3)
-        made.append((START + i * step, opened, closed + 2.5, opened - 1.75, closed, 10.5 + i))
-    return made
+        candles.append((START + i * step, opened, closed + 2.5, opened - 1.75, closed, 10.5 + i))
+    return candles
 
 
 def expect(frame: pl.DataFrame, symbol: str, step: int = HOUR, *, volume: bool = True) -> None:
-    """Check that a frame holds the plain candles to the last bit."""
+    """Check that a frame holds exactly the plain candles."""
     assert frame["symbol"].unique().to_list() == [symbol]
     plain = rows(step)
     assert frame["open_time"].to_physical().to_list() == [row[0] for row in plain]
@@ -248,7 +248,7 @@ TEXTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-def test_a_kind_of_text_file_is_read_to_the_last_bit(tmp_path: Path, kind: str) -> None:
+def test_text_file_gives_the_exact_candles(tmp_path: Path, kind: str) -> None:
     text, options = TEXTS[kind]
     (tmp_path / "BTCUSDT.csv").write_text(text, encoding="utf-8", newline="")
     volume = kind != "columns by number"
@@ -256,13 +256,13 @@ def test_a_kind_of_text_file_is_read_to_the_last_bit(tmp_path: Path, kind: str) 
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
-def test_an_encoding_is_told_by_the_bytes(tmp_path: Path, encoding: str) -> None:
+def test_encoding_is_found_from_the_bytes(tmp_path: Path, encoding: str) -> None:
     text = lines(["# Kurse von heute, größer", HEADER], iso)
     (tmp_path / "BTCUSDT.csv").write_bytes(text.encode(encoding))
     expect(only(fetch(tmp_path)), "BTCUSDT")
 
 
-def test_a_character_cut_in_two_is_still_utf_8() -> None:
+def test_incomplete_last_character_is_still_utf_8() -> None:
     assert find_encoding("aé".encode()[:2]) == "utf-8"
     assert find_encoding("aé, b".encode("cp1252")) == "cp1252"
 
@@ -275,14 +275,14 @@ def zipped(text: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["BTCUSDT-1h-2024-01.zip", "BTCUSDT-1h.csv.zip", "BTCUSDT.csv.gz"])
-def test_packed_files_are_read(tmp_path: Path, name: str) -> None:
+def test_compressed_files_are_read(tmp_path: Path, name: str) -> None:
     text = lines([], str, after=kline_rest(1))
     packed = gzip.compress(text.encode()) if name.endswith(".gz") else zipped(text)
     (tmp_path / name).write_bytes(packed)
     expect(only(fetch(tmp_path)), "BTCUSDT")
 
 
-def test_an_archive_of_several_files_asks_to_be_unpacked(tmp_path: Path) -> None:
+def test_archive_of_several_files_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         archive.writestr("a.csv", "x")
         archive.writestr("b.csv", "x")
@@ -290,7 +290,7 @@ def test_an_archive_of_several_files_asks_to_be_unpacked(tmp_path: Path) -> None
         fetch(tmp_path)
 
 
-def test_another_bots_data_is_read(tmp_path: Path) -> None:
+def test_exports_of_another_bot_are_read(tmp_path: Path) -> None:
     plain = [[t // 1000, *values] for t, *values in rows()]
     (tmp_path / "BTC_USDT-1h.json").write_text(json.dumps(plain))
     (tmp_path / "ETH_USDT-1h.json.gz").write_bytes(gzip.compress(json.dumps(plain).encode()))
@@ -309,12 +309,16 @@ def test_another_bots_data_is_read(tmp_path: Path) -> None:
 
 
 def yahoo(levels: Sequence[Sequence[str]], tickers: int) -> str:
-    made = [",".join(level) for level in levels]
+    lines_of_file = [",".join(level) for level in levels]
     for t, *values in rows(DAY):
         opened, high, low, close, volume = values
-        own = [close, close, high, low, opened, volume]
-        made.append(",".join([f"{at(t):%Y-%m-%d}", *(str(x) for x in own for _ in range(tickers))]))
-    return "\n".join(made) + "\n"
+        values_of_ticker = [close, close, high, low, opened, volume]
+        lines_of_file.append(
+            ",".join(
+                [f"{at(t):%Y-%m-%d}", *(str(x) for x in values_of_ticker for _ in range(tickers))]
+            )
+        )
+    return "\n".join(lines_of_file) + "\n"
 
 
 PRICES = ("Adj Close", "Close", "High", "Low", "Open", "Volume")
@@ -341,7 +345,7 @@ def test_a_header_with_the_ticker_above(tmp_path: Path) -> None:
     expect(only(fetch(tmp_path, "1d")), "AAPL", DAY)
 
 
-# What can be read in two ways
+# Ambiguous files
 
 
 REFUSED: dict[str, tuple[str, str]] = {
@@ -351,7 +355,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     ),
     "days of a spreadsheet": (
         lines([HEADER], lambda t: repr(45_292 + (t - START) / DAY)),
-        "it looks like days as a spreadsheet counts them. Set time_format: excel",
+        "which looks like the days of a spreadsheet. Set time_format: excel",
     ),
     "a decimal or a thousand": (
         lines(
@@ -365,7 +369,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     ),
     "names in no language": (
         lines(["p,q,r,s,u,w"], iso),
-        "column 'open' is missing; found 'p', 'q', 'r', 's', 'u', 'w'. Tell its name",
+        "column 'open' is missing; found 'p', 'q', 'r', 's', 'u', 'w'. Name it",
     ),
     "prices in no known order": (
         "".join(f"{iso(t)},9{i},{i + 1},3{i % 9},7\n" for i, (t, *_) in enumerate(rows())),
@@ -373,20 +377,20 @@ REFUSED: dict[str, tuple[str, str]] = {
     ),
     "times in no known form": (
         lines([HEADER], lambda t: at(t).strftime("%H:%M %d/%m/%y")),
-        "expected times like 2025-03-01T00:00:00Z. Tell how they are written with time_format",
+        "expected times like 2025-03-01T00:00:00Z. State how they are written with time_format",
     ),
 }
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_can_be_read_in_two_ways_names_the_way_out(tmp_path: Path, kind: str) -> None:
-    text, said = REFUSED[kind]
+def test_ambiguous_file_names_the_option_that_decides(tmp_path: Path, kind: str) -> None:
+    text, message = REFUSED[kind]
     (tmp_path / "BTCUSDT.csv").write_text(text)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         fetch(tmp_path)
 
 
-def test_one_day_past_the_twelfth_tells_which_comes_first(tmp_path: Path) -> None:
+def test_day_after_the_twelfth_decides_day_or_month_first(tmp_path: Path) -> None:
     for form in ("%d/%m/%Y", "%m/%d/%Y"):
         text = lines([HEADER], lambda t, form=form: at(t).strftime(form), step=DAY)  # type: ignore[misc]  # a default
         (tmp_path / "BTCUSDT.csv").write_text(text)
@@ -396,15 +400,15 @@ def test_one_day_past_the_twelfth_tells_which_comes_first(tmp_path: Path) -> Non
 # Lines
 
 
-def test_a_bad_line_costs_that_line(tmp_path: Path) -> None:
+def test_bad_line_costs_only_that_line(tmp_path: Path) -> None:
     text = lines([HEADER], iso).splitlines()
     text[7] = text[7].replace("10", "ten", 1)
     text[9] = "2024-01-01T08:00:00Z,1024.0,1027"
     (tmp_path / "BTCUSDT.csv").write_text("\n".join(text))
     batches = fetch(tmp_path)
     assert len(only(batches)) == ROWS - 2
-    (told,) = problems(batches)
-    assert told.startswith("BTCUSDT.csv: 2 lines that cannot be read left out, the first is line 8")
+    (line,) = problems(batches)
+    assert line.startswith("BTCUSDT.csv: 2 lines that cannot be read left out, the first is line 8")
 
 
 def test_minutes_without_a_trade_are_no_bad_lines(tmp_path: Path) -> None:
@@ -419,22 +423,40 @@ def test_minutes_without_a_trade_are_no_bad_lines(tmp_path: Path) -> None:
     )
 
 
-def test_the_newest_may_come_first(tmp_path: Path) -> None:
+def test_newest_candle_may_come_first(tmp_path: Path) -> None:
     head, *body = lines([HEADER], iso).splitlines()
     (tmp_path / "BTCUSDT.csv").write_text("\n".join([head, *reversed(body)]))
     expect(only(fetch(tmp_path)), "BTCUSDT")
 
 
-def test_stamps_of_two_units_are_read_each_by_its_own(tmp_path: Path) -> None:
-    text = lines([HEADER], lambda t: str(t if t > START + 9 * HOUR else t // 1000))
-    (tmp_path / "BTCUSDT.csv").write_text(text)
+SCALES = {"seconds": 10**6, "milliseconds": 1000, "microseconds": 1}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("milliseconds", "microseconds"),
+        ("seconds", "milliseconds"),
+        ("microseconds", "seconds"),
+    ],
+)
+@pytest.mark.parametrize("change", [3, 20, 37])
+def test_stamps_of_two_units_are_parsed_each_by_its_own(
+    tmp_path: Path, before: str, after: str, change: int
+) -> None:
+    def stamp(t: int) -> str:
+        return str(t // SCALES[before if t < START + change * HOUR else after])
+
+    (tmp_path / "BTCUSDT.csv").write_text(lines([HEADER], stamp))
     batches = fetch(tmp_path)
     expect(only(batches), "BTCUSDT")
-    (told,) = problems(batches)
-    assert "open_time mixes milliseconds and microseconds since 1970" in told
+    (problem,) = problems(batches)
+    assert "open_time mixes " in problem
+    assert before in problem
+    assert after in problem
 
 
-def test_an_hour_that_comes_twice_is_left_out(tmp_path: Path) -> None:
+def test_repeated_hour_of_a_time_zone_is_left_out(tmp_path: Path) -> None:
     autumn = ["2023-11-05 00:00", "2023-11-05 01:00", "2023-11-05 02:00", "2023-11-05 03:00"]
     text = "\n".join([HEADER, *(f"{time},1,2,0.5,1,7" for time in autumn)])
     (tmp_path / "BTCUSDT.csv").write_text(text)
@@ -443,7 +465,7 @@ def test_an_hour_that_comes_twice_is_left_out(tmp_path: Path) -> None:
     assert "line 3: open_time '2023-11-05 01:00' is no time" in problems(batches)[0]
 
 
-def test_a_form_is_told_from_the_first_bytes_alone() -> None:
+def test_form_is_found_from_the_first_bytes() -> None:
     form = sniff(TEXTS["decimal commas"][0].encode(), FormOptions(), "x.csv")
     assert (form.separator, form.decimal, form.skip_rows, form.width) == (";", ",", 1, 6)
     assert form.header == tuple(HEADER.split(","))
@@ -464,7 +486,7 @@ def test_months_of_one_market_are_one_symbol(tmp_path: Path) -> None:
     expect(only(fetch(tmp_path)).sort("open_time"), "BTCUSDT")
 
 
-def test_folders_may_name_symbol_and_interval(tmp_path: Path) -> None:
+def test_folders_give_symbol_and_interval(tmp_path: Path) -> None:
     place = tmp_path / "BTCUSDT" / "1h"
     place.mkdir(parents=True)
     (place / "2024-01.csv").write_text(lines([HEADER], iso))
@@ -474,13 +496,13 @@ def test_folders_may_name_symbol_and_interval(tmp_path: Path) -> None:
     expect(only(fetch(tmp_path, symbol="{symbol}/{interval}/{any}")), "BTCUSDT")
 
 
-def test_names_of_dates_alone_ask_for_the_symbol(tmp_path: Path) -> None:
+def test_names_of_only_dates_need_the_option_symbol(tmp_path: Path) -> None:
     (tmp_path / "2024-01.csv").write_text(lines([HEADER], iso))
-    with pytest.raises(SchemaError, match=r"neither a column nor its name says.*Set symbol"):
+    with pytest.raises(SchemaError, match=r"neither a column nor the file name gives.*Set symbol"):
         fetch(tmp_path)
 
 
-def test_a_name_that_fits_no_pattern_is_told(tmp_path: Path) -> None:
+def test_name_that_does_not_fit_the_pattern_is_reported(tmp_path: Path) -> None:
     (tmp_path / "prices.csv").write_text(lines([HEADER], iso))
     with pytest.raises(SchemaError, match=r"its name does not fit symbol: \{symbol\}-\{interval\}"):
         fetch(tmp_path, symbol="{symbol}-{interval}")
@@ -499,7 +521,7 @@ def test_finer_candles_hint_at_the_base_interval(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"time_zone": "Berlin"}, "'Berlin' is no time zone"),
         ({"encoding": "klingon"}, "'klingon' is no encoding known here"),
@@ -511,6 +533,6 @@ def test_finer_candles_hint_at_the_base_interval(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_options_that_cannot_be_are_refused_at_once(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Files.Config(**options)

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.providers.candle_files import START, candles, fetch, write
+from tests.providers.files.candle_files import START, candles, fetch, write
 from weft.foundation.errors import SchemaError, WeftError
 from weft.foundation.times import DAY
 from weft_providers.files.provider import Files
@@ -23,7 +23,7 @@ def facts(**columns: Any) -> pl.DataFrame:
     return pl.DataFrame(plain | columns)
 
 
-def test_observations_come_with_a_stated_lag(tmp_path: Path) -> None:
+def test_observations_are_known_after_the_stated_lag(tmp_path: Path) -> None:
     file = write(candles(), tmp_path / "BTCUSDT.csv")
     (tmp_path / "facts").mkdir()
     write(facts(), tmp_path / "facts" / "funding.csv")
@@ -39,12 +39,12 @@ def test_observations_come_with_a_stated_lag(tmp_path: Path) -> None:
         fetch(file, observations=place)
 
 
-def test_a_lag_that_is_no_interval_is_refused_at_once() -> None:
+def test_lag_that_is_no_interval_is_refused() -> None:
     with pytest.raises(ValueError, match=r"'soon' is not an interval"):
         Files.Config(observation_lag="soon")
 
 
-def test_observations_not_known_yet_come_later(tmp_path: Path) -> None:
+def test_observations_known_in_the_future_are_read_later(tmp_path: Path) -> None:
     file = write(candles(), tmp_path / "BTCUSDT.csv")
     known = ["2024-01-01T01:00:00Z", "2024-01-03T00:00:00Z"]
     place = write(facts(known_at=known), tmp_path / "facts.parquet")
@@ -56,7 +56,7 @@ def test_observations_not_known_yet_come_later(tmp_path: Path) -> None:
     assert len(late.observations) == 2
 
 
-def test_observations_that_are_not_there_name_their_key(tmp_path: Path) -> None:
+def test_missing_observations_name_their_key(tmp_path: Path) -> None:
     file = write(candles(), tmp_path / "BTCUSDT.csv")
     with pytest.raises(WeftError, match=r"providers.files.observations: expected a file"):
         fetch(file, observations=tmp_path / "nowhere")

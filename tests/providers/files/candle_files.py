@@ -1,4 +1,4 @@
-"""Files of candles, and fetching what a folder of them holds."""
+"""Write candle files, and fetch them with the provider."""
 
 import asyncio
 from pathlib import Path
@@ -47,8 +47,8 @@ def fetch(
     async def go() -> list[Batch]:
         provider = Files(Files.Config(path=path, **options))
         request = Request(Interval.parse(interval), symbols, START, cursor=cursor)
-        nobody = cast("Http", None)  # files are not asked over HTTP
-        return [b async for b in provider.fetch(request, nobody, SimulatedClock(now))]
+        http = cast("Http", None)  # the files provider makes no requests
+        return [b async for b in provider.fetch(request, http, SimulatedClock(now))]
 
     return asyncio.run(go())
 
