@@ -214,9 +214,9 @@ def test_recorded_signals_are_made_again(weft: Weft) -> None:
     weft("signals", "--as-of", "2026-02-01T00:00:00Z")
     done = weft("replay")
     assert done.code == 0
-    assert f"{2 * len(signals)} of {2 * len(signals)} made again to the last byte" in done.out
+    assert f"{2 * len(signals)} of {2 * len(signals)} identical to the last byte" in done.out
     one = weft("replay", signals[0]["id"][:8])
-    assert "1 of 1 made again" in one.out
+    assert "1 of 1 identical" in one.out
     changed = weft("replay", signals[0]["id"], "--set", "ensemble.long_above=99")
     assert changed.code == 1
     assert "versions.config" in changed.out
@@ -230,7 +230,7 @@ def test_a_replay_under_another_arithmetic_says_what_differs_between_the_two(wef
     assert "another arithmetic" not in weft("replay").out
     done = weft("replay", env={"OPENBLAS_CORETYPE": "Prescott"})
     assert done.code == 0
-    assert f"{count} of {count} made again" in done.out
+    assert f"{count} of {count} identical" in done.out
     said = done.out.replace("\n", " ")
     assert "Recorded under another arithmetic: settings was" in said
     assert "OPENBLAS_CORETYPE=Prescott" in said

@@ -9,8 +9,8 @@ import pytest
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 KEPT = """
-from weft_app.memory import give_memory_back
-give_memory_back()
+from weft_app.memory import return_freed_memory
+return_freed_memory()
 import polars as pl
 
 def resident():
@@ -26,8 +26,8 @@ print(resident() - before)
 
 SAID = """
 import os
-from weft_app.memory import give_memory_back
-give_memory_back()
+from weft_app.memory import return_freed_memory
+return_freed_memory()
 print(os.environ["_RJEM_MALLOC_CONF"], os.environ["MALLOC_ARENA_MAX"])
 """
 

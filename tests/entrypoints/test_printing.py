@@ -11,7 +11,9 @@ from weft.collect.intake import RoundResult
 from weft.domain.signal import UNKNOWN_REGIME, Report
 from weft_app.cli import app as command_line
 from weft_app.commands import backfill, explain, signals
-from weft_app.session import duration, open_answer, print_problems, print_round
+from weft_app.progress import duration
+from weft_app.session import print_problems, print_round
+from weft_app.terminal import open_results
 
 LINES = (
     "needs feedparser. pip install 'weft[news]'",
@@ -42,7 +44,7 @@ def test_an_error_that_is_among_the_problems_is_printed_once(
 
 @pytest.mark.parametrize("line", LINES)
 def test_an_error_stands_whole_in_a_table(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    open_answer().print(backfill._summary([RoundResult("rss", error=line)]))
+    open_results().print(backfill._summary([RoundResult("rss", error=line)]))
     assert line in capsys.readouterr().out
 
 
@@ -51,12 +53,12 @@ def test_what_a_signal_says_stands_whole_in_a_table(
     line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = sample_signal(symbol=line, missing_models={"regime": line})
-    signals._print_table(Report(one.as_of, "real", (one,), {"ETHUSDT": line}))
+    signals._print_table(Report(one.as_of, "real", (one,), {"ETHUSDT": line}), "real data", {})
     told = capsys.readouterr().out
     assert f"regime: {line}" in told
     assert f" {line} " in told
     assert f"ETHUSDT: no signal: {line}" in told
-    explain._print_head(open_answer(), one)
+    explain._print_head(open_results(), one, "real data")
     assert f"{line} as of" in capsys.readouterr().out
 
 
@@ -66,15 +68,15 @@ def test_a_regime_that_is_not_trusted_is_not_printed_as_one(
     known = sample_signal()
     assert known.regime is not None
     for regime, said, unsaid in (
-        (known.regime, "bull (bull 75%), trust 0.90; chance of a change", "unknown"),
+        (known.regime, "bull (bull 75%), trust 0.90; probability of a change", "unknown"),
         (
             replace(known.regime, name=UNKNOWN_REGIME, trust=0.0, change_probability=None),
-            "Regime unknown: its states have not earned trust",
+            "Regime unknown: trust in its model is 0.00",
             "75%",
         ),
     ):
         one = replace(known, regime=regime)
-        explain._print_head(open_answer(), one)
+        explain._print_head(open_results(), one, "real data")
         head = " ".join(capsys.readouterr().out.split())
         assert said in head
         assert unsaid not in head
@@ -88,7 +90,7 @@ def test_symbols_without_a_signal_share_a_line_for_each_reason(
     one = sample_signal(missing_models={"models.a": "none", "models.b": "none", "models.c": "none"})
     omitted = {f"COIN{n}USDT": "not in the universe (listed)" for n in range(35)}
     report = Report(one.as_of, "real", (one,), {**omitted, "SOLUSDT": "its candles stop"})
-    signals._print_table(report, {"models.c": "training since 21:21 UTC, 30 % done"})
+    signals._print_table(report, "real data", {"models.c": "training since 21:21 UTC, 30 % done"})
     told = capsys.readouterr().out
     assert "35 other symbols have no signal: not in the universe (listed)" in told
     assert "SOLUSDT: no signal: its candles stop" in told
@@ -99,7 +101,7 @@ def test_symbols_without_a_signal_share_a_line_for_each_reason(
 
 def test_the_table_says_which_layers_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
     one = sample_signal(missing_layers={"correlation": "gave no answer within 20 seconds"})
-    signals._print_table(Report(one.as_of, "real", (one,), {}))
+    signals._print_table(Report(one.as_of, "real", (one,), {}), "real data", {})
     line = "The signals lack the layer correlation: gave no answer within 20 seconds"
     assert line in capsys.readouterr().out
 
@@ -119,7 +121,7 @@ def test_sources_that_lack_something_share_a_line(
     assert told[0] == "files: BTC.csv: a candle was refused"
     assert told[1].startswith("2 sources answered in full; 1 in part: glassnode; 1 did not")
     assert told[1].endswith(
-        "not answer: fred. -v says why, and so does `weft providers check fred`."
+        "not answer: fred. For the reasons, add -v or run `weft providers check fred`."
     )
     assert len(told) == 2
     engine.close()

@@ -21,10 +21,13 @@ from weft.domain.instruments import describe
 from weft.domain.signal import Report
 from weft.foundation.errors import ConfigError, NoDataError, StorageError, WeftError
 from weft.foundation.times import parse_time
+from weft_app import commands as command_package
+from weft_app.cli import COMMANDS, LazyCommand
 from weft_app.cli import app as command_line
 from weft_app.commands.config import notes_on
 from weft_app.commands.signals import select
 from weft_app.demo import sandboxed
+from weft_app.profile import Profile
 from weft_app.session import open_engine, parse_instant, warn_about
 
 
@@ -59,8 +62,9 @@ SERVERS = {("serve",), ("sandbox",)}
 
 
 def commands(group: Any, name: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield name and command of every command that is no group."""
-    for part, command in group.commands.items():
+    """Yield name and command of every command that is not a group."""
+    for part, listed in group.commands.items():
+        command = listed.load() if isinstance(listed, LazyCommand) else listed
         if hasattr(command, "commands"):
             yield from commands(command, (*name, part))
         else:
@@ -76,6 +80,13 @@ def test_every_command_takes_the_shared_options_once(name: tuple[str, ...]) -> N
     shared = ["--config", "-c", "--set", "--sandbox", "--home", "--verbose", "-v"]
     assert {word: options.count(word) for word in shared} == dict.fromkeys(shared, 1)
     assert ("--json" in options) is (name not in SERVERS)
+
+
+def test_the_list_of_commands_has_their_modules_and_their_help() -> None:
+    folder = Path(command_package.__file__ or "").parent
+    assert {file.stem for file in folder.glob("[!_]*.py")} == set(COMMANDS)
+    for name, text in COMMANDS.items():
+        assert text.startswith(LazyCommand(name).load().get_short_help_str(200))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +149,7 @@ from weft_app.terminal import print_json
 accept_every_character()
 one = sample_signal(symbol="\u5e01\u5b89\U0001f600USDT")
 print_json(orjson.dumps({"symbol": one.symbol}))
-_print_table(Report(one.as_of, "real", (one,), {}))
+_print_table(Report(one.as_of, "real", (one,), {}), "real data", {})
 """
 
 
@@ -164,17 +175,17 @@ def test_the_sandbox_keeps_what_it_brings_in_a_home_of_its_own(
     monkeypatch.setenv("WEFT_HOME", str(tmp_path))
     # One vendor's key alone brings no candles to compose from.
     monkeypatch.setenv("FRED_API_KEY", "a-real-key")
-    with sandboxed(None, ["sandbox.port=0"]) as through:
-        assert f"storage.lake={tmp_path}/sandbox/lake" in through
-        assert f"storage.ledger=sqlite:///{tmp_path}/sandbox/ledger.db" in through
-        assert "providers.fred.api_key=sandbox" in through
-        assert not any("a-real-key" in override for override in through)
+    with sandboxed(Profile(overrides=["sandbox.port=0"])) as profile:
+        assert f"storage.lake={tmp_path}/sandbox/lake" in profile.overrides
+        assert f"storage.ledger=sqlite:///{tmp_path}/sandbox/ledger.db" in profile.overrides
+        assert "providers.fred.api_key=sandbox" in profile.overrides
+        assert not any("a-real-key" in override for override in profile.overrides)
 
 
 def test_real_candles_are_never_replaced_by_made_up_ones(tmp_path: Path) -> None:
     real = [f"providers.files.path={tmp_path}"]
-    with sandboxed(None, real) as through:
-        assert through == real
+    with sandboxed(Profile(overrides=real)) as profile:
+        assert profile.overrides == real
 
 
 def test_without_a_source_of_candles_the_message_says_so(tmp_path: Path) -> None:
@@ -182,22 +193,20 @@ def test_without_a_source_of_candles_the_message_says_so(tmp_path: Path) -> None
     with pytest.raises(NoDataError, match=r"source of candles is missing.*other data: fred"):
         engine.view()
     assert list(notes_on(engine.composition)) == [
-        "providers: none of those that are on brings candles: fred"
+        "providers: no enabled provider brings candles: fred"
     ]
     engine.close()
 
 
 def test_a_composition_that_cannot_say_anything_is_noted(tmp_path: Path) -> None:
     silent = make_engine(tmp_path, *ALONE, "layers.technical.weight=0")
-    assert list(notes_on(silent.composition)) == [
-        "layers: every weight is 0, so that no layer is heard"
-    ]
+    assert list(notes_on(silent.composition)) == ["layers: every weight is 0, so no layer counts"]
     silent.close()
     gone = tmp_path / "gone"
     over = (*ALONE, "layers.technical.enabled=false", f"providers.files.path={gone}")
     empty = make_engine(tmp_path, *over)
     assert list(notes_on(empty.composition)) == [
-        "layers: none is on, so that every signal is NEUTRAL",
+        "layers: no layer is enabled, so every signal is NEUTRAL",
         f"providers.files.path: {gone} does not exist",
     ]
     empty.close()
@@ -236,10 +245,10 @@ def test_what_is_not_recorded_needs_no_ledger(
     (tmp_path / "no-ledger.db").write_text("this is a text, and no database of any kind\n" * 100)
     over = [f"storage.ledger=sqlite:///{tmp_path}/no-ledger.db", *ALONE]
     with pytest.raises(StorageError):
-        open_engine(None, over)
-    engine = open_engine(None, over, records=False)
+        open_engine(Profile(overrides=over))
+    engine = open_engine(Profile(overrides=over), records=False)
     assert engine.ledger.verify()[0] == 0
-    assert "Nothing is recorded" in capsys.readouterr().err
+    assert "records nothing and goes on without the ledger" in capsys.readouterr().err
     engine.close()
 
 

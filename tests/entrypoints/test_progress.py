@@ -108,7 +108,7 @@ from weft_app.commands.signals import _print_table
 fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 40, int(sys.argv[1]), 0, 0))
 levels = {"entry": 101864.9, "stop_loss": 98000.1, "take_profit": 110000.2}
 found = [sample_signal(symbol=name, **levels) for name in ("1000PEPEUSDT", "BTCUSDT")]
-_print_table(Report(found[0].as_of, "real", tuple(found), {}))
+_print_table(Report(found[0].as_of, "real", tuple(found), {}), "real data", {})
 """
 
 

@@ -3,26 +3,32 @@
 import asyncio
 import math
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import closing
+from typing import Annotated
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from weft.domain.signal import to_json
+from weft.domain.signal import Report, to_json
 from weft.engine.engine import Engine
 from weft.foundation.errors import ConfigError, NoDataError
+from weft_app.figures import percent
 from weft_app.portfolio import Figures, RiskReport, measure, positions_of, read_history
+from weft_app.profile import AsOfOption, JsonOption, profile_of
 from weft_app.session import (
     bring_up_to_date,
     compose_report,
-    open_answer,
+    data_label,
     open_engine,
     parse_instant,
-    print_json,
     warn_about,
 )
+from weft_app.terminal import open_results, print_json
+
+app = typer.Typer(add_completion=False)
 
 _WHERE = "weft risk"
 _NAMES = {
@@ -34,42 +40,38 @@ _NAMES = {
 }
 
 
-def run(
-    positions: Sequence[str],
-    config: Path | None,
-    as_of: str | None,
-    overrides: Sequence[str],
+@app.command()
+def risk(
+    context: typer.Context,
+    positions: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SYMBOL=FRACTION]...",
+            help="Fractions of the equity, negative for a short; those of the signals by default.",
+        ),
+    ] = None,
     *,
-    days: int | None,
-    seed: int,
-    as_json: bool,
+    as_of: AsOfOption = None,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            help="Days of history for volatility and correlation; 60, or more for long candles.",
+            min=1,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers.", min=0)] = 0,
+    as_json: JsonOption = False,
 ) -> None:
-    """Bring the store up to date, and print what the positions can lose together.
-
-    Args:
-        positions: as ``SYMBOL=FRACTION`` of the equity; none for those of the present signals.
-        config: config file; None for the default one.
-        as_of: a past instant; None for the newest close.
-        overrides: keys to override, as ``key.path=value``.
-        days: how far back returns reach; None for what the candles need.
-        seed: of the random numbers.
-        as_json: whether to print JSON.
-
-    Raises:
-        ConfigError: a position is no symbol and fraction.
-        UnknownSymbolError: no provider has brought one of them.
-        NoDataError: there are no signals, or none of the positions can be measured.
-    """
-    asked = parse_positions(positions)
+    """Show what positions can lose together, and how much each adds."""
+    fractions = parse_positions(positions or ())
     instant = None if as_of is None else parse_instant(as_of)
-    engine = open_engine(config, overrides)
-    try:
+    with closing(open_engine(profile_of(context))) as engine:
         asyncio.run(bring_up_to_date(engine))
-        held = asked or _of_signals(engine, instant)
-        history = read_history(engine, held, instant, days)
+        if not fractions:
+            fractions = _positions_of_signals(engine, compose_report(engine, engine.view(instant)))
+        history = read_history(engine, fractions, instant, days)
         report = measure(engine, history, seed=seed)
-    finally:
-        engine.close()
+        data = data_label(report.measured.data, report.as_of, engine)
     if report.left_out and not report.positions:
         raise NoDataError(
             "; ".join(f"{symbol}: {why}" for symbol, why in report.left_out.items()),
@@ -79,29 +81,29 @@ def run(
     if as_json:
         print_json(to_json(report))
     else:
-        _print_report(open_answer(), report)
+        _print_report(open_results(), report, data)
 
 
 def parse_positions(texts: Sequence[str]) -> dict[str, float]:
     """Return fractions of the equity by symbol.
 
     Raises:
-        ConfigError: one line for each text that is no ``SYMBOL=FRACTION``.
+        ConfigError: a text is not ``SYMBOL=FRACTION``; one line for each.
     """
-    found: dict[str, float] = {}
+    fractions: dict[str, float] = {}
     problems = []
     for text in texts:
-        symbol, _, said = text.partition("=")
-        fraction = _number(said)
+        symbol, _, right = text.partition("=")
+        fraction = _number(right)
         if not symbol or fraction is None:
-            problems.append(f"{text!r} is no SYMBOL=FRACTION with a number, such as BTCUSDT=-0.25")
-        elif symbol in found:
+            problems.append(f"{text!r} is not SYMBOL=FRACTION with a number, such as BTCUSDT=-0.25")
+        elif symbol in fractions:
             problems.append(f"{symbol} is given twice")
         else:
-            found[symbol] = fraction
+            fractions[symbol] = fraction
     if problems:
-        raise ConfigError("positions that cannot be read", where=_WHERE, problems=problems)
-    return found
+        raise ConfigError("some positions cannot be read", where=_WHERE, problems=problems)
+    return fractions
 
 
 def _number(text: str) -> float | None:
@@ -112,40 +114,38 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _of_signals(engine: Engine, instant: int | None) -> dict[str, float]:
-    view = engine.view(instant)
-    report = compose_report(engine, view)
+def _positions_of_signals(engine: Engine, report: Report) -> dict[str, float]:
     warn_about(report, engine)
     if not report.signals:
         why = next((f"{symbol}: {why}" for symbol, why in report.omitted.items()), "no symbols")
         raise NoDataError(
             f"there is no signal at {report.as_of}; {why}",
             where=_WHERE,
-            hint="Give positions, as SYMBOL=FRACTION",
+            hint="Name positions as SYMBOL=FRACTION",
         )
     return positions_of(report.signals)
 
 
-def _print_report(console: Console, report: RiskReport) -> None:
+def _print_report(console: Console, report: RiskReport, data: str) -> None:
     if report.figures is None:
         console.print(f"No positions as of {report.as_of}: nothing can be lost.")
         return
-    console.print(_losses(report, report.figures))
+    console.print(_losses(report, report.figures, data))
     console.print(_parts(report, report.figures))
     console.print(_shocks(report))
     for symbol, why in report.left_out.items():
-        console.print(f"[yellow]{escape(symbol)} is in none of these figures:[/] {escape(why)}")
+        console.print(f"[yellow]{escape(symbol)} is not in these figures:[/] {escape(why)}")
     for note in report.notes:
         console.print(f"[yellow]{escape(note)}")
     console.print(f"[dim]{_measured_on(report)}", soft_wrap=True)
 
 
-def _losses(report: RiskReport, figures: Figures) -> Table:
+def _losses(report: RiskReport, figures: Figures, data: str) -> Table:
     table = Table(
         title=f"Portfolio as of {report.as_of}, gross {report.gross:.1%}, net {report.net:+.1%} "
-        f"of the equity, {report.measured.data} data",
+        f"of the equity, {data}",
         title_justify="left",
-        caption="What can be lost by the horizon, of the equity. DD: deepest fall on the way.",
+        caption="Losses by the horizon, in percent of the equity. DD: deepest drawdown on the way.",
         caption_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -154,25 +154,25 @@ def _losses(report: RiskReport, figures: Figures) -> Table:
     for name in ("VaR 95", "VaR 99", "CVaR 95", "CVaR 99", "DD median", "DD 95"):
         table.add_column(name, justify="right", no_wrap=True)
     rows = {"as measured": figures, **{_NAMES[n]: f for n, f in report.stresses.items()}}
-    for name, one in rows.items():
-        cells = (one.var_95, one.var_99, one.cvar_95, one.cvar_99)
-        falls = (one.drawdown_median, one.drawdown_95)
-        table.add_row(name, *(f"{value:.2%}" for value in (*cells, *falls)))
+    for name, row in rows.items():
+        losses = (row.var_95, row.var_99, row.cvar_95, row.cvar_99)
+        drawdowns = (row.drawdown_median, row.drawdown_95)
+        table.add_row(name, *(percent(value) for value in (*losses, *drawdowns)))
     return table
 
 
 def _parts(report: RiskReport, figures: Figures) -> Table:
     table = Table(title="What each position adds to CVaR 95", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("symbol", no_wrap=True)
-    for name in ("fraction", "volatility", "returns", "adds"):
+    for name in ("fraction", "volatility a candle", "returns", "adds"):
         table.add_column(name, justify="right", no_wrap=True)
-    for one in report.positions:
+    for position in report.positions:
         table.add_row(
-            escape(one.symbol),
-            f"{one.fraction:+.1%}",
-            f"{one.volatility:.2%}",
-            f"{one.returns:,}",
-            f"{one.contribution:+.3%}",
+            escape(position.symbol),
+            f"{position.fraction:+.1%}",
+            percent(position.volatility),
+            f"{position.returns:,}",
+            f"{position.contribution:+.3%}",
         )
     table.add_section()
     table.add_row("together", f"{report.net:+.1%}", "", "", f"{figures.cvar_95:+.3%}")
@@ -180,26 +180,28 @@ def _parts(report: RiskReport, figures: Figures) -> Table:
 
 
 def _shocks(report: RiskReport) -> Table:
-    table = Table(title="If a fall of the past came again", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title="If a past fall of the market came again", title_justify="left", box=SIMPLE_HEAD
+    )
     table.add_column("shock", no_wrap=True)
     table.add_column("change of the equity", justify="right", no_wrap=True)
     for name, loss in report.shocks.items():
-        table.add_row(name, f"{-loss:+.1%}")
+        table.add_row(name.replace("_", " "), f"{-loss:+.1%}")
     return table
 
 
 def _measured_on(report: RiskReport) -> str:
     on = report.measured
-    told = (
+    text = (
         f"Measured on {on.rows:,} returns of {on.interval} candles, from {on.since} through "
         f"{on.through}; {on.paths:,} paths of {on.horizon_candles} candles, seed {on.seed}. "
-        "Returns are taken as normal, but real tails are heavier: on hourly candles of 2023 to "
+        "The simulation draws normal returns; real tails are heavier: on hourly candles of 2023 to "
         "2025, VaR 99 was exceeded in 1.4 to 2.2 % of spans."
     )
     if report.repair is not None and report.repair.needed:
-        told += (
+        text += (
             f"\nThe correlations were repaired: their smallest eigenvalue was "
             f"{report.repair.least_eigenvalue:.2g}; no correlation moved by more than "
             f"{report.repair.largest_change:.2g}."
         )
-    return told
+    return text
