@@ -1,25 +1,25 @@
 """The sandbox in place of every provider: Weft without a key or a network."""
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from weft.components.provider import SourceKind
 from weft.compose.composition import Composition
 from weft.config.loading import LoadedSettings
 from weft.engine.assembly import compose_settings
-from weft.foundation.errors import MissingDependencyError
+from weft.foundation.errors import MissingDependencyError, WeftError
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft_app.installed import http_providers
 from weft_app.profile import Profile
 from weft_app.session import settings_of
 from weft_app.terminal import console
-
-if TYPE_CHECKING:
-    from weft_sandbox.sharing import SharedSandbox
 
 API_OF = {"binance_futures": "binance"}
 """Name of the API a provider calls, where it differs from the provider's name."""
@@ -76,14 +76,53 @@ def sandboxed(profile: Profile) -> Iterator[Profile]:
         return
     try:
         from weft_sandbox.app import find_apis  # noqa: PLC0415  # an optional dependency
-        from weft_sandbox.sharing import SharedSandbox  # noqa: PLC0415  # the same
     except ImportError as error:
         raise MissingDependencyError(
             f"needs the package {error.name}", where="sandbox", hint="pip install 'weft[api]'"
         ) from error
-    with SharedSandbox(loaded.settings.sandbox.port) as sandbox:
-        redirected = _redirected(sandbox, http_providers(registry), find_apis())
+    with _sandbox_process(loaded.settings.sandbox.port) as port:
+        redirected = _redirected(port, http_providers(registry), find_apis())
         yield Profile(profile.config, [*_places(loaded), *redirected, *profile.overrides])
+
+
+@contextmanager
+def _sandbox_process(port: int) -> Iterator[int]:
+    """Run the sandbox in a child process until the block ends, and yield its port.
+
+    Its own process has its own interpreter lock: it answers on one processor while this process
+    fetches on another. The child ends when its stdin is closed, so also when this process is
+    killed.
+
+    Raises:
+        WeftError: the sandbox cannot start.
+    """
+    child = subprocess.Popen(  # noqa: S603  # this interpreter, this module
+        [sys.executable, "-m", "weft_app.demo", str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    # Leaving closes both pipes and waits for the child.
+    with child:
+        line = child.stdout.readline().strip() if child.stdout else ""
+        if not line.isdecimal():
+            raise WeftError(line or "the sandbox has not started", where="sandbox")
+        yield int(line)
+
+
+def serve_sandbox(port: int) -> None:
+    """Run the shared sandbox until stdin is closed; print its port, or the error in one line."""
+    # Ctrl-C reaches this process too; the parent ends first, and then closes stdin.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from weft_sandbox.sharing import SharedSandbox  # noqa: PLC0415  # an optional dependency
+
+    try:
+        with SharedSandbox(port) as sandbox:
+            sys.stdout.write(f"{urlsplit(sandbox.url()).port}\n")
+            sys.stdout.flush()
+            sys.stdin.read()
+    except WeftError as error:
+        sys.stdout.write(f"{str(error).removeprefix('sandbox: ')}\n")
 
 
 def _real_candles(composition: Composition) -> list[str]:
@@ -106,10 +145,9 @@ def _places(loaded: LoadedSettings) -> list[str]:
     ]
 
 
-def _redirected(
-    sandbox: "SharedSandbox", providers: Sequence[str], apis: Mapping[str, object]
-) -> list[str]:
+def _redirected(port: int, providers: Sequence[str], apis: Mapping[str, object]) -> list[str]:
     """Return overrides that point providers to the sandbox, where it implements their API."""
+    sandbox = f"127.0.0.1:{port}"
     overrides = []
     for name in providers:
         api = API_OF.get(name, name)
@@ -117,7 +155,7 @@ def _redirected(
             overrides += [
                 f"providers.{name}.enabled=true",
                 f"providers.{name}.on_error=degrade",
-                f"providers.{name}.base_url={sandbox.url(api)}",
+                f"providers.{name}.base_url=http://{sandbox}/{api}",
                 f"providers.{name}.api_key={KEY_OF.get(name, 'sandbox')}",
             ]
         for metric, options in SERIES_OF.get(name, {}).items():
@@ -126,6 +164,10 @@ def _redirected(
         if name in STREAMS_OF:
             overrides += [
                 f"providers.{name}.streams={STREAMS_OF[name]}",
-                f"providers.{name}.stream_url={sandbox.url(api, 'ws')}",
+                f"providers.{name}.stream_url=ws://{sandbox}/{api}",
             ]
     return overrides
+
+
+if __name__ == "__main__":
+    serve_sandbox(int(sys.argv[1]))

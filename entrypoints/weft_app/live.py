@@ -1,4 +1,4 @@
-"""Live composition: at every close, fetch what is new, compose, record, publish."""
+"""Live composition: at every close, fetch new data, compose, record, publish."""
 
 import asyncio
 import logging
@@ -18,19 +18,19 @@ from weft.sources.stream.streamer import Source
 log = logging.getLogger("weft.live")
 
 _SETTLE = 2 * SECOND
-"""Time given to a venue after a close until its candle can be asked for."""
+"""Pause after a close before a venue is asked for its candle."""
 
 _POLL = 5 * SECOND
-"""Time between two questions while a candle that is due has not come."""
+"""Time between two rounds while a candle that is due is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One composition as the API hands it out: serialised once, however often it is asked for.
+    """One composition, serialised once for all requests.
 
     Attributes:
         report: the signals.
-        body: the whole report as JSON.
+        body: the report as JSON.
         by_symbol: each signal as JSON.
         composed_at: when it was composed, microseconds since 1970.
         took_seconds: how long composing took.
@@ -44,17 +44,45 @@ class Published:
 
 
 @dataclass(slots=True)
-class LiveService:
-    """Keeps one engine composing, and holds its latest signals.
+class StateLog:
+    """Logs a failure once when it begins, and once when it ends, not at every round.
 
     Attributes:
-        engine: what composes.
+        failing: components that fail now, by title: ``layer on_chain``, ``provider binance``.
+    """
+
+    failing: dict[str, str] = field(default_factory=dict)
+
+    def update(self, kind: str, problems: Mapping[str, str]) -> None:
+        """Log the components of a kind that began to fail, and those that work again.
+
+        Args:
+            kind: layer, provider or sink; or a step of the round, with one unnamed component.
+            problems: why each one fails, by name; all others of the kind work.
+        """
+        now = {f"{kind} {name}".strip(): why for name, why in problems.items()}
+        before = {t: why for t, why in self.failing.items() if t.split(" ", 1)[0] == kind}
+        for title in sorted(now.keys() - before.keys()):
+            log.warning("%s failed: %s", title, now[title])
+        for title in sorted(before.keys() - now.keys()):
+            log.warning("%s works again", title)
+            del self.failing[title]
+        self.failing.update(now)
+
+
+@dataclass(slots=True)
+class LiveService:
+    """Composes with one engine at every close, and holds the latest signals.
+
+    Attributes:
+        engine: the engine.
         published: the latest composition; None before the first.
-        collected: what each provider brought in the latest round.
-        failure: why the latest round failed; None where it did not.
-        awaited: symbols whose candle had not come when the latest signals were composed.
-        wait_seconds: how long after a decision is due to wait for candles still missing.
+        collected: results of each provider in the latest round.
+        failure: why the latest round failed; None where it succeeded.
+        awaited: symbols whose candle had not arrived when the latest signals were composed.
+        wait_seconds: how long after a decision is due to wait for missing candles.
         streamer: the streams beside the rounds; None before `run`.
+        states: logs failures and recoveries.
     """
 
     engine: Engine
@@ -64,11 +92,11 @@ class LiveService:
     awaited: list[str] = field(default_factory=list)
     wait_seconds: float = 60.0
     streamer: Streamer | None = None
+    states: StateLog = field(default_factory=StateLog)
 
     def compose(self) -> Published:
         """Compose at the newest close, record the signals and publish them."""
         engine = self.engine
-        missing = self.published.report.missing_layers if self.published else {}
         started = engine.clock.now()
         as_of = engine.latest_close()
         engine.market.warm_up_to(as_of)
@@ -84,18 +112,11 @@ class LiveService:
             composed_at=composed_at,
             took_seconds=(composed_at - started) / SECOND,
         )
-        self._log_layers(missing, report.missing_layers)
+        self.states.update("layer", report.missing_layers)
         return self.published
 
-    def _log_layers(self, before: Mapping[str, str], now: Mapping[str, str]) -> None:
-        """Log which layers have gone missing, and which are back, since the last composition."""
-        for name in sorted(now.keys() - before.keys()):
-            log.warning("signals lack the layer %s: %s", name, now[name])
-        for name in sorted(before.keys() - now.keys()):
-            log.warning("the layer %s is back", name)
-
     async def run(self) -> None:
-        """Compose at every close until cancelled. A round that fails is told and tried again."""
+        """Compose at every close until cancelled. A round that fails is logged and repeated."""
         try:
             await self._rounds()
         except Exception as error:
@@ -107,6 +128,9 @@ class LiveService:
         interval = self.engine.composition.interval
         delay = self.engine.market.plan.delay
         clock = self.engine.clock
+        # The errors of the round before `run` were printed then.
+        for name, why in self._provider_errors().items():
+            self.states.failing[f"provider {name}"] = why
         async with self.engine.collector.connections, self._streaming():
             while True:
                 row = interval.floor(clock.now() - delay) + interval.micros
@@ -116,14 +140,14 @@ class LiveService:
                     await clock.sleep_until(clock.now() + _POLL)
 
     def stream_status(self) -> list[StreamStatus]:
-        """Return how the live streams are doing; none before `run`."""
+        """Return the state of the live streams; none before `run`."""
         return [] if self.streamer is None else self.streamer.status()
 
     def check(self) -> None:
-        """Find mistakes in how streams are configured before anybody waits for them.
+        """Check the configuration of the streams.
 
         Raises:
-            ConfigError: a provider cannot follow what its options ask for.
+            ConfigError: a provider has no stream that its options name.
         """
         self._stream_sources()
 
@@ -133,7 +157,7 @@ class LiveService:
 
     @asynccontextmanager
     async def _streaming(self) -> AsyncIterator[None]:
-        """Run the streams of all providers that have some, as long as rounds follow each other."""
+        """Run the streams of all providers while the block runs."""
         engine, collector = self.engine, self.engine.collector
         self.streamer = Streamer(
             self._stream_sources(),
@@ -142,7 +166,7 @@ class LiveService:
             client=collector.connections.client,
             known=collector.known,
             clock=engine.clock,
-            # Only pauses between attempts are drawn from it.
+            # Draws only the pauses between connection attempts.
             rng=random.Random(0),  # noqa: S311  # no secret depends on it
             workers=collector.workers,
         )
@@ -154,28 +178,42 @@ class LiveService:
             await asyncio.gather(running, return_exceptions=True)
 
     async def _round(self, row: int) -> bool:
-        """Fetch, and compose once all candles of a row are in or time is up; return whether."""
+        """Fetch; compose once all candles of a row are in, or time is up.
+
+        Return whether the row is composed.
+        """
+        step = "fetching"
         try:
             self.collected = await self.engine.update(in_time=True)
+            self.states.update(step, {})
+            self.states.update("provider", self._provider_errors())
             self.failure = None
             if not self._is_news() or self.engine.awaited(self.wait_seconds):
                 return False
-            # What streams bring meanwhile waits: the market must not change under a composition.
+            # Streams wait meanwhile: the market must not change during a composition.
+            step = "composing"
             async with self.engine.collector.turn:
                 published = await asyncio.to_thread(self.compose)
+            self.states.update(step, {})
             failed = await self.engine.carry_out(published.report)
+            self.states.update("sink", failed)
             if failed:
                 self.failure = "; ".join(failed.values())
         except WeftError as error:
             self.failure = str(error)
-            log.warning("round failed: %s", error)
+            self.states.update(step, {"": self.failure})
             return False
         except Exception as error:
-            # Whatever it was: signals that quietly stay as they are would be the worst answer.
+            # Any fault must be visible: old signals that look current would be worse.
             self.failure = f"a fault: {type(error).__name__}: {error}"
-            log.exception("round failed")
+            if step not in self.states.failing:
+                log.exception("a fault while %s", step)
+            self.states.update(step, {"": self.failure})
             return False
         return parse_time(published.report.as_of) >= row
+
+    def _provider_errors(self) -> dict[str, str]:
+        return {result.provider: result.error for result in self.collected if result.error}
 
     def _is_news(self) -> bool:
         if self.published is None:

@@ -1,5 +1,6 @@
 """The first steps of most commands: open an engine, fetch, compile; and messages on stderr."""
 
+import asyncio
 import atexit
 import logging
 import re
@@ -21,6 +22,7 @@ from weft.foundation.times import SECOND, parse_time, to_datetime
 from weft.market.view import View
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
+from weft_app.compiling import compiled_ahead
 from weft_app.profile import Profile
 from weft_app.progress import duration, phase
 from weft_app.terminal import console
@@ -84,13 +86,20 @@ def open_engine(profile: Profile, *, records: bool = True) -> Engine:
         return assemble(replace(loaded, settings=settings), Registry(discover()))
 
 
-async def bring_up_to_date(engine: Engine, wait_seconds: float = 0.0) -> list[RoundResult]:
+def fetch_new(engine: Engine, wait_seconds: float = 0.0) -> list[RoundResult]:
     """Fetch new data and show the progress; print which rows were refused or repaired.
+
+    At the first start on a machine, a child process compiles the kernels meanwhile.
 
     Args:
         engine: the engine whose store is filled.
         wait_seconds: how long after a close to ask again for candles that are still missing.
     """
+    with compiled_ahead():
+        return asyncio.run(_fetch_new(engine, wait_seconds))
+
+
+async def _fetch_new(engine: Engine, wait_seconds: float) -> list[RoundResult]:
     with phase("Collecting") as collecting:
         counts: dict[str, int] = {}
 

@@ -1,5 +1,7 @@
 """The HTTP API over a real server on loopback."""
 
+import asyncio
+import re
 import socket
 import subprocess
 import sys
@@ -11,7 +13,10 @@ import httpx
 import pytest
 from pydantic import TypeAdapter
 
+from tests.support import ALONE, make_engine
 from weft.domain.signal import Report, Signal
+from weft_app.live import LiveService
+from weft_app.server import create_app
 
 
 def free_port() -> int:
@@ -107,6 +112,44 @@ def test_a_request_by_a_foreign_name_is_refused(server: httpx.Client) -> None:
 @pytest.mark.parametrize("path", ["/signals/..%2f..%2fetc%2fpasswd", "/signals/%00", "/nothing"])
 def test_odd_paths_are_not_found(server: httpx.Client, path: str) -> None:
     assert server.get(path).status_code == 404
+
+
+HOSTS = re.compile(r"""(?:src|href|@import|url)\s*[=(:]?\s*["'(]?\s*(?:https?:)?//""")
+
+
+def test_the_docs_page_loads_nothing_from_another_host(server: httpx.Client) -> None:
+    page = server.get("/docs")
+    assert page.status_code == 200
+    assert not HOSTS.search(page.text)
+    assets = re.findall(r"""(?:src|href)=["']([^"']+)""", page.text)
+    assert {Path(asset).suffix for asset in assets} == {".css", ".js", ".png"}
+    for asset in assets:
+        answer = server.get(asset)
+        assert answer.status_code == 200
+        assert len(answer.content) > 1_000
+    styles = next(server.get(asset).text for asset in assets if asset.endswith(".css"))
+    assert not HOSTS.search(styles)
+
+
+def test_with_a_token_a_browser_can_open_the_docs_and_send_the_token(tmp_path: Path) -> None:
+    engine = make_engine(tmp_path, *ALONE)
+    api = create_app(LiveService(engine), token="a-token", allowed_hosts=["test"])
+
+    async def statuses(*paths: str, **headers: str) -> list[int]:
+        transport = httpx.ASGITransport(api)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return [(await client.get(path, headers=headers)).status_code for path in paths]
+
+    script = "/docs/assets/swagger-ui-bundle.js"
+    assert asyncio.run(statuses("/docs", "/openapi.json", script)) == [200, 200, 200]
+    closed = ("/plugins", "/signals", "/docs/../plugins", "/docs/assets/../../plugins")
+    assert set(asyncio.run(statuses(*closed))) <= {401, 404}
+    assert asyncio.run(statuses("/plugins", Authorization="Bearer a-token")) == [200]
+    assert asyncio.run(statuses("/plugins", Authorization="Bearer b-token")) == [401]
+    # The page shows its button for the token where the schema names such a scheme.
+    schemes = api.openapi()["components"]["securitySchemes"]
+    assert [scheme["scheme"] for scheme in schemes.values()] == ["bearer"]
+    engine.close()
 
 
 def serve(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":

@@ -135,7 +135,7 @@ class Counting(Retrainer):
 def test_what_is_scheduled_is_trained_again_and_again_until_the_end() -> None:
     retrainer = Counting()
     every = {"a": Interval.parse("1s"), "b": Interval.parse("1h"), "c": Interval.parse("1h")}
-    with scheduled(every, retrainer, at_once=["c"]):
+    with scheduled(every, retrainer, untrained=["c"]):
         deadline = time.monotonic() + PATIENCE_SECONDS
         while retrainer.asked.count("a") < 2 and time.monotonic() < deadline:
             time.sleep(0.05)

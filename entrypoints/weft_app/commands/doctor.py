@@ -31,7 +31,7 @@ app = typer.Typer(add_completion=False)
 
 _ENOUGH_BYTES = 1 << 30
 EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "api": ("fastapi", "uvicorn"),
+    "api": ("fastapi", "fastapi_offline", "uvicorn"),
     "indicators": ("talib",),
     "ml": ("apscheduler", "gymnasium", "hmmlearn", "safetensors", "torch", "xgboost"),
     "news": ("feedparser",),

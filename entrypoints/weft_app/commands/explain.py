@@ -1,6 +1,5 @@
 """`weft explain`: the parts of one signal, down to the features of each model."""
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Annotated
@@ -17,9 +16,9 @@ from weft_app.figures import risk_table, sizing_table
 from weft_app.profile import AsOfOption, JsonOption, profile_of
 from weft_app.progress import phase
 from weft_app.session import (
-    bring_up_to_date,
     compile_features,
     data_label,
+    fetch_new,
     open_engine,
     parse_instant,
     warn_about,
@@ -42,7 +41,7 @@ def explain_signal(
 ) -> None:
     """Show what each layer adds to a signal, and what moved each model's forecast."""
     with closing(open_engine(profile_of(context))) as engine:
-        asyncio.run(bring_up_to_date(engine))
+        fetch_new(engine)
         compile_features(engine)
         view = engine.view(None if as_of is None else parse_instant(as_of))
         name = engine.market.instruments.named(symbol).symbol

@@ -1,6 +1,5 @@
 """`weft guide`: the data each model needs, the data stored, and how long training takes."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from weft.engine.training_needs import CANDLES, INTERVALS, Requirement, requirem
 from weft.foundation.times import SECOND
 from weft_app.profile import JsonOption, profile_of
 from weft_app.progress import duration
-from weft_app.session import bring_up_to_date, open_engine
+from weft_app.session import fetch_new, open_engine
 from weft_app.terminal import open_results, print_json
 
 app = typer.Typer(add_completion=False)
@@ -31,7 +30,7 @@ def guide(
     engine = open_engine(profile_of(context))
     try:
         if fetch:
-            asyncio.run(bring_up_to_date(engine))
+            fetch_new(engine)
         needs = requirements(engine)
     finally:
         engine.close()

@@ -1,6 +1,5 @@
 """`weft risk`: what positions can lose together, over the horizon of the signals."""
 
-import asyncio
 import math
 from collections.abc import Sequence
 from contextlib import closing
@@ -19,9 +18,9 @@ from weft_app.figures import percent
 from weft_app.portfolio import Figures, RiskReport, measure, positions_of, read_history
 from weft_app.profile import AsOfOption, JsonOption, profile_of
 from weft_app.session import (
-    bring_up_to_date,
     compose_report,
     data_label,
+    fetch_new,
     open_engine,
     parse_instant,
     warn_about,
@@ -66,7 +65,7 @@ def risk(
     fractions = parse_positions(positions or ())
     instant = None if as_of is None else parse_instant(as_of)
     with closing(open_engine(profile_of(context))) as engine:
-        asyncio.run(bring_up_to_date(engine))
+        fetch_new(engine)
         if not fractions:
             fractions = _positions_of_signals(engine, compose_report(engine, engine.view(instant)))
         history = read_history(engine, fractions, instant, days)

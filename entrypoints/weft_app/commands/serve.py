@@ -1,6 +1,5 @@
 """`weft serve`: compose at every close, and serve the signals."""
 
-import asyncio
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from weft_app.live import LiveService
 from weft_app.profile import profile_of
 from weft_app.progress import phase
 from weft_app.scheduler import Retrainer, retrained, scheduled
-from weft_app.session import bring_up_to_date, compile_features, settings_of, warn_about
+from weft_app.session import compile_features, fetch_new, settings_of, warn_about
 from weft_app.terminal import console
 
 app = typer.Typer(add_completion=False)
@@ -70,7 +69,7 @@ def _serve(
     with closing(engine):
         wait = loaded.settings.runtime.wait_seconds
         service = LiveService(engine, wait_seconds=wait)
-        service.collected = asyncio.run(bring_up_to_date(engine, wait))
+        service.collected = fetch_new(engine, wait)
         compile_features(engine)
         service.check()
         with phase("Composing"):

@@ -1,6 +1,5 @@
 """`weft signals`: compose once and print."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -15,9 +14,9 @@ from weft.domain.signal import Direction, Report, Signal
 from weft.engine.engine import Engine
 from weft_app.profile import AsOfOption, JsonOption, profile_of
 from weft_app.session import (
-    bring_up_to_date,
     compose_report,
     data_label,
+    fetch_new,
     open_engine,
     parse_instant,
     warn_about,
@@ -45,7 +44,7 @@ def signals(
     profile = profile_of(context)
     instant = None if as_of is None else parse_instant(as_of)
     with closing(open_engine(profile, records=record)) as engine:
-        asyncio.run(bring_up_to_date(engine, _WAIT_SECONDS if instant is None else 0.0))
+        fetch_new(engine, _WAIT_SECONDS if instant is None else 0.0)
         view = engine.view(instant)
         report = compose_report(engine, view)
         if record:

@@ -1,6 +1,5 @@
 """`weft train`: train models on history, judge them on later data, promote the better ones."""
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from weft.learning.judging import FEWEST_SPANS
 from weft.learning.records import TrainingResult
 from weft_app.profile import AsOfOption, JsonOption, profile_of
 from weft_app.progress import phase
-from weft_app.session import bring_up_to_date, compile_features, open_engine, parse_instant
+from weft_app.session import compile_features, fetch_new, open_engine, parse_instant
 from weft_app.terminal import console, open_results, print_json
 
 app = typer.Typer(add_completion=False)
@@ -43,7 +42,7 @@ def train(
     with closing(open_engine(profile_of(context))) as engine:
         find_keys(engine, names)
         if fetch:
-            asyncio.run(bring_up_to_date(engine))
+            fetch_new(engine)
         compile_features(engine)
         last = engine.latest_close() if as_of is None else parse_instant(as_of)
         last = engine.composition.interval.floor(last)
