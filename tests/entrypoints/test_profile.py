@@ -1,4 +1,4 @@
-"""Options that every command takes, before its name or after it; and what all results share."""
+"""Options of every command, and the first steps that commands share."""
 
 import os
 import subprocess
@@ -97,7 +97,7 @@ def test_the_list_of_commands_has_their_modules_and_their_help() -> None:
         ["config", "check", "--set", "server.prot=1", "--config", "own.yaml"],
     ],
 )
-def test_options_count_wherever_they_stand(
+def test_shared_options_work_before_and_after_the_command(
     line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -117,7 +117,7 @@ def test_later_overrides_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert orjson.loads(done.stdout)["interval"] == "1d"
 
 
-def test_the_home_says_where_data_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_selects_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     # What the option sets is taken back after the test.
     monkeypatch.setenv("WEFT_HOME", "elsewhere")
@@ -128,11 +128,11 @@ def test_the_home_says_where_data_is_kept(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_short_options() -> None:
     assert CliRunner().invoke(command_line, ["-V"]).stdout == f"weft {weft.__version__}\n"
-    told = CliRunner().invoke(command_line, ["signals", "-h"])
-    assert (told.exit_code, "--as-of" in told.stdout) == (0, True)
+    result = CliRunner().invoke(command_line, ["signals", "-h"])
+    assert (result.exit_code, "--as-of" in result.stdout) == (0, True)
 
 
-def test_a_day_is_its_midnight() -> None:
+def test_a_day_means_midnight_utc() -> None:
     assert parse_instant("2025-06-01") == parse_time("2025-06-01T00:00:00Z")
     assert parse_instant("2025-06-01T02:00:00+02:00") == parse_time("2025-06-01T00:00:00Z")
     with pytest.raises(WeftError, match="has no time zone"):
@@ -154,7 +154,7 @@ _print_table(Report(one.as_of, "real", (one,), {}), "real data", {})
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
-def test_every_encoding_can_be_written(encoding: str) -> None:
+def test_output_works_in_every_encoding(encoding: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", OUTPUT],
         capture_output=True,
@@ -169,7 +169,7 @@ def test_every_encoding_can_be_written(encoding: str) -> None:
     assert any("USDT" in line and "technical +12" in line for line in text.splitlines()[1:])
 
 
-def test_the_sandbox_keeps_what_it_brings_in_a_home_of_its_own(
+def test_sandbox_data_is_kept_in_a_separate_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WEFT_HOME", str(tmp_path))
@@ -182,13 +182,13 @@ def test_the_sandbox_keeps_what_it_brings_in_a_home_of_its_own(
         assert not any("a-real-key" in override for override in profile.overrides)
 
 
-def test_real_candles_are_never_replaced_by_made_up_ones(tmp_path: Path) -> None:
+def test_the_sandbox_never_replaces_real_candles(tmp_path: Path) -> None:
     real = [f"providers.files.path={tmp_path}"]
     with sandboxed(Profile(overrides=real)) as profile:
         assert profile.overrides == real
 
 
-def test_without_a_source_of_candles_the_message_says_so(tmp_path: Path) -> None:
+def test_a_missing_source_of_candles_is_named(tmp_path: Path) -> None:
     engine = make_engine(tmp_path, *ALONE, "providers.fred.api_key=a-key")
     with pytest.raises(NoDataError, match=r"source of candles is missing.*other data: fred"):
         engine.view()
@@ -198,7 +198,7 @@ def test_without_a_source_of_candles_the_message_says_so(tmp_path: Path) -> None
     engine.close()
 
 
-def test_a_composition_that_cannot_say_anything_is_noted(tmp_path: Path) -> None:
+def test_config_check_notes_layers_without_weight_and_absent_paths(tmp_path: Path) -> None:
     silent = make_engine(tmp_path, *ALONE, "layers.technical.weight=0")
     assert list(notes_on(silent.composition)) == ["layers: every weight is 0, so no layer counts"]
     silent.close()
@@ -212,7 +212,7 @@ def test_a_composition_that_cannot_say_anything_is_noted(tmp_path: Path) -> None
     empty.close()
 
 
-def test_symbols_that_no_source_brings_are_named(
+def test_symbols_without_a_source_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine = make_engine(tmp_path, *ALONE, "universe.symbols=[btc/usdt, NOPE, ETHUSDT]")
@@ -226,7 +226,7 @@ def test_symbols_that_no_source_brings_are_named(
     engine.close()
 
 
-def test_symbols_on_the_command_line_may_be_spelled_in_any_way(tmp_path: Path) -> None:
+def test_symbols_on_the_command_line_accept_any_spelling(tmp_path: Path) -> None:
     engine = make_engine(tmp_path, *ALONE)
     _know(engine, "BTCUSDT", "ETH-USD")
     report = Report("2026-01-01T00:00:00Z", "real", (), {})
@@ -239,7 +239,7 @@ def _know(engine: Any, *symbols: str) -> None:
         engine.market.instruments.add(describe(symbol))
 
 
-def test_what_is_not_recorded_needs_no_ledger(
+def test_a_command_that_records_nothing_works_without_a_ledger(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "no-ledger.db").write_text("this is a text, and no database of any kind\n" * 100)
@@ -252,7 +252,7 @@ def test_what_is_not_recorded_needs_no_ledger(
     engine.close()
 
 
-def test_a_stranger_on_the_port_is_not_taken_for_this_installation(
+def test_provider_status_ignores_the_server_of_another_installation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

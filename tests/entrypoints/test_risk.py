@@ -1,4 +1,4 @@
-"""What positions can lose together, on the command line and over HTTP."""
+"""Risk of positions, on the command line and over HTTP."""
 
 import asyncio
 import json
@@ -11,15 +11,17 @@ import httpx
 import numpy as np
 import polars as pl
 import pytest
+from fastapi import FastAPI
 from scipy.stats import norm
 from typer.testing import CliRunner
 
-from tests.support import ALONE, ALONE_SET, Weft, make_engine
+from tests.support import ALONE, ALONE_SET, Weft, fetch, make_engine, sample_signal
 from weft.foundation.arrays import BoolPanel, FloatPanel
-from weft.foundation.errors import NoDataError
+from weft.foundation.errors import NoDataError, StorageError
+from weft.foundation.times import Interval
 from weft_app.cli import app as command_line
 from weft_app.live import LiveService
-from weft_app.portfolio import PATHS
+from weft_app.portfolio import PATHS, window_days
 from weft_app.server import create_app
 
 END = "2024-03-31T00:00:00Z"
@@ -39,7 +41,7 @@ COVARIANCE = CORRELATION * np.outer(DEVIATIONS, DEVIATIONS)
 
 
 def made_returns(rows: int = ROWS) -> FloatPanel:
-    """Return log returns whose second moments are exactly those planted (row, symbol)."""
+    """Return log returns with exactly the planted second moments (row, symbol)."""
     drawn = np.random.default_rng(0).standard_normal((rows, len(SYMBOLS)))
     plain = np.linalg.cholesky(drawn.T @ drawn / rows)
     wanted = np.linalg.cholesky(COVARIANCE)
@@ -100,7 +102,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
 
 @pytest.fixture
 def figures(ask: Ask) -> Figures:
-    """Runs `weft risk --json` in this process; returns what it said."""
+    """Runs `weft risk --json` in this process; returns the figures."""
     return lambda folder, *arguments: json.loads(ask(folder, *arguments, "--json"))
 
 
@@ -112,57 +114,58 @@ def width(*fractions: float, correlation: FloatPanel = CORRELATION) -> float:
 
 
 def test_losses_are_those_of_a_gaussian_portfolio(folder: Path, figures: Figures) -> None:
-    told = figures(folder, "BTCUSDT=0.5", "ETHUSDT=0.3", "SOLUSDT=-0.2")
-    own = width(0.5, 0.3, -0.2)
-    # The loss of a log return is a little less than it; of a short, a little more.
+    result = figures(folder, "BTCUSDT=0.5", "ETHUSDT=0.3", "SOLUSDT=-0.2")
+    deviation = width(0.5, 0.3, -0.2)
+    # A long loses slightly less than its log return, a short slightly more.
     for name, level in (("var_95", 0.95), ("var_99", 0.99)):
-        assert told["figures"][name] == pytest.approx(own * norm.ppf(level), rel=0.02)
+        assert result["figures"][name] == pytest.approx(deviation * norm.ppf(level), rel=0.02)
     for name, level in (("cvar_95", 0.95), ("cvar_99", 0.99)):
         beyond = norm.pdf(norm.ppf(level)) / (1 - level)
-        assert told["figures"][name] == pytest.approx(own * beyond, rel=0.02)
-    wide = told["stresses"]["volatility_3x"]["var_99"]
-    assert wide == pytest.approx(3 * own * norm.ppf(0.99), rel=0.05)
+        assert result["figures"][name] == pytest.approx(deviation * beyond, rel=0.02)
+    wide = result["stresses"]["volatility_3x"]["var_99"]
+    assert wide == pytest.approx(3 * deviation * norm.ppf(0.99), rel=0.05)
     alike = width(0.5, 0.3, -0.2, correlation=np.ones((4, 4)))
-    assert told["stresses"]["correlation_1"]["var_95"] == pytest.approx(
+    assert result["stresses"]["correlation_1"]["var_95"] == pytest.approx(
         alike * norm.ppf(0.95), rel=0.02
     )
     apart = width(0.5, 0.3, 0.2, correlation=np.ones((4, 4)))
-    assert told["stresses"]["hedges_fail"]["var_95"] == pytest.approx(
+    assert result["stresses"]["hedges_fail"]["var_95"] == pytest.approx(
         apart * norm.ppf(0.95), rel=0.02
     )
-    assert 0 < told["figures"]["drawdown_median"] < told["figures"]["drawdown_95"]
+    assert 0 < result["figures"]["drawdown_median"] < result["figures"]["drawdown_95"]
 
-    volatility = {one["symbol"]: one["volatility"] for one in told["positions"]}
+    volatility = {one["symbol"]: one["volatility"] for one in result["positions"]}
     np.testing.assert_allclose([volatility[s] for s in SYMBOLS[:3]], DEVIATIONS[:3], rtol=1e-9)
-    assert not told["repair"]["needed"]
-    assert told["measured"]["rows"] == ROWS
-    assert (told["measured"]["since"], told["measured"]["through"]) == ("2024-01-31T00:00:00Z", END)
-    assert told["measured"]["data"] == "real"
+    assert not result["repair"]["needed"]
+    assert result["measured"]["rows"] == ROWS
+    assert (result["measured"]["since"], result["measured"]["through"]) == (
+        "2024-01-31T00:00:00Z",
+        END,
+    )
+    assert result["measured"]["data"] == "real"
 
 
 def test_contributions_add_up_and_are_those_of_the_covariance(
     folder: Path, figures: Figures
 ) -> None:
-    told = figures(folder, "BTCUSDT=0.5", "ETHUSDT=0.3", "SOLUSDT=-0.2")
-    parts = {one["symbol"]: one["contribution"] for one in told["positions"]}
-    total = told["figures"]["cvar_95"]
+    result = figures(folder, "BTCUSDT=0.5", "ETHUSDT=0.3", "SOLUSDT=-0.2")
+    parts = {one["symbol"]: one["contribution"] for one in result["positions"]}
+    total = result["figures"]["cvar_95"]
     assert sum(parts.values()) == pytest.approx(total, rel=1e-12)
     held = np.array([0.5, 0.3, -0.2, 0.0])
     shares = held * (COVARIANCE @ held) / (held @ COVARIANCE @ held)
-    came = [parts[symbol] / total for symbol in SYMBOLS[:3]]
-    np.testing.assert_allclose(came, shares[:3], atol=0.02)
+    parts_of_total = [parts[symbol] / total for symbol in SYMBOLS[:3]]
+    np.testing.assert_allclose(parts_of_total, shares[:3], atol=0.02)
 
 
-def test_a_hedged_pair_loses_next_to_nothing_until_the_hedge_fails(
-    folder: Path, figures: Figures
-) -> None:
+def test_a_hedged_pair_loses_little_until_the_hedge_fails(folder: Path, figures: Figures) -> None:
     # Bitcoin moves twice as far as the last coin, and with it.
-    told = figures(folder, "BTCUSDT=0.3", "XRPUSDT=-0.6")
+    result = figures(folder, "BTCUSDT=0.3", "XRPUSDT=-0.6")
     alone = figures(folder, "BTCUSDT=0.3")["figures"]
-    assert told["figures"]["var_99"] < 0.1 * alone["var_99"]
-    for one in told["positions"]:
+    assert result["figures"]["var_99"] < 0.1 * alone["var_99"]
+    for one in result["positions"]:
         assert abs(one["contribution"]) < 0.05 * alone["cvar_95"]
-    assert told["stresses"]["hedges_fail"]["var_99"] > 1.9 * alone["var_99"]
+    assert result["stresses"]["hedges_fail"]["var_99"] > 1.9 * alone["var_99"]
 
 
 def sessions(rows: int) -> BoolPanel:
@@ -172,26 +175,26 @@ def sessions(rows: int) -> BoolPanel:
     return found
 
 
-def test_a_stock_is_measured_on_the_candles_it_has_and_what_it_does_overnight_is_one_of_them(
+def test_a_stock_is_measured_on_its_candles_including_the_night(
     tmp_path: Path, figures: Figures
 ) -> None:
     returns, traded = made_returns(), sessions(ROWS)
     first = np.flatnonzero(traded)[0]
     stock = np.where(traded, returns[:, 1], np.nan)
     folder = write_candles(tmp_path / "stocks", {"AAPL": stock, "BTCUSDT": returns[:, 0]})
-    told = figures(folder, "AAPL=0.5")
-    (position,) = told["positions"]
-    # The first candle has none to start from.
-    own = stock[first + 1 :]
-    assert position["volatility"] == pytest.approx(np.sqrt(np.nanmean(own**2)), rel=1e-9)
-    assert position["returns"] == np.isfinite(own).sum()
-    assert told["notes"] == ["AAPL: the shocks are of coins"]
+    result = figures(folder, "AAPL=0.5")
+    (position,) = result["positions"]
+    # The first candle has no return.
+    returns_since = stock[first + 1 :]
+    assert position["volatility"] == pytest.approx(np.sqrt(np.nanmean(returns_since**2)), rel=1e-9)
+    assert position["returns"] == np.isfinite(returns_since).sum()
+    assert result["notes"] == ["AAPL: the shocks are of coins"]
 
 
-def test_what_a_stock_and_a_coin_have_in_common_shows_over_the_horizon(
+def test_the_correlation_of_a_stock_and_a_coin_is_measured_over_the_horizon(
     tmp_path: Path, figures: Figures
 ) -> None:
-    # Both move alike at every hour, but the stock shows it at its next candle.
+    # Both move alike every hour, but the stock shows the move at its next candle.
     returns, traded = made_returns(), sessions(ROWS)
     coin = returns[:, 0]
     behind = np.cumsum(coin)
@@ -213,16 +216,14 @@ def test_five_days_of_a_stock_are_too_few(tmp_path: Path, ask: Ask) -> None:
         ask(folder, "AAPL=0.5")
 
 
-def test_past_falls_hit_bitcoin_and_the_others_each_by_its_own(
-    folder: Path, figures: Figures
-) -> None:
-    told = figures(folder, "BTCUSDT=0.5", "ETHUSDT=-0.1")
+def test_shocks_use_the_falls_of_bitcoin_and_of_other_coins(folder: Path, figures: Figures) -> None:
+    result = figures(folder, "BTCUSDT=0.5", "ETHUSDT=-0.1")
     # 2020-03-12: Bitcoin fell by 47.8 %, the others by 48.8 %.
-    assert told["shocks"]["covid_2020_03"] == pytest.approx(0.5 * 0.478 - 0.1 * 0.488)
-    assert (told["gross"], told["net"]) == (pytest.approx(0.6), pytest.approx(0.4))
+    assert result["shocks"]["covid_2020_03"] == pytest.approx(0.5 * 0.478 - 0.1 * 0.488)
+    assert (result["gross"], result["net"]) == (pytest.approx(0.6), pytest.approx(0.4))
 
 
-def test_one_seed_gives_one_answer(folder: Path, ask: Ask, figures: Figures) -> None:
+def test_one_seed_gives_one_result(folder: Path, ask: Ask, figures: Figures) -> None:
     held = ("BTCUSDT=0.5", "ETHUSDT=0.3")
     assert ask(folder, *held, "--json") == ask(folder, *held, "--json")
     first, other = figures(folder, *held)["figures"], figures(folder, *held, "--seed", "1")
@@ -230,7 +231,7 @@ def test_one_seed_gives_one_answer(folder: Path, ask: Ask, figures: Figures) -> 
     assert other["figures"]["var_99"] == pytest.approx(first["var_99"], rel=0.02)
 
 
-def test_people_read_what_it_was_measured_on(folder: Path, ask: Ask) -> None:
+def test_the_printed_report_names_its_window_and_paths(folder: Path, ask: Ask) -> None:
     shown = ask(folder, "BTCUSDT=0.5", "ETHUSDT=-0.3")
     for words in ("VaR 99", "volatility x 5", "no hedge holds", "covid 2020 03", "together"):
         assert words in shown
@@ -238,19 +239,19 @@ def test_people_read_what_it_was_measured_on(folder: Path, ask: Ask) -> None:
     assert f"{PATHS:,} paths of 12 candles, seed 0" in shown
 
 
-def test_nothing_later_than_the_instant_asked_for_counts(folder: Path, figures: Figures) -> None:
+def test_later_data_than_as_of_is_not_used(folder: Path, figures: Figures) -> None:
     at = "2024-03-16T00:00:00Z"
-    told = figures(folder, "BTCUSDT=1", "--as-of", at, "--days", "30")
+    result = figures(folder, "BTCUSDT=1", "--as-of", at, "--days", "30")
     returns = made_returns()[: ROWS - 15 * 24, 0][-30 * 24 :]
-    (position,) = told["positions"]
+    (position,) = result["positions"]
     assert position["volatility"] == pytest.approx(np.sqrt(np.mean(returns**2)), rel=1e-9)
-    assert (told["as_of"], told["measured"]["through"]) == (at, at)
+    assert (result["as_of"], result["measured"]["through"]) == (at, at)
 
 
-def test_correlations_no_market_can_have_are_repaired_and_that_is_said(
+def test_impossible_correlations_are_repaired_and_reported(
     tmp_path: Path, ask: Ask, figures: Figures
 ) -> None:
-    # Each pair trades together in a third of the rows of its own, and says another thing there.
+    # Each pair trades together in another third of the rows, with another correlation.
     third = ROWS // 3
     common = np.random.default_rng(1).normal(0, 0.01, (3, third))
     hole = np.full(third, np.nan)
@@ -263,11 +264,11 @@ def test_correlations_no_market_can_have_are_repaired_and_that_is_said(
         },
     )
     held = ("BTCUSDT=0.3", "ETHUSDT=0.3", "SOLUSDT=0.3")
-    told = figures(folder, *held)
-    # Ones but for a minus one: eigenvalues 2, 2 and -1. The nearest one has a half in each place.
-    assert told["repair"]["needed"]
-    assert told["repair"]["least_eigenvalue"] == pytest.approx(-1.0, abs=0.01)
-    assert told["repair"]["largest_change"] == pytest.approx(0.5, abs=0.01)
+    result = figures(folder, *held)
+    # Correlations 1, 1, -1 have eigenvalues 2, 2, -1; the nearest matrix has 0.5 everywhere.
+    assert result["repair"]["needed"]
+    assert result["repair"]["least_eigenvalue"] == pytest.approx(-1.0, abs=0.01)
+    assert result["repair"]["largest_change"] == pytest.approx(0.5, abs=0.01)
     assert "correlations were repaired" in ask(folder, *held)
 
 
@@ -277,7 +278,7 @@ def test_an_unknown_symbol_suggests_one(weft: Weft, folder: Path) -> None:
     assert "Did you mean BTCUSDT?" in done.err
 
 
-def test_what_is_no_position_is_told(weft: Weft) -> None:
+def test_malformed_positions_are_named(weft: Weft) -> None:
     wrong = ("BTCUSDT", "BTCUSDT=much", "ETHUSDT=nan", "=0.5")
     done = weft("risk", *wrong, "SOLUSDT=0.1", "SOLUSDT=0.2")
     assert done.code == 2
@@ -289,25 +290,25 @@ def test_no_positions_lose_nothing(weft: Weft, folder: Path, figures: Figures) -
     done = weft("risk", "BTCUSDT=0", *over(folder))
     assert done.code == 0
     assert "No positions" in done.out
-    told = figures(folder, "BTCUSDT=0")
-    assert told["figures"] is None
-    assert told["positions"] == []
+    result = figures(folder, "BTCUSDT=0")
+    assert result["figures"] is None
+    assert result["positions"] == []
 
 
-def test_no_signals_are_not_taken_for_no_risk(folder: Path, ask: Ask) -> None:
+def test_risk_without_signals_is_an_error(folder: Path, ask: Ask) -> None:
     with pytest.raises(NoDataError, match=r"no signal.*no candle|no signal.*stop at"):
         ask(folder, "--as-of", "2024-06-01T00:00:00Z")
 
 
-def test_too_little_history_leaves_a_position_out_and_says_so(
+def test_a_position_with_too_little_history_is_left_out_and_named(
     tmp_path: Path, ask: Ask, figures: Figures
 ) -> None:
     returns = made_returns()
     young = np.where(np.arange(ROWS) < ROWS - 50, np.nan, returns[:, 1])
     folder = write_candles(tmp_path / "candles", {"BTCUSDT": returns[:, 0], "ETHUSDT": young})
-    told = figures(folder, "BTCUSDT=0.3", "ETHUSDT=0.3")
-    assert [one["symbol"] for one in told["positions"]] == ["BTCUSDT"]
-    assert "49 returns" in told["left_out"]["ETHUSDT"]
+    result = figures(folder, "BTCUSDT=0.3", "ETHUSDT=0.3")
+    assert [one["symbol"] for one in result["positions"]] == ["BTCUSDT"]
+    assert "49 returns" in result["left_out"]["ETHUSDT"]
     assert "ETHUSDT is not in these figures" in ask(folder, "BTCUSDT=0.3", "ETHUSDT=0.3")
     with pytest.raises(NoDataError, match="49 returns"):
         ask(folder, "ETHUSDT=0.3")
@@ -315,25 +316,25 @@ def test_too_little_history_leaves_a_position_out_and_says_so(
         ask(folder, "BTCUSDT=0.3", "--days", "2")
 
 
-def test_without_positions_those_of_the_signals_are_taken_and_the_api_says_the_same(
+def test_risk_of_the_signals_is_the_same_in_command_and_api(
     tmp_path: Path, folder: Path, figures: Figures
 ) -> None:
     engine = make_engine(tmp_path, *ALONE, f"providers.files.path={folder}")
     asyncio.run(engine.update())
     service = LiveService(engine)
-    starting, told = asyncio.run(_composed_between(service))
+    starting, result = asyncio.run(_composed_between(service))
     assert starting.status_code == 503
-    assert told.headers["content-type"] == "application/json"
+    assert result.headers["content-type"] == "application/json"
     assert service.published is not None
     report = service.published.report
     signs = {"LONG": 1.0, "SHORT": -1.0, "NEUTRAL": 0.0}
     held = {s.symbol: signs[s.direction] * s.position_size for s in report.signals}
     held = {symbol: fraction for symbol, fraction in held.items() if fraction}
     assert held
-    said = told.raise_for_status().json()
-    assert {one["symbol"]: one["fraction"] for one in said["positions"]} == held
-    assert said["as_of"] == report.as_of
-    assert said == figures(folder)
+    response = result.raise_for_status().json()
+    assert {one["symbol"]: one["fraction"] for one in response["positions"]} == held
+    assert response["as_of"] == report.as_of
+    assert response == figures(folder)
     engine.close()
 
 
@@ -354,7 +355,7 @@ def test_each_composition_is_measured_once(tmp_path: Path, folder: Path) -> None
         async with _client(service) as client:
             first, same = await asyncio.gather(client.get("/risk"), client.get("/risk"))
             assert first.json()["measured"]["horizon_candles"] == HORIZON
-            # Whatever is measured from now on looks further ahead.
+            # Only figures measured from now on have the longer horizon.
             engine.composition = replace(engine.composition, horizon_candles=2 * HORIZON)
             again = await client.get("/risk")
             assert first.content == same.content == again.content
@@ -370,3 +371,85 @@ def test_each_composition_is_measured_once(tmp_path: Path, folder: Path) -> None
 def _client(service: LiveService) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(create_app(service, allowed_hosts=["test"]))
     return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+
+def test_long_candles_are_measured_over_a_longer_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daily = (*ALONE, "interval=1d", "universe.symbols=[BTCUSDT, ETHUSDT]")
+    service = LiveService(fetch(make_engine(tmp_path, *daily)))
+    service.compose()
+    result = asyncio.run(_ask(service, "/risk")).raise_for_status().json()
+    assert result["measured"]["interval"] == "1d"
+    assert result["measured"]["rows"] >= 100
+    service.engine.close()
+    monkeypatch.chdir(tmp_path)
+    words = [word for option in daily for word in ("--set", option)]
+    done = CliRunner().invoke(command_line, ["risk", "BTCUSDT=0.5", "--json", *words])
+    assert json.loads(done.stdout)["measured"]["rows"] == result["measured"]["rows"]
+
+
+@pytest.mark.parametrize(
+    ("interval", "days"),
+    [("1m", 60), ("1h", 60), ("4h", 60), ("8h", 67), ("1d", 200), ("1w", 1_400)],
+)
+def test_the_window_holds_enough_returns(interval: str, days: int) -> None:
+    assert window_days(Interval.parse(interval)) == days
+
+
+def test_unmeasurable_positions_give_a_problem_response(tmp_path: Path) -> None:
+    service = LiveService(fetch(make_engine(tmp_path, *ALONE)))
+    published = service.compose()
+
+    def asked_of(**changes: Any) -> httpx.Response:
+        service.published = replace(published, report=replace(published.report, **changes))
+        return asyncio.run(_ask(service, "/risk"))
+
+    early = asked_of(as_of="2020-01-01T00:00:00Z")
+    assert (early.status_code, early.json()["error"]) == (422, "NoData")
+    assert early.json()["message"]
+    ahead = asked_of(as_of="2100-01-01T00:00:00Z")
+    assert (ahead.status_code, ahead.json()["error"]) == (422, "LookAhead")
+    unknown = asked_of(signals=(sample_signal(symbol="BTCUSD"),))
+    assert (unknown.status_code, unknown.json()["error"]) == (404, "UnknownSymbol")
+    assert "Did you mean BTCUSDT?" in unknown.json()["message"]
+    service.engine.close()
+
+
+def test_an_error_of_weft_gives_a_problem_response_and_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = make_engine(tmp_path, *ALONE)
+    app = create_app(LiveService(engine), allowed_hosts=["test"])
+
+    def fail() -> None:
+        raise StorageError("the disk is full", where="lake")
+
+    app.add_api_route("/failing", fail)
+    answer = asyncio.run(_ask_app(app, "/failing"))
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "Storage", "message": "lake: the disk is full"}
+    assert "/failing failed: lake: the disk is full" in caplog.text
+    engine.close()
+
+
+def test_the_schema_lists_every_problem_response(tmp_path: Path) -> None:
+    engine = make_engine(tmp_path, *ALONE)
+    schema = asyncio.run(_ask(LiveService(engine), "/openapi.json")).json()
+    answers = schema["paths"]["/risk"]["get"]["responses"]
+    assert {"200", "404", "422", "500", "503"} <= answers.keys()
+    for status in ("404", "422", "500", "503"):
+        result = answers[status]["content"]["application/json"]["schema"]
+        assert result == {"$ref": "#/components/schemas/Problem"}
+    assert all("500" in way["get"]["responses"] for way in schema["paths"].values())
+    engine.close()
+
+
+async def _ask(service: LiveService, path: str) -> httpx.Response:
+    return await _ask_app(create_app(service, allowed_hosts=["test"]), path)
+
+
+async def _ask_app(app: FastAPI, path: str) -> httpx.Response:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        return await client.get(path)

@@ -1,4 +1,4 @@
-"""The HTTP API over a real server on loopback."""
+"""The HTTP API of a real server on loopback."""
 
 import asyncio
 import re
@@ -27,7 +27,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A running `weft serve` over the made-up market."""
+    """A running `weft serve` on synthetic data."""
     state = tmp_path_factory.mktemp("server")
     port = free_port()
     command = [sys.executable, "-m", "weft_app.cli", "serve", "--port", str(port)]
@@ -59,7 +59,7 @@ def _wait(client: httpx.Client, process: "subprocess.Popen[bytes]", log: Path) -
     pytest.fail("the server did not answer in time")
 
 
-def test_all_signals_keep_to_their_schema(server: httpx.Client) -> None:
+def test_all_signals_follow_their_schema(server: httpx.Client) -> None:
     answer = server.get("/signals")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
@@ -83,7 +83,7 @@ def test_an_unknown_symbol_suggests_one(server: httpx.Client) -> None:
     assert "Did you mean BTCUSDT?" in answer.json()["message"]
 
 
-def test_health_tells_how_far_behind_it_is(server: httpx.Client) -> None:
+def test_health_reports_the_age_of_the_candles(server: httpx.Client) -> None:
     health = server.get("/health").json()
     assert health["status"] == "ok"
     assert health["signals"] == 8
@@ -110,7 +110,7 @@ def test_a_request_by_a_foreign_name_is_refused(server: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/signals/..%2f..%2fetc%2fpasswd", "/signals/%00", "/nothing"])
-def test_odd_paths_are_not_found(server: httpx.Client, path: str) -> None:
+def test_malformed_paths_give_404(server: httpx.Client, path: str) -> None:
     assert server.get(path).status_code == 404
 
 
@@ -146,7 +146,7 @@ def test_with_a_token_a_browser_can_open_the_docs_and_send_the_token(tmp_path: P
     assert set(asyncio.run(statuses(*closed))) <= {401, 404}
     assert asyncio.run(statuses("/plugins", Authorization="Bearer a-token")) == [200]
     assert asyncio.run(statuses("/plugins", Authorization="Bearer b-token")) == [401]
-    # The page shows its button for the token where the schema names such a scheme.
+    # Swagger UI shows the button for the token where the schema has a security scheme.
     schemes = api.openapi()["components"]["securitySchemes"]
     assert [scheme["scheme"] for scheme in schemes.values()] == ["bearer"]
     engine.close()
@@ -169,7 +169,7 @@ def test_an_open_address_needs_a_token(tmp_path: Path) -> None:
     assert "server.token" in done.stderr
 
 
-def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
