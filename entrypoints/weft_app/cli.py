@@ -117,9 +117,14 @@ def main() -> None:
         if os.environ.get("WEFT_DEBUG"):
             raise
         sys.stderr.write(f"weft: {error}\n")
-        raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+        raise SystemExit(exit_code(error)) from None
     finally:
         _close_stdout()
+
+
+def exit_code(error: WeftError) -> int:
+    """Return the exit code for an error: 2 for a mistake in the configuration, else 1."""
+    return 2 if isinstance(error, ConfigError) else 1
 
 
 def _close_stdout() -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -14,6 +15,8 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 
 import weft
 from weft.domain.instruments import find_spelling
@@ -36,6 +39,7 @@ from weft_app.status import ProviderState, installation
 log = logging.getLogger("weft.server")
 
 _JSON = "application/json"
+_MIN_COMPRESSED = 1_000
 _STATUS = {UnknownSymbolError: 404, NoDataError: 422, LookAheadError: 422}
 """HTTP status of errors in the request; every other error is a fault of Weft and gives 500."""
 
@@ -133,6 +137,9 @@ def create_app(
         responses={500: {"model": Problem, "description": "Weft failed; the message says why"}},
     )
     app.add_exception_handler(WeftError, _failed)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_middleware(GZipMiddleware, minimum_size=_MIN_COMPRESSED)
+    app.middleware("http")(_refuse_parameters)
     if token is not None:
         app.middleware("http")(_require(token))
     # Starlette calls the middleware added last first.
@@ -288,6 +295,33 @@ async def _failed(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed: %s", request.method, request.url.path, error)
     problem = Problem(error=type(error).__name__.removesuffix("Error"), message=str(error))
     return JSONResponse(problem.model_dump(), status)
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    """Return the response for a path or method that the API does not have."""
+    if not isinstance(error, HTTPException):
+        raise error
+    path, method = request.url.path, request.method
+    message = {
+        404: f"there is no {path}; {_SCHEMA} lists all paths",
+        405: f"{path} does not take {method}, only {(error.headers or {}).get('allow', 'GET')}",
+    }.get(error.status_code, error.detail)
+    name = HTTPStatus(error.status_code).phrase.title().replace(" ", "")
+    problem = Problem(error=name, message=message)
+    return JSONResponse(problem.model_dump(), error.status_code, headers=error.headers)
+
+
+async def _refuse_parameters(
+    request: Request, call_next: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    """Refuse query parameters, which no path has: ignoring a filter would mislead the client."""
+    if not request.url.query or request.url.path.startswith(_DOCS):
+        return await call_next(request)
+    message = (
+        f"{request.url.path} takes no parameters, got {request.url.query!r}; "
+        "for one symbol, GET /signals/BTCUSDT"
+    )
+    return JSONResponse(Problem(error="UnknownParameter", message=message).model_dump(), 400)
 
 
 def _starting() -> JSONResponse:

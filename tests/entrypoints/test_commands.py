@@ -37,8 +37,8 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_version(weft: Weft) -> None:
-    assert weft("--version").out == f"weft {package.__version__}\n"
+def test_version(weft_process: Weft) -> None:
+    assert weft_process("--version").out == f"weft {package.__version__}\n"
 
 
 def test_plugins_list_shows_which_components_are_in_use(weft: Weft) -> None:
@@ -222,10 +222,10 @@ def test_replay_composes_recorded_signals_again(weft: Weft) -> None:
     assert "no signal '0123456789' is recorded" in unknown.err
 
 
-def test_replay_names_the_differences_of_another_arithmetic(weft: Weft) -> None:
+def test_replay_names_the_differences_of_another_arithmetic(weft: Weft, weft_process: Weft) -> None:
     count = len(weft("signals", "--json").json()["signals"])
     assert "another arithmetic" not in weft("replay").out
-    done = weft("replay", env={"OPENBLAS_CORETYPE": "Prescott"})
+    done = weft_process("replay", env={"OPENBLAS_CORETYPE": "Prescott"})
     assert done.code == 0
     assert f"{count} of {count} identical" in done.out
     text = done.out.replace("\n", " ")

@@ -114,6 +114,30 @@ def test_malformed_paths_give_404(server: httpx.Client, path: str) -> None:
     assert server.get(path).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "error", "message"),
+    [
+        ("GET", "/nothing", 404, "NotFound", "there is no /nothing"),
+        ("POST", "/signals", 405, "MethodNotAllowed", "/signals does not take POST, only GET"),
+        ("GET", "/signals?symbol=BTCUSDT", 400, "UnknownParameter", "GET /signals/BTCUSDT"),
+    ],
+)
+def test_every_refusal_is_a_problem_in_json(
+    server: httpx.Client, method: str, path: str, status: int, error: str, message: str
+) -> None:
+    answer = server.request(method, path)
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert message in answer.json()["message"]
+
+
+def test_signals_are_compressed_for_clients_that_accept_it(server: httpx.Client) -> None:
+    packed = server.get("/signals", headers={"accept-encoding": "gzip"})
+    plain = server.get("/signals", headers={"accept-encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.json() == plain.json()
+
+
 HOSTS = re.compile(r"""(?:src|href|@import|url)\s*[=(:]?\s*["'(]?\s*(?:https?:)?//""")
 
 

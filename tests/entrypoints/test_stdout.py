@@ -88,8 +88,8 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_posix
 @pytest.mark.usefixtures("plugin")
-def test_output_of_a_plugin_goes_to_stderr_and_stdout_is_one_document(weft: Weft) -> None:
-    done = weft(*COMMAND)
+def test_output_of_a_plugin_goes_to_stderr_and_stdout_is_one_document(weft_process: Weft) -> None:
+    done = weft_process(*COMMAND)
     report = done.json()
     layers = {layer["name"]: layer["status"] for layer in report["signals"][0]["layers"]}
     assert layers == {"noisy": "ok", "technical": "ok"}
@@ -98,8 +98,8 @@ def test_output_of_a_plugin_goes_to_stderr_and_stdout_is_one_document(weft: Weft
 
 
 @pytest.mark.parametrize("line", [["--version"], ["--help"], ["ledger", "verify", "--help"]])
-def test_help_and_version_go_to_stdout(line: list[str], weft: Weft) -> None:
-    done = weft(*line)
+def test_help_and_version_go_to_stdout(line: list[str], weft_process: Weft) -> None:
+    done = weft_process(*line)
     assert done.code == 0
     assert done.out.strip()
 
