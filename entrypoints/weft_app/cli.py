@@ -77,7 +77,7 @@ class LazyGroup(TyperGroup):
 def _complete(command: Any) -> None:  # noqa: ANN401  # a command of click, a private type of typer
     """Add the shared options to a command and its subcommands; keep stdout for their results."""
     names = {name for parameter in command.params for name in parameter.opts}
-    command.params += [one for one in shared_options() if names.isdisjoint(one.opts)]
+    command.params += [o for o in shared_options() if names.isdisjoint(o.opts)]
     if isinstance(command, TyperGroup):
         for subcommand in command.commands.values():
             _complete(subcommand)

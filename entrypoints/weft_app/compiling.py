@@ -58,7 +58,7 @@ def compile_all() -> None:
     from weft.plugins.registry import Registry  # noqa: PLC0415  # the same
 
     with TemporaryDirectory(prefix="weft-") as folder:
-        # Without the user's config file and variables: only the synthetic market may be asked.
+        # Away from the user's config file, so that only the synthetic market is used.
         os.chdir(folder)
         overrides = [
             f"storage.lake={folder}/lake",

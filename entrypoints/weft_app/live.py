@@ -18,7 +18,7 @@ from weft.sources.stream.streamer import Source
 log = logging.getLogger("weft.live")
 
 _SETTLE = 2 * SECOND
-"""Pause after a close before a venue is asked for its candle."""
+"""Pause between a close and the request for its candle."""
 
 _POLL = 5 * SECOND
 """Time between two rounds while a candle that is due is missing."""

@@ -59,7 +59,7 @@ def open_engine(profile: Profile, *, records: bool = True) -> Engine:
     Args:
         profile: which composition.
         records: whether the command writes to the ledger. If it does not, an empty temporary ledger
-            replaces one that cannot be opened.
+            replaces a ledger that cannot be opened.
 
     Raises:
         ConfigError: the configuration has mistakes; one line for each.

@@ -101,8 +101,8 @@ def _run(check: Callable[[], Finding]) -> Finding:
 
 
 def _machine() -> Finding:
-    says = f"Weft {weft.__version__}, Python {platform.python_version()}, {platform.machine()}"
-    return Finding("machine", says)
+    text = f"Weft {weft.__version__}, Python {platform.python_version()}, {platform.machine()}"
+    return Finding("machine", text)
 
 
 def _extras() -> list[Finding]:
@@ -113,8 +113,8 @@ def _extra(extra: str, modules: Sequence[str]) -> Finding:
     lacking = ", ".join(module for module in modules if find_spec(module) is None)
     if not lacking:
         return Finding(f"extra {extra}", "installed")
-    says = f"{lacking} not installed; pip install 'weft[{extra}]'"
-    return Finding(f"extra {extra}", says, "note")
+    text = f"{lacking} not installed; pip install 'weft[{extra}]'"
+    return Finding(f"extra {extra}", text, "note")
 
 
 def _config(loaded: LoadedSettings, engine: Engine) -> Finding:
@@ -138,8 +138,8 @@ def _ledger(engine: Engine) -> Finding:
 def _disk(loaded: LoadedSettings) -> Finding:
     lake = loaded.settings.storage.lake
     free = shutil.disk_usage(lake if "://" not in lake else ".").free
-    says = f"{free / 1e9:.1f} GB free"
-    return Finding("disk", says, "ok" if free > _ENOUGH_BYTES else "note")
+    text = f"{free / 1e9:.1f} GB free"
+    return Finding("disk", text, "ok" if free > _ENOUGH_BYTES else "note")
 
 
 def _kernels(engine: Engine) -> Finding:
@@ -147,8 +147,8 @@ def _kernels(engine: Engine) -> Finding:
     engine.features.compile(features)
     if is_cached_on_disk():
         return Finding("indicators", f"{len(features)} compiled and cached on disk")
-    says = "compile, but no cache folder is writable; set NUMBA_CACHE_DIR to a writable folder"
-    return Finding("indicators", says, "note")
+    text = "compile, but no cache folder is writable; set NUMBA_CACHE_DIR to a writable folder"
+    return Finding("indicators", text, "note")
 
 
 def _candles(engine: Engine) -> Finding:
@@ -156,9 +156,9 @@ def _candles(engine: Engine) -> Finding:
     if last is None:
         return Finding("candles", "none stored yet; `weft signals` fetches them", "note")
     now = SystemClock().now()
-    says = f"{len(engine.market.listings)} symbols, the newest closed at {iso(last)}"
+    text = f"{len(engine.market.listings)} symbols, the newest closed at {iso(last)}"
     behind = now - last > 3 * engine.composition.interval.micros
-    return Finding("candles", says, "note" if behind else "ok")
+    return Finding("candles", text, "note" if behind else "ok")
 
 
 def _port(loaded: LoadedSettings) -> Finding:
@@ -167,8 +167,8 @@ def _port(loaded: LoadedSettings) -> Finding:
         try_to_listen(server.host, server.port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            says = f"{server.port} is in use; is Weft running already? Choose another with --port"
-            return Finding("port", says, "note")
-        says = f"cannot listen on {url_host(server.host)}:{server.port}: {error.strerror}"
-        return Finding("port", says, "bad")
+            text = f"{server.port} is in use; is Weft running already? Choose another with --port"
+            return Finding("port", text, "note")
+        text = f"cannot listen on {url_host(server.host)}:{server.port}: {error.strerror}"
+        return Finding("port", text, "bad")
     return Finding("port", f"{url_host(server.host)}:{server.port} is free")

@@ -55,7 +55,7 @@ def status(context: typer.Context, *, as_json: JsonOption = False) -> None:
     if states is None:
         with closing(open_engine(profile)) as engine:
             engine.collector.read_facts()
-            states = [ProviderState.of(one) for one in provider_status(engine)]
+            states = [ProviderState.of(state) for state in provider_status(engine)]
     if as_json:
         print_json(orjson.dumps([state.model_dump() for state in states]))
         return
@@ -118,10 +118,10 @@ def check(
         with phase("Asking", total=len(chosen)) as asking:
             checks = asyncio.run(_check(engine, chosen, asking))
     if as_json:
-        print_json(orjson.dumps([asdict(one) for one in checks]))
+        print_json(orjson.dumps([asdict(result) for result in checks]))
     else:
         _print_checks(checks)
-    if not all(one.ok for one in checks):
+    if not all(result.ok for result in checks):
         raise typer.Exit(1)
 
 
@@ -200,10 +200,10 @@ async def _check(
 
 def _print_checks(checks: Sequence[Check]) -> None:
     results = open_results()
-    for one in checks:
-        colour = "green" if one.ok else "red"
-        text = escape(f"{one.answer} in {one.seconds:.1f} s" if one.ok else one.answer)
-        results.print(f"[{colour}]{escape(one.provider)}[/]: {text}", soft_wrap=True)
+    for result in checks:
+        colour = "green" if result.ok else "red"
+        text = escape(f"{result.answer} in {result.seconds:.1f} s" if result.ok else result.answer)
+        results.print(f"[{colour}]{escape(result.provider)}[/]: {text}", soft_wrap=True)
 
 
 def _from_server(loaded: LoadedSettings) -> list[ProviderState] | None:
