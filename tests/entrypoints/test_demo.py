@@ -1,7 +1,16 @@
 """The sandbox in place of every provider: every series it serves needs no further setting."""
 
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.support import PATIENCE_SECONDS
 from weft.components.provider import SourceKind
 from weft.engine.assembly import compose_settings
+from weft.foundation.errors import WeftError
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.sources.series import SeriesProvider
@@ -10,6 +19,7 @@ from weft_app.profile import Profile
 from weft_app.session import settings_of
 
 ANY_PORT = "sandbox.port=0"
+LAST_PORT = 65_535
 
 
 def test_the_sandbox_sets_the_path_of_every_undocumented_series() -> None:
@@ -35,3 +45,40 @@ def test_overrides_of_the_user_win() -> None:
         composition, _ = compose_settings(settings_of(profile), Registry(discover()))
     (artemis,) = [p.component for p in composition.providers if p.component.name == "artemis"]
     assert artemis.config.series["dev_commits"].path == "/elsewhere"
+
+
+SCRIPT = """
+import sys, time
+from weft_app.demo import sandboxed
+from weft_app.profile import Profile
+with sandboxed(Profile(overrides=["sandbox.port=0"])) as profile:
+    url = next(o for o in profile.overrides if o.startswith("providers.binance.base_url="))
+    print(url.partition("127.0.0.1:")[2].partition("/")[0], flush=True)
+    time.sleep(600)
+"""
+
+
+def test_the_sandbox_ends_with_a_command_that_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE) as command:
+        assert command.stdout is not None
+        port = int(command.stdout.readline())
+        assert _answers(port)
+        command.kill()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while _answers(port) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _answers(port)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_sandbox_that_cannot_start_is_an_error_of_the_command() -> None:
+    with socket.socket() as other, pytest.raises(WeftError, match="something else listens"):
+        # The last port there is; no port follows it.
+        other.bind(("127.0.0.1", LAST_PORT))
+        other.listen()
+        with sandboxed(Profile(overrides=[f"sandbox.port={LAST_PORT}"])):
+            pass
