@@ -76,9 +76,10 @@ def _answers(port: int) -> bool:
 
 
 def test_a_sandbox_that_cannot_start_is_an_error_of_the_command() -> None:
-    with socket.socket() as other, pytest.raises(WeftError, match="something else listens"):
-        # The last port there is; no port follows it.
+    with socket.socket() as other:
+        # No port follows this one.
         other.bind(("127.0.0.1", LAST_PORT))
         other.listen()
-        with sandboxed(Profile(overrides=[f"sandbox.port={LAST_PORT}"])):
-            pass
+        market = sandboxed(Profile(overrides=[f"sandbox.port={LAST_PORT}"]))
+        with pytest.raises(WeftError, match="something else listens"):
+            market.__enter__()
