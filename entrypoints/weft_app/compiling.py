@@ -8,6 +8,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from tempfile import TemporaryDirectory
@@ -15,17 +16,19 @@ from tempfile import TemporaryDirectory
 from weft_app.progress import phase
 
 _DEADLINE_SECONDS = 3_600
+_started = threading.Event()
 
 
 @contextmanager
 def compiled_ahead() -> Iterator[None]:
     """Compile all kernels in a child process while the block runs; then wait for the child.
 
-    Does nothing where kernels are cached already, or cannot be cached.
+    Does nothing where kernels are cached already or cannot be cached, or at a second call.
     """
-    if not _is_cache_empty():
+    if _started.is_set() or not _is_cache_empty():
         yield
         return
+    _started.set()
     child = subprocess.Popen(  # noqa: S603  # this interpreter, this module
         [sys.executable, "-m", __name__],
         stdin=subprocess.DEVNULL,
