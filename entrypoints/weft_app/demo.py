@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import httpx
 
 from weft.components.provider import SourceKind
 from weft.compose.composition import Composition
@@ -20,6 +22,9 @@ from weft_app.installed import http_providers
 from weft_app.profile import Profile
 from weft_app.session import settings_of
 from weft_app.terminal import console
+
+_FIRST_REQUEST = "binance/api/v3/klines?symbol=BTCUSDT&interval=1h&limit=1"
+_FIRST_SECONDS = 120.0
 
 API_OF = {"binance_futures": "binance"}
 """Name of the API a provider calls, where it differs from the provider's name."""
@@ -118,6 +123,9 @@ def serve_sandbox(port: int) -> None:
 
     try:
         with SharedSandbox(port) as sandbox:
+            # The first answer draws the hours of ten years; all requests would wait for that.
+            with suppress(httpx.HTTPError):
+                httpx.get(sandbox.url(_FIRST_REQUEST), timeout=_FIRST_SECONDS, trust_env=False)
             sys.stdout.write(f"{urlsplit(sandbox.url()).port}\n")
             sys.stdout.flush()
             sys.stdin.read()
