@@ -1,15 +1,11 @@
 """The sandbox in place of every provider: Weft without a key or a network."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
-
-import httpx
 
 from weft.components.provider import SourceKind
 from weft.compose.composition import Composition
@@ -23,8 +19,7 @@ from weft_app.profile import Profile
 from weft_app.session import settings_of
 from weft_app.terminal import console
 
-_FIRST_REQUEST = "binance/api/v3/klines?symbol=BTCUSDT&interval=1h&limit=1"
-_FIRST_SECONDS = 120.0
+_STOP_SECONDS = 10.0
 
 API_OF = {"binance_futures": "binance"}
 """Name of the API a provider calls, where it differs from the provider's name."""
@@ -102,35 +97,23 @@ def _sandbox_process(port: int) -> Iterator[int]:
         WeftError: the sandbox cannot start.
     """
     child = subprocess.Popen(  # noqa: S603  # this interpreter, this module
-        [sys.executable, "-m", "weft_app.demo", str(port)],
+        [sys.executable, "-m", "weft_app.sandbox_process", str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    # Leaving closes both pipes and waits for the child.
     with child:
-        line = child.stdout.readline().strip() if child.stdout else ""
-        if not line.isdecimal():
-            raise WeftError(line or "the sandbox has not started", where="sandbox")
-        yield int(line)
-
-
-def serve_sandbox(port: int) -> None:
-    """Run the shared sandbox until stdin is closed; print its port, or the error in one line."""
-    # Ctrl-C reaches this process too; the parent ends first, and then closes stdin.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from weft_sandbox.sharing import SharedSandbox  # noqa: PLC0415  # an optional dependency
-
-    try:
-        with SharedSandbox(port) as sandbox:
-            # The first answer draws the hours of ten years; all requests would wait for that.
-            with suppress(httpx.HTTPError):
-                httpx.get(sandbox.url(_FIRST_REQUEST), timeout=_FIRST_SECONDS, trust_env=False)
-            sys.stdout.write(f"{urlsplit(sandbox.url()).port}\n")
-            sys.stdout.flush()
-            sys.stdin.read()
-    except WeftError as error:
-        sys.stdout.write(f"{str(error).removeprefix('sandbox: ')}\n")
+        try:
+            line = child.stdout.readline().strip() if child.stdout else ""
+            if not line.isdecimal():
+                raise WeftError(line or "the sandbox has not started", where="sandbox")
+            yield int(line)
+        finally:
+            if child.stdin:
+                child.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(_STOP_SECONDS)
+            child.kill()
 
 
 def _real_candles(composition: Composition) -> list[str]:
@@ -175,7 +158,3 @@ def _redirected(port: int, providers: Sequence[str], apis: Mapping[str, object])
                 f"providers.{name}.stream_url=ws://{sandbox}/{api}",
             ]
     return overrides
-
-
-if __name__ == "__main__":
-    serve_sandbox(int(sys.argv[1]))
