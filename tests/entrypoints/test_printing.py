@@ -90,11 +90,12 @@ def test_an_untrusted_regime_is_printed_as_unknown(
 
 def test_figures_are_printed_with_words_and_units(capsys: pytest.CaptureFixture[str]) -> None:
     risk = {"var_99": 0.0412, "gbm_var_99": 0.0385, "stop_first": 0.39, "shock_covid_2020_03": 0.5}
+    missing = {"models.a": "not trained yet", "models.b": "not trained yet"}
     sizing = {"unlimited": 0.23, "value_0": -7.604e-05, "same_asset_share": -5.4e-20, "luck": 2.0}
     explain._print(
         Explanation(
             Report("2026-01-01T00:00:00Z", "real", (), {}),
-            sample_signal(risk=risk, sizing=sizing),
+            sample_signal(risk=risk, sizing=sizing, missing_layers={}, missing_models=missing),
             {},
         ),
         "real data, candles 3 days old",
@@ -110,6 +111,7 @@ def test_figures_are_printed_with_words_and_units(capsys: pytest.CaptureFixture[
         "action value of 0 % of the full size -7.604e-05",
         "share left beside signals of the same asset 0.00 %",
         "luck 2",
+        "missing models.a, models.b: not trained yet",
     ):
         assert row in lines
 

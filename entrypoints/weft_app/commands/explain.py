@@ -12,7 +12,7 @@ from rich.table import Table
 
 from weft.domain.signal import UNKNOWN_REGIME, LayerReport, RegimeReport, Signal, to_json
 from weft.engine.explain import Explanation, explain
-from weft_app.figures import risk_table, sizing_table
+from weft_app.figures import number, risk_table, sizing_table
 from weft_app.profile import AsOfOption, JsonOption, profile_of
 from weft_app.progress import phase
 from weft_app.session import (
@@ -106,7 +106,9 @@ def _layers(signal: Signal) -> Table:
             f"{layer.weight:.0%}",
             f"{added:+.1f}",
             f"[{'green' if added > 0 else 'red'}]{bar}",
-            escape(_first(layer.evidence)) if layer.score is not None else layer.status.value,
+            escape(_first(layer.evidence))
+            if layer.score is not None
+            else layer.status.value.replace("_", " "),
         )
     return table
 
@@ -118,12 +120,15 @@ def _added(layer: LayerReport) -> float:
 def _first(evidence: Mapping[str, float | None], count: int = 5) -> str:
     """Return the first figures of the evidence; layers list the most important ones first."""
     known = [(name, value) for name, value in evidence.items() if value is not None]
-    return ", ".join(f"{name} {value:.4g}" for name, value in known[:count])
+    return ", ".join(f"{name} {number(value)}" for name, value in known[:count])
 
 
 def _missing(signal: Signal, under_way: Mapping[str, str]) -> list[str]:
     missing = {**signal.missing_layers, **signal.missing_models}
-    return [f"{name}: {under_way.get(name, why)}" for name, why in missing.items()]
+    by_reason: dict[str, list[str]] = {}
+    for name, why in missing.items():
+        by_reason.setdefault(under_way.get(name, why), []).append(name)
+    return [f"{', '.join(names)}: {why}" for why, names in by_reason.items()]
 
 
 def _print_models(console: Console, explanation: Explanation) -> None:
