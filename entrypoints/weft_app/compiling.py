@@ -20,13 +20,13 @@ _started = threading.Event()
 
 
 @contextmanager
-def compiled_ahead() -> Iterator[None]:
+def compiled_ahead() -> Iterator[bool]:
     """Compile all kernels in a child process while the block runs; then wait for the child.
 
-    Does nothing where kernels are cached already or cannot be cached, or at a second call.
+    Yields whether the child runs. Does nothing where kernels are cached already or cannot be cached, or at a second call.
     """
     if _started.is_set() or not _is_cache_empty():
-        yield
+        yield False
         return
     _started.set()
     child = subprocess.Popen(  # noqa: S603  # this interpreter, this module
@@ -36,7 +36,7 @@ def compiled_ahead() -> Iterator[None]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        yield
+        yield True
         with phase("Compiling indicators, once for this machine"):
             child.wait()
     finally:

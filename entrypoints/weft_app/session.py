@@ -95,8 +95,11 @@ def fetch_new(engine: Engine, wait_seconds: float = 0.0) -> list[RoundResult]:
         engine: the engine whose store is filled.
         wait_seconds: how long after a close to ask again for candles that are still missing.
     """
-    with compiled_ahead():
-        return asyncio.run(_fetch_new(engine, wait_seconds))
+    with compiled_ahead() as is_compiling:
+        results = asyncio.run(_fetch_new(engine, wait_seconds))
+        if is_compiling:
+            compile_features(engine)
+    return results
 
 
 async def _fetch_new(engine: Engine, wait_seconds: float) -> list[RoundResult]:
@@ -119,7 +122,8 @@ async def _fetch_new(engine: Engine, wait_seconds: float) -> list[RoundResult]:
 
 def compile_features(engine: Engine) -> None:
     """Compile the indicators of the composition and show the progress."""
-    features = engine.step_features()
+    # From the last one, because a child process may be compiling from the first.
+    features = engine.step_features()[::-1]
     with phase("Compiling indicators", total=len(features)) as compiling:
         engine.features.compile(features, compiling.advance)
     if not is_cached_on_disk():
