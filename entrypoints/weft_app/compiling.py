@@ -23,7 +23,8 @@ _started = threading.Event()
 def compiled_ahead() -> Iterator[bool]:
     """Compile all kernels in a child process while the block runs; then wait for the child.
 
-    Yields whether the child runs. Does nothing where kernels are cached already or cannot be cached, or at a second call.
+    Yields whether the child runs: it does not where kernels are cached already or cannot be
+    cached, nor at a second call.
     """
     if _started.is_set() or not _is_cache_empty():
         yield False

@@ -207,7 +207,7 @@ def test_a_source_that_is_down_is_logged_once_and_not_at_every_poll(
     asyncio.run(run_until(service, NOW + 2 * HOUR))
     assert Flaky.requests > 3
     Flaky.cut = False
-    asyncio.run(run_until(service, NOW + 3 * HOUR))
+    asyncio.run(run_until(service, NOW + 6 * HOUR))
     messages = [record.getMessage() for record in caplog.records if record.name == "weft.live"]
     assert messages == ["fetching failed: provider flaky: the line is cut", "fetching works again"]
 

@@ -114,7 +114,7 @@ def test_metrics_names_the_setting_a_metric_waits_for(
     assert waiting["providers"] == ["artemis"]
     assert waiting["available_from"] == []
     assert "set providers.artemis.series.developer_share.path" in waiting["waiting"]["artemis"]
-    assert "developer_share is not asked of artemis: its path" in weft("metrics", *on).out
+    assert "developer_share is not fetched from artemis: its path" in weft("metrics", *on).out
     named = row("--set=providers.artemis.series.developer_share.path=/weekly-active-devs")
     assert (named["available_from"], named["waiting"]) == (["artemis"], {})
 
@@ -130,7 +130,7 @@ def test_check_bypasses_the_cache(weft: Weft, through: list[str], sandbox: Sandb
     sandbox.fault({"kind": "status", "provider": "alternative_me", "status": 401})
     refused = weft("providers", "check", "alternative_me", *through)
     assert refused.code == 1
-    assert "HTTP 401" in refused.err
+    assert "HTTP 401" in refused.out
     # Rounds pause after a refused key; a check asks at once.
     sandbox.heal()
     healed = weft("providers", "check", "alternative_me", *through)
