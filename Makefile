@@ -23,6 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m weft_app.compiling
 	touch $(STAMP)
 
 # ARGS reaches weft: make run ARGS="--set providers.files.path=/data/candles --port 8301"

@@ -31,7 +31,7 @@ from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
 from weft.sources.http.status import SourceStatus
 from weft_app.demo import API_OF, KEY_OF
-from weft_app.installed import asked_over_http
+from weft_app.installed import http_providers
 from weft_sandbox.market.coins import COINS
 from weft_sandbox.market.more_coins import MORE_COINS
 
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def _measure(url: str) -> None:
-    names = asked_over_http(Registry(discover()))
+    names = http_providers(Registry(discover()))
     # First alone: what is fetched before the clock starts makes the market for all.
     alone = {name: _cycle(url, [name]) for name in names}
     together = _cycle(url, names)

@@ -29,7 +29,7 @@ from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import DAY, HOUR, parse_time
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
-from weft_app.memory import give_memory_back
+from weft_app.memory import return_freed_memory
 from weft_sandbox.market.coins import COINS
 from weft_sandbox.market.more_coins import MORE_COINS
 
@@ -222,7 +222,7 @@ def _peak_mib() -> float:
 
 if __name__ == "__main__":
     # The first process sets what the others, which import polars, find in their environment.
-    give_memory_back()
+    return_freed_memory()
     if len(sys.argv) > 2:
         parts = {"prepare": prepare, "measure": measure, "weigh": weigh}
         parts[sys.argv[1]](Path(sys.argv[2]))

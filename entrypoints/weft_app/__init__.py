@@ -1,1 +1,1 @@
-"""The ways in: command line, HTTP API, live service."""
+"""Entry points: the command line, the HTTP API and the live service."""

@@ -1,14 +1,14 @@
-"""Where Weft listens: which addresses are its own machine's, and which are free."""
+"""Addresses to listen on: whether one is free, and whether other machines can reach it."""
 
 import socket
 from ipaddress import ip_address
 
 
 def try_to_listen(host: str, port: int) -> None:
-    """Return where an address can be listened on.
+    """Check that an address is free to listen on.
 
     Raises:
-        OSError: it cannot; with ``errno.EADDRINUSE`` somebody listens there already.
+        OSError: it is not; `errno.EADDRINUSE` means that another program listens there.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -16,13 +16,13 @@ def try_to_listen(host: str, port: int) -> None:
         probe.bind((host, port))
 
 
-def shown(host: str) -> str:
-    """Return a host as it stands in an address: IPv6 in brackets."""
+def url_host(host: str) -> str:
+    """Return a host as written in a URL: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether nobody but this machine can reach a host."""
+    """Return whether only this machine can reach a host."""
     if host == "localhost":
         return True
     try:

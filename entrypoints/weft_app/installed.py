@@ -1,4 +1,4 @@
-"""The installed providers, as classes: for commands that look at all of them."""
+"""The installed providers, as classes."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from weft.plugins.registry import Registry
 
 
 def provider_classes(registry: Registry) -> Iterator[tuple[str, type[Provider]]]:
-    """Yield name and class of every provider that can be loaded."""
+    """Yield the name and the class of every provider that can be imported."""
     for record in registry.records():
         if record.kind != Provider.kind:
             continue
@@ -20,8 +20,8 @@ def provider_classes(registry: Registry) -> Iterator[tuple[str, type[Provider]]]
             yield record.name, cls
 
 
-def asked_over_http(registry: Registry) -> list[str]:
-    """Return the names of providers that ask an API and can be pointed elsewhere."""
+def http_providers(registry: Registry) -> list[str]:
+    """Return the names of the providers that call an API and accept a `base_url`."""
     return [
         name
         for name, cls in provider_classes(registry)

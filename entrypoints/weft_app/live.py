@@ -1,4 +1,4 @@
-"""Live composition: at every close, fetch what is new, compose, record, publish."""
+"""Live composition: at every close, fetch new data, compose, record, publish."""
 
 import asyncio
 import logging
@@ -19,22 +19,22 @@ from weft.sources.stream.streamer import Source
 log = logging.getLogger("weft.live")
 
 _SETTLE = 2 * SECOND
-"""Time given to a venue after a close until its candle can be asked for."""
+"""Pause between a close and the request for its candle."""
 
-_ROUNDS = "composing"
-"""Name of the rounds in the log."""
+_ROUND = "composing"
+"""Name of a round in the log."""
 
 _POLL = 5 * SECOND
-"""Time between two questions while a candle that is due has not come."""
+"""Time between two rounds while a candle that is due is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One composition as the API hands it out: serialised once, however often it is asked for.
+    """One composition, serialised once for all requests.
 
     Attributes:
         report: the signals.
-        body: the whole report as JSON.
+        body: the report as JSON.
         by_symbol: each signal as JSON.
         composed_at: when it was composed, microseconds since 1970.
         took_seconds: how long composing took.
@@ -49,16 +49,17 @@ class Published:
 
 @dataclass(slots=True)
 class LiveService:
-    """Keeps one engine composing, and holds its latest signals.
+    """Composes with one engine at every close, and holds the latest signals.
 
     Attributes:
-        engine: what composes.
+        engine: the engine.
         published: the latest composition; None before the first.
-        collected: what each provider brought in the latest round.
-        failure: why the latest round failed; None where it did not.
-        awaited: symbols whose candle had not come when the latest signals were composed.
-        wait_seconds: how long after a decision is due to wait for candles still missing.
+        collected: results of each provider in the latest round.
+        failure: why the latest round failed; None where it succeeded.
+        awaited: symbols whose candle had not arrived when the latest signals were composed.
+        wait_seconds: how long after a decision is due to wait for missing candles.
         streamer: the streams beside the rounds; None before `run`.
+        outages: logs when layers, sinks and the rounds fail, and when they work again.
     """
 
     engine: Engine
@@ -68,12 +69,11 @@ class LiveService:
     awaited: list[str] = field(default_factory=list)
     wait_seconds: float = 60.0
     streamer: Streamer | None = None
-    _outages: Outages = field(default_factory=lambda: Outages(log))
+    outages: Outages = field(default_factory=lambda: Outages(log))
 
     def compose(self) -> Published:
         """Compose at the newest close, record the signals and publish them."""
         engine = self.engine
-        missing = self.published.report.missing_layers if self.published else {}
         started = engine.clock.now()
         as_of = engine.latest_close()
         engine.market.warm_up_to(as_of)
@@ -89,18 +89,11 @@ class LiveService:
             composed_at=composed_at,
             took_seconds=(composed_at - started) / SECOND,
         )
-        self._log_layers(missing, report.missing_layers)
+        self.outages.update("layer", report.missing_layers, composed_at)
         return self.published
 
-    def _log_layers(self, before: Mapping[str, str], now: Mapping[str, str]) -> None:
-        """Log which layers have gone missing, and which are back, since the last composition."""
-        for name in sorted(now.keys() - before.keys()):
-            log.warning("signals lack the layer %s: %s", name, now[name])
-        for name in sorted(before.keys() - now.keys()):
-            log.warning("the layer %s is back", name)
-
     async def run(self) -> None:
-        """Compose at every close until cancelled. A round that fails is told and tried again."""
+        """Compose at every close until cancelled. A round that fails is logged and repeated."""
         try:
             await self._rounds()
         except Exception as error:
@@ -121,14 +114,14 @@ class LiveService:
                     await clock.sleep_until(clock.now() + _POLL)
 
     def stream_status(self) -> list[StreamStatus]:
-        """Return how the live streams are doing; none before `run`."""
+        """Return the state of the live streams; none before `run`."""
         return [] if self.streamer is None else self.streamer.status()
 
     def check(self) -> None:
-        """Find mistakes in how streams are configured before anybody waits for them.
+        """Check the configuration of the streams.
 
         Raises:
-            ConfigError: a provider cannot follow what its options ask for.
+            ConfigError: a provider has no stream that its options name.
         """
         self._stream_sources()
 
@@ -138,7 +131,7 @@ class LiveService:
 
     @asynccontextmanager
     async def _streaming(self) -> AsyncIterator[None]:
-        """Run the streams of all providers that have some, as long as rounds follow each other."""
+        """Run the streams of all providers while the block runs."""
         engine, collector = self.engine, self.engine.collector
         self.streamer = Streamer(
             self._stream_sources(),
@@ -147,7 +140,7 @@ class LiveService:
             client=collector.connections.client,
             known=collector.known,
             clock=engine.clock,
-            # Only pauses between attempts are drawn from it.
+            # Draws only the pauses between connection attempts.
             rng=random.Random(0),  # noqa: S311  # no secret depends on it
             workers=collector.workers,
         )
@@ -159,29 +152,33 @@ class LiveService:
             await asyncio.gather(running, return_exceptions=True)
 
     async def _round(self, row: int) -> bool:
-        """Fetch, and compose once all candles of a row are in or time is up; return whether."""
+        """Fetch; compose once all candles of a row are in, or time is up.
+
+        Return whether the row is composed.
+        """
         try:
             self.collected = await self.engine.update(in_time=True)
             self.failure = None
             if not self._is_news() or self.engine.awaited(self.wait_seconds):
                 return False
-            # What streams bring meanwhile waits: the market must not change under a composition.
+            # Streams wait meanwhile: the market must not change during a composition.
             async with self.engine.collector.turn:
                 published = await asyncio.to_thread(self.compose)
             failed = await self.engine.carry_out(published.report)
+            self.outages.update("sink", failed, self.engine.clock.now())
             if failed:
                 self.failure = "; ".join(failed.values())
         except WeftError as error:
             self.failure = str(error)
-            self._outages.note(_ROUNDS, self.failure, self.engine.clock.now())
+            self.outages.note(_ROUND, self.failure, self.engine.clock.now())
             return False
         except Exception as error:
-            # Whatever it was: signals that quietly stay as they are would be the worst answer.
+            # Any fault must be visible: old signals that look current would be worse.
             self.failure = f"a fault: {type(error).__name__}: {error}"
-            if self._outages.note(_ROUNDS, self.failure, self.engine.clock.now()):
-                log.warning("where the fault is:", exc_info=error)
+            if self.outages.note(_ROUND, self.failure, self.engine.clock.now()):
+                log.warning("traceback of the fault:", exc_info=error)
             return False
-        self._outages.note(_ROUNDS, None, self.engine.clock.now())
+        self.outages.note(_ROUND, None, self.engine.clock.now())
         return parse_time(published.report.as_of) >= row
 
     def _is_news(self) -> bool:

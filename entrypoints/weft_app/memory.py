@@ -1,4 +1,4 @@
-"""Memory: what a library has done with goes back to the system."""
+"""Memory: what libraries free goes back to the operating system."""
 
 import ctypes
 import os
@@ -10,18 +10,18 @@ _M_ARENA_MAX = -8
 _ARENAS = "2"
 
 
-def give_memory_back() -> None:
-    """Let polars and NumPy return what they free, instead of keeping it for the next time.
+def return_freed_memory() -> None:
+    """Let polars and NumPy return freed memory to the system instead of keeping it.
 
-    polars would keep it for its next query. Below NumPy, glibc keeps it in a heap for each thread,
-    and every call of a component runs in one. A process that reads its history once and then
-    composes for weeks would so hold a hundred megabytes and more for nothing. Works before polars
-    is first imported, and for processes started later; settings of the user's own stand.
+    By default polars keeps freed memory for its next query, and glibc keeps a heap for each thread;
+    every call of a component runs in a thread. A process that reads its history once and then
+    composes for weeks would so keep a hundred megabytes or more without use. Call this before
+    polars is first imported. Child processes inherit it. Settings of the user's own win.
     """
     os.environ.setdefault(_POLARS_ALLOCATOR, "dirty_decay_ms:0,muzzy_decay_ms:0")
     arenas = os.environ.setdefault(_GLIBC_ARENAS, _ARENAS)
     if sys.platform == "linux" and arenas.isdecimal():
-        # Of itself a process reads that at its start. Other C libraries have no such heaps.
+        # glibc reads the variable only at start. Other C libraries have no mallopt.
         limit = getattr(ctypes.CDLL(None), "mallopt", None)
         if limit is not None:
             limit(_M_ARENA_MAX, int(arenas))

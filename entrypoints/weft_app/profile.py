@@ -1,15 +1,14 @@
-"""The options that every command takes, before its name or after it: which composition is meant."""
+"""Options that every command takes, before or after its name: which composition, which data."""
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 from typer.main import get_command
 
 from weft_app.progress import phase
@@ -17,15 +16,23 @@ from weft_app.progress import phase
 _META = "weft.profile"
 _PANEL = "Options of every command"
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsOfOption = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of", help="A past instant: 2025-03-01T14:00:00Z, or a day, from midnight UTC."
+    ),
+]
+
 
 @dataclass(slots=True)
 class Profile:
-    """Which composition a command is about.
+    """Which composition a command works on.
 
     Attributes:
         config: config file; None for the default one.
         overrides: keys to override, as ``key.path=value``; later ones win.
-        sandbox: whether every source is to be the made-up market.
+        sandbox: whether the sandbox stands in for every source.
     """
 
     config: Path | None = None
@@ -33,62 +40,42 @@ class Profile:
     sandbox: bool = False
 
     @contextmanager
-    def in_use(self) -> Iterator["Profile"]:
-        """Give the profile with the sandbox running, where it is asked for."""
+    def running(self) -> Iterator["Profile"]:
+        """Yield the profile to use; where the sandbox is wanted, it runs until the block ends."""
         if not self.sandbox:
             yield self
             return
         with phase("Looking for the sandbox, or starting it"):
-            # Here, so that the line above comes before what takes time.
+            # Imported here, so that the line above is shown before the slow import.
             from weft_app.demo import sandboxed  # noqa: PLC0415
 
-            market = sandboxed(self.config, self.overrides)
-            through = market.__enter__()
+            market = sandboxed(self)
+            profile = market.__enter__()
         try:
-            yield Profile(self.config, through)
+            yield profile
         finally:
             market.__exit__(None, None, None)
 
 
 def profile_of(context: typer.Context) -> Profile:
-    """Return the profile that the options of a command line chose.
-
-    A sandbox runs until the command ends.
-    """
-    profile: Profile = context.with_resource(_profile(context).in_use())
+    """Return the profile that a command line selects; a sandbox runs until the command ends."""
+    profile: Profile = context.with_resource(_profile(context).running())
     return profile
 
 
-def _profile(context: Any) -> Profile:  # noqa: ANN401  # a context of click, which typer brings its own copy of
+def _profile(context: Any) -> Profile:  # noqa: ANN401  # a context of the click inside typer
     profile: Profile = context.meta.setdefault(_META, Profile())
     return profile
 
 
-class SharedOptionsGroup(TyperGroup):
-    """The root of a command line, all of whose commands take the shared options as well."""
-
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401  # those of TyperGroup
-        super().__init__(**options)
-        _share([self])
-
-
-def _share(commands: Iterable[Any]) -> None:
-    """Add the shared options to commands and to all that are below them."""
-    for command in commands:
-        taken = {name for parameter in command.params for name in parameter.opts}
-        command.params += [one for one in _options() if taken.isdisjoint(one.opts)]
-        if isinstance(command, TyperGroup):
-            _share(command.commands.values())
-
-
-def _options() -> list[Any]:
-    """Return the shared options, each of which notes its value in the profile."""
+def shared_options() -> list[Any]:
+    """Return new instances of the shared options; each stores its value in the profile."""
     template = typer.Typer(add_completion=False)
     template.command()(_template)
-    options = [one for one in get_command(template).params if one.name in _NOTES]
+    options = [option for option in get_command(template).params if option.name in _STORES]
     for option in options:
         option.expose_value = False
-        option.callback = _note
+        option.callback = _store
     return options
 
 
@@ -129,42 +116,42 @@ def _template(
         bool, typer.Option("--verbose", "-v", help="Say more on stderr.", rich_help_panel=_PANEL)
     ] = False,
 ) -> None:
-    """Declare the options every command takes."""
+    """Declare the shared options."""
 
 
-def _note(context: Any, option: Any, value: Any) -> Any:  # noqa: ANN401  # as click calls it
-    """Note the value of one option in the profile of the command line."""
+def _store(context: Any, option: Any, value: Any) -> Any:  # noqa: ANN401  # as click calls it
+    """Store the value of one option in the profile of the command line."""
     if value:
-        _NOTES[option.name](_profile(context), value)
+        _STORES[option.name](_profile(context), value)
     return value
 
 
-def _note_home(_: Profile, value: object) -> None:
-    # The config file reads it as a variable, and so do processes started later.
-    os.environ["WEFT_HOME"] = str(Path(str(value)).expanduser().absolute())
+def _store_config(profile: Profile, value: Any) -> None:  # noqa: ANN401  # of click
+    profile.config = Path(value)
 
 
-def _note_verbose(_: Profile, __: object) -> None:
+def _store_overrides(profile: Profile, value: Any) -> None:  # noqa: ANN401  # of click
+    profile.overrides += value
+
+
+def _store_sandbox(profile: Profile, _: Any) -> None:  # noqa: ANN401  # of click
+    profile.sandbox = True
+
+
+def _store_home(_: Profile, value: Any) -> None:  # noqa: ANN401  # of click
+    # The settings read this variable, and child processes inherit it.
+    os.environ["WEFT_HOME"] = str(Path(value).expanduser().absolute())
+
+
+def _store_verbose(_: Profile, __: Any) -> None:  # noqa: ANN401  # of click
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("weft").setLevel(logging.INFO)
 
 
-def _note_config(profile: Profile, value: object) -> None:
-    profile.config = Path(str(value))
-
-
-def _note_overrides(profile: Profile, value: Iterable[str]) -> None:
-    profile.overrides += value
-
-
-def _note_sandbox(profile: Profile, value: object) -> None:
-    profile.sandbox = bool(value)
-
-
-_NOTES = {
-    "config": _note_config,
-    "overrides": _note_overrides,
-    "sandbox": _note_sandbox,
-    "home": _note_home,
-    "verbose": _note_verbose,
+_STORES = {
+    "config": _store_config,
+    "overrides": _store_overrides,
+    "sandbox": _store_sandbox,
+    "home": _store_home,
+    "verbose": _store_verbose,
 }

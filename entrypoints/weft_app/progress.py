@@ -1,6 +1,6 @@
-"""Saying on stderr what a command is doing: a bar on a terminal, else a line for each phase.
+"""Progress of a command on stderr: a bar on a terminal, else lines.
 
-Nothing heavy is imported here, so that the first line comes before everything that takes time.
+Imports nothing heavy, so that the first line is shown before slow imports.
 """
 
 import sys
@@ -14,12 +14,12 @@ PAUSE_SECONDS = 5.0
 """Time between two lines of one phase where stderr is no terminal."""
 
 _UNITS = (("years", 31_557_600), ("days", 86_400), ("hours", 3_600), ("minutes", 60))
-_LEAST_SHARE = 0.02
-"""Share of the work that has to be done before the rest of the time is estimated."""
+_MIN_SHARE = 0.02
+"""Share of the work to finish before the time left is estimated."""
 
 
 def duration(seconds: float) -> str:
-    """Return a time span in the largest unit of which it holds two."""
+    """Return a time span in the largest unit that it contains at least twice: ``36 hours``."""
     for unit, length in _UNITS:
         if seconds >= 2 * length:
             return f"{seconds / length:,.0f} {unit}"
@@ -28,15 +28,16 @@ def duration(seconds: float) -> str:
 
 @dataclass(slots=True)
 class Phase:
-    """One phase of a command: its title, and how far it has come.
+    """One phase of a command and its progress.
 
     Attributes:
-        title: what the command is doing.
-        total: parts there are; None where their number is not known.
-        in_percent: whether parts are shown as a share of the whole, with the time left.
-        done: parts that are done.
-        note: what is being done right now.
-        clock: seconds that only grow.
+        title: name of the phase.
+        total: number of parts; None where it is unknown.
+        in_percent: whether progress is shown in percent with the time left, not as a count.
+        done: number of finished parts.
+        note: the current part.
+        clock: returns monotonic seconds.
+        on_change: called after each update.
     """
 
     title: str
@@ -46,22 +47,22 @@ class Phase:
     note: str = ""
     clock: Callable[[], float] = time.monotonic
     on_change: Callable[["Phase"], None] | None = None
-    _began: float = field(init=False)
+    _start: float = field(init=False)
     _first: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        self._began = self.clock()
+        self._start = self.clock()
 
     def update(
         self, done: float | None = None, total: float | None = None, note: str | None = None
     ) -> None:
-        """Take note of how far the phase has come; None leaves a value as it is."""
+        """Update the progress; None leaves a value unchanged."""
         if total is not None:
             self.total = total
         if done is not None:
             self.done = done
             if self._first is None:
-                # A training that goes on from a checkpoint begins in the middle.
+                # A training that resumes from a checkpoint does not start at 0.
                 self._first = self.clock(), done
         if note is not None:
             self.note = note
@@ -69,26 +70,26 @@ class Phase:
             self.on_change(self)
 
     def advance(self, note: str) -> None:
-        """Take note of one more part that is done."""
+        """Count one more finished part."""
         self.update(self.done + 1, note=note)
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the phase began."""
-        return self.clock() - self._began
+        """Seconds since the phase started."""
+        return self.clock() - self._start
 
     def seconds_left(self) -> float | None:
-        """Return an estimate of the time left by the pace so far; None where it is too early."""
+        """Return the estimated time left at the pace so far; None where it is too early."""
         if self._first is None or not self.total:
             return None
         since, before = self._first
         gained = self.done - before
-        if gained < _LEAST_SHARE * self.total:
+        if gained < _MIN_SHARE * self.total:
             return None
         return (self.clock() - since) * (self.total - self.done) / gained
 
     def state(self) -> str:
-        """Return how far the phase has come, in words."""
+        """Return the progress in words."""
         parts = []
         if self.total and self.in_percent:
             parts.append(f"{self.done / self.total:.0%}".replace("%", " %"))
@@ -104,12 +105,12 @@ class Phase:
 
 @contextmanager
 def phase(title: str, *, total: float | None = None, in_percent: bool = False) -> Iterator[Phase]:
-    """Show on stderr that a phase has begun, and how far it comes while the block runs.
+    """Show a phase and its progress on stderr while the block runs.
 
     Args:
-        title: what the command is doing.
-        total: parts there are, where their number is known.
-        in_percent: whether to show the share that is done and the time left, not parts.
+        title: name of the phase.
+        total: number of parts, where it is known.
+        in_percent: whether to show percent and the time left instead of a count.
     """
     shown = Phase(title, total, in_percent)
     with _bar(shown) if sys.stderr.isatty() else _lines(shown):
@@ -118,16 +119,16 @@ def phase(title: str, *, total: float | None = None, in_percent: bool = False) -
 
 @contextmanager
 def _lines(shown: Phase) -> Iterator[None]:
-    """Write a line when a phase begins, and another one every few seconds while it lasts."""
+    """Write a line when a phase starts, and another every few seconds."""
     ended = threading.Event()
 
-    def keep_writing() -> None:
+    def write_lines() -> None:
         while not ended.wait(PAUSE_SECONDS):
             parts = [shown.state(), f"{duration(shown.elapsed)} so far"]
             _write(f"{shown.title}: {'; '.join(part for part in parts if part)}")
 
     _write(f"{shown.title} ...")
-    writer = threading.Thread(target=keep_writing, name="weft-progress", daemon=True)
+    writer = threading.Thread(target=write_lines, name="weft-progress", daemon=True)
     writer.start()
     try:
         yield
@@ -141,14 +142,14 @@ def _write(line: str) -> None:
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
     except (OSError, ValueError):
-        # The reader of stderr has gone; the answer on stdout does not depend on it.
+        # Nobody reads stderr any more; the result on stdout does not depend on it.
         return
 
 
 @contextmanager
 def _bar(shown: Phase) -> Iterator[None]:
-    """Draw a bar on the terminal that disappears when the phase ends."""
-    from rich.markup import escape  # noqa: PLC0415  # needs time that only terminals pay
+    """Draw a bar on the terminal; it disappears when the phase ends."""
+    from rich.markup import escape  # noqa: PLC0415  # slow to import; only terminals need it
     from rich.progress import (  # noqa: PLC0415  # the same
         BarColumn,
         Progress,
@@ -170,9 +171,9 @@ def _bar(shown: Phase) -> Iterator[None]:
     ) as progress:
         task = progress.add_task(escape(shown.title), total=shown.total, state="")
 
-        def draw(one: Phase) -> None:
-            state = escape(one.state())
-            progress.update(task, completed=one.done, total=one.total, state=state)
+        def draw(current: Phase) -> None:
+            state = escape(current.state())
+            progress.update(task, completed=current.done, total=current.total, state=state)
 
         shown.on_change = draw
         try:

@@ -1,4 +1,4 @@
-"""Training anew while serving: in processes of their own, so that composing never waits."""
+"""Retraining while serving, in child processes, so that composing never waits."""
 
 import logging
 import os
@@ -18,15 +18,15 @@ log = logging.getLogger("weft.training")
 
 _NICENESS = 10
 _PATIENCE_SECONDS = 5.0
-_LINES_KEPT = 5
+_LOGGED_LINES = 5
 
 
 def retrained(settings: Settings, trained: Sequence[str]) -> dict[str, Interval]:
-    """Return how often each component is to be trained anew, by its key in config.
+    """Return the retraining interval of each component, by its key in config.
 
     Args:
-        settings: of the composition.
-        trained: keys of the components that are trained.
+        settings: settings of the composition.
+        trained: keys of the components that can be trained.
     """
     if not settings.training.scheduled:
         return {}
@@ -39,14 +39,13 @@ def retrained(settings: Settings, trained: Sequence[str]) -> dict[str, Interval]
 
 
 class Retrainer:
-    """Trains components one at a time, each in a process that is started for it.
+    """Trains components one at a time, each in a child process of low priority.
 
-    The process opens the same lake and ledger, and what it promotes counts from the next
-    composition on. It runs at a low priority.
+    The child opens the same lake and ledger; the next composition uses the artifact it promotes.
 
     Args:
-        config: config file of the engine that serves; None for the default one.
-        overrides: its overrides.
+        config: config file of the serving engine; None for the default one.
+        overrides: overrides of the serving engine.
     """
 
     def __init__(self, config: Path | None, overrides: Sequence[str]) -> None:
@@ -54,13 +53,13 @@ class Retrainer:
         for override in overrides:
             self._common += ["--set", override]
         self._turn = threading.Lock()
-        # Else a training could begin between the two looks of `stop`, and outlive it.
+        # Without this lock, a training could start while `stop` runs, and outlive it.
         self._guard = threading.Lock()
         self._running: subprocess.Popen[str] | None = None
         self._stopped = False
 
     def train(self, key: str) -> bool:
-        """Train a component, wait until it is done, and return whether it was trained."""
+        """Train a component, wait for the end, and return whether it succeeded."""
         with self._turn:
             running = self._start(key)
             if running is None:
@@ -69,9 +68,9 @@ class Retrainer:
             code = running.returncode
             with self._guard:
                 self._running = None
-        # Where it has failed before there was a result, the last message says why.
+        # Without a result, the last messages name the reason.
         lines = [line for line in (results or messages).splitlines() if line.strip()]
-        lines = lines[-_LINES_KEPT:]
+        lines = lines[-_LOGGED_LINES:]
         if code and not self._stopped:
             log.warning("training %s ended with %s: %s", key, code, " | ".join(lines))
         else:
@@ -79,12 +78,12 @@ class Retrainer:
         return code == 0
 
     def _start(self, key: str) -> "subprocess.Popen[str] | None":
-        """Start a process that trains; None where no training is to begin any more."""
+        """Start a training process; return None after `stop`."""
         command = [sys.executable, "-m", "weft_app.cli", "train", key, "--no-fetch"]
         with self._guard:
             if self._stopped:
                 return None
-            self._running = subprocess.Popen(  # noqa: S603  # our own interpreter and module
+            self._running = subprocess.Popen(  # noqa: S603  # this interpreter, our module
                 [*command, *self._common],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -94,7 +93,7 @@ class Retrainer:
             return self._running
 
     def stop(self) -> None:
-        """End a training that is under way; its checkpoint is kept."""
+        """End a running training; its checkpoint stays."""
         with self._guard:
             self._stopped = True
             running = self._running
@@ -109,18 +108,18 @@ class Retrainer:
 
 @contextmanager
 def scheduled(
-    every: Mapping[str, Interval], retrainer: Retrainer, at_once: Sequence[str] = ()
+    every: Mapping[str, Interval], retrainer: Retrainer, untrained: Sequence[str] = ()
 ) -> Iterator[None]:
-    """Train components as often as is said, for as long as the block runs.
+    """Train components at intervals while the block runs.
 
-    A training that is due while another runs waits for it; one that is due while it still runs
-    itself is left out.
+    A training that is due while another runs waits for it. A training that is due while the same
+    component is still being trained is skipped.
 
     Args:
-        every: how often, by the component's key in config.
-        retrainer: trains them.
-        at_once: keys of those whose first training is due now, in this order; that of all others
-            is when the time between two has passed.
+        every: interval of each component, by its key in config.
+        retrainer: trains the components.
+        untrained: keys of components to train now, in this order; all others are trained first
+            after one interval.
 
     Raises:
         MissingDependencyError: the packages of the `ml` extra are not installed.
@@ -140,7 +139,7 @@ def scheduled(
 
     scheduler = BackgroundScheduler(timezone="UTC")
     now = datetime.now(UTC)
-    turns = [key for key in at_once if key in every]
+    turns = [key for key in untrained if key in every]
     for key, interval in every.items():
         wait = timedelta(microseconds=interval.micros)
         if key in turns:
@@ -167,6 +166,6 @@ def scheduled(
 def _lower_priority(process: int) -> None:
     if sys.platform == "win32":
         return
-    # It may have ended already.
+    # The process may have ended already.
     with suppress(ProcessLookupError):
         os.setpriority(os.PRIO_PROCESS, process, _NICENESS)

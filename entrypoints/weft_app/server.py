@@ -1,4 +1,4 @@
-"""The HTTP API. Answers are bytes that were serialised once, when they were composed."""
+"""The HTTP API. Signals are serialised once, when they are composed."""
 
 import asyncio
 import hmac
@@ -7,11 +7,16 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Final
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 
 import weft
 from weft.domain.instruments import find_spelling
@@ -34,19 +39,25 @@ from weft_app.status import ProviderState, installation
 log = logging.getLogger("weft.server")
 
 _JSON = "application/json"
+_MIN_COMPRESSED = 1_000
 _STATUS = {UnknownSymbolError: 404, NoDataError: 422, LookAheadError: 422}
-"""Statuses of what is wrong with the question; all else is wrong with Weft."""
+"""HTTP status of errors in the request; every other error is a fault of Weft and gives 500."""
+
+_DOCS: Final = "/docs"
+_ASSETS: Final = "/docs/assets"
+_SCHEMA: Final = "/openapi.json"
+"""The page about the API, its scripts and styles, and the schema; they hold no data."""
 
 
 class Problem(BaseModel):
-    """Why a request was not answered."""
+    """Why a request failed."""
 
     error: str
     message: str
 
 
 class ProviderHealth(BaseModel):
-    """What a provider brought in the latest round."""
+    """New and restated rows of a provider in the latest round."""
 
     name: str
     new: int
@@ -56,18 +67,18 @@ class ProviderHealth(BaseModel):
 
 
 _LONGEST_CLOSURE = 5 * DAY
-"""Time for which a market with sessions may be closed: a long weekend and a holiday."""
+"""Longest time a market with sessions is closed: a long weekend with a holiday."""
 
 
 class Health(BaseModel):
-    """Whether the engine is composing, on fresh candles and with all of its layers.
+    """Whether the engine is composing, on fresh candles and with all layers.
 
-    `status` is `starting`, `ok`, `stale` (no market pauses for as long as the newest candles are
-    old) or `degraded` (a round failed, or layers are missing). `missing_layers` says which layers
-    the newest signals lack, and why. `installation` differs wherever lake or composition do.
-    `behind_seconds` is the time since the newest decision row: more than one interval means that
-    no new candle has come. `awaited` names the symbols whose candle had not come when the signals
-    were composed.
+    `status` is `starting`, `ok`, `stale` (the newest candles are older than any pause of the
+    market) or `degraded` (a round failed, or layers are missing). `missing_layers` gives the
+    reason for each layer that the newest signals lack. `installation` is a digest of lake and
+    composition. `behind_seconds` is the time since the newest decision row; more than one interval
+    means that no new candle has arrived. `awaited` names the symbols whose candle had not arrived
+    when the signals were composed.
     """
 
     status: str
@@ -97,10 +108,11 @@ def create_app(
 
     Args:
         service: composes, and holds the latest signals.
-        token: what every request must carry as ``Authorization: Bearer``; None for no check.
-        allowed_hosts: names a request may address the server by. Without such a list a web page
-            could reach a server on loopback through a name that resolves to it.
-        plugins: what is installed, for ``GET /plugins``.
+        token: token that requests must send as ``Authorization: Bearer``; None for no check. The
+            page about the API and the schema need none.
+        allowed_hosts: host names that requests may use. Without the list, a web page could reach a
+            server on loopback through a name that resolves to it.
+        plugins: installed components, for ``GET /plugins``.
     """
 
     @asynccontextmanager
@@ -111,17 +123,26 @@ def create_app(
         with suppress(asyncio.CancelledError):
             await task
 
-    app = FastAPI(
+    app = FastAPIOffline(
+        docs_url=_DOCS,
+        redoc_url=None,
+        static_url=_ASSETS,
+        openapi_url=_SCHEMA,
         title="Weft",
         version=weft.__version__,
         description="Signals composed from many strands of evidence. Times are ISO 8601 UTC.",
         lifespan=lifespan,
-        responses={500: {"model": Problem, "description": "Weft failed, for the reason told"}},
+        # Gives the page about the API its button for the token; `_require` checks the token.
+        dependencies=[] if token is None else [Depends(HTTPBearer(auto_error=False))],
+        responses={500: {"model": Problem, "description": "Weft failed; the message says why"}},
     )
     app.add_exception_handler(WeftError, _failed)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_middleware(GZipMiddleware, minimum_size=_MIN_COMPRESSED)
+    app.middleware("http")(_refuse_parameters)
     if token is not None:
         app.middleware("http")(_require(token))
-    # The last one that is added is asked first.
+    # Starlette calls the middleware added last first.
     app.middleware("http")(_expect_host(allowed_hosts))
     _add_signals(app, service)
     _add_risk(app, service)
@@ -131,8 +152,8 @@ def create_app(
 
 def _add_signals(app: FastAPI, service: LiveService) -> None:
     problems: dict[int | str, dict[str, Any]] = {
-        404: {"model": Problem, "description": "No such symbol, or no signal for it now"},
-        503: {"model": Problem, "description": "Nothing was composed yet"},
+        404: {"model": Problem, "description": "Unknown symbol, or no signal for it now"},
+        503: {"model": Problem, "description": "No signals are composed yet"},
     }
 
     @app.get("/signals", response_model=Report, responses={503: problems[503]})
@@ -147,38 +168,38 @@ def _add_signals(app: FastAPI, service: LiveService) -> None:
         published = service.published
         if published is None:
             return _starting()
-        found = find_spelling(symbol, published.by_symbol)
-        if found is None:
+        name = find_spelling(symbol, published.by_symbol)
+        if name is None:
             return _no_signal(published, symbol)
-        return Response(published.by_symbol[found], media_type=_JSON)
+        return Response(published.by_symbol[name], media_type=_JSON)
 
 
 @dataclass(slots=True)
 class _Risk:
-    """What the positions of one composition can lose together, measured when first asked for."""
+    """Risk of the positions of one composition, measured at the first request."""
 
-    of: Published | None = None
+    measured: Published | None = None
     body: bytes = b""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def body_of(self, published: Published, service: LiveService) -> bytes:
         async with self.lock:
-            if self.of is not published:
+            if self.measured is not published:
                 engine, report = service.engine, published.report
-                held, as_of = positions_of(report.signals), parse_time(report.as_of)
-                # Streams store nothing meanwhile: the market must not change under a view.
+                positions, as_of = positions_of(report.signals), parse_time(report.as_of)
+                # Streams wait meanwhile: the market must not change while a view is read.
                 async with engine.collector.turn:
-                    measured = await asyncio.to_thread(report_portfolio, engine, held, as_of)
-                self.of, self.body = published, to_json(measured)
+                    risk = await asyncio.to_thread(report_portfolio, engine, positions, as_of)
+                self.measured, self.body = published, to_json(risk)
             return self.body
 
 
 def _add_risk(app: FastAPI, service: LiveService) -> None:
-    measured = _Risk()
+    cached = _Risk()
     problems: dict[int | str, dict[str, Any]] = {
-        404: {"model": Problem, "description": "A symbol held that no provider has brought"},
-        422: {"model": Problem, "description": "Too little is known to measure the positions"},
-        503: {"model": Problem, "description": "Nothing was composed yet"},
+        404: {"model": Problem, "description": "A position in a symbol that no provider brings"},
+        422: {"model": Problem, "description": "Too little history to measure the positions"},
+        503: {"model": Problem, "description": "No signals are composed yet"},
     }
 
     @app.get("/risk", response_model=RiskReport, responses=problems)
@@ -187,13 +208,13 @@ def _add_risk(app: FastAPI, service: LiveService) -> None:
         published = service.published
         if published is None:
             return _starting()
-        return Response(await measured.body_of(published, service), media_type=_JSON)
+        return Response(await cached.body_of(published, service), media_type=_JSON)
 
 
 def _add_status(app: FastAPI, service: LiveService, plugins: Sequence[PluginRecord]) -> None:
     @app.get("/health")
     def health(response: Response) -> Health:
-        """Return whether the engine is composing; 503 until it has."""
+        """Return whether the engine is composing; 503 before the first signals."""
         published = service.published
         if published is None:
             response.status_code = 503
@@ -201,18 +222,18 @@ def _add_status(app: FastAPI, service: LiveService, plugins: Sequence[PluginReco
 
     @app.get("/providers/status")
     def providers_status() -> list[ProviderState]:
-        """Return how each provider is doing: state, latency, quota left, freshness, error."""
+        """Return state, latency, quota left, freshness and error of each provider."""
         streams = service.stream_status()
-        return [ProviderState.of(one, streams) for one in provider_status(service.engine)]
+        return [ProviderState.of(status, streams) for status in provider_status(service.engine)]
 
     @app.get("/models/status")
     def models_status() -> list[ModelStatus]:
-        """Return what each trained component uses, since when, and how far it is trusted."""
+        """Return the artifact in use, its start and its trust, for each trained component."""
         return model_status(service.engine)
 
     @app.get("/plugins")
     def list_plugins() -> list[dict[str, Any]]:
-        """Return every installed component and what became of it."""
+        """Return every installed component and its status."""
         return [asdict(record) for record in plugins]
 
     @app.get("/", include_in_schema=False)
@@ -229,7 +250,7 @@ def _health_status(service: LiveService, published: Published | None, behind: in
 
 
 def _longest_pause(service: LiveService) -> int:
-    """Return how old the newest candles may be before they are stale, in microseconds."""
+    """Return the age from which the newest candles are stale, in microseconds."""
     always_open = any(instrument.always_open for instrument in service.engine.market.instruments)
     closed = 0 if always_open else _LONGEST_CLOSURE
     return 2 * service.engine.composition.interval.micros + closed
@@ -255,19 +276,19 @@ def _health(service: LiveService, published: Published | None) -> Health:
         awaited=service.awaited,
         providers=[
             ProviderHealth(
-                name=c.provider,
-                new=c.new,
-                restated=c.restated,
-                problems=len(c.problems),
-                error=c.error,
+                name=result.provider,
+                new=result.new,
+                restated=result.restated,
+                problems=len(result.problems),
+                error=result.error,
             )
-            for c in service.collected
+            for result in service.collected
         ],
     )
 
 
 async def _failed(request: Request, error: Exception) -> JSONResponse:
-    """Answer what was raised on purpose as the problem it is."""
+    """Return the response for an error of Weft."""
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
     if not isinstance(error, tuple(_STATUS)):
         log.error("%s %s failed: %s", request.method, request.url.path, error)
@@ -275,42 +296,70 @@ async def _failed(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(problem.model_dump(), status)
 
 
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    """Return the response for a path or method that the API does not have."""
+    if not isinstance(error, HTTPException):
+        raise error
+    path, method = request.url.path, request.method
+    message = {
+        404: f"there is no {path}; {_SCHEMA} lists all paths",
+        405: f"{path} does not take {method}, only {(error.headers or {}).get('allow', 'GET')}",
+    }.get(error.status_code, error.detail)
+    name = HTTPStatus(error.status_code).phrase.title().replace(" ", "")
+    problem = Problem(error=name, message=message)
+    return JSONResponse(problem.model_dump(), error.status_code, headers=error.headers)
+
+
+async def _refuse_parameters(
+    request: Request, call_next: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    """Refuse query parameters, which no path has: ignoring a filter would mislead the client."""
+    if not request.url.query or request.url.path.startswith(_DOCS):
+        return await call_next(request)
+    message = (
+        f"{request.url.path} takes no parameters, got {request.url.query!r}; "
+        "for one symbol, GET /signals/BTCUSDT"
+    )
+    return JSONResponse(Problem(error="UnknownParameter", message=message).model_dump(), 400)
+
+
 def _starting() -> JSONResponse:
-    problem = Problem(error="Starting", message="nothing was composed yet; try again in a moment")
+    problem = Problem(
+        error="Starting", message="no signals are composed yet; try again in a moment"
+    )
     return JSONResponse(problem.model_dump(), 503, headers={"Retry-After": "2"})
 
 
 def _no_signal(published: Published, symbol: str) -> JSONResponse:
     omitted = published.report.omitted
-    found = find_spelling(symbol, omitted)
-    if found is not None:
-        why = omitted[found]
-        message = f"{found} has no signal at {published.report.as_of}: {why}"
+    name = find_spelling(symbol, omitted)
+    if name is not None:
+        message = f"{name} has no signal at {published.report.as_of}: {omitted[name]}"
         return JSONResponse(Problem(error="NoSignal", message=message).model_dump(), 404)
     close = nearest(symbol, list(published.by_symbol))
-    hint = f". Did you mean {close}?" if close else ". GET /signals lists all there are"
-    problem = Problem(error="UnknownSymbol", message=f"no provider has brought {symbol!r}{hint}")
+    hint = f". Did you mean {close}?" if close else ". GET /signals lists all symbols"
+    problem = Problem(error="UnknownSymbol", message=f"no provider brings {symbol!r}{hint}")
     return JSONResponse(problem.model_dump(), 404)
 
 
 def _expect_host(
     allowed: Sequence[str],
 ) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:
-    """Return a check of the name by which a request addresses the server.
+    """Return a middleware that refuses requests to unknown host names.
 
     Args:
-        allowed: the names, in lower case; ``*.example.com`` for all below a domain, ``*`` for any.
+        allowed: host names in lower case; ``*.example.com`` allows all subdomains, ``*`` any name.
     """
 
     async def check(
         request: Request, call_next: Callable[[Request], Awaitable[Response]]
     ) -> Response:
-        # Without its port; an IPv6 address stands in brackets.
-        named = re.sub(r":\d*$", "", request.headers.get("host", "")).lower()
-        if any(one in (named, "*") or _is_below(named, one) for one in allowed):
+        # The port is cut off; an IPv6 address is in brackets.
+        host = re.sub(r":\d*$", "", request.headers.get("host", "")).lower()
+        if any(name in (host, "*") or _is_subdomain(host, name) for name in allowed):
             return await call_next(request)
         message = (
-            f"this server does not answer to the name {named!r}; "
+            f"this server does not answer to the name {host!r}; "
             "add the name to server.allowed_hosts in config.yaml"
         )
         return JSONResponse(Problem(error="InvalidHost", message=message).model_dump(), 400)
@@ -318,20 +367,27 @@ def _expect_host(
     return check
 
 
-def _is_below(host: str, pattern: str) -> bool:
+def _is_subdomain(host: str, pattern: str) -> bool:
     return pattern.startswith("*.") and host.endswith(pattern[1:])
 
 
+def _is_public(path: str) -> bool:
+    """Return whether a path needs no token: a browser cannot send one before it has the page."""
+    return path in {_DOCS, _SCHEMA} or path.startswith(f"{_ASSETS}/")
+
+
 def _require(token: str) -> Callable[..., Awaitable[Response]]:
+    """Return a middleware that refuses requests for data without the token."""
     expected = f"Bearer {token}".encode()
 
     async def check(
         request: Request, call_next: Callable[[Request], Awaitable[Response]]
     ) -> Response:
-        given = request.headers.get("authorization", "").encode()
-        if hmac.compare_digest(given, expected):
+        sent = request.headers.get("authorization", "").encode()
+        if _is_public(request.url.path) or hmac.compare_digest(sent, expected):
             return await call_next(request)
-        problem = Problem(error="Unauthorised", message="send Authorization: Bearer <server.token>")
+        message = "send the header Authorization: Bearer <server.token>; in a browser, open /docs"
+        problem = Problem(error="Unauthorised", message=message)
         return JSONResponse(problem.model_dump(), 401, headers={"WWW-Authenticate": "Bearer"})
 
     return check

@@ -1,4 +1,4 @@
-"""The status of providers as the API and the command line hand it out."""
+"""The status of providers, as the API and the command line print it."""
 
 import hashlib
 from collections.abc import Iterable
@@ -13,23 +13,23 @@ from weft.sources.stream import StreamStatus
 
 
 def installation(lake: str, composition: Composition) -> str:
-    """Return a digest that tells one installation and composition from another.
+    """Return a digest that identifies one installation and composition.
 
     Args:
-        lake: where its candles are kept.
-        composition: what it composes.
+        lake: where its candles are stored.
+        composition: the composition it runs.
     """
     text = f"{lake}\n{composition.versions.config}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class ProviderState(BaseModel):
-    """How one provider is doing. Instants are ISO 8601 UTC.
+    """The state of one provider. Instants are ISO 8601 UTC.
 
-    `state` is local for a provider without an API; else idle before it was asked, ok, degraded
-    where its last request failed, open while it is left alone after failures, unauthorised or
-    banned. `left` tells the units left of each rate limit. `problems` are those of the last round,
-    then the latest of its streams.
+    `state` is ``local`` for a provider without an API; ``idle`` before the first request; ``ok``;
+    ``degraded`` after a failed request; ``open`` while requests pause after repeated failures;
+    ``unauthorised`` or ``banned``. `left` counts the remaining units of each rate limit. `problems`
+    lists those of the last round, then the latest of the streams.
     """
 
     name: str
@@ -50,11 +50,11 @@ class ProviderState(BaseModel):
 
     @classmethod
     def of(cls, status: ProviderStatus, streams: Iterable[StreamStatus] = ()) -> Self:
-        """Return a status as it is handed out.
+        """Return the state of a provider.
 
         Args:
-            status: of the provider.
-            streams: of all providers; its own are picked.
+            status: the engine's status of the provider.
+            streams: the streams of all providers; those of other providers are ignored.
         """
         return cls(
             name=status.name,
@@ -71,7 +71,7 @@ class ProviderState(BaseModel):
             restated=status.restated,
             problems=list(status.problems),
             error=status.error,
-            streams=[one for one in streams if one.provider == status.name],
+            streams=[stream for stream in streams if stream.provider == status.name],
         )
 
 

@@ -1,4 +1,4 @@
-"""The other commands, and what all of them share."""
+"""`weft plugins`, `config`, `doctor`, `ledger` and `replay`."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ from weft_app.scheduler import Retrainer
 HEAVY = ("pandas", "torch", "sklearn", "xgboost", "transformers", "numba", "polars", "deltalake")
 
 
-def test_help_imports_nothing_heavy_and_takes_no_time_to_speak_of() -> None:
+def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, weft_app.cli as cli\n"
         "try: cli.app(['--help'])\n"
@@ -37,11 +37,11 @@ def test_help_imports_nothing_heavy_and_takes_no_time_to_speak_of() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_version(weft: Weft) -> None:
-    assert weft("--version").out == f"weft {package.__version__}\n"
+def test_version(weft_process: Weft) -> None:
+    assert weft_process("--version").out == f"weft {package.__version__}\n"
 
 
-def test_plugins_list_tells_what_is_used(weft: Weft) -> None:
+def test_plugins_list_shows_which_components_are_in_use(weft: Weft) -> None:
     rows = {(r["kind"], r["name"]): r for r in weft("plugins", "list", "--json").json()}
     assert rows["layer", "technical"]["status"] == "active"
     assert rows["provider", "synthetic"]["status"] == "active"
@@ -49,21 +49,21 @@ def test_plugins_list_tells_what_is_used(weft: Weft) -> None:
     assert "technical" in weft("plugins", "list").out
 
 
-def test_plugins_list_is_shown_even_where_the_config_has_a_mistake(weft: Weft) -> None:
+def test_plugins_list_is_printed_despite_a_config_mistake(weft: Weft) -> None:
     done = weft("plugins", "list", "--set", "layers.tecnical.weight=1")
     assert done.code == 2
     assert "Did you mean technical?" in done.err
     assert "volatility_target" in done.out
 
 
-def test_plugins_info_tells_options_and_needs(weft: Weft) -> None:
+def test_plugins_info_lists_options_and_needs(weft: Weft) -> None:
     about = weft("plugins", "info", "technical", "--json").json()
     assert {option["name"] for option in about["options"]} >= {"trend", "momentum"}
     assert "rsi(window=14)" in about["needs"]
     assert "Options" in weft("plugins", "info", "provider:files").out
 
 
-def test_plugins_info_of_nothing_suggests_something(weft: Weft) -> None:
+def test_plugins_info_of_an_unknown_name_suggests_a_component(weft: Weft) -> None:
     done = weft("plugins", "info", "tecnical")
     assert done.code == 1
     assert "Did you mean technical?" in done.err
@@ -82,11 +82,11 @@ def test_config_check_names_every_mistake_with_its_key(weft: Weft) -> None:
         "risk.window=many",
     )
     assert done.code == 2
-    for told in ("server.prot", "did you mean port"):
-        assert told.casefold() in done.err.casefold()
+    for text in ("server.prot", "did you mean port"):
+        assert text.casefold() in done.err.casefold()
 
 
-def test_doctor_finds_a_healthy_machine_healthy(weft: Weft) -> None:
+def test_doctor_passes_on_a_healthy_machine(weft: Weft) -> None:
     done = weft("doctor")
     assert done.code == 0, done.out
     for about in ("machine", "config", "lake", "ledger", "indicators", "candles"):
@@ -113,7 +113,7 @@ def _doctor_on(host: str, port: int, folder: Path, monkeypatch: pytest.MonkeyPat
     return next(line for line in done.stdout.splitlines() if " port: " in line)
 
 
-def test_doctor_looks_at_the_port_that_would_be_listened_on(
+def test_doctor_checks_the_configured_address(
     ipv6: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = ipv6.getsockname()[1]
@@ -121,13 +121,13 @@ def test_doctor_looks_at_the_port_that_would_be_listened_on(
     assert f"127.0.0.1:{port} is free" in _doctor_on("127.0.0.1", port, tmp_path, monkeypatch)
     ipv6.close()
     assert f"[::1]:{port} is free" in _doctor_on("::1", port, tmp_path, monkeypatch)
-    # An address of nobody, kept for documentation.
-    told = _doctor_on("192.0.2.1", port, tmp_path, monkeypatch)
-    assert told.startswith("bad ")
-    assert f"cannot listen on 192.0.2.1:{port}" in told
+    # An address reserved for documentation; no machine has it.
+    text = _doctor_on("192.0.2.1", port, tmp_path, monkeypatch)
+    assert text.startswith("bad ")
+    assert f"cannot listen on 192.0.2.1:{port}" in text
 
 
-def test_doctor_looks_for_every_package_of_the_extras_in_use() -> None:
+def test_doctor_checks_every_package_of_the_extras() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     assert doctor.EXTRAS.keys() == extras.keys() - {"all", "dev", "postgres", "testing"}
@@ -135,21 +135,22 @@ def test_doctor_looks_for_every_package_of_the_extras_in_use() -> None:
     for extra, modules in doctor.EXTRAS.items():
         asked = [Requirement(text) for text in extras[extra]]
         wanted = {canonicalize_name(r.name) for r in asked if not r.marker or r.marker.evaluate()}
-        found = {canonicalize_name(home) for module in modules for home in homes[module]}
-        assert found >= wanted
+        packages = {canonicalize_name(home) for module in modules for home in homes[module]}
+        assert packages >= wanted
         assert len(modules) == len(wanted)
 
 
 @pytest.mark.parametrize(("extra", "module"), [("news", "feedparser"), ("text", "transformers")])
-def test_doctor_names_an_extra_that_is_not_there(
+def test_doctor_names_a_missing_extra(
     extra: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    found = {one.about: one for one in doctor._extras()}
+    packages = {one.about: one for one in doctor._extras()}
     assert (
-        found.pop(f"extra {extra}").says == f"{module} not installed; pip install 'weft[{extra}]'"
+        packages.pop(f"extra {extra}").says
+        == f"{module} not installed; pip install 'weft[{extra}]'"
     )
-    assert {one.says for one in found.values()} == {"installed"}
+    assert {one.says for one in packages.values()} == {"installed"}
 
 
 def _is_open(file: Path) -> bool:
@@ -160,9 +161,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="need
 
 
 @needs_proc
-def test_signals_that_fail_let_go_of_the_ledger(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_signals_close_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ledger = tmp_path / "ledger.db"
     over = ["--set", f"storage.ledger=sqlite:///{ledger}", *ALONE_SET]
@@ -173,9 +172,7 @@ def test_signals_that_fail_let_go_of_the_ledger(
 
 
 @needs_proc
-def test_a_server_that_fails_lets_go_of_the_ledger(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_server_closes_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = tmp_path / "ledger.db"
     places = [f"storage.lake={tmp_path}/lake", f"storage.ledger=sqlite:///{ledger}"]
     loaded = load_settings(overrides=[*ALONE_SET[1::2], *places], environ={})
@@ -198,7 +195,7 @@ def test_a_server_that_fails_lets_go_of_the_ledger(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
-def test_doctor_names_a_folder_that_cannot_be_written(weft: Weft) -> None:
+def test_doctor_names_a_read_only_folder(weft: Weft) -> None:
     done = weft("doctor", "--set", "storage.lake=/proc/lake")
     assert done.code == 1
     assert "storage.lake" in done.out
@@ -208,15 +205,15 @@ def test_ledger_verify_of_an_empty_ledger(weft: Weft) -> None:
     assert weft("ledger", "verify").out.startswith("0 rows")
 
 
-def test_recorded_signals_are_made_again(weft: Weft) -> None:
+def test_replay_composes_recorded_signals_again(weft: Weft) -> None:
     at = ("--as-of", "2026-03-01T00:00:00Z")
     signals = weft("signals", *at, "--json").json()["signals"]
     weft("signals", "--as-of", "2026-02-01T00:00:00Z")
     done = weft("replay")
     assert done.code == 0
-    assert f"{2 * len(signals)} of {2 * len(signals)} made again to the last byte" in done.out
+    assert f"{2 * len(signals)} of {2 * len(signals)} identical to the last byte" in done.out
     one = weft("replay", signals[0]["id"][:8])
-    assert "1 of 1 made again" in one.out
+    assert "1 of 1 identical" in one.out
     changed = weft("replay", signals[0]["id"], "--set", "ensemble.long_above=99")
     assert changed.code == 1
     assert "versions.config" in changed.out
@@ -225,12 +222,12 @@ def test_recorded_signals_are_made_again(weft: Weft) -> None:
     assert "no signal '0123456789' is recorded" in unknown.err
 
 
-def test_a_replay_under_another_arithmetic_says_what_differs_between_the_two(weft: Weft) -> None:
+def test_replay_names_the_differences_of_another_arithmetic(weft: Weft, weft_process: Weft) -> None:
     count = len(weft("signals", "--json").json()["signals"])
     assert "another arithmetic" not in weft("replay").out
-    done = weft("replay", env={"OPENBLAS_CORETYPE": "Prescott"})
+    done = weft_process("replay", env={"OPENBLAS_CORETYPE": "Prescott"})
     assert done.code == 0
-    assert f"{count} of {count} made again" in done.out
-    said = done.out.replace("\n", " ")
-    assert "Recorded under another arithmetic: settings was" in said
-    assert "OPENBLAS_CORETYPE=Prescott" in said
+    assert f"{count} of {count} identical" in done.out
+    text = done.out.replace("\n", " ")
+    assert "Recorded under another arithmetic: settings was" in text
+    assert "OPENBLAS_CORETYPE=Prescott" in text

@@ -1,4 +1,4 @@
-"""The live service: a composition at every close, and rounds that fail."""
+"""The live service: a composition at every close, and failing rounds."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,29 +27,29 @@ LATE = "ETHUSDT"
 
 
 class Flaky(Synthetic):
-    """The made-up market, with a line that can be cut, and a coin whose candles can be late."""
+    """A synthetic market whose connection can fail, and one coin whose candles can be late."""
 
     name = "flaky"
     cut: ClassVar[bool] = False
     late_seconds: ClassVar[int] = 0
-    asked: ClassVar[int] = 0
+    requests: ClassVar[int] = 0
 
     async def fetch(self, request: Request, http: Http, clock: Clock) -> AsyncIterator[Batch]:
-        type(self).asked += 1
+        type(self).requests += 1
         if self.cut:
             raise ProviderError("the line is cut", where="provider flaky")
         async for batch in super().fetch(request, http, clock):
             assert batch.candles is not None
-            came = clock.now() - self.late_seconds * SECOND
+            available = clock.now() - self.late_seconds * SECOND
             close = pl.col("open_time").to_physical() + request.interval.micros
-            late = (pl.col("symbol") == LATE) & (close > came)
+            late = (pl.col("symbol") == LATE) & (close > available)
             yield replace(batch, candles=batch.candles.filter(~late))
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> LiveService:
     """A service that has composed once, ten minutes past midnight."""
-    Flaky.cut, Flaky.asked, Flaky.late_seconds = False, 0, 0
+    Flaky.cut, Flaky.requests, Flaky.late_seconds = False, 0, 0
     engine = make_engine(
         tmp_path, "providers.flaky.enabled=true", extra=[Flaky], clock=SimulatedClock(NOW)
     )
@@ -68,7 +68,7 @@ async def run_until(service: LiveService, instant: int) -> None:
         await task
 
 
-def test_it_composes_and_records_at_every_close(service: LiveService) -> None:
+def test_the_service_composes_and_records_at_every_close(service: LiveService) -> None:
     assert service.published is not None
     assert service.published.report.as_of == "2026-02-01T00:00:00Z"
     asyncio.run(run_until(service, NOW + 3 * HOUR))
@@ -77,20 +77,20 @@ def test_it_composes_and_records_at_every_close(service: LiveService) -> None:
     assert service.failure is None
 
 
-def test_what_it_hands_out_is_what_it_composed(service: LiveService) -> None:
+def test_published_bytes_are_the_composed_report(service: LiveService) -> None:
     published = service.published
     assert published is not None
     assert published.body == published.report.to_json()
     assert published.by_symbol["BTCUSDT"] in published.body
 
 
-def test_a_round_that_fails_is_told_and_the_last_signals_stay(service: LiveService) -> None:
+def test_a_failed_round_keeps_the_last_signals_and_names_the_failure(service: LiveService) -> None:
     before = service.published
     Flaky.cut = True
     asyncio.run(run_until(service, NOW + HOUR))
     assert service.published is before
     assert "the line is cut" in str(service.failure)
-    assert Flaky.asked > 3
+    assert Flaky.requests > 3
 
 
 def test_a_source_that_is_down_is_logged_once_and_once_when_it_is_back(
@@ -98,7 +98,7 @@ def test_a_source_that_is_down_is_logged_once_and_once_when_it_is_back(
 ) -> None:
     Flaky.cut = True
     asyncio.run(run_until(service, CLOSE + 10 * MINUTE))
-    assert Flaky.asked > 20
+    assert Flaky.requests > 20
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("weft")]
     assert lines == [
         "provider flaky: down: the line is cut",
@@ -111,7 +111,7 @@ def test_a_source_that_is_down_is_logged_once_and_once_when_it_is_back(
     assert service.failure is None
 
 
-def test_a_round_that_fails_in_a_way_nobody_foresaw_is_told_and_tried_again(
+def test_an_unexpected_exception_in_a_round_is_named_and_the_round_repeated(
     service: LiveService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     composed, tries = LiveService.compose, []
@@ -132,7 +132,7 @@ def test_a_round_that_fails_in_a_way_nobody_foresaw_is_told_and_tried_again(
     assert parse_time(service.published.report.as_of) > CLOSE
 
 
-def test_it_recovers_once_the_source_is_back(service: LiveService) -> None:
+def test_the_service_recovers_with_its_source(service: LiveService) -> None:
     Flaky.cut = True
     asyncio.run(run_until(service, NOW + HOUR))
     Flaky.cut = False
@@ -148,7 +148,7 @@ def entry_of(service: LiveService, symbol: str, as_of: int) -> Entry:
     return recorded[0]
 
 
-def test_it_waits_for_a_candle_that_comes_a_little_later_than_the_others(
+def test_the_service_waits_for_a_late_candle(
     service: LiveService,
 ) -> None:
     Flaky.late_seconds = 20
@@ -157,7 +157,7 @@ def test_it_waits_for_a_candle_that_comes_a_little_later_than_the_others(
     assert service.awaited == []
 
 
-def test_after_its_patience_it_composes_without_the_symbols_that_are_missing(
+def test_after_the_wait_the_service_composes_without_missing_symbols(
     service: LiveService,
 ) -> None:
     Flaky.late_seconds = 300
@@ -167,46 +167,35 @@ def test_after_its_patience_it_composes_without_the_symbols_that_are_missing(
     assert service.awaited == [LATE]
 
 
-def test_a_replay_sees_what_live_saw_and_not_what_came_after(service: LiveService) -> None:
+def test_a_replay_uses_the_data_that_live_had_and_no_later_data(service: LiveService) -> None:
     Flaky.late_seconds = 300
     asyncio.run(run_until(service, CLOSE + HOUR + 10 * MINUTE))
     engine = service.engine
     now = {s.symbol: s for s in engine.report(engine.compose(engine.view(CLOSE))).signals}
     assert now[LATE].data.status == "live"
-    made = list(replay(engine, engine.ledger.entries()))
-    assert len(made) == 3 * len(now)
-    assert all(one.same for one in made)
+    replays = list(replay(engine, engine.ledger.entries()))
+    assert len(replays) == 3 * len(now)
+    assert all(replayed.same for replayed in replays)
 
 
-def test_a_replay_says_what_differs(service: LiveService) -> None:
+def test_a_replay_names_the_differences(service: LiveService) -> None:
     entry = entry_of(service, "BTCUSDT", NOW - 10 * MINUTE)
     spoilt = replace(entry, key="0" * 32, body={**entry.body, "score": 1.0})
-    (made,) = replay(service.engine, [spoilt])
-    assert not made.same
-    assert made.differences == ("score",)
-    (gone,) = replay(service.engine, [replace(entry, symbol="NONE")])
-    assert gone.signal is None
-    assert not gone.same
+    (replayed,) = replay(service.engine, [spoilt])
+    assert not replayed.same
+    assert replayed.differences == ("score",)
+    (unknown,) = replay(service.engine, [replace(entry, symbol="NONE")])
+    assert unknown.signal is None
+    assert not unknown.same
 
 
-def test_a_layer_that_goes_missing_and_comes_back_is_logged_once(
-    service: LiveService, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_missing_layers_degrade_the_health(service: LiveService) -> None:
     assert service.published is not None
-    report = service.published.report
-    lacking = replace(report.signals[0], missing_layers={"on_chain": "overran its deadline"})
+    report, missing = service.published.report, {"on_chain": "overran its deadline"}
+    lacking = replace(report.signals[0], missing_layers=missing)
     service.published = replace(service.published, report=replace(report, signals=(lacking,)))
-    assert _health(service, service.published).status == "degraded"
-    assert _health(service, service.published).missing_layers == {
-        "on_chain": "overran its deadline"
-    }
-    service._log_layers({}, lacking.missing_layers)
-    service._log_layers(lacking.missing_layers, lacking.missing_layers)
-    service._log_layers(lacking.missing_layers, {})
-    assert [record.getMessage() for record in caplog.records if "layer" in record.getMessage()] == [
-        "signals lack the layer on_chain: overran its deadline",
-        "the layer on_chain is back",
-    ]
+    health = _health(service, service.published)
+    assert (health.status, health.missing_layers) == ("degraded", missing)
 
 
 def test_old_candles_are_stale(service: LiveService) -> None:

@@ -1,4 +1,4 @@
-"""Memory of the process: what is freed goes back to the system, unless the user says otherwise."""
+"""Memory of the process: freed memory returns to the system, unless the user sets otherwise."""
 
 import os
 import subprocess
@@ -8,9 +8,9 @@ import pytest
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
-KEPT = """
-from weft_app.memory import give_memory_back
-give_memory_back()
+FREED = """
+from weft_app.memory import return_freed_memory
+return_freed_memory()
 import polars as pl
 
 def resident():
@@ -24,19 +24,19 @@ for _ in range(3):
 print(resident() - before)
 """
 
-SAID = """
+SETTINGS = """
 import os
-from weft_app.memory import give_memory_back
-give_memory_back()
+from weft_app.memory import return_freed_memory
+return_freed_memory()
 print(os.environ["_RJEM_MALLOC_CONF"], os.environ["MALLOC_ARENA_MAX"])
 """
 
 
 def run(code: str, **environ: str) -> str:
-    own = {k: v for k, v in os.environ.items() if not k.startswith(("_RJEM", "MALLOC"))}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("_RJEM", "MALLOC"))}
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=own | environ,
+        env=environment | environ,
         capture_output=True,
         text=True,
         check=True,
@@ -45,12 +45,12 @@ def run(code: str, **environ: str) -> str:
 
 
 @LINUX
-def test_a_process_keeps_little_of_what_polars_has_freed() -> None:
+def test_memory_freed_by_polars_returns_to_the_system() -> None:
     """Each of the columns and of their sorted copies takes 160 MB."""
-    assert int(run(KEPT)) < 60
+    assert int(run(FREED)) < 60
 
 
 @pytest.mark.parametrize("arenas", ["7", "as many as you like"])
-def test_what_the_user_says_stands(arenas: str) -> None:
-    said = run(SAID, _RJEM_MALLOC_CONF="dirty_decay_ms:99", MALLOC_ARENA_MAX=arenas)
-    assert said == f"dirty_decay_ms:99 {arenas}"
+def test_settings_of_the_user_win(arenas: str) -> None:
+    output = run(SETTINGS, _RJEM_MALLOC_CONF="dirty_decay_ms:99", MALLOC_ARENA_MAX=arenas)
+    assert output == f"dirty_decay_ms:99 {arenas}"

@@ -1,4 +1,4 @@
-"""Options that every command takes, before its name or after it; and what all results share."""
+"""Options of every command, and the first steps that commands share."""
 
 import os
 import subprocess
@@ -21,10 +21,13 @@ from weft.domain.instruments import describe
 from weft.domain.signal import Report
 from weft.foundation.errors import ConfigError, NoDataError, StorageError, WeftError
 from weft.foundation.times import parse_time
+from weft_app import commands as command_package
+from weft_app.cli import COMMANDS, LazyCommand
 from weft_app.cli import app as command_line
 from weft_app.commands.config import notes_on
 from weft_app.commands.signals import select
 from weft_app.demo import sandboxed
+from weft_app.profile import Profile
 from weft_app.session import open_engine, parse_instant, warn_about
 
 
@@ -59,8 +62,9 @@ SERVERS = {("serve",), ("sandbox",)}
 
 
 def commands(group: Any, name: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield name and command of every command that is no group."""
-    for part, command in group.commands.items():
+    """Yield name and command of every command that is not a group."""
+    for part, listed in group.commands.items():
+        command = listed.load() if isinstance(listed, LazyCommand) else listed
         if hasattr(command, "commands"):
             yield from commands(command, (*name, part))
         else:
@@ -78,6 +82,13 @@ def test_every_command_takes_the_shared_options_once(name: tuple[str, ...]) -> N
     assert ("--json" in options) is (name not in SERVERS)
 
 
+def test_the_list_of_commands_has_their_modules_and_their_help() -> None:
+    folder = Path(command_package.__file__ or "").parent
+    assert {file.stem for file in folder.glob("[!_]*.py")} == set(COMMANDS)
+    for name, text in COMMANDS.items():
+        assert text.startswith(LazyCommand(name).load().get_short_help_str(200))
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -86,7 +97,7 @@ def test_every_command_takes_the_shared_options_once(name: tuple[str, ...]) -> N
         ["config", "check", "--set", "server.prot=1", "--config", "own.yaml"],
     ],
 )
-def test_options_count_wherever_they_stand(
+def test_shared_options_work_before_and_after_the_command(
     line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -106,7 +117,7 @@ def test_later_overrides_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert orjson.loads(done.stdout)["interval"] == "1d"
 
 
-def test_the_home_says_where_data_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_selects_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     # What the option sets is taken back after the test.
     monkeypatch.setenv("WEFT_HOME", "elsewhere")
@@ -117,11 +128,11 @@ def test_the_home_says_where_data_is_kept(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_short_options() -> None:
     assert CliRunner().invoke(command_line, ["-V"]).stdout == f"weft {weft.__version__}\n"
-    told = CliRunner().invoke(command_line, ["signals", "-h"])
-    assert (told.exit_code, "--as-of" in told.stdout) == (0, True)
+    result = CliRunner().invoke(command_line, ["signals", "-h"])
+    assert (result.exit_code, "--as-of" in result.stdout) == (0, True)
 
 
-def test_a_day_is_its_midnight() -> None:
+def test_a_day_means_midnight_utc() -> None:
     assert parse_instant("2025-06-01") == parse_time("2025-06-01T00:00:00Z")
     assert parse_instant("2025-06-01T02:00:00+02:00") == parse_time("2025-06-01T00:00:00Z")
     with pytest.raises(WeftError, match="has no time zone"):
@@ -138,12 +149,12 @@ from weft_app.terminal import print_json
 accept_every_character()
 one = sample_signal(symbol="\u5e01\u5b89\U0001f600USDT")
 print_json(orjson.dumps({"symbol": one.symbol}))
-_print_table(Report(one.as_of, "real", (one,), {}))
+_print_table(Report(one.as_of, "real", (one,), {}), "real data", {})
 """
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
-def test_every_encoding_can_be_written(encoding: str) -> None:
+def test_output_works_in_every_encoding(encoding: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", OUTPUT],
         capture_output=True,
@@ -158,52 +169,50 @@ def test_every_encoding_can_be_written(encoding: str) -> None:
     assert any("USDT" in line and "technical +12" in line for line in text.splitlines()[1:])
 
 
-def test_the_sandbox_keeps_what_it_brings_in_a_home_of_its_own(
+def test_sandbox_data_is_kept_in_a_separate_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WEFT_HOME", str(tmp_path))
     # One vendor's key alone brings no candles to compose from.
     monkeypatch.setenv("FRED_API_KEY", "a-real-key")
-    with sandboxed(None, ["sandbox.port=0"]) as through:
-        assert f"storage.lake={tmp_path}/sandbox/lake" in through
-        assert f"storage.ledger=sqlite:///{tmp_path}/sandbox/ledger.db" in through
-        assert "providers.fred.api_key=sandbox" in through
-        assert not any("a-real-key" in override for override in through)
+    with sandboxed(Profile(overrides=["sandbox.port=0"])) as profile:
+        assert f"storage.lake={tmp_path}/sandbox/lake" in profile.overrides
+        assert f"storage.ledger=sqlite:///{tmp_path}/sandbox/ledger.db" in profile.overrides
+        assert "providers.fred.api_key=sandbox" in profile.overrides
+        assert not any("a-real-key" in override for override in profile.overrides)
 
 
-def test_real_candles_are_never_replaced_by_made_up_ones(tmp_path: Path) -> None:
+def test_the_sandbox_never_replaces_real_candles(tmp_path: Path) -> None:
     real = [f"providers.files.path={tmp_path}"]
-    with sandboxed(None, real) as through:
-        assert through == real
+    with sandboxed(Profile(overrides=real)) as profile:
+        assert profile.overrides == real
 
 
-def test_without_a_source_of_candles_the_message_says_so(tmp_path: Path) -> None:
+def test_a_missing_source_of_candles_is_named(tmp_path: Path) -> None:
     engine = make_engine(tmp_path, *ALONE, "providers.fred.api_key=a-key")
     with pytest.raises(NoDataError, match=r"source of candles is missing.*other data: fred"):
         engine.view()
     assert list(notes_on(engine.composition)) == [
-        "providers: none of those that are on brings candles: fred"
+        "providers: no enabled provider brings candles: fred"
     ]
     engine.close()
 
 
-def test_a_composition_that_cannot_say_anything_is_noted(tmp_path: Path) -> None:
+def test_config_check_notes_layers_without_weight_and_absent_paths(tmp_path: Path) -> None:
     silent = make_engine(tmp_path, *ALONE, "layers.technical.weight=0")
-    assert list(notes_on(silent.composition)) == [
-        "layers: every weight is 0, so that no layer is heard"
-    ]
+    assert list(notes_on(silent.composition)) == ["layers: every weight is 0, so no layer counts"]
     silent.close()
     gone = tmp_path / "gone"
     over = (*ALONE, "layers.technical.enabled=false", f"providers.files.path={gone}")
     empty = make_engine(tmp_path, *over)
     assert list(notes_on(empty.composition)) == [
-        "layers: none is on, so that every signal is NEUTRAL",
+        "layers: no layer is enabled, so every signal is NEUTRAL",
         f"providers.files.path: {gone} does not exist",
     ]
     empty.close()
 
 
-def test_symbols_that_no_source_brings_are_named(
+def test_symbols_without_a_source_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine = make_engine(tmp_path, *ALONE, "universe.symbols=[btc/usdt, NOPE, ETHUSDT]")
@@ -217,7 +226,7 @@ def test_symbols_that_no_source_brings_are_named(
     engine.close()
 
 
-def test_symbols_on_the_command_line_may_be_spelled_in_any_way(tmp_path: Path) -> None:
+def test_symbols_on_the_command_line_accept_any_spelling(tmp_path: Path) -> None:
     engine = make_engine(tmp_path, *ALONE)
     _know(engine, "BTCUSDT", "ETH-USD")
     report = Report("2026-01-01T00:00:00Z", "real", (), {})
@@ -230,21 +239,21 @@ def _know(engine: Any, *symbols: str) -> None:
         engine.market.instruments.add(describe(symbol))
 
 
-def test_what_is_not_recorded_needs_no_ledger(
+def test_a_command_that_records_nothing_works_without_a_ledger(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "no-ledger.db").write_text("this is a text, and no database of any kind\n" * 100)
     over = [f"storage.ledger=sqlite:///{tmp_path}/no-ledger.db", *ALONE]
     with pytest.raises(StorageError):
-        open_engine(None, over)
-    engine = open_engine(None, over, records=False)
+        open_engine(Profile(overrides=over))
+    engine = open_engine(Profile(overrides=over), records=False)
     assert engine.ledger.verify()[0] == 0
-    assert "Nothing is recorded" in capsys.readouterr().err
+    assert "records nothing and goes on without the ledger" in capsys.readouterr().err
     engine.close()
 
 
 @pytest.mark.parametrize("health", [{"installation": "another"}, {"status": "ok"}, ["no map"]])
-def test_a_stranger_on_the_port_is_not_taken_for_this_installation(
+def test_provider_status_ignores_the_server_of_another_installation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, health: object
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Saying what a command does: how far each phase is, on a terminal and without one."""
+"""Progress of a command, and tables, on a terminal and without one."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ from weft_app.progress import Phase, phase
 
 
 class Watch:
-    """Seconds that pass when they are told to."""
+    """A clock set by hand."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -23,11 +23,11 @@ class Watch:
         return self.seconds
 
 
-def test_the_time_left_follows_from_the_pace_since_the_first_report() -> None:
+def test_the_time_left_follows_the_pace_since_the_first_update() -> None:
     watch = Watch()
     training = Phase("Training", in_percent=True, clock=watch)
     assert training.state() == ""
-    # Reading history took a while, and a checkpoint has the first half done.
+    # Reading history took 100 s; a checkpoint has finished the first half.
     watch.seconds = 100.0
     training.update(50, 100, "loss 0.5")
     assert training.state() == "50 %, loss 0.5"
@@ -46,7 +46,7 @@ def test_parts_are_counted() -> None:
 
 
 class Lines:
-    """Stands for a stderr that is no terminal."""
+    """Stands for a stderr that is not a terminal."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -64,7 +64,9 @@ class Lines:
         return False
 
 
-def test_a_phase_is_named_at_once_and_again_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_phase_writes_a_line_at_its_start_and_while_it_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stderr = Lines()
     monkeypatch.setattr(sys, "stderr", stderr)
     monkeypatch.setattr(progress, "PAUSE_SECONDS", 0.01)
@@ -77,7 +79,7 @@ def test_a_phase_is_named_at_once_and_again_while_it_lasts(monkeypatch: pytest.M
     assert all(line.startswith("Collecting") for line in lines)
 
 
-def test_a_line_comes_before_anything_heavy_is_imported() -> None:
+def test_the_first_line_is_written_before_heavy_imports() -> None:
     script = (
         "import sys\n"
         "from weft_app import cli\n"
@@ -108,12 +110,12 @@ from weft_app.commands.signals import _print_table
 fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 40, int(sys.argv[1]), 0, 0))
 levels = {"entry": 101864.9, "stop_loss": 98000.1, "take_profit": 110000.2}
 found = [sample_signal(symbol=name, **levels) for name in ("1000PEPEUSDT", "BTCUSDT")]
-_print_table(Report(found[0].as_of, "real", tuple(found), {}))
+_print_table(Report(found[0].as_of, "real", tuple(found), {}), "real data", {})
 """
 
 
 def _on_a_terminal(columns: int) -> list[str]:
-    """Print a table of signals on a terminal of its own that has so many columns."""
+    """Return the lines of a table of signals on a pseudo terminal of a given width."""
     pty = pytest.importorskip("pty")
     import os  # noqa: PLC0415  # beside the module that Windows lacks
 
@@ -130,7 +132,7 @@ def _on_a_terminal(columns: int) -> list[str]:
             try:
                 part = os.read(ours, 1 << 16)
             except OSError:
-                # That is how the end looks on Linux.
+                # Linux reports the end of a pseudo terminal as an error.
                 break
             if not part:
                 break
@@ -143,16 +145,16 @@ def _on_a_terminal(columns: int) -> list[str]:
     return plain.replace("\r\n", "\n").split("\n")
 
 
-def test_a_terminal_of_80_columns_shows_what_one_acts_on() -> None:
+def test_a_terminal_of_80_columns_shows_levels_and_reasons() -> None:
     lines = _on_a_terminal(80)
     assert max(map(len, lines)) <= 80
-    told = "\n".join(lines)
+    output = "\n".join(lines)
     for figure in ("1000PEPEUSDT", "LONG", "60", "101,864.9", "98,000.1", "110,000.2", "10%"):
-        assert figure in told
+        assert figure in output
     assert any(line.split() == ["BTCUSDT", "technical", "+12"] for line in lines)
 
 
-def test_a_wide_terminal_shows_all_beside_each_other() -> None:
+def test_a_wide_terminal_shows_all_columns() -> None:
     (row,) = [line for line in _on_a_terminal(160) if line.strip().startswith("BTCUSDT")]
     assert "technical +12" in row
     assert "110,000.2" in row

@@ -1,5 +1,7 @@
-"""The HTTP API over a real server on loopback."""
+"""The HTTP API of a real server on loopback."""
 
+import asyncio
+import re
 import socket
 import subprocess
 import sys
@@ -11,7 +13,10 @@ import httpx
 import pytest
 from pydantic import TypeAdapter
 
+from tests.support import ALONE, make_engine
 from weft.domain.signal import Report, Signal
+from weft_app.live import LiveService
+from weft_app.server import create_app
 
 
 def free_port() -> int:
@@ -22,7 +27,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A running `weft serve` over the made-up market."""
+    """A running `weft serve` on synthetic data."""
     state = tmp_path_factory.mktemp("server")
     port = free_port()
     command = [sys.executable, "-m", "weft_app.cli", "serve", "--port", str(port)]
@@ -42,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 
 def _wait(client: httpx.Client, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         try:
@@ -54,7 +59,7 @@ def _wait(client: httpx.Client, process: "subprocess.Popen[bytes]", log: Path) -
     pytest.fail("the server did not answer in time")
 
 
-def test_all_signals_keep_to_their_schema(server: httpx.Client) -> None:
+def test_all_signals_follow_their_schema(server: httpx.Client) -> None:
     answer = server.get("/signals")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
@@ -78,7 +83,7 @@ def test_an_unknown_symbol_suggests_one(server: httpx.Client) -> None:
     assert "Did you mean BTCUSDT?" in answer.json()["message"]
 
 
-def test_health_tells_how_far_behind_it_is(server: httpx.Client) -> None:
+def test_health_reports_the_age_of_the_candles(server: httpx.Client) -> None:
     health = server.get("/health").json()
     assert health["status"] == "ok"
     assert health["signals"] == 8
@@ -105,8 +110,70 @@ def test_a_request_by_a_foreign_name_is_refused(server: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/signals/..%2f..%2fetc%2fpasswd", "/signals/%00", "/nothing"])
-def test_odd_paths_are_not_found(server: httpx.Client, path: str) -> None:
+def test_malformed_paths_give_404(server: httpx.Client, path: str) -> None:
     assert server.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "error", "message"),
+    [
+        ("GET", "/nothing", 404, "NotFound", "there is no /nothing"),
+        ("POST", "/signals", 405, "MethodNotAllowed", "/signals does not take POST, only GET"),
+        ("GET", "/signals?symbol=BTCUSDT", 400, "UnknownParameter", "GET /signals/BTCUSDT"),
+    ],
+)
+def test_every_refusal_is_a_problem_in_json(
+    server: httpx.Client, method: str, path: str, status: int, error: str, message: str
+) -> None:
+    answer = server.request(method, path)
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert message in answer.json()["message"]
+
+
+def test_signals_are_compressed_for_clients_that_accept_it(server: httpx.Client) -> None:
+    packed = server.get("/signals", headers={"accept-encoding": "gzip"})
+    plain = server.get("/signals", headers={"accept-encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.json() == plain.json()
+
+
+HOSTS = re.compile(r"""(?:src|href|@import|url)\s*[=(:]?\s*["'(]?\s*(?:https?:)?//""")
+
+
+def test_the_docs_page_loads_nothing_from_another_host(server: httpx.Client) -> None:
+    page = server.get("/docs")
+    assert page.status_code == 200
+    assert not HOSTS.search(page.text)
+    assets = re.findall(r"""(?:src|href)=["']([^"']+)""", page.text)
+    assert {Path(asset).suffix for asset in assets} == {".css", ".js", ".png"}
+    for asset in assets:
+        answer = server.get(asset)
+        assert answer.status_code == 200
+        assert len(answer.content) > 1_000
+    styles = next(server.get(asset).text for asset in assets if asset.endswith(".css"))
+    assert not HOSTS.search(styles)
+
+
+def test_with_a_token_a_browser_can_open_the_docs_and_send_the_token(tmp_path: Path) -> None:
+    engine = make_engine(tmp_path, *ALONE)
+    api = create_app(LiveService(engine), token="a-token", allowed_hosts=["test"])
+
+    async def statuses(*paths: str, **headers: str) -> list[int]:
+        transport = httpx.ASGITransport(api)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return [(await client.get(path, headers=headers)).status_code for path in paths]
+
+    script = "/docs/assets/swagger-ui-bundle.js"
+    assert asyncio.run(statuses("/docs", "/openapi.json", script)) == [200, 200, 200]
+    closed = ("/plugins", "/signals", "/docs/../plugins", "/docs/assets/../../plugins")
+    assert set(asyncio.run(statuses(*closed))) <= {401, 404}
+    assert asyncio.run(statuses("/plugins", Authorization="Bearer a-token")) == [200]
+    assert asyncio.run(statuses("/plugins", Authorization="Bearer b-token")) == [401]
+    # Swagger UI shows the button for the token where the schema has a security scheme.
+    schemes = api.openapi()["components"]["securitySchemes"]
+    assert [scheme["scheme"] for scheme in schemes.values()] == ["bearer"]
+    engine.close()
 
 
 def serve(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
@@ -126,7 +193,7 @@ def test_an_open_address_needs_a_token(tmp_path: Path) -> None:
     assert "server.token" in done.stderr
 
 
-def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -1,4 +1,4 @@
-"""`weft signals`, as its user runs it."""
+"""`weft signals`, run as a user runs it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ def from_files(folder: Path) -> tuple[str, str]:
     return "--set", f"providers.files.path={folder}"
 
 
-def test_real_history_gives_the_same_bytes_with_and_without_the_future(
+def test_signals_on_real_history_do_not_depend_on_the_future(
     weft: Weft, real_data: Path, tmp_path: Path
 ) -> None:
     source = real_data / "crypto_perp_1h"
@@ -57,11 +57,11 @@ def test_real_history_gives_the_same_bytes_with_and_without_the_future(
     assert bitcoin["data"]["last_candle"] == AS_OF
     frame = pl.read_parquet(cut / "BTCUSDT.parquet").sort("open_time")
     assert bitcoin["entry"] == frame["close"][-1]
-    # Its series has a hole of nine months that ends in February 2025.
+    # Its series has a gap of nine months that ends in February 2025.
     assert signals["1000PEPEUSDT"]["data"]["status"] == "live"
 
 
-def test_a_signal_carries_everything_a_reader_needs(weft: Weft, folder: Path) -> None:
+def test_a_signal_has_levels_layers_and_versions(weft: Weft, folder: Path) -> None:
     report = weft("signals", *from_files(folder), "--as-of", WALK_END, "--json").json()
     assert [s["symbol"] for s in report["signals"]] == ["BTCUSDT", "ETHUSDT"]
     for signal in report["signals"]:
@@ -86,12 +86,12 @@ def test_a_signal_carries_everything_a_reader_needs(weft: Weft, folder: Path) ->
         assert signal["versions"]["plugins"]["layer:technical"].startswith("weft ")
 
 
-def test_only_the_symbols_asked_for_are_shown(weft: Weft, folder: Path) -> None:
+def test_signals_of_named_symbols_only(weft: Weft, folder: Path) -> None:
     done = weft("signals", "ETHUSDT", *from_files(folder), "--as-of", WALK_END, "--json")
     assert [s["symbol"] for s in done.json()["signals"]] == ["ETHUSDT"]
 
 
-def test_every_signal_goes_to_the_ledger_once(weft: Weft, folder: Path) -> None:
+def test_every_signal_is_recorded_once(weft: Weft, folder: Path) -> None:
     for _ in range(2):
         weft("signals", *from_files(folder), "--as-of", WALK_END)
     # Two signals, and the arithmetic they were computed under.
@@ -100,7 +100,7 @@ def test_every_signal_goes_to_the_ledger_once(weft: Weft, folder: Path) -> None:
     assert weft("ledger", "verify").out.startswith("3 rows")
 
 
-def test_made_up_data_is_marked_everywhere(weft: Weft) -> None:
+def test_made_up_data_is_marked_in_json_table_and_messages(weft: Weft) -> None:
     done = weft("signals", "--json")
     report = done.json()
     assert report["data"] == "synthetic"
@@ -110,14 +110,14 @@ def test_made_up_data_is_marked_everywhere(weft: Weft) -> None:
     assert "synthetic data" in table.out
 
 
-def test_real_candles_push_made_up_ones_aside(weft: Weft, folder: Path) -> None:
+def test_real_candles_replace_made_up_ones(weft: Weft, folder: Path) -> None:
     weft("signals")
     report = weft("signals", *from_files(folder), "--json").json()
     assert report["data"] == "real"
     assert {s["symbol"] for s in report["signals"]} == {"BTCUSDT", "ETHUSDT"}
 
 
-def test_made_up_data_never_stands_beside_real_data(weft: Weft, folder: Path) -> None:
+def test_made_up_data_beside_real_data_is_refused(weft: Weft, folder: Path) -> None:
     done = weft("signals", *from_files(folder), "--set", "providers.synthetic.enabled=true")
     assert done.code == 2
     assert "providers.synthetic.enabled" in done.err
@@ -132,7 +132,7 @@ def test_a_hole_is_not_bridged(weft: Weft, tmp_path: Path, walk: Walk) -> None:
         "signals", *from_files(folder), *ALONE_SET, "--as-of", "2024-02-07T12:00:00Z", "--json"
     ).json()
     (signal,) = report["signals"]
-    # Twenty candles since the hole: the long averages do not know anything yet.
+    # Twenty candles after the gap are too few for the long averages.
     assert signal["layers"][0]["evidence"]["sma_200"] is None
     assert signal["data"]["coverage"] < 0.2
     during = weft(
@@ -142,9 +142,7 @@ def test_a_hole_is_not_bridged(weft: Weft, tmp_path: Path, walk: Walk) -> None:
     assert "stop at 2024-01-30T04:00:00Z" in during["omitted"]["BTCUSDT"]
 
 
-def test_a_candle_that_is_just_late_gives_a_stale_neutral_signal(
-    weft: Weft, folder: Path, walk: Walk
-) -> None:
+def test_a_late_candle_gives_a_stale_neutral_signal(weft: Weft, folder: Path, walk: Walk) -> None:
     walk("ETHUSDT")[:-2].write_parquet(folder / "ETHUSDT.parquet")
     report = weft("signals", "ETHUSDT", *from_files(folder), "--json").json()
     (signal,) = report["signals"]
@@ -164,7 +162,7 @@ BAD_FILES: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str]] = {
         "high below low",
     ),
     "a repeated candle": (lambda f: pl.concat([f, f[10:12]]), "repeated"),
-    "a candle told in two ways": (
+    "a candle with two values": (
         lambda f: pl.concat([f, f[10:11].with_columns(pl.col("volume") * 2)]),
         "different values",
     ),
@@ -186,35 +184,35 @@ BAD_FILES: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str]] = {
 }
 
 
-# Alone, because other layers look at all coins together.
+# Only the technical layer: other layers use all coins together.
 OF_THE_GOOD_ONE = ("signals", "BTCUSDT", *ALONE_SET, "--as-of", WALK_END, "--json")
 
 
 @pytest.fixture(scope="module")
 def without_the_bad_one(tmp_path_factory: pytest.TempPathFactory, walk: Walk) -> list[object]:
-    """Signals where the good file is alone."""
+    """Signals of the good file without the bad one."""
     folder = tmp_path_factory.mktemp("good")
     walk("BTCUSDT").write_parquet(folder / "BTCUSDT.parquet")
     home = {"WEFT_HOME": str(tmp_path_factory.mktemp("home"))}
-    found: list[object] = run_weft(folder, *OF_THE_GOOD_ONE, *from_files(folder), env=home).json()[
-        "signals"
-    ]
-    return found
+    expected: list[object] = run_weft(
+        folder, *OF_THE_GOOD_ONE, *from_files(folder), env=home
+    ).json()["signals"]
+    return expected
 
 
 @pytest.mark.parametrize("fault", BAD_FILES)
-def test_a_bad_file_is_named_and_the_good_one_goes_on(
+def test_a_bad_file_is_named_and_does_not_affect_other_files(
     fault: str, weft: Weft, folder: Path, walk: Walk, without_the_bad_one: list[object]
 ) -> None:
-    spoil, told = BAD_FILES[fault]
+    spoil, message = BAD_FILES[fault]
     spoil(walk("ETHUSDT")).write_parquet(folder / "ETHUSDT.parquet")
     done = weft(*OF_THE_GOOD_ONE, *from_files(folder))
-    assert told in done.err
+    assert message in done.err
     assert done.json()["signals"] == without_the_bad_one
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("signals", "BTCUSD"), "Did you mean BTCUSDT?"),
         (("signals", "--as-of", "yesterday"), "not an ISO 8601 time"),
@@ -224,16 +222,16 @@ def test_a_bad_file_is_named_and_the_good_one_goes_on(
         (("signals", "--set", "interval=7x"), "interval"),
     ],
 )
-def test_a_mistake_is_told_in_one_message(
-    arguments: tuple[str, ...], told: str, weft: Weft, folder: Path
+def test_a_mistake_gives_one_message(
+    arguments: tuple[str, ...], message: str, weft: Weft, folder: Path
 ) -> None:
     done = weft(*arguments, *from_files(folder))
     assert done.code != 0
-    assert told in done.err
+    assert message in done.err
     assert done.out == ""
 
 
-def test_an_empty_or_absent_folder_is_told(weft: Weft, tmp_path: Path) -> None:
+def test_an_empty_or_absent_folder_is_named(weft: Weft, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     for folder in (empty, tmp_path / "absent"):

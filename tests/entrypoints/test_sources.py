@@ -1,4 +1,4 @@
-"""The commands about sources, against the sandbox: what a user sees of providers and metrics."""
+"""The commands about sources, against the sandbox."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +19,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def through(sandbox: Sandbox) -> list[str]:
-    """Overrides that switch three sources on."""
+    """Overrides that enable three sources."""
     sandbox.heal()
     return [
         "--set=history_days=10",
@@ -34,9 +34,7 @@ def through(sandbox: Sandbox) -> list[str]:
     ]
 
 
-def test_backfill_brings_history_and_does_not_ask_for_it_again(
-    weft: Weft, through: list[str]
-) -> None:
+def test_backfill_fetches_history_once(weft: Weft, through: list[str]) -> None:
     first = weft("backfill", *through)
     assert first.code == 0, first.err
     assert first.out.count("complete") == 3
@@ -54,7 +52,7 @@ def test_backfill_brings_history_and_does_not_ask_for_it_again(
     assert {signal["data"]["kind"] for signal in signals} == {"sandbox"}
 
 
-def test_backfill_says_which_source_failed_and_keeps_what_the_others_brought(
+def test_backfill_names_a_failed_source_and_stores_the_others(
     weft: Weft, through: list[str], sandbox: Sandbox
 ) -> None:
     sandbox.fault({"kind": "revoked_key", "provider": "glassnode"})
@@ -65,7 +63,7 @@ def test_backfill_says_which_source_failed_and_keeps_what_the_others_brought(
     assert "a-good-key" not in done.out + done.err
 
 
-def test_check_explains_what_a_source_answers(
+def test_check_prints_the_answer_of_a_source(
     weft: Weft, through: list[str], sandbox: Sandbox
 ) -> None:
     fine = weft("providers", "check", *through)
@@ -81,7 +79,7 @@ def test_check_explains_what_a_source_answers(
     assert "Did you mean binance?" in mistyped.err
 
 
-def test_metrics_lists_the_vocabulary_and_what_is_available(weft: Weft, through: list[str]) -> None:
+def test_metrics_lists_the_vocabulary_and_its_providers(weft: Weft, through: list[str]) -> None:
     rows = {row["name"]: row for row in weft("metrics", "--json", *through).json()}
     assert set(METRICS) <= set(rows)
     assert rows["sopr"]["available_from"] == ["glassnode"]
@@ -97,7 +95,7 @@ def test_metrics_lists_the_vocabulary_and_what_is_available(weft: Weft, through:
     assert "fear_greed" in weft("metrics", *through).out
 
 
-def test_metrics_says_what_waits_for_the_config(
+def test_metrics_names_the_setting_a_metric_waits_for(
     weft: Weft, through: list[str], sandbox: Sandbox
 ) -> None:
     on = [
@@ -109,33 +107,31 @@ def test_metrics_says_what_waits_for_the_config(
 
     def row(*more: str) -> dict[str, Any]:
         rows = weft("metrics", "--json", *on, *more).json()
-        (found,) = [row for row in rows if row["name"] == "developer_share"]
-        return dict(found)
+        (metric,) = [row for row in rows if row["name"] == "developer_share"]
+        return dict(metric)
 
     waiting = row()
     assert waiting["providers"] == ["artemis"]
     assert waiting["available_from"] == []
     assert "set providers.artemis.series.developer_share.path" in waiting["waiting"]["artemis"]
-    assert "developer_share is not asked of artemis: its path" in weft("metrics", *on).out
+    assert "developer_share is not fetched from artemis: its path" in weft("metrics", *on).out
     named = row("--set=providers.artemis.series.developer_share.path=/weekly-active-devs")
     assert (named["available_from"], named["waiting"]) == (["artemis"], {})
 
 
-def test_the_sandbox_says_how_it_is_reached(weft: Weft, sandbox: Sandbox) -> None:
+def test_a_second_sandbox_on_the_port_is_refused(weft: Weft, sandbox: Sandbox) -> None:
     taken = weft("sandbox", "--port", str(sandbox.port))
     assert taken.code == 1
     assert "cannot listen" in taken.err
 
 
-def test_check_asks_the_source_and_never_the_cache(
-    weft: Weft, through: list[str], sandbox: Sandbox
-) -> None:
+def test_check_bypasses_the_cache(weft: Weft, through: list[str], sandbox: Sandbox) -> None:
     assert weft("providers", "check", "alternative_me", *through).code == 0
     sandbox.fault({"kind": "status", "provider": "alternative_me", "status": 401})
     refused = weft("providers", "check", "alternative_me", *through)
     assert refused.code == 1
-    assert "HTTP 401" in refused.err
-    # The refused key is not shown again for a while, but whoever checks wants to know.
+    assert "HTTP 401" in refused.out
+    # Rounds pause after a refused key; a check asks at once.
     sandbox.heal()
     healed = weft("providers", "check", "alternative_me", *through)
     assert healed.code == 0, healed.err

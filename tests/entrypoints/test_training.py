@@ -1,11 +1,14 @@
 """Training from the command line and while serving."""
 
 import asyncio
+import signal
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -32,7 +35,7 @@ TREES = (
 SETS = [word for option in TREES for word in ("--set", option)]
 
 
-def test_a_model_is_trained_used_shown_explained_and_taken_back(weft: Weft) -> None:
+def test_a_model_is_trained_used_shown_explained_and_rolled_back(weft: Weft) -> None:
     first = weft("train", *SETS)
     assert first.code == 0, first.err
     assert "models.trees" in first.out
@@ -48,34 +51,34 @@ def test_a_model_is_trained_used_shown_explained_and_taken_back(weft: Weft) -> N
     assert card["component"] == "model xgboost"
 
     at = ("--as-of", signal["as_of"])
-    told = weft("explain", "BTCUSDT", "--json", *at, *SETS).json()
-    assert told["signal"]["id"] == signal["id"]
-    assert 1 <= len(told["features"]["trees"]) <= 8
+    result = weft("explain", "BTCUSDT", "--json", *at, *SETS).json()
+    assert result["signal"]["id"] == signal["id"]
+    assert 1 <= len(result["features"]["trees"]) <= 8
     shown = weft("explain", "BTCUSDT", *at, *SETS).out
     assert "What each layer adds" in shown
-    assert next(iter(told["features"]["trees"])) in shown
+    assert next(iter(result["features"]["trees"])) in shown
 
-    # Nothing later than this is there, so an earlier training leaves another artifact.
+    # Trained on earlier rows, so another artifact.
     assert weft("train", "trees", "--as-of", status["trained_through"], *SETS).code == 0
     listing = weft("models", "show", "trees", *SETS)
-    found = weft("models", "show", "trees", "--json", *SETS).json()["artifacts"]
-    assert [one["digest"] for one in found][1] == status["artifact"]
-    assert found[1]["trained_through"] == status["trained_through"]
-    for one in found:
+    artifacts = weft("models", "show", "trees", "--json", *SETS).json()["artifacts"]
+    assert [one["digest"] for one in artifacts][1] == status["artifact"]
+    assert artifacts[1]["trained_through"] == status["trained_through"]
+    for one in artifacts:
         word = "promoted" if one["promoted"] else "kept aside"
         assert f"{one['digest'][:8]}  {one['trained_through']}  {word}" in listing.out
-    # With other options none of them is in use, and they are there all the same.
+    # With other options no artifact is in use, but all are listed.
     other = weft("models", "show", "trees", *SETS, "--set", "models.trees.depth=2")
     assert "No artifact of models.trees is in use" in other.out
-    assert all(one["digest"][:8] in other.out for one in found)
-    # What was trained on earlier rows was in use before the one trained first.
+    assert all(one["digest"][:8] in other.out for one in artifacts)
+    # The artifact trained on earlier rows was in use before.
     done = weft("models", "rollback", "trees", *SETS)
-    assert f"uses {found[0]['digest'][:8]} again" in done.out
+    assert f"uses {artifacts[0]['digest'][:8]} again" in done.out
     done = weft("models", "promote", "trees", status["artifact"][:8], *SETS)
     assert "uses " + status["artifact"][:8] in done.out
 
 
-def test_the_guide_says_what_is_there_and_what_it_takes(weft: Weft) -> None:
+def test_the_guide_lists_stored_rows_and_training_times(weft: Weft) -> None:
     weft("signals", *SETS)
     before = weft("guide", "--json", *SETS).json()
     trees = next(one for one in before if one["key"] == "models.trees")
@@ -91,7 +94,7 @@ def test_the_guide_says_what_is_there_and_what_it_takes(weft: Weft) -> None:
     assert "9 years" in shown
 
 
-def test_what_cannot_be_trained_is_said_with_what_is_missing(weft: Weft) -> None:
+def test_train_names_the_missing_rows_and_unknown_models(weft: Weft) -> None:
     done = weft("train", *SETS, "--set", "history_days=10")
     assert done.code == 1
     assert "are missing and will be there at" in done.out
@@ -100,13 +103,13 @@ def test_what_cannot_be_trained_is_said_with_what_is_missing(weft: Weft) -> None
     assert "Did you mean trees?" in done.err
 
 
-def test_nothing_to_train_is_said(weft: Weft) -> None:
+def test_train_without_models_is_an_error(weft: Weft) -> None:
     done = weft("train", *ALONE_SET)
     assert done.code == 1
     assert "nothing in this composition is trained" in done.err
 
 
-def test_retrain_says_how_often(tmp_path: Path) -> None:
+def test_retraining_intervals_come_from_the_settings(tmp_path: Path) -> None:
     loaded = load_settings(overrides=[*TREES, "models.trees.retrain=6h"], environ={})
     keys = ["models.trees", "sizer"]
     assert retrained(loaded.settings, keys)["models.trees"] == Interval.parse("6h")
@@ -117,7 +120,7 @@ def test_retrain_says_how_often(tmp_path: Path) -> None:
 
 
 class Counting(Retrainer):
-    """Takes note of what it is asked to train, and takes its time."""
+    """Notes the keys it trains; each training takes a moment."""
 
     def __init__(self) -> None:
         super().__init__(None, [])
@@ -133,10 +136,10 @@ class Counting(Retrainer):
         self.ended.set()
 
 
-def test_what_is_scheduled_is_trained_again_and_again_until_the_end() -> None:
+def test_scheduled_components_are_trained_repeatedly_until_the_end() -> None:
     retrainer = Counting()
     every = {"a": Interval.parse("1s"), "b": Interval.parse("1h"), "c": Interval.parse("1h")}
-    with scheduled(every, retrainer, at_once=["c"]):
+    with scheduled(every, retrainer, untrained=["c"]):
         deadline = time.monotonic() + PATIENCE_SECONDS
         while retrainer.asked.count("a") < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -145,7 +148,7 @@ def test_what_is_scheduled_is_trained_again_and_again_until_the_end() -> None:
     assert retrainer.ended.is_set()
 
 
-def test_a_process_of_its_own_trains_and_the_server_uses_it_at_the_next_composition(
+def test_the_next_composition_uses_an_artifact_trained_in_a_child_process(
     tmp_path: Path,
 ) -> None:
     engine = make_engine(tmp_path, *TREES)
@@ -171,11 +174,11 @@ async def _status(service: LiveService) -> list[dict[str, object]]:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         answer = await client.get("/models/status")
-    told: list[dict[str, object]] = answer.raise_for_status().json()
-    return [one for one in told if one["key"] == "models.trees"]
+    result: list[dict[str, object]] = answer.raise_for_status().json()
+    return [one for one in result if one["key"] == "models.trees"]
 
 
-def test_a_server_that_is_ended_leaves_no_training_behind(tmp_path: Path) -> None:
+def test_a_terminated_server_leaves_no_training_running(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "weft_app.cli", "serve", "--port", str(free_port())]
     lasting = (*TREES, "models.trees.trees=10000", "models.trees.depth=12")
     options = (*lasting, "models.trees.retrain=6h", f"storage.lake={tmp_path}/lake")
@@ -195,11 +198,46 @@ def test_a_server_that_is_ended_leaves_no_training_behind(tmp_path: Path) -> Non
 
 
 def _children(process: int) -> list[int]:
-    told = subprocess.run(
+    result = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True, check=False
     )
-    return [int(line) for line in told.stdout.split()]
+    return [int(line) for line in result.stdout.split()]
 
 
 def _is_alive(process: int) -> bool:
     return Path(f"/proc/{process}").exists()
+
+
+class Late(subprocess.Popen[str]):
+    """A process that starts slowly."""
+
+    begun: ClassVar[threading.Event] = threading.Event()
+    stopping: ClassVar[threading.Event] = threading.Event()
+    started: ClassVar[list["Late"]] = []
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.begun.set()
+        self.stopping.wait(PATIENCE_SECONDS)
+        # `stop` sets the event just before it takes its lock.
+        time.sleep(0.2)
+        super().__init__(*arguments, **options)
+        self.started.append(self)
+
+
+def test_stop_ends_a_training_that_is_just_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "Popen", Late)
+    retrainer = Retrainer(None, [])
+    with ThreadPoolExecutor() as threads:
+        training = threads.submit(retrainer.train, "models.trees")
+        assert Late.begun.wait(PATIENCE_SECONDS)
+        Late.stopping.set()
+        retrainer.stop()
+        assert not training.result(PATIENCE_SECONDS)
+    (process,) = Late.started
+    assert process.returncode == -signal.SIGTERM
+
+
+def test_no_training_starts_after_stop() -> None:
+    retrainer = Retrainer(None, [])
+    retrainer.stop()
+    assert not retrainer.train("models.trees")

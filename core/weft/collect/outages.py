@@ -1,11 +1,12 @@
-"""Log when something goes down and when it is back, and not at every attempt in between."""
+"""Logs the begin and the end of outages, not every failed attempt in between."""
 
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
 
 
 class Outages:
-    """What is down, and since when.
+    """Outages by subject. Thread-safe only if each subject is used from one thread.
 
     Args:
         log: receives one warning when an outage begins, with the reason, and one when it ends,
@@ -20,9 +21,9 @@ class Outages:
         """Note the result of an attempt; return whether an outage begins with it.
 
         Args:
-            subject: what was tried, such as ``provider binance``.
-            error: why the attempt failed; None where it succeeded.
-            now: present instant, microseconds since 1970.
+            subject: the part that was tried, such as ``provider binance``.
+            error: why the attempt failed; None if it succeeded.
+            now: present time, microseconds since 1970.
         """
         if error is None:
             since = self._since.pop(subject, None)
@@ -35,3 +36,18 @@ class Outages:
             self._since[subject] = now
             self._log.warning("%s: down: %s", subject, error.removeprefix(f"{subject}: "))
         return begins
+
+    def update(self, kind: str, errors: Mapping[str, str], now: int) -> None:
+        """Note the state of all parts of a kind, such as all layers.
+
+        Args:
+            kind: the kind, such as ``layer``.
+            errors: reasons of the failures by name; all other parts of the kind work.
+            now: present time, microseconds since 1970.
+        """
+        failing = {f"{kind} {name}": why for name, why in errors.items()}
+        recovered = [s for s in self._since if s.startswith(f"{kind} ") and s not in failing]
+        for subject in sorted(recovered):
+            self.note(subject, None, now)
+        for subject, why in sorted(failing.items()):
+            self.note(subject, why, now)

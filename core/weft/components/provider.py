@@ -128,7 +128,7 @@ class Provider(Component):
         metrics: canonical metrics it can bring (see `weft.domain.vocabulary`).
         streamed_metrics: metrics that only its live streams bring.
         fallback: with ``enabled: auto``, used only when no other provider is.
-        full_history: brings all of its rows, whatever `Request.since` is, as a folder of files does.
+        full_history: brings all of its rows, whatever `Request.since` is, as a folder does.
 
     Example::
 

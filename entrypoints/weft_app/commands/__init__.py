@@ -1,1 +1,1 @@
-"""One module per command group of the `weft` command line."""
+"""The commands of `weft`: each module defines `app`, a `typer.Typer`, listed in `weft_app.cli`."""

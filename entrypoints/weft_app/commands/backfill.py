@@ -1,10 +1,11 @@
-"""`weft backfill`: bring history as far back as it is wanted; resumable."""
+"""`weft backfill`: fetch history; resumable."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
@@ -12,55 +13,65 @@ from rich.table import Table
 from weft.collect.intake import RoundResult
 from weft.domain.signal import to_json
 from weft.foundation.times import DAY
+from weft_app.profile import JsonOption, Profile, profile_of
 from weft_app.progress import phase
-from weft_app.session import (
-    console,
-    open_answer,
-    open_engine,
-    parse_instant,
-    print_json,
-    print_problems,
-)
+from weft_app.session import open_engine, parse_instant, print_problems
+from weft_app.terminal import console, open_results, print_json
+
+app = typer.Typer(add_completion=False)
 
 
-def run(
-    since: str | None, config: Path | None, overrides: Sequence[str], *, as_json: bool = False
-) -> bool:
-    """Ask every provider for its history, show how far each is, and return whether all finished.
+@app.command()
+def backfill(
+    context: typer.Context,
+    *,
+    since: Annotated[
+        str | None, typer.Option(help="ISO 8601 time; history_days ago if left out.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch history as far back as you want. Resumes where it was interrupted."""
+    results = fetch_history(profile_of(context), since)
+    if as_json:
+        print_json(to_json(results))
+    else:
+        open_results().print(_summary(results))
+    if any(result.error is not None for result in results):
+        raise typer.Exit(1)
 
-    What was stored before an interruption is not asked for again.
+
+def fetch_history(profile: Profile, since: str | None) -> list[RoundResult]:
+    """Fetch the history of every provider, showing how far each has come.
+
+    Stored history is not fetched again.
 
     Args:
-        since: ISO 8601 instant; None for ``history_days`` ago.
-        config: config file; None for the default one.
-        overrides: keys to override, as ``key.path=value``.
-        as_json: whether to print JSON.
+        profile: which composition.
+        since: ISO 8601 instant or day; None for ``history_days`` ago.
 
     Raises:
-        WeftError: a provider that must not be missing failed.
+        WeftError: a required provider failed.
     """
-    engine = open_engine(config, overrides)
+    engine = open_engine(profile)
     try:
         now = engine.clock.now()
         history = engine.collector.history_days * DAY
         first = now - history if since is None else parse_instant(since)
         names = [configured.component.key for configured in engine.composition.providers]
-        with _shown(names, first, now) as show:
-            done = asyncio.run(engine.update(show, since=first))
-        for one in done:
-            print_problems(one)
-        if as_json:
-            print_json(to_json(done))
-        else:
-            open_answer().print(_summary(done))
-        return all(one.error is None for one in done)
+        with _progress(names, first, now) as show:
+            results = asyncio.run(engine.update(show, since=first))
+        for result in results:
+            print_problems(result)
+        return results
     finally:
         engine.close()
 
 
 @contextmanager
-def _shown(names: Sequence[str], first: int, now: int) -> Iterator[Callable[[RoundResult], None]]:
-    """Give a function that shows how far each provider has come, from the first day to now."""
+def _progress(
+    names: Sequence[str], first: int, now: int
+) -> Iterator[Callable[[RoundResult], None]]:
+    """Yield a function that shows how many of the days from first to now a provider has."""
     days = max(1, (now - first) // DAY)
 
     def reached(collected: RoundResult) -> int:
@@ -82,8 +93,8 @@ def _shown(names: Sequence[str], first: int, now: int) -> Iterator[Callable[[Rou
         with phase("Fetching history") as fetching:
 
             def note(collected: RoundResult) -> None:
-                came = f"{reached(collected):,} of {days:,} days, {collected.new:,} new"
-                fetching.update(note=f"{collected.provider} {came}")
+                state = f"{reached(collected):,} of {days:,} days, {collected.new:,} new"
+                fetching.update(note=f"{collected.provider} {state}")
 
             yield note
 
@@ -99,15 +110,15 @@ def _bars() -> Progress:
     )
 
 
-def _summary(done: Sequence[RoundResult]) -> Table:
+def _summary(results: Sequence[RoundResult]) -> Table:
     table = Table("provider", "new", "restated", "problems", "ended")
-    for one in done:
-        ended = "[green]complete[/]" if one.error is None else f"[red]{escape(one.error)}[/]"
+    for result in results:
+        ended = "[green]complete[/]" if result.error is None else f"[red]{escape(result.error)}[/]"
         table.add_row(
-            escape(one.provider),
-            f"{one.new:,}",
-            f"{one.restated:,}",
-            f"{len(one.problems):,}",
+            escape(result.provider),
+            f"{result.new:,}",
+            f"{result.restated:,}",
+            f"{len(result.problems):,}",
             ended,
         )
     return table

@@ -1,35 +1,35 @@
 """`weft config`: check the configuration."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
+import typer
 from rich.markup import escape
 from rich.table import Table
 
 from weft.compose.composition import Composition
-from weft.config.loading import load_settings
 from weft.engine.assembly import compose_settings
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
-from weft_app.session import open_answer, print_json
+from weft_app.profile import JsonOption, profile_of
+from weft_app.session import settings_of
+from weft_app.terminal import open_results, print_json
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
-def check(config: Path | None, overrides: Sequence[str], *, as_json: bool = False) -> None:
-    """Check every key and every component, and print what would be composed.
+@app.callback()
+def config() -> None:
+    """Check the configuration."""
 
-    Args:
-        config: config file; None for the default one.
-        overrides: keys to override, as ``key.path=value``.
-        as_json: whether to print JSON.
 
-    Raises:
-        ConfigError: one line per mistake.
-    """
-    loaded = load_settings(config, overrides)
+@app.command()
+def check(context: typer.Context, *, as_json: JsonOption = False) -> None:
+    """Check every key and every component without composing anything."""
+    loaded = settings_of(profile_of(context))
     composition, _ = compose_settings(loaded, Registry(discover()))
     checked = str(loaded.path or "packaged defaults")
-    notes = list(notes_on(composition))
     if as_json:
         print_json(
             orjson.dumps(
@@ -39,13 +39,17 @@ def check(config: Path | None, overrides: Sequence[str], *, as_json: bool = Fals
                     "interval": composition.interval.name,
                     "data": composition.data_kind.value,
                     "composition": composition.versions.config,
-                    "notes": notes,
+                    "notes": list(notes_on(composition)),
                 }
             )
         )
-        return
-    console = open_answer()
-    # Not as the title of the table, which would be broken at the table's width.
+    else:
+        _print(checked, composition)
+
+
+def _print(checked: str, composition: Composition) -> None:
+    console = open_results()
+    # Not the title of the table, which rich would break at the table's width.
     console.print(escape(f"{checked}: no mistakes"), soft_wrap=True)
     table = Table()
     table.add_column("component")
@@ -53,7 +57,7 @@ def check(config: Path | None, overrides: Sequence[str], *, as_json: bool = Fals
     for name, origin in composition.versions.plugins.items():
         table.add_row(escape(name), escape(origin))
     console.print(table)
-    for note in notes:
+    for note in notes_on(composition):
         console.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True)
     console.print(
         f"Decides every {composition.interval}, on {composition.data_kind.value} data; "
@@ -62,14 +66,14 @@ def check(config: Path | None, overrides: Sequence[str], *, as_json: bool = Fals
 
 
 def notes_on(composition: Composition) -> Iterator[str]:
-    """Yield what is no mistake in a composition, but hardly what its author wants."""
+    """Yield settings that are valid but that the author hardly wants."""
     if not composition.layers:
-        yield "layers: none is on, so that every signal is NEUTRAL"
+        yield "layers: no layer is enabled, so every signal is NEUTRAL"
     elif not any(composition.weights.values()):
-        yield "layers: every weight is 0, so that no layer is heard"
+        yield "layers: every weight is 0, so no layer counts"
     if not any(configured.component.brings_candles for configured in composition.providers):
         names = ", ".join(configured.component.name for configured in composition.providers)
-        yield f"providers: none of those that are on brings candles: {names}"
+        yield f"providers: no enabled provider brings candles: {names}"
     for configured in composition.providers:
         for option, value in configured.component.config:
             if isinstance(value, Path) and not value.expanduser().exists():

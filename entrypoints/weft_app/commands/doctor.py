@@ -1,4 +1,4 @@
-"""`weft doctor`: look for what could keep Weft from working on this machine."""
+"""`weft doctor`: look for problems that could keep Weft from working on this machine."""
 
 import errno
 import platform
@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import orjson
+import typer
 
 import weft
-from weft.config.loading import LoadedSettings, load_settings
+from weft.config.loading import LoadedSettings
 from weft.engine.assembly import assemble
 from weft.engine.engine import Engine
 from weft.features.kernels import is_cached_on_disk
@@ -22,12 +22,16 @@ from weft.foundation.errors import WeftError
 from weft.foundation.times import iso
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
-from weft_app.addresses import shown, try_to_listen
-from weft_app.session import open_answer, print_json
+from weft_app.addresses import try_to_listen, url_host
+from weft_app.profile import JsonOption, profile_of
+from weft_app.session import settings_of
+from weft_app.terminal import open_results, print_json
+
+app = typer.Typer(add_completion=False)
 
 _ENOUGH_BYTES = 1 << 30
 EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "api": ("fastapi", "uvicorn"),
+    "api": ("fastapi", "fastapi_offline", "uvicorn"),
     "indicators": ("talib",),
     "ml": ("apscheduler", "gymnasium", "hmmlearn", "safetensors", "torch", "xgboost"),
     "news": ("feedparser",),
@@ -38,23 +42,31 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one look came to: fine, worth knowing, or in the way."""
+    """Result of one check.
+
+    Attributes:
+        about: subject of the check.
+        says: the result in words.
+        level: ``ok``, ``note`` (works, but worth knowing) or ``bad`` (Weft cannot work).
+    """
 
     about: str
     says: str
     level: str = "ok"
 
 
-def run(config: Path | None, overrides: Sequence[str], *, as_json: bool = False) -> None:
-    """Look at everything, print what was found, and leave with 1 where something is in the way."""
+@app.command()
+def doctor(context: typer.Context, *, as_json: JsonOption = False) -> None:
+    """Look for problems that could keep Weft from working on this machine."""
     findings = [_machine(), *_extras()]
+    profile = profile_of(context)
     try:
-        loaded = load_settings(config, overrides)
+        loaded = settings_of(profile)
         engine = assemble(loaded, Registry(discover()))
     except WeftError as error:
         findings.append(Finding("config", str(error), "bad"))
     else:
-        looks: list[Callable[[], Finding]] = [
+        checks: list[Callable[[], Finding]] = [
             lambda: _config(loaded, engine),
             lambda: _lake(engine),
             lambda: _ledger(engine),
@@ -64,33 +76,33 @@ def run(config: Path | None, overrides: Sequence[str], *, as_json: bool = False)
             lambda: _port(loaded),
         ]
         with closing(engine):
-            findings += [_look(look) for look in looks]
+            findings += [_run(check) for check in checks]
     if as_json:
         print_json(orjson.dumps([asdict(finding) for finding in findings]))
     else:
         _print(findings)
     if any(finding.level == "bad" for finding in findings):
-        raise SystemExit(1)
+        raise typer.Exit(1)
 
 
 def _print(findings: Sequence[Finding]) -> None:
-    console = open_answer()
+    console = open_results()
     marks = {"ok": "[green]ok  [/]", "note": "[yellow]note[/]", "bad": "[red]bad [/]"}
     for finding in findings:
         console.print(f"{marks[finding.level]} [bold]{finding.about}[/]: ", end="")
         console.print(finding.says, markup=False)
 
 
-def _look(look: Callable[[], Finding]) -> Finding:
+def _run(check: Callable[[], Finding]) -> Finding:
     try:
-        return look()
+        return check()
     except (WeftError, OSError) as error:
         return Finding("error", str(error), "bad")
 
 
 def _machine() -> Finding:
-    says = f"Weft {weft.__version__}, Python {platform.python_version()}, {platform.machine()}"
-    return Finding("machine", says)
+    text = f"Weft {weft.__version__}, Python {platform.python_version()}, {platform.machine()}"
+    return Finding("machine", text)
 
 
 def _extras() -> list[Finding]:
@@ -101,8 +113,8 @@ def _extra(extra: str, modules: Sequence[str]) -> Finding:
     lacking = ", ".join(module for module in modules if find_spec(module) is None)
     if not lacking:
         return Finding(f"extra {extra}", "installed")
-    says = f"{lacking} not installed; pip install 'weft[{extra}]'"
-    return Finding(f"extra {extra}", says, "note")
+    text = f"{lacking} not installed; pip install 'weft[{extra}]'"
+    return Finding(f"extra {extra}", text, "note")
 
 
 def _config(loaded: LoadedSettings, engine: Engine) -> Finding:
@@ -126,17 +138,17 @@ def _ledger(engine: Engine) -> Finding:
 def _disk(loaded: LoadedSettings) -> Finding:
     lake = loaded.settings.storage.lake
     free = shutil.disk_usage(lake if "://" not in lake else ".").free
-    says = f"{free / 1e9:.1f} GB free"
-    return Finding("disk", says, "ok" if free > _ENOUGH_BYTES else "note")
+    text = f"{free / 1e9:.1f} GB free"
+    return Finding("disk", text, "ok" if free > _ENOUGH_BYTES else "note")
 
 
 def _kernels(engine: Engine) -> Finding:
     features = engine.step_features()
     engine.features.compile(features)
     if is_cached_on_disk():
-        return Finding("indicators", f"{len(features)} compiled and kept on disk")
-    says = "compile, but no folder can be written to keep them; set NUMBA_CACHE_DIR to one"
-    return Finding("indicators", says, "note")
+        return Finding("indicators", f"{len(features)} compiled and cached on disk")
+    text = "compile, but no cache folder is writable; set NUMBA_CACHE_DIR to a writable folder"
+    return Finding("indicators", text, "note")
 
 
 def _candles(engine: Engine) -> Finding:
@@ -144,9 +156,9 @@ def _candles(engine: Engine) -> Finding:
     if last is None:
         return Finding("candles", "none stored yet; `weft signals` fetches them", "note")
     now = SystemClock().now()
-    says = f"{len(engine.market.listings)} symbols, the newest closed at {iso(last)}"
+    text = f"{len(engine.market.listings)} symbols, the newest closed at {iso(last)}"
     behind = now - last > 3 * engine.composition.interval.micros
-    return Finding("candles", says, "note" if behind else "ok")
+    return Finding("candles", text, "note" if behind else "ok")
 
 
 def _port(loaded: LoadedSettings) -> Finding:
@@ -155,8 +167,8 @@ def _port(loaded: LoadedSettings) -> Finding:
         try_to_listen(server.host, server.port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            says = f"{server.port} is in use; is Weft running already? Use --port for another"
-            return Finding("port", says, "note")
-        says = f"cannot listen on {shown(server.host)}:{server.port}: {error.strerror}"
-        return Finding("port", says, "bad")
-    return Finding("port", f"{shown(server.host)}:{server.port} is free")
+            text = f"{server.port} is in use; is Weft running already? Choose another with --port"
+            return Finding("port", text, "note")
+        text = f"cannot listen on {url_host(server.host)}:{server.port}: {error.strerror}"
+        return Finding("port", text, "bad")
+    return Finding("port", f"{url_host(server.host)}:{server.port} is free")

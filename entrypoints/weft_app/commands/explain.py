@@ -1,9 +1,10 @@
-"""`weft explain`: why a signal says what it says, down to the features of each model."""
+"""`weft explain`: the parts of one signal, down to the features of each model."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Annotated
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -11,66 +12,68 @@ from rich.table import Table
 
 from weft.domain.signal import UNKNOWN_REGIME, LayerReport, RegimeReport, Signal, to_json
 from weft.engine.explain import Explanation, explain
+from weft_app.figures import number, risk_table, sizing_table
+from weft_app.profile import AsOfOption, JsonOption, profile_of
 from weft_app.progress import phase
 from weft_app.session import (
-    bring_up_to_date,
     compile_features,
-    open_answer,
+    data_label,
+    fetch_new,
     open_engine,
     parse_instant,
-    print_json,
     warn_about,
 )
+from weft_app.terminal import open_results, print_json
+
+app = typer.Typer(add_completion=False)
 
 _BAR = 20
 
 
-def run(
-    symbol: str,
-    config: Path | None,
-    as_of: str | None,
-    overrides: Sequence[str],
+@app.command("explain")
+def explain_signal(
+    context: typer.Context,
+    symbol: Annotated[str, typer.Argument(help="Symbol of the signal, such as BTCUSDT.")],
     *,
-    top: int,
-    as_json: bool,
+    as_of: AsOfOption = None,
+    top: Annotated[int, typer.Option(help="Maximum features of each model.", min=1)] = 8,
+    as_json: JsonOption = False,
 ) -> None:
-    """Compose, and print what stands behind one symbol's signal.
-
-    Raises:
-        UnknownSymbolError: no provider has brought it.
-        NoDataError: it has no signal at that row.
-    """
-    engine = open_engine(config, overrides)
-    try:
-        asyncio.run(bring_up_to_date(engine))
+    """Show what each layer adds to a signal, and what moved each model's forecast."""
+    with closing(open_engine(profile_of(context))) as engine:
+        fetch_new(engine)
         compile_features(engine)
         view = engine.view(None if as_of is None else parse_instant(as_of))
         name = engine.market.instruments.named(symbol).symbol
-        with phase("Composing, and asking each model why"):
-            told = explain(engine, view, name, top)
-        under_way = engine.trainer.under_way()
-        warn_about(told.report, engine)
-    finally:
-        engine.close()
+        with phase("Composing, and computing contributions of the features"):
+            explanation = explain(engine, view, name, top)
+        under_way = {key: str(state) for key, state in engine.trainer.under_way().items()}
+        warn_about(explanation.report, engine)
+        data = data_label(explanation.report.data, explanation.report.as_of, engine)
     if as_json:
-        body = {"signal": told.signal, "features": told.features}
+        body = {"signal": explanation.signal, "features": explanation.features}
         print_json(to_json(body))
-        return
-    console = open_answer()
-    _print_head(console, told.signal)
-    console.print(_layers(told.signal))
-    for line in _missing(told.signal, {key: str(one) for key, one in under_way.items()}):
-        console.print(f"[yellow]missing[/]  {escape(line)}")
-    _print_models(console, told)
-    _print_figures(console, "Risk", told.signal.risk)
-    _print_figures(console, "Size", told.signal.sizing)
+    else:
+        _print(explanation, data, under_way)
 
 
-def _print_head(console: Console, signal: Signal) -> None:
+def _print(explanation: Explanation, data: str, under_way: Mapping[str, str]) -> None:
+    console, signal = open_results(), explanation.signal
+    _print_head(console, signal, data)
+    console.print(_layers(signal))
+    for line in _missing(signal, under_way):
+        console.print(f"[yellow]missing[/]  {escape(line)}", soft_wrap=True)
+    _print_models(console, explanation)
+    for table in (risk_table(signal.risk), sizing_table(signal.sizing)):
+        if table is not None:
+            console.print(table)
+
+
+def _print_head(console: Console, signal: Signal, data: str) -> None:
     console.print(
-        f"[bold]{escape(signal.symbol)}[/] as of {signal.as_of}, {signal.horizon} ahead: "
-        f"[bold]{signal.direction.value}[/], score {signal.score:+.1f}, confidence "
-        f"{signal.confidence:.0f}{'' if signal.calibrated else ' (orders signals, no chance)'}"
+        f"[bold]{escape(signal.symbol)}[/] as of {signal.as_of}, {escape(data)}, {signal.horizon} "
+        f"ahead: [bold]{signal.direction.value}[/], score {signal.score:+.1f}, confidence "
+        f"{signal.confidence:.0f}{'' if signal.calibrated else ' (a ranking, not a probability)'}"
     )
     if signal.regime is not None:
         console.print(_regime(signal.regime))
@@ -79,11 +82,11 @@ def _print_head(console: Console, signal: Signal) -> None:
 def _regime(state: RegimeReport) -> str:
     multiplier = f"sizes times {state.position_multiplier or 0.0:.2f}"
     if state.name == UNKNOWN_REGIME:
-        return f"Regime unknown: its states have not earned trust ({state.trust:.2f}); {multiplier}"
-    chances = ", ".join(f"{n} {p:.0%}" for n, p in state.probability.items() if p is not None)
+        return f"Regime unknown: trust in its model is {state.trust:.2f}; {multiplier}"
+    probabilities = ", ".join(f"{n} {p:.0%}" for n, p in state.probability.items() if p is not None)
     return (
-        f"Regime {escape(f'{state.name} ({chances})')}, trust {state.trust:.2f}; chance of a "
-        f"change within a candle {state.change_probability or 0.0:.1%}, {multiplier}"
+        f"Regime {escape(f'{state.name} ({probabilities})')}, trust {state.trust:.2f}; probability "
+        f"of a change at the next candle {state.change_probability or 0.0:.1%}, {multiplier}"
     )
 
 
@@ -94,7 +97,7 @@ def _layers(signal: Signal) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("because")
-    for layer in sorted(signal.layers, key=lambda one: -abs(_added(one))):
+    for layer in sorted(signal.layers, key=lambda layer: -abs(_added(layer))):
         added = _added(layer)
         bar = "█" * round(_BAR * min(abs(added), 100.0) / 100.0)
         table.add_row(
@@ -103,7 +106,9 @@ def _layers(signal: Signal) -> Table:
             f"{layer.weight:.0%}",
             f"{added:+.1f}",
             f"[{'green' if added > 0 else 'red'}]{bar}",
-            escape(_first(layer.evidence)) if layer.score is not None else layer.status.value,
+            escape(_first(layer.evidence))
+            if layer.score is not None
+            else layer.status.value.replace("_", " "),
         )
     return table
 
@@ -113,37 +118,32 @@ def _added(layer: LayerReport) -> float:
 
 
 def _first(evidence: Mapping[str, float | None], count: int = 5) -> str:
-    """Return the first pieces of evidence: layers name the most telling ones first."""
+    """Return the first figures of the evidence; layers list the most important ones first."""
     known = [(name, value) for name, value in evidence.items() if value is not None]
-    return ", ".join(f"{name} {value:.4g}" for name, value in known[:count])
+    return ", ".join(f"{name} {number(value)}" for name, value in known[:count])
 
 
 def _missing(signal: Signal, under_way: Mapping[str, str]) -> list[str]:
-    gone = {**signal.missing_layers, **signal.missing_models}
-    return [f"{name}: {under_way.get(name, why)}" for name, why in gone.items()]
+    missing = {**signal.missing_layers, **signal.missing_models}
+    by_reason: dict[str, list[str]] = {}
+    for name, why in missing.items():
+        by_reason.setdefault(under_way.get(name, why), []).append(name)
+    return [f"{', '.join(names)}: {why}" for why, names in by_reason.items()]
 
 
-def _print_models(console: Console, told: Explanation) -> None:
-    for one in told.signal.forecasts:
+def _print_models(console: Console, explanation: Explanation) -> None:
+    for forecast in explanation.signal.forecasts:
         quantiles = ", ".join(
-            f"{level}: {value:+.2%}" for level, value in one.quantiles.items() if value is not None
+            f"{float(level):.0%} {value:+.2%}"
+            for level, value in forecast.quantiles.items()
+            if value is not None
         )
         console.print(
-            f"[bold]{escape(one.model)}[/] {escape(one.artifact[:8])}, trust {one.trust:.2f}: "
-            f"chance of a rise {one.probability_up or 0.0:.1%}, mean {one.mean or 0.0:+.2%}  "
-            f"[dim]{escape(quantiles)}"
+            f"[bold]{escape(forecast.model)}[/] {escape(forecast.artifact[:8])}, trust "
+            f"{forecast.trust:.2f}: probability of a rise {forecast.probability_up or 0.0:.1%}, "
+            f"mean return {forecast.mean or 0.0:+.2%}  [dim]quantiles {escape(quantiles)}"
         )
-        features = told.features.get(one.model, {})
+        features = explanation.features.get(forecast.model, {})
         if features:
             moved = ", ".join(f"{name} {value:+.3f}" for name, value in features.items())
-            console.print("  " + moved, markup=False)
-
-
-def _print_figures(console: Console, title: str, figures: Mapping[str, float | str | None]) -> None:
-    known = [
-        f"{name} {value}" if isinstance(value, str) else f"{name} {value:.4g}"
-        for name, value in figures.items()
-        if value is not None
-    ]
-    if known:
-        console.print(f"[bold]{title}[/]  " + escape(", ".join(known)))
+            console.print("  moved by " + moved, markup=False)

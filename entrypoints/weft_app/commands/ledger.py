@@ -1,42 +1,47 @@
-"""`weft ledger`: look after the record of every signal."""
+"""`weft ledger`: check the record of all signals."""
 
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from typing import Annotated
 
 import orjson
+import typer
 
-from weft.config.loading import load_settings
 from weft.foundation.clock import SystemClock
 from weft.ledger.ledger import Ledger
-from weft_app.terminal import print_json
+from weft_app.profile import JsonOption, profile_of
+from weft_app.session import settings_of
+from weft_app.terminal import print_json, result_stream
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
+@app.callback()
+def ledger() -> None:
+    """Check the record of all signals."""
+
+
+@app.command()
 def verify(
-    config: Path | None,
-    overrides: Sequence[str],
-    seal: str | None = None,
+    context: typer.Context,
     *,
-    as_json: bool = False,
+    seal: Annotated[
+        str | None,
+        typer.Option(
+            help="A seal printed earlier: checks that no rows were cut off the end since."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Check every seal, and print the number of rows and the last seal.
+    """Check that no recorded signal was changed, removed or inserted.
 
-    Args:
-        config: config file; None for the default one.
-        overrides: keys to override, as ``key.path=value``.
-        seal: one that was printed earlier and has to be in the chain still.
-        as_json: whether to print JSON.
-
-    Raises:
-        LedgerTamperedError: a row was changed, removed or inserted, or `seal` is gone.
-        WeftError: `seal` is no seal.
+    Prints the number of rows and the last seal.
     """
-    ledger = Ledger(load_settings(config, overrides).settings.storage.ledger, SystemClock())
+    loaded = settings_of(profile_of(context))
+    record = Ledger(loaded.settings.storage.ledger, SystemClock())
     try:
-        rows, last = ledger.verify(seal)
+        rows, last = record.verify(seal)
     finally:
-        ledger.close()
+        record.close()
     if as_json:
         print_json(orjson.dumps({"rows": rows, "seal": last}))
-        return
-    sys.stdout.write(f"{rows} rows, every seal holds; the last one is {last}\n")
+    else:
+        result_stream().write(f"{rows} rows, every seal holds; the last one is {last}\n")

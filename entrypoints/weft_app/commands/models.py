@@ -1,12 +1,13 @@
-"""`weft models`: what was trained, what is in use, and changing that by hand."""
+"""`weft models`: list trained models, show their cards, promote and roll back by hand."""
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
@@ -18,44 +19,54 @@ from weft.foundation.times import iso
 from weft.learning.artifacts import Artifacts
 from weft.learning.champions import Promotion
 from weft_app.commands.train import find_keys
-from weft_app.session import open_answer, open_engine, print_json
+from weft_app.profile import JsonOption, profile_of
+from weft_app.session import open_engine
+from weft_app.terminal import open_results, print_json
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(help="Its name in config, such as transformer.")]
 
 
-def show_list(config: Path | None, overrides: Sequence[str], *, as_json: bool) -> None:
-    """Print each component that is trained, and the artifact it uses."""
-    engine = open_engine(config, overrides)
-    try:
+@app.callback()
+def models() -> None:
+    """List, inspect and promote trained models."""
+
+
+@app.command("list")
+def list_models(context: typer.Context, *, as_json: JsonOption = False) -> None:
+    """List the trained components, and the artifact each one uses."""
+    with closing(open_engine(profile_of(context))) as engine:
         states = model_status(engine)
-    finally:
-        engine.close()
     if as_json:
         print_json(to_json(states))
         return
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("component", "in use", "trust", "trained through", "used since"):
         table.add_column(name, no_wrap=True)
-    for one in states:
-        table.add_row(*_cells(one))
-    answer = open_answer()
-    answer.print(table)
-    for one in states:
-        if one.training:
-            answer.print(f"[green]{escape(one.key)}[/]: {escape(one.training)}", soft_wrap=True)
-        elif one.problem:
-            answer.print(f"[yellow]{escape(one.key)}[/]: {escape(one.problem)}", soft_wrap=True)
-        elif one.last_training:
-            counts = f"{one.promotions} of {one.trainings} trainings promoted"
-            told = escape(f"{one.key}: {one.last_training}; {counts}")
-            answer.print(f"[dim]{told}", soft_wrap=True)
+    for state in states:
+        table.add_row(*_cells(state))
+    results = open_results()
+    results.print(table)
+    for state in states:
+        key = escape(state.key)
+        if state.training:
+            results.print(f"[green]{key}[/]: {escape(state.training)}", soft_wrap=True)
+        elif state.problem:
+            results.print(f"[yellow]{key}[/]: {escape(state.problem)}", soft_wrap=True)
+        elif state.last_training:
+            counts = f"{state.promotions} of {state.trainings} trainings promoted"
+            line = escape(f"{state.last_training}; {counts}")
+            results.print(f"[dim]{key}: {line}", soft_wrap=True)
 
 
-def _cells(one: ModelStatus) -> list[str]:
+def _cells(state: ModelStatus) -> list[str]:
     return [
-        escape(one.key),
-        one.artifact[:8] if one.artifact else "",
-        "" if one.trust is None else f"{one.trust:.2f}",
-        _minute(one.trained_through),
-        _minute(one.effective_at),
+        escape(state.key),
+        state.artifact[:8] if state.artifact else "",
+        "" if state.trust is None else f"{state.trust:.2f}",
+        _minute(state.trained_through),
+        _minute(state.effective_at),
     ]
 
 
@@ -63,54 +74,49 @@ def _minute(instant: str | None) -> str:
     return "" if instant is None else instant.replace("T", " ")[:16]
 
 
-def show(name: str, config: Path | None, overrides: Sequence[str], *, as_json: bool) -> None:
-    """Print the model card of the artifact a component uses, its promotions and its artifacts.
-
-    Raises:
-        WeftError: there is no such component, or it has no artifact.
-    """
-    engine = open_engine(config, overrides)
-    try:
+@app.command()
+def show(context: typer.Context, name: NameArgument, *, as_json: JsonOption = False) -> None:
+    """Show the model card of the artifact in use, all promotions and all artifacts."""
+    with closing(open_engine(profile_of(context))) as engine:
         (key,) = find_keys(engine, [name])
         promotions = engine.champions.promotions(key)
-        kept = engine.champions.in_use(key, engine.composition.trained[key], sys.maxsize)
-        there = list_artifacts(engine.trainer.artifacts, key, {one.digest for one in promotions})
-    finally:
-        engine.close()
-    if kept is None and not there:
+        champion = engine.champions.in_use(key, engine.composition.trained[key], sys.maxsize)
+        promoted = {promotion.digest for promotion in promotions}
+        artifacts = list_artifacts(engine.trainer.artifacts, key, promoted)
+    if champion is None and not artifacts:
         raise LearningError("there is no artifact", where=key, hint=f"Train one: weft train {name}")
     card: dict[str, Any] = {"artifact": None}
-    if kept is not None:
-        card = {"artifact": kept.digest, **kept.about, "card": kept.artifact.card}
+    if champion is not None:
+        card = {"artifact": champion.digest, **champion.about, "card": champion.artifact.card}
     if as_json:
-        print_json(to_json({**card, "artifacts": there}))
+        print_json(to_json({**card, "artifacts": artifacts}))
         return
-    answer = open_answer()
-    if kept is None:
-        answer.print(f"No artifact of {key} is in use.", markup=False)
+    results = open_results()
+    if champion is None:
+        results.print(f"No artifact of {key} is in use.", markup=False)
     else:
         text = orjson.dumps(orjson.loads(to_json(card)), option=orjson.OPT_INDENT_2).decode()
-        answer.print(text, markup=False)
-    for one in promotions:
-        answer.print(
-            f"{iso(one.effective_at)}  {escape(one.digest[:8])}  trust {one.trust:.2f}  "
-            f"[dim]{escape(one.why)}"
+        results.print(text, markup=False)
+    for promotion in promotions:
+        results.print(
+            f"{iso(promotion.effective_at)}  {escape(promotion.digest[:8])}  "
+            f"trust {promotion.trust:.2f}  [dim]{escape(promotion.why)}"
         )
-    answer.print("Artifacts, by the last row each was trained on:")
-    for artifact in there:
+    results.print("Artifacts, by the last row of their training data:")
+    for artifact in artifacts:
         through = artifact.trained_through or "its card is damaged"
         word = "promoted" if artifact.promoted else "kept aside"
-        answer.print(f"{artifact.digest[:8]}  {through}  {word}", markup=False)
+        results.print(f"{artifact.digest[:8]}  {through}  {word}", markup=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ListedArtifact:
-    """An artifact that is there.
+    """An artifact on disk.
 
     Attributes:
-        digest: its own.
+        digest: digest of its files.
         trained_through: last row it was trained on, ISO 8601 UTC; None where its card is damaged.
-        promoted: whether it was ever taken into use.
+        promoted: whether it was ever in use.
     """
 
     digest: str
@@ -121,47 +127,47 @@ class ListedArtifact:
 def list_artifacts(
     artifacts: Artifacts, key: str, promoted: Collection[str]
 ) -> list[ListedArtifact]:
-    """Return the artifacts of a component, the one trained on the latest rows last."""
-    found = []
+    """Return the artifacts of a component, ordered by the last row they were trained on."""
+    listed = []
     for digest in artifacts.digests(key):
         try:
             through = str(artifacts.about(key, digest)["trained_through"])
         except ArtifactError:
             through = None
-        found.append(ListedArtifact(digest, through, digest in promoted))
-    return sorted(found, key=lambda one: (one.trained_through or "", one.digest))
+        listed.append(ListedArtifact(digest, through, digest in promoted))
+    return sorted(listed, key=lambda artifact: (artifact.trained_through or "", artifact.digest))
 
 
+@app.command()
 def promote(
-    name: str, digest: str, config: Path | None, overrides: Sequence[str], *, as_json: bool = False
+    context: typer.Context,
+    name: NameArgument,
+    artifact: Annotated[
+        str, typer.Argument(help="Digest of the artifact, or its first characters.")
+    ],
+    *,
+    as_json: JsonOption = False,
 ) -> None:
-    """Take an artifact into use, whatever it was judged to be."""
-    engine = open_engine(config, overrides)
-    try:
+    """Put an artifact into use, whatever its score."""
+    with closing(open_engine(profile_of(context))) as engine:
         (key,) = find_keys(engine, [name])
-        made = engine.trainer.promote(key, digest, engine.latest_close(), "promoted by hand")
-    finally:
-        engine.close()
-    _print_promotion(made, "", as_json=as_json)
+        row = engine.latest_close()
+        promotion = engine.trainer.promote(key, artifact, row, "promoted by hand")
+    _print_promotion(promotion, "", as_json=as_json)
 
 
-def roll_back(
-    name: str, config: Path | None, overrides: Sequence[str], *, as_json: bool = False
-) -> None:
-    """Take the artifact into use again that was used before the present one."""
-    engine = open_engine(config, overrides)
-    try:
+@app.command()
+def rollback(context: typer.Context, name: NameArgument, *, as_json: JsonOption = False) -> None:
+    """Put the previous artifact into use again."""
+    with closing(open_engine(profile_of(context))) as engine:
         (key,) = find_keys(engine, [name])
-        made = engine.trainer.roll_back(key, engine.latest_close())
-    finally:
-        engine.close()
-    _print_promotion(made, "again, ", as_json=as_json)
+        promotion = engine.trainer.roll_back(key, engine.latest_close())
+    _print_promotion(promotion, "again, ", as_json=as_json)
 
 
-def _print_promotion(made: Promotion, again: str, *, as_json: bool) -> None:
-    since = iso(made.effective_at)
+def _print_promotion(promotion: Promotion, again: str, *, as_json: bool) -> None:
+    key, digest, since = promotion.key, promotion.digest, iso(promotion.effective_at)
     if as_json:
-        print_json(orjson.dumps({"key": made.key, "artifact": made.digest, "effective_at": since}))
+        print_json(orjson.dumps({"key": key, "artifact": digest, "effective_at": since}))
         return
-    line = f"{made.key} uses {made.digest[:8]} {again}from {since} on."
-    open_answer().print(line, markup=False)
+    open_results().print(f"{key} uses {digest[:8]} {again}from {since} on.", markup=False)

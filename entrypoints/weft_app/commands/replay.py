@@ -1,11 +1,13 @@
-"""`weft replay`: compose recorded signals again, and show that they come out the same."""
+"""`weft replay`: compose recorded signals again, and compare."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from itertools import islice
-from pathlib import Path
+from typing import Annotated
 
 import orjson
+import typer
 from rich.markup import escape
 
 from weft.engine.engine import Engine
@@ -13,48 +15,48 @@ from weft.engine.replay import TOLERANCE, Difference, Outcome, Replayed, replay
 from weft.foundation.arithmetic import own_arithmetic
 from weft.foundation.errors import WeftError
 from weft.ledger.ledger import Entry
+from weft_app.profile import JsonOption, profile_of
 from weft_app.progress import phase
-from weft_app.session import compile_features, open_answer, open_engine, print_json
+from weft_app.session import compile_features, open_engine
+from weft_app.terminal import open_results, print_json
 
-_MOST_DIFFERENCES = 4
+app = typer.Typer(add_completion=False)
+
+_MAX_DIFFERENCES = 4
 
 
-def run(
-    ids: Sequence[str],
-    last: int,
-    config: Path | None,
-    overrides: Sequence[str],
+@app.command("replay")
+def replay_signals(
+    context: typer.Context,
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(help="Ids of signals, or their first characters; the newest if none."),
+    ] = None,
     *,
-    as_json: bool = False,
-) -> bool:
-    """Compose recorded signals again, print how each compares, and return whether all agree.
+    last: Annotated[int, typer.Option(help="Number of newest signals to replay.", min=1)] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """Compose recorded signals again, and compare.
 
-    Args:
-        ids: of the signals, or their first characters; empty for the newest ones.
-        last: how many of the newest to take where no ids are given.
-        config: config file; None for the default one.
-        overrides: keys to override, as ``key.path=value``.
-        as_json: whether to print JSON.
-
-    Raises:
-        WeftError: an id is not in the ledger.
+    Each signal is composed from the data known when it was recorded. The result is identical,
+    equal within a tolerance (where another processor or library recorded it), or different; a
+    different one gives exit code 1.
     """
-    engine = open_engine(config, overrides)
-    try:
-        entries = [_find(engine, i) for i in ids] or list(islice(engine.ledger.entries(), last))
+    with closing(open_engine(profile_of(context))) as engine:
+        newest = islice(engine.ledger.entries(), last)
+        entries = [_find(engine, i) for i in ids or ()] or list(newest)
         compile_features(engine)
         with phase("Composing again", total=len(entries)) as composing:
-            outcomes = []
+            replays = []
             for replayed in replay(engine, entries):
-                outcomes.append(replayed)
+                replays.append(replayed)
                 composing.advance(replayed.entry.symbol)
-    finally:
-        engine.close()
     if as_json:
-        print_json(orjson.dumps([_as_json(outcome) for outcome in outcomes]))
+        print_json(orjson.dumps([_as_json(replayed) for replayed in replays]))
     else:
-        _print(outcomes)
-    return all(replayed.outcome is not Outcome.DIFFERENT for replayed in outcomes)
+        _print(replays)
+    if any(replayed.outcome is Outcome.DIFFERENT for replayed in replays):
+        raise typer.Exit(1)
 
 
 def _as_json(replayed: Replayed) -> dict[str, object]:
@@ -69,23 +71,23 @@ def _as_json(replayed: Replayed) -> dict[str, object]:
 
 
 def _print(replays: Sequence[Replayed]) -> None:
-    answer = open_answer()
+    results = open_results()
     for replayed in replays:
-        answer.print(_line(replayed))
+        results.print(_line(replayed))
     counts = Counter(replayed.outcome for replayed in replays)
-    answer.print(f"{counts[Outcome.IDENTICAL]} of {len(replays)} made again to the last byte.")
+    results.print(f"{counts[Outcome.IDENTICAL]} of {len(replays)} identical to the last byte.")
     if counts[Outcome.EQUAL]:
         largest = [r.largest for r in replays if r.outcome is Outcome.EQUAL and r.largest]
-        answer.print(
+        results.print(
             f"{counts[Outcome.EQUAL]} equal within the tolerance of {TOLERANCE:g}; "
-            f"{_furthest(max(largest, key=lambda difference: difference.gap or 0.0))}."
+            f"{_largest(max(largest, key=lambda difference: difference.gap or 0.0))}."
         )
     if counts[Outcome.DIFFERENT]:
-        answer.print(f"{counts[Outcome.DIFFERENT]} different.")
-    own = own_arithmetic()
-    elsewhere = [r.recorded_under for r in replays if r.recorded_under not in ({}, own)]
+        results.print(f"{counts[Outcome.DIFFERENT]} different.")
+    here = own_arithmetic()
+    elsewhere = [r.recorded_under for r in replays if r.recorded_under not in ({}, here)]
     if elsewhere:
-        answer.print(f"Recorded under another arithmetic: {escape(_changes(elsewhere[-1]))}.")
+        results.print(f"Recorded under another arithmetic: {escape(_changes(elsewhere[-1]))}.")
 
 
 def _line(replayed: Replayed) -> str:
@@ -93,7 +95,7 @@ def _line(replayed: Replayed) -> str:
     if replayed.outcome is Outcome.IDENTICAL:
         return f"[green]same[/]       {label}  [dim]{escape(replayed.entry.key)}"
     if replayed.outcome is Outcome.EQUAL and replayed.largest is not None:
-        return f"[yellow]equal[/]      {label}: {_furthest(replayed.largest)}"
+        return f"[yellow]equal[/]      {label}: {_largest(replayed.largest)}"
     if replayed.signal is None:
         return (
             f"[red]no signal[/]  {label}: this configuration composes none; was it recorded "
@@ -101,17 +103,17 @@ def _line(replayed: Replayed) -> str:
         )
     # Another version or configuration is the cause of all other differences.
     causes_first = sorted(replayed.differences, key=lambda path: not path.startswith("versions"))
-    paths = escape(", ".join(causes_first[:_MOST_DIFFERENCES]))
-    more = len(replayed.differences) - _MOST_DIFFERENCES
+    paths = escape(", ".join(causes_first[:_MAX_DIFFERENCES]))
+    more = len(replayed.differences) - _MAX_DIFFERENCES
     return f"[red]differs[/]    {label}: {paths}" + (f" and {more} more" * (more > 0))
 
 
-def _furthest(difference: Difference) -> str:
+def _largest(difference: Difference) -> str:
     return escape(f"largest difference {difference.gap:.1g} in {difference.path}")
 
 
 def _changes(recorded: Mapping[str, str]) -> str:
-    """Return what differs between a recorded arithmetic and this process's, in words."""
+    """Return the differences between a recorded arithmetic and that of this process, in words."""
     here = own_arithmetic()
     return "; ".join(
         f"{name} was {recorded.get(name, 'absent')}, is {here.get(name, 'absent')}"

@@ -1,63 +1,66 @@
 """`weft signals`: compose once and print."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
-from types import MappingProxyType
+from typing import Annotated
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 from weft.domain.signal import Direction, Report, Signal
 from weft.engine.engine import Engine
+from weft_app.profile import AsOfOption, JsonOption, profile_of
 from weft_app.session import (
-    bring_up_to_date,
     compose_report,
-    open_answer,
+    data_label,
+    fetch_new,
     open_engine,
     parse_instant,
-    print_json,
     warn_about,
 )
+from weft_app.terminal import open_results, print_json
 
-_PATIENCE_SECONDS = 20.0
+app = typer.Typer(add_completion=False)
+
+_WAIT_SECONDS = 20.0
 _COLOURS = {Direction.LONG: "green", Direction.SHORT: "red", Direction.NEUTRAL: "dim"}
 
 
-def run(
-    symbols: Sequence[str],
-    config: Path | None,
-    as_of: str | None,
-    overrides: Sequence[str],
+@app.command()
+def signals(
+    context: typer.Context,
+    symbols: Annotated[
+        list[str] | None, typer.Argument(help="Symbols to show; all by default.")
+    ] = None,
     *,
-    as_json: bool,
-    record: bool,
+    as_of: AsOfOption = None,
+    as_json: JsonOption = False,
+    record: Annotated[bool, typer.Option(help="Write the signals to the ledger.")] = True,
 ) -> None:
-    """Bring the store up to date, compose, record and print."""
+    """Compose signals and print them."""
+    profile = profile_of(context)
     instant = None if as_of is None else parse_instant(as_of)
-    engine = open_engine(config, overrides, records=record)
-    patience = _PATIENCE_SECONDS if instant is None else 0.0
-    try:
-        asyncio.run(bring_up_to_date(engine, patience))
+    with closing(open_engine(profile, records=record)) as engine:
+        fetch_new(engine, _WAIT_SECONDS if instant is None else 0.0)
         view = engine.view(instant)
         report = compose_report(engine, view)
         if record:
             engine.record(report, view)
-        shown = select(report, symbols, engine)
-        under_way = engine.trainer.under_way()
+        shown = select(report, symbols or (), engine)
+        under_way = {key: str(state) for key, state in engine.trainer.under_way().items()}
         warn_about(report, engine)
-    finally:
-        engine.close()
+        data = data_label(report.data, report.as_of, engine)
     if as_json:
         print_json(shown.to_json())
     else:
-        _print_table(shown, {key: str(one) for key, one in under_way.items()})
+        _print_table(shown, data, under_way)
 
 
 def select(report: Report, symbols: Sequence[str], engine: Engine) -> Report:
-    """Return the part of a report that is about some symbols; all of it where none is named.
+    """Return the part of a report about some symbols; the whole report where none is named.
 
     Raises:
         UnknownSymbolError: no provider has brought one of them.
@@ -65,8 +68,8 @@ def select(report: Report, symbols: Sequence[str], engine: Engine) -> Report:
     if not symbols:
         return report
     wanted = {engine.market.instruments.named(symbol).symbol for symbol in symbols}
-    there = {signal.symbol for signal in report.signals} | report.omitted.keys()
-    later = dict.fromkeys(sorted(wanted - there), "its candles begin only later")
+    reported = {signal.symbol for signal in report.signals} | report.omitted.keys()
+    later = dict.fromkeys(sorted(wanted - reported), "its candles begin later")
     omitted = {symbol: why for symbol, why in report.omitted.items() if symbol in wanted}
     return replace(
         report,
@@ -75,18 +78,19 @@ def select(report: Report, symbols: Sequence[str], engine: Engine) -> Report:
     )
 
 
-def _print_table(report: Report, under_way: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Print the signals, and below them what is missing and why.
+def _print_table(report: Report, data: str, under_way: Mapping[str, str]) -> None:
+    """Print the signals, and below them the missing layers and models.
 
     Args:
         report: the signals.
-        under_way: how far the trainings of components are that are being trained, by key.
+        data: kind and age of the data, for the title.
+        under_way: state of the trainings that run now, by component key.
     """
-    console = open_answer()
+    console = open_results()
     fits = console.width >= _ROOM_FOR_ALL
     chosen = _COLUMNS if fits else {name: _COLUMNS[name] for name in _NARROW}
     table = Table(
-        title=escape(f"Signals as of {report.as_of}, {report.data} data{_regime(report)}"),
+        title=escape(f"Signals as of {report.as_of}, {data}{_regime(report)}"),
         title_justify="left",
         caption=_caption(report, under_way),
         caption_justify="left",
@@ -112,7 +116,7 @@ def _print_table(report: Report, under_way: Mapping[str, str] = MappingProxyType
 
 
 def _reasons(signals: Sequence[Signal]) -> Table:
-    """Return why each signal is as it is, for a terminal without room for that beside it."""
+    """Return the reasons of each signal, for a terminal too narrow for that column."""
     table = Table(title="Why", title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.show_header = False
     table.add_column(no_wrap=True)
@@ -123,7 +127,7 @@ def _reasons(signals: Sequence[Signal]) -> Table:
 
 
 def _omitted(report: Report) -> list[str]:
-    """Return which symbols have no signal, those for the same reason in one line."""
+    """Return lines that name the symbols without a signal, grouped by reason."""
     by_reason: dict[str, list[str]] = {}
     for symbol, why in report.omitted.items():
         by_reason.setdefault(why, []).append(symbol)
@@ -139,7 +143,7 @@ def _omitted(report: Report) -> list[str]:
 def _caption(report: Report, under_way: Mapping[str, str]) -> str | None:
     lines = []
     if any(not signal.calibrated for signal in report.signals):
-        lines.append("conf. orders signals; it is not yet fitted to outcomes.")
+        lines.append("conf. ranks signals; it is no probability until it is fitted to outcomes.")
     lines += [
         f"The signals lack the layer {name}: {why}"
         for name, why in sorted(report.missing_layers.items())
@@ -156,17 +160,17 @@ def _regime(report: Report) -> str:
     state = report.signals[0].regime if report.signals else None
     if state is None:
         return ""
-    chance = state.probability.get(state.name)
-    sure = "" if chance is None else f" ({chance:.0%})"
-    return f"; regime {state.name.replace('_', ' ')}{sure}"
+    probability = state.probability.get(state.name)
+    percent = "" if probability is None else f" ({probability:.0%})"
+    return f"; regime {state.name.replace('_', ' ')}{percent}"
 
 
 def _forecast(signal: Signal) -> str:
-    """Return the 5 % to 95 % quantiles of the forecast that has earned most trust."""
-    known = [one for one in signal.forecasts if one.quantiles]
+    """Return the lowest and highest quantile of the forecast with the most trust."""
+    known = [forecast for forecast in signal.forecasts if forecast.quantiles]
     if not known:
         return ""
-    best = max(known, key=lambda one: (one.trust, one.model))
+    best = max(known, key=lambda forecast: (forecast.trust, forecast.model))
     levels = sorted(best.quantiles, key=float)
     low, high = best.quantiles[levels[0]], best.quantiles[levels[-1]]
     return "" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f} %"
@@ -210,13 +214,13 @@ _COLUMNS: Mapping[str, Callable[[Signal], str]] = {
     "stop first": lambda signal: _share(signal.risk, "stop_first"),
     "why": _why,
 }
-"""Columns of the table, and what stands in them."""
+"""Columns of the table, with the text of their cells."""
 
 _ROOM_FOR_ALL = 140
-"""Width from which on all columns have room."""
+"""Terminal width from which all columns fit."""
 
 _NARROW = ("symbol", "direction", "conf.", "entry", "stop", "target", "size")
-"""Columns that a narrower terminal shows; the reasons then follow below the table."""
+"""Columns on a narrower terminal; the reasons follow below the table."""
 
 _FEW = 3
-"""Symbols without a signal for one reason that are named one by one."""
+"""Symbols without a signal that are named one by one; more share a line."""

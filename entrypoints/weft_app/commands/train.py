@@ -1,11 +1,11 @@
-"""`weft train`: train models on history, judge them on what came after, promote the better."""
+"""`weft train`: train models on history, judge them on later data, promote the better ones."""
 
-import asyncio
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.markup import escape
 
 from weft.domain.signal import to_json
@@ -14,84 +14,84 @@ from weft.foundation.errors import LearningError, WeftError, nearest
 from weft.foundation.times import iso
 from weft.learning.judging import FEWEST_SPANS
 from weft.learning.records import TrainingResult
+from weft_app.profile import AsOfOption, JsonOption, profile_of
 from weft_app.progress import phase
-from weft_app.session import (
-    bring_up_to_date,
-    compile_features,
-    console,
-    open_answer,
-    open_engine,
-    parse_instant,
-    print_json,
-)
+from weft_app.session import compile_features, fetch_new, open_engine, parse_instant
+from weft_app.terminal import console, open_results, print_json
+
+app = typer.Typer(add_completion=False)
 
 
-def run(
-    names: Sequence[str],
-    as_of: str | None,
-    config: Path | None,
-    overrides: Sequence[str],
+@app.command()
+def train(
+    context: typer.Context,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names in config: xgboost_majors, regime, sizer; all by default."),
+    ] = None,
     *,
-    fetch: bool,
-    as_json: bool = False,
-) -> bool:
-    """Train components one after the other, and return whether all could be trained.
+    as_of: AsOfOption = None,
+    fetch: Annotated[bool, typer.Option(help="Fetch new data from the providers first.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Train models, judge them on later data, and promote those that are better.
 
-    Args:
-        names: their keys in config, ``models.`` left out or not; empty for all.
-        as_of: train as of a past instant; None for the newest close.
-        config: config file; None for the default one.
-        overrides: keys to override, as ``key.path=value``.
-        fetch: whether to ask the providers for what is new first.
-        as_json: whether to print JSON.
-
-    Raises:
-        WeftError: a name is not that of a component that is trained.
+    Exit code 1 if a model could not be trained.
     """
-    engine = open_engine(config, overrides)
-    try:
+    names = models or ()
+    with closing(open_engine(profile_of(context))) as engine:
         find_keys(engine, names)
         if fetch:
-            asyncio.run(bring_up_to_date(engine))
+            fetch_new(engine)
         compile_features(engine)
         last = engine.latest_close() if as_of is None else parse_instant(as_of)
         last = engine.composition.interval.floor(last)
-        # Only now the rows are known that tell which trainings take least.
+        # Again, because the order by training time depends on the rows just fetched.
         keys = find_keys(engine, names)
-        console.print(f"Training as of {iso(last)}; nothing later is looked at.")
+        console.print(f"Training as of {iso(last)}; later data is not used.")
         outcomes = []
         for key in keys:
             outcomes.append(_train(engine, key, last))
             if not as_json:
                 _print(outcomes[-1])
-    finally:
-        engine.close()
     if as_json:
-        print_json(to_json([_as_json(one) for one in outcomes]))
-    return all(one.trial is not None for one in outcomes)
+        print_json(to_json([_as_json(outcome) for outcome in outcomes]))
+    if any(outcome.result is None for outcome in outcomes):
+        raise typer.Exit(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One training: its result, or why there is none."""
+    """One training.
+
+    Attributes:
+        key: the component.
+        result: the result; None where it could not be trained.
+        problem: why there is no result.
+    """
 
     key: str
-    trial: TrainingResult | None
+    result: TrainingResult | None
     problem: str | None = None
 
 
 def find_keys(engine: Engine, names: Sequence[str]) -> list[str]:
-    """Return the keys of the components that are meant; of all that are trained for no names.
+    """Return the keys of the named components; of all that can be trained where none is named.
+
+    Args:
+        engine: the engine of the composition.
+        names: keys in config; the prefix ``models.`` is optional.
 
     Raises:
-        WeftError: nothing is trained in this composition, or nothing of that name.
+        WeftError: the composition trains nothing, or nothing of that name.
     """
     trained = engine.trainer.cheapest_first()
     if not trained:
         raise WeftError(
             "nothing in this composition is trained",
             where="models",
-            hint="Name some under `models` in config.yaml; `weft plugins list` shows what there is",
+            hint="Name models under `models` in config.yaml; `weft plugins list` shows those "
+            "installed",
         )
     by_name = {key: key for key in trained} | {key.rpartition(".")[2]: key for key in trained}
     for name in names:
@@ -120,45 +120,45 @@ def _train(engine: Engine, key: str, last: int) -> Outcome:
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:
-    trial = outcome.trial
-    if trial is None:
+    result = outcome.result
+    if result is None:
         return {"key": outcome.key, "artifact": None, "problem": outcome.problem}
     return {
         "key": outcome.key,
-        "artifact": trial.digest,
-        "promoted": trial.promoted,
-        "why": trial.why,
-        "trained_through": iso(trial.span.trained_to),
-        "rows": trial.span.rows,
-        "shadow_rows": trial.span.shadow_rows,
-        "skill": trial.skill.gain,
-        "skill_t": trial.skill.t,
-        "blocks": trial.skill.blocks,
-        "trust": trial.trust,
-        "seconds": trial.seconds,
+        "artifact": result.digest,
+        "promoted": result.promoted,
+        "why": result.why,
+        "trained_through": iso(result.span.trained_to),
+        "rows": result.span.rows,
+        "shadow_rows": result.span.shadow_rows,
+        "skill": result.skill.gain,
+        "skill_t": result.skill.t,
+        "blocks": result.skill.blocks,
+        "trust": result.trust,
+        "seconds": result.seconds,
     }
 
 
 def _print(outcome: Outcome) -> None:
-    answer, trial = open_answer(), outcome.trial
-    if trial is None:
+    results, result = open_results(), outcome.result
+    if result is None:
         line = escape(f"{outcome.key}: {outcome.problem}")
-        answer.print(f"[red]not trained[/]  {line}", soft_wrap=True)
+        results.print(f"[red]not trained[/]  {line}", soft_wrap=True)
         return
-    colour = "green" if trial.promoted else "yellow"
-    span, skill = trial.span, trial.skill
-    name = f"[{colour}]{escape(trial.key)} {trial.digest[:8]}[/]"
+    colour = "green" if result.promoted else "yellow"
+    span, skill = result.span, result.skill
+    name = f"[{colour}]{escape(result.key)} {result.digest[:8]}[/]"
     few = ", too few to trust" if skill.blocks < FEWEST_SPANS else ""
-    answer.print(
-        f"{name}: {escape(trial.why)}. Trained on {span.rows:,} rows "
-        f"through {iso(span.trained_to)} in {trial.seconds:.0f} s; on the {span.shadow_rows:,} "
+    results.print(
+        f"{name}: {escape(result.why)}. Trained on {span.rows:,} rows "
+        f"through {iso(span.trained_to)} in {result.seconds:.0f} s; on the {span.shadow_rows:,} "
         f"rows after that its loss is {_gain(skill.gain)} ({skill.t:+.1f} standard errors over "
-        f"{skill.blocks} spans{few}): trust {trial.trust:.2f}.",
+        f"{skill.blocks} spans{few}): trust {result.trust:.2f}.",
         soft_wrap=True,
     )
 
 
 def _gain(gain: float) -> str:
     if gain > 0.0:
-        return f"{gain:.2g} smaller than knowing nothing"
-    return f"{-gain:.2g} larger than knowing nothing"
+        return f"{gain:.2g} smaller than that of a forecast without information"
+    return f"{-gain:.2g} larger than that of a forecast without information"

@@ -25,3 +25,22 @@ def test_only_changes_are_logged(caplog: pytest.LogCaptureFixture) -> None:
         "provider a: back after 0:05:00",
         "provider a: down: HTTP 503",
     ]
+
+
+def test_each_begin_and_each_end_of_a_kind_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    outages = Outages(logging.getLogger("weft.test"))
+    for poll in range(3):
+        outages.update("layer", {"on_chain": "overran its deadline"}, poll * SECOND)
+        outages.update("sink", {"mail": "no connection", "web": "HTTP 503"}, poll * SECOND)
+    outages.update("sink", {"web": "HTTP 502"}, MINUTE)
+    for poll in range(2):
+        outages.update("layer", {}, 2 * MINUTE + poll * SECOND)
+        outages.update("sink", {}, 2 * MINUTE + poll * SECOND)
+    assert [record.getMessage() for record in caplog.records] == [
+        "layer on_chain: down: overran its deadline",
+        "sink mail: down: no connection",
+        "sink web: down: HTTP 503",
+        "sink mail: back after 0:01:00",
+        "layer on_chain: back after 0:02:00",
+        "sink web: back after 0:02:00",
+    ]

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -23,8 +24,9 @@ from weft.foundation.clock import SystemClock
 from weft.foundation.errors import DataError
 from weft.foundation.times import Interval
 from weft_app.files_section import SLOT, same_place, write_readings
+from weft_app.profile import JsonOption, profile_of
 from weft_app.progress import phase
-from weft_app.session import open_answer, print_json
+from weft_app.terminal import open_results, print_json
 from weft_providers.files.provider import Files
 from weft_providers.files.survey import FileReport, SeriesReport, Survey, survey_files
 
@@ -35,7 +37,9 @@ _MOST_SERIES: Final = 40
 _SEPARATORS: Final = {"\t": "tabs", " ": "spaces", ",": "commas", ";": "semicolons"}
 _WORDS: Final = {"tab": "\t", "\\t": "\t", "space": " "}
 _PLAIN: Final = ("columns", "skip_rows")
-"""Options whose text is YAML; all others are text as it stands."""
+"""Options whose text is YAML; all others are plain text."""
+
+app = typer.Typer(add_completion=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,63 @@ class _Reading:
     path: Path
     config: Files.Config
     survey: Survey
+
+
+@app.command("import")
+def import_files(  # noqa: PLR0913  # one parameter for each option
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(help="Candle files, or folders of candle files.")],
+    *,
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", help="Config file to which providers.files is written."),
+    ] = None,
+    pattern: Annotated[str | None, typer.Option(help="Files of a folder: '**/*.csv'.")] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Weft's names of columns: '{Datum: date}', or a list in their order."),
+    ] = None,
+    symbol: Annotated[
+        str | None,
+        typer.Option(help="A symbol, or its place in file names: '{symbol}-{interval}'."),
+    ] = None,
+    interval: Annotated[
+        str | None, typer.Option(help="Length of the candles, where the files do not show it: 1h.")
+    ] = None,
+    separator: Annotated[str | None, typer.Option(help="Between fields: ';', or tab.")] = None,
+    decimal: Annotated[str | None, typer.Option(help="Decimal sign: . or ,")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of text files: cp1252.")] = None,
+    skip_rows: Annotated[
+        int | None, typer.Option(help="Lines above the header, or above the first candle.", min=0)
+    ] = None,
+    time_format: Annotated[
+        str | None, typer.Option(help="Format of times: '%d.%m.%Y %H:%M', or excel.")
+    ] = None,
+    time_zone: Annotated[
+        str | None, typer.Option(help="Zone of times without one: America/New_York.")
+    ] = None,
+    venue: Annotated[str | None, typer.Option(help="Venue of the instruments.")] = None,
+    market: Annotated[str | None, typer.Option(help="spot, perpetual or equity.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what Weft reads in your own candle files, and what not; store nothing."""
+    options = {
+        "pattern": pattern,
+        "columns": columns,
+        "symbol": symbol,
+        "interval": interval,
+        "separator": separator,
+        "decimal": decimal,
+        "encoding": encoding,
+        "skip_rows": skip_rows,
+        "time_format": time_format,
+        "time_zone": time_zone,
+        "venue": venue,
+        "market": market,
+    }
+    profile = profile_of(context)
+    if not run(paths, write, options, profile.config, profile.overrides, as_json=as_json):
+        raise typer.Exit(1)
 
 
 def run(
@@ -85,15 +146,15 @@ def run(
         surveys = [reading.survey for reading in readings]
         print_json(to_json({"paths": surveys, "settings": settings, "changed": changed}))
         return usable
-    answer = open_answer()
+    results = open_results()
     for reading in readings:
-        _print_survey(answer, reading.survey)
+        _print_survey(results, reading.survey)
     if usable:
         again = ["weft", "import", *map(str, paths), *_flags(options), *_set(overrides)]
         if changed is None or write is None:
-            _print_how_to_write(answer, [*again, "--write", str(config or DEFAULT_FILE)], settings)
+            _print_how_to_write(results, [*again, "--write", str(config or DEFAULT_FILE)], settings)
         else:
-            _print_next(answer, write, changed, settings, overrides)
+            _print_next(results, write, changed, settings, overrides)
     return usable
 
 
@@ -155,37 +216,37 @@ def _needed_settings(loaded: LoadedSettings, readings: Sequence[_Reading]) -> di
 # Printing
 
 
-def _print_survey(answer: Console, survey: Survey) -> None:
+def _print_survey(results: Console, survey: Survey) -> None:
     read = [report for report in survey.files if report.status == "read"]
     candles = sum(item.rows for item in survey.series)
     symbols = len({item.symbol for item in survey.series})
-    answer.print(
+    results.print(
         f"[bold]{escape(survey.path)}[/]: {_count(len(read), 'file')} of {len(survey.files)} read, "
         f"{_count(candles, 'candle')} of {_count(symbols, 'symbol')}"
     )
     if survey.series:
-        answer.print(_series_table(survey.series[:_MOST_SERIES]))
-        _print_rest(answer, len(survey.series) - _MOST_SERIES, "series")
-        _print_holes(answer, survey.series)
+        results.print(_series_table(survey.series[:_MOST_SERIES]))
+        _print_rest(results, len(survey.series) - _MOST_SERIES, "series")
+        _print_holes(results, survey.series)
     layouts = _by_layout(read)
     for reports in layouts[:_MOST_LAYOUTS]:
-        _print_layout(answer, reports)
-    _print_rest(answer, len(layouts) - _MOST_LAYOUTS, "forms of files")
-    _print_refused(answer, read)
+        _print_layout(results, reports)
+    _print_rest(results, len(layouts) - _MOST_LAYOUTS, "forms of files")
+    _print_refused(results, read)
     unread = [report for report in survey.files if report.status == "not read"]
     for report in unread[:_MOST_FILES]:
         hint = f" [bold]{escape(report.hint)}.[/]" if report.hint else ""
         line = f"[red]{escape(report.name)}[/]: not read: {escape(report.problem or '')}.{hint}"
-        answer.print(line)
-    _print_rest(answer, len(unread) - _MOST_FILES, "files that are not read")
+        results.print(line)
+    _print_rest(results, len(unread) - _MOST_FILES, "files that are not read")
     passed = [report.name for report in survey.files if report.status == "no candles"]
     if passed:
         names = ", ".join(passed[:_MOST_LINES])
         more = f" and {len(passed) - _MOST_LINES} more" if len(passed) > _MOST_LINES else ""
-        answer.print(f"[dim]Without candles, passed over: {escape(names)}{more}.[/]")
+        results.print(f"[dim]Without candles, passed over: {escape(names)}{more}.[/]")
     if not survey.series and passed and not unread:
         report = next(item for item in survey.files if item.status == "no candles")
-        answer.print(
+        results.print(
             f"[red]{escape(report.name)}[/]: {escape(report.problem or '')}. "
             f"[bold]{escape(report.hint or '')}.[/]"
         )
@@ -218,19 +279,19 @@ def _series_table(series: Sequence[SeriesReport]) -> Table:
     return table
 
 
-def _print_holes(answer: Console, series: Sequence[SeriesReport]) -> None:
+def _print_holes(results: Console, series: Sequence[SeriesReport]) -> None:
     holed = [item for item in series if item.gaps]
     for item in holed[:_MOST_FILES]:
         missing = "" if item.missing is None else f", {_count(item.missing, 'candle')} missing"
         spans = [_gap(gap.after, gap.before, gap.candles) for gap in item.gaps[:_MOST_LINES]]
         more = ", ..." if len(item.gaps) > _MOST_LINES else ""
-        answer.print(
+        results.print(
             f"[yellow]{escape(item.symbol)} {item.interval}[/]: {_count(len(item.gaps), 'gap')}"
             f"{missing}: {'; '.join(spans)}{more}"
         )
-    _print_rest(answer, len(holed) - _MOST_FILES, "series with gaps")
+    _print_rest(results, len(holed) - _MOST_FILES, "series with gaps")
     for item in [item for item in series if item.conflicts][:_MOST_FILES]:
-        answer.print(
+        results.print(
             f"[yellow]{escape(item.symbol)} {item.interval}[/]: {_count(item.conflicts, 'candle')} "
             "with different values in several files: refused where the files are read together, "
             "else the first file counts. Keep one of the files, or choose with --pattern."
@@ -250,11 +311,11 @@ def _by_layout(reports: Sequence[FileReport]) -> list[list[FileReport]]:
     return sorted(layouts.values(), key=len, reverse=True)
 
 
-def _print_layout(answer: Console, reports: Sequence[FileReport]) -> None:
+def _print_layout(results: Console, reports: Sequence[FileReport]) -> None:
     """Print how files of one layout are written, and how each column is read."""
     first = reports[0]
     more = f" and {len(reports) - 1} more" if len(reports) > 1 else ""
-    answer.print(f"\n[bold]{escape(first.name)}[/]{more}: {escape(_form(first))}")
+    results.print(f"\n[bold]{escape(first.name)}[/]{more}: {escape(_form(first))}")
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("column", "read as", "first value", "written as"):
         table.add_column(name, overflow="fold")
@@ -267,9 +328,9 @@ def _print_layout(answer: Console, reports: Sequence[FileReport]) -> None:
                 escape(column.sample),
                 escape(column.form),
             )
-    answer.print(table)
+    results.print(table)
     if first.unread:
-        answer.print(f"[dim]Columns not read: {escape(', '.join(first.unread))}[/]")
+        results.print(f"[dim]Columns not read: {escape(', '.join(first.unread))}[/]")
     notes: dict[str, list[str]] = {}
     for report in reports:
         for note in report.notes:
@@ -277,8 +338,8 @@ def _print_layout(answer: Console, reports: Sequence[FileReport]) -> None:
     for note, names in list(notes.items())[:_MOST_FILES]:
         where = "" if len(names) == len(reports) else f"{names[0]}: "
         where = f"{len(names)} files: " if 1 < len(names) < len(reports) else where
-        answer.print(f"[dim]Note: {escape(where + note)}[/]")
-    _print_rest(answer, len(notes) - _MOST_FILES, "notes")
+        results.print(f"[dim]Note: {escape(where + note)}[/]")
+    _print_rest(results, len(notes) - _MOST_FILES, "notes")
 
 
 def _form(report: FileReport) -> str:
@@ -303,11 +364,11 @@ _ORIGINS: Final = {
 }
 
 
-def _print_refused(answer: Console, reports: Sequence[FileReport]) -> None:
+def _print_refused(results: Console, reports: Sequence[FileReport]) -> None:
     """Print the lines that are left out, grouped by reason."""
     refused = [report for report in reports if report.refused]
     for report in refused[:_MOST_FILES]:
-        answer.print(
+        results.print(
             f"\n[yellow]{escape(report.name)}[/]: {_count(report.refused, 'row')} left out"
         )
         by_reason = groupby(
@@ -321,32 +382,32 @@ def _print_refused(answer: Console, reports: Sequence[FileReport]) -> None:
                 for item in lines
             ]
             more = f" and {len(places) - _MOST_LINES:,} more" if len(places) > _MOST_LINES else ""
-            answer.print(f"  {', '.join(places[:_MOST_LINES])}{more}: {escape(reason)}")
-    _print_rest(answer, len(refused) - _MOST_FILES, "files with rows left out")
+            results.print(f"  {', '.join(places[:_MOST_LINES])}{more}: {escape(reason)}")
+    _print_rest(results, len(refused) - _MOST_FILES, "files with rows left out")
 
 
-def _print_rest(answer: Console, count: int, noun: str) -> None:
+def _print_rest(results: Console, count: int, noun: str) -> None:
     if count > 0:
-        answer.print(f"[dim]and {count:,} more {noun}; --json lists all[/]")
+        results.print(f"[dim]and {count:,} more {noun}; --json lists all[/]")
 
 
 def _print_how_to_write(
-    answer: Console, command: Sequence[str], settings: Mapping[str, str]
+    results: Console, command: Sequence[str], settings: Mapping[str, str]
 ) -> None:
     """Print what the configuration lacks, and the command that writes this reading."""
-    answer.print()
+    results.print()
     if settings:
         keys = " and ".join(f"{name}: {value}" for name, value in settings.items())
-        answer.print(
+        results.print(
             f"[yellow]The files hold no candles of the configured interval. Set {escape(keys)} to "
             "use them.[/]"
         )
     line = f"Nothing is stored yet. To keep this reading: {escape(shlex.join(command))}"
-    answer.print(line, soft_wrap=True)
+    results.print(line, soft_wrap=True)
 
 
 def _print_next(
-    answer: Console,
+    results: Console,
     file: Path,
     changed: Sequence[str],
     settings: Mapping[str, str],
@@ -354,12 +415,12 @@ def _print_next(
 ) -> None:
     """Print which keys changed, and the next command, with all that the file does not hold."""
     keys = ", ".join(changed) or "nothing, as it reads the files so already"
-    answer.print(f"\nChanged in {escape(str(file))}: {escape(keys)}", soft_wrap=True)
+    results.print(f"\nChanged in {escape(str(file))}: {escape(keys)}", soft_wrap=True)
     needed = [text for text in overrides if not text.startswith(f"providers.{SLOT}.")]
     needed += [f"{name}={value}" for name, value in settings.items() if name not in changed]
     named = [] if file == DEFAULT_FILE else ["-c", str(file)]
     command = shlex.join(["weft", "signals", *named, *_set(needed)])
-    answer.print(f"Next: {escape(command)}", soft_wrap=True)
+    results.print(f"Next: {escape(command)}", soft_wrap=True)
 
 
 def _flags(options: Mapping[str, object | None]) -> Iterator[str]:
