@@ -14,6 +14,7 @@ from weft.foundation.errors import ConfigError, WeftError
 from weft_app.memory import give_memory_back
 from weft_app.profile import SharedOptionsGroup, profile_of
 from weft_app.progress import phase
+from weft_app.templates import KINDS
 
 app = typer.Typer(
     name="weft",
@@ -240,6 +241,26 @@ def plugins_info(
         from weft_app.commands import plugins as command
 
     command.info(name, as_json=as_json)
+
+
+@app.command()
+def new(
+    kind: Annotated[
+        str,
+        typer.Argument(help=f"One of {', '.join(KINDS)}.", autocompletion=lambda: list(KINDS)),
+    ],
+    name: Annotated[str, typer.Argument(help="Name in config.yaml, such as order_flow.")],
+    *,
+    path: Annotated[
+        Path | None, typer.Option(help="Folder to create.", show_default="weft-NAME")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a plugin to start from: a distribution with one component, its options and tests."""
+    with loading():
+        from weft_app.commands import new as command
+
+    command.run(kind, name, path, as_json=as_json)
 
 
 @config_app.command("check")
