@@ -25,7 +25,7 @@ from weft.plugins.discovery import discover
 from weft_app.templates import COMMON, FOLDER, KINDS
 from weft_app.terminal import open_answer, print_json
 
-_LONGEST_NAME = 30
+_LONGEST_NAME = 24
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _SUFFIX = ".tmpl"
 _WHERE = "weft new"
