@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -397,12 +397,18 @@ def expect_light_import(module: str) -> None:
     Raises:
         AssertionError: it does, or cannot be imported alone.
     """
-    code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run(  # noqa: S603  # our own interpreter, a module name we imported
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    done = _import_alone(module)
     _require(done.returncode == 0, f"{module} cannot be imported alone: {done.stderr[-500:]}")
     _require(done.stdout.strip() == "[]", f"{module} imports {done.stdout.strip()}")
+
+
+@cache
+def _import_alone(module: str) -> subprocess.CompletedProcess[str]:
+    """Return the process that imported a module and printed the heavy packages it imported."""
+    code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
+    return subprocess.run(  # noqa: S603  # this interpreter, the name of an imported module
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
 
 
 def _require(condition: bool, message: str) -> None:  # noqa: FBT001  # reads like the assert it is
