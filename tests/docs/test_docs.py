@@ -9,7 +9,7 @@ import pytest
 import weft
 from weft.plugins import hookspecs
 from weft.plugins.records import GROUPS
-from weft.testing import PROVIDER_CHECKS, SINK_CHECKS
+from weft.testing import EXECUTOR_CHECKS, HOOK_CHECKS, PROVIDER_CHECKS, SINK_CHECKS
 from weft.testing.conformance import CHECKS, TRAINED_CHECKS
 
 ROOT = Path(__file__).parents[2]
@@ -46,11 +46,18 @@ def test_every_base_class_named_is_public_and_has_the_methods_named() -> None:
 def test_every_check_of_the_kit_is_described() -> None:
     section = PLUGINS.partition("## Conformance")[2]
     checks, _, rest = section.partition("### Providers")
-    of_providers, _, of_sinks = rest.partition("### Sinks")
-    named = re.findall(r"^\| `(\w+)` \|", checks, re.MULTILINE)
-    assert named == [*CHECKS, *TRAINED_CHECKS]
-    assert re.findall(r"^\| `(\w+)` \|", of_providers, re.MULTILINE) == list(PROVIDER_CHECKS)
-    assert re.findall(r"^\| `(\w+)` \|", of_sinks, re.MULTILINE) == list(SINK_CHECKS)
+    of_providers, _, rest = rest.partition("### Sinks")
+    of_sinks, _, rest = rest.partition("### Executors")
+    of_executors, _, of_hooks = rest.partition("`parametrize_hook_checks")
+    tables = {
+        checks: (*CHECKS, *TRAINED_CHECKS),
+        of_providers: PROVIDER_CHECKS,
+        of_sinks: SINK_CHECKS,
+        of_executors: EXECUTOR_CHECKS,
+        of_hooks: HOOK_CHECKS,
+    }
+    for text, names in tables.items():
+        assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(names)
 
 
 @pytest.mark.parametrize(

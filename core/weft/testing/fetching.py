@@ -19,6 +19,7 @@ from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import Interval
 from weft.sources.http import Http, ResponseCache, SourceStatus
 from weft.testing.provider_case import ProviderCase, Row
+from weft.testing.report import require
 from weft.testing.wiretap import Ask, Tap
 
 
@@ -220,3 +221,25 @@ async def opened(
 def _trust() -> ssl.SSLContext:
     # Reading all authorities takes longer than many a fetch.
     return ssl.create_default_context()
+
+
+def require_fine(fetched: Fetched, when: str) -> None:
+    """Require that a fetch ended without an error."""
+    if fetched.error is not None:
+        kind = type(fetched.error).__name__
+        raise AssertionError(f"{kind} {when}: {fetched.error}") from fetched.error
+
+
+def require_same(rows: set[Row], expected: set[Row], when: str) -> None:
+    """Require that two sets of rows are equal."""
+    require_part(rows, expected, when)
+    lost = sorted(map(str, expected - rows))
+    require(not lost, f"{len(lost)} rows are missing {when}: {lost[:2]}")
+
+
+def require_part(
+    rows: set[Row], expected: set[Row], when: str, problem: str = "are not among those expected"
+) -> None:
+    """Require that every row is among the expected ones; `problem` describes rows that are not."""
+    more = sorted(map(str, rows - expected))
+    require(not more, f"{len(more)} rows {problem} {when}: {more[:2]}")

@@ -22,10 +22,13 @@ from weft.testing.fetching import (
     known_at,
     new_tap,
     opened,
+    require_fine,
+    require_part,
+    require_same,
     run_fetch,
 )
 from weft.testing.provider_case import ProviderCase, Row
-from weft.testing.require import require, require_fine, require_part, require_same
+from weft.testing.report import require
 
 _FRAMES: Final = (
     ("candles", CANDLE_SCHEMA),
@@ -209,9 +212,9 @@ def steps_equal_backfill(case: ProviderCase) -> None:
         if move is not None:
             move(now)
     whole = sound(case)
-    require_part(whole.lasting, rows, "fetched at once, after bit by bit", missing=True)
+    require_part(whole.lasting, rows, "fetched at once, after bit by bit", "are missing")
     lasting = {row for row in lasting if event_time(row) >= since}
-    require_part(lasting, whole.rows, "fetched bit by bit, after at once", missing=True)
+    require_part(lasting, whole.rows, "fetched bit by bit, after at once", "are missing")
 
 
 def restated_history(case: ProviderCase) -> None:

@@ -26,11 +26,18 @@ from weft.sources.http import (
     UnlistedSymbolError,
 )
 from weft.sources.http.connection import Reply
-from weft.testing.fetching import Fetched, fetch, key_of, new_tap
+from weft.testing.fetching import (
+    Fetched,
+    fetch,
+    key_of,
+    new_tap,
+    require_fine,
+    require_part,
+)
 from weft.testing.loglines import LogLines
 from weft.testing.provider_case import ProviderCase
 from weft.testing.provider_checks import sound
-from weft.testing.require import require, require_fine, require_part
+from weft.testing.report import require
 from weft.testing.spoiling import (
     FIELD_CHANGES,
     answering,
@@ -96,7 +103,7 @@ def passing_trouble_passes(case: ProviderCase) -> None:
         require_fine(fetched, f"one HTTP {status}")
         waited = (fetched.ended - fetched.began) / SECOND
         require(waited >= _WAIT_SECONDS, f"HTTP {status}: {waited:g} s of the wait were kept")
-        require_part(clean.lasting, fetched.rows, f"after one HTTP {status}", missing=True)
+        require_part(clean.lasting, fetched.rows, f"after one HTTP {status}", "are missing")
 
 
 def what_is_no_data_is_typed(case: ProviderCase) -> None:

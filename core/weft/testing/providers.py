@@ -1,17 +1,15 @@
-"""Checks that every provider that is asked over HTTP must pass, whoever wrote it."""
+"""Checks of providers that ask an API over HTTP."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
 from weft.components.provider import Provider
-from weft.foundation.errors import WeftError
 from weft.testing import provider_checks, provider_faults
-from weft.testing.conformance import CheckResult, ConformanceReport
-from weft.testing.extra import expect_pytest
 from weft.testing.provider_case import ProviderCase, StandIn
+from weft.testing.report import ConformanceReport, parametrize, run_checks
 
 if TYPE_CHECKING:
     import pytest
@@ -48,33 +46,36 @@ PROVIDER_CHECKS: Final[dict[str, Check]] = {
 
 def check_provider(
     provider: Provider,
-    api: StandIn | str | httpx.AsyncBaseTransport,
+    api: str | httpx.AsyncBaseTransport | StandIn,
     *,
     now: int | None = None,
     expected_failures: Mapping[str, str] | None = None,
-    **case: Any,  # noqa: ANN401  # as ProviderCase has them
+    **case: Any,  # noqa: ANN401  # the fields of ProviderCase
 ) -> ConformanceReport:
-    """Check a provider against its contract, with something that stands for its API.
+    """Check a provider against its contract, with a stand-in for its API.
 
-    Answers are spoilt on the way, so that any server that answers soundly will do. Checks that
-    need more of the provider or of the server than there is are left out: pages, a server that
-    restates, expected rows.
+    The kit spoils answers on their way, so any server that answers correctly will do. Checks for
+    which the provider or the stand-in lacks something are left out: pages, a server that restates
+    its history, expected rows.
 
     Args:
-        provider: with its options; other instances are made of its class.
+        provider: with its options; the checks make further instances of its class.
         api: base address of a server, a transport such as ``httpx.MockTransport``, or a `StandIn`
-            with more abilities.
-        now: what time it is there, microseconds since 1970, unless `api` is a `StandIn`.
-        expected_failures: names of checks it is known to fail, and why that is right.
-        case: what to ask; see `ProviderCase`.
+            that can do more.
+        now: the time at the server, microseconds since 1970; not needed where `api` is a
+            `StandIn`.
+        expected_failures: names of checks that fail, and why that is right.
+        case: further fields of `ProviderCase`.
+
+    Raises:
+        TypeError: `now` is missing.
     """
     if not isinstance(api, StandIn):
         if now is None:
-            raise TypeError("check_provider needs `now`: what time it is at the server")
+            raise TypeError("check_provider needs `now`: the time at the server")
         api = StandIn(api=api, now=now)
     subject = ProviderCase(provider=provider, stand_in=api, **case)
-    results = tuple(_results(subject, expected_failures or {}))
-    return ConformanceReport(f"provider {provider.name}", results)
+    return run_checks(provider.title(), provider_checks_of(subject), expected_failures)
 
 
 def parametrize_provider_checks(
@@ -86,49 +87,29 @@ def parametrize_provider_checks(
     The test takes one argument, ``check``, and calls it.
 
     Args:
-        cases: the providers, and what stands for their APIs.
-        expected_failures: by provider's name, checks it is known to fail, and why that is right.
+        cases: the providers, and the stand-ins for their APIs.
+        expected_failures: by the name of a provider, the checks that fail, and why that is right.
     """
-    expect_pytest()
-    import pytest  # noqa: PLC0415  # the kit works without pytest
-
-    excused = expected_failures or {}
-    return pytest.mark.parametrize(
-        "check",
-        [
-            pytest.param(
-                partial(check, case),
-                id=f"{case.provider.name}-{name}",
-                marks=[pytest.mark.xfail(reason=excused[case.provider.name][name], strict=True)]
-                if name in excused.get(case.provider.name, {})
-                else [],
-            )
-            for case in cases
-            for name, check in provider_checks_of(case).items()
-        ],
+    excuses = expected_failures or {}
+    return parametrize(
+        ((case.provider.name, provider_checks_of(case)) for case in cases),
+        lambda name: excuses.get(name, {}),
     )
 
 
-def provider_checks_of(case: ProviderCase) -> dict[str, Check]:
-    """Return the checks that a provider and its stand-in have what it takes for."""
+def provider_checks_of(case: ProviderCase) -> dict[str, Callable[[], None]]:
+    """Return the checks that a provider and its stand-in have everything for."""
     options = type(case.provider.config).model_fields
+    unknown = {"symbols", "assets"} & set(options) if case.unknown is None else case.unknown
     lacking = {
         "pages_join": case.pages is None and "page_size" not in options,
-        "unknown_is_named": not (
-            {"symbols", "assets"} & set(options) if case.unknown is None else case.unknown
-        ),
+        "unknown_is_named": not unknown,
         "is_as_expected": case.expected is None,
         "restated_history": case.stand_in.restate is None,
         "key_stays_secret": case.provider.web is None or case.provider.web.key is None,
     }
-    return {name: check for name, check in PROVIDER_CHECKS.items() if not lacking.get(name)}
-
-
-def _results(case: ProviderCase, excused: Mapping[str, str]) -> Iterator[CheckResult]:
-    for name, check in provider_checks_of(case).items():
-        try:
-            check(case)
-        except (AssertionError, WeftError, ValueError, LookupError) as error:
-            yield CheckResult(name, passed=False, message=str(error), excuse=excused.get(name))
-        else:
-            yield CheckResult(name, passed=True)
+    return {
+        name: partial(check, case)
+        for name, check in PROVIDER_CHECKS.items()
+        if not lacking.get(name)
+    }

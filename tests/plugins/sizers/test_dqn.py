@@ -32,8 +32,9 @@ from weft.foundation.errors import (
 )
 from weft.learning.formats import check_files
 from weft.learning.judging import skill_of, trust_in
-from weft.testing.conformance import HEAVY
+from weft.testing import parametrize_with_checks
 from weft.testing.history import History
+from weft.testing.report import HEAVY
 from weft_plugins.sizers.dqn import DqnSizer
 from weft_plugins.sizers.dqn import sizer as sizer_module
 from weft_plugins.sizers.dqn.agent import Agent
@@ -181,6 +182,11 @@ def test_its_modules_import_nothing_heavy() -> None:
 
 
 # Training
+
+
+@parametrize_with_checks([SIZER])
+def test_trained_sizer_keeps_to_its_contract(check: Callable[[], None]) -> None:
+    check()
 
 
 def test_an_artifact_is_safe_and_sizes_with_what_it_learnt() -> None:
