@@ -40,13 +40,13 @@ from weft.testing.delivery import (
 from weft.testing.history import History, random_history
 from weft.testing.hooks import HOOK_CHECKS, check_hook, parametrize_hook_checks
 from weft.testing.made_up import with_forecasts, with_news, with_regime
-from weft.testing.provider_case import ProviderCase, StandIn
 from weft.testing.providers import (
     PROVIDER_CHECKS,
     check_provider,
     parametrize_provider_checks,
 )
-from weft.testing.recorded import Fact, ParsedRows, Recorded, parse_recorded
+from weft.testing.providers.case import ProviderCase, StandIn
+from weft.testing.providers.recorded import Fact, ParsedRows, Recorded, parse_recorded
 from weft.testing.report import CheckResult, ConformanceReport
 
 __all__ = [

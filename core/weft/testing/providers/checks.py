@@ -12,7 +12,8 @@ from weft.components.provider import Request
 from weft.domain.vocabulary import METRICS
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import DAY, Interval, iso
-from weft.testing.fetching import (
+from weft.testing.providers.case import ProviderCase, Row
+from weft.testing.providers.fetching import (
     NOTHING,
     Fetched,
     Known,
@@ -27,7 +28,6 @@ from weft.testing.fetching import (
     require_same,
     run_fetch,
 )
-from weft.testing.provider_case import ProviderCase, Row
 from weft.testing.report import require
 
 _FRAMES: Final = (

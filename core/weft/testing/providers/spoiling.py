@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from weft.sources.http.connection import Reply
-from weft.testing.wiretap import Ask, Spoil
+from weft.testing.providers.wiretap import Ask, Spoil
 
 
 def answering(status: int, body: bytes, headers: dict[str, str] | None = None) -> Spoil:

@@ -13,9 +13,9 @@ import polars as pl
 
 from weft.collect.checks.clean import CANDLE_SCHEMA, TEXT_SCHEMA
 from weft.components.provider import FactKey, Provider
-from weft.testing.fetching import Fetched, Known, run_fetch
-from weft.testing.provider_case import ProviderCase, StandIn
-from weft.testing.wiretap import Ask, Tap
+from weft.testing.providers.case import ProviderCase, StandIn
+from weft.testing.providers.fetching import Fetched, Known, run_fetch
+from weft.testing.providers.wiretap import Ask, Tap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,9 @@ from weft.components.provider import Batch, FactKey, Provider, Request
 from weft.foundation.clock import SimulatedClock
 from weft.foundation.times import Interval
 from weft.sources.http import Http, ResponseCache, SourceStatus
-from weft.testing.provider_case import ProviderCase, Row
+from weft.testing.providers.case import ProviderCase, Row
+from weft.testing.providers.wiretap import Ask, Tap
 from weft.testing.report import require
-from weft.testing.wiretap import Ask, Tap
 
 
 class Known(NamedTuple):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from weft.components.provider import Provider
-from weft.testing import provider_checks, provider_faults
-from weft.testing.provider_case import ProviderCase, StandIn
+from weft.testing.providers import checks, faults
+from weft.testing.providers.case import ProviderCase, StandIn
 from weft.testing.report import ConformanceReport, parametrize, run_checks
 
 if TYPE_CHECKING:
@@ -19,26 +19,26 @@ Check = Callable[[ProviderCase], None]
 PROVIDER_CHECKS: Final[dict[str, Check]] = {
     check.__name__: check
     for check in (
-        provider_checks.batches_keep_to_schema,
-        provider_checks.metrics_are_declared,
-        provider_checks.known_after_true,
-        provider_checks.candles_are_closed,
-        provider_checks.facts_come_once,
-        provider_checks.is_as_expected,
-        provider_checks.pages_join,
-        provider_checks.unknown_is_named,
-        provider_checks.known_is_not_asked_again,
-        provider_checks.any_order_of_answers,
-        provider_checks.cancelled_cleanly,
-        provider_checks.steps_equal_backfill,
-        provider_checks.restated_history,
-        provider_faults.refusals_are_typed,
-        provider_faults.passing_trouble_passes,
-        provider_faults.what_is_no_data_is_typed,
-        provider_faults.other_forms_are_typed,
-        provider_faults.empty_answers_are_fine,
-        provider_faults.every_field_counts,
-        provider_faults.key_stays_secret,
+        checks.batches_keep_to_schema,
+        checks.metrics_are_declared,
+        checks.known_after_true,
+        checks.candles_are_closed,
+        checks.facts_come_once,
+        checks.is_as_expected,
+        checks.pages_join,
+        checks.unknown_is_named,
+        checks.known_is_not_asked_again,
+        checks.any_order_of_answers,
+        checks.cancelled_cleanly,
+        checks.steps_equal_backfill,
+        checks.restated_history,
+        faults.refusals_are_typed,
+        faults.passing_trouble_passes,
+        faults.what_is_no_data_is_typed,
+        faults.other_forms_are_typed,
+        faults.empty_answers_are_fine,
+        faults.every_field_counts,
+        faults.key_stays_secret,
     )
 }
 """Every check of providers by name, in the order they run."""

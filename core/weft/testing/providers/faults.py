@@ -26,7 +26,9 @@ from weft.sources.http import (
     UnlistedSymbolError,
 )
 from weft.sources.http.connection import Reply
-from weft.testing.fetching import (
+from weft.testing.providers.case import ProviderCase
+from weft.testing.providers.checks import sound
+from weft.testing.providers.fetching import (
     Fetched,
     fetch,
     key_of,
@@ -34,11 +36,8 @@ from weft.testing.fetching import (
     require_fine,
     require_part,
 )
-from weft.testing.loglines import LogLines
-from weft.testing.provider_case import ProviderCase
-from weft.testing.provider_checks import sound
-from weft.testing.report import require
-from weft.testing.spoiling import (
+from weft.testing.providers.loglines import LogLines
+from weft.testing.providers.spoiling import (
     FIELD_CHANGES,
     answering,
     emptied,
@@ -47,7 +46,8 @@ from weft.testing.spoiling import (
     only_first,
     rewritten,
 )
-from weft.testing.wiretap import Ask, Spoil
+from weft.testing.providers.wiretap import Ask, Spoil
+from weft.testing.report import require
 
 CANARY: Final = "canary/5e+c7=e1%7"
 """A key with characters that are written in many ways."""
