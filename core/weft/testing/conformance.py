@@ -307,8 +307,8 @@ def judges_each_row(subject: TrainedSubject) -> None:
     """`evaluate` gives each row a loss and a baseline, NaN where the outcome is not known yet."""
     evaluation = subject.judge(_JUDGED_ROWS)
     for name, losses in (("loss", evaluation.loss), ("baseline", evaluation.baseline)):
-        came = getattr(losses, "shape", type(losses).__name__)
-        require(came == (_JUDGED_ROWS,), f"{name} is {came}, expected one a row: {_JUDGED_ROWS}")
+        shape = getattr(losses, "shape", type(losses).__name__)
+        require(shape == (_JUDGED_ROWS,), f"{name} has shape {shape}, expected ({_JUDGED_ROWS},)")
         require(not np.isinf(losses).any(), f"{name} is infinite")
         require(bool(np.isnan(losses[-1])), f"{name} of the last row is a number: it looks ahead")
     judged = ~np.isnan(evaluation.loss)

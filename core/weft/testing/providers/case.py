@@ -1,4 +1,4 @@
-"""What is checked of a provider, and what stands for its API meanwhile."""
+"""A provider under test, and the stand-in for its API."""
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
@@ -11,20 +11,20 @@ from weft.components.provider import Provider
 from weft.foundation.times import DAY, Interval
 
 Row: TypeAlias = tuple[Any, ...]
-"""A checked row: what it is (candle, fact or text), then its columns, instants as microseconds."""
+"""A checked row: its sort (candle, fact or text), then its columns, instants in microseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandIn:
-    """What stands for a provider's API in a test.
+    """A stand-in for the API of a provider.
 
     Attributes:
-        api: base address of a server, or what returns it once it is needed; or a transport that
-            answers requests itself.
-        now: what time it is there, microseconds since 1970; pick one well between two steps.
-        move: sets its time; None where it always tells all it has.
-        restate: while entered, part of its history is told with other values; None where it
-            cannot do that.
+        api: base address of a server, or a function that returns it when it is needed; or a
+            transport that answers requests itself.
+        now: the time at the API, microseconds since 1970; choose one well between two steps.
+        move: sets the time at the API; None where the API always gives all it has.
+        restate: returns a context in which part of the history has other values; None where the
+            stand-in cannot restate.
     """
 
     api: str | Callable[[], str] | httpx.AsyncBaseTransport
@@ -34,7 +34,7 @@ class StandIn:
 
     @property
     def base_url(self) -> str | None:
-        """The address to ask; None where a transport answers."""
+        """The base address; None where a transport answers."""
         if isinstance(self.api, httpx.AsyncBaseTransport):
             return None
         return self.api if isinstance(self.api, str) else self.api()
@@ -42,24 +42,24 @@ class StandIn:
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderCase:
-    """A provider, what stands for its API, and what is asked in its checks.
+    """A provider, the stand-in for its API, and the request that the checks make.
 
     Attributes:
-        provider: with the options it is to be checked with.
-        stand_in: what stands for its API.
-        days: how far back to ask.
-        interval: candles to ask for.
-        symbols: instruments to ask for; empty for those of its options.
-        assets: what the instruments known so far are about.
-        absent: declared metrics that do not come of the stand-in, or not about all that is asked.
-        unknown: options that ask about what the API does not know; None for its own ``symbols``
-            or ``assets``, empty where there is no such thing.
-        unknown_names: what a problem line has to name then.
-        key_form: how a key is made of the secret in it, where it has a form: ``user:{}``.
-        pages: options that make pages small; None for its own ``page_size``.
-        own_metrics: metrics it brings that `weft.domain.vocabulary` does not have.
-        expected: rows that one fetch has to bring, if they are known from elsewhere: no more of
-            these kinds, no fewer, no others.
+        provider: with its options.
+        stand_in: for its API.
+        days: how far back the request reaches.
+        interval: of the candles.
+        symbols: instruments of the request; empty for those of the options.
+        assets: assets of the instruments that the store knows.
+        absent: declared metrics that the stand-in does not have, or not for every asset.
+        unknown: options with something that the API does not have; None for an unknown symbol or
+            asset in the options ``symbols`` or ``assets``, empty where there is no such thing.
+        unknown_names: names that the problem lines must contain then.
+        key_form: form of a key around its secret, such as ``user:{}``.
+        pages: options that make pages small; None for the option ``page_size``.
+        own_metrics: metrics of the provider that `weft.domain.vocabulary` does not have.
+        expected: returns the rows that one fetch must bring, known from an independent source: no
+            more of their sorts, no fewer, no others.
     """
 
     provider: Provider
@@ -78,13 +78,13 @@ class ProviderCase:
 
     @property
     def since(self) -> int:
-        """The earliest instant asked for, microseconds since 1970."""
+        """The earliest instant of the request, microseconds since 1970."""
         return Interval.parse(self.interval).floor(self.stand_in.now - int(self.days * DAY))
 
-    def made(self, **options: Any) -> Provider:  # noqa: ANN401  # options of any component
-        """Return the provider afresh, remembering nothing, with some options changed."""
+    def build(self, **options: Any) -> Provider:  # noqa: ANN401  # options of any component
+        """Return a new instance of the provider, with some options changed."""
         config = self.provider.config
-        own = {name: getattr(config, name) for name in config.model_fields_set}
+        values = {name: getattr(config, name) for name in config.model_fields_set}
         if self.stand_in.base_url is not None:
-            own["base_url"] = self.stand_in.base_url
-        return type(self.provider)(type(config).model_validate({**own, **options}))
+            values["base_url"] = self.stand_in.base_url
+        return type(self.provider)(type(config).model_validate({**values, **options}))

@@ -1,4 +1,4 @@
-"""What is checked of a provider while its source is sound."""
+"""Checks of a provider whose source works."""
 
 import asyncio
 import random
@@ -47,17 +47,17 @@ _STEPS = (0.4, 0.55, 0.7, 0.85)
 
 
 def sound(case: ProviderCase) -> Fetched:
-    """Return what a fetch without trouble brings."""
+    """Return a fetch from a source that works."""
     fetched = fetch(case)
-    require_fine(fetched, "a sound source")
-    require(bool(fetched.rows), "nothing came of a sound source")
+    require_fine(fetched, "from a source that works")
+    require(bool(fetched.rows), "no row from a source that works")
     return fetched
 
 
 def batches_keep_to_schema(case: ProviderCase) -> None:
-    """Batches have the columns and types they should, and nothing in them is refused."""
+    """Batches have the right columns and types, and no row is refused."""
     fetched = fetch(case, limits=True)
-    require_fine(fetched, "a sound source")
+    require_fine(fetched, "from a source that works")
     for batch in fetched.batches:
         for name, schema in _FRAMES:
             frame = getattr(batch, name)
@@ -65,18 +65,18 @@ def batches_keep_to_schema(case: ProviderCase) -> None:
                 _require_schema(frame, schema, name)
     require(not fetched.refused, f"rows are refused: {'; '.join(fetched.refused[:5])}")
     problems = [p for p in fetched.problems if not any(metric in p for metric in case.absent)]
-    require(not problems, f"a sound source has problems: {problems[:5]}")
+    require(not problems, f"a source that works has problems: {problems[:5]}")
 
 
 def metrics_are_declared(case: ProviderCase) -> None:
-    """All metrics it declares come, no others, with name, scope and range of the vocabulary."""
+    """All declared metrics come, no others, with name, scope and range of the vocabulary."""
     fetched = sound(case)
-    provider = case.made()
-    came = {row[1] for row in fetched.rows if row[0] == "fact"}
+    provider = case.build()
+    metrics = {row[1] for row in fetched.rows if row[0] == "fact"}
     chosen = set(getattr(provider.config, "metrics", ())) or set(provider.metrics)
-    require(came <= chosen, f"not declared: {sorted(came - chosen)}")
-    lacking = chosen - came - set(case.absent)
-    require(not lacking, f"declared, but did not come: {sorted(lacking)}")
+    require(metrics <= chosen, f"not declared: {sorted(metrics - chosen)}")
+    lacking = chosen - metrics - set(case.absent)
+    require(not lacking, f"declared, but missing: {sorted(lacking)}")
     for row in fetched.rows:
         if row[0] != "fact" or row[1] in case.own_metrics:
             continue
@@ -87,115 +87,120 @@ def metrics_are_declared(case: ProviderCase) -> None:
             )
         require(row[2] == metric.scope, f"{row[1]} is a fact about {row[2]}, not {metric.scope}")
         low, high = _BOUNDS.get(metric.unit, (-float("inf"), float("inf")))
-        told = f"{row[1]} {row[3]} is {row[6]:g}, beyond {low:g} to {high:g}: not {metric.unit}?"
-        require(low <= row[6] <= high, told)
+        problem = f"{row[1]} {row[3]} is {row[6]:g}, beyond {low:g} to {high:g}: not {metric.unit}?"
+        require(low <= row[6] <= high, problem)
 
 
 def known_after_true(case: ProviderCase) -> None:
-    """Nothing is known before it was true, nor later than now; nothing is older than asked for."""
+    """No row is known before it was true, or later than now; none is older than requested."""
     now, since = case.stand_in.now, case.since
     for row in sound(case).rows:
         at = event_time(row)
-        told = f"{_named(row)} is true at {iso(at)} and known at {iso(known_at(row))}"
-        require(at <= known_at(row) <= now, told)
-        # A day's value is told of the day that `since` lies in.
-        require(at >= since - DAY or row[0] == "text", f"{told}; asked for since {iso(since)}")
+        problem = f"{_title(row)} is true at {iso(at)} and known at {iso(known_at(row))}"
+        require(at <= known_at(row) <= now, problem)
+        # The value of the day that `since` lies in may come too.
+        recent = at >= since - DAY or row[0] == "text"
+        require(recent, f"{problem}; requested since {iso(since)}")
 
 
 def candles_are_closed(case: ProviderCase) -> None:
-    """Candles are closed, on the grid, one for each open time, none left out in between."""
+    """Candles are closed, one for each open time, and none is missing up to the last close."""
     step = Interval.parse(case.interval).micros
     opens: dict[str, list[int]] = {}
     for batch in sound(case).batches:
         if batch.candles is not None:
-            micros = batch.candles.select("symbol", pl.col("open_time").to_physical())
-            for symbol, at in micros.iter_rows():
+            opened_at = batch.candles.select("symbol", pl.col("open_time").to_physical())
+            for symbol, at in opened_at.iter_rows():
                 opens.setdefault(symbol, []).append(at)
     for symbol, times in opens.items():
         require(len(set(times)) == len(times), f"{symbol}: a candle comes twice")
         require(max(times) + step <= case.stand_in.now, f"{symbol}: a candle is not closed")
         behind = case.stand_in.now - (max(times) + step)
-        require(behind < step, f"{symbol}: the last closed candle did not come")
+        require(behind < step, f"{symbol}: the last closed candle is missing")
         holes = len(times) - 1 - (max(times) - min(times)) // step
         if not getattr(case.provider, "gaps", False):
             require(holes == 0, f"{symbol}: {-holes} candles are missing")
 
 
 def facts_come_once(case: ProviderCase) -> None:
-    """No fact comes with two values that are known at the same instant."""
+    """No fact has two values that became known at the same instant."""
     seen: dict[Row, Row] = {}
     for row in sound(case).rows:
         key = (*key_of(row), known_at(row))
         other = seen.setdefault(key, row)
-        require(other == row, f"{_named(row)} comes with two values")
+        require(other == row, f"{_title(row)} has two values")
 
 
 def is_as_expected(case: ProviderCase) -> None:
-    """What comes is what is known from elsewhere: all of it, and nothing else of its kinds."""
+    """The rows are those of an independent source: all of them, and no others of their sorts."""
     expected = set(case.expected() if case.expected else ())
     kinds = {row[0] for row in expected}
-    require_same({row for row in sound(case).rows if row[0] in kinds}, expected, "what is expected")
+    require_same({row for row in sound(case).rows if row[0] in kinds}, expected, "of a fetch")
 
 
 def pages_join(case: ProviderCase) -> None:
-    """Small pages bring what large ones do: none lost, none twice."""
+    """Small pages bring the same rows as large ones."""
     pages = case.pages or {"page_size": 5}
-    small, clean = fetch(case, case.made(**pages)), sound(case)
-    require_fine(small, f"pages of {dict(pages)}")
+    small, clean = fetch(case, case.build(**pages)), sound(case)
+    require_fine(small, f"with pages of {dict(pages)}")
     paged = len(small.asked) > len(clean.asked)
     require(paged, f"{len(small.asked)} requests with pages of {dict(pages)}: nothing was paged")
-    require_same(small.rows, clean.rows, "small pages")
+    require_same(small.rows, clean.rows, "with small pages")
 
 
 def unknown_is_named(case: ProviderCase) -> None:
-    """What the source does not know gives no rows, and a line that names it."""
-    fetched = fetch(case, case.made(**_unknown(case)))
-    require_fine(fetched, "asking about what it does not know")
+    """An asset or symbol that the source does not have gives no rows, and a problem line."""
+    fetched = fetch(case, case.build(**_unknown(case)))
+    require_fine(fetched, f"about the unknown {case.unknown_names}")
     facts = [row for row in fetched.rows if _entity(row) in case.unknown_names]
-    require(not facts, f"rows about what it does not know: {facts[:2]}")
+    require(not facts, f"rows about {case.unknown_names}: {facts[:2]}")
     lines = " ".join(fetched.problems)
     missing = [name for name in case.unknown_names if name not in lines]
-    require(not missing, f"no problem line names {missing}; it told {fetched.problems[:3]}")
+    require(not missing, f"no problem line names {missing}: {fetched.problems[:3]}")
 
 
 def known_is_not_asked_again(case: ProviderCase) -> None:
-    """A second fetch asks for less, and brings nothing that says something else."""
-    provider = case.made()
+    """A second fetch requests less, and contradicts no row of the first."""
+    provider = case.build()
     first = fetch(case, provider)
     require_fine(first, "a sound source")
     texts = all(row[0] == "text" for row in first.rows)
-    # Nothing tells it which texts are stored, but for what it remembers.
-    for again in (provider,) if texts else (provider, case.made()):
+    # A request does not list the texts in the store, so only the same instance can leave them out.
+    for again in (provider,) if texts else (provider, case.build()):
         second = fetch(case, again, known=first.known)
-        require_fine(second, "a second fetch")
+        require_fine(second, "of a second fetch")
         fewer = len(second.asked) < len(first.asked) or len(second.rows) < len(first.rows)
-        require(fewer, f"a second fetch asks as much as the first: {len(second.asked)} requests")
+        require(
+            fewer, f"a second fetch requests as much as the first: {len(second.asked)} requests"
+        )
         repeated = {row for row in second.rows & first.rows if row[0] == "candle"}
         require(not repeated, f"candles come twice: {sorted(repeated)[:2]}")
-        require_part(second.lasting, first.rows, "a second fetch")
+        require_part(second.lasting, first.rows, "in a second fetch")
 
 
 def any_order_of_answers(case: ProviderCase) -> None:
-    """In whatever order requests finish, the same comes."""
+    """The order in which requests finish changes no row."""
     clean = sound(case)
     for seed in (1, 2):
         tap = new_tap(case, order=random.Random(seed))  # noqa: S311  # no secret
-        turned = fetch(case, tap=tap)
-        require_fine(turned, "answers out of turn")
-        require_same(turned.rows, clean.rows, f"answers came in another order (seed {seed})")
+        reordered = fetch(case, tap=tap)
+        require_fine(reordered, "with answers in another order")
+        when = f"with answers in another order (seed {seed})"
+        require_same(reordered.rows, clean.rows, when)
 
 
 def cancelled_cleanly(case: ProviderCase) -> None:
-    """Broken off anywhere, it leaves no task behind, and the rest comes with the next fetch."""
+    """A fetch that is cancelled anywhere leaves no task, and the next fetch brings the rest."""
     clean = sound(case)
     for count in sorted({0, 1, len(clean.asked) // 2, len(clean.asked) - 1}):
-        fetched = asyncio.run(_broken_off(case, count))
-        _resume(case, fetched, clean, f"broken off at request {count + 1}")
-    _resume(case, asyncio.run(_left_at_a_batch(case)), clean, "left after its first batch")
+        fetched = asyncio.run(_cancelled(case, count))
+        _resume(case, fetched, clean, f"cancelled at request {count + 1}")
+    closed = asyncio.run(_closed_after_a_batch(case))
+    _resume(case, closed, clean, "closed after its first batch")
 
 
 def steps_equal_backfill(case: ProviderCase) -> None:
-    """History fetched at once is what was fetched bit by bit, and was known at the same times."""
+    """History in one fetch equals history in steps, with the same times of becoming known."""
     now, since, move = case.stand_in.now, case.since, case.stand_in.move
     known, rows, lasting = NOTHING, set[Row](), set[Row]()
     try:
@@ -204,34 +209,34 @@ def steps_equal_backfill(case: ProviderCase) -> None:
             if move is not None:
                 move(at)
             step = fetch(case, now=at, known=known)
-            require_fine(step, f"a fetch at {iso(at)}")
+            require_fine(step, f"at {iso(at)}")
             rows |= step.rows
             lasting |= step.lasting
             known = _later(known, step.known)
     finally:
         if move is not None:
             move(now)
-    whole = sound(case)
-    require_part(whole.lasting, rows, "fetched at once, after bit by bit", "are missing")
+    full = sound(case)
+    require_part(full.lasting, rows, "in steps, and come in one fetch", "are missing")
     lasting = {row for row in lasting if event_time(row) >= since}
-    require_part(lasting, whole.rows, "fetched bit by bit, after at once", "are missing")
+    require_part(lasting, full.rows, "in one fetch, and come in steps", "are missing")
 
 
 def restated_history(case: ProviderCase) -> None:
-    """History that is told differently comes as other values of the same facts, not as new ones."""
+    """Restated history comes as other values of the same facts, not as new facts."""
     clean = sound(case)
     if case.stand_in.restate is None:
         raise AssertionError("the stand-in cannot restate")
     with case.stand_in.restate():
         restated = fetch(case)
-    require_fine(restated, "history told differently")
-    require(restated.rows != clean.rows, "no row tells what was restated")
+    require_fine(restated, "of restated history")
+    require(restated.rows != clean.rows, "restated history changes no row")
     keys = ({key_of(row) for row in fetched.rows} for fetched in (restated, clean))
     require(next(keys) == next(keys), "restated rows are about other facts")
-    require_same(sound(case).rows, clean.rows, "told as before")
+    require_same(sound(case).rows, clean.rows, "once the history is as before")
 
 
-# What checks are made of
+# Parts of checks
 
 
 def _require_schema(frame: pl.DataFrame, schema: pl.Schema, name: str) -> None:
@@ -239,8 +244,8 @@ def _require_schema(frame: pl.DataFrame, schema: pl.Schema, name: str) -> None:
         if column not in frame.columns:
             require(column in _OPTIONAL, f"{name} lack the column {column!r}")
         else:
-            told = f"{column} of {name} is {frame.schema[column]}, not {kind}"
-            require(frame.schema[column] == kind, told)
+            problem = f"{column} of {name} is {frame.schema[column]}, not {kind}"
+            require(frame.schema[column] == kind, problem)
 
 
 def _unknown(case: ProviderCase) -> dict[str, object]:
@@ -254,51 +259,53 @@ def _entity(row: Row) -> str:
     return str(row[3] if row[0] == "fact" else row[1])
 
 
-def _named(row: Row) -> str:
+def _title(row: Row) -> str:
     return " ".join(str(part) for part in key_of(row))
 
 
-def _later(one: Known, other: Known) -> Known:
+def _later(known: Known, newer: Known) -> Known:
     return Known(
-        {**one.candles, **other.candles}, {**one.facts, **other.facts}, other.cursor or one.cursor
+        {**known.candles, **newer.candles},
+        {**known.facts, **newer.facts},
+        newer.cursor or known.cursor,
     )
 
 
-async def _broken_off(case: ProviderCase, requests: int) -> Fetched:
-    """Return what came of a fetch whose requests go unanswered after the first few."""
+async def _cancelled(case: ProviderCase, requests: int) -> Fetched:
+    """Return a fetch that is cancelled when it waits for an answer after the first few."""
     tap, fetched = new_tap(case, hold_after=requests), Fetched(case.stand_in.now)
-    task = asyncio.create_task(run_fetch(case, case.made(), tap, fetched=fetched))
+    task = asyncio.create_task(run_fetch(case, case.build(), tap, fetched=fetched))
     held = asyncio.create_task(tap.held.wait())
     await asyncio.wait({task, held}, return_when=asyncio.FIRST_COMPLETED)
-    for one in (task, held):
-        one.cancel()
+    task.cancel()
+    held.cancel()
     await asyncio.gather(task, held, return_exceptions=True)
     _require_quiet()
     return fetched
 
 
-async def _left_at_a_batch(case: ProviderCase) -> Fetched:
-    """Return what came of a fetch that nobody asks for a second batch."""
-    provider, clock = case.made(), SimulatedClock(case.stand_in.now)
+async def _closed_after_a_batch(case: ProviderCase) -> Fetched:
+    """Return a fetch that is closed after its first batch."""
+    provider, clock = case.build(), SimulatedClock(case.stand_in.now)
     fetched, interval = Fetched(clock.now()), Interval.parse(case.interval)
     request = Request(interval, case.symbols, case.since, assets=case.assets)
     async with opened(provider, clock, new_tap(case)) as http:
         batches = provider.fetch(request, http, clock)
-        async with aclosing(batches) as left:  # type: ignore[type-var]  # an async generator can be closed
-            async for batch in left:
-                fetched.take(batch, interval, clock.now(), provider.source)
+        async with aclosing(batches) as generator:  # type: ignore[type-var]  # an async generator can be closed
+            async for batch in generator:
+                fetched.add(batch, interval, clock.now(), provider.source)
                 break
         _require_quiet()
     return fetched
 
 
 def _require_quiet() -> None:
-    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    require(not left, f"{len(left)} tasks still run: {[t.get_coro() for t in left[:3]]}")
+    running = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    require(not running, f"{len(running)} tasks still run: {[t.get_coro() for t in running[:3]]}")
 
 
 def _resume(case: ProviderCase, fetched: Fetched, clean: Fetched, when: str) -> None:
-    require_part(fetched.rows, clean.rows, when)
+    require_part(fetched.rows, clean.rows, f"in a fetch {when}")
     rest = fetch(case, known=fetched.known)
-    require_fine(rest, f"a fetch after one that was {when}")
-    require_same(fetched.rows | rest.rows, clean.rows, when)
+    require_fine(rest, f"after a fetch {when}")
+    require_same(fetched.rows | rest.rows, clean.rows, f"after a fetch {when}")

@@ -1,4 +1,4 @@
-"""One fetch of a provider to its end, and all that came of it."""
+"""One fetch of a provider to its end, and its outcome."""
 
 import asyncio
 import random
@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache as once
+from functools import cache as cache_result
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from weft.testing.report import require
 
 
 class Known(NamedTuple):
-    """What a store would know after some fetches."""
+    """The latest rows in a store after some fetches, as a request names them."""
 
     candles: Mapping[str, int]
     facts: Mapping[FactKey, int]
@@ -36,18 +36,18 @@ NOTHING = Known({}, {}, None)
 
 @dataclass(slots=True)
 class Fetched:
-    """What came of one fetch.
+    """The outcome of one fetch.
 
     Attributes:
-        began: when it began.
-        ended: when it ended; pauses count.
-        rows: what may be stored of it.
-        refused: what the checks before the store say against its rows.
-        batches: as they came.
-        problems: lines it told.
-        error: what ended it early.
-        asked: requests, in the order they went out.
-        status: of its client at the end.
+        began: simulated time of its begin, microseconds since 1970.
+        ended: simulated time of its end; pauses count.
+        rows: rows that passed the checks before the store.
+        refused: problems that these checks found.
+        batches: as the provider yielded them.
+        problems: lines of the batches.
+        error: exception that ended the fetch early.
+        asked: requests, in the order they were sent.
+        status: of the client at the end.
     """
 
     began: int
@@ -60,8 +60,8 @@ class Fetched:
     asked: list[Ask] = field(default_factory=list)
     status: SourceStatus | None = None
 
-    def take(self, batch: Batch, interval: Interval, now: int, source: str) -> None:
-        """Put a batch through the checks before the store, and keep what passes."""
+    def add(self, batch: Batch, interval: Interval, now: int, source: str) -> None:
+        """Put a batch through the checks before the store, and add the rows that pass."""
         self.batches.append(batch)
         self.problems += batch.problems
         if batch.candles is not None:
@@ -77,12 +77,12 @@ class Fetched:
 
     def _add(self, kind: str, frame: pl.DataFrame, problems: Collection[str]) -> None:
         self.refused += problems
-        micros = frame.with_columns(pl.selectors.temporal().to_physical())
-        self.rows |= {(kind, *row) for row in micros.iter_rows()}
+        in_micros = frame.with_columns(pl.selectors.temporal().to_physical())
+        self.rows |= {(kind, *row) for row in in_micros.iter_rows()}
 
     @property
     def known(self) -> Known:
-        """What a store would know now."""
+        """The latest rows in a store that holds this fetch."""
         candles: dict[str, int] = {}
         facts: dict[FactKey, int] = {}
         for kind, *row in self.rows:
@@ -96,29 +96,29 @@ class Fetched:
 
     @property
     def lasting(self) -> set[Row]:
-        """The rows that a later fetch gives again: not what is told as of the moment it is asked.
+        """The rows that a later fetch brings again.
 
-        Such rows are known when they came, and have no history.
+        Values of the moment of the request have no history, and are known only when they came.
         """
         return {row for row in self.rows if known_at(row) < self.began}
 
 
 def known_at(row: Row) -> int:
-    """Return when a row was known."""
+    """Return when a row became known, microseconds since 1970."""
     at = {"candle": 9, "fact": 5, "text": 3}[row[0]]
     instant: int = row[at]
     return instant
 
 
 def event_time(row: Row) -> int:
-    """Return when a row was true; for a candle when it opened."""
+    """Return when a row was true, microseconds since 1970; for a candle when it opened."""
     at = {"candle": 3, "fact": 4, "text": 2}[row[0]]
     instant: int = row[at]
     return instant
 
 
 def key_of(row: Row) -> Row:
-    """Return what a row is about, without what it says and since when that is known."""
+    """Return a row without its values and the time it became known."""
     return row[: {"candle": 4, "fact": 5, "text": 2}[row[0]]]
 
 
@@ -126,10 +126,10 @@ def fetch(
     case: ProviderCase,
     provider: Provider | None = None,
     tap: Tap | None = None,
-    **options: Any,  # noqa: ANN401  # as `fetching` has them
+    **options: Any,  # noqa: ANN401  # those of `run_fetch`
 ) -> Fetched:
     """Run one fetch to its end, in an event loop of its own; see `run_fetch`."""
-    return asyncio.run(run_fetch(case, provider or case.made(), tap, **options))
+    return asyncio.run(run_fetch(case, provider or case.build(), tap, **options))
 
 
 async def run_fetch(
@@ -146,14 +146,14 @@ async def run_fetch(
     """Run one fetch to its end.
 
     Args:
-        case: what to ask, and whom.
-        provider: who asks; state it has stays with it.
-        tap: on the wire.
-        now: what time it is; the stand-in's own time if None.
-        known: what is stored already.
-        limits: whether to keep to the API's rate limits. Waiting moves the clock on.
-        cache: folder to keep answers in.
-        fetched: filled meanwhile, for who breaks it off.
+        case: the request, and the stand-in for the API.
+        provider: the instance that fetches; its state stays with it.
+        tap: between the provider and the stand-in.
+        now: simulated time; that of the stand-in if None.
+        known: rows in the store.
+        limits: whether to keep to the rate limits of the API. Waiting moves the clock on.
+        cache: folder for cached answers.
+        fetched: filled during the fetch, for a caller that cancels it.
     """
     clock = SimulatedClock(case.stand_in.now if now is None else now)
     fetched = fetched or Fetched(clock.now())
@@ -171,8 +171,8 @@ async def run_fetch(
     async with opened(provider, clock, tap, limits=limits, cache=cache) as http:
         try:
             async for batch in provider.fetch(request, http, clock):
-                fetched.take(batch, interval, clock.now(), provider.source)
-        except Exception as error:  # noqa: BLE001  # whatever it raises is what is judged
+                fetched.add(batch, interval, clock.now(), provider.source)
+        except Exception as error:  # noqa: BLE001  # the checks judge any error
             fetched.error = error
         fetched.status = http.status()
     fetched.asked, fetched.ended = tap.asked, clock.now()
@@ -180,7 +180,7 @@ async def run_fetch(
 
 
 def new_tap(case: ProviderCase, **options: Any) -> Tap:  # noqa: ANN401  # options of a tap
-    """Return a tap before what stands for the API."""
+    """Return a tap before the stand-in for the API."""
     api = case.stand_in.api
     return Tap(api if isinstance(api, httpx.AsyncBaseTransport) else None, **options)
 
@@ -194,12 +194,12 @@ async def opened(
     limits: bool = False,
     cache: Path | None = None,
 ) -> AsyncIterator[Http]:
-    """Open a provider's client behind a tap, as the engine would."""
+    """Open the client of a provider behind a tap, as the engine does."""
     if provider.web is None:
         raise AssertionError(f"provider {provider.name} declares no API: set `web = Api(...)`")
     web = provider.web if limits else replace(provider.web, limits=())
     with tap.listening():
-        kept = None if cache is None else ResponseCache(cache)
+        responses = None if cache is None else ResponseCache(cache)
         try:
             async with Http(
                 web,
@@ -208,18 +208,18 @@ async def opened(
                 rng=random.Random(1),  # noqa: S311  # no secret depends on it
                 key=provider.config.api_key,
                 base_url=provider.base_url,
-                cache=kept,
+                cache=responses,
                 tls=_trust(),
             ) as http:
                 yield http
         finally:
-            if kept is not None:
-                await kept.aclose()
+            if responses is not None:
+                await responses.aclose()
 
 
-@once
+@cache_result
 def _trust() -> ssl.SSLContext:
-    # Reading all authorities takes longer than many a fetch.
+    # Reading all certificate authorities takes longer than a short fetch.
     return ssl.create_default_context()
 
 

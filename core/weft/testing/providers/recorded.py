@@ -1,4 +1,4 @@
-"""Recorded answers: what a provider makes of a body that its API really sent, without a server."""
+"""Recorded answers: the rows that a provider parses from bodies of its API, without a server."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ class Recorded:
     """One answer as it was recorded.
 
     Attributes:
-        body: as it came; anything but bytes is written as JSON.
+        body: bytes as they came, or a JSON value.
         status: of the answer.
-        headers: of the answer; the content type is JSON unless it is named.
+        headers: of the answer; the content type is JSON unless they name another.
     """
 
     body: Any = b""
@@ -33,14 +33,14 @@ class Recorded:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def response(self) -> httpx.Response:
-        """Return the answer as a client receives it."""
+        """Return the answer as the client receives it."""
         body = self.body if isinstance(self.body, bytes) else orjson.dumps(self.body)
         headers = {"content-type": "application/json", **self.headers}
         return httpx.Response(self.status, headers=headers, content=body)
 
 
 Answers: TypeAlias = Mapping[str, Any]
-"""Recorded answers by path: a `Recorded`, a body alone, or a tuple of them for one page each."""
+"""Recorded answers by path: a `Recorded`, a body, or a tuple of them, one for each page."""
 
 
 class Fact(NamedTuple):
@@ -56,14 +56,14 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedRows:
-    """What a provider made of recorded answers, after the checks every row passes before storage.
+    """The rows of recorded answers that passed the checks before the store.
 
     Attributes:
         facts: observations, in order of metric, entity and time.
         candles: columns of `Batch.candles`.
         texts: columns of `Batch.texts`.
-        problems: lines for people: rows that were left out, refusals, repairs.
-        error: the error that ended the fetch; None where it ended by itself.
+        problems: lines on rows that were left out, refusals and repairs.
+        error: the error that ended the fetch; None where it ended normally.
         asked: requests, in the order they were sent.
     """
 
@@ -87,13 +87,13 @@ def parse_recorded(
     days: float = 7.0,
     known: Mapping[FactKey, int] | None = None,
     cache: Path | None = None,
-    **case: Any,  # noqa: ANN401  # as ProviderCase has them
+    **case: Any,  # noqa: ANN401  # fields of ProviderCase
 ) -> ParsedRows:
-    """Return the rows that a provider reads out of recorded answers.
+    """Return the rows that a provider parses from recorded answers.
 
     The provider runs as it does in the engine: it chooses paths and parameters, follows pages and
-    parses. Only the wire is replaced, so no socket is opened. A body from a vendor's documentation
-    or from a bug report becomes a test in a few lines::
+    parses. Only the connection is replaced, so no socket is opened. A body from the documentation
+    of a vendor, or from a bug report, becomes a test in a few lines::
 
         from weft.testing import Recorded, parse_recorded
 
@@ -107,31 +107,32 @@ def parse_recorded(
 
     Each key of `answers` is a path below the API's base address (``/v1/level``), or a full address
     for providers of several hosts (``https://news.example/feed``). A key with a query
-    (``/v1/level?coin=BTC``) answers requests alone that have these parameters; of several keys
-    that fit, the one with most parameters answers. A tuple holds the answers to successive
-    requests, such as pages; its last one answers all further requests.
+    (``/v1/level?coin=BTC``) answers only requests that have these parameters; of several matching
+    keys, the longest query answers. A tuple holds the answers to successive requests, such as
+    pages; its last entry answers all further requests.
 
     Args:
-        provider: with its options; the instance itself is used, so state it keeps stays with it.
-        answers: what was recorded, by path.
-        now: what time it is, microseconds since 1970.
+        provider: with its options; this instance fetches, and its state stays with it.
+        answers: recorded answers by path.
+        now: simulated time, microseconds since 1970.
         days: how far back the request reaches.
-        known: latest event time already stored, by series.
-        cache: folder for kept answers and standing refusals; None to keep none.
-        case: what else to ask, such as `interval`, `symbols` and `assets`; see `ProviderCase`.
+        known: latest event time in the store, by series.
+        cache: folder for cached answers and standing refusals; None for no cache.
+        case: further fields of `ProviderCase`, such as `interval`, `symbols` and `assets`.
 
     Raises:
-        AssertionError: the provider asked for a path that was not recorded; the message names it.
+        AssertionError: the provider requested a path without a recorded answer; the message names
+            the path.
     """
-    played = _Player(answers, provider.base_url or "")
-    stand_in = StandIn(api=httpx.MockTransport(played.answer), now=now)
+    player = _Player(answers, provider.base_url or "")
+    stand_in = StandIn(api=httpx.MockTransport(player.answer), now=now)
     subject = ProviderCase(provider=provider, stand_in=stand_in, days=days, **case)
     stored = Known({}, known or {}, None)
-    tap = Tap(httpx.MockTransport(played.answer))
+    tap = Tap(httpx.MockTransport(player.answer))
     fetched = asyncio.run(run_fetch(subject, provider, tap, known=stored, cache=cache))
-    if played.missing:
+    if player.missing:
         raise AssertionError(
-            f"not recorded: {', '.join(sorted(played.missing))}; recorded are {', '.join(answers)}"
+            f"not recorded: {', '.join(sorted(player.missing))}; recorded are {', '.join(answers)}"
         )
     return _parsed(fetched)
 
@@ -146,26 +147,26 @@ class _Player:
         self.missing: set[str] = set()
 
     def answer(self, request: httpx.Request) -> httpx.Response:
-        """Return the recorded answer to a request; 404 where none was recorded."""
-        fitting = [key for key in self._turns if self._fits(key, request.url)]
-        if not fitting:
+        """Return the recorded answer to a request; 404 where there is none."""
+        matches = [key for key in self._turns if self._matches(key, request.url)]
+        if not matches:
             self.missing.add(f"{request.method} {request.url}")
             return httpx.Response(404)
-        key = max(fitting, key=lambda one: len(urlsplit(one).query))
+        key = max(matches, key=lambda match: len(urlsplit(match).query))
         turns, given = self._turns[key], self._given[key]
         self._given[key] += 1
         return turns[min(given, len(turns) - 1)].response()
 
-    def _fits(self, key: str, url: httpx.URL) -> bool:
+    def _matches(self, key: str, url: httpx.URL) -> bool:
         wanted = urlsplit(key if "://" in key else f"{self._base}{key}")
         same_place = (wanted.netloc, wanted.path) == (url.netloc.decode(), url.path)
-        asked = set(parse_qsl(url.query.decode(), keep_blank_values=True))
-        return same_place and set(parse_qsl(wanted.query)) <= asked
+        sent = set(parse_qsl(url.query.decode(), keep_blank_values=True))
+        return same_place and set(parse_qsl(wanted.query)) <= sent
 
 
 def _turns(value: Any) -> tuple[Recorded, ...]:  # noqa: ANN401  # a body is any JSON
     values = value if isinstance(value, tuple) else (value,)
-    return tuple(one if isinstance(one, Recorded) else Recorded(body=one) for one in values)
+    return tuple(v if isinstance(v, Recorded) else Recorded(body=v) for v in values)
 
 
 def _parsed(fetched: Fetched) -> ParsedRows:

@@ -1,4 +1,4 @@
-"""Ways to spoil the answers of a server."""
+"""Functions that spoil the answers of a server."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,13 +11,13 @@ from weft.testing.providers.wiretap import Ask, Spoil
 
 
 def answering(status: int, body: bytes, headers: dict[str, str] | None = None) -> Spoil:
-    """Answer everything alike."""
-    told = {"content-type": "application/json", **(headers or {})}
-    return lambda _, __: Reply(status, told, body)
+    """Return a function that gives every request the same answer."""
+    sent = {"content-type": "application/json", **(headers or {})}
+    return lambda _, __: Reply(status, sent, body)
 
 
 def only_first(spoil: Spoil) -> Spoil:
-    """Spoil the first answer alone."""
+    """Return a function that spoils only the first answer."""
     asked: list[Ask] = []
 
     def spoilt(ask: Ask, reply: Reply) -> Reply:
@@ -28,7 +28,7 @@ def only_first(spoil: Spoil) -> Spoil:
 
 
 def rewritten(body: bytes, change: Callable[[Any], Any]) -> bytes:
-    """Return a JSON body with a change in it; what is no JSON stays as it is."""
+    """Return a JSON body with a change in it; a body that is no JSON stays as it is."""
     try:
         data = orjson.loads(body)
     except ValueError:
@@ -46,7 +46,7 @@ def emptied(node: Any) -> Any:  # noqa: ANN401  # JSON
 
 
 def field_names(memory: dict[Ask, Reply]) -> list[str]:
-    """Return the names of all fields in the answers, in the order they appear."""
+    """Return the names of all fields in the answers, in order of appearance."""
     names: dict[str, None] = {}
 
     def look(node: Any) -> Any:  # noqa: ANN401  # JSON
@@ -63,7 +63,7 @@ def field_names(memory: dict[Ask, Reply]) -> list[str]:
 
 
 def field_spoilt(field: str, change: Callable[[dict[str, Any], str], None]) -> Spoil:
-    """Change a field wherever it stands."""
+    """Return a function that changes a field in every record of an answer."""
 
     def walk(node: Any) -> Any:  # noqa: ANN401  # JSON
         if isinstance(node, dict) and field in node:
@@ -76,7 +76,7 @@ def field_spoilt(field: str, change: Callable[[dict[str, Any], str], None]) -> S
     quoted = orjson.dumps(field)
 
     def spoil(_: Ask, reply: Reply) -> Reply:
-        # Parsing and writing large answers that do not have the field takes most of the time.
+        # Answers without the field are not parsed: that would take most of the time.
         if quoted not in reply.body:
             return reply
         body = rewritten(reply.body, lambda d: walk(d) if isinstance(d, list | dict) else d)
@@ -91,7 +91,7 @@ def _rename(record: dict[str, Any], field: str) -> None:
 
 def _set(value: Any) -> Callable[[dict[str, Any], str], None]:  # noqa: ANN401  # JSON
     def change(record: dict[str, Any], field: str) -> None:
-        # Of the same type it would be an answer as good as any.
+        # A value of the same type would be a valid answer.
         if type(record[field]) is not type(value):
             record[field] = value
 
@@ -101,7 +101,7 @@ def _set(value: Any) -> Callable[[dict[str, Any], str], None]:  # noqa: ANN401  
 FIELD_CHANGES: Final = {
     "renamed": _rename,
     "null": _set(None),
-    "text": _set("unheard of"),
+    "text": _set("unexpected"),
     "a list": _set([]),
     "an object": _set({}),
 }
