@@ -1,4 +1,4 @@
-"""The documents say what the code says."""
+"""The documents agree with the code."""
 
 import inspect
 import re
@@ -30,7 +30,7 @@ def test_every_entry_point_group_is_described_with_its_kind() -> None:
     assert dict(rows) == GROUPS
 
 
-def test_every_base_class_named_is_public_and_has_the_methods_named() -> None:
+def test_every_base_class_is_public_and_has_its_methods() -> None:
     rows = re.findall(r"^\| `weft\.\w+` \| \w+ \| (.+?) \| (.+?) \|$", PLUGINS, re.MULTILINE)
     assert len(rows) == len(GROUPS)
     for bases, methods in rows:
@@ -63,7 +63,7 @@ def test_every_check_of_the_kit_is_described() -> None:
 @pytest.mark.parametrize(
     "document", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
 )
-def test_every_link_and_path_leads_somewhere(document: str) -> None:
+def test_every_link_has_a_target(document: str) -> None:
     text = (ROOT / document).read_text()
     links = re.findall(r"\]\((?!http)([^)#]+)\)", text)
     assert all((ROOT / document).parent.joinpath(link).exists() for link in links), links

@@ -1,4 +1,4 @@
-"""The code in docs/plugins.md runs as it is printed, and keeps to the contracts it explains."""
+"""The code in docs/plugins.md runs as printed, and keeps to the contracts it explains."""
 
 import re
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ PLUGINS = (ROOT / "docs" / "plugins.md").read_text()
 
 @cache
 def written() -> Mapping[str, Any]:
-    """Return what all blocks of the document define, run one after the other."""
+    """Return the names that all blocks of the document define, run one after the other."""
     scope: dict[str, Any] = {"__name__": "snippets"}
     for block in re.findall(r"^```python\n(.*?)^```", PLUGINS, re.MULTILINE | re.DOTALL):
         exec(compile(block, "docs/plugins.md", "exec"), scope)
@@ -34,12 +34,12 @@ def test_examples_of_components_keep_to_their_contracts(name: str) -> None:
     report.raise_if_failed()
 
 
-def test_the_example_of_a_feature_keeps_to_its_contract() -> None:
+def test_example_of_a_feature_keeps_to_its_contract() -> None:
     excused = {"imports_light": "a document"}
     check_feature(written()["Ema"](), expected_failures=excused).raise_if_failed()
 
 
-def test_the_example_of_a_sink_keeps_to_its_contract(tmp_path: Path) -> None:
+def test_example_of_a_sink_keeps_to_its_contract(tmp_path: Path) -> None:
     lines = written()["Lines"]
     path = tmp_path / "signals.jsonl"
     excused = {"imports_light": "a document"}
@@ -48,7 +48,7 @@ def test_the_example_of_a_sink_keeps_to_its_contract(tmp_path: Path) -> None:
 
 
 def answer(request: httpx.Request) -> httpx.Response:
-    """Tell a value of every day, stamped with its beginning, as the example says its API does."""
+    """Answer like the API of the example: a value of every day, dated by its beginning."""
     now = parse_time("2026-01-01T12:00:00Z")
     if request.url.params["asset"] not in {"BTC", "ETH"}:
         return httpx.Response(404, json={"error": "unknown asset"})
@@ -59,7 +59,7 @@ def answer(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json={"data": rows})
 
 
-def test_the_example_of_a_provider_keeps_to_its_contract() -> None:
+def test_example_of_a_provider_keeps_to_its_contract() -> None:
     example = written()["Example"]
     case: ProviderCase = written()["CASE"]
     assert case.provider.config.api_key == SecretStr("any")
