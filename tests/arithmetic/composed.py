@@ -119,8 +119,8 @@ def _panels(composed: Composed) -> Mapping[str, FloatPanel]:
         parts[name] = {**middle, **quantiles, **forecast.evidence}
     if composed.regime is not None:
         parts["regime"] = {"probability": composed.regime.probability}
-    for part, panels in parts.items():
-        panels |= {f"{part} {name}": panel for name, panel in panels.items()}
+    for part, named in parts.items():
+        panels |= {f"{part} {name}": panel for name, panel in named.items()}
     return panels
 
 

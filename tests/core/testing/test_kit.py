@@ -248,8 +248,10 @@ class Unbounded(Plain):
     name = "unbounded"
 
     def allocate(self, view: View, fusion: Fusion, sizes: FloatPanel) -> FloatPanel:
+        count = np.abs(fusion.direction).sum(axis=1, keepdims=True)
         with np.errstate(invalid="ignore"):
-            return fusion.direction / np.abs(fusion.direction).sum(axis=1, keepdims=True)
+            shares: FloatPanel = fusion.direction / count
+        return shares
 
 
 @parametrize_with_checks([Plain()])
@@ -259,8 +261,9 @@ def test_allocator_passes(check: Callable[[], None]) -> None:
 
 def test_allocation_that_is_no_number_fails() -> None:
     history = random_history(1, rows=50)
-    neutral = Fusion(*[np.zeros((1, 4))] * 2, np.zeros((1, 4), np.int8), {}, calibrated=False)
-    answer = Unbounded().allocate(history.view([]), neutral, np.zeros((1, 4)))
+    zeros = np.zeros((1, 4))
+    neutral = Fusion(zeros, zeros, zeros.astype(np.int8), {}, calibrated=False)
+    answer = Unbounded().allocate(history.view([]), neutral, zeros)
     with pytest.raises(ComponentError, match="returned a allocation that is not a number"):
         checked_allocation(answer, history.view([]), "allocator unbounded")
 
