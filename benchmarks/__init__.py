@@ -1,1 +1,1 @@
-"""Measurements against peers, side by side in one run, with equality checked in that run."""
+"""Measurements of Weft and of peers in one run, which also checks that their results agree."""

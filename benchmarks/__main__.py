@@ -1,33 +1,25 @@
 """Every benchmark in one run: `make bench`, or `python -m benchmarks [NAME...]`."""
 
 import importlib
+import pkgutil
 import platform
 import sys
 from datetime import UTC, datetime
 
 from rich.console import Console
 
+import benchmarks
 import weft
 
-NAMES = (
-    "startup",
-    "features",
-    "beta",
-    "compose",
-    "whole",
-    "models",
-    "transformer",
-    "regime",
-    "monte_carlo",
-    "asof",
-    "store",
-    "cycle",
-    "stream",
-)
+NAMES = [
+    module.name
+    for module in pkgutil.iter_modules(benchmarks.__path__)
+    if not module.name.startswith("_")
+]
 
 
 def main(names: list[str]) -> None:
-    """Run the benchmarks named; all of them where none is."""
+    """Run some benchmarks, or all of them if `names` is empty."""
     console = Console(highlight=False)
     console.print(
         f"Weft {weft.__version__}, Python {platform.python_version()}, "
@@ -36,7 +28,7 @@ def main(names: list[str]) -> None:
     )
     unknown = sorted(set(names) - set(NAMES))
     if unknown:
-        sys.exit(f"no benchmark {unknown[0]!r}; there are {', '.join(NAMES)}")
+        sys.exit(f"no benchmark {unknown[0]!r}; choose from {', '.join(NAMES)}")
     for name in names or NAMES:
         importlib.import_module(f"benchmarks.{name}").main()
 

@@ -46,16 +46,16 @@ def main() -> None:
 
 
 def _facts(number: int) -> Facts:
-    """A day's value of each coin, known some hours later; a tenth of them corrected once."""
+    """Return daily values of each coin, known some hours later; a tenth is corrected once."""
     rng = np.random.default_rng(number)
     days = ROWS // 24 + 2
     facts = {}
     for coin in range(COINS):
         event = START + np.arange(-1, days - 1, dtype=np.int64) * DAY
         known = event + rng.integers(1, 9, days) * HOUR
-        fixed = rng.random(days) < 0.1
-        event = np.concatenate([event, event[fixed]])
-        known = np.concatenate([known, known[fixed] + 30 * HOUR])
+        corrected = rng.random(days) < 0.1
+        event = np.concatenate([event, event[corrected]])
+        known = np.concatenate([known, known[corrected] + 30 * HOUR])
         value = rng.normal(size=len(event))
         order = np.lexsort((event, known))
         subject = Subject("source", "asset", f"C{coin:03}")
@@ -67,13 +67,13 @@ def _weft(facts: list[Facts], rows: Times) -> list[FloatPanel]:
     instruments = [describe(f"C{coin:03}USDT") for coin in range(COINS)]
     plan = Plan(H1, H1, (metric("m"),), {})
     return [
-        metric_panel("m", each, ["source"], instruments, Reconciliation(), plan, rows).values
-        for each in facts
+        metric_panel("m", series, ["source"], instruments, Reconciliation(), plan, rows).values
+        for series in facts
     ]
 
 
 def _frame(facts: Facts) -> pl.DataFrame:
-    """The facts as a table, without late corrections of events that are no longer the newest."""
+    """Return the facts as a table, without corrections of events that are not the newest."""
     parts = []
     for subject, series in facts.items():
         newest = series.event_time >= np.maximum.accumulate(series.event_time)
@@ -108,13 +108,13 @@ _PREPARED: tuple[pl.DataFrame, list[pl.DataFrame]] | None = None
 
 
 def _prepare(facts: list[Facts], rows: Times) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
-    global _PREPARED  # noqa: PLW0603  # made once, outside of what is timed
-    _PREPARED = (_grid(rows), [_frame(each) for each in facts])
+    global _PREPARED  # noqa: PLW0603  # prepared once, outside of the timing
+    _PREPARED = (_grid(rows), [_frame(series) for series in facts])
     return _PREPARED
 
 
 def _check(facts: list[Facts], rows: Times) -> None:
-    """Stop where the three do not find the same."""
+    """Exit unless the three joins agree."""
     for ours, theirs, thirds in zip(
         _weft(facts[:2], rows), _polars(facts, rows), _pandas(facts[:2], rows), strict=False
     ):
@@ -132,7 +132,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _median(work: Callable[[], object]) -> float:
-    work()  # compiles
+    work()  # compiles first
     return statistics.median(_timed(work) for _ in range(ROUNDS))
 
 

@@ -1,4 +1,4 @@
-"""Rolling beta and residual of 1,000 coins, next to pandas and statsmodels."""
+"""Rolling beta and residual of 1,000 coins, against pandas and statsmodels."""
 
 import statistics
 import time
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
-from statsmodels.regression.rolling import (  # type: ignore[import-untyped]  # it ships no types
+from statsmodels.regression.rolling import (  # type: ignore[import-untyped]  # the package has no types
     RollingOLS,
 )
 
@@ -48,21 +48,21 @@ def main() -> None:
     for peer, difference in differences.items():
         if difference > TOLERANCE:
             raise SystemExit(f"{peer} differs by {difference:.1e}")
-    spent, cov, whole = list[float](), list[float](), list[float]()
+    spent, cov, full = list[float](), list[float](), list[float]()
     for _ in range(PEER_ROUNDS):
-        # They take turns, so that all see one machine.
+        # In turns, so that all run under the same load.
         spent += [_timed(ours) for _ in range(ROUNDS // PEER_ROUNDS)]
         cov.append(_timed(partial(_pandas_cov, series, frame)))
-        whole.append(_timed(partial(_pandas, series, frame)))
+        full.append(_timed(partial(_pandas, series, frame)))
     slow = _timed(partial(_statsmodels, x, some)) * COINS / STATSMODELS_COINS
-    # The quickest of each: whatever else runs on the machine only ever adds time.
+    # The quickest run of each: other programs on the machine only add time.
     weft = min(spent)
     table = Table("", "ms", "over Weft")
     table.title = f"{WINDOW}-day beta and residual, {COINS:,} coins x {DAYS:,} days"
     table.add_row("Weft, one thread", f"{weft * 1e3:,.1f}", "")
     for label, seconds in (
-        ("pandas, rolling.cov alone", min(cov)),
-        ("pandas, cov, var, means", min(whole)),
+        ("pandas, only rolling.cov", min(cov)),
+        ("pandas, cov, var, means", min(full)),
         (f"statsmodels RollingOLS, from {STATSMODELS_COINS} coins", slow),
     ):
         table.add_row(label, f"{seconds * 1e3:,.0f}", f"{seconds / weft:,.0f}x")
@@ -80,8 +80,8 @@ def _returns() -> Lines:
 
 
 def _weft(x: FloatPanel, y: FloatPanel) -> Lines:
-    found = fit(x, y, window=WINDOW, least=WINDOW, first_index=11, rows=DAYS, outputs=2)
-    return found[0], found[1]
+    lines = fit(x, y, window=WINDOW, least=WINDOW, first_index=11, rows=DAYS, outputs=2)
+    return lines[0], lines[1]
 
 
 def _pandas_cov(x: "pd.Series[float]", y: pd.DataFrame) -> pd.DataFrame:
@@ -99,15 +99,15 @@ def _statsmodels(x: FloatPanel, y: FloatPanel) -> Lines:
     explained = np.column_stack([np.ones(len(x)), x[:, 0]])
     fits = [RollingOLS(y[:, k], explained, WINDOW).fit().params for k in range(y.shape[1])]
     beta = np.column_stack([f[:, 1] for f in fits])
-    made = np.column_stack([(f * explained).sum(axis=1) for f in fits])
-    return beta, y - made
+    fitted = np.column_stack([(f * explained).sum(axis=1) for f in fits])
+    return beta, y - fitted
 
 
-def _difference(found: Lines, expected: Lines) -> float:
-    for ours, theirs in zip(found, expected, strict=True):
+def _difference(lines: Lines, expected: Lines) -> float:
+    for ours, theirs in zip(lines, expected, strict=True):
         if not np.array_equal(np.isnan(ours), np.isnan(theirs)):
             raise SystemExit("values are missing on one side only")
-    return max(float(np.nanmax(np.abs(o - t))) for o, t in zip(found, expected, strict=True))
+    return max(float(np.nanmax(np.abs(o - t))) for o, t in zip(lines, expected, strict=True))
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -128,7 +128,7 @@ def _layer(console: Console) -> None:
     for steps in (1, 5_000):
         times = []
         for _ in range(4):
-            # A view remembers its features, so that each round has its own.
+            # A view caches its features, so each round needs a new one.
             view = history.view(layer.needs, steps=steps)
             times.append(_timed(partial(layer.score, view)))
         spent = statistics.median(times[1:])

@@ -1,4 +1,4 @@
-"""Composing 1,000 symbols with the technical layer alone: time of each stage, peak memory."""
+"""Composing 1,000 symbols with only the technical layer: time of each stage, peak memory."""
 
 import resource
 import statistics
@@ -33,14 +33,14 @@ START = parse_time("2025-01-01T00:00:00Z")
 
 
 def main() -> None:
-    """Fill a lake, and measure in a process of its own, so that the peak memory is composing's."""
+    """Fill a lake, then measure in a new process, so that the peak memory is that of composing."""
     with TemporaryDirectory() as folder:
         for part in ("fill", "measure"):
             subprocess.run([sys.executable, "-m", "benchmarks.compose", part, folder], check=True)
 
 
 def fill(folder: Path) -> None:
-    """Store the history that is composed over."""
+    """Store the history to compose from."""
     engine, _ = _engine(folder)
     history = _candles(0, ROWS)
     started = time.perf_counter()
@@ -66,7 +66,7 @@ def measure(folder: Path) -> None:
     _timed(timings, "load the hot panel", lambda: engine.market.warm_up_to(as_of))
     engine.compose(engine.view(as_of))
     timings |= _live(engine, clock)
-    # The last of the live compositions, once more with nothing remembered.
+    # Repeat the last live composition without cached features.
     last = START + (ROWS + LIVE_STEPS) * HOUR
     warm = engine.report(engine.compose(engine.view(last)))
     engine.features.forget()
@@ -86,7 +86,7 @@ def measure(folder: Path) -> None:
 
 
 def _live(engine: Engine, clock: SimulatedClock) -> dict[str, float]:
-    """Return medians over a few closes: store, view and compose."""
+    """Return the median times of some closes: store, then view and compose."""
     stored, composed = [], []
     frame = _candles(ROWS, LIVE_STEPS)
     for step in range(LIVE_STEPS):

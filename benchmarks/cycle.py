@@ -1,11 +1,11 @@
-"""One live cycle over all sources at once, against what the slowest of them takes alone.
+"""A live cycle over all sources at once, against the time of the slowest source.
 
-The sandbox runs in a process of its own and answers each request 50 ms late. A day of a hundred
-symbols is collected first; then an hour passes, and what is due is fetched: that is what is timed.
-A source alone is bound by its own paging and rate limit; together they should take little more.
+The sandbox runs in another process and answers each request 50 ms late. The benchmark collects a
+day of a hundred symbols, lets an hour pass, and times the next round. One source is limited by its
+pages and its rate limit; all sources together should take little longer than the slowest.
 
-`bound` is what no client can beat: the requests a source made, 50 ms each, so many at once as it is
-asked; or what its rate limit makes so many requests wait, where that is longer.
+`bound` is the time that no client can beat: the requests of a source in parallel, 50 ms each, or
+the wait that its rate limit enforces, whichever is longer.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from weft_sandbox.market.more_coins import MORE_COINS
 
 LATENCY_SECONDS = 0.05
 IN_FLIGHT = 8
-"""Requests an exchange is asked at once, as one sets it who follows so many symbols."""
+"""Parallel requests to an exchange, as a user with that many symbols would set it."""
 DAYS = 1
 NAMES = [coin.name for coin in COINS + MORE_COINS]
 PAIRS = f"[{','.join(f'{name}USDT' for name in NAMES)}]"
@@ -49,14 +49,14 @@ SYMBOLS = {
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """What a live cycle took.
+    """The measurements of a live cycle.
 
     Attributes:
-        seconds: from its begin to its end.
-        cpu_seconds: of this process; what the sandbox takes comes on top.
-        new: facts it brought.
-        requests: it made.
-        bound_seconds: the longest time that any of its sources needs in any case.
+        seconds: duration.
+        cpu_seconds: of this process, without the sandbox.
+        new: number of new facts.
+        requests: number of requests.
+        bound_seconds: the highest lower bound of its sources.
     """
 
     seconds: float
@@ -81,24 +81,24 @@ def main() -> None:
 
 def _measure(url: str) -> None:
     names = http_providers(Registry(discover()))
-    # First alone: what is fetched before the clock starts makes the market for all.
-    alone = {name: _cycle(url, [name]) for name in names}
+    # Each source first runs without the others, which also builds the market for all.
+    single = {name: _cycle(url, [name]) for name in names}
     together = _cycle(url, names)
-    slowest = max(alone, key=lambda name: alone[name].seconds)
-    table = Table("source", "seconds alone", "bound", "requests", "CPU", title_justify="left")
+    slowest = max(single, key=lambda name: single[name].seconds)
+    table = Table("source", "seconds", "bound", "requests", "CPU", title_justify="left")
     table.title = (
         f"{len(names)} sources, {len(NAMES)} symbols, an hour later: {together.new:,} new facts"
     )
-    for name, one in sorted(alone.items(), key=lambda item: -item[1].seconds):
-        numbers = (one.seconds, one.bound_seconds, one.cpu_seconds)
+    for name, cycle in sorted(single.items(), key=lambda item: -item[1].seconds):
+        numbers = (cycle.seconds, cycle.bound_seconds, cycle.cpu_seconds)
         seconds, bound, cpu = (f"{number:.2f}" for number in numbers)
-        table.add_row(name, seconds, bound, f"{one.requests}", cpu)
+        table.add_row(name, seconds, bound, f"{cycle.requests}", cpu)
     console = Console(highlight=False)
     console.print(table)
-    total = sum(one.seconds for one in alone.values())
+    total = sum(cycle.seconds for cycle in single.values())
     console.print(
         f"All at once {together.seconds:.2f} s, {together.cpu_seconds:.2f} s of it this process's "
-        f"CPU: {together.seconds / alone[slowest].seconds:.2f}x of the slowest alone ({slowest}), "
+        f"CPU: {together.seconds / single[slowest].seconds:.2f}x of the slowest ({slowest}), "
         f"{together.seconds / together.bound_seconds:.2f}x of the highest bound; one after the "
         f"other they take {total:.1f} s.\n"
     )
@@ -129,22 +129,22 @@ def _cycle(url: str, names: list[str]) -> Cycle:
         seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
         requests, bound = _bound(engine, before)
         engine.close()
-    failed = {one.provider: one.error for one in first + second if one.error}
+    failed = {result.provider: result.error for result in first + second if result.error}
     if failed:
         raise SystemExit(f"a source failed: {failed}")
-    return Cycle(seconds, cpu, sum(one.new for one in second), requests, bound)
+    return Cycle(seconds, cpu, sum(result.new for result in second), requests, bound)
 
 
 def _bound(engine: Engine, before: list[SourceStatus]) -> tuple[int, float]:
-    """Return how many requests the last round made, and what the slowest source needs for its."""
-    # A source that had nothing to ask for still shows what it did in the round before.
-    status = (one for one in engine.collector.connections.status() if one not in before)
-    made = {one.name: one.requests for one in status}
+    """Return the number of requests of the last round, and the highest lower bound."""
+    # A source without a request still shows the numbers of the round before.
+    status = (s for s in engine.collector.connections.status() if s not in before)
+    requests = {source.name: source.requests for source in status}
     needs = (
-        _least_seconds(configured.component, made.get(configured.component.name, 0))
+        _least_seconds(configured.component, requests.get(configured.component.name, 0))
         for configured in engine.composition.providers
     )
-    return sum(made.values()), max(needs)
+    return sum(requests.values()), max(needs)
 
 
 def _least_seconds(provider: Provider, requests: int) -> float:
@@ -160,9 +160,9 @@ def _least_seconds(provider: Provider, requests: int) -> float:
 
 
 class _Shifted(SystemClock):
-    """The machine's clock, which begins an hour behind.
+    """The clock of the machine, an hour behind at first.
 
-    Not ahead: no candle counts as closed before the server's Date header says so.
+    A clock ahead would not do: no candle counts as closed before the Date header of the server.
     """
 
     offset = -HOUR
@@ -172,7 +172,7 @@ class _Shifted(SystemClock):
 
 
 def _at(url: str, now: int) -> None:
-    """Set the sandbox's clock, and give all rate limits anew."""
+    """Set the clock of the sandbox, and reset all rate limits."""
     httpx.delete(f"{url}/_sandbox/faults").raise_for_status()
     late = {"kind": "latency", "seconds": LATENCY_SECONDS}
     httpx.post(f"{url}/_sandbox/faults", json=late).raise_for_status()

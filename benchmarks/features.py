@@ -40,12 +40,12 @@ Rivals = dict[str, Callable[[], object]]
 
 @dataclass(frozen=True)
 class Indicator:
-    """One indicator as either side computes it.
+    """One indicator of Weft and of TA-Lib.
 
     Attributes:
         label: for the table.
-        feature: Weft's.
-        bare: the TA-Lib call alone.
+        feature: of Weft.
+        bare: only the TA-Lib call.
         same: TA-Lib's calls, and the arithmetic, for the outputs both have.
         stream: opens TA-Lib's live object on a history.
         update: the columns that object is given with each candle.
@@ -55,7 +55,7 @@ class Indicator:
     feature: StepFeature
     bare: Callable[[Series], object]
     same: Callable[[Series], Outputs]
-    stream: Callable[[Series], Any]  # TA-Lib's stubs leave out what its live objects can do
+    stream: Callable[[Series], Any]  # the stubs of TA-Lib lack the methods of its live objects
     update: tuple[str, ...] = ("close",)
 
 
@@ -194,7 +194,7 @@ def _market(rows: int, start: int) -> Candles:
 
 
 def _series(candles: Candles, rows: slice) -> list[Series]:
-    """Return each symbol's candles as TA-Lib likes them: contiguous."""
+    """Return the candles of each symbol as contiguous arrays, which TA-Lib reads fastest."""
     turned = {n: np.ascontiguousarray(getattr(candles, n)[rows].T) for n in FIELDS}
     return [{n: turned[n][symbol] for n in FIELDS} for symbol in range(SYMBOLS)]
 
@@ -206,20 +206,20 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _side_by_side(rivals: Rivals, rounds: int) -> dict[str, float]:
-    """Return the median time of each, in seconds; they take turns, so that all see one machine."""
+    """Return the median time of each, in seconds; they run in turns, under the same load."""
     times: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(rounds):
         for name, work in rivals.items():
             times[name].append(_timed(work))
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
-def _difference(found: FloatPanel, expected: FloatPanel, what: str) -> float:
-    """Return the largest difference in units of the panel's scale; stop where NaNs differ."""
-    if not np.array_equal(np.isnan(found), np.isnan(expected)):
+def _difference(panel: FloatPanel, expected: FloatPanel, what: str) -> float:
+    """Return the largest difference in units of the panel's scale; exit where NaNs differ."""
+    if not np.array_equal(np.isnan(panel), np.isnan(expected)):
         raise SystemExit(f"{what}: values are missing on one side only")
     scale = np.nanmax(np.abs(expected))
-    return float(np.nanmax(np.abs(found - expected)) / scale)
+    return float(np.nanmax(np.abs(panel - expected)) / scale)
 
 
 # History
@@ -233,13 +233,13 @@ def _history(console: Console, engine: FeatureEngine) -> None:
     _each(console, engine, inside, series)
     threads = f"{os.cpu_count()} threads"
     rivals: Rivals = {
-        "TA-Lib, one call each, results thrown away": partial(_bare, INDICATORS, series),
-        "TA-Lib, all outputs, kept as panels": partial(_kept, INDICATORS, series),
+        "TA-Lib, one call each, results discarded": partial(_bare, INDICATORS, series),
+        "TA-Lib, all outputs, kept as panels": partial(_outputs, INDICATORS, series),
         "Weft, one thread": partial(_weft, INDICATORS, FeatureEngine(1), inside),
         f"Weft, {threads}": partial(_weft, INDICATORS, engine, inside),
         f"Weft, {threads}, across blocks": partial(_weft, INDICATORS, engine, across),
     }
-    title = "All twelve together, all outputs of Weft's kept"
+    title = "All twelve together, with all outputs of Weft"
     _totals(console, title, _side_by_side(rivals, ROUNDS), 1e3, "ms")
 
 
@@ -267,15 +267,15 @@ def _bare(indicators: Sequence[Indicator], series: list[Series]) -> None:
             indicator.bare(symbol)
 
 
-def _kept(indicators: Sequence[Indicator], series: list[Series]) -> list[Outputs]:
-    found = []
+def _outputs(indicators: Sequence[Indicator], series: list[Series]) -> list[Outputs]:
+    outputs = []
     for indicator in indicators:
         panels = {o: np.empty((SYMBOLS, ROWS)) for o in indicator.same(series[0])}
         for k, symbol in enumerate(series):
             for output, values in indicator.same(symbol).items():
                 panels[output][k] = values
-        found.append(panels)
-    return found
+        outputs.append(panels)
+    return outputs
 
 
 def _weft(
@@ -287,16 +287,16 @@ def _weft(
 def _history_difference(
     indicator: Indicator, engine: FeatureEngine, candles: Candles, series: list[Series]
 ) -> float:
-    found = engine.panels(indicator.feature, candles, ROWS)
+    panels = engine.panels(indicator.feature, candles, ROWS)
     expected = [indicator.same(symbol) for symbol in series]
     return max(
-        _difference(found[o], np.column_stack([e[o] for e in expected]), f"{indicator.label}, {o}")
+        _difference(panels[o], np.column_stack([e[o] for e in expected]), f"{indicator.label}, {o}")
         for o in expected[0]
     )
 
 
 def _totals(console: Console, title: str, spent: dict[str, float], unit: float, name: str) -> None:
-    """Print each time, and how many times as long as Weft's a peer's is."""
+    """Print each time, and its ratio to that of Weft."""
     ours = [label for label in spent if label.startswith("Weft")]
     table = Table("", name, *(f"over {o.removeprefix('Weft, ')}" for o in ours), title=title)
     for label, seconds in spent.items():
@@ -309,7 +309,7 @@ def _totals(console: Console, title: str, spent: dict[str, float], unit: float, 
 
 
 def _live(console: Console) -> None:
-    """One new candle for every symbol and every indicator."""
+    """Measure one new candle for every symbol and every indicator."""
     candles = _market(ROWS + 2 * LIVE_ROUNDS + 40, BLOCK_START - ROWS)
     ends = range(ROWS + 20, ROWS + 21 + 2 * LIVE_ROUNDS)
     first, *later = (replace(candles.slice(0, end), generation=1) for end in ends)
@@ -319,7 +319,7 @@ def _live(console: Console) -> None:
     steps = [partial(_step, engine, panel) for panel in later]
     updates = [partial(_update, streams, _given(panel)) for panel in later]
     tails = [_series(panel, slice(len(panel) - TAIL, None)) for panel in later[:TAIL_ROUNDS]]
-    # Between two real candles everything leaves the cache. Taking turns comes close to that.
+    # Between two real candles everything leaves the cache; running in turns comes close to that.
     spent: dict[str, list[float]] = {"tail": [], "stream": [], "step": []}
     for k in range(LIVE_ROUNDS):
         spent["step"].append(_timed(steps[k]))
@@ -349,7 +349,7 @@ def _live(console: Console) -> None:
 
 
 def _given(panel: Candles) -> list[list[tuple[float, ...]]]:
-    """Return what each of TA-Lib's live objects is given with the latest candle."""
+    """Return the arguments of each live object of TA-Lib for the latest candle."""
     return [
         list(zip(*(getattr(panel, c)[-1].tolist() for c in i.update), strict=True))
         for i in INDICATORS
@@ -363,8 +363,8 @@ def _step(engine: FeatureEngine, panel: Candles) -> None:
 
 def _update(streams: list[list[Any]], given: list[list[tuple[float, ...]]]) -> None:
     for objects, rows in zip(streams, given, strict=True):
-        for one, candle in zip(objects, rows, strict=True):
-            one.update(*candle)
+        for indicator, candle in zip(objects, rows, strict=True):
+            indicator.update(*candle)
 
 
 def _check_live(
@@ -377,14 +377,14 @@ def _check_live(
     series = _series(newest, slice(None))
     to_history = to_stream = 0.0
     for indicator, objects in zip(INDICATORS, streams, strict=True):
-        found = engine.panels(indicator.feature, newest, 1)
+        panels = engine.panels(indicator.feature, newest, 1)
         expected = [indicator.same(symbol) for symbol in series]
         for output in expected[0]:
             last = np.array([[e[output][-1] for e in expected]])
-            to_history = max(to_history, _difference(found[output], last, indicator.label))
+            to_history = max(to_history, _difference(panels[output], last, indicator.label))
         if indicator.label not in {"OBV change 20", "Volume over SMA 20"}:
-            values = [np.atleast_1d(one.value)[0] for one in objects]
-            main = found[indicator.feature.outputs[0]]
+            values = [np.atleast_1d(live.value)[0] for live in objects]
+            main = panels[indicator.feature.outputs[0]]
             to_stream = max(to_stream, _difference(main, np.array([values]), indicator.label))
     console.print(
         f"Live values differ from TA-Lib over the whole history by {to_history:.0e}, "

@@ -1,4 +1,4 @@
-"""A trained model's forecast of 1,000 symbols at one close, next to the bare library's."""
+"""A trained model's forecast of 1,000 symbols at one close, against the bare library."""
 
 import statistics
 import time
@@ -22,7 +22,7 @@ ROWS = 1_600
 HORIZON = 12
 ROUNDS = 200
 MOST = 1.2
-"""How many times as long as the bare library a forecast may take."""
+"""Highest ratio of a forecast to the bare library."""
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     features = _features.matrix(view, model.config.features, cells)
     _expect_same(model, view, learned, features)
     rivals: dict[str, Callable[[], object]] = {
-        "XGBoost's inplace_predict alone": partial(learned.booster.inplace_predict, features),
+        "XGBoost, only inplace_predict": partial(learned.booster.inplace_predict, features),
         "its DMatrix and predict": lambda: learned.booster.predict(_columns(learned, features)),
         "Weft: columns, trees, mean, quantiles": lambda: model.predict(view),
         "of which the columns": lambda: _features.matrix(view, model.config.features, cells),
@@ -70,10 +70,10 @@ def _trained(console: Console, history: History, model: XGBoost) -> Specialist:
 def _expect_same(
     model: XGBoost, view: View, learned: Specialist, features: _features.Matrix
 ) -> None:
-    """Make sure that both sides say the same."""
-    said = model.predict(view).evidence["probability_up"].ravel()
+    """Exit unless both forecasts agree."""
+    chance = model.predict(view).evidence["probability_up"].ravel()
     bare = np.asarray(learned.booster.inplace_predict(features))[:, 2]
-    if not np.allclose(said[~np.isnan(said)], bare, atol=1e-6):
+    if not np.allclose(chance[~np.isnan(chance)], bare, atol=1e-6):
         raise SystemExit("the forecast is not what XGBoost says")
 
 
@@ -84,15 +84,15 @@ def _columns(learned: Specialist, features: _features.Matrix) -> xgboost.DMatrix
 def _side_by_side(rivals: dict[str, Callable[[], object]]) -> dict[str, float]:
     """Return the median time of each, in seconds.
 
-    They take turns, so that all see one machine, in an order drawn anew each time, so that none
-    always finds the cache as the same other one left it.
+    They run in turns, under the same load, in a random order, so that none always follows the
+    same other one in the cache.
     """
     times: dict[str, list[float]] = {name: [] for name in rivals}
     rng = np.random.default_rng(0)
     for _ in range(ROUNDS):
         for name in rng.permutation(list(rivals)).tolist():
             times[name].append(_timed(rivals[name]))
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def _timed(work: Callable[[], object]) -> float:

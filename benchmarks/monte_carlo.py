@@ -1,4 +1,4 @@
-"""Ten thousand paths of a jump diffusion: their cost, and how far a quantile varies by the draw."""
+"""Ten thousand paths of a jump diffusion: their cost, and the sampling error of quantiles."""
 
 import statistics
 import time
@@ -38,16 +38,16 @@ def main() -> None:
 def _speed(console: Console) -> None:
     rng = np.random.default_rng(0)
     draw = partial(_draw, rng)
-    whole = partial(_whole, rng)
+    simulated = partial(_simulated, rng)
     draw()
-    whole()
-    spent: dict[str, list[float]] = {"draw": [], "whole": []}
+    simulated()
+    spent: dict[str, list[float]] = {"draw": [], "simulate": []}
     for _ in range(ROUNDS):
         spent["draw"].append(_timed(draw))
-        spent["whole"].append(_timed(whole))
+        spent["simulate"].append(_timed(simulated))
     drawing, all_of_it = (statistics.median(spent[what]) for what in spent)
     table = Table("", "ms", "times drawing", title=f"Merton, {PATHS:,} paths of {STEPS} steps")
-    table.add_row("its normal variates alone, single precision", f"{drawing * 1e3:.1f}", "1.0")
+    table.add_row("only its normal variates, single precision", f"{drawing * 1e3:.1f}", "1.0")
     table.add_row(
         "paths, VaR, CVaR and drawdown", f"{all_of_it * 1e3:.1f}", f"{all_of_it / drawing:.2f}"
     )
@@ -60,10 +60,10 @@ def _draw(rng: np.random.Generator) -> object:
     return rng.standard_normal((STEPS, PATHS), dtype=np.float32)
 
 
-def _whole(rng: np.random.Generator, *, stratified: bool = True) -> tuple[float, ...]:
-    found = simulate(MARKET, STEPS, PATHS, rng, stratified=stratified)
-    losses = -np.expm1(found.terminal.astype(np.float64))
-    falls = -np.expm1(-found.fall.astype(np.float64))
+def _simulated(rng: np.random.Generator, *, stratified: bool = True) -> tuple[float, ...]:
+    paths = simulate(MARKET, STEPS, PATHS, rng, stratified=stratified)
+    losses = -np.expm1(paths.terminal.astype(np.float64))
+    falls = -np.expm1(-paths.fall.astype(np.float64))
     return (
         value_at_risk(losses, 0.95),
         value_at_risk(losses, 0.99),
@@ -75,12 +75,12 @@ def _whole(rng: np.random.Generator, *, stratified: bool = True) -> tuple[float,
 
 
 def _error(console: Console) -> None:
-    """Compare how far figures vary from seed to seed, at equal numbers of paths."""
+    """Compare the standard errors of figures over seeds, with equal numbers of paths."""
     names = ("VaR 95", "VaR 99", "CVaR 95", "CVaR 99", "drawdown, median", "drawdown, 95 %")
-    told = {
+    figures = {
         kind: np.array(
             [
-                _whole(np.random.default_rng([seed, int(kind)]), stratified=kind)
+                _simulated(np.random.default_rng([seed, int(kind)]), stratified=kind)
                 for seed in range(SEEDS)
             ]
         )
@@ -90,13 +90,13 @@ def _error(console: Console) -> None:
         "", "mean, plain", "mean, spread", "error, plain", "error, spread", "ratio",
         title=f"Standard error over {SEEDS} seeds",
     )  # fmt: skip
-    plain, spread = told[False].std(axis=0, ddof=1), told[True].std(axis=0, ddof=1)
+    plain, spread = figures[False].std(axis=0, ddof=1), figures[True].std(axis=0, ddof=1)
     for k, name in enumerate(names):
-        means = [f"{told[kind][:, k].mean():.5f}" for kind in (False, True)]
+        means = [f"{figures[kind][:, k].mean():.5f}" for kind in (False, True)]
         ratio = f"{spread[k] / plain[k]:.2f}"
         table.add_row(name, *means, f"{plain[k]:.6f}", f"{spread[k]:.6f}", ratio)
     console.print(table)
-    apart = np.abs(told[True].mean(axis=0) - told[False].mean(axis=0))
+    apart = np.abs(figures[True].mean(axis=0) - figures[False].mean(axis=0))
     if (apart > 4.0 * np.hypot(plain, spread) / np.sqrt(SEEDS)).any():
         raise SystemExit("spreading the paths moves a figure")
     if spread[1] > MOST_OF_PLAIN_ERROR * plain[1]:

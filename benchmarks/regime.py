@@ -1,4 +1,4 @@
-"""A step of the forward filter, next to hmmlearn scoring the same rows, and a live detection."""
+"""A step of the forward filter, against hmmlearn on the same rows, and a live detection."""
 
 import statistics
 import time
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from hmmlearn.hmm import GaussianHMM  # type: ignore[import-untyped]  # hmmlearn ships no types
+from hmmlearn.hmm import GaussianHMM  # type: ignore[import-untyped]  # the package has no types
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +25,7 @@ TOLERANCE = 1e-10
 
 @dataclass(frozen=True)
 class Pair:
-    """The same model twice."""
+    """The same model in Weft and in hmmlearn."""
 
     ours: ForwardFilter
     peers: GaussianHMM
@@ -39,12 +39,12 @@ def main() -> None:
     if difference > TOLERANCE:
         raise SystemExit(f"log likelihoods differ by {difference:.1e}")
     ours = _median(partial(pair.ours.run, observed)) / ROWS * 1e6
-    one = observed[:1]
+    row = observed[:1]
     table = Table("", "microseconds a row", title=f"4 states, 4 features, {ROWS:,} rows")
     table.add_row("Weft, filtered", f"{ours:.3f}")
-    table.add_row("Weft, one row alone", f"{_median(partial(pair.ours.run, one), 2000) * 1e6:.3f}")
+    table.add_row("Weft, one row", f"{_median(partial(pair.ours.run, row), 2000) * 1e6:.3f}")
     peers = _median(partial(pair.peers.predict_proba, observed)) / ROWS * 1e6
-    table.add_row("hmmlearn, smoothed: it knows the future", f"{peers:.3f}")
+    table.add_row("hmmlearn, smoothed: looks ahead", f"{peers:.3f}")
     console.print(table)
     console.print(f"Log likelihoods agree to {difference:.0e}.")
     if ours > MOST_MICROSECONDS:
@@ -72,7 +72,7 @@ def _difference(pair: Pair, observed: FloatPanel) -> float:
 
 
 def _median(work: Callable[[], object], rounds: int = ROUNDS) -> float:
-    """Return the median time in seconds, once it is compiled."""
+    """Return the median time in seconds, after compilation."""
     work()
     times = []
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""CPU time of `weft --help`, beside a bare interpreter and the imports it avoids."""
+"""CPU time of `weft --help`, against a bare interpreter and the imports it avoids."""
 
 import resource
 import statistics

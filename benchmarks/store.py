@@ -72,15 +72,15 @@ def _measure(console: Console, folder: Path) -> None:
     ):
         table.add_row(label, f"{seconds * 1e3:,.3f}", f"{seconds / SYMBOLS * 1e6:,.2f} us")
     expected = _from_lake(store)
-    found = hot.candles(hot.last_close, KEPT)
-    if found is None or not np.array_equal(found.close, expected, equal_nan=True):
+    panel = hot.candles(hot.last_close, KEPT)
+    if panel is None or not np.array_equal(panel.close, expected, equal_nan=True):
         raise SystemExit("memory and lake differ")
     console.print(table)
     console.print(
         f"Memory is {after / held:,.0f}x as fast as the compacted lake. On disk "
         f"{size_before / 1e6:.1f} MB before and {_size(folder / 'lake') / 1e6:.1f} MB after "
         f"compaction (replaced files stay for a day); bare Parquet {_size(plain) / 1e6:.1f} MB "
-        f"for the {CYCLES} cycles alone.\n"
+        f"for the {CYCLES} cycles only.\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""Messages a second through the stream layer, beside a bare loop that reads and parses JSON.
+"""Messages a second through the stream layer, against a bare loop that reads and parses JSON.
 
 A process of its own sends the same messages to both: of one venue, trades, unfinished and closed
 candles and changes of a book, of twenty symbols.
@@ -36,7 +36,7 @@ MINUTES = Interval.parse("1m")
 
 
 class Streamed(Binance):
-    """Binance with streams, whatever its own options are."""
+    """Binance with streams, independent of its options."""
 
     class Config(Binance.Config, StreamOptions):
         """Options."""
@@ -69,10 +69,10 @@ def main() -> None:
             table.add_row(name, f"{rate:,.0f}", f"{share:.2f}x", f"{cpu:.1f}", f"{memory:.0f}")
         console = Console(highlight=False)
         console.print(table)
-        seconds, cpu, memory, told = asyncio.run(_layer(f"{url}?rate={RATE}", len(messages)))
+        seconds, cpu, memory, counts = asyncio.run(_layer(f"{url}?rate={RATE}", len(messages)))
         console.print(
             f"Soak at {RATE:,} messages/s for {seconds:.1f} s: {cpu / seconds:.0%} of a core, "
-            f"{memory:.1f} MiB more at the end; {told}\n"
+            f"{memory:.1f} MiB more at the end; {counts}\n"
         )
     finally:
         server.terminate()
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 async def _bare(url: str, count: int) -> tuple[float, float, float, str]:
-    """Read and parse, and do nothing with it."""
+    """Read and parse messages, and discard them."""
     before = _usage()
     async with connect(url, compression=None, max_queue=256, ping_interval=None) as socket:
         await socket.send(orjson.dumps({"id": 1}).decode())
@@ -93,7 +93,7 @@ async def _bare(url: str, count: int) -> tuple[float, float, float, str]:
 
 
 async def _layer(url: str, count: int) -> tuple[float, float, float, str]:
-    """The same through everything there is: events, queue, candles, sums, books."""
+    """Pass the same messages through events, queue, candles, sums and books."""
     provider = Streamed(Streamed.Config(streams=("candles", "trades", "book"), symbols=SYMBOLS))
     request = Request(MINUTES, SYMBOLS, since=0)
     clock = SystemClock()
@@ -127,9 +127,9 @@ async def _layer(url: str, count: int) -> tuple[float, float, float, str]:
         status = streamer.status()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-    one = status[0]
-    told = f"{one.conflated:,} merged, {one.malformed} malformed, {one.dropped} dropped"
-    return seconds, *used, told
+    first = status[0]
+    counts = f"{first.conflated:,} merged, {first.malformed} malformed, {first.dropped} dropped"
+    return seconds, *used, counts
 
 
 def _pointed(spec: StreamSpec, url: str) -> StreamSpec:
@@ -146,8 +146,8 @@ def _pointed(spec: StreamSpec, url: str) -> StreamSpec:
 
 def _usage() -> tuple[float, float]:
     used = resource.getrusage(resource.RUSAGE_SELF)
-    with open("/proc/self/statm", encoding="ascii") as told:  # noqa: PTH123  # a file of the kernel
-        resident = int(told.read().split()[1]) * resource.getpagesize() / 2**20
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  # a file of the kernel
+        resident = int(file.read().split()[1]) * resource.getpagesize() / 2**20
     return used.ru_utime + used.ru_stime, resident
 
 
@@ -157,10 +157,10 @@ def _since(before: tuple[float, float]) -> tuple[float, float]:
 
 
 def _messages(count: int) -> list[bytes]:
-    """Return messages as Binance words them, half of them trades."""
+    """Return messages in the form of Binance, half of them trades."""
     now = time.time_ns() // 1_000_000
     opened = now // 60_000 * 60_000
-    found = []
+    messages = []
     for number in range(count):
         turn, symbol = number // len(SYMBOLS), SYMBOLS[number % len(SYMBOLS)]
         price = f"{100 + turn % 7:.2f}"
@@ -175,17 +175,17 @@ def _messages(count: int) -> list[bytes]:
             kline = {"t": opened, "T": opened + 59_999, "s": symbol, "i": "1m", "x": False}
             kline |= {"o": price, "h": price, "l": price, "c": price, "v": "9.0", "n": number}
             event = {"e": "kline", "E": now, "s": symbol, "k": kline}
-        found.append(orjson.dumps(event))
-    return found
+        messages.append(orjson.dumps(event))
+    return messages
 
 
-def _serve(told: Connection, messages: list[bytes]) -> None:
-    asyncio.run(_send(told, messages))
+def _serve(port_pipe: Connection, messages: list[bytes]) -> None:
+    asyncio.run(_send(port_pipe, messages))
 
 
-async def _send(told: Connection, messages: list[bytes]) -> None:
+async def _send(port_pipe: Connection, messages: list[bytes]) -> None:
     async with serve(partial(_feed, messages), "127.0.0.1", 0, compression=None) as server:
-        told.send(next(iter(server.sockets)).getsockname()[1])
+        port_pipe.send(next(iter(server.sockets)).getsockname()[1])
         await asyncio.get_running_loop().create_future()
 
 
@@ -207,7 +207,7 @@ async def _feed(messages: list[bytes], connection: ServerConnection) -> None:
 
 
 def _frame(message: bytes) -> bytes:
-    # Framed by hand: the sender must be faster than who is measured.
+    # Framed by hand: the sender must be faster than the receiver under test.
     length = len(message)
     size = bytes([length]) if length < 126 else b"\x7e" + length.to_bytes(2, "big")
     return b"\x81" + size + message

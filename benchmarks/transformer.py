@@ -1,4 +1,4 @@
-"""The transformer's 50 dropout passes, against 50 passes of torch's own layers one by one."""
+"""The 50 dropout passes of the transformer, against 50 passes of the layers of torch."""
 
 import os
 import statistics
@@ -37,7 +37,7 @@ TOLERANCE = 1e-5
 
 
 class Twin(nn.Module):
-    """The same network out of torch's own layers, with dropout wherever they put it."""
+    """The same network from layers of torch, with dropout at the same places."""
 
     def __init__(self, network: Network, build: Architecture) -> None:
         super().__init__()
@@ -48,13 +48,13 @@ class Twin(nn.Module):
         self.dropout = nn.Dropout(build.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return one pass, with masks of its own for every element."""
+        """Return one pass with separate masks for every element."""
         embedded = self.dropout(self.lstm(x)[0] + self.straight(x))
         raw: Tensor = self.head(self.dropout(self.last(self.lower(embedded))[:, -1]))
         return raw
 
     def masked(self, x: Tensor, masks: Masks, number: int) -> Outputs:
-        """Return the pass of one mask, computed for every candle from the bottom up."""
+        """Return the pass of one mask, computed from the first layer for every candle."""
         attention, feed_forward, hidden, head = (mask[:, number, None] for mask in masks)
         last, embedded = self.last, self.lower(self.lstm(x)[0] + self.straight(x))
         calm = last.norm1(embedded) * attention
@@ -66,7 +66,7 @@ class Twin(nn.Module):
 
 
 def _torch_layer(layer: EncoderLayer, build: Architecture) -> nn.TransformerEncoderLayer:
-    """Return torch's own layer with the same weights."""
+    """Return a layer of torch with the same weights."""
     twin = nn.TransformerEncoderLayer(
         build.width,
         build.heads,
@@ -96,7 +96,7 @@ def main() -> None:
     options = Options()
     build = architecture(options, HORIZON)
     network = build_network(build, seed=0).eval()
-    # A fresh head says the same of everything.
+    # A new head gives every input the same output.
     nn.init.normal_(network.head.weight, generator=torch.Generator().manual_seed(1))
     masks = draw_masks(build, 1, build.passes, torch.Generator().manual_seed(2))
     twin = Twin(network, build).train()
@@ -110,7 +110,7 @@ def main() -> None:
     )
     inputs = {n: rng.normal(size=(n, build.window, len(INPUTS))) for n in SYMBOLS}
     spent = {n: _side_by_side(_rivals(forecaster, twin, inputs[n])) for n in SYMBOLS}
-    for name in (OURS, "Weft, the passes alone", ONE):
+    for name in (OURS, "Weft, only the passes", ONE):
         table.add_row(name, *(f"{spent[n][name] * 1e3:,.1f}" for n in SYMBOLS))
     apart = {n: spent[n][ONE] * build.passes for n in SYMBOLS}
     together = {n: spent[n][BATCH] * n for n in SYMBOLS}
@@ -127,10 +127,10 @@ def _rivals(
     single = torch.from_numpy(inputs).float()
 
     def weft() -> object:
-        # Each window by itself, the mixture's quantiles included.
+        # Window by window, with the quantiles of the mixture.
         return forecaster.forecast(inputs)
 
-    def passes_alone() -> object:
+    def only_passes() -> object:
         return forecaster.passes(inputs)
 
     def one_pass() -> object:
@@ -141,7 +141,7 @@ def _rivals(
         with torch.inference_mode():
             return twin(single[:1].repeat(forecaster.build.passes, 1, 1))
 
-    return {OURS: weft, "Weft, the passes alone": passes_alone, ONE: one_pass, BATCH: one_batch}
+    return {OURS: weft, "Weft, only the passes": only_passes, ONE: one_pass, BATCH: one_batch}
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -151,26 +151,26 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _side_by_side(rivals: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Return the median seconds of each; they take turns, so that all see one machine."""
+    """Return the median time of each, in seconds; they run in turns, under the same load."""
     for work in rivals.values():
         work()
     times: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(ROUNDS):
         for name, work in rivals.items():
             times[name].append(_timed(work))
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def _check(console: Console, forecaster: Forecaster, twin: Twin) -> None:
-    """Stop where a pass differs from the same pass computed by itself by torch's own layers."""
+    """Exit unless each pass equals the same pass computed separately by layers of torch."""
     inputs = np.random.default_rng(4).normal(size=(5, forecaster.build.window, len(INPUTS)))
-    said = forecaster.passes(inputs)
+    passes = forecaster.passes(inputs)
     twin.double().eval()
     worst = 0.0
     with torch.no_grad():
         for number in range(forecaster.build.passes):
-            alone = twin.masked(torch.from_numpy(inputs), forecaster.masks, number)
-            for ours, theirs in zip(said, alone, strict=True):
+            separate = twin.masked(torch.from_numpy(inputs), forecaster.masks, number)
+            for ours, theirs in zip(passes, separate, strict=True):
                 worst = max(worst, float((ours[:, number] - theirs).abs().max()))
     if worst > TOLERANCE:
         raise SystemExit(f"a pass differs from the same pass by itself by {worst:.1e}")

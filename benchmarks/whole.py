@@ -1,8 +1,8 @@
 """Composing 100 symbols with every layer and trained models: time a symbol, and peak memory.
 
-The market is made up, and so is what is told about it: 400 days of hourly candles, the metrics that
-the layers ask for once a day, and headlines. The models are trained on it for real, the transformer
-for one epoch only, which changes nothing about how long using it takes.
+The data is made up: 400 days of hourly candles, daily values of the metrics that the layers need,
+and headlines. The models are really trained on it, the transformer for one epoch only, which does
+not change the time of a forecast.
 """
 
 import resource
@@ -42,7 +42,7 @@ START = parse_time("2025-01-01T00:00:00Z")
 
 
 def main() -> None:
-    """Fill and train, then measure in processes of their own, so that memory is theirs alone."""
+    """Fill and train, then measure in new processes, so that their memory is that of composing."""
     with TemporaryDirectory() as folder:
         for part in ("prepare", "measure", "weigh"):
             subprocess.run([sys.executable, "-m", "benchmarks.whole", part, folder], check=True)
@@ -98,7 +98,7 @@ def measure(folder: Path) -> None:
 
 
 def weigh(folder: Path) -> None:
-    """Print the memory of composing without models, and what each one adds when it is loaded."""
+    """Print the memory of composing without models, and the addition of each loaded model."""
     engine, _ = _engine(folder)
     engine.features.compile(engine.step_features())
     as_of = START + ROWS * HOUR
@@ -187,20 +187,20 @@ def _facts() -> pl.DataFrame:
 
 
 def _news() -> pl.DataFrame:
-    """Return a headline about some coin every so often."""
+    """Return headlines about random coins at random times."""
     rng = np.random.default_rng(2)
     count = DAYS * NEWS_A_DAY
     known = np.sort(START + rng.integers(0, DAYS * DAY, count))
     titles = [coin.title for coin in (*COINS, *MORE_COINS)]
-    said = ("surges to a record", "plunges after a hack", "wins approval", "faces a lawsuit")
-    about = [titles[i] for i in rng.integers(0, len(titles), count)]
-    what = [said[i] for i in rng.integers(0, len(said), count)]
+    verbs = ("surges to a record", "plunges after a hack", "wins approval", "faces a lawsuit")
+    names = [titles[i] for i in rng.integers(0, len(titles), count)]
+    phrases = [verbs[i] for i in rng.integers(0, len(verbs), count)]
     return pl.DataFrame(
         {
             "id": [str(i) for i in range(count)],
             "event_time": pl.Series(known).cast(UTC_MICROS),
             "known_at": pl.Series(known).cast(UTC_MICROS),
-            "title": [f"{name} {verb}" for name, verb in zip(about, what, strict=True)],
+            "title": [f"{name} {verb}" for name, verb in zip(names, phrases, strict=True)],
             "summary": [""] * count,
             "url": [""] * count,
             "feed": [f"feed{i}" for i in rng.integers(0, 12, count)],
@@ -221,7 +221,7 @@ def _peak_mib() -> float:
 
 
 if __name__ == "__main__":
-    # The first process sets what the others, which import polars, find in their environment.
+    # The first process sets the environment for the others, which import polars.
     return_freed_memory()
     if len(sys.argv) > 2:
         parts = {"prepare": prepare, "measure": measure, "weigh": weigh}

@@ -1,7 +1,7 @@
-"""A composition with every trained component: trained, recorded, and composed again elsewhere.
+"""A composition with every trained component: trained and recorded, then replayed.
 
-``python -m tests.arithmetic.composed FOLDER`` composes what was recorded in a folder again, under
-whatever arithmetic the environment asks for, and prints how it compares.
+``python -m tests.arithmetic.composed FOLDER`` replays the signals recorded in a folder, under the
+arithmetic that the environment selects, and prints the differences as JSON.
 """
 
 import json
@@ -22,7 +22,7 @@ from weft.foundation.times import HOUR, parse_time
 
 NOW = parse_time("2026-04-01T00:00:00Z")
 ROWS = 6
-"""Decision rows that are recorded; training knows nothing of them."""
+"""Decision rows to record; training does not see them."""
 
 OVERRIDES = (
     "history_days=90",
@@ -54,12 +54,12 @@ OVERRIDES = (
 
 
 def engine_in(folder: Path) -> Engine:
-    """Return the engine whose stores lie in a folder."""
+    """Return the engine with its stores in a folder."""
     return make_engine(folder, *OVERRIDES, clock=SimulatedClock(NOW))
 
 
 def train_and_record(folder: Path) -> int:
-    """Collect a history, train all that is trained, and record signals; return how many."""
+    """Collect a history, train every component, record signals, and return their number."""
     engine = fetch(engine_in(folder))
     for key in engine.composition.trained:
         engine.trainer.train(key, NOW - ROWS * HOUR)
@@ -72,20 +72,20 @@ def train_and_record(folder: Path) -> int:
 
 
 def compare(folder: Path) -> dict[str, object]:
-    """Return how what was recorded compares with what is composed under this arithmetic."""
+    """Return how the recorded signals compare with a replay under this arithmetic."""
     engine = engine_in(folder)
-    made = list(replay(engine, engine.ledger.entries()))
-    whole = engine.compose(engine.view(NOW, ROWS))
+    replayed = list(replay(engine, engine.ledger.entries()))
+    many = engine.compose(engine.view(NOW, ROWS))
     apart = [
         f"{name} of row {place}"
         for place, row in enumerate(_rows())
-        for name in _unlike(engine.compose(engine.view(row)), whole, place)
+        for name in _different_panels(engine.compose(engine.view(row)), many, place)
     ]
     engine.close()
     return {
-        "outcomes": Counter(one.outcome for one in made),
-        "different": sorted({path for one in made for path in one.differences}),
-        "largest": max((d.gap or 0.0 for one in made for d in one.fields), default=0.0),
+        "outcomes": Counter(entry.outcome for entry in replayed),
+        "different": sorted({path for entry in replayed for path in entry.differences}),
+        "largest": max((d.gap or 0.0 for entry in replayed for d in entry.fields), default=0.0),
         "apart": apart,
     }
 
@@ -94,19 +94,19 @@ def _rows() -> range:
     return range(NOW - (ROWS - 1) * HOUR, NOW + 1, HOUR)
 
 
-def _unlike(single: Composed, whole: Composed, place: int) -> Iterator[str]:
-    """Yield the panels of which a row by itself is not, to the last bit, the row among many."""
-    many = _panels(whole)
+def _different_panels(single: Composed, many: Composed, place: int) -> Iterator[str]:
+    """Yield the names of panels whose single row differs in any bit from the row among many."""
+    panels = _panels(many)
     for name, panel in _panels(single).items():
-        if not np.array_equal(panel[0], many[name][place], equal_nan=True):
+        if not np.array_equal(panel[0], panels[name][place], equal_nan=True):
             yield name
 
 
 def _panels(composed: Composed) -> Mapping[str, FloatPanel]:
-    """Return the panels of figures before they are rounded, by name."""
-    found = {"score": composed.fusion.score, "confidence": composed.fusion.confidence}
-    found |= {"stop_loss": composed.levels.stop_loss, "take_profit": composed.levels.take_profit}
-    found |= {"size": composed.sizes.fraction}
+    """Return the panels of figures by name, before rounding."""
+    panels = {"score": composed.fusion.score, "confidence": composed.fusion.confidence}
+    panels |= {"stop_loss": composed.levels.stop_loss, "take_profit": composed.levels.take_profit}
+    panels |= {"size": composed.sizes.fraction}
     parts: dict[str, Mapping[str, FloatPanel]] = {
         "risk": composed.levels.figures,
         "sizing": composed.sizes.evidence,
@@ -119,9 +119,9 @@ def _panels(composed: Composed) -> Mapping[str, FloatPanel]:
         parts[name] = {**middle, **quantiles, **forecast.evidence}
     if composed.regime is not None:
         parts["regime"] = {"probability": composed.regime.probability}
-    for part, panels in parts.items():
-        found |= {f"{part} {name}": panel for name, panel in panels.items()}
-    return found
+    for part, named in parts.items():
+        panels |= {f"{part} {name}": panel for name, panel in named.items()}
+    return panels
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whether an element's value depends on where in an array it stands, for functions of NumPy."""
+"""Functions of NumPy whose value of an element depends on its place in the array."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -19,23 +19,23 @@ FUNCTIONS: dict[str, Callable[[Floats], Floats]] = {
     "power": lambda values: values**1.7,
     "interp": lambda values: np.interp(values, np.linspace(0.0, 1.0, 9), np.arange(9.0) ** 2),
 }  # fmt: skip
-"""What components compute of panels, element by element."""
+"""Functions that components apply to panels element by element."""
 
 MOST = 70
-"""Longest array: several of the widest vectors, and each number of elements that is left over."""
+"""Longest array: several of the widest vectors, with every possible remainder."""
 
 
-def unlike() -> Iterator[str]:
-    """Yield where an element among others is not what it is alone."""
+def place_dependent() -> Iterator[str]:
+    """Yield the cases in which an element among others differs from the single element."""
     values = np.random.default_rng(1).uniform(0.01, 0.99, MOST)
     for name, function in FUNCTIONS.items():
-        alone = np.array([function(values[place : place + 1])[0] for place in range(MOST)])
+        single = np.array([function(values[place : place + 1])[0] for place in range(MOST)])
         for length in range(1, MOST + 1):
             for first in (0, 1, 3):
                 part = slice(first, min(first + length, MOST))
-                if (function(values[part]) != alone[part]).any():
+                if (function(values[part]) != single[part]).any():
                     yield f"{name} of {length} elements from the {first}th on"
-        grid, expected = values.reshape(10, 7), alone.reshape(10, 7)
+        grid, expected = values.reshape(10, 7), single.reshape(10, 7)
         for layout, turned in (("columns", grid.T), ("every second", grid[::2, ::3])):
             wanted = expected.T if layout == "columns" else expected[::2, ::3]
             if (function(turned) != wanted).any():
@@ -43,4 +43,4 @@ def unlike() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(unlike()))
+    sys.stdout.write("\n".join(place_dependent()))

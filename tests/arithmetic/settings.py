@@ -1,6 +1,6 @@
-"""Settings of the environment under which libraries compute by other instructions.
+"""Environment variables that make libraries compute with other instructions.
 
-Each is harmless where a library or a processor does not know it.
+A library or a processor that does not know a variable ignores it.
 """
 
 import os
@@ -27,7 +27,7 @@ PLAINEST: Final[Mapping[str, str]] = {
     **_NUMPY_PLAIN,
     **_GLIBC_PLAIN,
 }
-"""The oldest instructions of every library at once."""
+"""The oldest instructions of every library."""
 
 TWO_THREADS: Final[Mapping[str, str]] = {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
 
@@ -52,11 +52,11 @@ SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
     "c library plain": _GLIBC_PLAIN,
     "numba generic": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
 }
-"""By name; those that ask for instructions a processor may lack only where it has them."""
+"""By name. Settings for instructions that the processor lacks are left out."""
 
 
 def run_under(setting: Mapping[str, str], module: str, *arguments: str) -> str:
-    """Run a module of the tests in a process of its own, and return what it printed."""
+    """Run a module of the tests in a new process, and return its output."""
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Under whatever instructions: rows by themselves, and replays of what another machine recorded."""
+"""Single rows and replays give the same signals under every set of instructions."""
 
 import json
 from collections.abc import Mapping
@@ -8,57 +8,60 @@ from typing import Any
 import pytest
 
 from tests.arithmetic.composed import train_and_record
-from tests.arithmetic.functions import unlike
+from tests.arithmetic.functions import place_dependent
 from tests.arithmetic.settings import PLAINEST, ROOT, SETTINGS, TWO_THREADS, run_under
 from weft.engine.replay import TOLERANCE, Outcome
 from weft.foundation.arithmetic import own_arithmetic
+from weft.testing.conformance import CHECKS
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
-    """A folder of stores and models, and how many signals were recorded in it."""
+    """A folder with stores and models, and the number of signals recorded in it."""
     folder = tmp_path_factory.mktemp("recorded")
     return folder, train_and_record(folder)
 
 
 def compared(recorded: tuple[Path, int], setting: Mapping[str, str]) -> dict[str, Any]:
     folder, count = recorded
-    found: dict[str, Any] = json.loads(run_under(setting, "tests.arithmetic.composed", str(folder)))
-    assert sum(found["outcomes"].values()) == count
-    return found
+    comparison: dict[str, Any] = json.loads(
+        run_under(setting, "tests.arithmetic.composed", str(folder))
+    )
+    assert sum(comparison["outcomes"].values()) == count
+    return comparison
 
 
-def expect_agreement(found: Mapping[str, Any]) -> None:
-    assert found["apart"] == []
-    # A signal may differ where a figure lies on an edge; of these figures none does.
-    assert Outcome.DIFFERENT not in found["outcomes"], found["different"]
-    assert found["largest"] <= TOLERANCE
+def expect_agreement(comparison: Mapping[str, Any]) -> None:
+    assert comparison["apart"] == []
+    # A signal may differ where a figure lies on a threshold; none of these figures does.
+    assert Outcome.DIFFERENT not in comparison["outcomes"], comparison["different"]
+    assert comparison["largest"] <= TOLERANCE
 
 
-def test_functions_do_not_ask_where_an_element_stands() -> None:
-    assert list(unlike()) == []
+def test_functions_do_not_depend_on_the_place_of_an_element() -> None:
+    assert list(place_dependent()) == []
 
 
-def test_nor_by_the_plainest_instructions() -> None:
+def test_functions_do_not_depend_on_the_place_under_the_oldest_instructions() -> None:
     assert run_under(PLAINEST, "tests.arithmetic.functions") == ""
 
 
-def test_a_machine_with_the_plainest_instructions_replays_what_this_one_recorded(
+def test_replay_under_the_oldest_instructions_agrees(
     recorded: tuple[Path, int],
 ) -> None:
     expect_agreement(compared(recorded, PLAINEST))
 
 
 @pytest.mark.slow
-def test_threads_change_nothing(recorded: tuple[Path, int]) -> None:
-    found = compared(recorded, TWO_THREADS)
-    expect_agreement(found)
-    assert found["outcomes"] == {Outcome.IDENTICAL: recorded[1]}
+def test_number_of_threads_changes_no_bit(recorded: tuple[Path, int]) -> None:
+    comparison = compared(recorded, TWO_THREADS)
+    expect_agreement(comparison)
+    assert comparison["outcomes"] == {Outcome.IDENTICAL: recorded[1]}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
-def test_every_setting(recorded: tuple[Path, int], name: str) -> None:
+def test_replay_under_every_setting_agrees(recorded: tuple[Path, int], name: str) -> None:
     assert run_under(SETTINGS[name], "tests.arithmetic.functions") == ""
     expect_agreement(compared(recorded, SETTINGS[name]))
 
@@ -66,14 +69,12 @@ def test_every_setting(recorded: tuple[Path, int], name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["plainest", "plainest, two threads", "mkl compatible"])
 def test_trained_components_keep_to_their_contract(name: str) -> None:
-    """All checks of the kit, over fewer rows, over other symbols, in another order."""
-    files = ("models/test_transformer.py", "models/test_xgboost.py", "regimes/test_hmm.py")
-    chosen = ("-q", "-k", "keeps_to or test_conformance", "-p", "no:cacheprovider")
-    paths = [str(ROOT / "tests" / "plugins" / file) for file in files]
-    assert " passed" in run_under(SETTINGS[name], "pytest", *chosen, *paths)
+    chosen = ("-q", "-k", " or ".join(CHECKS), "-p", "no:cacheprovider")
+    folders = [str(ROOT / "tests" / "plugins" / name) for name in ("models", "regimes")]
+    assert " passed" in run_under(SETTINGS[name], "pytest", *chosen, *folders)
 
 
-def test_an_arithmetic_names_what_the_last_bits_depend_on() -> None:
-    own = own_arithmetic()
-    assert {"processor", "system", "numpy", "numba"} <= own.keys()
-    assert all(own.values())
+def test_arithmetic_names_everything_that_the_last_bits_depend_on() -> None:
+    arithmetic = own_arithmetic()
+    assert {"processor", "system", "numpy", "numba"} <= arithmetic.keys()
+    assert all(arithmetic.values())

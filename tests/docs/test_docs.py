@@ -1,4 +1,4 @@
-"""The documents say what the code says."""
+"""The documents agree with the code."""
 
 import inspect
 import re
@@ -9,7 +9,13 @@ import pytest
 import weft
 from weft.plugins import hookspecs
 from weft.plugins.records import GROUPS
-from weft.testing import PORTFOLIO_RISK_CHECKS, PROVIDER_CHECKS, SINK_CHECKS
+from weft.testing import (
+    EXECUTOR_CHECKS,
+    HOOK_CHECKS,
+    PORTFOLIO_RISK_CHECKS,
+    PROVIDER_CHECKS,
+    SINK_CHECKS,
+)
 from weft.testing.conformance import CHECKS, TRAINED_CHECKS
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +36,7 @@ def test_every_entry_point_group_is_described_with_its_kind() -> None:
     assert dict(rows) == GROUPS
 
 
-def test_every_base_class_named_is_public_and_has_the_methods_named() -> None:
+def test_every_base_class_is_public_and_has_its_methods() -> None:
     rows = re.findall(r"^\| `weft\.\w+` \| \w+ \| (.+?) \| (.+?) \|$", PLUGINS, re.MULTILINE)
     assert len(rows) == len(GROUPS)
     for bases, methods in rows:
@@ -46,20 +52,26 @@ def test_every_base_class_named_is_public_and_has_the_methods_named() -> None:
 def test_every_check_of_the_kit_is_described() -> None:
     section = PLUGINS.partition("## Conformance")[2]
     checks, _, rest = section.partition("### Providers")
-    of_providers, _, of_sinks = rest.partition("### Sinks")
-    named = re.findall(r"^\| `(\w+)` \|", checks, re.MULTILINE)
-    assert named == [*CHECKS, *TRAINED_CHECKS]
-    assert re.findall(r"^\| `(\w+)` \|", of_providers, re.MULTILINE) == list(PROVIDER_CHECKS)
-    of_sinks, _, of_portfolio_risks = of_sinks.partition("### Portfolio risks")
-    assert re.findall(r"^\| `(\w+)` \|", of_sinks, re.MULTILINE) == list(SINK_CHECKS)
-    described = re.findall(r"^\| `(\w+)` \|", of_portfolio_risks, re.MULTILINE)
-    assert described == list(PORTFOLIO_RISK_CHECKS)
+    of_providers, _, rest = rest.partition("### Sinks")
+    of_sinks, _, rest = rest.partition("### Portfolio risks")
+    of_portfolio_risks, _, rest = rest.partition("### Executors")
+    of_executors, _, of_hooks = rest.partition("`parametrize_hook_checks")
+    tables = {
+        checks: (*CHECKS, *TRAINED_CHECKS),
+        of_providers: PROVIDER_CHECKS,
+        of_sinks: SINK_CHECKS,
+        of_portfolio_risks: PORTFOLIO_RISK_CHECKS,
+        of_executors: EXECUTOR_CHECKS,
+        of_hooks: HOOK_CHECKS,
+    }
+    for text, names in tables.items():
+        assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(names)
 
 
 @pytest.mark.parametrize(
     "document", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
 )
-def test_every_link_and_path_leads_somewhere(document: str) -> None:
+def test_every_link_has_a_target(document: str) -> None:
     text = (ROOT / document).read_text()
     links = re.findall(r"\]\((?!http)([^)#]+)\)", text)
     assert all((ROOT / document).parent.joinpath(link).exists() for link in links), links

@@ -47,12 +47,12 @@ def test_examples_of_components_keep_to_their_contracts(name: str) -> None:
     report.raise_if_failed()
 
 
-def test_the_example_of_a_feature_keeps_to_its_contract() -> None:
+def test_example_of_a_feature_keeps_to_its_contract() -> None:
     excused = {"imports_light": "a document"}
     check_feature(written()["Ema"](), expected_failures=excused).raise_if_failed()
 
 
-def test_the_example_of_a_sink_keeps_to_its_contract(tmp_path: Path) -> None:
+def test_example_of_a_sink_keeps_to_its_contract(tmp_path: Path) -> None:
     lines = written()["Lines"]
     path = tmp_path / "signals.jsonl"
     excused = {"imports_light": "a document"}
@@ -66,7 +66,7 @@ def test_the_example_of_a_portfolio_risk_keeps_to_its_contract() -> None:
 
 
 def answer(request: httpx.Request) -> httpx.Response:
-    """Tell a value of every day, stamped with its beginning, as the example says its API does."""
+    """Answer like the API of the example: a value of every day, dated by its beginning."""
     now = parse_time("2026-01-01T12:00:00Z")
     if request.url.params["asset"] not in {"BTC", "ETH"}:
         return httpx.Response(404, json={"error": "unknown asset"})
@@ -77,7 +77,7 @@ def answer(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json={"data": rows})
 
 
-def test_the_example_of_a_provider_keeps_to_its_contract() -> None:
+def test_example_of_a_provider_keeps_to_its_contract() -> None:
     example = written()["Example"]
     case: ProviderCase = written()["CASE"]
     assert case.provider.config.api_key == SecretStr("any")

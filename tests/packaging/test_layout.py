@@ -1,4 +1,4 @@
-"""Guards of the layout: traps that an editable install hides until a user meets them."""
+"""The layout of the packages: mistakes that an editable install hides until a user meets them."""
 
 import subprocess
 import sys
@@ -8,23 +8,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {
-    "core": "weft",
-    "plugins": "weft_plugins",
-    "providers": "weft_providers",
-    "sandbox": "weft_sandbox",
-    "entrypoints": "weft_app",
-}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = dict(
+    path.split("/") for path in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+)
+"""The package of each root folder."""
 
 
 @pytest.mark.parametrize(("root", "package"), PACKAGES.items())
-def test_each_root_holds_its_package_and_nothing_else_importable(root: str, package: str) -> None:
+def test_each_root_contains_only_its_package(root: str, package: str) -> None:
     entries = {p.name for p in (ROOT / root).iterdir()} - {"__pycache__"}
     assert entries <= {package, "README.md"}
 
 
 @pytest.mark.parametrize(("root", "package"), PACKAGES.items())
-def test_each_package_says_it_is_typed(root: str, package: str) -> None:
+def test_each_package_is_marked_as_typed(root: str, package: str) -> None:
     assert (ROOT / root / package / "py.typed").is_file()
 
 
@@ -35,12 +33,12 @@ def test_each_folder_of_modules_is_a_package(root: str, package: str) -> None:
     assert not missing
 
 
-def test_no_module_imports_a_root_as_if_it_were_a_package() -> None:
-    banned = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+def test_importing_a_root_folder_is_banned() -> None:
+    banned = PROJECT["tool"]["ruff"]["lint"]
     assert set(banned["flake8-tidy-imports"]["banned-api"]) == set(PACKAGES)
 
 
-def test_every_entry_point_of_ours_can_be_loaded() -> None:
+def test_every_entry_point_can_be_loaded() -> None:
     code = (
         "from importlib.metadata import distribution\n"
         "for e in distribution('weft').entry_points:\n"

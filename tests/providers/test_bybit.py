@@ -23,7 +23,7 @@ from weft.sources.http import (
     UnavailableError,
 )
 from weft.sources.http.connection import Reply
-from weft.testing.wiretap import Ask, Tap
+from weft.testing.providers.wiretap import Ask, Tap
 from weft_providers.bybit import Bybit, ParameterError, classify
 from weft_sandbox import Sandbox
 from weft_sandbox.market.bars import Grid

@@ -27,7 +27,7 @@ from weft.testing import (
     check_provider,
     parametrize_provider_checks,
 )
-from weft.testing.provider_case import Row
+from weft.testing.providers.case import Row
 from weft_app.demo import SERIES_OF
 from weft_sandbox import Sandbox
 from weft_sandbox.market.bars import Grid

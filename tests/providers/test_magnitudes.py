@@ -15,7 +15,7 @@ import pytest
 from tests.faults.http.world import classes
 from tests.providers.test_conformance import case, sandbox
 from weft.domain.vocabulary import METRICS
-from weft.testing.fetching import fetch
+from weft.testing.providers.fetching import fetch
 
 Medians = Mapping[tuple[str, str], Mapping[str, float]]
 """Median size of a metric about something, by provider."""

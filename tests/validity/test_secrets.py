@@ -17,8 +17,8 @@ from weft.config.loading import load_settings
 from weft.foundation.errors import WeftError
 from weft.plugins.discovery import discover
 from weft.sources.http.connection import Reply
-from weft.testing.loglines import LogLines
-from weft.testing.wiretap import Ask, Tap
+from weft.testing.providers.faults import LogLines
+from weft.testing.providers.wiretap import Ask, Tap
 from weft_app.status import ProviderState
 from weft_sandbox import Sandbox
 

@@ -507,6 +507,16 @@ def _checked_facts(basis: object, title: str) -> dict[str, Fact]:
     return facts
 
 
+def checked_allocation(fractions: object, view: "View", title: str) -> FloatPanel:
+    """Return a copy of an allocator's answer.
+
+    Raises:
+        ComponentError: wrong type or shape, or a fraction that is NaN or infinite.
+    """
+    hint = "Allocations are signed fractions of the equity; return 0 where nothing is held"
+    return known(fractions, "allocation", view, title, ANY, hint)
+
+
 def checked_feature(
     panels: object, names: Iterable[str], view: "View", title: str
 ) -> Mapping[str, FloatPanel]:

@@ -1,4 +1,4 @@
-"""A market held in arrays, from which views of any component can be taken without a store."""
+"""A market in arrays, which gives views of any component without a store."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,11 +36,11 @@ START = parse_time("2024-01-01T00:00:00Z")
 
 
 def installed_feature(need: FeatureNeed) -> Feature:
-    """Return an installed feature with the options a component asks for."""
+    """Return an installed feature with the options of a need."""
     cls = _registry().load(Feature.kind, need.name)
     feature = cls(cls.Config.model_validate(dict(need.params)))
     if not isinstance(feature, Feature):
-        raise ConfigError(f"{need.name} is no feature")
+        raise ConfigError(f"{need.name} is not a feature")
     return feature
 
 
@@ -55,12 +55,12 @@ class History:
 
     Attributes:
         interval: length of a candle.
-        instruments: one per column.
-        candles: open, high, low, close and volume, each (time, symbol); NaN where there is none.
-        metrics: panels on the same rows, by metric name; missing ones read as NaN.
+        instruments: one for each column.
+        candles: open, high, low, close and volume, each (time, symbol); NaN without a candle.
+        metrics: panels on the same rows, by metric name; other metrics are NaN.
         news: texts, of which each view holds those known by its last row.
-        regime: where the market stood at each row; None where nobody says.
-        outlooks: what models forecast at each row, by model.
+        regime: state of the market at each row; None for no regime.
+        outlooks: forecasts at each row, by model.
         first_close: close of the first row, microseconds since 1970.
     """
 
@@ -79,39 +79,39 @@ class History:
         return len(self.candles["close"])
 
     def cut(self, rows: int) -> "History":
-        """Return the first `rows` rows: what was known then."""
-        kept = self._map(lambda panel: panel[:rows])
+        """Return the first `rows` rows."""
+        first = self._map(lambda panel: panel[:rows])
         state = self.regime and replace(self.regime, probability=self.regime.probability[:rows])
-        return replace(kept, regime=state)
+        return replace(first, regime=state)
 
     def after(self, rows: int, replacement: Callable[[FloatPanel], FloatPanel]) -> "History":
         """Return this history with candles and metrics after the first `rows` rows replaced.
 
-        Later texts are left out, and later forecasts and regimes told in another order, so that
-        each of them still can be one; a forecast is NaN where its replacement would be.
+        Later texts are left out. Later forecasts and regimes come in reverse order, so that each
+        is still a valid one; a forecast is NaN where its replacement would be.
         """
 
         def change(panel: FloatPanel) -> FloatPanel:
             return np.concatenate([panel[:rows], replacement(panel[rows:])])
 
-        def turn(panel: FloatPanel) -> FloatPanel:
+        def reverse(panel: FloatPanel) -> FloatPanel:
             later = panel[rows:]
             other = np.where(np.isnan(later[::-1]), later, later[::-1])
-            gone = np.isnan(replacement(np.ones_like(later)))
-            return np.concatenate([panel[:rows], np.where(gone, np.nan, other)])
+            removed = np.isnan(replacement(np.ones_like(later)))
+            return np.concatenate([panel[:rows], np.where(removed, np.nan, other)])
 
-        return self._followed(
+        return self._continued(
             rows,
             candles={name: change(panel) for name, panel in self.candles.items()},
             metrics={name: change(panel) for name, panel in self.metrics.items()},
-            outlooks={name: _changed(outlook, turn) for name, outlook in self.outlooks.items()},
+            outlooks={name: _changed(outlook, reverse) for name, outlook in self.outlooks.items()},
         )
 
     def noisy_after(self, rows: int, rng: np.random.Generator) -> "History":
         """Return this history with another market after the first `rows` rows.
 
-        It is noise, and still a market: each high is the highest price of its candle, each low
-        the lowest, and each metric is within its range.
+        The noise is still a market: each high is the highest price of its candle, each low the
+        lowest, and each metric is within its range.
         """
         noisy = self.after(rows, lambda panel: np.exp(rng.normal(0.0, 3.0, panel.shape)))
         prices = {name: panel.copy() for name, panel in noisy.candles.items()}
@@ -125,28 +125,27 @@ class History:
         }
         return replace(noisy, candles=prices, metrics=metrics)
 
-    def _followed(
+    def _continued(
         self,
         rows: int,
         candles: Mapping[str, FloatPanel],
         metrics: Mapping[str, FloatPanel],
         outlooks: Mapping[str, TrustedForecast],
     ) -> "History":
-        """Return this history with other panels, and no later text and regime as it was."""
+        """Return this history with other panels, no later texts and later regimes reversed."""
         known_by = self.first_close + (rows - 1) * self.interval.micros
         since = int(self.news.event_time.min(initial=0))
         state = self.regime
         if state is not None:
-            chances = state.probability
-            later = np.concatenate([chances[:rows], chances[rows:][::-1]])
-            state = replace(state, probability=later)
+            past, later = state.probability[:rows], state.probability[rows:]
+            state = replace(state, probability=np.concatenate([past, later[::-1]]))
         news = self.news.between(since, known_by)
         return replace(
             self, candles=candles, metrics=metrics, outlooks=outlooks, regime=state, news=news
         )
 
     def without_metrics(self, since: int) -> "History":
-        """Return this history with no metric known from a row on: as where sources stop."""
+        """Return this history without metrics from a row on, as where sources stop."""
         stopped = {name: panel.copy() for name, panel in self.metrics.items()}
         for panel in stopped.values():
             panel[since:] = np.nan
@@ -168,15 +167,15 @@ class History:
         learned: object = None,
         horizon: int = 12,
     ) -> View:
-        """Return what was known at the last row, cut to what is asked for.
+        """Return the view at the last row, cut to the needs of a component.
 
         Args:
-            needs: candles, metrics and features that may be asked for.
-            steps: decision rows at the end.
-            component: whose view it is, for error messages.
-            make_feature: builds features; the installed ones by default.
-            engine: computes features; a new one by default.
-            learned: what the component was trained to, as its `load` returned it.
+            needs: of the component.
+            steps: number of decision rows.
+            component: title of the component, for error messages.
+            make_feature: builds features; by default the installed ones.
+            engine: computes features; by default a new one.
+            learned: the artifact of the component, as its `load` returned it.
             horizon: how far ahead signals look, in decision rows.
         """
         plan = make_plan(self.interval, self.interval, needs, make_feature, horizon=horizon)
@@ -225,7 +224,7 @@ class History:
         return NO_NEWS if reach is None else self.news.between(first - reach, last)
 
     def _since_traded(self, rows: int) -> RowCounts | None:
-        """Return rows since each symbol traded just before the last `rows` rows."""
+        """Return the rows since each symbol traded, as of the row before the last `rows` rows."""
         earlier = self.candles["close"][: max(0, self.rows - rows)]
         if not len(earlier):
             return None
@@ -260,32 +259,32 @@ class History:
         )
 
     def _tail(self, panel: FloatPanel, rows: int) -> FloatPanel:
-        """Return the last rows, with unknown ones before history begins."""
+        """Return the last rows, NaN before the history begins."""
         missing = max(0, rows - len(panel))
         before = np.full((missing, panel.shape[1]), np.nan)
         return np.ascontiguousarray(np.concatenate([before, panel[len(panel) - rows + missing :]]))
 
 
 def _in_range(name: str, panel: FloatPanel) -> FloatPanel:
-    """Return values of a metric that its unit allows."""
-    known = METRICS.get(name)
-    if known is None:
+    """Return the values of a metric, clipped to the range of its unit."""
+    metric = METRICS.get(name)
+    if metric is None:
         return panel
-    low = -np.inf if known.lowest is None else known.lowest
-    high = np.inf if known.highest is None else known.highest
+    low = -np.inf if metric.lowest is None else metric.lowest
+    high = np.inf if metric.highest is None else metric.highest
     return np.clip(panel, low, high)
 
 
 def _changed(
     outlook: TrustedForecast, change: Callable[[FloatPanel], FloatPanel]
 ) -> TrustedForecast:
-    """Return an outlook with all its panels changed."""
-    said = outlook.forecast
+    """Return a forecast with all its panels changed."""
+    original = outlook.forecast
     forecast = Forecast(
-        mean=change(said.mean),
-        probability_up=change(said.probability_up),
-        quantiles={level: change(panel) for level, panel in said.quantiles.items()},
-        evidence={name: change(panel) for name, panel in said.evidence.items()},
+        mean=change(original.mean),
+        probability_up=change(original.probability_up),
+        quantiles={level: change(panel) for level, panel in original.quantiles.items()},
+        evidence={name: change(panel) for name, panel in original.evidence.items()},
     )
     return replace(outlook, forecast=forecast)
 
@@ -295,18 +294,18 @@ def _last(outlook: TrustedForecast, steps: int) -> TrustedForecast:
 
 
 def listed_later(history: History, since: int) -> History:
-    """Return a history in which bitcoin, and a peer of a coin, came to market just now.
+    """Return a history in which bitcoin, and a peer of a coin, were listed lately.
 
     Args:
-        history: of two coins or more, and whatever follows; they are given real names.
-        since: rows for which the new ones have been traded.
+        history: of two coins or more, which get real names.
+        since: rows since the listing.
     """
     names = ("BTCUSDT", "FETUSDT", "RENDERUSDT")[: len(history.instruments) - 1]
-    named = (*map(describe, names), *history.instruments[len(names) :])
-    new = np.isin([instrument.base for instrument in named], ("BTC", "RENDER"))
+    instruments = (*map(describe, names), *history.instruments[len(names) :])
+    new = np.isin([instrument.base for instrument in instruments], ("BTC", "RENDER"))
     early = np.arange(history.rows)[:, None] < history.rows - since
     candles = {n: np.where(early & new, np.nan, p) for n, p in history.candles.items()}
-    return replace(history, instruments=named, candles=candles)
+    return replace(history, instruments=instruments, candles=candles)
 
 
 def random_history(
@@ -326,7 +325,7 @@ def random_history(
         rows: number of candles.
         interval: length of a candle.
         metrics: names of metrics to fill with noise.
-        flaws: whether one coin is listed late, one has a hole, and volume is sometimes zero.
+        flaws: whether a coin is listed late, another has a hole, and volumes are sometimes 0.
     """
     rng = np.random.default_rng(seed)
     names = [f"COIN{i}USDT" for i in range(symbols - 1)]

@@ -1,7 +1,8 @@
 """Checks of portfolio risks: what positions in several symbols can lose together."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -9,13 +10,16 @@ import numpy as np
 from weft.components.contract_checks import checked_portfolio_estimate
 from weft.components.portfolio_risk import PortfolioEstimate, PortfolioRisk
 from weft.foundation.calls import call
-from weft.foundation.errors import WeftError
 from weft.market.view import View
-from weft.testing.conformance import CheckResult, ConformanceReport, expect_light_import
-from weft.testing.digests import digests_of
-from weft.testing.extra import expect_pytest
 from weft.testing.history import History, random_history
-from weft.testing.watching import watching
+from weft.testing.report import (
+    Checks,
+    ConformanceReport,
+    parametrize,
+    require_light_import,
+    run_checks,
+)
+from weft.testing.watching import digests_of, watching
 
 if TYPE_CHECKING:
     import pytest
@@ -34,7 +38,7 @@ def check_portfolio_risk(
         risk: with options under which it answers within seconds.
         expected_failures: names of checks it is known to fail, and why that is right.
     """
-    return ConformanceReport(risk.title(), tuple(_results(risk, expected_failures or {})))
+    return run_checks(risk.title(), _bound(risk), expected_failures)
 
 
 def parametrize_portfolio_risk_checks(risks: Sequence[PortfolioRisk]) -> "pytest.MarkDecorator":
@@ -42,16 +46,7 @@ def parametrize_portfolio_risk_checks(risks: Sequence[PortfolioRisk]) -> "pytest
 
     The test takes one argument, ``check``, and calls it.
     """
-    expect_pytest()
-    import pytest  # noqa: PLC0415  # the kit works without pytest
-
-    cases = [
-        pytest.param(lambda check=check, risk=risk: check(risk), id=f"{risk.name}-{name}")
-        for risk in risks
-        for name, check in PORTFOLIO_RISK_CHECKS.items()
-    ]
-    mark: pytest.MarkDecorator = pytest.mark.parametrize("check", cases)
-    return mark
+    return parametrize((risk.name, _bound(risk)) for risk in risks)
 
 
 def answers_for_each_position(risk: PortfolioRisk) -> None:
@@ -141,7 +136,7 @@ def asks_the_view_alone(risk: PortfolioRisk) -> None:
 
 def imports_light(risk: PortfolioRisk) -> None:
     """Importing the portfolio risk's module imports none of the heavy packages."""
-    expect_light_import(type(risk).__module__)
+    require_light_import(type(risk).__module__)
 
 
 PORTFOLIO_RISK_CHECKS: Final[Mapping[str, Callable[[PortfolioRisk], None]]] = {
@@ -161,14 +156,8 @@ PORTFOLIO_RISK_CHECKS: Final[Mapping[str, Callable[[PortfolioRisk], None]]] = {
 """Every check of a portfolio risk by name, in the order they run."""
 
 
-def _results(risk: PortfolioRisk, excused: Mapping[str, str]) -> Iterator[CheckResult]:
-    for name, check in PORTFOLIO_RISK_CHECKS.items():
-        try:
-            check(risk)
-        except (AssertionError, WeftError) as error:
-            yield CheckResult(name, passed=False, message=str(error), excuse=excused.get(name))
-        else:
-            yield CheckResult(name, passed=True)
+def _bound(risk: PortfolioRisk) -> Checks:
+    return {name: partial(check, risk) for name, check in PORTFOLIO_RISK_CHECKS.items()}
 
 
 def _history(risk: PortfolioRisk, seed: int, *, flaws: bool = True, rows: int = 0) -> History:

@@ -1,15 +1,16 @@
-"""Components under test: how each is asked, and how its answer is read as named panels."""
+"""Components under test: how the kit calls each kind, and reads the answer as named panels."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from weft.components.base import Component
 from weft.components.contract_checks import (
+    checked_allocation,
     checked_forecast,
     checked_fusion,
     checked_levels,
@@ -19,40 +20,55 @@ from weft.components.contract_checks import (
     checked_universe,
 )
 from weft.components.ensemble import Ensemble
+from weft.components.execution import Allocator
 from weft.components.feature import Feature, StepFeature
 from weft.components.layer import Layer
 from weft.components.model import Model, Regime
 from weft.components.needs import FeatureNeed, ForecastNeed, MetricNeed, Need, NewsNeed, RegimeNeed
 from weft.components.needs import feature as feature_need
 from weft.components.risk import Risk, Sizer
-from weft.components.trained import Artifact, Trained, Training
+from weft.components.trained import Artifact, Evaluation, Trained, Training
 from weft.components.universe import Universe
 from weft.domain.candles import Candles, candles_from_arrays
 from weft.features.bounds import check_bounds
 from weft.foundation.arrays import FloatPanel
 from weft.market.view import View
 from weft.testing.history import History, installed_feature, random_history
-from weft.testing.inputs import WEIGHTS, fusion_of, levels_of, scores_of
-from weft.testing.made_up import with_forecasts, with_news, with_regime
+from weft.testing.made_up import (
+    WEIGHTS,
+    decisions_of,
+    fusion_of,
+    levels_of,
+    scores_of,
+    sizes_of,
+    with_forecasts,
+    with_news,
+    with_regime,
+)
 
 Panels: TypeAlias = Mapping[str, FloatPanel]
-Testable: TypeAlias = Layer | Feature | Model | Regime | Ensemble | Risk | Sizer | Universe
+Testable: TypeAlias = (
+    Layer | Feature | Model | Regime | Ensemble | Risk | Sizer | Universe | Allocator
+)
+"""The kinds that answer a view."""
 
 _ROWS = 2600
+_TRAINING_ROWS = 1500
+_HORIZON = 12
 
 
 @dataclass
 class Subject:
-    """A component under test, and how its answer is read as named panels.
+    """A component under test.
 
     Attributes:
-        component: what is tested.
+        component: with its options.
         needs: what its view has to hold.
-        evaluate: its answer to a view, as panels of (steps, symbol).
+        evaluate: returns the answer of the component to a view, as panels of (steps, symbol).
         bounds: lowest and highest value allowed in a panel, by name.
-        by_symbol: whether the columns of its panels are the view's.
+        by_symbol: whether the columns of its panels are the symbols of the view.
         may_be_silent: whether its first panel is NaN where nothing is known, and a number where
-            everything is.
+            everything is known.
     """
 
     component: Component
@@ -68,8 +84,8 @@ class Subject:
         return self.component.title()
 
     def history(self, seed: int, *, flaws: bool = True, rows: int = _ROWS) -> History:
-        """Return a random market with everything the component asks for."""
-        # What a feature itself needs stands behind the need for the feature.
+        """Return a random market with everything the component needs."""
+        # The needs of a feature stand behind the need for the feature.
         needs = (*self.needs, *self.component.needs)
         metrics = dict.fromkeys(need.name for need in needs if isinstance(need, MetricNeed))
         history = random_history(seed, rows=rows, metrics=tuple(metrics), flaws=flaws)
@@ -79,54 +95,72 @@ class Subject:
         return history
 
     def over(self, history: History, steps: int) -> Panels:
-        """Return the component's answer for the last `steps` rows of a history."""
+        """Return the answer of the component for the last `steps` rows of a history."""
         return self.evaluate(self.view(history, steps))
 
     def view(self, history: History, steps: int) -> View:
-        """Return what the component may see of a history."""
+        """Return the part of a history that the component may see."""
+        return self.view_with(self.learned, history, steps)
+
+    def view_with(self, learned: object, history: History, steps: int) -> View:
+        """Return the view of a component that was trained to `learned`."""
         return history.view(
             self.needs,
             steps=steps,
             component=self.title,
             make_feature=self._make_feature,
-            learned=self.learned,
+            learned=learned,
         )
 
     @property
     def learned(self) -> object:
-        """What it was trained to; None for what is not trained."""
+        """The loaded artifact; None for a component that is not trained."""
         return None
 
     def _make_feature(self, need: FeatureNeed) -> Feature:
-        own = self.component
-        if isinstance(own, Feature) and need in self.needs:
-            return own
+        component = self.component
+        if isinstance(component, Feature) and need in self.needs:
+            return component
         return installed_feature(need)
 
 
 @dataclass
 class TrainedSubject(Subject):
-    """A component under test that is trained first, once, on a random market."""
+    """A component under test that is trained first, once, on a random market.
 
-    component: Model | Regime
+    A component that learns from decisions is trained on made-up ones.
+    """
+
+    @property
+    def trained(self) -> Trained:
+        """The component, as one that is trained."""
+        return cast("Trained", self.component)
 
     @cached_property
     def artifact(self) -> Artifact:
-        """What it was trained to."""
+        """The artifact of the training."""
         return self.train()
 
     @cached_property
     def learned(self) -> object:
-        """Its artifact, made ready for use."""
-        return self.component.load(self.artifact)
+        """The artifact, as the component loads it."""
+        return self.trained.load(self.artifact)
 
-    def train(self, rows: int = 1500) -> Artifact:
-        """Train it on the same random market as every time."""
+    def train(self, rows: int = _TRAINING_ROWS) -> Artifact:
+        """Train the component on the same random market every time."""
         history = self.history(seed=77)
-        view = history.view(
-            self.needs, steps=rows, component=self.title, make_feature=self._make_feature
-        )
-        return self.component.fit(view, Training(np.random.default_rng(7), horizon=12))
+        view = self.view_with(None, history, rows)
+        return self.trained.fit(view, self._training(view, history))
+
+    def judge(self, rows: int) -> Evaluation:
+        """Return the losses of the artifact on the last rows of another random market."""
+        history = self.history(seed=78)
+        view = self.view(history, rows)
+        return self.trained.evaluate(view, self._training(view, history))
+
+    def _training(self, view: View, history: History) -> Training:
+        decisions = decisions_of(view, history) if self.trained.learns_from_opinions else None
+        return Training(np.random.default_rng(7), horizon=_HORIZON, opinions=decisions)
 
 
 _ADDITIONS: Mapping[type[Need], Callable[[History, int], History]] = {
@@ -137,14 +171,15 @@ _ADDITIONS: Mapping[type[Need], Callable[[History, int], History]] = {
 
 
 def subject_of(component: Testable) -> Subject:
-    """Return how a component is tested.
+    """Return how the kit tests a component.
 
     Raises:
-        TypeError: a class instead of a component, or of a kind that the kit does not test so.
+        TypeError: a class instead of a component, or a kind with checks of another form.
     """
     for kind, make in _SUBJECTS.items():
         if isinstance(component, kind):
-            return make(component)
+            subject = make(component)
+            return TrainedSubject(**vars(subject)) if isinstance(component, Trained) else subject
     raise TypeError(_not_testable(component))
 
 
@@ -154,18 +189,13 @@ def _not_testable(component: object) -> str:
         return f"expected a component, got the class {name}: write {name}()"
     if not isinstance(component, Component):
         return f"expected a component, got a {type(component).__name__}"
-    where = {
-        "provider": "check_provider() and parametrize_provider_checks() test it",
-        "sink": "check_sink() tests it",
-        "portfolio_risk": "check_portfolio_risk() tests it",
-    }
-    nothing = "nothing calls it in this version of Weft, so there is nothing to test it by"
-    return f"{component.title()}: {where.get(component.kind, nothing)}"
+    kind = component.kind
+    return f"{component.title()}: check_{kind}() and parametrize_{kind}_checks() test it"
 
 
 def _layer_subject(layer: Layer) -> Subject:
     def evaluate(view: View) -> Panels:
-        scores = checked_scores(layer.score(view), view, f"layer {layer.name}")
+        scores = checked_scores(layer.score(view), view, layer.title())
         return {"score": scores.score, "confidence": scores.confidence, **scores.evidence}
 
     return Subject(
@@ -196,26 +226,22 @@ def _candles(history: History) -> Candles:
 
 def _model_subject(model: Model) -> Subject:
     def evaluate(view: View) -> Panels:
-        said = checked_forecast(model.predict(view), view, f"model {model.name}")
-        quantiles = {f"quantile {level:g}": panel for level, panel in said.quantiles.items()}
-        return {
-            "probability_up": said.probability_up,
-            "mean": said.mean,
-            **quantiles,
-            **said.evidence,
-        }
+        forecast = checked_forecast(model.predict(view), view, model.title())
+        quantiles = {f"quantile {level:g}": panel for level, panel in forecast.quantiles.items()}
+        chance = forecast.probability_up
+        return {"probability_up": chance, "mean": forecast.mean, **quantiles, **forecast.evidence}
 
-    return TrainedSubject(model, model.needs, evaluate, {"probability_up": (0.0, 1.0)})
+    return Subject(model, model.needs, evaluate, {"probability_up": (0.0, 1.0)})
 
 
 def _regime_subject(regime: Regime) -> Subject:
     def evaluate(view: View) -> Panels:
-        state = checked_regime(regime.detect(view), view, f"regime {regime.name}")
+        state = checked_regime(regime.detect(view), view, regime.title())
         multiplier = state.position_multiplier[:, None]
         return {"probability": state.probability, "position_multiplier": multiplier}
 
     bounds = {"probability": (0.0, 1.0), "position_multiplier": (0.0, 1.0)}
-    return TrainedSubject(regime, regime.needs, evaluate, bounds, by_symbol=False)
+    return Subject(regime, regime.needs, evaluate, bounds, by_symbol=False)
 
 
 def _universe_subject(universe: Universe) -> Subject:
@@ -229,8 +255,8 @@ def _universe_subject(universe: Universe) -> Subject:
 def _ensemble_subject(ensemble: Ensemble) -> Subject:
     def evaluate(view: View) -> Panels:
         scores = scores_of(view)
-        said = ensemble.fuse(view, MappingProxyType(scores), MappingProxyType(WEIGHTS))
-        fusion = checked_fusion(said, view, ensemble.title(), scores)
+        answer = ensemble.fuse(view, MappingProxyType(scores), MappingProxyType(WEIGHTS))
+        fusion = checked_fusion(answer, view, ensemble.title(), scores)
         return {
             "score": fusion.score,
             "confidence": fusion.confidence,
@@ -252,20 +278,22 @@ def _risk_subject(risk: Risk) -> Subject:
 
 
 def _sizer_subject(sizer: Sizer) -> Subject:
-    if isinstance(sizer, Trained):
-        raise TypeError(
-            f"{sizer.title()}: the kit trains models and regimes alone; test its parts, and the "
-            "sizes it holds once it is trained"
-        )
-
     def evaluate(view: View) -> Panels:
         fusion = fusion_of(view)
-        sizes = checked_sizes(
-            sizer.size(view, fusion, levels_of(view, fusion)), view, sizer.title()
-        )
+        answer = sizer.size(view, fusion, levels_of(view, fusion))
+        sizes = checked_sizes(answer, view, sizer.title())
         return {"size": sizes.fraction, "full size": sizes.unreduced, **sizes.evidence}
 
     return Subject(sizer, sizer.needs, evaluate, may_be_silent=False)
+
+
+def _allocator_subject(allocator: Allocator) -> Subject:
+    def evaluate(view: View) -> Panels:
+        fusion = fusion_of(view)
+        answer = allocator.allocate(view, fusion, sizes_of(view, fusion))
+        return {"allocation": checked_allocation(answer, view, allocator.title())}
+
+    return Subject(allocator, allocator.needs, evaluate, may_be_silent=False)
 
 
 _SUBJECTS: Mapping[type[Component], Callable[[Any], Subject]] = {
@@ -277,5 +305,6 @@ _SUBJECTS: Mapping[type[Component], Callable[[Any], Subject]] = {
     Ensemble: _ensemble_subject,
     Risk: _risk_subject,
     Sizer: _sizer_subject,
+    Allocator: _allocator_subject,
 }
-"""How each kind is tested that answers a view."""
+"""The kinds that answer a view, and how the kit tests each."""

@@ -11,7 +11,7 @@ from tests.faults.http.world import EXCHANGES, NOW, Desk, Rows
 from weft.foundation.times import HOUR
 from weft.sources.http.connection import Reply
 from weft.store.tables import CANDLES
-from weft.testing.wiretap import Ask, Tap
+from weft.testing.providers.wiretap import Ask, Tap
 from weft_sandbox import Sandbox
 
 Open: TypeAlias = Callable[..., Desk]

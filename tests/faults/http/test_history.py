@@ -13,7 +13,7 @@ from weft.domain.signal import Signal
 from weft.foundation.times import DAY, HOUR
 from weft.sources.http.connection import Reply
 from weft.store.tables import CANDLES, OBSERVATIONS
-from weft.testing.wiretap import Ask, Tap
+from weft.testing.providers.wiretap import Ask, Tap
 from weft_sandbox import Sandbox
 
 Open: TypeAlias = Callable[..., Desk]

@@ -1,1 +1,1 @@
-"""A provider and a layer for Weft."""
+"""The provider `tides` and the layer `momentum` for Weft."""

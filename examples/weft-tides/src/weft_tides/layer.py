@@ -1,29 +1,49 @@
-"""A layer in full: a class and one entry-point line."""
+"""The layer `momentum`."""
+
+from collections.abc import Sequence
+from math import sqrt
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from pydantic import Field
+from weft import Layer, Scores, View, candles, feature
+from weft.components.needs import Need
 
-from weft import Layer, Scores, View, candles
+VOLATILITY_CANDLES = 48
 
 
 class Momentum(Layer):
-    """Half a day's return, in units of its own volatility."""
+    """Scores a symbol by its recent return, in units of its volatility.
+
+    A rise of two standard deviations scores +100, a fall of two scores -100; in between the
+    score is linear. A symbol without a return or a volatility has no opinion.
+    """
 
     name = "momentum"
-    needs = [candles(warmup=200)]
 
     class Config(Layer.Config):
-        """Options."""
+        """Options of the layer."""
 
-        window: int = 12
+        window: int = Field(default=12, ge=1, description="candles the return is measured over")
+
+    config: Config
+
+    @property
+    def needs(self) -> Sequence[Need]:
+        """The candles the return is measured over, and the volatility of one candle."""
+        return (
+            candles(warmup=self.config.window),
+            feature("volatility", window=VOLATILITY_CANDLES),
+        )
 
     def score(self, view: View) -> Scores:
-        """Return the standardised return, squeezed into the range of a score."""
-        window, steps = self.config.window, view.steps
-        path = np.log(view.candles().close)
-        change = path[window:] - path[:-window]
-        spread = sliding_window_view(change, 150, axis=0)[-steps:].std(axis=-1)
-        units = np.divide(
-            change[-steps:], spread, out=np.full_like(spread, np.nan), where=spread > 0
+        """Return a score from -100 to 100 for each decision row and symbol."""
+        window = self.config.window
+        close = view.candles().close
+        change = close[window:] / close[:-window] - 1.0
+        spread = sqrt(window) * view.feature("volatility", window=VOLATILITY_CANDLES)
+        # A price that stands still has no volatility, and no opinion follows from it.
+        deviations = np.divide(
+            change, spread, out=np.full(change.shape, np.nan), where=spread > 0.0
         )
-        return view.scores(100 * np.tanh(units / 2), evidence={"change": change})
+        score = np.clip(50.0 * deviations, -100.0, 100.0)
+        return view.scores(score, evidence={"change": change, "deviations": deviations})

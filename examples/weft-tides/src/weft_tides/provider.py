@@ -1,38 +1,48 @@
-"""A data source in full."""
+"""The provider `tides`."""
 
 from collections.abc import AsyncIterator
 
 import numpy as np
 import polars as pl
-
+from pydantic import Field
 from weft import Batch, Provider, Request
 from weft.components.provider import SourceKind
 from weft.domain.instruments import describe
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.clock import Clock
+from weft.foundation.times import DAY
 from weft.sources.http import Http
 
 
 class Tides(Provider):
-    """A made-up coin whose price ebbs and flows once a day, with a little noise."""
+    """Candles of a made-up coin, whose price rises and falls once a day with a small ripple.
+
+    The price follows from the instant alone, so every fetch of a candle gives the same one.
+    `source_kind` marks the data as synthetic: every signal shows it, and such data never mixes
+    with real data.
+    """
 
     name = "tides"
     source_kind = SourceKind.SYNTHETIC
 
     class Config(Provider.Config):
-        """Options."""
+        """Options of the provider."""
 
-        symbol: str = "TIDEUSDT"
-        height: float = 0.02
+        symbol: str = Field(default="TIDEUSDT", description="name of the coin")
+        height: float = Field(
+            default=0.02, gt=0, description="log price of high tide above that of the mean"
+        )
+
+    config: Config
 
     async def fetch(self, request: Request, http: Http, clock: Clock) -> AsyncIterator[Batch]:
-        """Yield every candle that has closed."""
+        """Yield the candles that have closed since the latest in the store."""
         step = request.interval.micros
         first = request.known.get(self.config.symbol, request.since - step) + step
         opened = np.arange(first, request.interval.floor(clock.now()), step)
         if not len(opened):
             return
-        opens, closes = self._level(opened), self._level(opened + step)
+        opens, closes = self._price(opened), self._price(opened + step)
         yield Batch(
             candles=pl.DataFrame(
                 {
@@ -49,8 +59,8 @@ class Tides(Provider):
             instruments=(describe(self.config.symbol),),
         )
 
-    def _level(self, instants: Times) -> Floats:
-        day = 86_400_000_000
+    def _price(self, instants: Times) -> Floats:
         ripple = np.sin(instants / 3.7e9) * 0.1
-        height = float(self.config.height)
-        return 100 * np.exp(height * (np.sin(2 * np.pi * instants / day) + ripple))
+        tide = np.sin(2 * np.pi * instants / DAY)
+        price: Floats = 100 * np.exp(self.config.height * (tide + ripple))
+        return price

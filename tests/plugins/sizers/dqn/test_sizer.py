@@ -30,9 +30,11 @@ from weft.foundation.errors import (
 )
 from weft.learning.cards import check_files
 from weft.learning.judging import skill_of, trust_in
-from weft.testing.conformance import HEAVY
+from weft.testing import parametrize_with_checks
 from weft.testing.history import History
+from weft.testing.report import HEAVY
 from weft_plugins.checkpoints import STATE, Checkpoint, pack_tensors, sealed, unpack_tensors
+from weft_plugins.sizers.dqn import DqnSizer
 from weft_plugins.sizers.dqn.agent import Agent
 from weft_plugins.sizers.dqn.config import SHARES
 from weft_plugins.sizers.dqn.judging import habits_of
@@ -180,7 +182,12 @@ def test_sizer_imports_nothing_heavy() -> None:
 # Training
 
 
-def test_artifact_is_safe_reproducible_and_sizes() -> None:
+@parametrize_with_checks([SIZER])
+def test_trained_sizer_keeps_to_its_contract(check: Callable[[], None]) -> None:
+    check()
+
+
+def test_an_artifact_is_safe_and_sizes_with_what_it_learnt() -> None:
     check_files(artifact(), "sizer dqn")
     assert artifact().card["steps"] == TINY.steps
     again = fitted(SIZER, market())[0]
