@@ -34,7 +34,6 @@ from weft.testing import parametrize_with_checks
 from weft.testing.history import History
 from weft.testing.report import HEAVY
 from weft_plugins.checkpoints import STATE, Checkpoint, pack_tensors, sealed, unpack_tensors
-from weft_plugins.sizers.dqn import DqnSizer
 from weft_plugins.sizers.dqn.agent import Agent
 from weft_plugins.sizers.dqn.config import SHARES
 from weft_plugins.sizers.dqn.judging import habits_of
