@@ -149,18 +149,18 @@ class Kaiko(SeriesProvider):
         """Return a venue's prices by the end of their hour; None where a row cannot be parsed.
 
         Raises:
-            SchemaChangedError: there are rows, and none can be parsed.
+            SchemaChangedError: there are rows and none can be parsed, or a row has no time.
         """
         prices: dict[int, float | None] = {}
         broken: list[SchemaChangedError] = []
         for row in rows:
-            end = None
+            # A price of an unknown hour makes every hour's spread uncertain: this may raise.
+            end = row.instant("timestamp", unit="ms") + series.step_micros
             try:
-                end = row.instant("timestamp", unit="ms") + series.step_micros
                 price = self._value(series, row)
             except SchemaChangedError as error:
                 broken.append(error)
-                prices |= {} if end is None else {end: None}
+                prices[end] = None
             else:
                 prices |= {} if price is None else {end: price}
         if broken and len(broken) == len(rows):

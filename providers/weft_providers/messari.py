@@ -303,29 +303,37 @@ class Messari(SeriesProvider):
         last = group[0].until // DAY
         first = max((min(one.since for one in group) - 1) // DAY, last - self.config.events_days)
         path, post = self.config.events_path, self.config.events_post
-        counts, unknown = Counter[tuple[str, int]](), set[int]()
-        seen, oldest = set[str](), last
+        events: dict[str, Reader] = {}
         for page in count(1):
-            asked = {"limit": _PAGE, "page": page}
-            answer = await (http.post(path, json=asked) if post else http.get(path, params=asked))
+            params = {"limit": _PAGE, "page": page}
+            answer = await (http.post(path, json=params) if post else http.get(path, params=params))
             new = {row.text("id"): row for row in answer.read.rows("data")}
-            days = [_day(row) for row in new.values()]
-            for (own_id, row), day in zip(new.items(), days, strict=True):
-                try:
-                    if own_id not in seen and row.text("category") == group[0].series.path:
-                        counts.update((slug, day) for slug in _slugs(row))
-                except SchemaChangedError as error:
-                    # A count without one of its events would be wrong.
-                    unknown.add(day)
-                    self.tell(f"events of a day not counted: {error.message}")
-            oldest = min([oldest, *days])
-            if len(new) < _PAGE or max(days) < first or new.keys() <= seen:
+            repeats = new.keys() <= events.keys()
+            events = new | events
+            if len(new) < _PAGE or repeats or max(map(_day, new.values())) < first:
                 break
-            seen |= new.keys()
+        return self._parse_events([*events.values()], group, first, last)
+
+    def _parse_events(
+        self, events: "Sequence[Reader]", group: Sequence[Wanted], first: int, last: int
+    ) -> _Values:
+        """Return the number of events about each asset on each day from `first` to `last`."""
+        counts, unknown = Counter[tuple[str, int]](), set[int]()
+        days = [_day(event) for event in events]
+        for event, day in zip(events, days, strict=True):
+            try:
+                if event.text("category") == group[0].series.path:
+                    counts.update((slug, day) for slug in _slugs(event))
+            except SchemaChangedError as error:
+                # A count without one of its events would be wrong.
+                unknown.add(day)
+                self.tell(f"events of a day not counted: {error.message}")
         # Days before the oldest listed event may have had events.
-        complete = [day for day in range(max(first, oldest), last) if day not in unknown]
+        begin = max(first, min([last, *days]))
+        complete = [day for day in range(begin, last) if day not in unknown]
         return {
-            one: [Point((d + 1) * DAY, counts[one.own_id, d]) for d in complete] for one in group
+            one: [Point((day + 1) * DAY, counts[one.own_id, day]) for day in complete]
+            for one in group
         }
 
     async def _present(self, http: "Http", group: Sequence[Wanted]) -> _Values:
