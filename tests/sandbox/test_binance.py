@@ -1,4 +1,4 @@
-"""Binance REST as its facts page has it: paging, limits, headers, errors; and foreign clients."""
+"""Binance REST by its documentation: paging, limits, headers and errors."""
 
 from itertools import pairwise
 from typing import Any

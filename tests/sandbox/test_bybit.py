@@ -1,4 +1,4 @@
-"""Bybit and Coinbase REST as their facts pages have them, keys, and what stands nowhere."""
+"""Bybit and Coinbase REST by their documentation, keys, and unknown paths."""
 
 from itertools import pairwise
 from typing import Any

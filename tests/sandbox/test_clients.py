@@ -1,4 +1,4 @@
-"""Clients that others wrote work against the sandbox with nothing changed but the base URL."""
+"""Third-party clients work against the sandbox with only another base URL."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Budgets as a bucket: what Coinbase says, ten requests a second and bursts to fifteen."""
+"""Token buckets, as at Coinbase: ten requests a second and bursts to fifteen."""
 
 import asyncio
 import random

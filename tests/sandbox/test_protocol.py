@@ -1,4 +1,4 @@
-"""What a protocol module is given: keys, limits, parameters and pages; and its own manual."""
+"""The tools of a protocol module: keys, limits, parameters, pages and the example."""
 
 import re
 import sys
@@ -23,7 +23,7 @@ from weft_sandbox.protocol import Answer, Api, Ask, Json, Problem, Refusal
 
 @pytest.fixture
 def manual(tmp_path: Path) -> Iterator[ModuleType]:
-    """A package with the module that the manual prints."""
+    """A package with the module of the documented example."""
     text = protocols.__doc__ or ""
     code = re.search(r"In full::\n\n(.*?)\nWhat a handler", text, re.DOTALL)
     assert code

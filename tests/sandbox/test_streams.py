@@ -1,4 +1,4 @@
-"""WebSockets of all three: subscriptions, sequences, pings, limits and silence."""
+"""WebSockets of the three exchanges: subscriptions, sequences, pings and limits."""
 
 import time
 from itertools import pairwise

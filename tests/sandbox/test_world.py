@@ -1,4 +1,4 @@
-"""The made-up market: a function of seed and time whose candles agree with each other."""
+"""The simulated market: a function of seed and time with consistent candles."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_the_market_depends_only_on_the_seed(world: World) -> None:
     late, early = parse_time("2024-03-05T00:00:00Z"), parse_time("2021-01-05T00:00:00Z")
     end = late + 300 * DAY
     other = World(seed=7)
-    # The other one has never seen the years between.
+    # The other world has not computed the years between.
     for first in (late, early):
         one = world.candles(PERPETUAL, coin, grid, first, first + DAY, end)
         assert equal(one, other.candles(PERPETUAL, coin, grid, first, first + DAY, end))

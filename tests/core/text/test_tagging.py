@@ -1,4 +1,4 @@
-"""Which coins a text is about: tickers that are words, names that are words, pairs, marks."""
+"""The tagging of texts: ambiguous tickers and names, pairs, marks."""
 
 import pytest
 from hypothesis import given
@@ -116,7 +116,7 @@ WRITTEN = ("Bitcoin", "NEAR", "near", "LINK", "token", "XYZ", "THE", "rally", "A
 
 @given(st.lists(st.sampled_from(WRITTEN), max_size=9))
 def test_further_tickers_change_no_other_tag(written: list[str]) -> None:
-    """A coin that is listed tomorrow must not change what yesterday's texts were about."""
+    """A coin listed later must not change the tags of earlier texts."""
     title = " ".join(written)
     plain = dict(TAGGER.tag(title).assets)
     wider = dict(Tagger((*OTHERS, "XYZ", "ABC9", "RALLY")).tag(title).assets)

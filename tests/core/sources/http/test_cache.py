@@ -176,7 +176,7 @@ OK = reply({"a": 1})
 
 
 def until_of(body: Any, _: Any, now: int) -> float | None:
-    """Return the seconds up to the end that a body names in milliseconds."""
+    """Return the seconds until the end that a body states in milliseconds."""
     return float(body["until"] / 1e3 - now / SECOND)
 
 
@@ -184,7 +184,7 @@ def until_of(body: Any, _: Any, now: int) -> float | None:
 async def process(
     server: Server, folder: Path, at: int, key: str = "one", *, ask_anew: bool = False
 ) -> AsyncIterator[Http]:
-    """A client as a process of its own would have it."""
+    """Return a client as a new process would open it."""
     api = Api(base_url=server.url, key=HeaderKey("x-key"), waits=until_of, attempts=1)
     async with (
         ResponseCache(folder, ask_anew=ask_anew) as cache,
@@ -230,7 +230,7 @@ async def test_a_refused_key_is_not_shown_by_the_next_process(tmp_path: Path) ->
         assert len(server.seen) == 1
         async with process(server, tmp_path, NOW + MINUTE, key="another") as http:
             await http.get("/x")
-        # Whoever checks a source asks it in any case.
+        # `weft providers check` requests the source in any case.
         async with process(server, tmp_path, NOW + MINUTE, ask_anew=True) as http:
             await http.get("/x")
         assert len(server.seen) == 3

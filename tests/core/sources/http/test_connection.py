@@ -1,4 +1,4 @@
-"""What one request over the network brings, whatever the body."""
+"""Bodies of one request: encodings, size limits, incomplete bodies."""
 
 import gzip
 import tracemalloc

@@ -1,4 +1,4 @@
-"""H6: answers that are cut off, too large or of another form; and any fault at random."""
+"""H6: responses cut off, too large or malformed; and random faults."""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""H4, H5, H16: connections that hang, drip, lie about who they are or lead elsewhere."""
+"""H4, H5, H16: slow, hanging, untrusted and redirected connections."""
 
 import asyncio
 import socket
@@ -54,7 +54,7 @@ async def test_a_silent_server_times_out() -> None:
 @aio
 async def test_a_connection_that_hangs_is_given_up() -> None:
     async with serving(_silent) as server:
-        # The handshake is answered by nobody.
+        # Nothing answers the handshake.
         url = server.url.replace("http:", "https:")
         async with client(url, connect_seconds=0.1, attempts=1) as http:
             with pytest.raises(UnavailableError, match=r"no connection within 0\.1 s"):

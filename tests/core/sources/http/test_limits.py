@@ -1,4 +1,4 @@
-"""Rate limits."""
+"""Rate limits: windows, the server's headers, and the queue."""
 
 import asyncio
 from email.utils import format_datetime

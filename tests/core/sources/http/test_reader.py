@@ -1,4 +1,4 @@
-"""Strict JSON, and its fields."""
+"""Strict JSON: parsing of bodies and fields."""
 
 import json
 import math

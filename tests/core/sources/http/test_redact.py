@@ -1,4 +1,4 @@
-"""No form of a secret is left in a text."""
+"""Redaction of secrets in every encoding."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""A canary set as the key is found nowhere, whatever the server does with it."""
+"""A key that the server echoes in every way appears in no output."""
 
 import base64
 import json

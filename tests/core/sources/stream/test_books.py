@@ -1,4 +1,4 @@
-"""Order books."""
+"""Local order books: numbering, snapshots, gaps and metrics."""
 
 import random
 
@@ -99,7 +99,7 @@ def test_prices_beyond_the_known_part_need_a_snapshot() -> None:
 def test_two_connections_and_merged_updates_lead_to_the_same_book(
     chance: random.Random, sizes: list[int], at: int, named: bool, merge: int
 ) -> None:
-    """Each connection cuts the changes its own way; the queue merges what waits."""
+    """Two connections split the changes differently; the queue merges waiting updates."""
     count = sum(sizes)
     changes = [
         (chance.choice((99.0, 98.0, 101.0)), float(chance.randint(0, 3))) for _ in range(count)

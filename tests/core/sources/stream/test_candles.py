@@ -1,4 +1,4 @@
-"""Exactly once: whatever is dropped, repeated, delivered twice or out of order."""
+"""Candles are handed on exactly once, whatever is lost, repeated or out of order."""
 
 import random
 
@@ -43,7 +43,7 @@ def test_candles_are_handed_on_once_in_order(
     window: int,
     asked: set[int],
 ) -> None:
-    """Several sockets drop, repeat and reorder; a request brings what is missing, now or then."""
+    """Sockets drop, repeat and reorder candles; requests bring missing ones."""
     sent = [
         (n + chance.uniform(0, window), n)
         for lost in sockets

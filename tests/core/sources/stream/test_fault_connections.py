@@ -1,4 +1,4 @@
-"""Connections that break, fall silent, end or are refused: W1-W3, W8, W10 and W12, on sockets."""
+"""W1-W3, W8, W10, W12: broken, silent, ended and refused connections, on sockets."""
 
 import asyncio
 import logging
@@ -60,9 +60,9 @@ async def test_w2_a_half_open_connection_is_noticed_by_its_silence(fast: Sandbox
         coverage = one.feed("spot")._keeper.coverage
         assert coverage.since is not None
         (_, end), *_ = coverage._stretches
-        # It counts as down from when it was heard last, not from when that was noticed.
+        # The gap starts with the last message, not with its detection.
         assert coverage.since - end >= 0.7 * 0.8 * SPEED * SECOND
-        # Frozen from a moment before a close on, its trades were not all heard: none is told.
+        # Frozen shortly before a close: trades are missing, so no sum is reported.
         assert any("no sum of trades" in line for line in one.kept.problems)
 
 
@@ -79,7 +79,7 @@ async def test_w3_a_connection_is_replaced_before_its_end_and_nothing_is_missed(
             closes = sorted(told)
         assert one.status.error is None
         check_sums(one)
-        # Those before it came up were not heard as a whole; of the others none is missing.
+        # Intervals before the connection are incomplete; all others are reported.
         assert not any(f"to {iso(close)}" in line for line in lines for close in closes)
         assert closes == list(range(closes[0], closes[-1] + 1, MINUTES.micros))
         assert len(closes) >= 2
@@ -176,7 +176,7 @@ async def test_w10_a_venue_that_refuses_is_asked_at_its_pace() -> None:
     with sandbox(0) as still:
         still.fault({"kind": "ws_refuse", "status": 503, "count": 25})
         limits = StreamLimits(connects=10, connects_seconds=300.0)
-        # The limiter's own clock runs as fast as it is waited for.
+        # The limiter's clock jumps to the end of each wait.
         limiter = open_limiter(clock, limits)
         async with live(still, limiter=limiter) as one:
             await one.until(lambda: one.status.connected_since)

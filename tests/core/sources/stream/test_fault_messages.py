@@ -1,4 +1,4 @@
-"""Messages lost, repeated, too many or wrong: W4-W7, W9, W11 and W13, through real sockets."""
+"""W4-W7, W9, W11, W13: lost, repeated, excess and wrong messages, on sockets."""
 
 import asyncio
 from dataclasses import replace
@@ -127,7 +127,7 @@ async def test_w9_what_comes_twice_counts_once(fast: Sandbox) -> None:
 @pytest.mark.parametrize("kind", ["ws_binary", "ws_invalid", "ws_huge"])
 @aio
 async def test_w11_frames_of_nonsense_are_counted_and_survived(fast: Sandbox, kind: str) -> None:
-    # Not so many times: of two that are sent into one connection the second is never seen.
+    # A second one on the same connection would never be read.
     fast.fault({"kind": kind, "size": 2, "path": "/ws"})
     async with live(fast, largest_bytes=1 << 20) as one:
         await one.until(lambda: one.status.malformed >= 2)

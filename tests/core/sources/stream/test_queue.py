@@ -1,4 +1,4 @@
-"""The queue: bounded, newest only where only the newest matters, and nothing else ever lost."""
+"""The queue: bounded, conflated where possible, otherwise lossless."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Sums of an interval: all of it or nothing, in whatever order it came."""
+"""Sums of an interval: complete or absent, in any order of arrival."""
 
 import random
 
