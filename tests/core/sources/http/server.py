@@ -138,9 +138,9 @@ def client(
     # Loading the public authorities for each client takes longer than most tests.
     given.setdefault("tls", _NOBODY)
     known = set(Api.__dataclass_fields__) - {"key", "base_url"}
-    own = {name: given.pop(name) for name in known & set(given)}
+    options = {name: given.pop(name) for name in known & set(given)}
     return Http(
-        api or Api(base_url=url, **own),
+        api or Api(base_url=url, **options),
         name="vendor",
         clock=clock or SimulatedClock(NOW),
         rng=random.Random(7),
