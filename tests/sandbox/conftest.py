@@ -1,4 +1,4 @@
-"""Sandboxes that tests share: one whose time stands still, one that runs."""
+"""Shared sandboxes: one with a stopped clock, one with a running clock."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,11 +15,11 @@ NOW = parse_time("2021-06-15T12:34:56.789Z")
 
 
 def make_sandbox(**options: Any) -> Sandbox:
-    """A sandbox of the three exchanges, in June 2021 unless said otherwise."""
+    """Return a sandbox of the three exchanges, by default in June 2021."""
     apis = (binance.api, bybit.api, coinbase.api)
     sandbox = Sandbox(**{"seed": 7, "start": NOW, "apis": apis, **options})
     if options.get("speed") == 0:
-        # Where time stands still, windows of rate limits do not end in the middle of a test.
+        # With a stopped clock, windows of rate limits must not end within a test.
         sandbox.desk.usage._clock = lambda: 1_000_000.0
     return sandbox
 
@@ -37,7 +37,7 @@ def _frozen() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def frozen(_frozen: Sandbox) -> Iterator[Sandbox]:
-    """A sandbox whose time stands still, without limits; healed after every test."""
+    """A sandbox with a stopped clock and no limits; healed after every test."""
     yield _frozen
     _frozen.heal()
     _frozen.clock.move(NOW, 0)
@@ -52,7 +52,7 @@ def _running() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def running(_running: Sandbox) -> Iterator[Sandbox]:
-    """A sandbox whose time runs, with short pings; healed after every test."""
+    """A sandbox with a running clock and short pings; healed after every test."""
     yield _running
     _running.heal()
     _running.clock.move(NOW, 1)

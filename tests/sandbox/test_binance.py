@@ -1,4 +1,4 @@
-"""Binance REST as its facts page has it: paging, limits, headers, errors; and foreign clients."""
+"""Binance REST by its documentation: paging, limits, headers and errors."""
 
 from itertools import pairwise
 from typing import Any
@@ -74,18 +74,18 @@ def test_klines_are_limited_by_binance_rules(binance: Client) -> None:
 
 
 def test_pages_meet_without_a_gap(binance: Client) -> None:
-    found: list[int] = []
+    response: list[int] = []
     start = NOW_MS - 30 * 24 * HOUR_MS
     while True:
         page = binance.json(
             "/api/v3/klines", symbol="BTCUSDT", interval="15m", limit=1000, startTime=start
         )
-        found += [row[0] for row in page]
+        response += [row[0] for row in page]
         if len(page) < 1000:
             break
         start = page[-1][0] + 1
-    assert [b - a for a, b in pairwise(found)] == [900_000] * (len(found) - 1)
-    assert len(found) == 30 * 96
+    assert [b - a for a, b in pairwise(response)] == [900_000] * (len(response) - 1)
+    assert len(response) == 30 * 96
 
 
 def test_time_zone_and_microseconds(frozen: Sandbox, binance: Client) -> None:

@@ -1,4 +1,4 @@
-"""Bybit and Coinbase REST as their facts pages have them, keys, and what stands nowhere."""
+"""Bybit and Coinbase REST by their documentation, keys, and unknown paths."""
 
 from itertools import pairwise
 from typing import Any
@@ -55,7 +55,7 @@ def test_klines_come_newest_first_as_texts(bybit: Bybit) -> None:
 
 
 def test_pages_by_cursor_meet_and_end(bybit: Bybit) -> None:
-    found: list[int] = []
+    response: list[int] = []
     cursor = ""
     start = NOW_MS - 100 * HOUR_MS
     while True:
@@ -68,12 +68,12 @@ def test_pages_by_cursor_meet_and_end(bybit: Bybit) -> None:
             limit=30,
             cursor=cursor,
         )
-        found += [int(row["timestamp"]) for row in page["list"]]
+        response += [int(row["timestamp"]) for row in page["list"]]
         cursor = page["nextPageCursor"]
         if not cursor:
             break
-    assert len(found) == 100
-    assert {a - b for a, b in pairwise(found)} == {HOUR_MS}
+    assert len(response) == 100
+    assert {a - b for a, b in pairwise(response)} == {HOUR_MS}
     ratio = bybit.result("account-ratio", category="linear", symbol="ETHUSDT", period="1d")
     row = ratio["list"][0]
     assert float(row["buyRatio"]) + float(row["sellRatio"]) == pytest.approx(1)

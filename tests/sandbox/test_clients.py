@@ -1,4 +1,4 @@
-"""Clients that others wrote work against the sandbox with nothing changed but the base URL."""
+"""Third-party clients work against the sandbox with only another base URL."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ pytestmark = pytest.mark.slow
 
 def exchange(name: str, urls: dict[str, Any], **options: Any) -> Any:
     ccxt = pytest.importorskip("ccxt")
-    made = getattr(ccxt, name)({"options": options})
-    made.urls["api"] = urls if name != "binance" else {**made.urls["api"], **urls}
-    made.has["fetchCurrencies"] = False
-    return made
+    instance = getattr(ccxt, name)({"options": options})
+    instance.urls["api"] = urls if name != "binance" else {**instance.urls["api"], **urls}
+    instance.has["fetchCurrencies"] = False
+    return instance
 
 
 def test_ccxt_binance(frozen: Sandbox) -> None:

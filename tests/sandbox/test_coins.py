@@ -1,4 +1,4 @@
-"""A hundred coins: the first twenty as ever, and eighty that can be true."""
+"""A hundred coins: the first twenty unchanged, and eighty plausible ones."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_the_further_coins_have_trades(many: World) -> None:
         assert len(bars) == 1440
         assert np.all((bars.low > 0) & (bars.low <= bars.high))
         assert np.all(bars.volume >= 5)
-        # Fine enough that a price moves by the minute.
+        # Ticks are small enough for prices to move each minute.
         assert len(np.unique(bars.close)) > 20
         book = many.book(REFERENCE, coin, now, 50)
         assert len(book.bids)

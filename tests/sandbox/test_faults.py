@@ -1,4 +1,4 @@
-"""Faults strike where they should, as often as they should, down to the socket."""
+"""Faults affect the chosen requests and sockets, with the chosen counts."""
 
 import socket as sockets
 import time
@@ -23,7 +23,7 @@ KLINES = "/binance/api/v3/klines?symbol=BTCUSDT&interval=1h&limit=5"
 
 
 def ask(sandbox: Sandbox, path: str = KLINES, **options: Any) -> httpx.Response:
-    # A connection of its own each time: some faults leave a broken one behind.
+    # A new connection each time: some faults leave a broken one.
     return httpx.get(sandbox.url() + path, timeout=PATIENCE_SECONDS, **options)
 
 

@@ -1,4 +1,4 @@
-"""Budgets as a bucket: what Coinbase says, ten requests a second and bursts to fifteen."""
+"""Token buckets, as at Coinbase: ten requests a second and bursts to fifteen."""
 
 import asyncio
 import random
@@ -36,15 +36,15 @@ def test_a_client_within_coinbases_limit_is_never_refused() -> None:
         Limiter("coinbase", Coinbase.web, clock),
         Usage(clock=lambda: clock.now() / SECOND),
     )
-    rng, told = random.Random(1), list[bool]()
+    rng, result = random.Random(1), list[bool]()
 
     async def ask() -> None:
         async with limiter.turn(1):
-            told.append(refused(usage))
+            result.append(refused(usage))
             await clock.sleep_until(clock.now() + int(rng.uniform(0, 0.2) * SECOND))
 
     async def ask_all() -> None:
         await asyncio.gather(*(ask() for _ in range(200)))
 
     asyncio.run(ask_all())
-    assert told == [False] * 200
+    assert result == [False] * 200

@@ -1,4 +1,4 @@
-"""Glassnode, Coin Metrics, CryptoQuant and Santiment, asked as their own clients would."""
+"""Glassnode, Coin Metrics, CryptoQuant and Santiment, as their clients request them."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a protocol module is given: keys, limits, parameters and pages; and its own manual."""
+"""The tools of a protocol module: keys, limits, parameters, pages and the example."""
 
 import re
 import sys
@@ -23,9 +23,9 @@ from weft_sandbox.protocol import Answer, Api, Ask, Json, Problem, Refusal
 
 @pytest.fixture
 def manual(tmp_path: Path) -> Iterator[ModuleType]:
-    """A package with the module that the manual prints."""
+    """A package with the module of the documented example."""
     text = protocols.__doc__ or ""
-    code = re.search(r"In full::\n\n(.*?)\nWhat a handler", text, re.DOTALL)
+    code = re.search(r"In full::\n\n(.*?)\nRules for handlers", text, re.DOTALL)
     assert code
     lines = [line.removeprefix("    ") for line in code[1].splitlines()]
     package = ModuleType("manual")
@@ -89,7 +89,7 @@ def test_the_clock_runs_stops_and_jumps() -> None:
     assert clock.seconds_until(NOW + 180 * SECOND) == float("inf")
     clock.move(NOW)
     assert clock.now() == NOW
-    with pytest.raises(ValueError, match="cannot run backwards"):
+    with pytest.raises(ValueError, match="must not be negative"):
         SandboxClock(NOW, -1)
 
 
@@ -108,8 +108,8 @@ def test_pages_and_numbers() -> None:
 
 def test_the_clock_moves_over_http(frozen: Sandbox) -> None:
     route = frozen.url() + "/_sandbox/clock"
-    told = httpx.post(route, json={"now": iso(NOW + DAY), "speed": 0}).json()
-    assert told["now"] == iso(NOW + DAY)
+    reply = httpx.post(route, json={"now": iso(NOW + DAY), "speed": 0}).json()
+    assert reply["now"] == iso(NOW + DAY)
     assert httpx.post(route, json={"now": "yesterday"}).status_code == 422
 
 

@@ -1,4 +1,4 @@
-"""Real candles in place of made-up ones."""
+"""Replay of real candles."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ def folder(tmp_path: Path, walk: Callable[..., pl.DataFrame]) -> Path:
         frame = walk(symbol).with_columns(
             pl.col("open", "high", "low", "close").round(4), pl.col("volume").round(2)
         )
-        # A hole, as real history has.
+        # A hole, as in real history.
         frame.filter(pl.int_range(pl.len()) != 500).write_parquet(tmp_path / f"{symbol}.parquet")
     return tmp_path
 

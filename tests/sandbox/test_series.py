@@ -1,4 +1,4 @@
-"""The table of leads and lags is what the series really do."""
+"""The series have the documented leads and lags."""
 
 import re
 
@@ -17,7 +17,7 @@ LEADS = sorted(name for name, r in RECIPES.items() if r.hours)
 
 
 def measured(world: World, name: str) -> float:
-    """The correlation over coins that the table states, by rank of the hours apart."""
+    """Return the rank correlation over coins, at hours that do not overlap."""
     hours = RECIPES[name].hours
     found = []
     for coin in world.coins[:10]:
@@ -31,7 +31,7 @@ def measured(world: World, name: str) -> float:
 @pytest.mark.parametrize("name", LEADS)
 def test_a_series_has_the_correlation_of_its_recipe(world: World, name: str) -> None:
     recipe = RECIPES[name]
-    # Windows overlap: so many independent ones there are, shared by ten coins.
+    # Windows overlap: the number of independent ones, shared by ten coins.
     windows = len(INDEX) / abs(recipe.hours)
     tolerance = 0.035 + 1.6 / np.sqrt(windows) / 2
     assert measured(world, name) == pytest.approx(recipe.correlation, abs=tolerance)

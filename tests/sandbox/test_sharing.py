@@ -1,4 +1,4 @@
-"""One sandbox for all commands: the one that runs is used, and taken over when it ends."""
+"""A shared sandbox: a running server is used, and taken over when it ends."""
 
 import socket
 import time
@@ -17,7 +17,7 @@ from weft_sandbox.sharing import SharedSandbox, is_usual_market
 
 @pytest.fixture
 def port() -> int:
-    """A port that is free, and so most likely is the one after it."""
+    """A free port; the next port is probably free, too."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -25,7 +25,7 @@ def port() -> int:
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port on which something listens that is no sandbox, and answers nothing."""
+    """A port on which another program listens without answering."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -33,7 +33,7 @@ def taken() -> Iterator[int]:
 
 
 def _first_close(base: str) -> object:
-    """Return a candle as the sandbox behind a base URL tells it."""
+    """Return a candle from the sandbox at a base URL."""
     query = "symbol=BTCUSDT&interval=1h&startTime=1760000400000&limit=1"
     return httpx.get(f"{base}/binance/api/v3/klines", params=query, trust_env=False).json()
 

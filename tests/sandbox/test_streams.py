@@ -1,4 +1,4 @@
-"""WebSockets of all three: subscriptions, sequences, pings, limits and silence."""
+"""WebSockets of the three exchanges: subscriptions, sequences, pings and limits."""
 
 import time
 from itertools import pairwise
@@ -40,9 +40,9 @@ def test_a_closed_kline_is_marked_and_equals_rest(running: Sandbox, http: httpx.
     assert opens == list(range(opens[0], opens[-1] + 1, 60_000))
     query = {"symbol": "BTCUSDT", "interval": "1m", "startTime": min(closed), "limit": 1}
     (row,) = http.get(running.url("binance") + "/api/v3/klines", params=query).json()
-    told = closed[row[0]]
-    assert row[1:6] == [told["o"], told["h"], told["l"], told["c"], told["v"]]
-    assert (row[6], row[8]) == (told["T"], told["n"])
+    payload = closed[row[0]]
+    assert row[1:6] == [payload["o"], payload["h"], payload["l"], payload["c"], payload["v"]]
+    assert (row[6], row[8]) == (payload["T"], payload["n"])
 
 
 def _apply(book: Book, event: dict[str, Any]) -> None:
@@ -63,9 +63,9 @@ def test_a_local_book_equals_the_servers_book(
         events = [receive(socket)]
         snapshot = http.get(f"{running.url('binance')}{rest}/depth", params=query).json()
         events += [receive(socket) for _ in range(15)]
-    for one, following in pairwise(events):
-        assert following["U"] == one["u"] + 1
-        assert rest == "/api/v3" or following["pu"] == one["u"]
+    for session, following in pairwise(events):
+        assert following["U"] == session["u"] + 1
+        assert rest == "/api/v3" or following["pu"] == session["u"]
     last = snapshot["lastUpdateId"]
     book: Book = {side: dict(snapshot[name]) for side, name in (("b", "bids"), ("a", "asks"))}
     new = [e for e in events if e["u"] > last]
@@ -137,9 +137,9 @@ def test_the_server_disconnects_a_client_without_pongs(
     with open_socket(running, "/ws") as socket:
         frame = socket.protocol.send_frame
 
-        def no_pong(one: Frame) -> None:
-            if one.opcode is not Opcode.PONG:
-                frame(one)
+        def no_pong(session: Frame) -> None:
+            if session.opcode is not Opcode.PONG:
+                frame(session)
 
         monkeypatch.setattr(socket.protocol, "send_frame", no_pong)
         with pytest.raises(ConnectionClosed) as closed:
@@ -199,9 +199,9 @@ def test_bybit_streams(running: Sandbox) -> None:
 def test_coinbase_feed(running: Sandbox) -> None:
     with open_socket(running, "/feed", "coinbase") as socket:
         say(socket, type="subscribe", product_ids=["BTC-USD"], channels=["heartbeat", "matches"])
-        told = receive(socket)
-        assert told["type"] == "subscriptions"
-        assert {c["name"] for c in told["channels"]} == {"heartbeat", "matches"}
+        payload = receive(socket)
+        assert payload["type"] == "subscriptions"
+        assert {c["name"] for c in payload["channels"]} == {"heartbeat", "matches"}
         running.clock.move(NOW, 60)
         rows = [receive(socket) for _ in range(12)]
         numbers = [row["sequence"] for row in rows]

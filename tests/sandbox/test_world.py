@@ -1,4 +1,4 @@
-"""The made-up market: a function of seed and time whose candles agree with each other."""
+"""The simulated market: a function of seed and time with consistent candles."""
 
 import numpy as np
 import pytest
@@ -13,8 +13,8 @@ from weft_sandbox.market.world import World
 COLUMNS = Bars.__slots__
 
 
-def equal(one: Bars, other: Bars) -> bool:
-    return all(np.array_equal(getattr(one, n), getattr(other, n)) for n in COLUMNS)
+def equal(single: Bars, other: Bars) -> bool:
+    return all(np.array_equal(getattr(single, n), getattr(other, n)) for n in COLUMNS)
 
 
 def test_the_market_depends_only_on_the_seed(world: World) -> None:
@@ -22,10 +22,10 @@ def test_the_market_depends_only_on_the_seed(world: World) -> None:
     late, early = parse_time("2024-03-05T00:00:00Z"), parse_time("2021-01-05T00:00:00Z")
     end = late + 300 * DAY
     other = World(seed=7)
-    # The other one has never seen the years between.
+    # The other world has not computed the years between.
     for first in (late, early):
-        one = world.candles(PERPETUAL, coin, grid, first, first + DAY, end)
-        assert equal(one, other.candles(PERPETUAL, coin, grid, first, first + DAY, end))
+        single = world.candles(PERPETUAL, coin, grid, first, first + DAY, end)
+        assert equal(single, other.candles(PERPETUAL, coin, grid, first, first + DAY, end))
     times = early + np.arange(500) * HOUR
     assert np.array_equal(
         world.series("mvrv", "SOL", times)[100:], other.series("mvrv", "SOL", times[100:])
@@ -36,8 +36,8 @@ def test_the_market_depends_only_on_the_seed(world: World) -> None:
 def test_another_seed_gives_another_market(world: World) -> None:
     other = World(seed=8)
     grid, first = Grid.of("1h"), parse_time("2021-01-05T00:00:00Z")
-    one, two = (w.candles(REFERENCE, w.coins[0], grid, first, NOW, NOW) for w in (world, other))
-    assert not equal(one, two)
+    single, two = (w.candles(REFERENCE, w.coins[0], grid, first, NOW, NOW) for w in (world, other))
+    assert not equal(single, two)
 
 
 def test_later_requests_change_no_earlier_data(world: World) -> None:
@@ -60,8 +60,10 @@ def test_candles_are_consistent(world: World, venue: Venue) -> None:
         assert np.all(bars.low > 0)
         assert np.all(bars.quote >= bars.low * bars.volume)
         assert np.all(bars.quote <= bars.high * bars.volume)
-        whole = bars.rows(slice(0, -1))
-        assert np.all((whole.taker > 0) & (whole.taker < whole.volume) & (whole.trades >= 5))
+        long_bars = bars.rows(slice(0, -1))
+        assert np.all(
+            (long_bars.taker > 0) & (long_bars.taker < long_bars.volume) & (long_bars.trades >= 5)
+        )
         assert np.array_equal(bars.open[1:], bars.close[:-1])
 
 
@@ -148,11 +150,11 @@ def test_funding_follows_the_premium_and_the_crowd(world: World) -> None:
 
 def test_liquidations_follow_large_moves(world: World) -> None:
     coin, deals = world.coin["BTC"], world.derivatives
-    found = deals.liquidations(PERPETUAL, coin, NOW - DAY, NOW)
-    assert found == sorted(found, key=lambda one: one.time)
+    published = deals.liquidations(PERPETUAL, coin, NOW - DAY, NOW)
+    assert published == sorted(published, key=lambda single: single.time)
     bars = world.candles(PERPETUAL, coin, MINUTES, NOW - DAY, NOW, NOW)
     width = (bars.high - bars.low) / bars.open
-    minutes = {one.time // MINUTE for one in found}
+    minutes = {single.time // MINUTE for single in published}
     struck = np.array([t // MINUTE in minutes for t in bars.open_time.tolist()])
     assert 10 < struck.sum() < 700
     assert width[struck].mean() > 1.5 * width[~struck].mean()

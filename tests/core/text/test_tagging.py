@@ -1,4 +1,4 @@
-"""Which coins a text is about: tickers that are words, names that are words, pairs, marks."""
+"""The tagging of texts: ambiguous tickers and names, pairs, marks."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ OTHERS = ("ATH", "THE", "JUST", "SKL", "COIN0", "ALL", "BANK")
 TAGGER = Tagger(OTHERS, {"Acme Chain": "ACM"}, stocks=["AAPL", "ALL"])
 
 
-def found(title: str, summary: str = "") -> set[str]:
+def assets_of(title: str, summary: str = "") -> set[str]:
     return set(TAGGER.tag(title, summary).assets)
 
 
@@ -36,7 +36,7 @@ def found(title: str, summary: str = "") -> set[str]:
     ],
 )
 def test_common_words_are_no_coins(title: str) -> None:
-    assert found(title) == set()
+    assert assets_of(title) == set()
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_common_words_are_no_coins(title: str) -> None:
     ],
 )
 def test_coins_are_tagged(title: str, assets: set[str]) -> None:
-    assert found(title) - {"USDT"} == assets
+    assert assets_of(title) - {"USDT"} == assets
 
 
 def test_every_name_in_the_table_gives_its_coin() -> None:
@@ -80,10 +80,10 @@ def test_every_name_in_the_table_gives_its_coin() -> None:
         for name, _ in coin.names:
             title = f"{name.title()} token"
             if name not in taken:
-                assert coin.ticker in found(title), title
+                assert coin.ticker in assets_of(title), title
             taken.add(name)
-        assert coin.ticker in found(f"${coin.ticker} today")
-        assert coin.ticker in found(f"{coin.ticker}/USDT opens")
+        assert coin.ticker in assets_of(f"${coin.ticker} today")
+        assert coin.ticker in assets_of(f"{coin.ticker}/USDT opens")
 
 
 def test_summary_and_source_marks_have_lower_weight() -> None:
@@ -116,7 +116,7 @@ WRITTEN = ("Bitcoin", "NEAR", "near", "LINK", "token", "XYZ", "THE", "rally", "A
 
 @given(st.lists(st.sampled_from(WRITTEN), max_size=9))
 def test_further_tickers_change_no_other_tag(written: list[str]) -> None:
-    """A coin that is listed tomorrow must not change what yesterday's texts were about."""
+    """A coin listed later must not change the tags of earlier texts."""
     title = " ".join(written)
     plain = dict(TAGGER.tag(title).assets)
     wider = dict(Tagger((*OTHERS, "XYZ", "ABC9", "RALLY")).tag(title).assets)

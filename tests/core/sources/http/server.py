@@ -1,4 +1,4 @@
-"""A server on this machine that answers as it is told to, misbehaviour included."""
+"""A loopback HTTP server with scripted responses and faults."""
 
 import asyncio
 import functools
@@ -27,7 +27,7 @@ Step = bytes | Act
 
 
 def aio(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Runs an async test in a loop of its own, and never forever."""
+    """Run an async test in a new event loop, with a time limit."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -43,7 +43,7 @@ def reply(
     kind: Any = "application/json",
     **headers: Any,
 ) -> bytes:
-    """An HTTP answer; underscores in header names stand for dashes."""
+    """Return a raw HTTP response; underscores in header names become dashes."""
     content = json.dumps(body).encode() if raw is None else raw
     fields = {"content-type": kind, "content-length": str(len(content))}
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -53,7 +53,7 @@ def reply(
 
 @dataclass
 class Seen:
-    """A request as it arrived."""
+    """A received request."""
 
     method: str
     target: str
@@ -63,7 +63,7 @@ class Seen:
 
 @dataclass
 class Server:
-    """Gives the steps in turn, the last one again and again; keeps what was asked."""
+    """Sends the steps in order and repeats the last one; records the requests."""
 
     steps: list[Step]
     seen: list[Seen] = field(default_factory=list)
@@ -133,14 +133,14 @@ async def serving(*steps: Step, tls: ssl.SSLContext | None = None) -> AsyncItera
 def client(
     server: Server | str, clock: Clock | None = None, api: Api | None = None, **given: Any
 ) -> Http:
-    """A client of the server; arguments that an `Api` knows go there."""
+    """Return a client of the server; arguments that are fields of `Api` are set there."""
     url = server if isinstance(server, str) else server.url
-    # Loading the public authorities anew for each client takes longer than most tests.
+    # Loading the public authorities for each client takes longer than most tests.
     given.setdefault("tls", _NOBODY)
     known = set(Api.__dataclass_fields__) - {"key", "base_url"}
-    own = {name: given.pop(name) for name in known & set(given)}
+    options = {name: given.pop(name) for name in known & set(given)}
     return Http(
-        api or Api(base_url=url, **own),
+        api or Api(base_url=url, **options),
         name="vendor",
         clock=clock or SimulatedClock(NOW),
         rng=random.Random(7),
@@ -149,7 +149,7 @@ def client(
 
 
 def trusting(ca: trustme.CA | None) -> ssl.SSLContext:
-    """What a client trusts: an authority of a test, or the public ones alone."""
+    """Return the trusted certificates: an authority of a test, or the public ones."""
     context = ssl.create_default_context()
     if ca:
         ca.configure_trust(context)

@@ -37,7 +37,7 @@ from weft.sources.http.errors import BannedError, RateLimitedError, Unauthorised
 LARGE = os.urandom(200_000)
 
 
-def kept(body: bytes = b'{"a": 1}') -> CachedResponse:
+def cached_response(body: bytes = b'{"a": 1}') -> CachedResponse:
     return CachedResponse(NOW, NOW - 5, 1.5, {"etag": '"x"'}, body)
 
 
@@ -45,9 +45,9 @@ def kept(body: bytes = b'{"a": 1}') -> CachedResponse:
 def test_a_cached_response_is_readable_by_another_process(tmp_path: Path, body: bytes) -> None:
     @aio
     async def check() -> None:
-        async with ResponseCache(tmp_path) as one, ResponseCache(tmp_path) as other:
-            await one.put("k", kept(body))
-            assert await other.get("k") == kept(body)
+        async with ResponseCache(tmp_path) as first, ResponseCache(tmp_path) as other:
+            await first.put("k", cached_response(body))
+            assert await other.get("k") == cached_response(body)
             assert await other.get("another") is None
 
     check()
@@ -70,8 +70,8 @@ def test_a_cached_response_is_readable_by_another_process(tmp_path: Path, body: 
 
 @given(data=st.data())
 def test_a_changed_cache_record_is_refused(data: st.DataObject) -> None:
-    record = _pack("k", kept())
-    assert _unpack("k", record) == kept()
+    record = _pack("k", cached_response())
+    assert _unpack("k", record) == cached_response()
     at = data.draw(st.integers(0, len(record) - 1))
     changed = data.draw(
         st.sampled_from([record[:at], record[:at] + bytes([record[at] ^ 1]) + record[at + 1 :]])
@@ -94,8 +94,8 @@ async def test_a_pickle_in_the_folder_is_a_miss_and_never_loaded(
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "cache"
     async with ResponseCache(folder) as cache:
-        await cache.put("small", kept())
-        await cache.put("large", kept(LARGE))
+        await cache.put("small", cached_response())
+        await cache.put("large", cached_response(LARGE))
     with contextlib.closing(diskcache.Cache(str(folder))) as raw:
         raw["small"] = Bomb()
         raw["large"] = [Bomb()] * 10_000
@@ -104,8 +104,8 @@ async def test_a_pickle_in_the_folder_is_a_miss_and_never_loaded(
     async with ResponseCache(folder) as cache:
         for key in ("small", "large", "text", "number"):
             assert await cache.get(key) is None
-        await cache.put("small", kept())
-        assert await cache.get("small") == kept()
+        await cache.put("small", cached_response())
+        assert await cache.get("small") == cached_response()
     assert not (tmp_path / "unpickled").exists()
 
 
@@ -142,11 +142,11 @@ def test_a_broken_cache_is_a_miss(tmp_path: Path, harm: Callable[[Path], None]) 
     @aio
     async def check() -> None:
         async with ResponseCache(tmp_path) as cache:
-            await cache.put("k", kept(LARGE))
+            await cache.put("k", cached_response(LARGE))
         harm(tmp_path)
         async with ResponseCache(tmp_path) as cache:
             assert await cache.get("k") is None
-            await cache.put("k", kept(LARGE))
+            await cache.put("k", cached_response(LARGE))
             await cache.get("k")
 
     check()
@@ -156,27 +156,27 @@ def test_a_broken_cache_is_a_miss(tmp_path: Path, harm: Callable[[Path], None]) 
 async def test_a_full_cache_evicts_the_oldest(tmp_path: Path) -> None:
     async with ResponseCache(tmp_path, size_limit_bytes=1 << 20) as cache:
         for number in range(30):
-            await cache.put(str(number), kept(LARGE))
+            await cache.put(str(number), cached_response(LARGE))
         assert await cache.get("0") is None
-        assert await cache.get("29") == kept(LARGE)
+        assert await cache.get("29") == cached_response(LARGE)
     assert len(list(tmp_path.rglob("*.val"))) < 10  # noqa: ASYNC240  # a few files
 
 
 @aio
 async def test_concurrent_cache_access_is_safe(tmp_path: Path) -> None:
-    async with ResponseCache(tmp_path) as one, ResponseCache(tmp_path) as other:
+    async with ResponseCache(tmp_path) as first, ResponseCache(tmp_path) as other:
         await asyncio.gather(
-            *(c.put(str(n % 5), kept(LARGE)) for n in range(20) for c in (one, other))
+            *(c.put(str(n % 5), cached_response(LARGE)) for n in range(20) for c in (first, other))
         )
         for n in range(5):
-            assert await one.get(str(n)) == await other.get(str(n)) == kept(LARGE)
+            assert await first.get(str(n)) == await other.get(str(n)) == cached_response(LARGE)
 
 
 OK = reply({"a": 1})
 
 
 def until_of(body: Any, _: Any, now: int) -> float | None:
-    """Return the seconds up to the end that a body names in milliseconds."""
+    """Return the seconds until the end that a body states in milliseconds."""
     return float(body["until"] / 1e3 - now / SECOND)
 
 
@@ -184,7 +184,7 @@ def until_of(body: Any, _: Any, now: int) -> float | None:
 async def process(
     server: Server, folder: Path, at: int, key: str = "one", *, ask_anew: bool = False
 ) -> AsyncIterator[Http]:
-    """A client as a process of its own would have it."""
+    """Return a client as a new process would open it."""
     api = Api(base_url=server.url, key=HeaderKey("x-key"), waits=until_of, attempts=1)
     async with (
         ResponseCache(folder, ask_anew=ask_anew) as cache,
@@ -202,8 +202,8 @@ async def process(
 
 @aio
 async def test_a_ban_named_in_the_body_is_kept_to_by_the_next_process(tmp_path: Path) -> None:
-    told = reply({"until": (NOW + 2 * HOUR) // 1_000}, 418)
-    async with serving(told, OK) as server:
+    message = reply({"until": (NOW + 2 * HOUR) // 1_000}, 418)
+    async with serving(message, OK) as server:
         async with process(server, tmp_path, NOW) as http:
             with pytest.raises(BannedError) as caught:
                 await http.get("/x")
@@ -230,7 +230,7 @@ async def test_a_refused_key_is_not_shown_by_the_next_process(tmp_path: Path) ->
         assert len(server.seen) == 1
         async with process(server, tmp_path, NOW + MINUTE, key="another") as http:
             await http.get("/x")
-        # Whoever checks a source asks it in any case.
+        # `weft providers check` requests the source in any case.
         async with process(server, tmp_path, NOW + MINUTE, ask_anew=True) as http:
             await http.get("/x")
         assert len(server.seen) == 3

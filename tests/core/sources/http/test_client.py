@@ -1,4 +1,4 @@
-"""What a provider gets: answers, ages, limits shared, and a status to show."""
+"""The client as a provider uses it: responses, ages, shared limits and status."""
 
 import asyncio
 import importlib

@@ -1,4 +1,4 @@
-"""What one request over the network brings, whatever the body."""
+"""Bodies of one request: encodings, size limits, incomplete bodies."""
 
 import gzip
 import tracemalloc
@@ -39,8 +39,8 @@ def test_accepted_encodings_are_decoded(body: bytes, size: int) -> None:
     async def check() -> None:
         for encoding, form in forms.items():
             assert await read_body(chunked(form, size), encoding, 200) == body
-        whole = chunked(raw_deflate(body), 1 << 16)
-        assert await read_body(whole, "deflate", 200) == body
+        complete = chunked(raw_deflate(body), 1 << 16)
+        assert await read_body(complete, "deflate", 200) == body
 
     check()
 

@@ -1,4 +1,4 @@
-"""H6: answers that are cut off, too large or of another form; and any fault at random."""
+"""H6: responses cut off, too large or malformed; and random faults."""
 
 import asyncio
 import gzip
@@ -63,7 +63,7 @@ def test_a_response_cut_off_is_retried(act: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "told"),
+    ("step", "message"),
     [
         (reply(raw=b'{"a": 1'), "broken JSON"),
         (reply(raw=b""), "broken JSON"),
@@ -79,14 +79,14 @@ def test_a_response_cut_off_is_retried(act: Any) -> None:
         (reply(raw=b"", status=304), "no response is cached"),
     ],
 )
-def test_a_malformed_response_is_not_retried(step: bytes, told: str) -> None:
+def test_a_malformed_response_is_not_retried(step: bytes, message: str) -> None:
     @aio
     async def check() -> None:
         async with (
             serving(step, OK) as server,
             client(server, largest_bytes=1 << 20) as http,
         ):
-            with pytest.raises(MalformedError, match=told):
+            with pytest.raises(MalformedError, match=message):
                 await http.get("/x")
             assert len(server.seen) == 1
             assert (await http.get("/x")).json == {"a": 1}

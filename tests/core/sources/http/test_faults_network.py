@@ -1,4 +1,4 @@
-"""H4, H5, H16: connections that hang, drip, lie about who they are or lead elsewhere."""
+"""H4, H5, H16: slow, hanging, untrusted and redirected connections."""
 
 import asyncio
 import socket
@@ -54,7 +54,7 @@ async def test_a_silent_server_times_out() -> None:
 @aio
 async def test_a_connection_that_hangs_is_given_up() -> None:
     async with serving(_silent) as server:
-        # The handshake is answered by nobody.
+        # Nothing answers the handshake.
         url = server.url.replace("http:", "https:")
         async with client(url, connect_seconds=0.1, attempts=1) as http:
             with pytest.raises(UnavailableError, match=r"no connection within 0\.1 s"):
@@ -83,7 +83,7 @@ async def test_an_unresolvable_host_is_unavailable(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("host", "expired", "trusted", "told"),
+    ("host", "expired", "trusted", "message"),
     [
         ("127.0.0.1", False, True, None),
         ("127.0.0.1", True, True, "expired"),
@@ -92,7 +92,7 @@ async def test_an_unresolvable_host_is_unavailable(monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_an_untrusted_certificate_is_refused(
-    host: str, expired: bool, trusted: bool, told: str | None
+    host: str, expired: bool, trusted: bool, message: str | None
 ) -> None:
     ca = trustme.CA()
     until = datetime(2020, 1, 1, tzinfo=UTC) if expired else None
@@ -105,10 +105,10 @@ def test_an_untrusted_certificate_is_refused(
             serving(OK, tls=context) as server,
             client(server, tls=trusting(ca if trusted else None)) as http,
         ):
-            if told is None:
+            if message is None:
                 assert (await http.get("/x")).json == {"a": 1}
                 return
-            with pytest.raises(InsecureError, match=told):
+            with pytest.raises(InsecureError, match=message):
                 await http.get("/x")
             assert http.status().retries == 0
 

@@ -1,4 +1,4 @@
-"""H13, H17: how old an answer is, whoever's clock or cache is wrong."""
+"""H13, H17: ages of responses under wrong clocks and caches."""
 
 from pathlib import Path
 
@@ -94,7 +94,7 @@ async def test_an_answer_is_as_old_as_caches_on_the_way_made_it(tmp_path: Path) 
         for later in (0, 20):
             clock.advance_to(NOW + later * SECOND)
             answer = await http.get("/x", ttl=60)
-            # However long it was kept here, it says what was true when the source gave it.
+            # The content was true when the source sent it, however long it was cached.
             assert (answer.fetched_at, answer.given_at) == (NOW, NOW - 30 * SECOND)
         assert len(server.seen) == 1
 

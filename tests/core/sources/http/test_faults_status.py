@@ -1,4 +1,4 @@
-"""H1 to H3, H18: what a status asks for is done, and no more than that."""
+"""H1 to H3, H18: the reaction to each status."""
 
 from email.utils import format_datetime
 

@@ -1,4 +1,4 @@
-"""Rate limits."""
+"""Rate limits: windows, the server's headers, and the queue."""
 
 import asyncio
 from email.utils import format_datetime
@@ -39,16 +39,21 @@ LIMITS = st.lists(
     limits=LIMITS,
     costs=st.lists(st.integers(0, 5), min_size=1, max_size=40),
     gaps=st.lists(st.integers(0, 30), min_size=40, max_size=40),
-    told=st.lists(st.integers(0, 12), min_size=40, max_size=40),
+    counted=st.lists(st.integers(0, 12), min_size=40, max_size=40),
     concurrent=st.integers(1, 5),
 )
 def test_no_window_exceeds_the_limit_and_order_is_preserved(
-    limits: list[RateLimit], costs: list[int], gaps: list[int], told: list[int], concurrent: int
+    limits: list[RateLimit], costs: list[int], gaps: list[int], counted: list[int], concurrent: int
 ) -> None:
     clock = SimulatedClock(NOW)
     limits = [
-        RateLimit(one.units, one.seconds, per_request=one.per_request, used=f"used-{i}")
-        for i, one in enumerate(limits)
+        RateLimit(
+            rate_limit.units,
+            rate_limit.seconds,
+            per_request=rate_limit.per_request,
+            used=f"used-{i}",
+        )
+        for i, rate_limit in enumerate(limits)
     ]
     api = Api(base_url="", limits=tuple(limits), longest_wait_seconds=1e9, concurrent=concurrent)
     limiter = Limiter("vendor", api, clock)
@@ -58,7 +63,7 @@ def test_no_window_exceeds_the_limit_and_order_is_preserved(
         async with limiter.turn(cost):
             passed.append((clock.now(), cost, index))
             await asyncio.sleep(0)
-            limiter.follow_headers({"used-0": str(told[index])})
+            limiter.follow_headers({"used-0": str(counted[index])})
 
     async def ask_all() -> None:
         tasks = []
@@ -74,8 +79,8 @@ def test_no_window_exceeds_the_limit_and_order_is_preserved(
     for limit in limits:
         for start, _, _ in passed:
             end = start + int(limit.seconds * SECOND)
-            held = [1 if limit.per_request else c for at, c, _ in passed if start <= at < end]
-            assert sum(held) <= limit.units
+            in_window = [1 if limit.per_request else c for at, c, _ in passed if start <= at < end]
+            assert sum(in_window) <= limit.units
 
 
 @given(

@@ -1,4 +1,4 @@
-"""Strict JSON, and its fields."""
+"""Strict JSON: parsing of bodies and fields."""
 
 import json
 import math
@@ -110,13 +110,13 @@ def test_a_table_equals_its_numbers_read_singly(rows: list[list[Any]]) -> None:
     def one_by_one() -> list[tuple[float, ...]]:
         return [(row.number(0), row.number(1)) for row in place.rows("t")]
 
-    def said(read: Callable[[], list[tuple[float, ...]]]) -> object:
+    def reported(read: Callable[[], list[tuple[float, ...]]]) -> object:
         try:
             return read()
         except SchemaChangedError as error:
             return str(error)
 
-    assert said(lambda: place.table("t", width=2)) == said(one_by_one)
+    assert reported(lambda: place.table("t", width=2)) == reported(one_by_one)
 
 
 def test_a_table_of_texts_is_parsed() -> None:
@@ -156,7 +156,7 @@ def test_number_accepts_numbers_and_decimal_text_only(value: Any, number: float 
 
 
 @pytest.mark.parametrize(
-    ("way", "told"),
+    ("way", "message"),
     [
         (("data", 0, "price"), "no .price in $.data[0], which is an object of 6; there are p, q"),
         (("data", 1), "no [1] in $.data, which is a list of 1"),
@@ -164,10 +164,12 @@ def test_number_accepts_numbers_and_decimal_text_only(value: Any, number: float 
         (("data", 0, "p", "x"), "no .x in $.data[0].p, which is the text '1.5'"),
     ],
 )
-def test_a_missing_field_is_named_with_the_existing_ones(way: tuple[Any, ...], told: str) -> None:
+def test_a_missing_field_is_named_with_the_existing_ones(
+    way: tuple[Any, ...], message: str
+) -> None:
     with pytest.raises(SchemaChangedError) as caught:
         reader().number(*way)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith("vendor: GET /x: ")
     assert not caught.value.worth_retrying
 

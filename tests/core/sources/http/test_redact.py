@@ -1,4 +1,4 @@
-"""No form of a secret is left in a text."""
+"""Redaction of secrets in every encoding."""
 
 import base64
 import json
@@ -55,7 +55,7 @@ def test_a_secret_containing_another_is_replaced_completely() -> None:
 def test_credentials_of_basic_authentication_are_secrets() -> None:
     wrapped = base64.b64encode(b"an-id:pass+word/7").decode()
     redact = Redactor([SecretStr(wrapped)])
-    told = redact(f"bad {wrapped}, bad pass+word/7, bad an-id:pass%2Bword%2F7, but an-id")
-    assert told == "bad ***, bad ***, bad ***, but an-id"
+    redacted = redact(f"bad {wrapped}, bad pass+word/7, bad an-id:pass%2Bword%2F7, but an-id")
+    assert redacted == "bad ***, bad ***, bad ***, but an-id"
     assert redact.matches(b'{"error": "pass+word\\/7"}')
     assert Redactor([SecretStr("c2hvcnQ6YQ==")])("a b c") == "a b c"

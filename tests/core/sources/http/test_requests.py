@@ -1,4 +1,4 @@
-"""How a request goes out: its parts, the key in its place, and never elsewhere."""
+"""Requests as sent: parameters, headers, body and key."""
 
 import pytest
 from pydantic import SecretStr

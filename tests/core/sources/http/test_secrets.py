@@ -1,4 +1,4 @@
-"""A canary set as the key is found nowhere, whatever the server does with it."""
+"""A key that the server echoes in every way appears in no output."""
 
 import base64
 import json
@@ -59,7 +59,7 @@ def test_the_key_appears_in_no_output(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    told: list[str] = []
+    outputs: list[str] = []
 
     @aio
     async def check() -> None:
@@ -67,31 +67,31 @@ def test_the_key_appears_in_no_output(
         async with ResponseCache(tmp_path / "cache") as cache, serving(ECHOES[step]) as server:
             api = Api(base_url=server.url, key=place, attempts=2)
             async with client(server, clock, api=api, key=SecretStr(CANARY), cache=cache) as http:
-                for asked in ({}, {"symbol": "BTC"}, {"own": CANARY}):
+                for params in ({}, {"symbol": "BTC"}, {"own": CANARY}):
                     try:
-                        answer = await http.get("/x", params=asked, ttl=60)
-                        told.extend((repr(answer), repr(answer.headers), answer.what))
+                        answer = await http.get("/x", params=params, ttl=60)
+                        outputs.extend((repr(answer), repr(answer.headers), answer.what))
                         with pytest.raises(SourceError) as caught:
                             answer.read.number("echo")
-                        told.append(str(caught.value))
+                        outputs.append(str(caught.value))
                     except SourceError as error:
-                        told.extend(traceback.format_exception(error))
-                        told.extend(f"{one!r} {one}" for one in _chain(error))
+                        outputs.extend(traceback.format_exception(error))
+                        outputs.extend(f"{item!r} {item}" for item in _chain(error))
                         clock.advance_to(clock.now() + 4_000 * SECOND)
-                told.extend((repr(http.status()), repr(http), repr(vars(http)), repr(api)))
+                outputs.extend((repr(http.status()), repr(http), repr(vars(http)), repr(api)))
             key_arrived = server.seen[0].headers.get("x-key", "") + server.seen[0].target
             assert CANARY in key_arrived or quote(CANARY, safe="") in key_arrived
 
     check()
-    told.extend(record.getMessage() for record in caplog.records)
-    told.extend(caplog.text.splitlines())
+    outputs.extend(record.getMessage() for record in caplog.records)
+    outputs.extend(caplog.text.splitlines())
     for file in (tmp_path / "cache").rglob("*"):
-        told.append(file.name)
+        outputs.append(file.name)
         if file.is_file():
-            told.append(file.read_bytes().decode("latin-1"))
-    assert any("HTTP Request: GET" in text for text in told) or step == len(ECHOES) - 1
-    found = [text for text in told for form in FORMS if form.lower() in text.lower()]
-    assert not found
+            outputs.append(file.read_bytes().decode("latin-1"))
+    assert any("HTTP Request: GET" in text for text in outputs) or step == len(ECHOES) - 1
+    leaks = [text for text in outputs for form in FORMS if form.lower() in text.lower()]
+    assert not leaks
 
 
 @aio

@@ -1,4 +1,4 @@
-"""A streamer beside a store in memory, against the sandbox or a venue made for one test."""
+"""A streamer with a store in memory, against the sandbox or a scripted venue."""
 
 import asyncio
 import functools
@@ -32,7 +32,7 @@ MINUTES = Interval.parse("1m")
 GENEROUS_SECONDS = 50.0
 SPEED = 60.0
 PATIENT = StreamLimits(
-    # In the sandbox's seconds, of which many pass in one: its messages come ten times a second.
+    # In sandbox seconds, 60 in a real one; the sandbox sends ten messages a real second.
     settle_seconds=20.0,
     overdue_seconds=40.0,
     heartbeat_seconds=5.0,
@@ -43,7 +43,7 @@ P = ParamSpec("P")
 
 
 def aio(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Runs an async test in a loop of its own, and never forever."""
+    """Run an async test in a new event loop, with a time limit."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -74,7 +74,7 @@ class Futures(BinanceFutures):
 
 @contextmanager
 def sandbox(speed: float = SPEED, **options: Any) -> Iterator[Sandbox]:
-    """A sandbox of Binance without rate limits of requests."""
+    """A sandbox of Binance without rate limits."""
     given = {"seed": 7, "start": NOW, "limits": float("inf"), "apis": (binance_protocol.api,)}
     with Sandbox(**{**given, "speed": speed, **options}) as running:
         yield running
@@ -82,7 +82,7 @@ def sandbox(speed: float = SPEED, **options: Any) -> Iterator[Sandbox]:
 
 @dataclass
 class Kept:
-    """What was handed on to be stored: every candle and fact as often as it came."""
+    """The stored batches: every candle and fact, with repetitions."""
 
     candles: list[tuple[str, int, tuple[float, ...]]] = field(default_factory=list)
     facts: list[tuple[str, str, int, float]] = field(default_factory=list)
@@ -105,7 +105,7 @@ class Kept:
         return [opened for name, opened, _ in self.candles if name == symbol]
 
     def of(self, metric: str, symbol: str = "BTCUSDT") -> dict[int, float]:
-        """The latest value of a metric by the close of its interval."""
+        """Return the latest value of a metric by the close of its interval."""
         return {at: v for m, s, at, v in self.facts if (m, s) == (metric, symbol)}
 
 
@@ -126,7 +126,7 @@ class Live:
         return self.streamer.status()[0]
 
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
-        """Wait as long as it takes; the test's own deadline ends a wait in vain."""
+        """Wait for a condition; the time limit of the test ends a wait in vain."""
         while not condition():
             assert not self.task.done(), self.task
             await asyncio.sleep(0.02)
@@ -139,7 +139,7 @@ class Live:
 
 
 def made(kind: type[Provider], running: Sandbox, **options: Any) -> Provider:
-    """A provider that asks, and listens to, the sandbox."""
+    """Return a provider of the sandbox, with streams."""
     base, own = running.url("binance"), running.url("binance", "ws")
     return kind(kind.Config(base_url=base, stream_url=own, **options))  # type: ignore[call-arg]  # what a fault may bring
 
@@ -157,7 +157,7 @@ async def live(
     limiter: ConnectLimiter | None = None,
     **limits: Any,
 ) -> AsyncIterator[Live]:
-    """Stream from the sandbox, whose candles are stored up to now."""
+    """Stream from the sandbox, with all candles up to now stored."""
     provider = made(kind, running, streams=tuple(streams), symbols=symbols)
     clock, kept = running.clock, Kept()
     started = interval.floor(clock.now())
@@ -198,7 +198,7 @@ async def live(
 
 
 async def check_candles(one: Live, symbol: str = "BTCUSDT") -> None:
-    """Whether the candles kept are all of them, once, in order, as requests tell them."""
+    """Check that the stored candles are complete, ordered, and equal to those of REST."""
     opens = one.kept.opens(symbol)
     step = MINUTES.micros
     assert opens == list(range(opens[0], opens[0] + step * len(opens), step))
@@ -218,7 +218,7 @@ async def check_candles(one: Live, symbol: str = "BTCUSDT") -> None:
 
 
 def check_sums(one: Live) -> None:
-    """Whether sums of trades are those the venue itself counts in its candles."""
+    """Check that sums of trades equal the counts in the venue's candles."""
     counts, prices = one.kept.of("trade_count"), one.kept.of("vwap")
     world, now = one.running.world, one.running.clock.now()
     coin = next(c for c in world.coins if c.symbol == "BTCUSDT")
@@ -236,7 +236,7 @@ Behave = Callable[[ServerConnection], Awaitable[None]]
 
 @asynccontextmanager
 async def venue(behave: Behave) -> AsyncIterator[str]:
-    """A venue that does to each connection what a test wants; yields its address."""
+    """A scripted venue; yields its address."""
     async with serve(behave, "127.0.0.1", 0, compression=None) as server:
         yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/ws"
 

@@ -1,4 +1,4 @@
-"""Order books."""
+"""Local order books: numbering, snapshots, gaps and metrics."""
 
 import random
 
@@ -65,11 +65,11 @@ def test_depth_imbalance_and_spread() -> None:
     book = LocalBook()
     bids = {100.0: 1.0, 99.5: 2.0, 98.0: 50.0}
     book.snapshot(BookSnapshot(1, bids, {101.0: 1.0, 103.0: 9.0}))
-    told = book.metrics()
-    assert told["bid_ask_spread"] == pytest.approx(1 / 100.5)
-    assert told["bid_depth_usd"] == pytest.approx(100.0 * 1 + 99.5 * 2)
-    assert told["ask_depth_usd"] == pytest.approx(101.0)
-    assert told["book_imbalance"] == pytest.approx((299 - 101) / (299 + 101))
+    reported = book.metrics()
+    assert reported["bid_ask_spread"] == pytest.approx(1 / 100.5)
+    assert reported["bid_depth_usd"] == pytest.approx(100.0 * 1 + 99.5 * 2)
+    assert reported["ask_depth_usd"] == pytest.approx(101.0)
+    assert reported["book_imbalance"] == pytest.approx((299 - 101) / (299 + 101))
 
 
 def test_depth_needs_a_known_book() -> None:
@@ -99,7 +99,7 @@ def test_prices_beyond_the_known_part_need_a_snapshot() -> None:
 def test_two_connections_and_merged_updates_lead_to_the_same_book(
     chance: random.Random, sizes: list[int], at: int, named: bool, merge: int
 ) -> None:
-    """Each connection cuts the changes its own way; the queue merges what waits."""
+    """Two connections split the changes differently; the queue merges waiting updates."""
     count = sum(sizes)
     changes = [
         (chance.choice((99.0, 98.0, 101.0)), float(chance.randint(0, 3))) for _ in range(count)
@@ -107,13 +107,13 @@ def test_two_connections_and_merged_updates_lead_to_the_same_book(
     true = dict(changes)
 
     def updates(lengths: list[int]) -> list[BookUpdate]:
-        found, done = list[BookUpdate](), 0
+        computed, done = list[BookUpdate](), 0
         for length in lengths:
             part = dict(changes[done : done + length])
             previous = done if named else None
-            found.append(BookUpdate("A", done + 1, done + length, previous, part, {}))
+            computed.append(BookUpdate("A", done + 1, done + length, previous, part, {}))
             done += length
-        return found
+        return computed
 
     both = updates(sizes) + updates([1] * count)
     both = sorted(both, key=lambda u: u.last + chance.uniform(0, 0.5))

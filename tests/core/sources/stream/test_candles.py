@@ -1,4 +1,4 @@
-"""Exactly once: whatever is dropped, repeated, delivered twice or out of order."""
+"""Candles are handed on exactly once, whatever is lost, repeated or out of order."""
 
 import random
 
@@ -34,21 +34,21 @@ def numbers(candles: list[Candle]) -> list[int]:
     sockets=st.lists(st.sets(st.integers(0, 39)), min_size=1, max_size=3),
     chance=st.randoms(use_true_random=False),
     window=st.integers(0, 12),
-    asked=st.sets(st.integers(0, 39)),
+    requested=st.sets(st.integers(0, 39)),
 )
 def test_candles_are_handed_on_once_in_order(
     count: int,
     sockets: list[set[int]],
     chance: random.Random,
     window: int,
-    asked: set[int],
+    requested: set[int],
 ) -> None:
-    """Several sockets drop, repeat and reorder; a request brings what is missing, now or then."""
+    """Sockets drop, repeat and reorder candles; requests bring missing ones."""
     sent = [
         (n + chance.uniform(0, window), n)
         for lost in sockets
         for n in range(count)
-        for _ in range(2 if n in asked else 1)
+        for _ in range(2 if n in requested else 1)
         if n not in lost
     ]
     log, out = begun(), list[int]()
@@ -56,7 +56,7 @@ def test_candles_are_handed_on_once_in_order(
         out += numbers(log.take(candle(n)))
         hole = log.hole("A")
         assert hole is None or hole.first == BEGUN + len(out) * STEP
-        if hole is not None and n in asked:
+        if hole is not None and n in requested:
             for missing in range(hole.first, hole.last + 1, STEP):
                 out += numbers(log.take(candle((missing - BEGUN) // STEP)))
         assert out == list(range(len(out)))

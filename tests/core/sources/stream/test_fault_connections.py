@@ -1,4 +1,4 @@
-"""Connections that break, fall silent, end or are refused: W1-W3, W8, W10 and W12, on sockets."""
+"""W1-W3, W8, W10, W12: broken, silent, ended and refused connections, on sockets."""
 
 import asyncio
 import logging
@@ -42,28 +42,28 @@ async def test_w1_a_broken_connection_leaves_no_hole(
     fast: Sandbox, fault: dict[str, object]
 ) -> None:
     fast.fault(fault)
-    async with live(fast) as one:
-        await one.until(lambda: one.status.reconnects)
-        await one.candles(len(one.kept.candles) + 1)
-        await check_candles(one)
-        assert "Unavailable" in str(one.status.error)
+    async with live(fast) as live_stream:
+        await live_stream.until(lambda: live_stream.status.reconnects)
+        await live_stream.candles(len(live_stream.kept.candles) + 1)
+        await check_candles(live_stream)
+        assert "Unavailable" in str(live_stream.status.error)
 
 
 @aio
 async def test_w2_a_half_open_connection_is_noticed_by_its_silence(fast: Sandbox) -> None:
     fast.fault({"kind": "ws_half_open", "count": 1, "skip": 20, "seconds": 30})
-    async with live(fast, heartbeat_seconds=0.8, streams=("candles", "trades")) as one:
-        await one.until(lambda: one.status.reconnects)
-        assert "not even a pong" in str(one.status.error)
-        await one.candles(len(one.kept.candles) + 1)
-        await check_candles(one)
-        coverage = one.feed("spot")._keeper.coverage
+    async with live(fast, heartbeat_seconds=0.8, streams=("candles", "trades")) as live_stream:
+        await live_stream.until(lambda: live_stream.status.reconnects)
+        assert "not even a pong" in str(live_stream.status.error)
+        await live_stream.candles(len(live_stream.kept.candles) + 1)
+        await check_candles(live_stream)
+        coverage = live_stream.feed("spot")._keeper.coverage
         assert coverage.since is not None
         (_, end), *_ = coverage._stretches
-        # It counts as down from when it was heard last, not from when that was noticed.
+        # The gap starts with the last message, not with its detection.
         assert coverage.since - end >= 0.7 * 0.8 * SPEED * SECOND
-        # Frozen from a moment before a close on, its trades were not all heard: none is told.
-        assert any("no sum of trades" in line for line in one.kept.problems)
+        # Frozen shortly before a close: trades are missing, so no sum is reported.
+        assert any("no sum of trades" in line for line in live_stream.kept.problems)
 
 
 @aio
@@ -71,15 +71,15 @@ async def test_w3_a_connection_is_replaced_before_its_end_and_nothing_is_missed(
     options = {"binance.life_seconds": 4.0}
     with sandbox(options=options) as running:
         streams = ("candles", "trades")
-        async with live(running, streams=streams, life_seconds=1.5) as one:
-            await one.until(lambda: one.status.reconnects >= 3)
-            await one.candles(5)
-            await check_candles(one)
-            lines, told = list(one.kept.problems), one.kept.of("trade_count")
-            closes = sorted(told)
-        assert one.status.error is None
-        check_sums(one)
-        # Those before it came up were not heard as a whole; of the others none is missing.
+        async with live(running, streams=streams, life_seconds=1.5) as live_stream:
+            await live_stream.until(lambda: live_stream.status.reconnects >= 3)
+            await live_stream.candles(5)
+            await check_candles(live_stream)
+            lines, reported = list(live_stream.kept.problems), live_stream.kept.of("trade_count")
+            closes = sorted(reported)
+        assert live_stream.status.error is None
+        check_sums(live_stream)
+        # Intervals before the connection are incomplete; all others are reported.
         assert not any(f"to {iso(close)}" in line for line in lines for close in closes)
         assert closes == list(range(closes[0], closes[-1] + 1, MINUTES.micros))
         assert len(closes) >= 2
@@ -87,11 +87,11 @@ async def test_w3_a_connection_is_replaced_before_its_end_and_nothing_is_missed(
 
 @aio
 async def test_w3_a_notice_of_the_end_starts_the_replacement_early() -> None:
-    ends, told = asyncio.Event(), list[int]()
+    ends, reported = asyncio.Event(), list[int]()
 
     async def behave(connection: ServerConnection) -> None:
-        number = len(told)
-        told.append(number)
+        number = len(reported)
+        reported.append(number)
         await confirm(connection)
         if not number:
             shutdown = {"e": "serverShutdown", "E": NOW // 1000}
@@ -104,10 +104,10 @@ async def test_w3_a_notice_of_the_end_starts_the_replacement_early() -> None:
         with sandbox(0) as still:
             async with live(
                 still, change=lambda s: replace(s, url=url), overlap_seconds=0.3
-            ) as one:
+            ) as live_stream:
                 await ends.wait()
-                assert told == [0, 1]
-                assert one.status.state is StreamState.LIVE
+                assert reported == [0, 1]
+                assert live_stream.status.state is StreamState.LIVE
 
 
 @aio
@@ -118,12 +118,12 @@ async def test_w8_silence_after_a_confirmation_is_noticed(fast: Sandbox) -> None
         topics = [replace(t, quiet_seconds=1.5) for t in spec.topics]
         return replace(spec, topics=tuple(topics))
 
-    async with live(fast, change=impatient, heartbeat_seconds=1.0) as one:
-        await one.until(lambda: one.status.reconnects)
-        assert "SilentError" in str(one.status.error)
+    async with live(fast, change=impatient, heartbeat_seconds=1.0) as live_stream:
+        await live_stream.until(lambda: live_stream.status.reconnects)
+        assert "SilentError" in str(live_stream.status.error)
         fast.heal()
-        await one.candles(2)
-        await check_candles(one)
+        await live_stream.candles(2)
+        await check_candles(live_stream)
 
 
 @aio
@@ -132,27 +132,27 @@ async def test_w8_one_silent_topic_among_others_is_named(fast: Sandbox) -> None:
         unknown = Topic("nosuch@kline_1m", "NOSUCH", Candle, 1.0)
         return replace(spec, topics=(*spec.topics, unknown))
 
-    async with live(fast, change=with_unknown, heartbeat_seconds=1.0) as one:
-        await one.until(lambda: one.status.silent)
-        assert one.status.silent == ("nosuch@kline_1m",)
-        assert one.status.state is StreamState.DEGRADED
+    async with live(fast, change=with_unknown, heartbeat_seconds=1.0) as live_stream:
+        await live_stream.until(lambda: live_stream.status.silent)
+        assert live_stream.status.silent == ("nosuch@kline_1m",)
+        assert live_stream.status.state is StreamState.DEGRADED
 
 
 @aio
 async def test_w8_a_subscription_nobody_confirms_is_noticed() -> None:
-    asked = list[bytes | str]()
+    subscription = list[bytes | str]()
 
     async def behave(connection: ServerConnection) -> None:
         async for message in connection:
-            asked.append(message)
+            subscription.append(message)
 
     async with venue(behave) as url:
         with sandbox(0) as still:
             change = lambda spec: replace(spec, url=url)  # noqa: E731  # a function is the value
-            async with live(still, change=change, acknowledge_seconds=0.3) as one:
-                await one.until(lambda: one.status.error)
-                assert "did not confirm btcusdt@kline_1m" in str(one.status.error)
-                assert asked
+            async with live(still, change=change, acknowledge_seconds=0.3) as live_stream:
+                await live_stream.until(lambda: live_stream.status.error)
+                assert "did not confirm btcusdt@kline_1m" in str(live_stream.status.error)
+                assert subscription
 
 
 @aio
@@ -176,11 +176,11 @@ async def test_w10_a_venue_that_refuses_is_asked_at_its_pace() -> None:
     with sandbox(0) as still:
         still.fault({"kind": "ws_refuse", "status": 503, "count": 25})
         limits = StreamLimits(connects=10, connects_seconds=300.0)
-        # The limiter's own clock runs as fast as it is waited for.
+        # The limiter's clock jumps to the end of each wait.
         limiter = open_limiter(clock, limits)
-        async with live(still, limiter=limiter) as one:
-            await one.until(lambda: one.status.connected_since)
-            assert "HTTP 503" in str(one.status.error)
+        async with live(still, limiter=limiter) as live_stream:
+            await live_stream.until(lambda: live_stream.status.connected_since)
+            assert "HTTP 503" in str(live_stream.status.error)
             assert clock.now() - NOW >= 600 * SECOND
 
 
@@ -210,10 +210,12 @@ async def test_w12_an_expired_token_is_replaced_once_at_once_and_not_for_ever(
         with sandbox(0) as still:
             async with live(
                 still, change=lambda s: replace(s, url=url, authorise=authorise)
-            ) as one:
-                await one.until(lambda: len(seen) >= 2)
-                await one.until(lambda: one.status.state is StreamState.UNAUTHORISED)
+            ) as live_stream:
+                await live_stream.until(lambda: len(seen) >= 2)
+                await live_stream.until(
+                    lambda: live_stream.status.state is StreamState.UNAUTHORISED
+                )
                 await asyncio.sleep(0.3)
                 assert seen == ["Bearer a", "Bearer b"]
-                assert "token expired" in str(one.status.error)
-                assert "Bearer" not in str(one.streamer.status()) + caplog.text
+                assert "token expired" in str(live_stream.status.error)
+                assert "Bearer" not in str(live_stream.streamer.status()) + caplog.text

@@ -1,4 +1,4 @@
-"""The queue: bounded, newest only where only the newest matters, and nothing else ever lost."""
+"""The queue: bounded, conflated where possible, otherwise lossless."""
 
 import asyncio
 
@@ -36,10 +36,10 @@ async def test_closed_candles_trades_and_liquidations_make_the_reader_wait() -> 
     await asyncio.sleep(0.02)
     assert not reading.done()
     assert len(queue) == 3
-    came = await queue.take()
+    arrived = await queue.take()
     await reading
-    came += await queue.take()
-    assert came == events
+    arrived += await queue.take()
+    assert arrived == events
     assert queue.conflated == 0
 
 

@@ -1,4 +1,4 @@
-"""Sums of an interval: all of it or nothing, in whatever order it came."""
+"""Sums of an interval: complete or absent, in any order of arrival."""
 
 import random
 
@@ -79,11 +79,11 @@ def test_only_complete_sums_are_reported(chance: random.Random, count: int, lost
     last = max(t.id or 0 for t in came) if came else 0
     for minute in range(last // 20):
         opened = BEGUN + minute * MINUTE
-        told = values(sums.facts(opened, "A"))
+        reported = values(sums.facts(opened, "A"))
         inside = [t for t in every if MINUTES.floor(t.time) == opened]
-        if told:
-            assert told["trade_count"] == 2.0 * len(inside)
-            assert told["vwap"] == pytest.approx(sum(t.price for t in inside) / len(inside))
+        if reported:
+            assert reported["trade_count"] == 2.0 * len(inside)
+            assert reported["vwap"] == pytest.approx(sum(t.price for t in inside) / len(inside))
         else:
             assert any(t not in came for t in inside[0:] + every[:20])
 
@@ -106,8 +106,8 @@ def test_liquidation_sums_of_both_sides() -> None:
     one = Liquidation("A", BEGUN + 1, 100.0, 2.0, long=True)
     for event in (one, one, one._replace(long=False, size=1.0), one._replace(time=BEGUN + 2)):
         sums.add(event)
-    told = values(sums.facts(BEGUN, "A"))
-    assert told == {"long_liquidations_usd": 400.0, "short_liquidations_usd": 100.0}
+    reported = values(sums.facts(BEGUN, "A"))
+    assert reported == {"long_liquidations_usd": 400.0, "short_liquidations_usd": 100.0}
     assert sums.duplicates == 1
     quiet = values(sums.facts(BEGUN + MINUTE, "A"))
     assert quiet == {"long_liquidations_usd": 0.0, "short_liquidations_usd": 0.0}
