@@ -265,7 +265,7 @@ def test_parameters_survive_json() -> None:
         (document(version=1), "version 1, expected 2"),
         (
             document(features=["rsi", "log_return", "log_volatility", "log_volume_ratio"]),
-            "features",
+            "was trained on rsi",
         ),
         (document(features=["log_return", "log_volatility", "rsi"]), "center has shape"),
         (document(names=["a", "b", "c", "d"]), "states a, b, c, d"),
