@@ -111,7 +111,7 @@ def test_rows_of_one_venue_can_be_chosen(tmp_path: Path) -> None:
     there = candles(volume=[11.0] * 5).with_columns(venue=pl.lit("bybit"))
     file = write(pl.concat([here, there]), tmp_path / "a.parquet")
     assert only(fetch(file, venue="Bybit"))["volume"].unique().to_list() == [11.0]
-    with pytest.raises(SchemaError, match=r"mixes venues \(binance, bybit\). Choose one"):
+    with pytest.raises(SchemaError, match=r"mixes venues \(binance, bybit\). Choose a venue"):
         fetch(file)
     with pytest.raises(NoDataError, match=r"no rows of venue 'okx', only of binance, bybit"):
         fetch(file, venue="okx")
