@@ -20,7 +20,7 @@ from weft.components.universe import Universe
 from weft.domain.instruments import describe
 from weft.domain.signal import Report
 from weft.foundation.errors import ConfigError, NoDataError, StorageError, WeftError
-from weft.foundation.times import parse_time
+from weft.foundation.times import parse_instant, parse_time
 from weft_app import commands as command_package
 from weft_app.cli import COMMANDS, LazyCommand
 from weft_app.cli import app as command_line
@@ -28,7 +28,7 @@ from weft_app.commands.config import notes_on
 from weft_app.commands.signals import select
 from weft_app.demo import sandboxed
 from weft_app.profile import Profile
-from weft_app.session import open_engine, parse_instant, warn_about
+from weft_app.session import open_engine, warn_about
 
 
 class _Answering:

@@ -130,8 +130,8 @@ def asks_the_view_alone(risk: PortfolioRisk) -> None:
     _answer(risk, view, positions)
     with watching() as watch:
         _answer(risk, view, positions)
-    if watch.seen:
-        raise AssertionError(f"{watch.seen[0]} while it measured")
+    if watch.events:
+        raise AssertionError(f"{watch.events[0]} while it measured")
 
 
 def imports_light(risk: PortfolioRisk) -> None:

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from weft.collect.intake import RoundResult
 from weft.domain.signal import to_json
-from weft.foundation.times import DAY
+from weft.foundation.times import DAY, parse_instant
 from weft_app.profile import JsonOption, Profile, profile_of
 from weft_app.progress import phase
-from weft_app.session import open_engine, parse_instant, print_problems
+from weft_app.session import open_engine, print_problems
 from weft_app.terminal import console, open_results, print_json
 
 app = typer.Typer(add_completion=False)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from weft.domain.signal import UNKNOWN_REGIME, LayerReport, RegimeReport, Signal, to_json
 from weft.engine.explain import Explanation, explain
+from weft.foundation.times import parse_instant
 from weft_app.figures import number, risk_table, sizing_table
 from weft_app.profile import AsOfOption, JsonOption, profile_of
 from weft_app.progress import phase
@@ -20,7 +21,6 @@ from weft_app.session import (
     data_label,
     fetch_new,
     open_engine,
-    parse_instant,
     warn_about,
 )
 from weft_app.terminal import open_results, print_json

@@ -14,6 +14,7 @@ from rich.table import Table
 from weft.domain.signal import Report, to_json
 from weft.engine.engine import Engine
 from weft.foundation.errors import ConfigError, NoDataError
+from weft.foundation.times import parse_instant
 from weft_app.figures import percent
 from weft_app.portfolio import RiskReport, positions_of, report_portfolio
 from weft_app.profile import AsOfOption, JsonOption, profile_of
@@ -22,7 +23,6 @@ from weft_app.session import (
     data_label,
     fetch_new,
     open_engine,
-    parse_instant,
     warn_about,
 )
 from weft_app.terminal import open_results, print_json

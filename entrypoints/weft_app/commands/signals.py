@@ -12,13 +12,13 @@ from rich.table import Table
 
 from weft.domain.signal import Direction, Report, Signal
 from weft.engine.engine import Engine
+from weft.foundation.times import parse_instant
 from weft_app.profile import AsOfOption, JsonOption, profile_of
 from weft_app.session import (
     compose_report,
     data_label,
     fetch_new,
     open_engine,
-    parse_instant,
     warn_about,
 )
 from weft_app.terminal import open_results, print_json

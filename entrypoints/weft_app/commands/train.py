@@ -11,12 +11,12 @@ from rich.markup import escape
 from weft.domain.signal import to_json
 from weft.engine.engine import Engine
 from weft.foundation.errors import LearningError, WeftError, nearest
-from weft.foundation.times import iso
+from weft.foundation.times import iso, parse_instant
 from weft.learning.judging import FEWEST_SPANS
 from weft.learning.records import TrainingResult
 from weft_app.profile import AsOfOption, JsonOption, profile_of
 from weft_app.progress import phase
-from weft_app.session import compile_features, fetch_new, open_engine, parse_instant
+from weft_app.session import compile_features, fetch_new, open_engine
 from weft_app.terminal import console, open_results, print_json
 
 app = typer.Typer(add_completion=False)

@@ -13,7 +13,7 @@ from weft.engine.session import Session
 from weft.foundation.errors import ConfigError, LookAheadError, NoDataError, WeftError
 from weft.foundation.times import HOUR, parse_time, to_datetime
 
-SETTINGS: dict[str, object] = dict(option.split("=", 1) for option in ALONE)
+SETTINGS: dict[str, object] = {key: value for key, _, value in (o.partition("=") for o in ALONE)}
 SYMBOLS = ["BTCUSDT", "ETHUSDT"]
 
 
@@ -39,7 +39,7 @@ def test_update_reports_each_provider(session: Session) -> None:
 
 def test_signals_equal_the_reports_of_single_rows(session: Session) -> None:
     frame = session.signals(steps=5)
-    expected = {}
+    expected: dict[tuple[str, str], str] = {}
     last = session.engine.latest_close()
     for row in range(5):
         view = session.engine.view(last - row * HOUR)

@@ -321,14 +321,14 @@ class HotPanelGrows(RuleBasedStateMachine):
             return
         count = self.last - self.first + 1
         assert count >= DEPTH
-        held = self.hot._given_out
+        held = self.hot._shared_rows
         found = self.hot.candles(self.hot.last_close, count)
-        self.hot._given_out = held  # looking is not giving out
+        self.hot._shared_rows = held  # looking is not giving out
         assert found is not None
         assert_same(found, built(self.rows, self.first, count))
 
     @invariant()
-    def arrays_given_out_never_change(self) -> None:
+    def arrays_shared_rows_never_change(self) -> None:
         for panel, copy in self.given:
             for name, array in copy.items():
                 assert_array_equal(getattr(panel, name), array, err_msg=name)
@@ -342,7 +342,7 @@ TestHotPanelGrows = HotPanelGrows.TestCase
 TestHotPanelGrows.settings = settings(max_examples=120, stateful_step_count=12, deadline=None)
 
 
-def test_rows_given_out_refuse_to_be_written_to() -> None:
+def test_rows_shared_rows_refuse_to_be_written_to() -> None:
     hot = HotPanel(D1, INSTRUMENTS, ROW_0, 4)
     hot.extend(frame_of([Version(0, 0, "COIN", 1.0)]), ROW_0 + 3 * DAY)
     found = hot.candles(ROW_0 + DAY, 2)

@@ -114,7 +114,7 @@ def test_views_are_given_scaled_rates_whatever_part_of_history_they_ask_for(
     for since in (CHANGED + 9 * DAY, BEGAN):
         (series,) = facts.of("funding_rate", since).values()
         assert series.value.tolist() == pytest.approx([9e-4] * 29)
-    facts.take_in(store.append_observations("x", frame(rows[-2:])).rows)
+    facts.absorb(store.append_observations("x", frame(rows[-2:])).rows)
     (series,) = facts.of("funding_rate", BEGAN).values()
     assert series.value.tolist() == pytest.approx([9e-4] * 31)
 
