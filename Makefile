@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Processes that keep no bytecode would each compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test explore test-slow lint types bench format clean
+.PHONY: help setup run test explore test-slow lint types bench config format clean
 
 help:
 	@echo "make run     compose signals and serve them on http://127.0.0.1:8300"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-slow, make explore   longer proofs; examples nobody has seen yet"
 	@echo "make setup   make the environment in $(VENV) alone"
 	@echo "make bench   measure against peers, side by side"
+	@echo "make config  update the comments in config.yaml from the descriptions in code"
 	@echo "make format  format and fix what can be fixed"
 
 setup: $(STAMP)
@@ -50,6 +51,10 @@ types: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# The packaged config file takes the comments of options from code; config.yaml is its copy.
+config: setup
+	$(BIN)/python -m weft_app.default_config .
 
 format: setup
 	$(BIN)/ruff check --fix

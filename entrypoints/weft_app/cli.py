@@ -38,7 +38,7 @@ COMMANDS: Mapping[str, str] = {
     "providers": "Show and check the data sources.",
     "plugins": "List what is installed, and what is in use.",
     "new": "Write a plugin to start from: a distribution with one component and tests.",
-    "config": "Check the configuration.",
+    "config": "Write a config file, or check one.",
     "doctor": "Look for problems that could keep Weft from working on this machine.",
     "ledger": "Check the record of all signals.",
     "replay": "Compose recorded signals again, and compare.",

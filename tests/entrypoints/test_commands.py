@@ -86,6 +86,21 @@ def test_config_check_names_every_mistake_with_its_key(weft: Weft) -> None:
         assert text.casefold() in done.err.casefold()
 
 
+def test_config_init_writes_a_valid_file_and_never_overwrites_one(
+    weft: Weft, tmp_path: Path
+) -> None:
+    done = weft("config", "init")
+    assert done.code == 0
+    assert "weft config check -c config.yaml" in done.out
+    file = tmp_path / "cwd" / "config.yaml"
+    assert weft("config", "check", "-c", "config.yaml").code == 0
+    file.write_text("interval: 4h\n")
+    again = weft("config", "init")
+    assert again.code == 1
+    assert "config.yaml: exists already" in again.err
+    assert file.read_text() == "interval: 4h\n"
+
+
 def test_doctor_passes_on_a_healthy_machine(weft: Weft) -> None:
     done = weft("doctor")
     assert done.code == 0, done.out

@@ -1,7 +1,9 @@
-"""`weft config`: check the configuration."""
+"""`weft config`: write a config file, or check one."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import orjson
 import typer
@@ -9,9 +11,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from weft.compose.composition import Composition
+from weft.config.loading import DEFAULT_FILE
 from weft.engine.assembly import compose_settings
+from weft.foundation.errors import StorageError
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
+from weft_app.default_config import packaged_text
 from weft_app.profile import JsonOption, profile_of
 from weft_app.session import settings_of
 from weft_app.terminal import open_results, print_json
@@ -21,7 +26,36 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 @app.callback()
 def config() -> None:
-    """Check the configuration."""
+    """Write or check the configuration."""
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="File to create.")] = DEFAULT_FILE,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a config file with every option, its default and its description."""
+    text = packaged_text()
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise StorageError(
+            "exists already", where=str(path), hint="Name another file, or remove this one first"
+        ) from None
+    except OSError as error:
+        raise StorageError(
+            f"cannot be written: {error.strerror}",
+            where=str(path),
+            hint="Name a file in a folder that exists and can be written",
+        ) from error
+    if as_json:
+        print_json(orjson.dumps({"written": str(path)}))
+        return
+    results = open_results()
+    results.print(f"Wrote every option with its default to {escape(str(path))}.", soft_wrap=True)
+    results.print(f"Next: weft config check -c {shlex.quote(str(path))}", markup=False)
 
 
 @app.command()

@@ -89,8 +89,7 @@ class Files(Provider):
         )
         pattern: str = Field(
             default=TOP,
-            description="which files of the folder, for instance **/*.csv; * means those in "
-            "folders below where the folder itself holds none",
+            description="files of a folder, such as **/*.csv; * also looks in subfolders",
         )
         venue: str = Field(
             default="",
@@ -101,13 +100,11 @@ class Files(Provider):
         )
         columns: dict[str, str] | list[str] = Field(
             default={},
-            description="names of columns in the files, or positions from 1, and Weft's names for "
-            "them: {date: open_time}; or Weft's names for all columns in their order",
+            description="Weft's names of columns: {date: open_time, 2: open}, or a list of all",
         )
         symbol: str | None = Field(
             default=None,
-            description="symbol of the files, or its place in their names: "
-            "{symbol}-{interval}-{year}-{month}, or a regular expression with (?P<symbol>...)",
+            description="symbol, or its place in file names: {symbol}-{interval} or a regex",
         )
         interval: str | None = Field(
             default=None,

@@ -12,6 +12,7 @@ from weft.config.loading import load_settings
 from weft.config.settings import SINGLE_SLOTS, SLOT_MAPS, Settings, Slot
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
+from weft_app.default_config import descriptions, packaged_text, render
 
 PACKAGED = Path(weft.__file__).parent / "data" / "default_config.yaml"
 ROOT = Path(__file__).parents[3]
@@ -31,8 +32,18 @@ def slots() -> list[tuple[str, str, Slot]]:
     return found
 
 
-def test_the_file_and_the_packaged_defaults_are_twins() -> None:
-    assert (ROOT / "config.yaml").read_bytes() == PACKAGED.read_bytes()
+def test_the_config_file_is_the_packaged_one() -> None:
+    assert (ROOT / "config.yaml").read_text("utf-8") == packaged_text(), "run `make config`"
+
+
+def test_comments_of_options_are_their_descriptions_in_code() -> None:
+    assert render(packaged_text(), descriptions()) == packaged_text(), "run `make config`"
+
+
+def test_rendering_changes_comments_behind_options_only() -> None:
+    text = "# kept\nlayers:\n  a:  # kept\n    window: 3   # old\n    other: 1\n"
+    described = {("layers", "a", "window"): "candles", ("layers", "a", "other"): "unused"}
+    assert render(text, described) == text.replace("# old", "# candles")
 
 
 @pytest.mark.parametrize(("key", "kind", "slot"), slots(), ids=[key for key, _, _ in slots()])
