@@ -74,7 +74,7 @@ def test_a_book_older_than_what_is_asked_for_is_left_out_and_told(exchange: Exch
     batches = fetch(exchange, since=NOW - HOUR)
     assert values(batches) == {}
     (line,) = (line for batch in batches for line in batch.problems)
-    assert "BTCUSDT: the order book that came is of " in line
+    assert line.startswith("BTCUSDT: order book of ") and "older than the requested span" in line
 
 
 def test_candles_alone(exchange: Exchange) -> None:
