@@ -122,7 +122,8 @@ def test_every_figure_of_the_built_in_risk_and_sizers_has_words(tmp_path: Path) 
     engine.close()
     assert {"var_99", "gbm_var_99", "stop_first"} <= signal.risk.keys()
     assert {"share", "fractional_kelly"} <= signal.sizing.keys()
-    for name in signal.risk:
+    assert signal.risk["horizon"] == "12h"
+    for name in signal.risk.keys() - {"horizon"}:
         assert "_" not in wording_of(name.removeprefix("gbm_"), RISK).label
         assert name.removeprefix("gbm_") in RISK or name.startswith("shock_")
     for name in signal.sizing:

@@ -218,7 +218,7 @@ def test_a_bad_file_is_named_and_does_not_affect_other_files(
         (("signals", "--as-of", "yesterday"), "not an ISO 8601 time"),
         (("signals", "--as-of", "2024-02-01T00:00:00"), "no time zone"),
         (("signals", "--as-of", "2044-02-01T00:00:00Z"), "in the future"),
-        (("signals", "--as-of", "2001-02-01T00:00:00Z"), "earliest candle"),
+        (("signals", "--as-of", "2001-02-01T00:00:00Z"), "earliest stored candle"),
         (("signals", "--set", "interval=7x"), "interval"),
     ],
 )

@@ -35,6 +35,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "indicators": ("talib",),
     "ml": ("apscheduler", "gymnasium", "hmmlearn", "safetensors", "torch", "xgboost"),
     "news": ("feedparser",),
+    "pandas": ("pandas", "pyarrow"),
     "text": ("safetensors", "torch", "transformers"),
 }
 """Modules of the extras that the default composition uses."""

@@ -135,7 +135,18 @@ def _print_report(console: Console, report: RiskReport, data: str) -> None:
     if report.figures is None:
         console.print(f"No positions as of {report.as_of}: nothing can be lost.")
         return
-    console.print(_losses(report, report.figures, data))
+    # Not in the table's title and caption, which rich breaks at the width of the table.
+    console.print(
+        f"Portfolio as of {report.as_of}, gross {report.gross:.1%}, net {report.net:+.1%} of the "
+        f"equity, {data}",
+        soft_wrap=True,
+    )
+    console.print(_losses(report, report.figures))
+    console.print(
+        f"Losses within {report.figures['horizon']}, in percent of the equity, by "
+        f"{escape(report.component)}. DD: deepest drawdown on the way.",
+        soft_wrap=True,
+    )
     console.print(_parts(report, report.figures))
     if report.shocks:
         console.print(_shocks(report))
@@ -146,17 +157,8 @@ def _print_report(console: Console, report: RiskReport, data: str) -> None:
     console.print(f"[dim]{_measured_on(report)}", soft_wrap=True)
 
 
-def _losses(report: RiskReport, figures: Mapping[str, float | str], data: str) -> Table:
-    table = Table(
-        title=f"Portfolio as of {report.as_of}, gross {report.gross:.1%}, net {report.net:+.1%} "
-        f"of the equity, {data}",
-        title_justify="left",
-        caption=f"Losses within {figures['horizon']} in percent of the equity, by "
-        f"{escape(report.component)}. DD: deepest drawdown on the way.",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
+def _losses(report: RiskReport, figures: Mapping[str, float | str]) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     names = [name for name, value in figures.items() if isinstance(value, float)]
     table.add_column("", no_wrap=True)
     for name in names:

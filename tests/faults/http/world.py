@@ -35,20 +35,18 @@ Rows: TypeAlias = set[tuple[Any, ...]]
 
 @cache
 def classes() -> dict[str, type[Provider]]:
-    """Every provider of the package that asks over HTTP, by name, registered or not."""
-    found = {}
-    for info in pkgutil.iter_modules(weft_providers.__path__):
-        if info.name.startswith("_"):
-            continue
+    """Return every provider of the package that asks over HTTP, by name, registered or not."""
+    providers = {}
+    for info in pkgutil.walk_packages(weft_providers.__path__, "weft_providers."):
         try:
-            module = importlib.import_module(f"weft_providers.{info.name}")
+            module = importlib.import_module(info.name)
         except ImportError:
             continue
         for cls in vars(module).values():
-            own = inspect.isclass(cls) and cls.__module__ == module.__name__
-            if own and issubclass(cls, Provider) and cls.web and not inspect.isabstract(cls):
-                found[cls.name] = cls
-    return found
+            is_defined_here = inspect.isclass(cls) and cls.__module__ == info.name
+            if is_defined_here and issubclass(cls, Provider) and cls.web:
+                providers[cls.name] = cls
+    return {name: cls for name, cls in providers.items() if not inspect.isabstract(cls)}
 
 
 def settings(sandbox: Sandbox, names: Collection[str], key: str) -> Iterator[str]:
