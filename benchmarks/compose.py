@@ -120,7 +120,7 @@ def _store(engine: Engine, rows: pl.DataFrame) -> None:
     if not engine.market.listings:
         symbols = [f"COIN{n:04d}USDT" for n in range(SYMBOLS)]
         engine.store.describe_instruments(source, [describe(s) for s in symbols])
-    engine.market.take_in(source, [added.rows])
+    engine.market.absorb(source, [added.rows])
 
 
 def _candles(first: int, rows: int) -> pl.DataFrame:

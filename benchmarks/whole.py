@@ -80,7 +80,7 @@ def measure(folder: Path) -> None:
         now = as_of + (step + 1) * HOUR
         clock.advance_to(now)
         rows = frame[len(SYMBOLS) * step : len(SYMBOLS) * (step + 1)]
-        engine.market.take_in(source, [engine.store.append_candles(source, rows).rows])
+        engine.market.absorb(source, [engine.store.append_candles(source, rows).rows])
         began = time.perf_counter()
         composed = engine.compose(engine.view(now))
         live.append(time.perf_counter() - began)
@@ -91,7 +91,7 @@ def measure(folder: Path) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(
-        f"Layers that spoke: {', '.join(spoke)}. Models: {', '.join(first.outlooks)}; regime "
+        f"Layers that spoke: {', '.join(spoke)}. Models: {', '.join(first.forecasts)}; regime "
         f"{'known' if first.regime else 'unknown'}.\nPeak memory {_peak_mib():,.0f} MiB.\n"
     )
     engine.close()
@@ -106,10 +106,10 @@ def weigh(folder: Path) -> None:
     compose(engine.composition, engine.view(as_of))
     table = Table("loaded", "more MiB", "peak MiB", title=f"Memory, {len(SYMBOLS)} symbols")
     table.add_row("nothing", "", f"{_peak_mib():,.0f}")
-    learned = dict(engine.champions.at({}, as_of).learned)
+    learned = dict(engine.champions.active_artifacts({}, as_of).learned)
     for key, component in engine.composition.trained.items():
         before = _resident_mib()
-        learned |= engine.champions.at({key: component}, as_of).learned
+        learned |= engine.champions.active_artifacts({key: component}, as_of).learned
         added = _resident_mib() - before
         compose(engine.composition, engine.view(as_of), learned)
         table.add_row(key, f"{added:,.0f}", f"{_peak_mib():,.0f}")

@@ -37,7 +37,7 @@ COMMANDS: Mapping[str, str] = {
     "metrics": "List the metrics a layer can use, and which providers bring them.",
     "providers": "Show and check the data sources.",
     "plugins": "List what is installed, and what is in use.",
-    "new": "Write a plugin to start from: a distribution with one component, its options and tests.",
+    "new": "Write a plugin to start from: a distribution with one component and its tests.",
     "config": "Write a config file, or check one.",
     "doctor": "Look for problems that could keep Weft from working on this machine.",
     "ledger": "Check the record of all signals.",

@@ -181,7 +181,7 @@ class Kaiko(SeriesProvider):
         else:
             dataset, form = f"trades.{config.trades_version}", "aggregations/count_ohlcv_vwap"
             params |= {"page_size": config.trades_page_size}
-        # Whole seconds; rows before the wanted span are dropped later.
+        # CompleteSpan seconds; rows before the wanted span are dropped later.
         times = (instant // SECOND * SECOND for instant in (since - step, wanted.until))
         texts = (iso(instant).removesuffix("Z") + ".000Z" for instant in times)
         params |= dict(zip(("start_time", "end_time"), texts, strict=True))

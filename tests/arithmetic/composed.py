@@ -112,7 +112,7 @@ def _panels(composed: Composed) -> Mapping[str, FloatPanel]:
         "sizing": composed.sizes.evidence,
     }
     parts |= {f"layer {name}": scores.evidence for name, scores in composed.scores.items()}
-    for name, outlook in composed.outlooks.items():
+    for name, outlook in composed.forecasts.items():
         forecast = outlook.forecast
         quantiles = {f"{level:g}": panel for level, panel in forecast.quantiles.items()}
         middle = {"mean": forecast.mean, "up": forecast.probability_up}

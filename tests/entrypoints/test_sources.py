@@ -114,7 +114,10 @@ def test_metrics_names_the_setting_a_metric_waits_for(
     assert waiting["providers"] == ["artemis"]
     assert waiting["available_from"] == []
     assert "set providers.artemis.series.developer_share.path" in waiting["waiting"]["artemis"]
-    assert "developer_share is not fetched from artemis: the source does not document its path" in weft("metrics", *on).out
+    assert (
+        "developer_share is not fetched from artemis: the source does not document its path"
+        in weft("metrics", *on).out
+    )
     named = row("--set=providers.artemis.series.developer_share.path=/weekly-active-devs")
     assert (named["available_from"], named["waiting"]) == (["artemis"], {})
 

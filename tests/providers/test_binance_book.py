@@ -74,7 +74,8 @@ def test_a_book_older_than_the_requested_start_is_left_out_and_reported(exchange
     batches = fetch(exchange, since=NOW - HOUR)
     assert values(batches) == {}
     (line,) = (line for batch in batches for line in batch.problems)
-    assert line.startswith("BTCUSDT: order book of ") and "older than the requested span" in line
+    assert line.startswith("BTCUSDT: order book of ")
+    assert "older than the requested span" in line
 
 
 def test_only_candles(exchange: Exchange) -> None:

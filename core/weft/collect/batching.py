@@ -59,7 +59,7 @@ def merge_batches(batches: Iterable[Batch]) -> Iterator[tuple[Batch, Sequence[Ba
                 instruments=tuple(i for batch in same for i in batch.instruments),
                 problems=tuple(line for batch in same for line in batch.problems),
                 cursor=cursors[-1] if cursors else None,
-                whole=tuple(span for batch in same for span in batch.whole),
+                complete_spans=tuple(span for batch in same for span in batch.complete_spans),
             ),
             same,
         )

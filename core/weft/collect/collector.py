@@ -105,7 +105,7 @@ class Collector:
             try:
                 await _to_the_end(asyncio.to_thread(keep))
             finally:
-                await _to_the_end(asyncio.to_thread(self._market.take_in, source, added))
+                await _to_the_end(asyncio.to_thread(self._market.absorb, source, added))
         problems = (*self.streamed.get(provider.key, ()), *result.problems)
         self.streamed[provider.key] = problems[-_MOST_STREAMED:]
         for line in result.problems:
@@ -236,7 +236,7 @@ class Collector:
                     await store()
             finally:
                 async with turn:
-                    await _to_the_end(asyncio.to_thread(self._market.take_in, source, added))
+                    await _to_the_end(asyncio.to_thread(self._market.absorb, source, added))
         if since is not None or self._history_start(source) is None:
             async with turn:
                 await _to_the_end(

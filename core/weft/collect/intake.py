@@ -7,7 +7,7 @@ import polars as pl
 
 from weft.collect.checks.clean import clean_candles, clean_observations, clean_texts
 from weft.collect.checks.jumps import LastClose, last_closes
-from weft.components.provider import Batch, FactKey, Whole
+from weft.components.provider import Batch, CompleteSpan, FactKey
 from weft.domain.candles import FIELDS
 from weft.foundation.clock import Clock
 from weft.foundation.times import SECOND, Interval, iso
@@ -83,7 +83,7 @@ class Intake:
             result.problems += [line for line in checked.problems if line not in reported]
             for symbol, last in last_closes(checked.frame).items():
                 before[symbol] = max(last, before.get(symbol, last))
-            rows = [checked.frame, *self._withdrawn(source, batch.whole, checked.frame)]
+            rows = [checked.frame, *self._withdrawn(source, batch.complete_spans, checked.frame)]
             stored = self._store.append_candles(source, pl.concat(rows))
             result.reached = _latest(checked.frame["open_time"]) or result.reached
             added = stored.rows
@@ -102,14 +102,14 @@ class Intake:
             result.new += appended.new
             result.restated += appended.restated
             self._note(source, appended.rows)
-            self._market.take_in_facts(appended.rows)
+            self._market.absorb_facts(appended.rows)
         if batch.texts is not None:
             texts = clean_texts(batch.texts, self._clock.now(), result.provider)
             result.problems += texts.problems
             appended = self._store.append_texts(source, texts.frame)
             result.new += appended.new
             result.restated += appended.restated
-            self._market.take_in_texts(appended.rows)
+            self._market.absorb_texts(appended.rows)
         if batch.cursor is not None:
             self._store.save_cursor(source, self._base, batch.cursor)
         return added
@@ -134,7 +134,7 @@ class Intake:
             known[key] = span.union(known.get(key, span))
 
     def _withdrawn(
-        self, source: str, whole: Sequence[Whole], candles: pl.DataFrame
+        self, source: str, whole: Sequence[CompleteSpan], candles: pl.DataFrame
     ) -> Iterator[pl.DataFrame]:
         """Yield the stored candles that are no longer in their source, with NaN values.
 

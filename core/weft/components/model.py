@@ -64,7 +64,7 @@ class RegimeState:
     multipliers: Floats
     trust: float = 1.0
 
-    def listened_to(self, trust: float) -> "RegimeState":
+    def shrunk_by(self, trust: float) -> "RegimeState":
         """Return the state shrunk by a trust of 0 to 1.
 
         Probabilities shrink towards equal probabilities, multipliers towards 1: at a trust of 0 no

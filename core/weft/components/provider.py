@@ -41,7 +41,7 @@ class FactKey(NamedTuple):
     entity: str
 
 
-class Whole(NamedTuple):
+class CompleteSpan(NamedTuple):
     """A span of which a batch contains every candle of its source.
 
     Attributes:
@@ -103,7 +103,7 @@ class Batch:
     instruments: tuple[Instrument, ...] = ()
     problems: tuple[str, ...] = ()
     cursor: str | None = None
-    whole: tuple[Whole, ...] = ()
+    complete_spans: tuple[CompleteSpan, ...] = ()
 
 
 class HttpConfig(ComponentConfig):

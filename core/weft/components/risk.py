@@ -58,7 +58,7 @@ class Sizes:
         """Sizes before any reduction (steps, symbol)."""
         return self.fraction if self.full is None else self.full
 
-    def listened_to(self, trust: float, plain: "Sizes") -> "Sizes":
+    def shrunk_by(self, trust: float, plain: "Sizes") -> "Sizes":
         """Return sizes between those of the untrained sizer and these.
 
         Args:

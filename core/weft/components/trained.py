@@ -105,8 +105,8 @@ class Training:
         horizon: decision rows from a row to the close of its outcome.
         progress: callback with the progress.
         checkpoints: for a training of more than a minute.
-        opinions: decisions of the composition on the view's decision rows; None unless the
-            component sets `learns_from_opinions`.
+        decisions: decisions of the composition on the view's decision rows; None unless the
+            component sets `learns_from_decisions`.
         previous: artifact of the latest earlier training with the same options, to continue from;
             None for the first.
     """
@@ -115,7 +115,7 @@ class Training:
     horizon: int
     progress: TrainingProgress = ignore_progress
     checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
-    opinions: ComposedDecisions | None = None
+    decisions: ComposedDecisions | None = None
     previous: Artifact | None = None
 
 
@@ -141,12 +141,12 @@ class Trained(Component, ABC):
     the same artifact.
 
     Attributes:
-        learns_from_opinions: whether `fit` and `evaluate` need `Training.opinions`.
+        learns_from_decisions: whether `fit` and `evaluate` need `Training.decisions`.
         seconds_per_row: rough training time for a row of history on two cores, in seconds. The
             fastest components are trained first; `weft guide` uses it until a training was timed.
     """
 
-    learns_from_opinions: bool = False
+    learns_from_decisions: bool = False
     seconds_per_row: float = 0.01
 
     @property

@@ -46,8 +46,9 @@ class Composed:
         levels: entry, stop loss, take profit, and figures of risk.
         sizes: fractions of equity, and the evidence behind them.
         regime: state of the market; None without a regime, or while it is not trained.
-        outlooks: forecast of each model that answered, by name.
-        silent: models, regime or sizer without an answer or an artifact, and why, by key in config.
+        forecasts: forecast of each model that answered, by name.
+        missing_models: models, regime or sizer without an answer or an artifact, and why, by key
+            in config.
         lost: layers, models or regime that failed or overran when they were called, and why, by
             key in config: ``layers.technical``.
         artifacts: digest of each artifact in use, by the component's key in config.
@@ -62,8 +63,8 @@ class Composed:
     levels: Levels
     sizes: Sizes
     regime: RegimeState | None
-    outlooks: Mapping[str, TrustedForecast]
-    silent: Mapping[str, str]
+    forecasts: Mapping[str, TrustedForecast]
+    missing_models: Mapping[str, str]
     lost: Mapping[str, str]
     artifacts: Mapping[str, str]
     not_recorded: str | None = None
@@ -95,7 +96,11 @@ def compose(
     """
     composition = composition.for_rows(view.steps)
     parts = _Parts(
-        composition, learned, skipped, dict(composition.missing), {**composition.silent, **problems}
+        composition,
+        learned,
+        skipped,
+        dict(composition.missing),
+        {**composition.missing_models, **problems},
     )
     call, deadline = composition.calls.call, composition.deadline
     rule, ensemble = composition.universe, composition.ensemble
@@ -108,8 +113,8 @@ def compose(
     view = view.with_universe(members)
     state = parts.regime(view)
     view = view.with_regime(state)
-    outlooks = parts.outlooks(view)
-    view = view.with_forecasts(outlooks)
+    forecasts = parts.forecasts(view)
+    view = view.with_forecasts(forecasts)
     scores = parts.scores(view)
 
     fused = call(
@@ -140,8 +145,8 @@ def compose(
         levels=levels,
         sizes=within_gross(sizes, acts, composition.max_gross_exposure),
         regime=state,
-        outlooks=outlooks,
-        silent=parts.silent,
+        forecasts=forecasts,
+        missing_models=parts.missing_models,
         lost=parts.lost,
         artifacts={key: artifact.digest for key, artifact in sorted(learned.items())},
     )
@@ -155,14 +160,14 @@ class _Parts:
     learned: Mapping[str, LoadedArtifact]
     skipped: Mapping[str, str]
     missing: dict[str, str]
-    silent: dict[str, str]
+    missing_models: dict[str, str]
     lost: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for key, why in self.skipped.items():
             self._lose(key, why)
         for key in self.composition.trained.keys() - self.learned.keys():
-            self.silent.setdefault(key, NOT_TRAINED)
+            self.missing_models.setdefault(key, NOT_TRAINED)
 
     def shown_to(self, view: View, component: Component, key: str = "") -> View:
         """Return the part of a view that a component declared, with its loaded artifact."""
@@ -182,7 +187,7 @@ class _Parts:
             lambda: checked_regime(regime.detect(seen), seen, title),
             configured.policy,
         )
-        return state and state.listened_to(self.learned["regime"].trust)
+        return state and state.shrunk_by(self.learned["regime"].trust)
 
     def sizes(self, view: View, fusion: Fusion, levels: Levels) -> Sizes:
         """Return sizes; those of a trained sizer are blended with untrained ones by its trust."""
@@ -202,11 +207,11 @@ class _Parts:
         except NotTrainedError:
             # This sizer has no untrained sizes to blend with.
             return sizes
-        return sizes.listened_to(self.learned["sizer"].trust, plain)
+        return sizes.shrunk_by(self.learned["sizer"].trust, plain)
 
-    def outlooks(self, view: View) -> dict[str, TrustedForecast]:
+    def forecasts(self, view: View) -> dict[str, TrustedForecast]:
         """Return the forecast of each trained model, by name."""
-        outlooks = {}
+        forecasts = {}
         for configured in self.composition.models:
             key, title = f"models.{configured.policy.name}", f"model {configured.policy.name}"
             if key not in self.learned:
@@ -216,10 +221,10 @@ class _Parts:
             forecast = self._answer(key, title, predict, configured.policy)
             if forecast is not None:
                 artifact = self.learned[key]
-                outlooks[configured.policy.name] = TrustedForecast(
+                forecasts[configured.policy.name] = TrustedForecast(
                     forecast, artifact.trust, artifact.digest
                 )
-        return outlooks
+        return forecasts
 
     def scores(self, view: View) -> dict[str, Scores]:
         """Return the scores of each layer that answers, by name."""
@@ -252,7 +257,7 @@ class _Parts:
         if key.startswith("layers."):
             self.missing[key.removeprefix("layers.")] = why
         else:
-            self.silent[key] = why
+            self.missing_models[key] = why
 
 
 def _predict(model: Model, view: View, title: str) -> Forecast:

@@ -55,7 +55,8 @@ class Composition:
         portfolio_risk: measures what positions lose together; None for none.
         models: by name.
         regime: detects the state of the market; None for none.
-        silent: optional models or regime that could not be loaded, and why, by key in config.
+        missing_models: optional models or regime that could not be loaded, and why, by key in
+            config.
         deadline_seconds: for components whose slot sets none.
         deadlines: set in the slots of the four in `NEEDED` and of sinks, by key in config.
         calls: calls the components, and remembers which of them hang.
@@ -80,7 +81,7 @@ class Composition:
     models: tuple[Configured[Model], ...] = ()
     regime: Configured[Regime] | None = None
     portfolio_risk: Configured[PortfolioRisk] | None = None
-    silent: Mapping[str, str] = field(default_factory=dict)
+    missing_models: Mapping[str, str] = field(default_factory=dict)
     deadlines: Mapping[str, float] = field(default_factory=dict)
     calls: Calls = field(default_factory=Calls, repr=False, compare=False)
 
@@ -89,7 +90,7 @@ class Composition:
         return self.deadlines.get(key, self.deadline_seconds)
 
     @property
-    def made_for(self) -> dict[str, object]:
+    def trained_for(self) -> dict[str, object]:
         """Return what the card of an artifact must state for this composition to use it."""
         return {"interval": self.interval.name, "horizon_candles": self.horizon_candles}
 

@@ -115,7 +115,7 @@ class Reporter:
                 regime=self._regime(composed, row),
                 risk=self._risk(levels, row, column),
                 sizing=_figures(composed.sizes.evidence, row, column),
-                missing_models=composed.silent,
+                missing_models=composed.missing_models,
                 data=self._data(composed.view, candles, at, row, column),
                 versions=replace(self._composition.versions, artifacts=composed.artifacts),
             )
@@ -157,7 +157,7 @@ class Reporter:
                 },
                 evidence=_figures(outlook.forecast.evidence, row, column),
             )
-            for name, outlook in sorted(composed.outlooks.items())
+            for name, outlook in sorted(composed.forecasts.items())
             if number(outlook.forecast.probability_up[row, column]) is not None
         )
 

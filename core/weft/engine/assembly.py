@@ -213,7 +213,7 @@ def assemble(loaded: LoadedSettings, registry: Registry, clock: Clock | None = N
     collector.workers.breadcrumbs = breadcrumbs
     ledger = Ledger(settings.storage.ledger, clock)
     artifacts = Artifacts(Path(settings.storage.models))
-    champions = Champions(ledger, artifacts, composition.made_for)
+    champions = Champions(ledger, artifacts, composition.trained_for)
     training = settings.training
     rules = Rules(
         training.shadow_share,
@@ -345,7 +345,7 @@ def compose_settings(
         ),
         regime=regime,
         portfolio_risk=portfolio_risk,
-        silent={
+        missing_models={
             k: why for k, why in builder.missing.items() if k.startswith(("models.", "regime"))
         },
     )

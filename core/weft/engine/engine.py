@@ -149,8 +149,8 @@ class Engine:
         """
         # Compiled here, outside of the deadline of the layer that uses a feature first.
         self.features.compile(self.step_features())
-        in_use = self.in_use(view)
-        composed = compose(self.composition, view, in_use.learned, in_use.problems)
+        active = self.active_artifacts(view)
+        composed = compose(self.composition, view, active.learned, active.problems)
         warming_up, self._warm = not self._warm, True
         if warming_up and composed.lost:
             names = ", ".join(sorted(composed.lost))
@@ -166,14 +166,16 @@ class Engine:
             skipped: layers, models or regime that gave no answer then, and why, by key in config.
         """
         self.features.compile(self.step_features())
-        in_use = self.in_use(view)
+        active = self.active_artifacts(view)
         patient = self.composition.unhurried()
-        return compose(patient, view, in_use.learned, in_use.problems, skipped)
+        return compose(patient, view, active.learned, active.problems, skipped)
 
-    def in_use(self, view: View) -> ActiveArtifacts:
+    def active_artifacts(self, view: View) -> ActiveArtifacts:
         """Return the artifacts in use as of a view's first decision row."""
         recorded_by = view.loaded.read_at or None
-        return self.champions.at(self.composition.trained, int(view.times[0]), recorded_by)
+        return self.champions.active_artifacts(
+            self.composition.trained, int(view.times[0]), recorded_by
+        )
 
     def report(self, composed: Composed, row: int = -1) -> Report:
         """Return the signals of one decision row."""

@@ -50,11 +50,11 @@ def explain(engine: Engine, view: View, symbol: str, top: int = 8) -> Explanatio
             f"{report.omitted.get(symbol, 'its candles begin only later')}"
         )
     column = view.symbols.index(symbol)
-    learned = engine.in_use(view).learned
+    learned = engine.active_artifacts(view).learned
     features: dict[str, dict[str, float]] = {}
     for configured in engine.composition.models:
         name, model = configured.policy.name, configured.component
-        if name not in composed.outlooks:
+        if name not in composed.forecasts:
             continue
         ready = learned[f"models.{name}"].ready
         seen = composed.view.restricted(model.needs, f"model {name}", ready)

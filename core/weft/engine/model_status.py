@@ -53,13 +53,13 @@ def model_status(engine: "Engine") -> list[ModelStatus]:
     """Return the status of each trained component of an engine, by key in config."""
     trained = engine.composition.trained
     now = engine.clock.now()
-    in_use = engine.champions.at(trained, now)
+    active = engine.champions.active_artifacts(trained, now)
     trainings = engine.trainer.trainings.by_key()
     under_way = engine.trainer.under_way()
     rows = []
     for key, component in sorted(trained.items()):
         history = trainings.get(key)
-        learned = in_use.learned.get(key)
+        learned = active.learned.get(key)
         ranked = engine.champions.ranked(key, now)
         about = _about(engine, key, learned.digest) if learned else None
         rows.append(
@@ -75,7 +75,7 @@ def model_status(engine: "Engine") -> list[ModelStatus]:
                 promotions=history.promoted if history else 0,
                 last_training=str(history.last["why"]) if history else None,
                 seconds=float(history.last["seconds"]) if history else None,
-                problem=in_use.problems.get(key) or (None if learned else NOT_TRAINED),
+                problem=active.problems.get(key) or (None if learned else NOT_TRAINED),
                 training=str(under_way[key]) if key in under_way else None,
             )
         )
@@ -91,7 +91,7 @@ def _since(ranked: "Sequence[Promotion]", digest: str) -> str | None:
 
 def _about(engine: "Engine", key: str, digest: str) -> Mapping[str, Any] | None:
     try:
-        return engine.trainer.artifacts.about(key, digest)
+        return engine.trainer.artifacts.provenance(key, digest)
     except ArtifactError:
         # The artifact in memory stays in use without its card on disk.
         return None

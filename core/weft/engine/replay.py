@@ -145,9 +145,9 @@ def _lost_then(engine: Engine, view: View, missing: Mapping[str, str]) -> dict[s
 
     A model that is missing for the same reason today, such as not being trained, was not called.
     """
-    composition, in_use = engine.composition, engine.in_use(view)
-    today = {**composition.silent, **in_use.problems}
-    callable_then = {key for key in in_use.learned if key.startswith(("models.", "regime"))}
+    composition, active = engine.composition, engine.active_artifacts(view)
+    today = {**composition.missing_models, **active.problems}
+    callable_then = {key for key in active.learned if key.startswith(("models.", "regime"))}
     return {
         key: why
         for key, why in missing.items()

@@ -17,7 +17,7 @@ import orjson
 
 from weft.components.trained import Artifact
 from weft.foundation.errors import ArtifactError, StorageError, TrainingError
-from weft.learning.cards import FORMAT, check_files, expect_about, read_card
+from weft.learning.cards import FORMAT, check_files, expect_provenance, read_card
 from weft.store.lock import only_one
 
 _CARD: Final = "card.json"
@@ -39,12 +39,12 @@ class StoredArtifact:
     Attributes:
         digest: digest of the card, which holds the digests of all files.
         artifact: files of the component, and its part of the card.
-        about: the engine's part of the card: component, options, rows, versions, trust.
+        provenance: the engine's part of the card: component, options, rows, versions, trust.
     """
 
     digest: str
     artifact: Artifact
-    about: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
 
 class Artifacts:
@@ -56,16 +56,16 @@ class Artifacts:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._abouts: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._provenances: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._lock = threading.Lock()
 
-    def keep(self, key: str, artifact: Artifact, about: Mapping[str, Any]) -> StoredArtifact:
+    def keep(self, key: str, artifact: Artifact, provenance: Mapping[str, Any]) -> StoredArtifact:
         """Write an artifact, completely or not at all.
 
         Args:
             key: key of the component in config, such as ``models.transformer``.
             artifact: result of a training.
-            about: the engine's part of the card, as JSON values.
+            provenance: the engine's part of the card, as JSON values.
 
         Raises:
             ArtifactError: a file is not of a safe format, or the card is not JSON.
@@ -75,7 +75,7 @@ class Artifacts:
         card = {
             "format": FORMAT,
             "key": key,
-            "about": dict(about),
+            "provenance": dict(provenance),
             "card": dict(artifact.card),
             "files": {name: _digest(content) for name, content in artifact.files.items()},
         }
@@ -86,7 +86,7 @@ class Artifacts:
             self._write(self._place(key, digest), {**artifact.files, _CARD: text})
         except OSError as error:
             raise self._unwritable(error) from error
-        return StoredArtifact(digest, artifact, dict(about))
+        return StoredArtifact(digest, artifact, dict(provenance))
 
     @contextmanager
     def training(self, key: str) -> Iterator[None]:
@@ -127,9 +127,9 @@ class Artifacts:
         for name, content in files.items():
             if _digest(content) != card["files"][name]:
                 raise self._damaged(folder, f"{name} was changed since it was written")
-        return StoredArtifact(digest, Artifact(files, card["card"]), card["about"])
+        return StoredArtifact(digest, Artifact(files, card["card"]), card["provenance"])
 
-    def about(self, key: str, digest: str) -> Mapping[str, Any]:
+    def provenance(self, key: str, digest: str) -> Mapping[str, Any]:
         """Return the engine's part of an artifact's card.
 
         Cards are cached, since a digest stands for one card. Other files are not read: only `read`
@@ -140,16 +140,16 @@ class Artifacts:
                 training, judging or trust.
         """
         with self._lock:
-            cached = self._abouts.get((key, digest))
+            cached = self._provenances.get((key, digest))
         if cached is not None:
             return cached
-        about = MappingProxyType(self._card(key, digest)["about"])
-        expect_about(about, self._where(self._place(key, digest)))
+        provenance = MappingProxyType(self._card(key, digest)["provenance"])
+        expect_provenance(provenance, self._where(self._place(key, digest)))
         with self._lock:
-            self._abouts[key, digest] = about
-            for old in list(self._abouts)[:-_CACHED_CARDS]:
-                del self._abouts[old]
-        return about
+            self._provenances[key, digest] = provenance
+            for old in list(self._provenances)[:-_CACHED_CARDS]:
+                del self._provenances[old]
+        return provenance
 
     def signs(self, key: str, digest: str) -> Signs:
         """Return signs that change when the files of an artifact change; no file is opened.

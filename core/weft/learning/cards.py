@@ -39,12 +39,12 @@ class _Strict(BaseModel):
 
 class _Card(_Strict):
     key: str
-    about: dict[str, Any]
+    provenance: dict[str, Any]
     card: dict[str, Any]
     files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
 
 
-class _About(_Strict):
+class _Provenance(_Strict):
     """Fields of the engine's part that promotion, judging and listing read."""
 
     trained_through: Annotated[str, AfterValidator(_time)]
@@ -54,7 +54,7 @@ class _About(_Strict):
     trust: float = Field(ge=0.0, le=1.0)
 
 
-def about_of(
+def provenance_of(
     component: str,
     options: str,
     span: TrainingRows,
@@ -123,13 +123,13 @@ def read_card(text: bytes, key: str, where: str) -> dict[str, Any]:
     return card
 
 
-def expect_about(about: Mapping[str, Any], where: str) -> None:
+def expect_provenance(provenance: Mapping[str, Any], where: str) -> None:
     """Check the fields of the engine's part of a card.
 
     Raises:
         ArtifactError: a field is missing or invalid.
     """
-    _expect(_About, about, where, "card.json: about")
+    _expect(_Provenance, provenance, where, "card.json: provenance")
 
 
 def _expect(kind: type[_Strict], values: Mapping[str, Any], where: str, part: str) -> None:

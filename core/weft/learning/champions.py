@@ -82,15 +82,18 @@ class Champions:
     Args:
         ledger: ledger with the promotions.
         artifacts: artifacts on disk.
-        made_for: values that the card of a used artifact must have (`Composition.made_for`).
+        trained_for: values that the card of a used artifact must have (`Composition.trained_for`).
     """
 
     def __init__(
-        self, ledger: Ledger, artifacts: Artifacts, made_for: Mapping[str, object] = _NO_RESTRICTION
+        self,
+        ledger: Ledger,
+        artifacts: Artifacts,
+        trained_for: Mapping[str, object] = _NO_RESTRICTION,
     ) -> None:
         self._ledger = ledger
         self._artifacts = artifacts
-        self._made_for = made_for
+        self._made_for = trained_for
         self._promotions: list[Promotion] = []
         self._read_to = 0
         self._ready: dict[_Known, LoadedArtifact] = {}
@@ -134,7 +137,7 @@ class Champions:
         ordered = sorted(effective, key=lambda entry: entry[:2], reverse=True)
         return [promotion for _, _, promotion in ordered]
 
-    def at(
+    def active_artifacts(
         self,
         components: Mapping[str, Trained],
         as_of: int,
@@ -161,7 +164,7 @@ class Champions:
                 problems[key] = "; ".join(reasons)
         return ActiveArtifacts(learned, problems)
 
-    def in_use(self, key: str, component: Trained, as_of: int) -> StoredArtifact | None:
+    def stored_champion(self, key: str, component: Trained, as_of: int) -> StoredArtifact | None:
         """Return the stored artifact of a component in use as of a decision row, or None."""
         for promotion in self.ranked(key, as_of):
             if isinstance(self._loaded(key, component, promotion), LoadedArtifact):
@@ -250,7 +253,7 @@ def load_artifact(component: Trained, artifact: Artifact) -> Any:  # noqa: ANN40
 
 
 def expect_trained_for(
-    component: Trained, stored: StoredArtifact, options: str, made_for: Mapping[str, object]
+    component: Trained, stored: StoredArtifact, options: str, trained_for: Mapping[str, object]
 ) -> None:
     """Check that an artifact is of a component, its options and this composition.
 
@@ -258,29 +261,29 @@ def expect_trained_for(
         component: component that is to use the artifact.
         stored: artifact to check.
         options: canonical options of the component.
-        made_for: values its card must have: interval and horizon.
+        trained_for: values its card must have: interval and horizon.
 
     Raises:
         ArtifactError: the artifact is of another component, other options, or another interval or
             horizon.
     """
-    trained_by = stored.about.get("component")
+    trained_by = stored.provenance.get("component")
     if trained_by != component.title():
         raise ArtifactError(
             f"was trained by {trained_by}",
             where=component.title(),
             hint="Train it again with `weft train`",
         )
-    if stored.about.get("options") != options:
+    if stored.provenance.get("options") != options:
         raise ArtifactError(
             "was trained with other options than those in config",
             where=component.title(),
             hint="Train it again with `weft train`, or restore the options",
         )
-    for name, expected in made_for.items():
-        if stored.about.get(name) != expected:
+    for name, expected in trained_for.items():
+        if stored.provenance.get(name) != expected:
             raise ArtifactError(
-                f"was trained for {name} {stored.about.get(name)}; config has {expected}",
+                f"was trained for {name} {stored.provenance.get(name)}; config has {expected}",
                 where=component.title(),
                 hint=f"Train it again with `weft train`, or restore {name}",
             )

@@ -34,7 +34,7 @@ def compose_history(
     rows: int,
     *,
     needs: Sequence[Need],
-    in_use: ActiveArtifacts,
+    active: ActiveArtifacts,
     progress: TrainingProgress = ignore_progress,
     at_once: int = ROWS_AT_ONCE,
 ) -> tuple[View, ComposedDecisions]:
@@ -55,7 +55,7 @@ def compose_history(
         last: last decision row, microseconds since 1970.
         rows: number of decision rows.
         needs: needs of the component that receives the view.
-        in_use: artifacts of the trained components as of the first row.
+        active: artifacts of the trained components as of the first row.
         progress: called with the number of composed rows.
         at_once: rows in a calendar block.
 
@@ -71,7 +71,7 @@ def compose_history(
     first_block = at_once - view.interval.index(int(view.times[0])) % at_once
     for start, stop in pairwise([0, *range(first_block, rows, at_once), rows]):
         block = market.view(int(view.times[stop - 1]), stop - start)
-        composed = compose(unhurried, block, in_use.learned, in_use.problems)
+        composed = compose(unhurried, block, active.learned, active.problems)
         history.add(slice(start, stop), composed)
         progress(stop, rows, composed=stop / rows)
     return history.result_view(), history.decisions()
@@ -121,7 +121,7 @@ class _History:
         self._put("take_profit", cells, levels.take_profit)
         if composed.regime is not None:
             self._add_regime(block, composed.regime)
-        for name, forecast in composed.outlooks.items():
+        for name, forecast in composed.forecasts.items():
             self._add_forecast(name, cells, forecast)
 
     def _add_regime(self, block: slice, state: RegimeState) -> None:

@@ -33,7 +33,7 @@ def remove_unneeded(
         StorageError: `trained` was removed meanwhile and cannot be written again.
     """
     # An earlier training with an identical result: another process may have removed it.
-    artifacts.keep(key, trained.artifact, trained.about)
+    artifacts.keep(key, trained.artifact, trained.provenance)
     try:
         unneeded = never_used(_of(ledger, TRAINING, key), _used(ledger, key), most)
         present = set(artifacts.digests(key)) - {trained.digest}

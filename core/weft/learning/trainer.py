@@ -37,7 +37,7 @@ from weft.foundation.errors import (
 )
 from weft.foundation.times import DAY, iso, parse_time
 from weft.learning.artifacts import Artifacts, FolderCheckpoints
-from weft.learning.cards import about_of
+from weft.learning.cards import provenance_of
 from weft.learning.champions import Champions, Promotion, expect_trained_for, load_artifact
 from weft.learning.history_run import compose_history, first_half, second_half
 from weft.learning.judging import FEWEST_SPANS, Comparison, compare, skill_of, trust_in
@@ -66,19 +66,19 @@ class TrainingView:
     Attributes:
         component: component to train or judge.
         view: view of the rows.
-        opinions: decisions of the composition on the rows; None for a component that does not
+        decisions: decisions of the composition on the rows; None for a component that does not
             learn from them.
     """
 
     component: Trained
     view: View
-    opinions: ComposedDecisions | None = None
+    decisions: ComposedDecisions | None = None
 
     def arguments(self, training: Training, ready: Any = None) -> tuple[View, Training]:  # noqa: ANN401  # what the component works with
         """Return the arguments of `fit` and `evaluate`: restricted view and training."""
         title = self.component.title()
         view = self.view.restricted(self.component.needs, title, ready)
-        return view, replace(training, opinions=self.opinions)
+        return view, replace(training, decisions=self.decisions)
 
 
 @dataclass(slots=True)
@@ -220,9 +220,11 @@ class Trainer:
         against = None
         if champion is not None:
             against = compare(evaluation.loss, champion.loss, self.composition.horizon_candles)
-        made_for, seed = self.composition.made_for, self.rules.seed
-        about = about_of(component.title(), options, span, skill, {**made_for, "seed": seed})
-        stored = self.artifacts.keep(key, artifact, about)
+        trained_for, seed = self.composition.trained_for, self.rules.seed
+        provenance = provenance_of(
+            component.title(), options, span, skill, {**trained_for, "seed": seed}
+        )
+        stored = self.artifacts.keep(key, artifact, provenance)
         result = self._decide(key, stored.digest, span, skill, against, seconds)
         if champion is not None and champion.digest == stored.digest:
             same = "not promoted: identical to the artifact in use"
@@ -258,14 +260,14 @@ class Trainer:
         stored = self.artifacts.read(key, matches[0])
         component = self.composition.trained[key]
         options = canonical_options(component.config)
-        expect_trained_for(component, stored, options, self.composition.made_for)
+        expect_trained_for(component, stored, options, self.composition.trained_for)
         load_artifact(component, stored.artifact)
-        about = self.artifacts.about(key, matches[0])
-        effective, trust = max(last, about["known_at"]), float(about["trust"])
+        provenance = self.artifacts.provenance(key, matches[0])
+        effective, trust = max(last, provenance["known_at"]), float(provenance["trust"])
         promotion = Promotion(key, matches[0], effective, 0, trust, why)
         self.champions.promote(promotion)
         # Another process may have removed the artifact before it saw the promotion.
-        self.artifacts.keep(key, stored.artifact, stored.about)
+        self.artifacts.keep(key, stored.artifact, stored.provenance)
         return promotion
 
     def roll_back(self, key: str, last: int) -> Promotion:
@@ -291,7 +293,7 @@ class Trainer:
             "seed": self.rules.seed,
             "first": span.first,
             "trained_to": span.trained_to,
-            **self.composition.made_for,
+            **self.composition.trained_for,
         }
 
     def _resumed(self, span: TrainingRows, options: str, unfinished: Path) -> TrainingRows:
@@ -318,7 +320,7 @@ class Trainer:
     def _fitted(self, key: str, span: TrainingRows, training: Training) -> Artifact:
         """Return the artifact of a component trained on the training rows."""
         component, progress = self.composition.trained[key], training.progress
-        if component.learns_from_opinions:
+        if component.learns_from_decisions:
             rows = self._view(key, span.trained_to, span.rows, first_half(progress))
             training = replace(training, progress=second_half(progress))
         else:
@@ -348,19 +350,19 @@ class Trainer:
     ) -> TrainingView:
         """Return the rows up to a decision row, for training or judging."""
         component, rule = self.composition.trained[key], self.composition.universe
-        if component.learns_from_opinions:
+        if component.learns_from_decisions:
             first = last - (rows - 1) * self.composition.interval.micros
-            in_use = self.champions.at(self.composition.trained, first)
-            view, opinions = compose_history(
+            active = self.champions.active_artifacts(self.composition.trained, first)
+            view, decisions = compose_history(
                 self.composition,
                 self.market,
                 last,
                 rows,
                 needs=component.needs,
-                in_use=in_use,
+                active=active,
                 progress=progress,
             )
-            return TrainingView(component, view, opinions)
+            return TrainingView(component, view, decisions)
         view = self.market.planned_for([*component.needs, *rule.needs]).view(last, rows)
         shown, title = view.restricted(rule.needs, rule.title()), rule.title()
         members = self._bounded(title, lambda: checked_universe(rule.members(shown), shown, title))
@@ -379,7 +381,7 @@ class Trainer:
                 continue
             try:
                 stored = self.artifacts.read(key, note.body["artifact"])
-                expect_trained_for(component, stored, options, self.composition.made_for)
+                expect_trained_for(component, stored, options, self.composition.trained_for)
                 load_artifact(component, stored.artifact)
             except ArtifactError:
                 continue
@@ -398,17 +400,19 @@ class Trainer:
         self, key: str, span: TrainingRows, shadow: TrainingView
     ) -> ChampionScore | None:
         """Return the score of the champion on judging rows it was not trained on."""
-        champion = self.champions.at({key: shadow.component}, span.judged_to).learned.get(key)
+        champion = self.champions.active_artifacts(
+            {key: shadow.component}, span.judged_to
+        ).learned.get(key)
         if champion is None:
             return None
         try:
-            about = self.artifacts.about(key, champion.digest)
+            provenance = self.artifacts.provenance(key, champion.digest)
         except ArtifactError:
             # Without its training rows there is no fair comparison.
             return None
         evaluation = self._judge(key, shadow, champion.ready)
         rows = np.arange(len(evaluation.loss)) * self.composition.interval.micros + span.trained_to
-        loss = np.where(rows >= about["trained_to"], evaluation.loss, np.nan)
+        loss = np.where(rows >= provenance["trained_to"], evaluation.loss, np.nan)
         skill = compare(loss, evaluation.baseline, self.composition.horizon_candles)
         return ChampionScore(champion.digest, champion.trust, loss, skill)
 

@@ -40,7 +40,7 @@ class MarketData:
         corrected: candles that were corrected too late for their rows.
         universe: chosen symbols on the decision rows; None before the universe rule has run.
         regime: market regime on the decision rows; None without a regime detector.
-        outlooks: forecasts on the decision rows, by model.
+        forecasts: forecasts on the decision rows, by model.
         old: age in seconds of each metric on the decision rows where it is too old to count, NaN
             elsewhere, by metric; filled when a report needs it.
         computed: outputs of features, by need and number of decision rows.
@@ -60,6 +60,6 @@ class MarketData:
     corrected: Corrected = field(default_factory=dict)
     universe: BoolPanel | None = None
     regime: "RegimeState | None" = None
-    outlooks: "Mapping[str, TrustedForecast]" = field(default_factory=dict)
+    forecasts: "Mapping[str, TrustedForecast]" = field(default_factory=dict)
     old: "dict[str, FloatPanel]" = field(default_factory=dict)
     computed: dict[tuple[FeatureNeed, int], Mapping[str, FloatPanel]] = field(default_factory=dict)

@@ -158,15 +158,15 @@ class Market:
                 awaited.append(listing.symbol)
         return awaited
 
-    def take_in_facts(self, rows: pl.DataFrame) -> None:
+    def absorb_facts(self, rows: pl.DataFrame) -> None:
         """Make observations that were just stored visible to views."""
         self._facts.absorb(rows)
 
-    def take_in_texts(self, rows: pl.DataFrame) -> None:
+    def absorb_texts(self, rows: pl.DataFrame) -> None:
         """Make texts that were just stored visible to views."""
         self._texts.absorb(rows)
 
-    def take_in(self, source: str, added: Sequence[pl.DataFrame]) -> None:
+    def absorb(self, source: str, added: Sequence[pl.DataFrame]) -> None:
         """Make candles that were just stored visible to views.
 
         Args:

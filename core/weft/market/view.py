@@ -241,9 +241,9 @@ class View:
             ComponentError: the component did not declare this need.
         """
         self._expect_declared(ForecastNeed, "forecasts()")
-        for outlook in self._data.outlooks.values():
+        for outlook in self._data.forecasts.values():
             self._expect_rows(len(outlook.forecast.mean))
-        return MappingProxyType(self._data.outlooks)
+        return MappingProxyType(self._data.forecasts)
 
     @property
     def learned(self) -> Any:  # noqa: ANN401  # whatever the component's `load` returned
@@ -323,9 +323,9 @@ class View:
         data = replace(self._data, regime=state)
         return View(data, self.steps, self._needs, self._component, self._learned)
 
-    def with_forecasts(self, outlooks: "Mapping[str, TrustedForecast]") -> "View":
+    def with_forecasts(self, forecasts: "Mapping[str, TrustedForecast]") -> "View":
         """Return this view with the models' forecasts on its decision rows."""
-        data = replace(self._data, outlooks=outlooks)
+        data = replace(self._data, forecasts=forecasts)
         return View(data, self.steps, self._needs, self._component, self._learned)
 
     @property

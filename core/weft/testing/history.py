@@ -60,7 +60,7 @@ class History:
         metrics: panels on the same rows, by metric name; other metrics are NaN.
         news: texts, of which each view holds those known by its last row.
         regime: state of the market at each row; None for no regime.
-        outlooks: forecasts at each row, by model.
+        forecasts: forecasts at each row, by model.
         first_close: close of the first row, microseconds since 1970.
     """
 
@@ -70,7 +70,7 @@ class History:
     metrics: Mapping[str, FloatPanel]
     news: News = NO_NEWS
     regime: RegimeState | None = None
-    outlooks: Mapping[str, TrustedForecast] = field(default_factory=dict)
+    forecasts: Mapping[str, TrustedForecast] = field(default_factory=dict)
     first_close: int = START
 
     @property
@@ -104,7 +104,9 @@ class History:
             rows,
             candles={name: change(panel) for name, panel in self.candles.items()},
             metrics={name: change(panel) for name, panel in self.metrics.items()},
-            outlooks={name: _changed(outlook, reverse) for name, outlook in self.outlooks.items()},
+            forecasts={
+                name: _changed(outlook, reverse) for name, outlook in self.forecasts.items()
+            },
         )
 
     def noisy_after(self, rows: int, rng: np.random.Generator) -> "History":
@@ -130,7 +132,7 @@ class History:
         rows: int,
         candles: Mapping[str, FloatPanel],
         metrics: Mapping[str, FloatPanel],
-        outlooks: Mapping[str, TrustedForecast],
+        forecasts: Mapping[str, TrustedForecast],
     ) -> "History":
         """Return this history with other panels, no later texts and later regimes reversed."""
         known_by = self.first_close + (rows - 1) * self.interval.micros
@@ -141,7 +143,7 @@ class History:
             state = replace(state, probability=np.concatenate([past, later[::-1]]))
         news = self.news.between(since, known_by)
         return replace(
-            self, candles=candles, metrics=metrics, outlooks=outlooks, regime=state, news=news
+            self, candles=candles, metrics=metrics, forecasts=forecasts, regime=state, news=news
         )
 
     def without_metrics(self, since: int) -> "History":
@@ -216,7 +218,7 @@ class History:
             horizon=plan.horizon,
             news=self._news_of(plan, int(times[-steps]), last),
             regime=self.regime and self.regime.last(steps),
-            outlooks={name: _last(outlook, steps) for name, outlook in self.outlooks.items()},
+            forecasts={name: _last(outlook, steps) for name, outlook in self.forecasts.items()},
         )
 
     def _news_of(self, plan: Plan, first: int, last: int) -> News:
@@ -255,7 +257,7 @@ class History:
             self,
             candles={name: change(panel) for name, panel in self.candles.items()},
             metrics={name: change(panel) for name, panel in self.metrics.items()},
-            outlooks={name: _changed(outlook, change) for name, outlook in self.outlooks.items()},
+            forecasts={name: _changed(outlook, change) for name, outlook in self.forecasts.items()},
         )
 
     def _tail(self, panel: FloatPanel, rows: int) -> FloatPanel:

@@ -86,13 +86,13 @@ def with_forecasts(history: History, seed: int = 0) -> History:
     """Return a history with random forecasts of two models wherever there is a candle."""
     rng = np.random.default_rng(seed)
     close = history.candles["close"]
-    outlooks = {}
+    forecasts = {}
     for name, trust in (("first", 0.8), ("second", 0.2)):
         mean = np.where(np.isnan(close), np.nan, rng.normal(0.0, 0.01, close.shape))
         quantiles = {0.05: mean - 0.03, 0.5: mean, 0.95: mean + 0.03}
         chance = 1.0 / (1.0 + np.exp(-mean / 0.01))
-        outlooks[name] = TrustedForecast(Forecast(mean, chance, quantiles), trust, artifact="00")
-    return replace(history, outlooks=outlooks)
+        forecasts[name] = TrustedForecast(Forecast(mean, chance, quantiles), trust, artifact="00")
+    return replace(history, forecasts=forecasts)
 
 
 def with_news(history: History, seed: int = 0) -> History:

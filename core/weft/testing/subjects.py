@@ -159,8 +159,8 @@ class TrainedSubject(Subject):
         return self.trained.evaluate(view, self._training(view, history))
 
     def _training(self, view: View, history: History) -> Training:
-        decisions = decisions_of(view, history) if self.trained.learns_from_opinions else None
-        return Training(np.random.default_rng(7), horizon=_HORIZON, opinions=decisions)
+        decisions = decisions_of(view, history) if self.trained.learns_from_decisions else None
+        return Training(np.random.default_rng(7), horizon=_HORIZON, decisions=decisions)
 
 
 _ADDITIONS: Mapping[type[Need], Callable[[History, int], History]] = {

@@ -40,7 +40,7 @@ def digests_of(view: View) -> dict[str, str]:
         "candles": {interval.name: panel for interval, panel in data.candles.items()},
         "news": data.news,
         "regime": data.regime,
-        "forecasts": data.outlooks,
+        "forecasts": data.forecasts,
         "feature": {
             f"{need.name} {dict(need.params) or ''}": panels
             for (need, _), panels in data.computed.items()

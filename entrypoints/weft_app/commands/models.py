@@ -80,14 +80,16 @@ def show(context: typer.Context, name: NameArgument, *, as_json: JsonOption = Fa
     with closing(open_engine(profile_of(context))) as engine:
         (key,) = find_keys(engine, [name])
         promotions = engine.champions.promotions(key)
-        champion = engine.champions.in_use(key, engine.composition.trained[key], sys.maxsize)
+        champion = engine.champions.stored_champion(
+            key, engine.composition.trained[key], sys.maxsize
+        )
         promoted = {promotion.digest for promotion in promotions}
         artifacts = list_artifacts(engine.trainer.artifacts, key, promoted)
     if champion is None and not artifacts:
         raise LearningError("there is no artifact", where=key, hint=f"Train one: weft train {name}")
     card: dict[str, Any] = {"artifact": None}
     if champion is not None:
-        card = {"artifact": champion.digest, **champion.about, "card": champion.artifact.card}
+        card = {"artifact": champion.digest, **champion.provenance, "card": champion.artifact.card}
     if as_json:
         print_json(to_json({**card, "artifacts": artifacts}))
         return
@@ -131,7 +133,7 @@ def list_artifacts(
     listed = []
     for digest in artifacts.digests(key):
         try:
-            through = str(artifacts.about(key, digest)["trained_through"])
+            through = str(artifacts.provenance(key, digest)["trained_through"])
         except ArtifactError:
             through = None
         listed.append(ListedArtifact(digest, through, digest in promoted))

@@ -121,7 +121,7 @@ def new(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a plugin to start from: a distribution with one component, its options and tests."""
+    """Write a plugin to start from: a distribution with one component and its tests."""
     run(kind, name, path, as_json=as_json)
 
 

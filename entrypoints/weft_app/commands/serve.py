@@ -93,7 +93,7 @@ def _training(engine: Engine, settings: Settings, retrainer: Retrainer) -> Itera
     """Retrain models on schedule while the block runs; untrained models are trained first."""
     trained = engine.composition.trained
     every = retrained(settings, list(trained))
-    learned = engine.in_use(engine.view()).learned
+    learned = engine.active_artifacts(engine.view()).learned
     untrained = [key for key in engine.trainer.cheapest_first() if key not in learned]
     # uvicorn ends the process by the signal it received, which would skip the cleanup below.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

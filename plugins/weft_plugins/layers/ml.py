@@ -54,16 +54,16 @@ class Ml(Layer):
 
     def score(self, view: View) -> Scores:
         """Return the trust-weighted mean of the models' scores."""
-        outlooks = view.forecasts()
+        forecasts = view.forecasts()
         shape = (view.steps, len(view.symbols))
-        scores = {name: self._score_of(outlook) for name, outlook in outlooks.items()}
+        scores = {name: self._score_of(outlook) for name, outlook in forecasts.items()}
         trust = np.zeros(shape)
         for name, score in scores.items():
-            trust = np.where(np.isnan(score), trust, np.maximum(trust, outlooks[name].trust))
+            trust = np.where(np.isnan(score), trust, np.maximum(trust, forecasts[name].trust))
         total, weight, size = (np.zeros(shape) for _ in range(3))
         for name, score in scores.items():
             # Where no model with a forecast has trust, all count alike, and confidence is 0.
-            share = np.where(trust > 0.0, outlooks[name].trust, 1.0)
+            share = np.where(trust > 0.0, forecasts[name].trust, 1.0)
             share = np.where(np.isnan(score), 0.0, share)
             total += share * np.nan_to_num(score)
             size += share * np.abs(np.nan_to_num(score))

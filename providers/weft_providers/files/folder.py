@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from weft.components.provider import Request, Whole
+from weft.components.provider import CompleteSpan, Request
 from weft.foundation.errors import ConfigError, NoDataError
 from weft_providers.files.names import SUFFIXES
 
@@ -107,7 +107,7 @@ class ReadFiles:
             self._states.pop(name, None)
         return missing
 
-    def whole_spans(self, name: str, frame: pl.DataFrame | None) -> list[Whole]:
+    def whole_spans(self, name: str, frame: pl.DataFrame | None) -> list[CompleteSpan]:
         """Replace the spans of a file; return the spans that only this file covers.
 
         A returned span covers the file before and now, so that a stored candle of the span that
@@ -119,7 +119,7 @@ class ReadFiles:
         spans = []
         for symbol, (first, last) in before.items():
             start, end = now.get(symbol, [first, last])
-            span = Whole(symbol, min(first, start), max(last, end))
+            span = CompleteSpan(symbol, min(first, start), max(last, end))
             others = [
                 others_spans.get(symbol) for n, others_spans in self._spans.items() if n != name
             ]
@@ -141,5 +141,5 @@ def _spans(frame: pl.DataFrame | None) -> dict[str, list[int]]:
     return {symbol: [first, last] for symbol, first, last in spans.iter_rows()}
 
 
-def _overlaps(span: Whole, other: Sequence[int] | None) -> bool:
+def _overlaps(span: CompleteSpan, other: Sequence[int] | None) -> bool:
     return other is not None and other[0] <= span.last and other[1] >= span.first

@@ -222,7 +222,7 @@ class Files(Provider):
                 instruments=instruments,
                 problems=(*_lines(outcomes), *unclear),
                 cursor=read_before.cursor(),
-                whole=tuple(whole),
+                complete_spans=tuple(whole),
             )
         if missing := read_before.forget_missing(files):
             whole = [w for name in missing for w in read_before.whole_spans(name, None)]
@@ -230,7 +230,7 @@ class Files(Provider):
                 candles=pl.DataFrame(schema=CANDLE_SCHEMA),
                 problems=tuple(f"{name}: no longer there" for name in missing),
                 cursor=read_before.cursor(),
-                whole=tuple(whole),
+                complete_spans=tuple(whole),
             )
         if self.config.observations is not None:
             facts = partial(self._facts, clock.now())

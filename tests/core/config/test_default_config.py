@@ -42,7 +42,10 @@ def test_comments_of_options_are_their_descriptions_in_code() -> None:
 
 def test_rendering_changes_comments_behind_options_only() -> None:
     text = "# kept\nlayers:\n  a:  # kept\n    window: 3   # old\n    other: 1\n"
-    described = {("layers", "a", "window"): "candles", ("layers", "a", "other"): "unused"}
+    described: dict[tuple[str, ...], str] = {
+        ("layers", "a", "window"): "candles",
+        ("layers", "a", "other"): "unused",
+    }
     assert render(text, described) == text.replace("# old", "# candles")
 
 

@@ -90,7 +90,7 @@ def test_a_correction_leaves_old_answers_as_they_were(tmp_path: Path) -> None:
     )
     added = engine.store.append_candles(source, spoilt)
     assert added.restated == 5
-    engine.market.take_in(source, [added.rows])
+    engine.market.absorb(source, [added.rows])
     assert said(engine, NOW) == before
 
 

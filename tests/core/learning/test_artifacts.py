@@ -36,7 +36,7 @@ def test_artifact_is_stored_and_read(tmp_path: Path) -> None:
     read = artifacts.read("models.m", stored.digest)
     assert dict(read.artifact.files) == FILES
     assert read.artifact.card == CARD
-    assert read.about == {"rows": 5}
+    assert read.provenance == {"rows": 5}
     assert artifacts.digests("models.m") == [stored.digest]
 
 
@@ -120,33 +120,33 @@ def test_about_reads_each_card_once_and_no_other_file(
         return original(path)
 
     monkeypatch.setattr(Path, "read_bytes", read_bytes)
-    assert [dict(artifacts.about("models.m", stored.digest)) for _ in range(3)] == [WHOLE] * 3
+    assert [dict(artifacts.provenance("models.m", stored.digest)) for _ in range(3)] == [WHOLE] * 3
     assert opened == ["card.json"]
 
 
 def test_cached_card_does_not_hide_damage(tmp_path: Path) -> None:
     artifacts, stored = saved(tmp_path, **WHOLE, rows=5)
-    assert artifacts.about("models.m", stored.digest)["rows"] == 5
+    assert artifacts.provenance("models.m", stored.digest)["rows"] == 5
     folder = tmp_path / "models" / "models.m" / stored.digest
     (folder / "table.json").write_bytes(b'{"a":2}')
     with pytest.raises(ArtifactError, match=r"table\.json"):
         artifacts.read("models.m", stored.digest)
     card = orjson.loads((folder / "card.json").read_bytes())
-    card["about"]["rows"] = 6
+    card["provenance"]["rows"] = 6
     (folder / "card.json").write_bytes(orjson.dumps(card))
-    assert artifacts.about("models.m", stored.digest)["rows"] == 5
+    assert artifacts.provenance("models.m", stored.digest)["rows"] == 5
     with pytest.raises(ArtifactError, match=r"card\.json"):
         artifacts.read("models.m", stored.digest)
     with pytest.raises(ArtifactError, match=r"card\.json"):
-        Artifacts(tmp_path / "models").about("models.m", stored.digest)
+        Artifacts(tmp_path / "models").provenance("models.m", stored.digest)
 
 
 def test_card_cache_is_limited(tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path)
     abouts = [WHOLE | {"n": n} for n in range(200)]
     built = [artifacts.keep("models.m", Artifact({}, {}), about).digest for about in abouts]
-    assert [artifacts.about("models.m", digest)["n"] for digest in built] == list(range(200))
-    assert len(artifacts._abouts) == 128
+    assert [artifacts.provenance("models.m", digest)["n"] for digest in built] == list(range(200))
+    assert len(artifacts._provenances) == 128
 
 
 # Handwritten cards in a folder with their digest
@@ -161,7 +161,7 @@ def by_hand(folder: Path, text: bytes) -> tuple[Artifacts, str]:
 
 
 def card_with(**fields: object) -> bytes:
-    card = {"format": 1, "key": "models.m", "about": WHOLE, "card": {}, "files": {}}
+    card = {"format": 1, "key": "models.m", "provenance": WHOLE, "card": {}, "files": {}}
     return orjson.dumps({name: value for name, value in (card | fields).items() if value != ...})
 
 
@@ -188,7 +188,7 @@ def card_with(**fields: object) -> bytes:
 )
 def test_invalid_card_is_refused_with_the_reason(tmp_path: Path, text: bytes, message: str) -> None:
     artifacts, digest = by_hand(tmp_path, text)
-    for ask in (artifacts.read, artifacts.about):
+    for ask in (artifacts.read, artifacts.provenance):
         with pytest.raises(ArtifactError, match=message) as caught:
             ask("models.m", digest)
         assert digest in str(caught.value)
@@ -221,14 +221,14 @@ def test_card_without_a_required_field_is_refused(
     artifacts, digest = by_hand(tmp_path, card_with(about=about))
     for _ in range(2):
         with pytest.raises(ArtifactError, match=rf"card\.json: about\.{field}: ") as caught:
-            artifacts.about("models.m", digest)
+            artifacts.provenance("models.m", digest)
     assert digest in str(caught.value)
 
 
 def test_complete_handwritten_card_is_read(tmp_path: Path) -> None:
     artifacts, digest = by_hand(tmp_path, card_with())
-    assert artifacts.about("models.m", digest) == WHOLE
-    assert artifacts.read("models.m", digest).about == WHOLE
+    assert artifacts.provenance("models.m", digest) == WHOLE
+    assert artifacts.read("models.m", digest).provenance == WHOLE
 
 
 # Unusable folders

@@ -80,7 +80,7 @@ class Registry:
         return self.artifacts.folder / KEY / digest / "learnt.json"
 
     def now(self, component: Plain | None = None) -> ActiveArtifacts:
-        return self.champions.at({KEY: component or Plain(Plain.Config())}, NOW)
+        return self.champions.active_artifacts({KEY: component or Plain(Plain.Config())}, NOW)
 
     def number(self) -> int | None:
         learned = self.now().learned.get(KEY)
@@ -244,11 +244,11 @@ def test_in_use_reads_the_artifact_from_disk(registry: Registry, read: Counter[P
     registry.promote(champion)
     component = Plain(Plain.Config())
     assert registry.number() == 2
-    saved = registry.champions.in_use(KEY, component, NOW)
+    saved = registry.champions.stored_champion(KEY, component, NOW)
     assert saved is not None
     assert saved.digest == champion
     damage(registry.file(champion))
-    saved = registry.champions.in_use(KEY, component, NOW)
+    saved = registry.champions.stored_champion(KEY, component, NOW)
     assert saved is not None
     assert saved.digest == good
 
@@ -262,7 +262,7 @@ def test_loaded_artifacts_are_limited(registry: Registry, read: Counter[Path]) -
     read.clear()
     assert [registry.number() for _ in range(3)] == [7, 7, 7]
     assert not read
-    early = registry.champions.at({KEY: Plain(Plain.Config())}, NOW - 8 * HOUR)
+    early = registry.champions.active_artifacts({KEY: Plain(Plain.Config())}, NOW - 8 * HOUR)
     assert early.learned[KEY].ready == 0
     assert read[registry.file(digests[0])] == 1
     assert len(registry.champions._ready) == 3

@@ -116,7 +116,7 @@ class Noting(Trained, Sizer):
     """Sizer that holds nothing and records its training data."""
 
     name = "noting"
-    learns_from_opinions = True
+    learns_from_decisions = True
     seen: ClassVar[list[tuple[View, ComposedDecisions]]] = []
     judged: ClassVar[list[ComposedDecisions]] = []
 
@@ -128,8 +128,8 @@ class Noting(Trained, Sizer):
         return NEEDS
 
     def fit(self, view: View, training: Training) -> Artifact:
-        assert training.opinions is not None
-        Noting.seen.append((view, training.opinions))
+        assert training.decisions is not None
+        Noting.seen.append((view, training.decisions))
         training.progress(1, 2)
         training.progress(2, 2)
         return Artifact({}, {"number": len(Noting.seen)})
@@ -138,8 +138,8 @@ class Noting(Trained, Sizer):
         return True
 
     def evaluate(self, view: View, training: Training) -> Evaluation:
-        assert training.opinions is not None
-        Noting.judged.append(training.opinions)
+        assert training.decisions is not None
+        Noting.judged.append(training.decisions)
         noise = np.random.default_rng(view.times).normal(0.0, 0.05, view.steps)
         return Evaluation(0.6 + noise, np.full(view.steps, 0.7))
 
@@ -193,7 +193,7 @@ def complete(engine: Engine) -> Composed:
 
 
 def by_blocks(
-    engine: Engine, at_once: int, in_use: ActiveArtifacts = IN_USE
+    engine: Engine, at_once: int, active: ActiveArtifacts = IN_USE
 ) -> tuple[View, ComposedDecisions]:
     return compose_history(
         engine.composition,
@@ -201,7 +201,7 @@ def by_blocks(
         LAST,
         COMPOSED,
         needs=NEEDS,
-        in_use=in_use,
+        active=active,
         at_once=at_once,
     )
 
@@ -236,8 +236,8 @@ def same(item: np.ndarray, other: np.ndarray) -> bool:
 def test_blocks_equal_one_view_of_all_rows(
     engine: Engine, complete: Composed, at_once: int
 ) -> None:
-    view, opinions = by_blocks(engine, at_once)
-    reports = panels(view, opinions.fusion, opinions.levels)
+    view, decisions = by_blocks(engine, at_once)
+    reports = panels(view, decisions.fusion, decisions.levels)
     expected = panels(complete.view, complete.fusion, complete.levels)
     assert reports.keys() == expected.keys()
     assert np.count_nonzero(expected["direction"]) > 500
@@ -257,16 +257,16 @@ def test_blocks_equal_one_view_of_all_rows(
     assert expected_state is not None
     assert state.names == expected_state.names
     assert same(state.transition, expected_state.transition)
-    assert opinions.fusion.calibrated is complete.fusion.calibrated
+    assert decisions.fusion.calibrated is complete.fusion.calibrated
 
 
 def test_symbol_is_blank_before_the_block_of_its_listing(engine: Engine) -> None:
     at_once = 300
-    view, opinions = by_blocks(engine, at_once)
+    view, decisions = by_blocks(engine, at_once)
     late = view.symbols.index("UNIUSDT")
     listed = COMPOSED - ROWS + LATE_FROM
     listed -= view.interval.index(int(view.times[listed])) % at_once
-    reports = panels(view, opinions.fusion, opinions.levels)
+    reports = panels(view, decisions.fusion, decisions.levels)
     for name in ("score", "confidence", "direction", "universe"):
         assert not reports[name][:listed, late].any(), name
     for name in (*_PRICES, "mean"):
@@ -283,17 +283,17 @@ def test_blocks_have_at_most_the_given_rows(engine: Engine) -> None:
 
 
 def test_rows_do_not_depend_on_the_span(engine: Engine) -> None:
-    view, opinions = by_blocks(engine, 600)
+    view, decisions = by_blocks(engine, 600)
     earlier = compose_history(
         engine.composition,
         engine.market,
         LAST - 50 * HOUR,
         COMPOSED,
         needs=NEEDS,
-        in_use=IN_USE,
+        active=IN_USE,
         at_once=600,
     )
-    reports = panels(view, opinions.fusion, opinions.levels)
+    reports = panels(view, decisions.fusion, decisions.levels)
     before = panels(earlier[0], earlier[1].fusion, earlier[1].levels)
     for name, panel in reports.items():
         assert same(panel[:-50], before[name][50:]), name
@@ -309,10 +309,10 @@ def test_failed_block_of_a_model_has_nan_forecasts(engine: Engine) -> None:
 
 
 def test_untrained_history_has_no_forecasts_and_no_regime(engine: Engine) -> None:
-    view, opinions = by_blocks(engine, 1000, ActiveArtifacts({}, {}))
+    view, decisions = by_blocks(engine, 1000, ActiveArtifacts({}, {}))
     assert view.forecasts() == {}
     assert view.regime() is None
-    assert np.count_nonzero(opinions.fusion.direction) > 500
+    assert np.count_nonzero(decisions.fusion.direction) > 500
 
 
 def test_sizer_trains_on_a_history_of_blocks(engine: Engine) -> None:
@@ -326,12 +326,12 @@ def test_sizer_trains_on_a_history_of_blocks(engine: Engine) -> None:
     *blocks, shadow = Counting.steps
     assert sum(blocks) == span.rows > ROWS_AT_ONCE >= max(blocks)
     assert shadow == span.shadow_rows
-    view, opinions = Noting.seen[0]
+    view, decisions = Noting.seen[0]
     assert (int(view.times[0]), view.as_of) == (span.first, span.trained_to)
     output = compose(engine.composition, engine.market.view(span.trained_to, span.rows))
     for name in _PRICES:
-        assert same(getattr(opinions.levels, name), getattr(output.levels, name)), name
-    assert same(opinions.fusion.direction[:, 0], output.fusion.direction[:, 0])
+        assert same(getattr(decisions.levels, name), getattr(output.levels, name)), name
+    assert same(decisions.fusion.direction[:, 0], output.fusion.direction[:, 0])
     # Composing is the first half of the progress, learning the second.
     done = [share for share, _ in reports]
     assert done[: len(blocks)] == [half / span.rows / 2 for half in np.cumsum(blocks)]

@@ -156,7 +156,7 @@ def test_invalid_card_is_reported_and_others_work(tmp_path: Path, field: str) ->
     first = engine.trainer.train(KEY, NOW)
     folder = tmp_path / "models" / KEY
     card = json.loads((folder / first.digest / "card.json").read_bytes())
-    del card["about"][field]
+    del card["provenance"][field]
     text = json.dumps(card).encode()
     digest = hashlib.sha256(text).hexdigest()[:32]
     shutil.copytree(folder / first.digest, folder / digest)
@@ -196,8 +196,8 @@ def test_damaged_champion_is_replaced_by_the_previous_one(tmp_path: Path) -> Non
     fresh = engine_at(tmp_path, later)
     composed = fresh.compose(fresh.view(later))
     assert composed.artifacts[KEY] == first.digest
-    assert second.digest[:8] in composed.silent[KEY]
-    assert "learnt.json" in composed.silent[KEY]
+    assert second.digest[:8] in composed.missing_models[KEY]
+    assert "learnt.json" in composed.missing_models[KEY]
 
 
 def test_artifact_of_other_options_is_not_used(tmp_path: Path) -> None:
@@ -205,5 +205,5 @@ def test_artifact_of_other_options_is_not_used(tmp_path: Path) -> None:
     other = engine_at(tmp_path, NOW, "models.leaning.depth=4")
     composed = other.compose(other.view(NOW))
     assert KEY not in composed.artifacts
-    assert "other options" in composed.silent[KEY]
+    assert "other options" in composed.missing_models[KEY]
     assert other.trainer.train(KEY, NOW).promoted

@@ -161,14 +161,14 @@ def test_sizer_without_skill_is_not_promoted(
 def test_multiplier_of_a_regime_is_weighted_by_trust() -> None:
     state = RegimeState(("a", "b"), np.array([[0.5, 0.5]]), np.eye(2), np.array([0.2, 1.0]))
     for trust, expected in ((1.0, 0.6), (0.5, 0.8), (0.0, 1.0)):
-        assert state.listened_to(trust).position_multiplier[0] == pytest.approx(expected)
+        assert state.shrunk_by(trust).position_multiplier[0] == pytest.approx(expected)
 
 
 def test_probabilities_of_a_regime_are_weighted_by_trust() -> None:
     moving = np.array([[0.9, 0.1], [0.3, 0.7]])
     sure = RegimeState(("a", "b"), np.array([[0.0, 1.0], [np.nan, np.nan]]), moving, np.ones(2))
     for trust, expected in ((1.0, 1.0), (0.5, 0.75), (0.0, 0.5)):
-        state = sure.listened_to(trust).last(2)
+        state = sure.shrunk_by(trust).last(2)
         assert state.trust == trust
         assert state.probability[0, 1] == pytest.approx(expected)
         assert np.isnan(state.probability[1]).all()

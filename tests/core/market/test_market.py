@@ -114,7 +114,7 @@ def test_live_and_disk_show_the_same_hour_by_hour_across_a_weekend(store: Store)
     for now in (*evening, *monday):
         for symbol, hours in opens.items():
             closed = [t for t in hours(before - 2 * HOUR, now) if before < t + HOUR <= now]
-            live.take_in("a", [store.append_candles("a", candles(symbol, closed)).rows])
+            live.absorb("a", [store.append_candles("a", candles(symbol, closed)).rows])
         before = now
         if now % HOUR == 0:
             live.warm_up_to(now)
@@ -146,7 +146,7 @@ def test_a_late_candle_shows_at_once_in_what_is_held(store: Store) -> None:
     live = market_of(store, "a")
     live.warm_up_to(FRIDAY + DAY)
     assert np.isnan(live.view(FRIDAY + DAY).candles().close).any()
-    live.take_in("a", [store.append_candles("a", candles("BTCUSDT", [hours[20]])).rows])
+    live.absorb("a", [store.append_candles("a", candles("BTCUSDT", [hours[20]])).rows])
     assert live._hot is not None
     assert_same(seen(live.view(FRIDAY + DAY)), seen(market_of(store, "a").view(FRIDAY + DAY)))
     assert not np.isnan(seen(live.view(FRIDAY + DAY)).candles().close).any()
@@ -161,7 +161,7 @@ def test_a_new_symbol_gets_a_column_and_a_source_that_is_preferred_takes_over(
     live.warm_up_to(FRIDAY + DAY)
     for source, symbol, price in (("b", "ETHUSDT", 7.0), ("a", "BTCUSDT", 500.0)):
         rows = store.append_candles(source, candles(symbol, hours[-2:], price)).rows
-        live.take_in(source, [rows])
+        live.absorb(source, [rows])
         assert_same(
             seen(live.view(FRIDAY + DAY)), seen(market_of(store, "a", "b").view(FRIDAY + DAY))
         )
@@ -181,7 +181,7 @@ def test_a_preferred_source_that_begins_later_takes_over_from_its_first_candle_o
     live = market_of(store, "a", "b")
     live.warm_up_to(FRIDAY + DAY)
     opened = coin_hours(FRIDAY + DAY, FRIDAY + 2 * DAY)
-    live.take_in("a", [store.append_candles("a", candles("BTCUSDT", opened, 110.0)).rows])
+    live.absorb("a", [store.append_candles("a", candles("BTCUSDT", opened, 110.0)).rows])
     disk = market_of(store, "a", "b")
     assert_same(seen(disk.view(FRIDAY + DAY)), earlier)
     for as_of in (FRIDAY + DAY + HOUR, FRIDAY + DAY + 3 * HOUR):
@@ -201,7 +201,7 @@ def test_two_sources_of_one_symbol_do_not_make_live_read_from_disk(store: Store)
     live.warm_up_to(FRIDAY + DAY)
     for source, price in (("b", 100.0), ("a", 500.0)):
         rows = store.append_candles(source, candles("BTCUSDT", [FRIDAY + DAY], price)).rows
-        live.take_in(source, [rows])
+        live.absorb(source, [rows])
         assert live._hot is not None
     later = FRIDAY + DAY + HOUR
     assert_same(seen(live.view(later)), seen(market_of(store, "a", "b").view(later)))
@@ -255,7 +255,7 @@ def test_facts_taken_in_show_like_those_read_from_disk(store: Store) -> None:
         added = store.append_observations(
             "a", pl.DataFrame([fact], OBSERVATION_SCHEMA, orient="row")
         )
-        live.take_in_facts(added.rows)
+        live.absorb_facts(added.rows)
         disk = market_of(store, "a", needs=needs)
         found, expected = (
             market.view(FRIDAY + DAY).restricted(needs, "x").metric("m") for market in (live, disk)
@@ -333,7 +333,7 @@ def test_the_market_as_recorded_then_shows_nothing_written_since(tmp_path: Path)
     clock.advance_to(clock.now() + HOUR)
     store.describe_instruments("a", [describe("ETHUSDT")])
     for frame in (candles("BTCUSDT", [hours[20]]), candles("ETHUSDT", hours)):
-        market.take_in("a", [store.append_candles("a", frame).rows])
+        market.absorb("a", [store.append_candles("a", frame).rows])
     now = market.view(FRIDAY + DAY)
     assert now.symbols == ("BTCUSDT", "ETHUSDT")
     assert not np.isnan(now.candles().close[-24:]).any()

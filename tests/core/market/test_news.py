@@ -263,7 +263,7 @@ def test_a_replay_reads_what_was_recorded_then(live: Engine) -> None:
     assert isinstance(clock, SimulatedClock)
     clock.advance_to(START + MINUTE)
     late = {**text("late", -2, 0), "known_at": START - MINUTE}
-    live.market.take_in_texts(append(live.store, "chatter", late))
+    live.market.absorb_texts(append(live.store, "chatter", late))
     assert "late" in live.view(START).loaded.news.ids
     assert "late" not in live.market.as_recorded(read_at).view(START).loaded.news.ids
     assert "late" in live.market.as_recorded(clock.now()).view(START).loaded.news.ids

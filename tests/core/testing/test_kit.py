@@ -301,7 +301,7 @@ class Habit(Trained, Sizer):
     """Holds the share of the equity that would have paid best on the rows it was trained on."""
 
     name = "habit"
-    learns_from_opinions = True
+    learns_from_decisions = True
     needs: ClassVar = [candles(warmup=0)]
 
     def fit(self, view: View, training: Training) -> Artifact:
@@ -324,8 +324,8 @@ class Habit(Trained, Sizer):
         return Sizes(np.where(fusion.direction == 0, 0.0, share))
 
     def _paid(self, view: View, training: Training) -> FloatPanel:
-        assert training.opinions is not None
-        return training.opinions.fusion.direction * outcomes(view, training.horizon)
+        assert training.decisions is not None
+        return training.decisions.fusion.direction * outcomes(view, training.horizon)
 
 
 class Peeks(Habit):

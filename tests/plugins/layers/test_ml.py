@@ -21,16 +21,16 @@ def market(*models: tuple[float, float], bear: float | None = None) -> History:
     """A history for which models with (chance of a rise, trust) speak, in some trend."""
     history = random_history(3, rows=40, flaws=False)
     shape = history.candles["close"].shape
-    outlooks = {}
+    forecasts = {}
     for number, (chance, trust) in enumerate(models):
         panel = np.full(shape, chance)
         forecast = Forecast(np.zeros(shape), panel, {})
-        outlooks[f"model{number}"] = TrustedForecast(forecast, trust, "00")
+        forecasts[f"model{number}"] = TrustedForecast(forecast, trust, "00")
     state = None
     if bear is not None:
         probability = np.tile([1.0 - bear, bear], (len(panel), 1))
         state = RegimeState(("bull", "bear"), probability, np.eye(2), np.array([1.0, 0.5]))
-    return replace(history, outlooks=outlooks, regime=state)
+    return replace(history, forecasts=forecasts, regime=state)
 
 
 def said(history: History, **options: float) -> tuple[float, float]:
@@ -79,13 +79,13 @@ def test_no_model_no_opinion() -> None:
 def test_where_only_models_without_skill_speak_they_still_say_something() -> None:
     """One model speaks of the first coin alone, and has earned trust; the other has none."""
     history = market((0.7, 0.9), (0.6, 0.0))
-    outlook = history.outlooks["model0"]
+    outlook = history.forecasts["model0"]
     elsewhere = outlook.forecast.probability_up.copy()
     elsewhere[:, 1:] = np.nan
     forecast = replace(outlook.forecast, probability_up=elsewhere)
-    outlooks = {**history.outlooks, "model0": replace(outlook, forecast=forecast)}
+    forecasts = {**history.forecasts, "model0": replace(outlook, forecast=forecast)}
     layer = Ml()
-    scores = layer.score(replace(history, outlooks=outlooks).view(layer.needs))
+    scores = layer.score(replace(history, forecasts=forecasts).view(layer.needs))
     assert scores.confidence[-1, 0] == pytest.approx(0.9)
     assert scores.confidence[-1, 1] == 0.0
     assert scores.score[-1, 1] == pytest.approx(said(market((0.6, 1.0)))[0])

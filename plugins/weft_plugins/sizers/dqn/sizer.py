@@ -61,7 +61,7 @@ class DqnSizer(Trained, Sizer):
 
     name = "dqn"
     seconds_per_row = 0.05
-    learns_from_opinions = True
+    learns_from_decisions = True
 
     class Config(DqnConfig):
         """Options."""
@@ -187,7 +187,7 @@ class DqnSizer(Trained, Sizer):
         return judge(policy, self._trades(view, training), self.config, view.steps)
 
     def _trades(self, view: View, training: Training) -> Trades:
-        decisions = training.opinions
+        decisions = training.decisions
         if decisions is None:
             raise TrainingError(
                 "there are no decisions to trade on",

@@ -86,7 +86,7 @@ def history_of(returns: Floats, seed: int) -> History:
     return History(Interval.parse("1h"), instruments, candles, {}, first_close=START)
 
 
-def listened_to(
+def shrunk_by(
     history: History, config: HiddenMarkov.Config, trained: int, seed: int = 1
 ) -> tuple[float, RegimeState]:
     """Return the trust in a regime, and its evaluation of the judging rows."""
@@ -95,14 +95,14 @@ def listened_to(
     artifact = regime.fit(before.view(regime.needs, steps=trained), training(seed))
     view = history.view(regime.needs, steps=_JUDGED, learned=regime.load(artifact))
     trust = trust_in(skill_of(regime.evaluate(view, training()), _HORIZON))
-    return trust, regime.detect(view).listened_to(trust)
+    return trust, regime.detect(view).shrunk_by(trust)
 
 
 def trust_on(
     market: Market, seed: int, config: HiddenMarkov.Config = QUICK, trained: int = 2400
 ) -> float:
     returns = market(_BEFORE + trained + _JUDGED, np.random.default_rng(seed))
-    return listened_to(history_of(returns, seed), config, trained)[0]
+    return shrunk_by(history_of(returns, seed), config, trained)[0]
 
 
 @pytest.mark.parametrize("market", [normal, student, skewed, garch])
@@ -124,7 +124,7 @@ def test_noise_row_has_the_same_loss_in_each_training() -> None:
     returns = normal(_BEFORE + 2400 + _JUDGED + 12, np.random.default_rng(12))
     history = history_of(returns, 12)
     for part in (history, history.cut(history.rows - 12)):
-        trust, state = listened_to(part, SLOW, 2400)
+        trust, state = shrunk_by(part, SLOW, 2400)
         assert trust == 0.0
         np.testing.assert_array_equal(state.probability, np.full((_JUDGED, 4), 0.25))
         np.testing.assert_array_equal(state.position_multiplier, np.ones(_JUDGED))
@@ -156,4 +156,4 @@ def test_states_of_real_hours_gain_nothing_over_volatility(real_data: Path, firs
     frame = pl.read_parquet(real_data / "crypto_perp_1h" / "BTCUSDT.parquet").sort("open_time")
     close = frame["close"].to_numpy()[first : first + 6600]
     history = history_of(np.diff(np.log(close)), seed=1)
-    assert listened_to(history, QUICK, 4600)[0] == 0.0
+    assert shrunk_by(history, QUICK, 4600)[0] == 0.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from tests.plugins.sizers.dqn.worlds import HORIZON, TINY, market, opinions, trades_of, view_of
+from tests.plugins.sizers.dqn.worlds import HORIZON, TINY, decisions, market, trades_of, view_of
 from weft.components.ensemble import Fusion
 from weft.components.risk import Levels
 from weft.components.trained import ComposedDecisions
@@ -140,7 +140,7 @@ def test_state_of_a_trade_is_that_at_its_opening() -> None:
     sizer, history = DqnSizer(TINY), market()
     late = history.after(600, lambda panel: panel * 1.5)
     reports = [
-        closed_trades(view_of(sizer, world, 500), opinions(world, 500), TINY, HORIZON)
+        closed_trades(view_of(sizer, world, 500), decisions(world, 500), TINY, HORIZON)
         for world in (history, late)
     ]
     # Row 600 of history is row 400 of the view.
@@ -152,7 +152,7 @@ def test_state_of_a_trade_is_that_at_its_opening() -> None:
 
 def test_trades_are_ordered_by_closing_and_followers_are_later() -> None:
     sizer, history = DqnSizer(TINY), market(flaws=True)
-    trades = closed_trades(view_of(sizer, history, 500), opinions(history, 500), TINY, HORIZON)
+    trades = closed_trades(view_of(sizer, history, 500), decisions(history, 500), TINY, HORIZON)
     keys = [trades.key(n) for n in range(len(trades))]
     assert keys == sorted(keys)
     assert (trades.closed > trades.opened).all()
@@ -217,7 +217,7 @@ def test_order_of_symbols_does_not_change_trades() -> None:
     sizer, history = DqnSizer(TINY), market()
     turned = history.columns(np.array([2, 0, 3, 1]))
     first, second = (
-        closed_trades(view_of(sizer, world, 300), opinions(world, 300), TINY, HORIZON)
+        closed_trades(view_of(sizer, world, 300), decisions(world, 300), TINY, HORIZON)
         for world in (history, turned)
     )
     assert [first.key(n) for n in range(len(first))] == [second.key(n) for n in range(len(second))]
@@ -227,9 +227,9 @@ def test_order_of_symbols_does_not_change_trades() -> None:
 
 def test_edge_is_the_expected_return_over_volatility() -> None:
     sizer, history = DqnSizer(TINY), market()
-    trades = closed_trades(view_of(sizer, history, 300), opinions(history, 300), TINY, HORIZON)
-    side = opinions(history, 300).fusion.direction
-    reports = [outlook.forecast.mean for outlook in history.outlooks.values()]
+    trades = closed_trades(view_of(sizer, history, 300), decisions(history, 300), TINY, HORIZON)
+    side = decisions(history, 300).fusion.direction
+    reports = [outlook.forecast.mean for outlook in history.forecasts.values()]
     close, first = history.candles["close"], history.rows - 300
     seen = set()
     for n in range(0, len(trades), 7):

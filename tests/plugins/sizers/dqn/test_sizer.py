@@ -14,9 +14,9 @@ from tests.plugins.sizers.dqn.worlds import (
     HORIZON,
     TINY,
     MemoryCheckpoints,
+    decisions,
     fitted,
     market,
-    opinions,
     trades_of,
     view_of,
 )
@@ -69,7 +69,7 @@ def policy() -> Policy:
 
 
 def sized(history: History, steps: int, learned: object = None, *, among: int = 0) -> Sizes:
-    output = opinions(history, max(steps, among))
+    output = decisions(history, max(steps, among))
     return SIZER.size(view_of(SIZER, history, steps, learned), output.fusion, output.levels)
 
 
@@ -84,7 +84,7 @@ def test_untrained_sizer_holds_the_full_size() -> None:
     history, steps = market(), 50
     sizes = sized(history, steps)
     plain = VolatilityTarget(VolatilityTarget.Config(window=TINY.window))
-    output = opinions(history, steps)
+    output = decisions(history, steps)
     view = history.view(plain.needs, steps=steps)
     target = plain.size(view, output.fusion, output.levels).fraction
     assert history.regime is not None
@@ -211,7 +211,7 @@ def test_next_training_learns_only_newly_closed_trades() -> None:
     shorter = history.cut(history.rows - 60)
     first, _ = fitted(SIZER, shorter, 440)
     second, _ = fitted(SIZER, history, 500, MemoryCheckpoints(first.files))
-    trades = closed_trades(view_of(SIZER, history, 500), opinions(history, 500), TINY, HORIZON)
+    trades = closed_trades(view_of(SIZER, history, 500), decisions(history, 500), TINY, HORIZON)
     last = tuple(first.card["learnt_until"])
     newer = trades.after(last)
     assert 20 < len(newer) < len(trades)
@@ -290,14 +290,14 @@ def test_unusable_checkpoints_are_ignored(what: str) -> None:
 def test_evaluation_is_minus_the_rewards_of_policy_and_best_constant(best: int) -> None:
     history, steps = market(), 200
     view = view_of(SIZER, history, steps, replace(policy(), best_constant=best))
-    training = Training(np.random.default_rng(0), HORIZON, opinions=opinions(history, steps))
+    training = Training(np.random.default_rng(0), HORIZON, decisions=decisions(history, steps))
     result = SIZER.evaluate(view, training)
     assert result.loss.shape == result.baseline.shape == (steps,)
     assert np.isnan(result.loss[-1])
     assert (np.isnan(result.loss) == np.isnan(result.baseline)).all()
     assert np.isfinite(result.loss).sum() > 150
     # By hand for a trade that is the only one on its row.
-    trades = closed_trades(view, opinions(history, steps), TINY, HORIZON)
+    trades = closed_trades(view, decisions(history, steps), TINY, HORIZON)
     alone = next(n for n in range(len(trades)) if (trades.opened == trades.opened[n]).sum() == 1)
     row = trades.opened[alone]
     # The most frequent share or the given one, whichever lost less on these rows.
@@ -323,7 +323,7 @@ def held_always(action: int) -> Policy:
 
 
 def evaluated(learned: Policy, history: History, steps: int) -> Evaluation:
-    training = Training(np.random.default_rng(0), HORIZON, opinions=opinions(history, steps))
+    training = Training(np.random.default_rng(0), HORIZON, decisions=decisions(history, steps))
     return SIZER.evaluate(view_of(SIZER, history, steps, learned), training)
 
 
@@ -342,7 +342,7 @@ def test_constant_policy_earns_no_trust(action: int, best: int) -> None:
 
 def test_policy_that_rarely_trades_is_judged_by_these_trades() -> None:
     history, steps = market(), 300
-    trades = closed_trades(view_of(SIZER, history, steps), opinions(history, steps), TINY, HORIZON)
+    trades = closed_trades(view_of(SIZER, history, steps), decisions(history, steps), TINY, HORIZON)
     nothing = held_always(0)
     hidden = np.zeros((1, 7))
     hidden[0, 0] = 1.0
@@ -363,7 +363,7 @@ def test_card_describes_the_policy_and_notes_a_constant_one() -> None:
     assert sum(output["chosen"].values()) == pytest.approx(1.0)
     assert output["best_constant"] in SHARES
     history, steps = market(), 500
-    trades = closed_trades(view_of(SIZER, history, steps), opinions(history, steps), TINY, HORIZON)
+    trades = closed_trades(view_of(SIZER, history, steps), decisions(history, steps), TINY, HORIZON)
     assert output["trades"] == len(trades)
     worth = [np.nansum(evaluated(held_always(n), history, steps).loss) for n in range(5)]
     assert output["best_constant"] == SHARES[int(np.argmin(worth))]
@@ -388,16 +388,16 @@ def test_training_without_decisions_or_enough_trades_is_refused() -> None:
     with pytest.raises(TrainingError, match="no decisions"):
         SIZER.fit(view, Training(rng, HORIZON))
     with pytest.raises(TrainingError, match="decisions have shape"):
-        SIZER.fit(view, Training(rng, HORIZON, opinions=opinions(history, 499)))
+        SIZER.fit(view, Training(rng, HORIZON, decisions=decisions(history, 499)))
     with pytest.raises(TrainingError, match="50 are required"):
         fitted(SIZER, history, 12)
     silent = history.after(0, lambda panel: np.full(panel.shape, np.nan))
     with pytest.raises(TrainingError, match="0 trades"):
         fitted(SIZER, silent)
-    output = opinions(history, 500)
+    output = decisions(history, 500)
     neutral = replace(output.fusion, direction=np.zeros_like(output.fusion.direction))
     with pytest.raises(TrainingError, match="0 trades"):
-        SIZER.fit(view, Training(rng, HORIZON, opinions=ComposedDecisions(neutral, output.levels)))
+        SIZER.fit(view, Training(rng, HORIZON, decisions=ComposedDecisions(neutral, output.levels)))
 
 
 def test_trades_without_followers_are_refused() -> None:
@@ -411,7 +411,7 @@ def test_evaluation_of_an_untrained_sizer_is_refused() -> None:
     with pytest.raises(NotTrainedError):
         SIZER.evaluate(
             view_of(SIZER, history, 100),
-            Training(np.random.default_rng(0), HORIZON, opinions=opinions(history, 100)),
+            Training(np.random.default_rng(0), HORIZON, decisions=decisions(history, 100)),
         )
 
 

@@ -87,7 +87,7 @@ def market(seed: int = 3, rows: int = 700, *, reports: bool = True, flaws: bool 
     return with_forecasts(with_regime(history, seed), seed) if reports else history
 
 
-def opinions(history: History, steps: int, *, calibrated: bool = True) -> ComposedDecisions:
+def decisions(history: History, steps: int, *, calibrated: bool = True) -> ComposedDecisions:
     """Return decisions on the last rows of a history, each from the candle of its row."""
     close = history.candles["close"][-steps:]
     body = close / history.candles["open"][-steps:] - 1.0
@@ -114,7 +114,7 @@ def fitted(
         np.random.default_rng(11),
         HORIZON,
         checkpoints=checkpoints or MemoryCheckpoints(),
-        opinions=opinions(history, steps),
+        decisions=decisions(history, steps),
     )
     return sizer.fit(view_of(sizer, history, steps), training), training
 
