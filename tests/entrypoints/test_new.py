@@ -52,7 +52,7 @@ def test_new_writes_to_the_folder_of_the_option(tmp_path: Path) -> None:
     folder = tmp_path / "a folder" / "plugin"
     lines = new("layer", "tides", "--path", str(folder)).stdout.splitlines()
     assert (folder / "src/weft_tides/layer.py").is_file()
-    assert shlex.split(lines[1])[-1] == f"{folder}[test]"
+    assert shlex.split(lines[1])[-1] == f"{folder}[test]", lines
     assert shlex.split(lines[2])[-1] == str(folder)
 
 

@@ -78,7 +78,7 @@ STOPS: dict[str, tuple[Reply, type[SourceError], str]] = {
     "firewall": (
         (403, {"Content-Type": "text/html"}, b"<html>Forbidden</html>"),
         BannedError,
-        r"answered HTTP 403: a page, not data. Ask less often",
+        r"answered HTTP 403: a page, not data. Send fewer requests",
     ),
     "place": (
         (451, {}, b'{"code": 0, "msg": "Service unavailable from a restricted location"}'),

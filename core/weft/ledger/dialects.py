@@ -162,7 +162,8 @@ class PostgreSQL(Dialect):
         """Return an engine, without connecting yet."""
         if url.drivername == "postgresql":
             url = url.set(drivername="postgresql+psycopg")
-        require(url.get_driver_name(), extra="postgres", where="storage.ledger")
+        if url.get_driver_name() == "psycopg":
+            require("psycopg", extra="postgres", where="storage.ledger")
         engine = sa.create_engine(
             url,
             # A writer must see the commits made while it waited for the lock.

@@ -304,13 +304,19 @@ def says_what_it_needs(subject: TrainedSubject) -> None:
 
 
 def judges_each_row(subject: TrainedSubject) -> None:
-    """`evaluate` gives each row a loss and a baseline, NaN where the outcome is not known yet."""
+    """`evaluate` gives each row a loss and a baseline, NaN where the outcome is not known yet.
+
+    A regime is judged by the return that ends at each row, which is known; a forecast or a size by
+    an outcome that the last row cannot know.
+    """
+    has_outcome = subject.component.kind != "regime"
     evaluation = subject.judge(_JUDGED_ROWS)
     for name, losses in (("loss", evaluation.loss), ("baseline", evaluation.baseline)):
         shape = getattr(losses, "shape", type(losses).__name__)
         require(shape == (_JUDGED_ROWS,), f"{name} has shape {shape}, expected ({_JUDGED_ROWS},)")
         require(not np.isinf(losses).any(), f"{name} is infinite")
-        require(bool(np.isnan(losses[-1])), f"{name} of the last row is a number: it looks ahead")
+        looks_ahead = has_outcome and not np.isnan(losses[-1])
+        require(not looks_ahead, f"{name} of the last row is a number: it looks ahead")
     judged = ~np.isnan(evaluation.loss)
     require(bool(judged.any()), f"no row of {_JUDGED_ROWS} has a loss")
     lacking = judged & np.isnan(evaluation.baseline)

@@ -26,7 +26,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 @app.callback()
 def config() -> None:
-    """Write or check the configuration."""
+    """Write a config file, or check one."""
 
 
 @app.command()

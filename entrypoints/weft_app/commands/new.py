@@ -152,7 +152,9 @@ def run(kind: str, name: str, path: Path | None, *, as_json: bool) -> None:
         print_json(orjson.dumps(written))
         return
     results = open_results()
-    results.print(f"Wrote the {kind} {name} and its tests to {escape(str(folder))}. Next:")
+    results.print(
+        f"Wrote the {kind} {name} and its tests to {escape(str(folder))}. Next:", soft_wrap=True
+    )
     for step in steps:
         results.print(f"    {step}", markup=False, soft_wrap=True)
 

@@ -152,7 +152,7 @@ def test_others_texts_are_not_taken_in(store: Store) -> None:
 def test_beyond_what_may_be_held_it_reads_anew(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MOST_HELD", 3)
+    monkeypatch.setattr(module, "_MOST_CACHED", 3)
     held = Texts(store, ("a",))
     for number in range(6):
         held.absorb(append(store, "a", text(str(number), number, number)))

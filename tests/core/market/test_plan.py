@@ -193,11 +193,11 @@ def test_the_longest_warmup_of_a_metric_counts() -> None:
     ("interval", "base", "need"),
     [("1h", "4h", None), ("1h", "1h", "90m"), ("3w", "3d", None), ("1h", "1h", "30m")],
 )
-def test_candles_that_cannot_be_joined_from_the_base_are_refused(
+def test_candles_that_cannot_be_aggregated_from_the_base_are_refused(
     interval: str, base: str, need: str | None
 ) -> None:
     needs = [CandleNeed(Interval.parse(need), 1)] if need else []
-    with pytest.raises(ConfigError, match=r"base_interval.*cannot be joined"):
+    with pytest.raises(ConfigError, match=r"base_interval.*cannot be aggregated"):
         make_plan(Interval.parse(interval), Interval.parse(base), needs, make_feature)
 
 

@@ -131,5 +131,5 @@ def test_an_excused_failure_passes_with_its_reason() -> None:
 
 
 def test_the_checks_by_rows_name_the_check_of_portfolio_risks() -> None:
-    with pytest.raises(TypeError, match=r"check_portfolio_risk\(\) tests it"):
+    with pytest.raises(TypeError, match=r"check_portfolio_risk\(\) and parametrize_"):
         parametrize_with_checks([Sound()])  # type: ignore[list-item]  # the mistake

@@ -220,7 +220,7 @@ def test_losses_do_not_depend_on_standardisation() -> None:
 
 def test_short_history_is_refused() -> None:
     regime = HiddenMarkov(TINY)
-    with pytest.raises(TrainingError, match="expected at least 200"):
+    with pytest.raises(TrainingError, match="150 of 150 rows are known; 200 are required"):
         regime.fit(component(regime, random_history(seed=1, rows=300), 150), training())
 
 

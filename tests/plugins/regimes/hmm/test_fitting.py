@@ -273,8 +273,8 @@ def test_gaps_split_the_training_rows() -> None:
     ("spoil", "output"),
     [
         (lambda rows: rows[:150], "150 of 150 rows are known"),
-        (lambda rows: np.full_like(rows, np.nan), "0 of 3000 rows are known"),
-        (lambda rows: rows * [1, 1, 0, 1], "log_volume_ratio is the same on every row"),
+        (lambda rows: np.full_like(rows, np.nan), "0 of 3,000 rows are known"),
+        (lambda rows: rows * [1, 1, 0, 1], "log_volume_ratio is constant"),
     ],
 )
 def test_unusable_training_rows_are_refused(spoil: object, output: str) -> None:
