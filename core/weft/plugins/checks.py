@@ -1,6 +1,7 @@
 """Checks of plugins: the requirements of a distribution, and the class behind a record."""
 
 import inspect
+from email import message_from_string
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
@@ -123,15 +124,15 @@ def _requirements(dist: str) -> tuple[tuple[Requirement, list[str]], ...]:
         dist_info = distribution(dist)
     except PackageNotFoundError:
         return ()
-    offered = tuple(dist_info.metadata.get_all("Provides-Extra") or ())
-    return _parse(tuple(dist_info.requires or ()), offered)
+    return _parse(dist_info.read_text("METADATA") or dist_info.read_text("PKG-INFO") or "")
 
 
 @lru_cache(maxsize=256)
-def _parse(
-    lines: tuple[str, ...], offered: tuple[str, ...]
-) -> tuple[tuple[Requirement, list[str]], ...]:
-    # Cached for all plugins of a distribution: parsing dozens of requirements takes milliseconds.
+def _parse(metadata: str) -> tuple[tuple[Requirement, list[str]], ...]:
+    # Cached by text for all plugins of a distribution: parsing takes milliseconds.
+    message = message_from_string(metadata)
+    lines: list[str] = message.get_all("Requires-Dist") or []
+    offered: list[str] = message.get_all("Provides-Extra") or []
     applying: list[tuple[Requirement, list[str]]] = []
     for line in lines:
         try:

@@ -26,9 +26,9 @@ WHOLE = {
 }
 
 
-def saved(folder: Path, **about: object) -> tuple[Artifacts, StoredArtifact]:
+def saved(folder: Path, **provenance: object) -> tuple[Artifacts, StoredArtifact]:
     artifacts = Artifacts(folder / "models")
-    return artifacts, artifacts.keep("models.m", Artifact(FILES, CARD), about)
+    return artifacts, artifacts.keep("models.m", Artifact(FILES, CARD), provenance)
 
 
 def test_artifact_is_stored_and_read(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_unsafe_file_in_a_checkpoint_is_refused(tmp_path: Path) -> None:
         FolderCheckpoints(tmp_path / "c", {}).save({"state.pt": b""})
 
 
-def test_about_reads_each_card_once_and_no_other_file(
+def test_provenance_reads_each_card_once_and_no_other_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifacts, stored = saved(tmp_path, **WHOLE)
@@ -143,8 +143,11 @@ def test_cached_card_does_not_hide_damage(tmp_path: Path) -> None:
 
 def test_card_cache_is_limited(tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path)
-    abouts = [WHOLE | {"n": n} for n in range(200)]
-    built = [artifacts.keep("models.m", Artifact({}, {}), about).digest for about in abouts]
+    provenances = [WHOLE | {"n": n} for n in range(200)]
+    built = [
+        artifacts.keep("models.m", Artifact({}, {}), provenance).digest
+        for provenance in provenances
+    ]
     assert [artifacts.provenance("models.m", digest)["n"] for digest in built] == list(range(200))
     assert len(artifacts._provenances) == 128
 
@@ -181,7 +184,7 @@ def card_with(**fields: object) -> bytes:
         (card_with(files={"a.json": 5}), r"files\.a\.json: .* got 5"),
         (card_with(files={"a.json": "short"}), r"files\.a\.json: .* got 'short'"),
         (card_with(card=None), "card: .* got None"),
-        (card_with(about="all is well"), "about: .* got 'all is well'"),
+        (card_with(provenance="all is well"), "provenance: .* got 'all is well'"),
         (card_with(key="models.other"), "key is 'models.other', expected 'models.m'"),
         (card_with(key=5), "key: .* got 5"),
     ],
@@ -217,10 +220,12 @@ def test_invalid_card_is_refused_with_the_reason(tmp_path: Path, text: bytes, me
 def test_card_without_a_required_field_is_refused(
     tmp_path: Path, field: str, value: object
 ) -> None:
-    about = {name: output for name, output in (WHOLE | {field: value}).items() if output != ...}
-    artifacts, digest = by_hand(tmp_path, card_with(about=about))
+    provenance = {
+        name: output for name, output in (WHOLE | {field: value}).items() if output != ...
+    }
+    artifacts, digest = by_hand(tmp_path, card_with(provenance=provenance))
     for _ in range(2):
-        with pytest.raises(ArtifactError, match=rf"card\.json: about\.{field}: ") as caught:
+        with pytest.raises(ArtifactError, match=rf"card\.json: provenance\.{field}: ") as caught:
             artifacts.provenance("models.m", digest)
     assert digest in str(caught.value)
 
