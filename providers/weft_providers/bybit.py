@@ -265,13 +265,15 @@ class Bybit(ExchangeProvider):
         answer = await http.get("/v5/market/kline", params=params)
 
         def parse(row: Reader) -> Row:
-            opened = row.instant(0, unit="ms")
-            if not first <= opened < following:
-                raise row.at(0).unexpected("a time between start and end")
             o, h, low, c, v = (row.number(i) for i in range(1, 6))
-            return opened, o, h, low, c, v
+            return row.instant(0, unit="ms"), o, h, low, c, v
 
-        rows, problems = parse_candles(answer.read.rows("result", "list"), parse)
+        rows, problems = parse_candles(
+            answer.read.rows("result", "list"),
+            parse,
+            lambda opened: first <= opened < following,
+            "a time between start and end",
+        )
         end = max(rows)[0] + interval.micros if rows else following
         return Page(rows, answer, end, problems)
 

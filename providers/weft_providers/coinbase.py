@@ -89,11 +89,14 @@ class Coinbase(CandleProvider):
         answer = await http.get(f"/products/{symbol}/candles", params=params)
 
         def parse(row: Reader) -> Row:
-            opened = row.instant(0, unit="s")
-            if not first - _STEPS_BEFORE * step <= opened < following:
-                raise row.at(0).unexpected("a time between start and end")
             low, high, o, c, v = (row.number(i) for i in range(1, 6))
-            return opened, o, high, low, c, v
+            return row.instant(0, unit="s"), o, high, low, c, v
 
-        rows, problems = parse_candles(answer.read.rows(), parse)
+        earliest = first - _STEPS_BEFORE * step
+        rows, problems = parse_candles(
+            answer.read.rows(),
+            parse,
+            lambda opened: earliest <= opened < following,
+            "a time between start and end",
+        )
         return Page(rows, answer, following, problems)

@@ -68,21 +68,38 @@ class Page:
 
 
 def parse_candles(
-    rows: Sequence[Reader], parse: Callable[[Reader], Row]
+    rows: Sequence[Reader],
+    parse: Callable[[Reader], Row],
+    within: Callable[[int], bool],
+    expected: str,
 ) -> tuple[list[Row], tuple[str, ...]]:
-    """Return the candles of a page, and a line for people about rows that cannot be parsed.
+    """Return the candles of a page, and a message about rows that cannot be parsed.
 
-    A row that cannot be parsed costs that candle, not the page.
+    A row that cannot be parsed costs that candle, not the page. A row at a time that was not
+    requested costs the page: the clock of the source may be wrong, and with it all other rows.
 
     Args:
-        rows: one candle each.
+        rows: one candle each; the first field is the open time.
         parse: parses one row.
+        within: whether an open time, microseconds since 1970, was requested.
+        expected: the requested times in words, for the message.
 
     Raises:
-        SchemaChangedError: there are rows, and none can be parsed.
+        SchemaChangedError: there are rows and none can be parsed, or a row was not requested.
     """
     problems: list[str] = []
-    return read_rows(rows, parse, problems.append), tuple(problems)
+    elsewhere: list[SchemaChangedError] = []
+
+    def parse_row(row: Reader) -> Row:
+        candle = parse(row)
+        if not within(candle[0]):
+            elsewhere.append(row.at(0).unexpected(expected))
+        return candle
+
+    candles = read_rows(rows, parse_row, problems.append)
+    if elsewhere:
+        raise elsewhere[0]
+    return candles, tuple(problems)
 
 
 class CandleConfig(HttpConfig):

@@ -98,14 +98,13 @@ async def ask_page(
     answer = await http.get(path, params=params, cost=cost)
 
     def parse(row: Reader) -> Row:
-        opened = row.instant(0, unit="ms")
-        if opened < first:
-            raise row.at(0).unexpected("a time from startTime on")
         o, h, low, c, v = (row.number(i) for i in range(1, 6))
-        return opened, o, h, low, c, v
+        return row.instant(0, unit="ms"), o, h, low, c, v
 
     answered = answer.read.rows()
-    rows, problems = parse_candles(answered, parse)
+    rows, problems = parse_candles(
+        answered, parse, lambda opened: opened >= first, "a time from startTime on"
+    )
     following = max(rows)[0] + interval.micros if len(answered) >= size else None
     return Page(rows, answer, following, problems)
 

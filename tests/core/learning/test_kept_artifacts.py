@@ -161,7 +161,7 @@ def test_invalid_card_is_reported_and_others_work(tmp_path: Path, field: str) ->
     digest = hashlib.sha256(text).hexdigest()[:32]
     shutil.copytree(folder / first.digest, folder / digest)
     (folder / digest / "card.json").write_bytes(text)
-    with pytest.raises(ArtifactError, match=rf"about\.{field}: Field required"):
+    with pytest.raises(ArtifactError, match=rf"provenance\.{field}: Field required"):
         engine.trainer.promote(KEY, digest, NOW, "by hand")
     assert artifact_at(engine, NOW) == first.digest
     # Promoted by a row in the ledger.
