@@ -60,6 +60,7 @@ forecasts = st.builds(
 regimes = st.builds(
     RegimeReport,
     name=names,
+    trust=st.floats(0.0, 1.0),
     probability=figures,
     change_probability=maybe,
     expected_duration=maybe,
