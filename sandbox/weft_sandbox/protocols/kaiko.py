@@ -4,7 +4,7 @@ Depths and slippage are series of the world around a usual size (see `usual`); p
 counts are those of the market.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from weft.foundation.arrays import Floats, Times
 from weft.foundation.times import HOUR, Interval, TimeError
 from weft_sandbox.limits import Budget
-from weft_sandbox.market.bars import Grid
+from weft_sandbox.market.bars import Bars, Grid
 from weft_sandbox.market.coins import OPENING, Coin
 from weft_sandbox.market.recipes import recipe_of
 from weft_sandbox.market.venues import BYBIT_SPOT, COINBASE, PERPETUAL, REFERENCE, Venue
@@ -229,6 +229,21 @@ _FORMS = {
 }
 
 
+_EMPTY: Mapping[str, Any] = {"volume": "0", "count": 0}
+"""Fields of an interval without trades that are not null."""
+
+
+def _column(name: str, bars: Bars, coin: Coin) -> list[Any]:
+    """Return one field of every candle, as the API writes it."""
+    if name == "count":
+        return list(bars.trades.tolist())
+    if name == "price":
+        volume = np.maximum(bars.volume, 1)
+        return [repr(price) for price in (bars.quote / volume * coin.tick).tolist()]
+    digits = coin.size_digits if name == "volume" else coin.price_digits
+    return [decimal(value, digits) for value in getattr(bars, name).tolist()]
+
+
 @api.get(f"{_TRADES}/aggregations/{{form}}")
 def candles(ask: Ask) -> Json:
     """Return candles, volume-weighted prices and counts; the last row may be unfinished."""
@@ -243,18 +258,15 @@ def candles(ask: Ask) -> Json:
         if not len(stamps):
             return []
         bars = ask.world.candles(venue, coin, grid, int(stamps[0]), int(stamps[-1]) + 1, ask.now)
-        at = {t: i for i, t in enumerate(bars.open_time.tolist()) if bars.volume[i]}
+        columns = [_column(name, bars, coin) for name in wanted]
+        volumes = bars.volume.tolist()
+        at = {t: i for i, t in enumerate(bars.open_time.tolist()) if volumes[i]}
+        empty = dict.fromkeys(wanted) | {k: v for k, v in _EMPTY.items() if k in wanted}
         rows = []
         for opening in stamps.tolist():
-            cells: dict[str, Any] = {"volume": "0", "count": 0}
-            if (i := at.get(opening)) is not None:
-                for name in ("open", "high", "low", "close"):
-                    cells[name] = decimal(int(getattr(bars, name)[i]), coin.price_digits)
-                cells["volume"] = decimal(int(bars.volume[i]), coin.size_digits)
-                cells["price"] = repr(float(bars.quote[i] / bars.volume[i] * coin.tick))
-                cells["count"] = int(bars.trades[i])
-            selected = {name: cells.get(name) for name in wanted}
-            rows.append({"timestamp": opening // MILLI, **selected})
+            i = at.get(opening)
+            cells = empty if i is None else dict(zip(wanted, (c[i] for c in columns), strict=True))
+            rows.append({"timestamp": opening // MILLI, **cells})
         return rows
 
     listed = opens[opens >= grid.open_of(coin.listed)]
