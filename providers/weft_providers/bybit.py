@@ -31,6 +31,7 @@ from weft.sources.http import (
 from weft.sources.http.api import Headers
 from weft.sources.series import Point, Series, Wanted
 
+_KLINE_FIELDS = 7
 _PERIODS = {"5m": "5min", "15m": "15min", "30m": "30min"}
 """Bybit's names of periods in statistics, where they differ from Weft's."""
 _FUNDING_PAGE = 200
@@ -265,8 +266,10 @@ class Bybit(ExchangeProvider):
         answer = await http.get("/v5/market/kline", params=params)
 
         def parse(row: Reader) -> Row:
+            opened = row.instant(0, unit="ms")
             o, h, low, c, v = (row.number(i) for i in range(1, 6))
-            return row.instant(0, unit="ms"), o, h, low, c, v
+            row.expect_length(_KLINE_FIELDS)
+            return opened, o, h, low, c, v
 
         rows, problems = parse_candles(
             answer.read.rows("result", "list"),

@@ -14,6 +14,7 @@ from weft.foundation.times import Interval, iso
 from weft.sources.candles import CandleConfig, CandleProvider, Page, Row, parse_candles
 from weft.sources.http import Api, Http, RateLimit, Reader, UnlistedSymbolError
 
+_CANDLE_FIELDS = 6
 _STEPS_BEFORE = 10
 """Coinbase may send rows from slightly before the start."""
 
@@ -89,8 +90,10 @@ class Coinbase(CandleProvider):
         answer = await http.get(f"/products/{symbol}/candles", params=params)
 
         def parse(row: Reader) -> Row:
+            opened = row.instant(0, unit="s")
             low, high, o, c, v = (row.number(i) for i in range(1, 6))
-            return row.instant(0, unit="s"), o, high, low, c, v
+            row.expect_length(_CANDLE_FIELDS)
+            return opened, o, high, low, c, v
 
         earliest = first - _STEPS_BEFORE * step
         rows, problems = parse_candles(

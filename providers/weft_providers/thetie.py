@@ -9,7 +9,12 @@ from pydantic import Field
 
 from weft.foundation.times import DAY, iso, parse_time
 from weft.sources.http.api import Api, HeaderKey, Headers, RateLimit
-from weft.sources.http.errors import NotCoveredError, SourceError, UnlistedSymbolError
+from weft.sources.http.errors import (
+    NotCoveredError,
+    SchemaChangedError,
+    SourceError,
+    UnlistedSymbolError,
+)
 from weft.sources.series import Point, Series, SeriesConfig, SeriesProvider, Wanted
 
 if TYPE_CHECKING:
@@ -122,6 +127,7 @@ class TheTie(SeriesProvider):
         self.web = replace(type(self).web, limits=limits)
         self._subjects: dict[str, Subjects] = {}
         self._seen: set[str] = set()
+        self._incomplete: set[int] = set()
 
     async def begin(self, request: "Request", http: "Http", clock: "Clock") -> None:
         """Learn from stored facts which assets news has been about."""
@@ -154,7 +160,11 @@ class TheTie(SeriesProvider):
         self._note_unknown(group)
         # The oldest item may not be the first of its day.
         first = -(-scores[0].instant // DAY) * DAY
-        days = range(first, group[0].until // DAY * DAY, DAY)
+        days = [
+            day
+            for day in range(first, group[0].until // DAY * DAY, DAY)
+            if day not in self._incomplete
+        ]
         return {
             one: list(_days(one, scores, days, self._subjects))
             for one in group
@@ -208,11 +218,22 @@ class TheTie(SeriesProvider):
 
     def _parse_scores(self, answer: "HttpResponse") -> list[Scored]:
         """Return the scores in an answer, oldest first."""
-        return sorted(self._rows(answer).collect(read=self._parse_score, lost=self.tell))
+        scores: list[Scored] = []
+        self._incomplete = set()
+        rows = self._rows(answer).rows()
+        for row in rows:
+            try:
+                scores.append(self._parse_score(row))
+            except SchemaChangedError as error:
+                if row is rows[-1] and not scores:
+                    raise
+                # Without the item all counts of its day are wrong. If its time is broken as well,
+                # the day is unknown, and the error ends the request.
+                self._incomplete.add(_stamp(row) // DAY * DAY)
+                self.tell(f"a day left out, an item of it is broken: {error.message}")
+        return sorted(scores)
 
-    def _parse_score(self, row: "Reader") -> Scored | None:
-        if row.at("sentiment_score").value is None:
-            return None
+    def _parse_score(self, row: "Reader") -> Scored:
         score = row.number("sentiment_score")
         score = (score - self.config.neutral_score) / self.config.score_span
         if not -1 <= score <= 1:
@@ -225,8 +246,8 @@ class TheTie(SeriesProvider):
         Raises:
             SchemaChangedError: the answer is about other items only.
         """
-        rows = self._rows(answer).collect(read=self._parse_subject, lost=self.tell)
-        subjects = dict(rows)
+        # A broken row ends the request: without its subjects, counts of its day would be wrong.
+        subjects = dict(map(self._parse_subject, self._rows(answer).rows()))
         if subjects and subjects.keys().isdisjoint(items):
             raise answer.read.unexpected("about the requested items")
         return subjects
@@ -288,7 +309,7 @@ def _post(series: Series, row: "Reader") -> Point | None:
 
 
 def _days(
-    wanted: Wanted, scores: Sequence[Scored], days: range, subjects: Mapping[str, Subjects]
+    wanted: Wanted, scores: Sequence[Scored], days: Sequence[int], subjects: Mapping[str, Subjects]
 ) -> Iterable[Point]:
     """Yield the value of each day, from the day's items about one asset.
 

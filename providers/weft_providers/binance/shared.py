@@ -18,6 +18,7 @@ from weft.sources.http import (
 )
 from weft.sources.http.api import Headers
 
+_KLINE_FIELDS = 12
 _MILLI = 1_000
 _UNKNOWN_SYMBOL, _ILLEGAL_CHARACTERS, _TOO_MANY = -1121, -1100, -1003
 _BANNED = re.compile(r"banned until ([0-9]{13})\b")
@@ -98,8 +99,13 @@ async def ask_page(
     answer = await http.get(path, params=params, cost=cost)
 
     def parse(row: Reader) -> Row:
+        opened = row.instant(0, unit="ms")
         o, h, low, c, v = (row.number(i) for i in range(1, 6))
-        return row.instant(0, unit="ms"), o, h, low, c, v
+        # A field too few or too many moves values to the place of others.
+        row.expect_length(_KLINE_FIELDS)
+        if row.instant(6, unit="ms") != opened + interval.micros - _MILLI:
+            raise row.at(6).unexpected("the close time of the candle")
+        return opened, o, h, low, c, v
 
     answered = answer.read.rows()
     rows, problems = parse_candles(

@@ -183,6 +183,15 @@ class Reader:
             raise place.unexpected("a list")
         return [place.at(index) for index in range(len(place.value))]
 
+    def expect_length(self, length: int) -> None:
+        """Raise unless this is a list of so many elements.
+
+        Raises:
+            SchemaChangedError: it is no list, or has another number of elements.
+        """
+        if len(self.rows()) != length:
+            raise self.unexpected(f"{length} fields")
+
     def collect(
         self,
         *way: str | int,
