@@ -138,7 +138,10 @@ def test_h7_no_provider_makes_other_rows_of_a_field_that_is_not_as_it_was(
     sandbox: Sandbox, desk: Open, clean: Rows, kind: str
 ) -> None:
     sandbox.fault({"kind": kind, "seed": 3})
-    one = desk()
+    # A candle of Coinbase is a list of six numbers without any redundancy: a value that moved to
+    # another place, and is possible there, cannot be recognised.
+    moves = kind == "rename_field"
+    one = desk(*(name for name in classes() if not (moves and name == "coinbase")))
     one.collect()
     assert wrong(one.rows(), clean) == []
 
