@@ -3,11 +3,10 @@
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from weft.config.loading import load_settings
+from weft.config.loading import PACKAGED_FILE, load_settings
 from weft.config.settings import SINGLE_SLOTS, SLOT_MAPS, Slot
 from weft.plugins.discovery import discover
 from weft.plugins.registry import Registry
@@ -22,7 +21,7 @@ _KEY: Final = "api_key"
 
 def packaged_text() -> str:
     """Return the packaged config file."""
-    return files("weft").joinpath("data", "default_config.yaml").read_text("utf-8")
+    return PACKAGED_FILE.read_text("utf-8")
 
 
 def descriptions() -> dict[KeyPath, str]:
@@ -77,8 +76,7 @@ def _rendered(lines: list[str], described: Mapping[KeyPath, str]) -> Iterator[st
 def main() -> None:
     """Write the rendered packaged file, and its copy in the folder given as an argument."""
     text = render(packaged_text(), descriptions())
-    packaged = Path(str(files("weft"))) / "data" / "default_config.yaml"
-    for path in (packaged, Path(sys.argv[1]) / "config.yaml"):
+    for path in (Path(str(PACKAGED_FILE)), Path(sys.argv[1]) / "config.yaml"):
         path.write_text(text, encoding="utf-8")
 
 

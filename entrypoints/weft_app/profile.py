@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,16 +45,12 @@ class Profile:
         if not self.sandbox:
             yield self
             return
-        with phase("Looking for the sandbox, or starting it"):
-            # Imported here, so that the line above is shown before the slow import.
-            from weft_app.demo import sandboxed  # noqa: PLC0415
+        with ExitStack() as stack:
+            with phase("Looking for the sandbox, or starting it"):
+                from weft_app.demo import sandboxed  # noqa: PLC0415  # slow: the line comes first
 
-            market = sandboxed(self)
-            profile = market.__enter__()
-        try:
+                profile = stack.enter_context(sandboxed(self))
             yield profile
-        finally:
-            market.__exit__(None, None, None)
 
 
 def profile_of(context: typer.Context) -> Profile:

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Mapping
 from datetime import timedelta
 
+from weft.foundation.times import SECOND
+
 
 class Outages:
     """Outages by subject. Thread-safe only if each subject is used from one thread.
@@ -28,7 +30,7 @@ class Outages:
         if error is None:
             since = self._since.pop(subject, None)
             if since is not None:
-                lasted = timedelta(seconds=(now - since) // 1_000_000)
+                lasted = timedelta(seconds=(now - since) // SECOND)
                 self._log.warning("%s: back after %s", subject, lasted)
             return False
         begins = subject not in self._since

@@ -1,6 +1,6 @@
 """Reporting: turns composed panels into signals."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -48,12 +48,15 @@ class Reporter:
         self._providers = {p.component.source: p.component for p in composition.providers}
         self._horizon = span_name(composition.horizon_candles, composition.interval)
 
-    def report(self, composed: Composed, row: int = -1) -> Report:
+    def report(
+        self, composed: Composed, row: int = -1, symbols: Container[str] | None = None
+    ) -> Report:
         """Return the signals of one decision row.
 
         Args:
             composed: the decisions.
             row: which decision row; the last by default.
+            symbols: the symbols to report on; all of the view where None.
         """
         view = composed.view
         candles = view.candles()
@@ -62,6 +65,8 @@ class Reporter:
         omitted: dict[str, str] = {}
         signals = []
         for column, symbol in enumerate(view.symbols):
+            if symbols is not None and symbol not in symbols:
+                continue
             reason = self._reason_to_omit(composed, candles, at, row, column)
             if reason is None:
                 signals.append(self._signal(composed, candles, at, row, column))

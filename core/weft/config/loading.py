@@ -19,6 +19,9 @@ from weft.foundation.errors import ConfigError
 DEFAULT_FILE = Path("config.yaml")
 """Read from the working directory where no file is named."""
 
+PACKAGED_FILE = files("weft").joinpath("data", "default_config.yaml")
+"""The defaults that are packaged with Weft."""
+
 _PACKAGED = "packaged defaults"
 _SQLITE_FILE = re.compile(
     r"(?P<scheme>sqlite(?:\+\w+)?:///)(?P<path>(?!:memory:|file:)[^?]+)(?P<rest>.*)"
@@ -111,8 +114,7 @@ def _tree(
 @cache
 def _packaged() -> TreeNode:
     """Return the tree of the packaged defaults. Trees are never changed."""
-    defaults = files("weft").joinpath("data", "default_config.yaml").read_text("utf-8")
-    return read_document(defaults, _PACKAGED)[0]
+    return read_document(PACKAGED_FILE.read_text("utf-8"), _PACKAGED)[0]
 
 
 def _read(path: Path) -> str:

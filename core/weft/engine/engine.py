@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
@@ -107,6 +107,21 @@ class Engine:
             LookAheadError: `as_of` lies in the future, or its decision does.
             NoDataError: nothing was known by then.
         """
+        row = self.decision_row(as_of)
+        if self.market.last_close is None:
+            self._expect_candles()
+        market = self.market if recorded_by is None else self.market.as_recorded(recorded_by)
+        return market.view(row, steps)
+
+    def decision_row(self, as_of: int | None = None) -> int:
+        """Return the last decision row at or before an instant, microseconds since 1970.
+
+        Args:
+            as_of: microseconds since 1970; None for the newest decision row.
+
+        Raises:
+            LookAheadError: `as_of` lies in the future, or its decision does.
+        """
         now = self.clock.now()
         if as_of is not None and as_of > now:
             raise LookAheadError(
@@ -122,10 +137,7 @@ class Engine:
                 where="as_of",
                 hint="Wait for it, or lower decision_delay_seconds",
             )
-        if self.market.last_close is None:
-            self._expect_candles()
-        market = self.market if recorded_by is None else self.market.as_recorded(recorded_by)
-        return market.view(row, steps)
+        return row
 
     def _expect_candles(self) -> None:
         """Raise a NoDataError if no provider that is on brings candles."""
@@ -177,9 +189,11 @@ class Engine:
             self.composition.trained, int(view.times[0]), recorded_by
         )
 
-    def report(self, composed: Composed, row: int = -1) -> Report:
-        """Return the signals of one decision row."""
-        return Reporter(self.composition).report(composed, row)
+    def report(
+        self, composed: Composed, row: int = -1, symbols: Container[str] | None = None
+    ) -> Report:
+        """Return the signals of one decision row, of some symbols or of all."""
+        return Reporter(self.composition).report(composed, row, symbols)
 
     def record(self, report: Report, view: View) -> int:
         """Write a report's signals to the ledger once; return the number of new ones.

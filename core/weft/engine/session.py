@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -14,7 +14,7 @@ import polars as pl
 
 from weft.components.needs import candles, metric
 from weft.config.loading import load_settings
-from weft.domain.calendar import BLOCK
+from weft.domain.calendar import BLOCK, block_end
 from weft.domain.instruments import find_spelling
 from weft.domain.signal import Direction, Signal
 from weft.engine.assembly import assemble
@@ -236,7 +236,7 @@ class Session:
         since: str | datetime | None = None,
         until: str | datetime | None = None,
     ) -> pl.DataFrame:
-        """Return the signals in the ledger: what was said at the time, never computed again.
+        """Return the signals in the ledger as they were recorded, without computing anything.
 
         Args:
             symbols: one or several; all where None.
@@ -247,14 +247,13 @@ class Session:
             The columns of `signals`, and recorded_at: the time of writing. A signal that was
             written long after its time was made in hindsight.
         """
-        wanted = None if symbols is None else set(_several(symbols))
+        ledger = self.engine.ledger
+        wanted = [None] if symbols is None else dict.fromkeys(_several(symbols))
         first = None if since is None else _micros(since)
         last = None if until is None else _micros(until)
         rows = []
-        for entry in self.engine.ledger.entries():
+        for entry in chain.from_iterable(map(ledger.entries, wanted)):
             time = parse_time(entry.as_of)
-            if wanted is not None and entry.symbol not in wanted:
-                continue
             if (first is None or time >= first) and (last is None or time <= last):
                 rows.append({**_recorded_row(entry.body), "recorded_at": entry.recorded_at})
         schema = {**_SIGNAL_COLUMNS, "recorded_at": _TIME}
@@ -321,8 +320,7 @@ class Session:
             rows = (stop - start) // length
             composed = self.engine.compose(self.engine.view(stop - length, rows))
             for row in range(rows):
-                report = self.engine.report(composed, row - rows)
-                yield from (signal for signal in report.signals if signal.symbol in wanted)
+                yield from self.engine.report(composed, row - rows, wanted).signals
 
     def _cuts(self, first: int, end: int) -> list[int]:
         """Return where to cut rows: at blocks of the calendar, and where another model takes over.
@@ -330,8 +328,8 @@ class Session:
         A view uses the artifacts that were in use at its first row.
         """
         interval = self.engine.composition.interval
-        block = BLOCK * interval.micros
-        blocks = range((first // block + 1) * block, end, block)
+        ahead = block_end(interval.index(first)) - interval.index(first)
+        blocks = range(first + ahead * interval.micros, end, BLOCK * interval.micros)
         takeovers = {
             interval.ceil(promotion.effective_at)
             for key in self.engine.composition.trained
@@ -341,16 +339,14 @@ class Session:
         return [first, *sorted(inside), end]
 
     def _row(self, as_of: str | datetime | None) -> int:
-        """Return the decision row of a time; `Engine.view` refuses rows of the future."""
+        """Return the decision row of a time; `Engine.decision_row` refuses the future."""
         if self.engine.market.last_close is None:
             raise NoDataError(
                 "no candles are stored",
                 where="weft.open",
                 hint="Call update() on the session first",
             )
-        if as_of is None:
-            return self.engine.latest_close()
-        return int(self.engine.view(_micros(as_of)).times[-1])
+        return self.engine.decision_row(None if as_of is None else _micros(as_of))
 
     def _wanted(self, symbols: str | Iterable[str] | None) -> list[str]:
         """Return the symbols in Weft's spelling; all of them for None."""
@@ -360,8 +356,6 @@ class Session:
         return [self._spelled(symbol, known) for symbol in _several(symbols)]
 
     def _spelled(self, symbol: str, known: Sequence[str]) -> str:
-        if symbol in known:
-            return symbol
         spelled = find_spelling(symbol, known)
         if spelled is not None:
             return spelled
