@@ -132,7 +132,7 @@ def exit_code(error: WeftError) -> int:
 def _close_stdout() -> None:
     """Write out the results; threads and exit handlers that still print then reach stderr."""
     stdout, sys.stdout = sys.stdout, sys.stderr
-    # Whoever read the results may have closed the pipe.
+    # The reader of the results may have closed the pipe.
     with suppress(AttributeError, BrokenPipeError):
         stdout.flush()
 

@@ -142,7 +142,7 @@ def _write(line: str) -> None:
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
     except (OSError, ValueError):
-        # Nobody reads stderr any more; the result on stdout does not depend on it.
+        # The reader of stderr has gone; the result on stdout does not depend on it.
         return
 
 

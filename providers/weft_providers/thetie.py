@@ -244,9 +244,9 @@ class TheTie(SeriesProvider):
         """Return the subjects of items.
 
         Raises:
-            SchemaChangedError: the answer is about other items only.
+            SchemaChangedError: the answer is about other items only, or a row is broken: without
+                its subjects, the counts of a day would be wrong.
         """
-        # A broken row ends the request: without its subjects, counts of its day would be wrong.
         subjects = dict(map(self._parse_subject, self._rows(answer).rows()))
         if subjects and subjects.keys().isdisjoint(items):
             raise answer.read.unexpected("about the requested items")

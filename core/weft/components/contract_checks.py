@@ -513,7 +513,7 @@ def checked_allocation(fractions: object, view: "View", title: str) -> FloatPane
     Raises:
         ComponentError: wrong type or shape, or a fraction that is NaN or infinite.
     """
-    hint = "Allocations are signed fractions of the equity; return 0 where nothing is held"
+    hint = "Allocations are signed fractions of the equity; return 0 for no position"
     return known(fractions, "allocation", view, title, ANY, hint)
 
 

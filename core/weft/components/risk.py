@@ -68,7 +68,7 @@ class Sizes:
         fraction = trust * self.fraction + (1.0 - trust) * plain.fraction
         full = trust * self.unreduced + (1.0 - trust) * plain.unreduced
         evidence = {"untrained": plain.fraction, "trust": np.full_like(fraction, trust)}
-        # Of two sums of equal numbers, rounding may make either the larger.
+        # Rounding may make either of two sums of equal numbers the larger.
         return Sizes(fraction, {**self.evidence, **evidence}, np.maximum(full, fraction))
 
 

@@ -58,7 +58,7 @@ class ForecastReport:
     Attributes:
         model: its name in config.
         artifact: digest of what it was trained to.
-        trust: 0 (no better than knowing nothing, on what came after its training) to 1.
+        trust: 0 (no better than knowing nothing, on rows after its training) to 1.
         probability_up: chance that the price rises, 0 to 1; None where it has no forecast.
         mean: expected log return.
         quantiles: log return at each level, by the level as text: ``0.05``.
@@ -174,7 +174,7 @@ class Signal:
         layers: what each enabled layer said.
         missing_layers: enabled layers that did not answer, and why.
         forecasts: what each trained model that answered forecasts.
-        regime: where the market stands; None where nobody says.
+        regime: state of the market; None without a trained detector.
         risk: what can be lost within the signal's horizon, as named figures, and that horizon
             under ``horizon``; empty where the risk component states no figures.
         sizing: what stands behind the size, as named figures.

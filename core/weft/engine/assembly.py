@@ -260,7 +260,7 @@ def _breadcrumbs(folder: Path) -> Breadcrumbs | None:
     if left:
         beside = f", beside {', '.join(left[1:])}" if left[1:] else ""
         _log.warning(
-            "the last run ended inside %s%s. Where nobody stopped it, look at that plugin, or "
+            "the last run ended inside %s%s. If nobody stopped it by hand, look at that plugin, or "
             "switch it off in config.yaml; PYTHONFAULTHANDLER=1 shows where C code crashes",
             left[0],
             beside,

@@ -159,7 +159,7 @@ class Ledger:
         """Write the rows that are not in the ledger yet, all or none; return their number."""
         with self._transaction(writing=True) as connection:
             known = self._known(connection, kind, [row.key for row in rows])
-            # Of rows with equal keys, the first is written.
+            # The first of several rows with equal keys is written.
             new = {row.key: row for row in reversed(rows) if row.key not in known}
             pairs = [(kind, row) for row in rows if new.get(row.key) is row]
             if pairs and arithmetic and arithmetic != self._last_arithmetic(connection):

@@ -169,7 +169,7 @@ class Store:
         return self._append(OBSERVATIONS, frame, partition, key, ("value",))
 
     def append_texts(self, source: str, frame: pl.DataFrame) -> Appended:
-        """Add texts that are new, or were changed by whoever published them."""
+        """Add texts that are new, or that their publisher changed."""
         partition = {"source": self._editions.stored_name(source)}
         return self._append(TEXTS, frame, partition, ("id", "event_time"), TEXT_VALUES)
 

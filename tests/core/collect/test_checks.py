@@ -291,7 +291,7 @@ def test_weeks_open_on_monday() -> None:
     weeks = candles(3, open_time=times, interval=["1w"] * 3)
     assert clean(weeks, W1).problems == ()
     assert opens(clean(shifted(weeks, 2, DAY), W1)) == [START, START + 7 * DAY]
-    # Of two candles on different grids, the one on the grid of the interval is right.
+    # Two candles lie on different grids; the one on the grid of the interval is right.
     assert opens(clean(shifted(weeks[:2], 1, 3 * DAY), W1)) == [START]
 
 

@@ -105,7 +105,7 @@ STRENGTHS: Final = {
 """Words that make what follows within three words stronger or weaker."""
 
 KNOWLEDGE_CUTOFF: Final = "2026-11-01"
-"""Since when these words are as they are: whoever chose them knew of what came before."""
+"""Date of this choice of words. Scores before this date use words chosen with hindsight."""
 
 
 def table(lines: str, separator: str | None = None) -> dict[str, float]:
