@@ -127,7 +127,7 @@ class TheTie(SeriesProvider):
         self.web = replace(type(self).web, limits=limits)
         self._subjects: dict[str, Subjects] = {}
         self._seen: set[str] = set()
-        self._incomplete: set[int] = set()
+        self._incomplete: set[int | None] = set()
 
     async def begin(self, request: "Request", http: "Http", clock: "Clock") -> None:
         """Learn from stored facts which assets news has been about."""
@@ -153,17 +153,21 @@ class TheTie(SeriesProvider):
             params = {**params, group[0].series.extra["param"]: group[0].own_id}
             return self._parse_posts(await http.get(path, params=params), group)
         answer = await http.get(self.config.sentiment_path, params=params)
+        self._incomplete = set()
         scores = self._parse_scores(answer)
         if not scores:
             return {}
-        await self._look_up(http, {score.item for score in scores})
+        broken = await self._look_up(http, {score.item for score in scores})
+        self._incomplete |= {None} if None in broken else set()
+        self._incomplete |= {_day_of(score) for score in scores if score.item in broken}
         self._note_unknown(group)
         # The oldest item may not be the first of its day.
         first = -(-scores[0].instant // DAY) * DAY
+        # Without an item that was left out, counts and means of its day are wrong.
         days = [
             day
             for day in range(first, group[0].until // DAY * DAY, DAY)
-            if day not in self._incomplete
+            if not self._incomplete & {day, None}
         ]
         return {
             one: list(_days(one, scores, days, self._subjects))
@@ -182,20 +186,25 @@ class TheTie(SeriesProvider):
             return {**params, self.config.since_param: text}
         return params
 
-    async def _look_up(self, http: "Http", items: set[str]) -> None:
-        """Ask for the subjects of items that are not remembered."""
+    async def _look_up(self, http: "Http", items: set[str]) -> set[str | None]:
+        """Ask for the subjects of items that are not remembered.
+
+        Return the items whose subjects are broken; None is an item without a name.
+        """
+        broken: set[str | None] = set()
         missing = sorted(items - self._subjects.keys())
         size = self.config.hashes_per_request
         for begin in range(0, len(missing), size):
             part = missing[begin : begin + size]
             params: Params = {self.config.hash_param: ",".join(part)}
             answer = await http.get(self.config.metadata_path, params=params)
-            subjects = self._parse_subjects(answer, part)
+            subjects = self._parse_subjects(answer, part, broken)
             self._subjects |= subjects
             self._seen |= {coin for subject in subjects.values() for coin in subject.coins}
         for item in list(self._subjects)[: max(0, len(self._subjects) - _MOST_REMEMBERED)]:
             if item not in items:
                 del self._subjects[item]
+        return broken
 
     def _is_known(self, wanted: Wanted) -> bool:
         return not self._seen.isdisjoint({wanted.own_id.upper(), wanted.entity})
@@ -217,20 +226,16 @@ class TheTie(SeriesProvider):
         return answer.read if is_list else answer.read.at(self.config.rows_field)
 
     def _parse_scores(self, answer: "HttpResponse") -> list[Scored]:
-        """Return the scores in an answer, oldest first."""
-        scores: list[Scored] = []
-        self._incomplete = set()
-        rows = self._rows(answer).rows()
-        for row in rows:
+        """Return the scores in an answer, oldest first, and note days that lack an item."""
+
+        def parse(row: "Reader") -> Scored:
             try:
-                scores.append(self._parse_score(row))
-            except SchemaChangedError as error:
-                if row is rows[-1] and not scores:
-                    raise
-                # Without the item all counts of its day are wrong. If its time is broken as well,
-                # the day is unknown, and the error ends the request.
-                self._incomplete.add(_stamp(row) // DAY * DAY)
-                self.tell(f"a day left out, an item of it is broken: {error.message}")
+                return self._parse_score(row)
+            except SchemaChangedError:
+                self._incomplete.add(_day_or_none(row))
+                raise
+
+        scores = self._rows(answer).collect(read=parse, lost=self.tell)
         return sorted(scores)
 
     def _parse_score(self, row: "Reader") -> Scored:
@@ -240,14 +245,24 @@ class TheTie(SeriesProvider):
             raise row.at("sentiment_score").unexpected("a score on its scale")
         return Scored(_stamp(row), row.text("link_hash"), score)
 
-    def _parse_subjects(self, answer: "HttpResponse", items: Sequence[str]) -> dict[str, Subjects]:
-        """Return the subjects of items.
+    def _parse_subjects(
+        self, answer: "HttpResponse", items: Sequence[str], broken: set[str | None]
+    ) -> dict[str, Subjects]:
+        """Return the subjects of items, and add to `broken` the items whose subjects are broken.
 
         Raises:
-            SchemaChangedError: the answer is about other items only, or a row is broken: without
-                its subjects, the counts of a day would be wrong.
+            SchemaChangedError: the answer is about other items only.
         """
-        subjects = dict(map(self._parse_subject, self._rows(answer).rows()))
+
+        def parse(row: "Reader") -> tuple[str, Subjects]:
+            try:
+                return self._parse_subject(row)
+            except SchemaChangedError:
+                name = row.at("link_hash").value
+                broken.add(name if isinstance(name, str) else None)
+                raise
+
+        subjects = dict(self._rows(answer).collect(read=parse, lost=self.tell))
         if subjects and subjects.keys().isdisjoint(items):
             raise answer.read.unexpected("about the requested items")
         return subjects
@@ -284,6 +299,18 @@ def _stamp(row: "Reader") -> int:
     """Return the instant of a row, microseconds since 1970; its text is UTC and lacks a zone."""
     with row.parsing():
         return parse_time(f"{row.text('timestamp').replace(' ', 'T')}Z")
+
+
+def _day_of(score: Scored) -> int:
+    return score.instant // DAY * DAY
+
+
+def _day_or_none(row: "Reader") -> int | None:
+    """Return the day of an item; None where its time is broken."""
+    try:
+        return _stamp(row) // DAY * DAY
+    except SchemaChangedError:
+        return None
 
 
 def _stamped(row: "Reader") -> "tuple[int, Reader]":
@@ -324,7 +351,7 @@ def _days(
     last: dict[int, dict[str, float]] = {day: {} for day in days}
     items: dict[int, set[str]] = {day: set() for day in days}
     for score in scores:
-        day = score.instant // DAY * DAY
+        day = _day_of(score)
         if day in last:
             items[day].add(score.item)
             if coin in subjects.get(score.item, nothing).coins:

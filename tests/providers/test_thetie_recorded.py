@@ -49,34 +49,36 @@ def test_neither_the_order_nor_the_envelope_of_rows_matters() -> None:
     assert parsed.facts == parse(body("thetie_news_sentiment")).facts
 
 
-def test_a_null_score_leaves_out_its_item() -> None:
-    answer = body("thetie_news_sentiment")
-    answer["data"][1]["sentiment_score"] = None
-    parsed = parse(answer)
-    assert (parsed.error, parsed.problems) == (None, ())
-    assert values(parsed, "news_sentiment") == [(SATURDAY, 1.0), (SUNDAY, 0.335)]
-
-
 @pytest.mark.parametrize(
-    "change",
-    [{"timestamp": None}, {"timestamp": "yesterday"}, {"sentiment_score": 50}, {"link_hash": 7}],
+    "change", [{"sentiment_score": None}, {"sentiment_score": 50}, {"link_hash": 7}]
 )
-def test_a_broken_score_costs_that_item_and_one_line(change: dict[str, Any]) -> None:
+def test_a_broken_score_costs_its_day_and_one_line(change: dict[str, Any]) -> None:
     answer = body("thetie_news_sentiment")
     answer["data"][1] |= change
     parsed = parse(answer)
     assert parsed.error is None
-    assert values(parsed, "news_sentiment") == [(SATURDAY, 1.0), (SUNDAY, 0.335)]
+    assert values(parsed, "news_sentiment") == [(SATURDAY, 1.0)]
+    assert values(parsed, "news_volume") == [(SATURDAY, 1.0)]
+    (line,) = parsed.problems
+    assert "1 of 4 rows left out" in line
+
+
+@pytest.mark.parametrize("time", [None, "yesterday"])
+def test_a_score_of_an_unknown_day_leaves_no_day_complete(time: str | None) -> None:
+    answer = body("thetie_news_sentiment")
+    answer["data"][1]["timestamp"] = time
+    parsed = parse(answer)
+    assert (parsed.error, parsed.facts) == (None, ())
     (line,) = parsed.problems
     assert "1 of 4 rows left out" in line
 
 
 @pytest.mark.parametrize("row", [{}, {"coins": None}, {"coins": "BTC"}])
-def test_a_broken_row_of_coins_costs_that_item_and_one_line(row: dict[str, Any]) -> None:
+def test_a_broken_row_of_coins_costs_the_day_of_its_item_and_one_line(row: dict[str, Any]) -> None:
     metadata = [{"link_hash": "0b77de4410aa", **row}, *METADATA[:1], *METADATA[2:]]
     parsed = parse(body("thetie_news_sentiment"), metadata)
     assert parsed.error is None
-    assert values(parsed, "news_sentiment") == [(SATURDAY, 1.0), (SUNDAY, 0.335)]
+    assert values(parsed, "news_sentiment") == [(SATURDAY, 1.0)]
     (line,) = parsed.problems
     assert "1 of 4 rows left out" in line
     assert "coins" in line

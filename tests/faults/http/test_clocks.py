@@ -71,7 +71,10 @@ def told_by_a_wall_clock(fold: int, summer: int, winter: int) -> Callable[[Ask, 
             return reply
         rows = orjson.loads(reply.body)
         for row in rows:
-            row[0] += (summer if row[0] * 1_000 < fold else winter) * HOUR // 1_000
+            ahead = (summer if row[0] * 1_000 < fold else winter) * HOUR // 1_000
+            # The open time and the close time are told by the same clock.
+            row[0] += ahead
+            row[6] += ahead
         return replace(reply, body=orjson.dumps(rows))
 
     return spoil
