@@ -32,6 +32,7 @@ from weft.sources.http.api import Headers
 from weft.sources.series import Point, Series, Wanted
 
 _KLINE_FIELDS = 7
+_TURNOVER_SLACK = 2.0
 _PERIODS = {"5m": "5min", "15m": "15min", "30m": "30min"}
 """Bybit's names of periods in statistics, where they differ from Weft's."""
 _FUNDING_PAGE = 200
@@ -269,6 +270,8 @@ class Bybit(ExchangeProvider):
             opened = row.instant(0, unit="ms")
             o, h, low, c, v = (row.number(i) for i in range(1, 6))
             row.expect_length(_KLINE_FIELDS)
+            if _have_traded_places(v, row.number(6), low, h):
+                raise row.at(5).unexpected("the volume, not the turnover")
             return opened, o, h, low, c, v
 
         rows, problems = parse_candles(
@@ -317,3 +320,12 @@ def _launched(entry: Reader) -> int | None:
     if not entry.has("launchTime") or entry.number("launchTime") == 0:
         return None
     return entry.instant("launchTime", unit="ms")
+
+
+def _have_traded_places(volume: float, turnover: float, low: float, high: float) -> bool:
+    """Return whether volume and turnover fit the prices of a candle only the other way round."""
+
+    def fits(quantity: float, value: float) -> bool:
+        return low * quantity / _TURNOVER_SLACK <= value <= high * quantity * _TURNOVER_SLACK
+
+    return fits(turnover, volume) and not fits(volume, turnover)

@@ -124,7 +124,9 @@ def candle_answers(venue: str, rows: list[list[Any]]) -> tuple[Provider, dict[st
             "priceFilter": {"tickSize": "0.10"},
             "lotSizeFilter": {"qtyStep": "0.001"},
         }
-        texts = [[cell if cell is None else str(cell) for cell in row[:7]] for row in rows]
+        # Behind the volume stands the turnover, and no close time.
+        cells = [[*row[:6], *row[7:8]] for row in rows]
+        texts = [[cell if cell is None else str(cell) for cell in row] for row in cells]
         linear = Bybit(Bybit.Config(only="candles", symbols=("BTCUSDT",)))
         return linear, {
             "/v5/market/instruments-info": {"retCode": 0, "result": {"list": [instrument]}},
@@ -225,3 +227,13 @@ def test_a_broken_history_of_open_interest_stores_no_present_value() -> None:
     parsed = parse_open_interest([{**row, "sumOpenInterest": "n/a"} for row in statistics()])
     assert isinstance(parsed.error, SchemaChangedError)
     assert parsed.facts == ()
+
+
+def test_a_candle_whose_volume_and_turnover_traded_places_is_left_out() -> None:
+    rows = binance_rows(range(4))
+    rows[1][5], rows[1][7] = rows[1][7], rows[1][5]
+    provider, answers = candle_answers("bybit", rows)
+    parsed = parse_recorded(provider, answers, now=NOW, days=0.2)
+    assert len(parsed.candles) == 3
+    assert 757.5 not in parsed.candles["volume"].to_list()
+    assert any("the volume, not the turnover" in line for line in parsed.problems)
